@@ -1,0 +1,1 @@
+"""From a pile of wav files to a gunshot detector on a microcontroller."""

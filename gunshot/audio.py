@@ -1,0 +1,167 @@
+"""Audio in and out: decode, mix down, resample, int16 <-> float, atomic wav."""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+FULL_SCALE = 32768
+RATES = (1000, 1_000_000)  # Hz; a header outside is damaged, and resampling 1 Hz would fill the memory
+
+
+class AudioError(ValueError):
+    """A file that cannot be used as audio. ``value`` is what was found, ``rule`` what is asked."""
+
+    def __init__(self, path: Path | str, value: str, rule: str):
+        super().__init__(f"{path}: {value}: {rule}")
+        self.path, self.value, self.rule = str(path), value, rule
+
+
+def to_float(pcm: np.ndarray) -> np.ndarray:
+    """Return int16 samples [shape=(..., n)] as float32 in [-1, 1)."""
+    return pcm.astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def to_int16(y: np.ndarray) -> np.ndarray:
+    """Return float samples [shape=(..., n)] in [-1, 1) as int16, rounded and clipped at full scale."""
+    return np.clip(np.rint(y * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def sha256(pcm: np.ndarray) -> str:
+    """Return the SHA-256 of int16 samples as little-endian bytes, in hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(pcm, dtype="<i2").tobytes()).hexdigest()
+
+
+_PROMISED = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+)\s*\(should be (\d+)\)", re.MULTILINE)
+_OGG_PAGE = 65307  # bytes, at most: RFC 3533
+_OGG_LAST = 4  # the flag of a stream's last page
+
+
+def _truncated(file: sf.SoundFile) -> str | None:
+    """Return why a file is cut short, None where it is whole; libsndfile reads wav, aiff, au, w64 and ogg that are."""
+    for promised, held in _PROMISED.findall(file.extra_info):
+        if int(promised) > int(held):
+            return f"header promises {promised} bytes of data, file holds {held}"
+    if file.format == "OGG":
+        with open(file.name, "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _OGG_PAGE))
+            tail = stream.read()
+        page = tail[tail.rfind(b"OggS") :]
+        sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""
+        if not sizes or not page[5] & _OGG_LAST or len(page) < 27 + len(sizes) + sum(sizes):
+            return "no last page of the stream"
+    return None
+
+
+def blocks(
+    path: Path | str, *, sr: int, block_s: float = 30.0, watch: Callable[[np.ndarray], None] | None = None
+) -> Iterator[np.ndarray]:
+    """Yield a file's audio, mixed down and resampled to `sr`, in blocks of float32 [shape=(n,)].
+
+    Memory is bounded by a block, however long the file. `watch` is called with each block as
+    stored, before it is mixed down: float32 [shape=(n, channels)].
+
+    Raises
+    ------
+    AudioError
+        Not audio, empty, truncated, at no sane sample rate, or with samples that are not finite.
+    """
+    try:
+        with sf.SoundFile(path) as file:
+            if file.frames == 0:
+                raise AudioError(path, "0 samples", "a recording must not be empty")
+            if remark := _truncated(file):
+                raise AudioError(path, remark, "a recording must not be truncated")
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise AudioError(path, f"{file.samplerate} Hz", f"the sample rate must be {RATES[0]} to {RATES[1]} Hz")
+            resampler = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
+            read, size = 0, max(1, int(block_s * file.samplerate))
+            while read < file.frames:
+                x = file.read(size, dtype="float32", always_2d=True)
+                read += len(x)
+                if not len(x):
+                    raise AudioError(path, f"{read} of {file.frames} frames", "a recording must not be truncated")
+                if not np.isfinite(x).all():
+                    raise AudioError(path, "NaN or infinite samples", "every sample must be finite")
+                if watch:
+                    watch(x)
+                mono = np.ascontiguousarray(x.mean(axis=1))
+                last = read >= file.frames
+                yield mono if file.samplerate == sr else resampler.resample_chunk(mono, last=last)
+    except sf.LibsndfileError as e:
+        raise AudioError(path, e.error_string, "libsndfile must read it") from None
+
+
+def header(path: Path | str) -> tuple[int, float]:
+    """Return the sample rate in Hz and the duration in s that a header states; AudioError where it is no audio."""
+    try:
+        with sf.SoundFile(path) as file:
+            return file.samplerate, file.frames / file.samplerate
+    except sf.LibsndfileError as e:
+        raise AudioError(path, e.error_string, "libsndfile must read it") from None
+
+
+def samplerate(path: Path | str) -> int:
+    """Return the sample rate in Hz that a file's header states; AudioError where it is no audio."""
+    return header(path)[0]
+
+
+def read(path: Path | str, *, sr: int) -> np.ndarray:
+    """Return a whole file as float32 [shape=(n,)], mono, at `sr` Hz; AudioError as for `blocks`."""
+    return np.concatenate(list(blocks(path, sr=sr)))
+
+
+def read_pcm(path: Path | str, *, sr: int, start: int = 0, frames: int = -1) -> np.ndarray:
+    """Return int16 samples [shape=(frames,)] from `start` of a mono 16-bit wav at `sr` Hz, as stored.
+
+    Raises
+    ------
+    AudioError
+        The file is not a mono 16-bit wav at `sr`, or ends before ``start + frames``.
+    """
+    try:
+        with sf.SoundFile(path) as file:
+            found = f"{file.format} {file.subtype} {file.channels} channel(s) {file.samplerate} Hz"
+            if (file.format, file.subtype, file.channels, file.samplerate) != ("WAV", "PCM_16", 1, sr):
+                raise AudioError(path, found, f"must be WAV PCM_16 1 channel(s) {sr} Hz; use `gunshot import`")
+            if start > file.frames or start + frames > file.frames:
+                raise AudioError(path, f"{file.frames} samples", f"must hold {start} + {frames}")
+            file.seek(start)
+            return file.read(frames, dtype="int16")
+    except sf.LibsndfileError as e:
+        raise AudioError(path, e.error_string, "libsndfile must read it") from None
+
+
+@contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_pcm(path: Path | str, pcm: np.ndarray, *, sr: int) -> None:
+    """Write int16 samples [shape=(n,)] as a wav, whole or not at all."""
+    with atomic(path) as part:
+        sf.write(part, pcm, sr, format="WAV", subtype="PCM_16")
+
+
+def write_packed(path: Path | str, produce: Callable[[], Iterator[np.ndarray]], *, sr: int) -> None:
+    """Write int16 arrays end to end as one wav, whole or not at all."""
+    with atomic(path) as part, sf.SoundFile(part, "w", sr, 1, format="WAV", subtype="PCM_16") as file:
+        for pcm in produce():
+            file.write(pcm)

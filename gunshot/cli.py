@@ -1,0 +1,235 @@
+"""The command gunshot."""
+
+import json
+import subprocess
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gunshot import audio, params, pipeline, tables
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a pile of wav files to a gunshot detector on a microcontroller.\n\n"
+    "The pipeline itself is run by `dvc repro`; these commands bring recordings in and use the models that it made. "
+    "Run them in the project's folder.",
+)
+
+
+class Layout(StrEnum):
+    folder = "folder"
+    urbansound8k = "urbansound8k"
+
+
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+
+
+ModelOption = Annotated[
+    str, typer.Option(help="int8, float or forest, as dvc.yaml names them, or a .tflite, .keras or .joblib file.")
+]
+
+
+@app.command("import")
+def import_(
+    layout: Annotated[Layout, typer.Argument(help="How the recordings are laid out.")],
+    path: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The folder that holds them.")],
+    name: Annotated[str, typer.Option(help="The corpus's name below data/raw. Default: the folder's name.")] = "",
+) -> None:
+    """Bring real recordings into data/raw, as 16 kHz mono int16.
+
+    [bold]folder[/bold]: a tree with gun/ and env/, any audio that libsndfile reads at any rate. A file's folder is its
+    label. A manifest.csv in the tree or beside it (path, recording_group; label, source, upstream, licence, class)
+    says more.
+    [bold]urbansound8k[/bold]: the data set's own folders, audio/ and metadata/.
+
+    What cannot be used is listed with its reason in rejected.csv. Run again, it goes on where it was stopped and
+    leaves what is there as it is. DVC then tracks the corpus; the next `dvc repro` trains on it.
+    """
+    from gunshot import corpora
+
+    p = params.load("audio", "quality")
+    raw = pipeline.output("simulate").parent
+    out = raw / (name or path.resolve().name)
+    if out == pipeline.output("simulate"):
+        raise ValueError(f"name={out.name!r} is that of the simulated corpus; choose another with --name")
+    sources, rejected = corpora.layouts[layout](path)
+    summary = corpora.import_corpus(sources, rejected, out, raw, sr=p.audio.sr, **p.quality.model_dump())
+    print(f"{out}: {summary}")
+    if summary.rejected:
+        print(f"what was rejected, and why: {out / 'rejected.csv'}")
+    if Path(".dvc").is_dir():
+        subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(out)], check=True)
+        print(
+            f"tracked by DVC in {out}.dvc; `git add {out}.dvc {raw / '.gitignore'}` keeps it, `dvc repro` trains on it"
+        )
+
+
+@app.command()
+def export_chunks(
+    out: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path("chunks"),
+) -> None:
+    """Write each chunk as a wav of its own, in OUT/SIDE/CLASS/LABEL/."""
+    import soundfile as sf
+    from tqdm import tqdm
+
+    from gunshot import chunks, splits
+
+    p = params.load("audio")
+    folder = pipeline.output("chunk")
+    table = tables.read(folder / "chunks.csv", tables.CHUNK)
+    side = tables.read(pipeline.output("split"), splits.SPLIT).set_index("recording_group")["side"]
+    for _, rows in tqdm(table.groupby("path", sort=False), unit="recording"):
+        pcm = chunks.load(folder, rows, sr=p.audio.sr, chunk_length=p.audio.chunk_length)
+        for row, chunk in zip(rows.to_dict("records"), pcm, strict=True):
+            stem = row["chunk"].removesuffix(".wav").replace("/", "_").replace(".wav#", "_")
+            target = out / side[row["recording_group"]] / row["class"] / row["label"] / f"{stem}.wav"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sf.write(target, chunk, p.audio.sr, subtype="PCM_16")
+    print(f"{len(table)} chunks in {out}")
+
+
+def _paths(names: list[str]) -> dict[str, Path]:
+    known = pipeline.models()
+    return {name if name in known else Path(name).stem: known.get(name, Path(name)) for name in names}
+
+
+@app.command()
+def detect(
+    files: Annotated[list[Path], typer.Argument(help="Recordings of any length, rate and channels.")],
+    model: ModelOption = "int8",
+    threshold: Annotated[float | None, typer.Option(help="Default: the model's operating point.")] = None,
+    format: Annotated[Format, typer.Option(help="json: an object a line with file, onset_s, score.")] = Format.text,
+    scores: Annotated[bool, typer.Option("--scores", help="Print every window's score, not onsets.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw waveform, log-mel and scores over time (one file).")] = None,
+) -> None:
+    """Print when shots begin in recordings.
+
+    A window is 4096 samples (256 ms); one is scored every detector.hop frames. Onsets are in seconds from the
+    recording's start. A recording shorter than a window is filled up with silence.
+    """
+    import numpy as np
+
+    from gunshot import detector, features, models
+
+    if plot and len(files) > 1:
+        raise ValueError(f"--plot draws one recording, files={len(files)}")
+    p = params.load("audio", "features", "detector")
+    loaded = models.load(*_paths([model]).values())
+    level = loaded.operating_point if threshold is None else threshold
+    n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
+    failed = 0
+    for file in files:
+        try:
+            mel = features.of_file(file, sr=p.audio.sr, min_length=p.audio.chunk_length, **p.features.model_dump())
+        except audio.AudioError as e:
+            print(f"error: {e}", file=sys.stderr)
+            failed += 1
+            continue
+        found = loaded.sweep(mel, hop=p.detector.hop, n_frames=n_frames)
+        onsets = detector.onsets(
+            mel, found, threshold=level, hop=p.detector.hop, n_frames=n_frames, cooldown_s=p.detector.cooldown_s,
+            sr=p.audio.sr, n_fft=p.features.n_fft, hop_length=p.features.hop_length,
+        )  # fmt: skip
+        if scores:
+            times = np.arange(len(found)) * p.detector.hop * p.features.hop_length / p.audio.sr
+            rows = [
+                {"file": str(file), "start_s": round(t, 4), "score": s}
+                for t, s in zip(times.tolist(), found.tolist(), strict=True)
+            ]
+        else:
+            rows = [{"file": str(file), "onset_s": onset.onset_s, "score": onset.score} for onset in onsets]
+        for row in rows:
+            print(
+                json.dumps(row, ensure_ascii=False)
+                if format == Format.json
+                else "  ".join(_cell(v) for v in row.values())
+            )
+        if not rows and format == Format.text:
+            print(f"{file}  no shot")
+        if plot:
+            from gunshot import plots
+
+            plots.detection(plot, file, mel, found, onsets, level=level, p=p)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _cell(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.3f}"
+
+
+@app.command()
+def evaluate(
+    path: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Labelled recordings, in either layout.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write. Default: evaluate/NAME beside the reports.")] = None,
+    model: Annotated[list[str], typer.Option(help="int8, float, forest or a file; several if repeated.")] = [
+        "forest",
+        "float",
+        "int8",
+    ],
+) -> None:
+    """Measure models on your own labelled recordings, which they should never have been trained on.
+
+    Writes metrics.json, windows.csv, files.csv, rejected.csv and index.html: metrics of each window and of each
+    file (its highest window's score), by label and by upstream source. Nothing is imported or trained.
+    """
+    import numpy as np
+    import pandas as pd
+    from tqdm import tqdm
+
+    from gunshot import corpora, evaluation, models, report
+
+    p = params.load("audio", "features", "detector", "chunks", "tags", "evaluate", "quality")
+    layout = corpora.detect(path)
+    sources, rejected = corpora.layouts[layout](path)
+    keys = ("path", "label", "recording_group", "source", "upstream", "file")
+    listed = [{**{key: getattr(s, key) for key in keys}, "class": s.class_} for s in sources]
+    paths = _paths(model)
+    points = {name: models.point(file) for name, file in paths.items()}
+    windows, files = [], []
+    scored = evaluation.score_files(listed, paths, p)
+    for rows, file, bad in tqdm(scored, total=len(listed), desc="evaluate", unit="file"):
+        windows += rows
+        files += [file] if file else []
+        rejected += bad
+    refused = tables.frame(rejected, tables.REJECTED)
+    windows, files = pd.DataFrame(windows), pd.DataFrame(files)
+    out = out or pipeline.output("evaluate").parent / "evaluate" / path.resolve().name
+    tables.write(out / "windows.csv", windows)
+    tables.write(out / "files.csv", files)
+    tables.write(out / "rejected.csv", refused)
+    figures = report.figures(windows, points)
+    by_file = evaluation.file_metrics(files, points, np.random.default_rng(0))
+    tables.write_json(out / "metrics.json", {"windows": figures["metrics"], "files": by_file})
+    shown = files[["path", "label", "upstream", "y", next(iter(points))]].set_axis(
+        ["file", "label", "upstream", "y", "score"], axis=1
+    )
+    report.html(
+        out / "index.html",
+        title=f"Gunshot detector: {path.resolve().name}",
+        intro=f"{len(files)} recordings, {len(windows)} windows: of a file with shots those that hold an automatic onset, of a "
+        f"file without shots all, {p.detector.hop} frames apart. {len(refused)} files were rejected (rejected.csv).",
+        figures=figures,
+        extra=[
+            report.file_metrics_section(by_file),
+            *(report.files_by_section(files, points, column) for column in ("upstream", "label")),
+            report.files_section(shown),
+        ],
+    )
+    print(pd.DataFrame(by_file).T.round(4).to_string())
+    print(f"{len(files)} files, {len(windows)} windows, {len(refused)} rejected; see {out / 'index.html'}")
+    tables.check_rejected(refused, len(listed), limit=p.quality.max_rejected, where=out / "rejected.csv")
+
+
+def main() -> None:
+    """Run the command; what a user can mend is told in one line, without a traceback."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError, subprocess.CalledProcessError) as e:
+        sys.exit(f"error: {e}")

@@ -1,0 +1,253 @@
+"""Sources to data/raw/NAME: 16 kHz mono PCM_16, recordings.csv, rejected.csv.
+
+Worker threads decode into hidden .part files (libsndfile, soxr and NumPy release the GIL). The caller's thread
+takes the results in sorted order, decides, and renames. So the result does not depend on which worker was first,
+and after a kill at any time there is a table of finished recordings, and nothing else to trust.
+"""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import soundfile as sf
+from tqdm import tqdm
+
+from gunshot import audio, tables
+from gunshot.corpora.sources import Source, rejected
+
+CHECKPOINT_S = 5.0  # between two writes of the growing table
+FULL_SCALE = 127 / 128  # the largest sample of an 8-bit file; 0.07 dB below that of any other
+NAME_MAX = 255  # bytes that a file system gives a name
+ONCE = "a recording must be there once"
+IMMUTABLE = "data/raw is immutable: was imported with other audio; import it under another name"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an import did; as text, one line to print."""
+
+    imported: int
+    already: int
+    rejected: int
+    hours: float  # of all that is in the table
+
+    def __str__(self) -> str:
+        return (
+            f"{self.imported} imported, {self.already} already there, {self.rejected} rejected; "
+            f"{self.hours:.2f} h in all"
+        )
+
+
+class _Level:
+    """Peak, range and clipped share of a file as stored, block by block."""
+
+    def __init__(self):
+        self.samples, self.clipped = 0, 0
+        self.low, self.high = np.inf, -np.inf  # of each channel
+
+    def __call__(self, x: np.ndarray) -> None:
+        self.samples += x.size
+        self.clipped += np.count_nonzero(np.abs(x) >= FULL_SCALE)
+        self.low, self.high = np.minimum(self.low, x.min(axis=0)), np.maximum(self.high, x.max(axis=0))
+
+
+def _db(amplitude: float) -> float:
+    return 20 * np.log10(amplitude) if amplitude > 0 else -np.inf
+
+
+def _check_level(file: Path, level: _Level, peak: float, *, silence_db: float, max_clipped: float) -> None:
+    """Raise AudioError where a file is silent, clipped, or has a `peak` only before the mix-down."""
+    stored = _db(max(-np.min(level.low), np.max(level.high)))
+    if stored < silence_db:
+        raise audio.AudioError(
+            file, f"silent: peak {stored:.1f} dBFS", f"must reach quality.silence_db={silence_db:g} dBFS"
+        )
+    if level.clipped > max_clipped * level.samples:
+        share = level.clipped / level.samples
+        raise audio.AudioError(
+            file, f"clipped: {share:.3f} of samples at full scale", f"at most quality.max_clipped={max_clipped:g}"
+        )
+    # An offset, two channels that cancel, a tone above half the new sample rate.
+    audible = min(_db(np.max(level.high - level.low) / 2), _db(peak))
+    if audible < silence_db:
+        rule = f"what is left without offset, in mono, must reach quality.silence_db={silence_db:g} dBFS"
+        raise audio.AudioError(file, f"no audible content: {audible:.1f} dBFS", rule)
+
+
+def _decode(file: Path, out: Path, *, sr: int, silence_db: float, max_clipped: float) -> dict:
+    """Return what a recording's row says of its audio, which is left in a .part below `out` (key "part")."""
+    sr_found, _ = audio.header(file)
+    level, digest, samples, peak = _Level(), hashlib.sha256(), 0, 0
+    handle, part = tempfile.mkstemp(dir=out, prefix=".", suffix=".part")
+    try:
+        # An open file, not its name: soundfile syncs a named one to the disk, 20 ms each when that is busy.
+        with open(handle, "w+b") as stream, sf.SoundFile(stream, "w", sr, 1, format="WAV", subtype="PCM_16") as wav:
+            for y in audio.blocks(file, sr=sr, watch=level):
+                pcm = audio.to_int16(y)
+                wav.write(pcm)
+                digest.update(pcm.astype("<i2").tobytes())
+                samples += len(pcm)
+                peak = max(peak, np.abs(pcm.astype(np.int32)).max(initial=0))
+        if not samples:
+            raise audio.AudioError(file, f"0 samples at {sr} Hz", "a recording must not be empty")
+        _check_level(file, level, peak / audio.FULL_SCALE, silence_db=silence_db, max_clipped=max_clipped)
+    except BaseException:
+        os.unlink(part)
+        raise
+    return {"sr_found": sr_found, "duration_s": samples / sr, "sha256": digest.hexdigest(), "part": part}
+
+
+def _examine(source: Source, row: dict | None, decode, *, sr: int) -> dict | audio.AudioError:
+    """Return what is new in a source's row: nothing where its audio is there, an error where it cannot be used."""
+    try:
+        if row is None:
+            return decode(source.file)
+        sr_found, duration_s = audio.header(source.file)
+    except audio.AudioError as e:
+        return e
+    # Resampling rounds a length to whole samples.
+    if sr_found != row["sr_found"] or abs(duration_s - row["duration_s"]) > 1.5 / sr:
+        now, was = f"{sr_found} Hz, {duration_s:.3f} s", f"{row['sr_found']} Hz, {row['duration_s']:.3f} s"
+        return audio.AudioError(source.file, f"{now}; was {was}", IMMUTABLE)
+    return {}
+
+
+def _targets(sources: list[Source], corpus: str) -> tuple[dict[str, Source], list[dict]]:
+    """Return the sources by the path of their recordings below data/raw, sorted, and rejected rows."""
+    targets, bad = {}, []
+    for source in sorted(sources, key=lambda s: (str(PurePosixPath(s.path).with_suffix(".wav")), s.name)):
+        path = f"{corpus}/{PurePosixPath(source.path).with_suffix('.wav')}"
+        if path in targets:
+            bad.append(rejected(source.name, f"becomes {path}, as does {targets[path].name}", "rename one of the two"))
+        elif (n := len(os.fsencode(PurePosixPath(path).name))) > NAME_MAX:
+            bad.append(rejected(source.name, f"{n} bytes in the name", f"with .wav it may have {NAME_MAX}"))
+        else:
+            targets[path] = source
+    return targets, bad
+
+
+def _write_changed(path: Path, table) -> None:
+    if not path.exists() or path.read_bytes() != table.to_csv(index=False, lineterminator="\n").encode():
+        tables.write(path, table)
+
+
+class _Corpus:
+    """The recordings of one data/raw/NAME while it grows."""
+
+    def __init__(self, out: Path, raw: Path):
+        self.out, self.raw = out, raw
+        self.table = out / "recordings.csv"
+        known = tables.read(self.table, tables.RECORDING).to_dict("records") if self.table.exists() else []
+        self.rows = {r["path"]: r for r in known if (raw / r["path"]).is_file()}
+        self.lost = [r["path"] for r in known if r["path"] not in self.rows]
+        self.first = {r["sha256"]: path for path, r in self.rows.items()}
+        for other in sorted(raw.glob("*/recordings.csv")):
+            if other != self.table:
+                for r in tables.read(other, tables.RECORDING).itertuples():
+                    self.first.setdefault(r.sha256, r.path)
+        self.saved = time.monotonic()
+
+    def add(self, path: str, source: Source, found: dict) -> dict | None:
+        """Take what was examined: its row and, where it was decoded, its wav; return a rejected row for a duplicate."""
+        part = found.pop("part", None)
+        if part and (first := self.first.setdefault(found["sha256"], path)) != path:
+            os.unlink(part)
+            return rejected(source.name, f"same audio as {first}", ONCE)
+        known = {c: getattr(source, c) for c in ("label", "recording_group", "source", "upstream", "licence")}
+        if part:
+            target = self.raw / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.chmod(part, 0o644)
+            os.replace(part, target)
+        self.rows[path] = self.rows.get(path, {}) | {"path": path, "class": source.class_} | known | found
+        if time.monotonic() - self.saved > CHECKPOINT_S:
+            self.save()
+        return None
+
+    def save(self) -> None:
+        _write_changed(self.table, tables.frame((self.rows[p] for p in sorted(self.rows)), tables.RECORDING))
+        self.saved = time.monotonic()
+
+    def clean(self) -> None:
+        for part in self.out.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
+
+def _results(targets: dict[str, Source], rows: dict[str, dict], examine, workers: int) -> Iterator[tuple]:
+    """Yield (path, source, what `examine` returns), in the order of `targets`."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        found = pool.map(examine, targets.values(), [rows.get(path) for path in targets])
+        bar = tqdm(found, total=len(targets), desc="import", unit="file")
+        yield from zip(targets, targets.values(), bar, strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def import_corpus(
+    sources: list[Source],
+    rejected_rows: list[dict],
+    out: Path,
+    raw: Path,
+    *,
+    sr: int,
+    silence_db: float,
+    max_clipped: float,
+    max_rejected: float,
+    workers: int = 2,
+) -> Summary:
+    """Convert sources to ``out`` (data/raw/NAME), list them in recordings.csv and the rest in rejected.csv.
+
+    What is there already is not decoded again: its source's sample rate and duration must still be
+    those of its row (data/raw is immutable), only its labels follow the source. A second run
+    changes no byte, and a run after a kill ends as if there had been none.
+
+    `silence_db` (dBFS), `max_clipped` and `max_rejected` (shares) are as in params.yaml, quality.
+
+    Raises
+    ------
+    ValueError
+        `out` does not lie directly in `raw`, or a source lies in `out`.
+    tables.RejectedError
+        More was rejected than `max_rejected` allows; both tables were written.
+    """
+    out, raw = Path(out), Path(raw)
+    if out.parent.resolve() != raw.resolve():
+        raise ValueError(f"out={out} must lie directly in raw={raw}")
+    if inside := next((s.file for s in sources if s.file.resolve().is_relative_to(out.resolve())), None):
+        raise ValueError(f"{inside}: lies in out={out}; what is imported must lie outside it")
+    out.mkdir(parents=True, exist_ok=True)
+    corpus = _Corpus(out, raw)
+    corpus.clean()
+    targets, bad = _targets(sources, out.name)
+    bad += rejected_rows
+    bad += [rejected(path, "no such file", IMMUTABLE) for path in corpus.lost if path not in targets]
+    decode = partial(_decode, out=out, sr=sr, silence_db=silence_db, max_clipped=max_clipped)
+    before, seen = set(corpus.rows), 0
+    examine = partial(_examine, decode=decode, sr=sr)
+    try:
+        with closing(_results(targets, dict(corpus.rows), examine, workers)) as results:
+            for path, source, found in results:
+                if isinstance(found, audio.AudioError):
+                    bad.append(rejected(source.name, found.value, found.rule))
+                elif row := corpus.add(path, source, found):
+                    bad.append(row)
+                else:
+                    seen += path in before
+    finally:
+        corpus.save()
+        corpus.clean()
+    table = tables.frame(sorted(bad, key=lambda r: (r["file"], r["value"])), tables.REJECTED)
+    _write_changed(out / "rejected.csv", table)
+    hours = sum(r["duration_s"] for r in corpus.rows.values()) / 3600
+    summary = Summary(len(corpus.rows) - len(before), seen, len(bad), hours)
+    tables.check_rejected(table, len(sources) + len(rejected_rows), limit=max_rejected, where=out / "rejected.csv")
+    return summary

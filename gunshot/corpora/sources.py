@@ -1,0 +1,83 @@
+"""What a layout finds: one Source a file, and rejected rows for what is no file of the corpus."""
+
+import os
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from gunshot import tables
+
+CLASSES = ("gun", "env")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to import, and what is known of it without decoding it."""
+
+    file: Path  # where it lies
+    name: str  # the same below the corpus's root, as rejected rows name it
+    path: str  # where its recording goes below data/raw/NAME, before the suffix becomes .wav
+    class_: str  # gun or env
+    label: str
+    recording_group: str
+    source: str
+    upstream: str
+    licence: str
+
+
+def rejected(file: str, value: str, rule: str) -> dict:
+    """Return a row of tables.REJECTED; what cannot be written as text in `file` is escaped."""
+    return {"file": file.encode("utf-8", "backslashreplace").decode(), "value": value, "rule": rule}
+
+
+def _fault(file: Path, root: Path) -> tuple[str, str] | None:
+    """Return value and rule of what keeps a path from being a source, None where nothing does."""
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in str(file.relative_to(root))):
+        return "control characters or no UTF-8", "a name must be text; rename it"
+    if file.is_symlink() and not file.exists():
+        return "broken link", "must be a file"
+    if not file.resolve().is_relative_to(root.resolve()):
+        return f"link to {os.readlink(file)}" if file.is_symlink() else "outside", "must lie inside the corpus's folder"
+    if file.is_dir():
+        return f"link to the folder {os.readlink(file)}", "links to folders are not followed; move the folder here"
+    if not file.is_file():
+        return "no regular file", "must be a file"
+    return None
+
+
+def walk(root: Path, folder: str) -> tuple[list[str], list[dict]]:
+    """Return the files below ``root/folder``, as sorted names below `root`, and rejected rows.
+
+    Names that start with "." are skipped, files and folders. Every other name is in one of the two
+    lists: links that leave `root`, links to folders, and what is no regular file are rejected.
+
+    Raises
+    ------
+    OSError
+        A folder cannot be read.
+    """
+
+    def stop(error: OSError):
+        raise error
+
+    names, bad = [], []
+    for where, folders, files in os.walk(root / folder, onerror=stop):
+        links = [f for f in folders if (Path(where) / f).is_symlink()]
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        for file in (Path(where) / f for f in files + links if not f.startswith(".")):
+            name = file.relative_to(root).as_posix()
+            if fault := _fault(file, root):
+                bad.append(rejected(name, *fault))
+            else:
+                names.append(name)
+    return sorted(names), sorted(bad, key=lambda row: row["file"])
+
+
+def read_csv(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return a CSV's rows, every cell as text; ValueError names file, columns and rule."""
+    try:
+        return tables.read(path, dict.fromkeys(columns, str)).to_dict("records")
+    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as e:
+        raise ValueError(f"{path}: must be a CSV in UTF-8 with columns {list(columns)}: {str(e).strip()}") from None

@@ -1,0 +1,60 @@
+"""UrbanSound8K as published: metadata/UrbanSound8K.csv and audio/foldN/.
+
+J. Salamon, C. Jacoby, J. P. Bello, "A Dataset and Taxonomy for Urban Sound Research", ACM Multimedia 2014.
+All slices of one Freesound recording (`fsID`) are one recording group.
+"""
+
+from pathlib import Path
+
+from gunshot.corpora.sources import Source, read_csv, rejected, walk
+
+METADATA = "metadata/UrbanSound8K.csv"
+COLUMNS = ("slice_file_name", "fsID", "fold", "class")
+
+
+def _source(root: Path, name: str, row: dict) -> Source:
+    class_ = "gun" if row["class"] == "gun_shot" else "env"
+    return Source(
+        file=root / name,
+        name=name,
+        path=class_ + name.removeprefix("audio"),
+        class_=class_,
+        label=row["class"],
+        recording_group=f"freesound:{row['fsID']}",
+        source="urbansound8k",
+        upstream="UrbanSound8K",
+        licence="CC BY-NC 3.0",
+    )
+
+
+def scan(root: Path) -> tuple[list[Source], list[dict]]:
+    """Return the sources that the metadata lists, sorted by name, and rejected rows.
+
+    Rejected: a row without its file, class or fsID, a second row for one file, a file without a row.
+
+    Raises
+    ------
+    ValueError
+        The metadata or audio/ is missing, or the metadata lacks a column.
+    """
+    root = Path(root).resolve()
+    for needed in (METADATA, "audio"):
+        if not (root / needed).exists():
+            raise ValueError(f"{root}: must hold {METADATA} and audio/foldN/; {needed} is missing")
+    rows = read_csv(root / METADATA, COLUMNS)
+    names, bad = walk(root, "audio")
+    there, faulty, sources = set(names), {row["file"] for row in bad}, {}
+    for row in rows:
+        name = f"audio/fold{row['fold']}/{row['slice_file_name']}"
+        if name in sources:
+            bad.append(rejected(name, "listed twice", f"{METADATA} must name a file once; its first row counts"))
+        elif name in there and not (row["class"] and row["fsID"]):
+            bad.append(rejected(name, f"class={row['class']!r} fsID={row['fsID']!r}", "neither may be empty"))
+            faulty.add(name)
+        elif name in there:
+            sources[name] = _source(root, name, row)
+        elif name not in faulty:
+            bad.append(rejected(name, "no such file", f"what {METADATA} lists must be there"))
+    unlisted = there - sources.keys() - faulty
+    bad += [rejected(name, "no row", f"every file must be listed in {METADATA}") for name in unlisted]
+    return [sources[name] for name in sorted(sources)], sorted(bad, key=lambda row: row["file"])

@@ -1,0 +1,118 @@
+"""Log-mel spectrograms by librosa's definitions, batched; each frame depends on its own samples alone."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+
+from gunshot import audio
+
+BLOCK = 1056  # frames that are transformed at once: 32 chunks, whose spectra stay in a core's cache
+
+
+@cache
+def mel_filters(*, sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    """Return librosa's Slaney mel filter bank [shape=(n_mels, 1 + n_fft // 2)], float32."""
+    import librosa.filters  # a second to import: only where it is used
+
+    return librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+
+
+@cache
+def hann(n_fft: int) -> np.ndarray:
+    """Return the periodic Hann window [shape=(n_fft,)], float32, as librosa's STFT uses it."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
+
+
+def frames(n: int, *, n_fft: int, hop_length: int) -> int:
+    """Return how many whole frames `n` samples hold, without centring or padding."""
+    return max(0, 1 + (n - n_fft) // hop_length)
+
+
+def log_mel(
+    pcm: np.ndarray,
+    *,
+    sr: int,
+    n_fft: int,
+    hop_length: int,
+    n_mels: int,
+    fmin: float,
+    fmax: float,
+    amin: float,
+) -> np.ndarray:
+    """Return log-mel spectrograms [shape=(..., n_mels, frames)], float32, in dB re full scale.
+
+    ``10 log10(max(amin, M |STFT|^2))``: ``librosa.feature.melspectrogram`` with ``center=False`` and
+    ``power_to_db(ref=1, top_db=None)``. No statistic is taken over the clip, so frame t of a
+    recording is the same whichever chunk it is computed in.
+
+    Parameters
+    ----------
+    pcm : np.ndarray [shape=(..., n)], int16 or float32 in [-1, 1)
+        n must be at least n_fft.
+
+    Raises
+    ------
+    ValueError
+        Where n is smaller than n_fft or the mel range does not lie in 0 to sr/2.
+    """
+    n = pcm.shape[-1]
+    if n < n_fft:
+        raise ValueError(f"n={n} samples must be at least n_fft={n_fft}")
+    if not 0 <= fmin < fmax <= sr / 2:
+        raise ValueError(f"fmin={fmin:g}, fmax={fmax:g} must satisfy 0 <= fmin < fmax <= sr/2={sr / 2:g}")
+    bank = mel_filters(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax).T
+    chunks, n_frames = pcm.reshape(-1, n), frames(n, n_fft=n_fft, hop_length=hop_length)
+    framed = np.lib.stride_tricks.sliding_window_view(chunks, n_fft, axis=-1)[:, ::hop_length]
+    window = hann(n_fft) / np.float32(audio.FULL_SCALE if pcm.dtype == np.int16 else 1)
+    out = np.empty((len(chunks), n_mels, n_frames), np.float32)
+    block = np.zeros((BLOCK, n_fft), np.float32)
+    rows = max(1, BLOCK // n_frames)
+    span = min(n_frames, BLOCK)
+    for i in range(0, len(chunks), rows):
+        for t in range(0, n_frames, span):
+            part = framed[i : i + rows, t : t + span]
+            used = part.shape[0] * part.shape[1]
+            np.multiply(part, window, out=block[:used].reshape(part.shape))
+            # Always a whole block: BLAS rounds by the shape, and a frame must not depend on its company.
+            db = _to_db(block, bank, amin)[:used]
+            out[i : i + rows, :, t : t + span] = db.reshape(*part.shape[:2], n_mels).swapaxes(1, 2)
+    return out.reshape(*pcm.shape[:-1], n_mels, n_frames)
+
+
+def _to_db(windowed: np.ndarray, bank: np.ndarray, amin: float) -> np.ndarray:
+    spectrum = scipy.fft.rfft(windowed, axis=-1)
+    power = np.square(spectrum.real)
+    power += np.square(spectrum.imag)
+    mel = power @ bank
+    np.maximum(mel, np.float32(amin), out=mel)
+    np.log10(mel, out=mel)
+    mel *= np.float32(10)
+    return mel
+
+
+def of_file(path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_length: int, **mel) -> np.ndarray:
+    """Return the log-mel of a recording of any length, rate and channels, float32 [shape=(n_mels, frames)].
+
+    The audio is read, resampled and rounded to int16 in blocks, so that memory holds the frames alone
+    (20 kB a second). One shorter than `min_length` samples is filled up with silence.
+
+    Raises
+    ------
+    gunshot.audio.AudioError
+        As for `gunshot.audio.blocks`.
+    """
+    parts, rest = [], np.zeros(0, np.int16)
+    kept = {"sr": sr, "n_fft": n_fft, "hop_length": hop_length, **mel}
+    total = 0
+    for block in audio.blocks(path, sr=sr):
+        total += len(block)
+        rest = np.concatenate([rest, audio.to_int16(block)])
+        n = frames(len(rest), n_fft=n_fft, hop_length=hop_length)
+        if n > 0 and total >= min_length:
+            parts.append(log_mel(rest[: (n - 1) * hop_length + n_fft], **kept))
+            rest = rest[n * hop_length :]
+    if total < min_length:
+        parts = [log_mel(np.pad(rest, (0, min_length - len(rest))), **kept)]
+    return np.concatenate(parts, axis=1)

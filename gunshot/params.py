@@ -1,0 +1,207 @@
+"""The only reader of params.yaml: typed, frozen sections, one for each topic."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Range = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class ParamsError(ValueError):
+    """A missing, misspelt or ill-typed key of params.yaml; the message names key, value and rule."""
+
+
+class Section(BaseModel):
+    """A flat, frozen section; unknown keys and keys of another type are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self):
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if field.annotation == tuple[float, float] and value[0] > value[1]:
+                raise ValueError(f"{name}={list(value)} must be [low, high] with low <= high")
+        return self
+
+
+class Audio(Section):
+    sr: Literal[16000]
+    chunk_length: Count
+
+
+class Quality(Section):
+    silence_db: float
+    max_clipped: Share
+    max_rejected: Share
+
+
+class Simulate(Section):
+    seed: int
+    gun_recordings: Annotated[int, Field(ge=0)]
+    env_recordings: Annotated[int, Field(ge=0)]
+    duration_s: Range
+    distance_m: Range
+    workers: Count
+
+
+class Tags(Section):
+    min_rise_db: Annotated[float, Field(gt=0)]
+    min_interval_ms: Annotated[float, Field(gt=0)]
+
+
+class Chunks(Section):
+    seed: int
+    draws: Count
+    jitter: Range
+    env_hop: Count
+
+
+class Splits(Section):
+    seed: int
+    train: Share
+    val: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _sum_to_one(self):
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + val + test = {total:g} must be 1")
+        return self
+
+
+class Augment(Section):
+    seed: int
+    gun_copies: Annotated[int, Field(ge=0)]
+    env_copies: Annotated[int, Field(ge=0)]
+    shift: Share
+    pitch_semitones: Annotated[float, Field(ge=0, le=12)]
+    gain_db: Range
+    background_share: Share
+    snr_db: Range
+    reverb_share: Share
+    rt60_s: Range
+    filter_share: Share
+    lowpass_hz: Range
+    highpass_hz: Range
+    clip_share: Share
+    clip_db: Range
+
+
+class Features(Section):
+    n_fft: Count
+    hop_length: Count
+    n_mels: Count
+    fmin: Annotated[float, Field(ge=0)]
+    fmax: Annotated[float, Field(gt=0)]
+    amin: Annotated[float, Field(gt=0)]
+
+
+class Forest(Section):
+    seed: int
+    n_estimators: Annotated[list[Count], Field(min_length=1)]
+    max_depth: Annotated[list[Count], Field(min_length=1)]
+    min_samples_leaf: Annotated[list[Count], Field(min_length=1)]
+    max_features: Annotated[list[Share], Field(min_length=1)]
+    folds: Annotated[int, Field(ge=2)]
+    search_rows: Count
+
+
+class Network(Section):
+    seed: int
+    width: Annotated[float, Field(gt=0)]
+    depth: Annotated[int, Field(ge=2, le=4)]
+    leak: Share
+    dropout: Share
+    learning_rate: Annotated[float, Field(gt=0)]
+    batch_size: Count
+    epochs: Count
+    patience: Count
+    plateau_patience: Count
+    time_patch: Annotated[int, Field(ge=0)]
+    mel_patch: Annotated[int, Field(ge=0)]
+    patch_share: Share
+
+
+class Quantize(Section):
+    seed: int
+    representative: Count
+
+
+class Evaluate(Section):
+    min_recall: Share
+    file_duration_s: Annotated[float, Field(gt=0)]
+
+
+class Detector(Section):
+    hop: Count
+    cooldown_s: Annotated[float, Field(ge=0)]
+
+
+class Validation(Section):
+    min_groups: Count
+    max_class_share: Share
+    min_gun_crest_db: float
+    max_dc_offset: Share
+    max_split_error: Share
+    sample_rows: Count
+
+
+SECTIONS: dict[str, type[Section]] = {c.__name__.lower(): c for c in Section.__subclasses__()}
+
+
+def _message(path: Path, section: str, error: dict) -> str:
+    key = ".".join([section, *(str(part) for part in error["loc"])])
+    match error["type"]:
+        case "extra_forbidden":
+            known = ", ".join(SECTIONS[section].model_fields)
+            return f"{path}: {key}={error['input']!r} is not a known key; {section} has: {known}"
+        case "missing":
+            return f"{path}: {key} is missing"
+        case _:
+            return f"{path}: {key}={error['input']!r}: {error['msg']}"
+
+
+def load(*sections: str, path: Path | str = "params.yaml") -> SimpleNamespace:
+    """Return the named sections as attributes: ``load("audio").audio.sr``.
+
+    Every section of the file is checked, the named ones or not, so that a
+    misspelt key is found by the first stage that runs and not by the last.
+
+    Raises
+    ------
+    ParamsError
+        The file, a section or a key is missing, unknown or of the wrong type.
+    """
+    path = Path(path)
+    try:
+        document = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; run this from the project's folder") from None
+    except yaml.YAMLError as e:
+        raise ParamsError(f"{path}: not YAML: {e}") from None
+    if not isinstance(document, dict):
+        raise ParamsError(f"{path}: must hold sections, not {type(document).__name__}")
+    problems = [
+        f"{path}: section {name!r} is not known; the sections are: {', '.join(SECTIONS)}"
+        for name in document
+        if name not in SECTIONS
+    ]
+    loaded = {}
+    for name, model in SECTIONS.items():
+        if not isinstance(document.get(name), dict):
+            problems.append(f"{path}: section {name!r} is missing or holds no keys")
+            continue
+        try:
+            loaded[name] = model.model_validate(document[name])
+        except ValidationError as e:
+            problems += [_message(path, name, error) for error in e.errors()]
+    if problems:
+        raise ParamsError("\n".join(problems))
+    return SimpleNamespace(**{name: loaded[name] for name in sections})

@@ -1,0 +1,23 @@
+"""What dvc.yaml says: where the stages put things, and which models there are."""
+
+from pathlib import Path
+
+import yaml
+
+
+def _read(root: Path) -> dict:
+    path = root / "dvc.yaml"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; run this from the project's folder")
+    return yaml.safe_load(path.read_text())
+
+
+def output(stage: str, *, root: Path = Path()) -> Path:
+    """Return the path of a stage's first output."""
+    out = _read(root)["stages"][stage]["outs"][0]
+    return root / (out if isinstance(out, str) else next(iter(out)))
+
+
+def models(*, root: Path = Path()) -> dict[str, Path]:
+    """Return the paths of the models that dvc.yaml names as artifacts, by name."""
+    return {name: root / artifact["path"] for name, artifact in _read(root)["artifacts"].items()}

@@ -1,0 +1,36 @@
+"""Processes that end with their parent, so that a killed run leaves nothing behind that still writes."""
+
+import ctypes
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+_shared: tuple = ()
+
+
+def end_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies; elsewhere do nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _start(shared: tuple) -> None:
+    global _shared
+    _shared = shared
+    end_with_parent()
+
+
+def _call(pair):
+    function, item = pair
+    return function(item, *_shared)
+
+
+def in_order(function: Callable, items: Iterable, *shared, workers: int, batch: int = 4) -> Iterator:
+    """Yield ``function(item, *shared)`` for each item, in order, computed in `workers` processes.
+
+    What is shared is handed to each process once, not with every item.
+    """
+    with ProcessPoolExecutor(workers, initializer=_start, initargs=(shared,)) as pool:
+        yield from pool.map(_call, ((function, item) for item in items), chunksize=batch)

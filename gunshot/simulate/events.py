@@ -1,0 +1,292 @@
+"""Hard negatives: short sounds that a careless detector takes for a shot."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from scipy import signal
+
+from gunshot.simulate.shots import friedlander
+from gunshot.simulate.signals import (
+    add,
+    burst,
+    db,
+    drift,
+    envelope,
+    log_uniform,
+    modes,
+    noise,
+    tone,
+    uniform,
+    unit_peak,
+    voice,
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One kind: how one sounds, how often it comes, and whether it sounds at the microphone itself."""
+
+    make: Callable[[Generator, int], np.ndarray]
+    gap_s: tuple[float, float]
+    count: tuple[int, int]
+    jitter: float = 0.5  # of the gap, as a share
+    contact: bool = False
+
+
+def _struck(rng: Generator, sr: int, *, low_hz, decay_s, click: float, count=(3, 12), spread=(1, 4)) -> np.ndarray:
+    """Return a struck body: the contact's noise and the body's modes."""
+    y = modes(rng, sr, low_hz=log_uniform(rng, low_hz), count=int(rng.integers(*count)), spread=uniform(rng, spread),
+              decay_s=log_uniform(rng, decay_s))  # fmt: skip
+    hit = burst(rng, sr, attack_s=0.0003, decay_s=log_uniform(rng, (0.0008, 0.012)), slope_db=uniform(rng, (-6, 2)),
+                band=(log_uniform(rng, (80, 1500)), 8000))  # fmt: skip
+    y = np.r_[y, np.zeros(max(0, len(hit) - len(y)))]
+    add(y, hit, 0, click * log_uniform(rng, (0.3, 3)))
+    return y
+
+
+def _clatter(rng: Generator, sr: int, hits: list[np.ndarray], span_s: float) -> np.ndarray:
+    """Return hits that follow each other within `span_s`."""
+    y = np.zeros(int(span_s * sr) + max(map(len, hits)))
+    for k, hit in enumerate(hits):
+        add(y, hit, int(k > 0) * int(sr * span_s * rng.random()), log_uniform(rng, (0.1, 1)))
+    return y
+
+
+def firework(rng: Generator, sr: int) -> np.ndarray:
+    """A shell bursts: a long soft blast, before it at times a whistle, after it at times a crackle."""
+    t = np.arange(int(0.3 * sr)) / sr
+    y = friedlander(t, peak=1, positive_s=log_uniform(rng, (0.003, 0.02)), decay=uniform(rng, (0.5, 1.5)))
+    add(y, burst(rng, sr, attack_s=0.002, decay_s=0.04, band=(60, 2000)), 0, log_uniform(rng, (0.05, 0.6)))
+    whistle, crackle = np.zeros(0), np.zeros(0)
+    if rng.random() < 0.35:
+        x = np.linspace(0, 1, int(sr * uniform(rng, (0.3, 1.2))))
+        f = log_uniform(rng, (800, 3500)) * 2 ** (uniform(rng, (-1, 0.5)) * x)
+        whistle = uniform(rng, (0.05, 0.5)) * tone(f, sr, np.array([1, 0.3])) * np.sin(np.pi * x)
+    if rng.random() < 0.5:
+        snaps = [burst(rng, sr, attack_s=0.0002, decay_s=0.003, band=(800, 8000)) for _ in range(rng.integers(5, 40))]
+        crackle = uniform(rng, (0.1, 0.8)) * _clatter(rng, sr, snaps, uniform(rng, (0.3, 1.5)))
+    return np.r_[whistle, y, crackle]
+
+
+def thunder(rng: Generator, sr: int) -> np.ndarray:
+    """Claps that roll: low noise under a ragged envelope."""
+    n = int(sr * uniform(rng, (0.8, 3)))
+    ragged = np.exp(drift(rng, n, sr, rate_hz=log_uniform(rng, (4, 40)), depth=1))
+    y = noise(rng, n, sr, slope_db=uniform(rng, (-9, -3)), band=(20, log_uniform(rng, (100, 2500)))) * ragged
+    return y * envelope(n, sr, attack_s=log_uniform(rng, (0.01, 0.4)), decay_s=uniform(rng, (0.3, 1)))
+
+
+def explosion(rng: Generator, sr: int) -> np.ndarray:
+    """A distant blast or a demolition: a slow wave, then rumble and debris."""
+    t = np.arange(int(sr * 1.5)) / sr
+    y = friedlander(t, peak=1, positive_s=log_uniform(rng, (0.02, 0.08)), decay=1)
+    rumble = burst(rng, sr, attack_s=uniform(rng, (0.02, 0.2)), decay_s=uniform(rng, (0.2, 0.6)), band=(20, 300))
+    add(y, rumble, 0, log_uniform(rng, (0.5, 4)))
+    return y
+
+
+def clap(rng: Generator, sr: int) -> np.ndarray:
+    """One pair of hands: a short noise with a resonance between the palms."""
+    f = log_uniform(rng, (600, 2800))
+    return burst(rng, sr, attack_s=0.0006, decay_s=log_uniform(rng, (0.002, 0.012)), band=(f / 2, f * 2.5), slope_db=0)
+
+
+def balloon(rng: Generator, sr: int) -> np.ndarray:
+    """A balloon pops: an N-wave with as long a period as the balloon is wide, and rubber's noise."""
+    t = np.arange(int(0.02 * sr)) / sr
+    y = friedlander(t, peak=1, positive_s=log_uniform(rng, (0.0003, 0.0012)), decay=0.3)
+    add(y, burst(rng, sr, attack_s=0.001, decay_s=0.0025, band=(500, 8000)), 0, uniform(rng, (0.05, 0.4)))
+    return y
+
+
+def backfire(rng: Generator, sr: int) -> np.ndarray:
+    """A car's exhaust: a soft pulse through a pipe."""
+    return np.convolve(
+        friedlander(np.arange(600) / sr, peak=1, positive_s=log_uniform(rng, (0.002, 0.01)), decay=1),
+        modes(rng, sr, low_hz=log_uniform(rng, (60, 250)), count=6, spread=3, decay_s=log_uniform(rng, (0.01, 0.06))),
+    )
+
+
+def handling(rng: Generator, sr: int) -> np.ndarray:
+    """A gun or a tool in the hand: clicks, springs and slides of small metal parts."""
+    parts = [_struck(rng, sr, low_hz=(700, 5000), decay_s=(0.001, 0.03), click=1.0) for _ in range(rng.integers(1, 6))]
+    y = _clatter(rng, sr, parts, log_uniform(rng, (0.02, 0.25)))
+    slide = burst(rng, sr, attack_s=uniform(rng, (0.01, 0.08)), decay_s=uniform(rng, (0.01, 0.05)),
+                  band=(log_uniform(rng, (500, 3000)), 8000), slope_db=0)  # fmt: skip
+    if rng.random() < 0.6:
+        add(y, slide, int(rng.integers(0, len(y))), log_uniform(rng, (0.03, 0.5)))
+    return y
+
+
+def door(rng: Generator, sr: int) -> np.ndarray:
+    """A door slams: a big low body, the latch before it."""
+    y = _struck(rng, sr, low_hz=(45, 220), decay_s=(0.03, 0.15), click=0.6, spread=(2, 5))
+    latch = _struck(rng, sr, low_hz=(600, 2500), decay_s=(0.003, 0.02), click=1.0)
+    return np.r_[latch[:2000] * log_uniform(rng, (0.02, 0.4)), np.zeros(int(sr * uniform(rng, (0, 0.05)))), y]
+
+
+def knock(rng: Generator, sr: int) -> np.ndarray:
+    """Knuckles on wood, chalk on a board, a box put down."""
+    return _struck(rng, sr, low_hz=(90, 900), decay_s=(0.006, 0.05), click=0.8)
+
+
+def hammer(rng: Generator, sr: int) -> np.ndarray:
+    """A hammer on nail, wood or steel."""
+    return _struck(rng, sr, low_hz=(200, 3000), decay_s=(0.005, 0.2), click=1.2)
+
+
+def dropped(rng: Generator, sr: int) -> np.ndarray:
+    """Something falls and bounces, each bounce sooner and softer: a plate, a tool, a cartridge case."""
+    hit = _struck(rng, sr, low_hz=(120, 5000), decay_s=(0.005, 0.2), click=0.7)
+    gap, loss = uniform(rng, (0.08, 0.35)), uniform(rng, (0.45, 0.8))
+    y = np.zeros(int(sr * gap * 3) + len(hit))
+    for k, at in enumerate(np.r_[0.0, np.cumsum(gap * loss ** np.arange(rng.integers(1, 7)))]):
+        add(y, hit, min(len(y), int(at * sr)), loss ** (1.5 * k))
+    return y
+
+
+def glass(rng: Generator, sr: int) -> np.ndarray:
+    """Glass breaks: a crack, then many ringing shards."""
+    count = int(rng.integers(6, 20))
+    shards = [_struck(rng, sr, low_hz=(1500, 6500), decay_s=(0.005, 0.08), click=0.2) for _ in range(count)]
+    crack = burst(rng, sr, attack_s=0.0003, decay_s=uniform(rng, (0.005, 0.04)), band=(400, 8000), slope_db=0)
+    return _clatter(rng, sr, [crack, *shards], uniform(rng, (0.1, 0.7)))
+
+
+def basketball(rng: Generator, sr: int) -> np.ndarray:
+    """A ball bounces: a thud and the ball's ring."""
+    return _struck(rng, sr, low_hz=(60, 400), decay_s=(0.02, 0.08), click=0.4, count=(2, 6))
+
+
+def footstep(rng: Generator, sr: int) -> np.ndarray:
+    """Heel, then sole, on anything from gravel to floorboards; or a hoof."""
+    heel = _struck(rng, sr, low_hz=(60, 900), decay_s=(0.004, 0.03), click=1.0)
+    sole = burst(rng, sr, attack_s=0.01, decay_s=uniform(rng, (0.01, 0.04)), band=(log_uniform(rng, (100, 2000)), 8000))
+    return np.r_[heel, uniform(rng, (0, 0.6)) * sole]
+
+
+def bark(rng: Generator, sr: int) -> np.ndarray:
+    """A dog, and other animals that call shortly."""
+    n = int(sr * log_uniform(rng, (0.07, 0.35)))
+    y = voice(rng, n, sr, f0_hz=log_uniform(rng, (150, 1000)), glide=0.6, breath=log_uniform(rng, (0.05, 2)),
+              tract=uniform(rng, (0.9, 2)))  # fmt: skip
+    return np.tanh(y * log_uniform(rng, (1, 6))) * np.sin(np.pi * np.linspace(0, 1, n) ** uniform(rng, (0.3, 0.8)))
+
+
+def cry(rng: Generator, sr: int) -> np.ndarray:
+    """A baby, a rooster, a cat: a long call with a gliding pitch."""
+    n = int(sr * log_uniform(rng, (0.25, 1.5)))
+    y = voice(rng, n, sr, f0_hz=log_uniform(rng, (250, 900)), glide=uniform(rng, (0.1, 1)),
+              breath=log_uniform(rng, (0.02, 0.5)), tract=uniform(rng, (1.1, 1.8)))  # fmt: skip
+    return np.tanh(y * log_uniform(rng, (1, 8))) * np.sin(np.pi * np.linspace(0, 1, n)) ** uniform(rng, (0.1, 0.6))
+
+
+def speech(rng: Generator, sr: int) -> np.ndarray:
+    """A syllable: at times a stop or a hiss, then a vowel."""
+    n = int(sr * uniform(rng, (0.08, 0.35)))
+    vowel = voice(rng, n, sr, f0_hz=log_uniform(rng, (80, 320)), glide=0.3, breath=0.1, tract=uniform(rng, (0.9, 1.4)))
+    vowel *= np.sin(np.pi * np.linspace(0, 1, n)) ** 0.5
+    onset = burst(rng, sr, attack_s=log_uniform(rng, (0.0005, 0.05)), decay_s=log_uniform(rng, (0.003, 0.05)),
+                  band=(log_uniform(rng, (300, 4000)), 8000), slope_db=0)  # fmt: skip
+    return np.r_[log_uniform(rng, (0.02, 0.7)) * onset, vowel]
+
+
+def sneeze(rng: Generator, sr: int) -> np.ndarray:
+    """A sneeze or a cough: a burst of breath through the mouth, a voiced end."""
+    n = int(sr * uniform(rng, (0.15, 0.5)))
+    y = voice(rng, n, sr, f0_hz=log_uniform(rng, (120, 450)), glide=0.5, breath=log_uniform(rng, (0.5, 6)),
+              tract=uniform(rng, (0.9, 1.5)))  # fmt: skip
+    hiss = noise(rng, n, sr, band=(log_uniform(rng, (400, 2500)), 8000))
+    y += log_uniform(rng, (0.03, 0.5)) * hiss
+    return y * envelope(n, sr, attack_s=log_uniform(rng, (0.003, 0.05)), decay_s=uniform(rng, (0.04, 0.15)))
+
+
+def horn(rng: Generator, sr: int) -> np.ndarray:
+    """A car horn, a whistle, a beep, a bell."""
+    n, x = int(sr * log_uniform(rng, (0.08, 1.2))), uniform(rng, (1.18, 1.34))
+    f = np.full(n, log_uniform(rng, (250, 3500)))
+    gains = rng.random(14) * np.arange(1, 15) ** -uniform(rng, (0, 2))
+    y = tone(f, sr, gains) + rng.integers(0, 2) * tone(f * x, sr, gains)
+    y *= envelope(n, sr, attack_s=log_uniform(rng, (0.001, 0.03)), decay_s=log_uniform(rng, (0.1, 10)))
+    y[-80:] *= np.linspace(1, 0, 80)
+    return y
+
+
+def jack(rng: Generator, sr: int) -> np.ndarray:
+    """One blow of a jackhammer, a rattle, a machine."""
+    return _struck(rng, sr, low_hz=(60, 1200), decay_s=(0.003, 0.03), click=1.5)
+
+
+def tick(rng: Generator, sr: int) -> np.ndarray:
+    """A clock, a key, a mouse: a very short knock."""
+    return _struck(rng, sr, low_hz=(800, 6000), decay_s=(0.0008, 0.012), click=1.0)
+
+
+def plosive(rng: Generator, sr: int) -> np.ndarray:
+    """Breath on the microphone: a thump with no treble."""
+    return burst(rng, sr, attack_s=log_uniform(rng, (0.003, 0.03)), decay_s=log_uniform(rng, (0.01, 0.08)), slope_db=-6,
+                 band=(15, log_uniform(rng, (60, 500))))  # fmt: skip
+
+
+def gust(rng: Generator, sr: int) -> np.ndarray:
+    """A gust of wind on the microphone."""
+    return burst(rng, sr, attack_s=log_uniform(rng, (0.02, 0.4)), decay_s=log_uniform(rng, (0.05, 0.3)), slope_db=-9,
+                 band=(15, log_uniform(rng, (80, 1500))))  # fmt: skip
+
+
+def bump(rng: Generator, sr: int) -> np.ndarray:
+    """A knock on the microphone or its stand."""
+    return _struck(rng, sr, low_hz=(25, 300), decay_s=(0.01, 0.12), click=0.3, count=(1, 5))
+
+
+def click(rng: Generator, sr: int) -> np.ndarray:
+    """A plug, a switch, a lost sample: a step or a spike without any room."""
+    y = np.zeros(int(sr * 0.05))
+    y[: rng.integers(1, 40)] = 1.0
+    pole = np.exp(-1 / (sr * log_uniform(rng, (0.0002, 0.02))))
+    return unit_peak(signal.lfilter([1, -1], [1, -pole], y) + db(-60) * rng.standard_normal(len(y)))
+
+
+EVENTS: dict[str, Event] = {
+    "firework": Event(firework, (0.3, 1.5), (1, 8)),
+    "thunder": Event(thunder, (1, 3), (1, 3)),
+    "explosion": Event(explosion, (1, 3), (1, 2)),
+    "clap": Event(clap, (0.2, 1.2), (1, 8), 0.1),
+    "applause": Event(clap, (0.003, 0.03), (200, 900), 1.0),
+    "balloon_pop": Event(balloon, (0.5, 2), (1, 3)),
+    "backfire": Event(backfire, (0.2, 2), (1, 4)),
+    "gun_handling": Event(handling, (0.25, 1.2), (2, 10)),
+    "door_slam": Event(door, (0.8, 3), (1, 3)),
+    "knock": Event(knock, (0.12, 0.5), (1, 12), 0.2),
+    "hammer": Event(hammer, (0.25, 1), (2, 12), 0.2),
+    "dropped_object": Event(dropped, (0.7, 2.5), (1, 4)),
+    "glass": Event(glass, (0.8, 3), (1, 3)),
+    "basketball": Event(basketball, (0.3, 0.9), (2, 12), 0.15),
+    "footsteps": Event(footstep, (0.25, 0.7), (4, 20), 0.1),
+    "dog_bark": Event(bark, (0.25, 1.2), (1, 10)),
+    "cry": Event(cry, (0.5, 2), (1, 6)),
+    "speech": Event(speech, (0.12, 0.35), (4, 30)),
+    "sneeze": Event(sneeze, (0.8, 3), (1, 3)),
+    "horn": Event(horn, (0.3, 2), (1, 8)),
+    "jackhammer": Event(jack, (0.03, 0.12), (30, 200), 0.05),
+    "tick": Event(tick, (0.1, 1.0), (4, 50), 0.2),
+    "plosive": Event(plosive, (0.2, 1.2), (1, 8), contact=True),
+    "wind_gust": Event(gust, (0.5, 2), (1, 6), contact=True),
+    "mic_bump": Event(bump, (0.3, 2), (1, 6), contact=True),
+    "electric_click": Event(click, (0.2, 2), (1, 8), contact=True),
+}
+
+
+def schedule(rng: Generator, event: Event, n: int, sr: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return events of one kind in `n` samples, dry and unit peak [shape=(n,)], and where each starts, in samples."""
+    count, gap = int(rng.integers(event.count[0], event.count[1] + 1)), log_uniform(rng, event.gap_s)
+    gaps = gap * np.maximum(0.05, 1 + event.jitter * rng.uniform(-1, 1, count - 1))
+    starts = (n * uniform(rng, (0.02, 0.5)) + sr * np.r_[0.0, np.cumsum(gaps)]).astype(int)
+    starts = starts[starts < 0.95 * n]
+    variants = [unit_peak(event.make(rng, sr)) for _ in range(min(len(starts), 4))]
+    y = np.zeros(n)
+    for start in starts:
+        add(y, variants[rng.integers(len(variants))], int(start), float(db(-abs(3 * rng.standard_normal()))))
+    return y, starts

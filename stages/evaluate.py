@@ -1,0 +1,44 @@
+"""Forest, float network and int8 network on the same test chunks: metrics, plots, and a page to read."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gunshot import models, report, tables
+
+NAMES = ("forest", "float", "int8")
+
+
+def main(folder: Path, forest: Path, network: Path, quantized: Path, checks: Path, out: Path, page: Path) -> None:
+    x, y, table = tables.features(folder, "test")
+    loaded = {name: models.load(path) for name, path in zip(NAMES, (forest, network, quantized), strict=True)}
+    predictions = table.assign(y=y, **{name: model.score(x) for name, model in loaded.items()})
+    figures = report.figures(predictions, {name: model.operating_point for name, model in loaded.items()})
+    report.write_plots(figures, out / "plots")
+    tables.write(out / "predictions.csv", predictions)
+    tables.write_json(out / "metrics.json", figures["metrics"])
+    results = [tables.read_json(path) for path in sorted(checks.glob("*.json"))]
+    report.html(
+        page,
+        title="Gunshot detector: test chunks",
+        intro=f"{len(y)} chunks of the test split, {int(y.sum())} with a shot, of {table['recording_group'].nunique()} "
+        "recording groups that no model was trained, tuned or thresholded on.",
+        figures=figures,
+        extra=[
+            report.quantization_section(tables.read_json(models.report_of(quantized))),
+            report.history_section(pd.read_csv(network.with_name("history.csv"))),
+            report.importances_section(np.load(forest.with_name("importances.npy"))),
+            report.validation_section(results),
+        ],
+    )
+    for name, values in figures["metrics"].items():
+        print(
+            f"evaluate: {name:6} accuracy {values['accuracy']:.4f} recall {values['recall']:.4f} AUC {values['auc']:.4f}"
+        )
+    print(f"evaluate: see {page}")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""The int8 artifact to C: the model as an array, and the constants that firmware shares with the pipeline."""
+
+import sys
+from pathlib import Path
+
+from gunshot import export, params, tables
+
+
+def main(model: Path, out: Path) -> None:
+    p = params.load("audio", "features", "detector")
+    report = tables.read_json(model.with_name("report.json"))
+    artifact = model.read_bytes()
+    written = export.write(artifact, report, out, constants=export.constants(artifact, report, p))
+    print(f"export: {', '.join(written)} in {out}")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

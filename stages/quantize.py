@@ -1,0 +1,47 @@
+"""The network to an int8 TFLM artifact, and what that costs."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from gunshot import audio, network, params, quantize, scoring, tables
+
+
+def main(folder: Path, model: Path, out: Path) -> None:
+    p = params.load("quantize", "evaluate")
+    net = network.load(model)
+    x, _, table = tables.features(folder, "train")
+    rng = np.random.default_rng(p.quantize.seed)
+    rows = np.sort(rng.permutation(len(x))[: p.quantize.representative])
+    artifact = quantize.convert(quantize.fixed(net, n_frames=x.shape[2]), x[rows])
+    tables.write(out.with_name("representative.csv"), table.iloc[rows][["chunk"]])
+    with audio.atomic(out) as part:
+        part.write_bytes(artifact)
+    tflm = quantize.Tflm(artifact)
+    scorers = {"float": lambda x: network.score(net, x)[:, 0], "int8": tflm.score}
+    (x_val, y_val, _), (x_test, y_test, _) = (tables.features(folder, side) for side in ("val", "test"))
+    found = {name: score(x_test) for name, score in scorers.items()}
+    points = {
+        name: scoring.operating_point(y_val, score(x_val), min_recall=p.evaluate.min_recall)
+        for name, score in scorers.items()
+    }
+    summaries = {name: scoring.summary(y_test, found[name], operating_point=points[name]) for name in scorers}
+    report = {
+        "bytes": len(artifact),
+        "arena_bytes": tflm.arena_bytes(),
+        "operators": quantize.operators(artifact),
+        "operating_point": points["int8"],
+        "quantization": tflm.quantization(),
+        **quantize.delta(summaries["float"], summaries["int8"], found["float"], found["int8"]),
+        **summaries,
+    }
+    tables.write_json(out.with_name("report.json"), report)
+    print(
+        f"quantize: {report['bytes']} bytes, arena {report['arena_bytes']} bytes; int8 - float: "
+        f"accuracy {report['accuracy_delta']:+.4f}, AUC {report['auc_delta']:+.4f}, {report['flip_rate']:.2%} of decisions flip"
+    )
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,21 @@
+"""Recording groups to train, val and test; a group that has a side keeps it."""
+
+import sys
+from pathlib import Path
+
+from gunshot import params, splits, tables
+
+
+def main(chunks: Path, out: Path) -> None:
+    p = params.load("splits")
+    table = tables.read(chunks / "chunks.csv", tables.CHUNK)
+    kept = tables.read(out, splits.SPLIT) if out.exists() else tables.frame([], splits.SPLIT)
+    shares = {side: getattr(p.splits, side) for side in splits.SIDES}
+    sides = splits.assign(splits.groups(table), kept, shares=shares, seed=p.splits.seed)
+    tables.write(out, sides)
+    counts = table.merge(sides[["recording_group", "side"]]).groupby(["side", "class"]).size()
+    print(f"split: {len(sides)} groups, {len(sides) - len(kept)} of them new; chunks {counts.to_dict()}")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

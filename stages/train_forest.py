@@ -1,0 +1,34 @@
+"""Features to a Random Forest, tuned by grid search."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from gunshot import audio, forest, params, scoring, tables
+
+
+def main(folder: Path, out: Path) -> None:
+    p = params.load("forest", "evaluate")
+    x, y, table = tables.features(folder, "train")
+    groups = table["recording_group"].to_numpy()
+    model, grid = forest.search(x, y, groups, np.random.default_rng(p.forest.seed), p.forest)
+    x_val, y_val, _ = tables.features(folder, "val")
+    found = forest.score(model, x_val)
+    best = grid[grid["best"]].to_dict("records")[0]
+    report = {
+        "operating_point": scoring.operating_point(y_val, found, min_recall=p.evaluate.min_recall),
+        "validation_auc": scoring.auc(y_val, found),
+        "search_auc": best["auc_mean"],
+        "best": {name: getattr(model, name) for name in forest.GRID},
+    }
+    forest.save(model, out)
+    tables.write(out.with_name("grid.csv"), grid)
+    with audio.atomic(out.with_name("importances.npy")) as part, open(part, "wb") as file:
+        np.save(file, model.feature_importances_.reshape(x.shape[1:]))
+    tables.write_json(out.with_name("report.json"), report)
+    print(f"train_forest: best {report['best']}, AUC {report['validation_auc']:.4f} on validation")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,32 @@
+"""Features to the fully convolutional network."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gunshot import network, params, scoring, tables
+
+
+def main(folder: Path, out: Path) -> None:
+    p = params.load("network", "evaluate")
+    x, y, _ = tables.features(folder, "train")
+    x_val, y_val, _ = tables.features(folder, "val")
+    model, history = network.train(x, y, x_val, y_val, np.random.default_rng(p.network.seed), p.network)
+    found = network.score(model, x_val)[:, 0]
+    report = {
+        "operating_point": scoring.operating_point(y_val, found, min_recall=p.evaluate.min_recall),
+        "validation_auc": scoring.auc(y_val, found),
+        "parameters": model.count_params(),
+        "epochs": len(history["loss"]),
+    }
+    network.save(model, out)
+    epochs = pd.DataFrame({"epoch": range(1, len(history["loss"]) + 1), **history})
+    tables.write(out.with_name("history.csv"), epochs)
+    tables.write_json(out.with_name("report.json"), report)
+    print(f"train_network: {report['parameters']} parameters, AUC {report['validation_auc']:.4f} on validation")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,21 @@
+"""Data to a suite's result: SUITE INPUT... OUT.json; a critical expectation that fails stops the pipeline."""
+
+import json
+import sys
+from pathlib import Path
+
+from gunshot import audio, params, validation
+
+
+def main(suite: str, *paths: Path) -> int:
+    *inputs, out = paths
+    p = params.load("audio", "quality", "splits", "features", "validation")
+    result = validation.validate(suite, inputs, p=p)
+    with audio.atomic(out) as part:
+        part.write_text(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    print(validation.report(result), file=sys.stdout if result["success"] else sys.stderr)
+    return 0 if result["success"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], *map(Path, sys.argv[2:])))
