@@ -32,7 +32,8 @@ def background(y: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
 def reverb(y: np.ndarray, rng: np.random.Generator, *, sr: int, rt60_s: float) -> np.ndarray:
     """Return `y` in a room: the direct sound and a diffuse tail whose level falls by 60 dB in `rt60_s`.
 
-    The tail is Gaussian noise with an exponential envelope (Polack's model), 0 to 12 dB below the direct sound in energy.
+    The tail is Gaussian noise with an exponential envelope (Polack's model); its energy is
+    0 to 12 dB below the direct sound's.
     """
     n = max(2, int(min(rt60_s, 0.5) * sr))
     tail = rng.standard_normal(n) * 10 ** (-3 * np.arange(n) / (rt60_s * sr))

@@ -22,11 +22,15 @@ app = typer.Typer(
 
 
 class Layout(StrEnum):
+    """How recordings are laid out."""
+
     folder = "folder"
     urbansound8k = "urbansound8k"
 
 
 class Format(StrEnum):
+    """How onsets are printed."""
+
     text = "text"
     json = "json"
 
@@ -168,11 +172,9 @@ def _cell(value: str | float) -> str:
 def evaluate(
     path: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Labelled recordings, in either layout.")],
     out: Annotated[Path | None, typer.Option(help="Where to write. Default: evaluate/NAME beside the reports.")] = None,
-    model: Annotated[list[str], typer.Option(help="int8, float, forest or a file; several if repeated.")] = [
-        "forest",
-        "float",
-        "int8",
-    ],
+    model: Annotated[
+        list[str] | None, typer.Option(help="int8, float, forest or a file; several if repeated. Default: all three.")
+    ] = None,
 ) -> None:
     """Measure models on your own labelled recordings, which they should never have been trained on.
 
@@ -190,7 +192,7 @@ def evaluate(
     sources, rejected = corpora.layouts[layout](path)
     keys = ("path", "label", "recording_group", "source", "upstream", "file")
     listed = [{**{key: getattr(s, key) for key in keys}, "class": s.class_} for s in sources]
-    paths = _paths(model)
+    paths = _paths(model or list(pipeline.models()))
     points = {name: models.point(file) for name, file in paths.items()}
     windows, files = [], []
     scored = evaluation.score_files(listed, paths, p)
@@ -213,8 +215,8 @@ def evaluate(
     report.html(
         out / "index.html",
         title=f"Gunshot detector: {path.resolve().name}",
-        intro=f"{len(files)} recordings, {len(windows)} windows: of a file with shots those that hold an automatic onset, of a "
-        f"file without shots all, {p.detector.hop} frames apart. {len(refused)} files were rejected (rejected.csv).",
+        intro=f"{len(files)} recordings, {len(windows)} windows: of a file with shots those that hold an automatic "
+        f"onset, of a file without shots all, {p.detector.hop} frames apart. {len(refused)} files were rejected.",
         figures=figures,
         extra=[
             report.file_metrics_section(by_file),

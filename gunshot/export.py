@@ -66,17 +66,42 @@ def write(model: bytes, report: dict, out: Path, *, constants: dict[str, int | f
     lines = [", ".join(f"0x{byte:02x}" for byte in model[i : i + 16]) for i in range(0, len(model), 16)]
     operators = " \\\n".join(f"  X({name})" for name in report["operators"])
     defines = "\n".join(f"#define GUNSHOT_{name} {_literal(value)}" for name, value in constants.items())
+    array = ",\n  ".join(lines)
+    size = "gunshot_model[GUNSHOT_MODEL_BYTES]"
     files = {
-        "model.c": f'{NOTE}#include "model.h"\n\nalignas(16) const unsigned char gunshot_model[GUNSHOT_MODEL_BYTES] = {{\n  '
-        + ",\n  ".join(lines)
-        + "};\n",
-        "model.h": f"{NOTE}#ifndef GUNSHOT_MODEL_H\n#define GUNSHOT_MODEL_H\n\n"
-        '#include <stdalign.h>\n\n#include "constants.h"\n\n'
-        '#ifdef __cplusplus\nextern "C" {\n#endif\n'
-        "extern alignas(16) const unsigned char gunshot_model[GUNSHOT_MODEL_BYTES];\n"
-        "#ifdef __cplusplus\n}\n#endif\n\n#endif\n",
-        "constants.h": f"{NOTE}#ifndef GUNSHOT_CONSTANTS_H\n#define GUNSHOT_CONSTANTS_H\n\n{defines}\n\n"
-        f"/* X(NAME) for each TFLM operator of the model. */\n#define GUNSHOT_OPERATORS(X) \\\n{operators}\n\n#endif\n",
+        "model.c": f"""{NOTE}#include "model.h"
+
+alignas(16) const unsigned char {size} = {{
+  {array}}};
+""",
+        "model.h": f"""{NOTE}#ifndef GUNSHOT_MODEL_H
+#define GUNSHOT_MODEL_H
+
+#include <stdalign.h>
+
+#include "constants.h"
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+extern alignas(16) const unsigned char {size};
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+""",
+        "constants.h": f"""{NOTE}#ifndef GUNSHOT_CONSTANTS_H
+#define GUNSHOT_CONSTANTS_H
+
+{defines}
+
+/* X(NAME) for each TFLM operator of the model. */
+#define GUNSHOT_OPERATORS(X) \\
+{operators}
+
+#endif
+""",
     }
     for name, text in files.items():
         with audio.atomic(out / name) as part:

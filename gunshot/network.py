@@ -1,9 +1,13 @@
 """Small fully convolutional network: log-mel of any length in, GUN and ENV scores along time out."""
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels choose the order of sums by machine
 
 import keras
 import numpy as np

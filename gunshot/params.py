@@ -31,17 +31,23 @@ class Section(BaseModel):
 
 
 class Audio(Section):
+    """What every recording and chunk is."""
+
     sr: Literal[16000]
     chunk_length: Count
 
 
 class Quality(Section):
+    """What a recording must be to be used."""
+
     silence_db: float
     max_clipped: Share
     max_rejected: Share
 
 
 class Simulate(Section):
+    """The default corpus."""
+
     seed: int
     gun_recordings: Annotated[int, Field(ge=0)]
     env_recordings: Annotated[int, Field(ge=0)]
@@ -51,11 +57,15 @@ class Simulate(Section):
 
 
 class Tags(Section):
+    """Automatic onsets."""
+
     min_rise_db: Annotated[float, Field(gt=0)]
     min_interval_ms: Annotated[float, Field(gt=0)]
 
 
 class Chunks(Section):
+    """How recordings are cut."""
+
     seed: int
     draws: Count
     jitter: Range
@@ -63,6 +73,8 @@ class Chunks(Section):
 
 
 class Splits(Section):
+    """Shares of the sides."""
+
     seed: int
     train: Share
     val: Share
@@ -77,6 +89,8 @@ class Splits(Section):
 
 
 class Augment(Section):
+    """Waveform augmentation of the training split."""
+
     seed: int
     gun_copies: Annotated[int, Field(ge=0)]
     env_copies: Annotated[int, Field(ge=0)]
@@ -95,6 +109,8 @@ class Augment(Section):
 
 
 class Features(Section):
+    """The log-mel, as librosa names it."""
+
     n_fft: Count
     hop_length: Count
     n_mels: Count
@@ -104,6 +120,8 @@ class Features(Section):
 
 
 class Forest(Section):
+    """The Random Forest; lists are the grid."""
+
     seed: int
     n_estimators: Annotated[list[Count], Field(min_length=1)]
     max_depth: Annotated[list[Count], Field(min_length=1)]
@@ -114,6 +132,8 @@ class Forest(Section):
 
 
 class Network(Section):
+    """The fully convolutional network and its training."""
+
     seed: int
     width: Annotated[float, Field(gt=0)]
     depth: Annotated[int, Field(ge=2, le=4)]
@@ -130,21 +150,29 @@ class Network(Section):
 
 
 class Quantize(Section):
+    """The representative set."""
+
     seed: int
     representative: Count
 
 
 class Evaluate(Section):
+    """Operating point, and evaluation by file."""
+
     min_recall: Share
     file_duration_s: Annotated[float, Field(gt=0)]
 
 
 class Detector(Section):
+    """Windows to incidents."""
+
     hop: Count
     cooldown_s: Annotated[float, Field(ge=0)]
 
 
 class Validation(Section):
+    """Limits of the Great Expectations suites."""
+
     min_groups: Count
     max_class_share: Share
     min_gun_crest_db: float

@@ -74,7 +74,7 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
                 f"class {kind!r} has {count} recording group(s), none in {missing}; "
                 f"it must have one on each side: add recordings of other groups"
             )
-    every = pd.concat([kept, table[list(SPLIT)[:1] + ["class", "source"]]]).drop_duplicates("recording_group")
+    every = pd.concat([kept, table[["recording_group", "class", "source"]]]).drop_duplicates("recording_group")
     every["side"] = every["recording_group"].map(side)
     return every[list(SPLIT)].sort_values("recording_group", ignore_index=True)
 

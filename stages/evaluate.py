@@ -34,9 +34,8 @@ def main(folder: Path, forest: Path, network: Path, quantized: Path, checks: Pat
         ],
     )
     for name, values in figures["metrics"].items():
-        print(
-            f"evaluate: {name:6} accuracy {values['accuracy']:.4f} recall {values['recall']:.4f} AUC {values['auc']:.4f}"
-        )
+        shown = (f"{key} {values[key]:.4f}" for key in ("accuracy", "recall", "auc"))
+        print(f"evaluate: {name:6}", *shown)
     print(f"evaluate: see {page}")
 
 

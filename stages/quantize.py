@@ -39,7 +39,7 @@ def main(folder: Path, model: Path, out: Path) -> None:
     tables.write_json(out.with_name("report.json"), report)
     print(
         f"quantize: {report['bytes']} bytes, arena {report['arena_bytes']} bytes; int8 - float: "
-        f"accuracy {report['accuracy_delta']:+.4f}, AUC {report['auc_delta']:+.4f}, {report['flip_rate']:.2%} of decisions flip"
+        f"accuracy {report['accuracy_delta']:+.4f}, AUC {report['auc_delta']:+.4f}, flips {report['flip_rate']:.2%}"
     )
 
 

@@ -32,7 +32,8 @@ def main(raw: Path, by_hand: Path, out: Path) -> None:
     tags.write(out / "tags.csv", found)
     total = sum(map(len, found.values()))
     print(
-        f"tag: {total} shots in {len(found)} gun recordings, {origin.count('given')} tagged before; {len(refused)} rejected"
+        f"tag: {total} shots in {len(found)} gun recordings, {origin.count('automatic')} of them tagged automatically; "
+        f"{len(refused)} rejected"
     )
     tables.check_rejected(refused, max(total, len(found)), limit=p.quality.max_rejected, where=out / "rejected.csv")
 

@@ -1,0 +1,53 @@
+# make            set everything up and run the pipeline      make test       set everything up and run the tests
+# make test-long  the long proofs                              make bench      benchmarks, as ratios
+# make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV := uv==0.13.9
+READY := .venv/ready
+
+# Nothing is sent anywhere: each of these switches a tool's telemetry off.
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+# Without bytecode every process would compile its imports again.
+export UV_COMPILE_BYTECODE := 1
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: all test test-long bench lock dag check
+all: $(READY)
+	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
+	dvc repro
+	@echo "Done. Read reports/index.html; the int8 model is models/quantized/model.tflite."
+
+test: $(READY)
+	@echo "Running the tests; the long proofs are in 'make test-long'."
+	pytest -m "not long"
+
+test-long: $(READY)
+	pytest -m long
+
+bench: $(READY)
+	python -m tests.bench
+
+check: $(READY)
+	ruff check .
+	ruff format --check .
+	lint-imports
+
+lock: $(READY)
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
+	  --python-version 3.11 pyproject.toml -o requirements.lock
+
+dag: $(READY)
+	(echo "# The pipeline"; echo; echo "Made by \`make dag\` from dvc.yaml."; echo; dvc dag --md) > DOC/dag.md
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up .venv from requirements.lock."
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"Python 3.11 is needed, not {v}: make PYTHON=/path/to/python3.11")'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
+	touch $(READY)
