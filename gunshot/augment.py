@@ -60,15 +60,21 @@ def clip(y: np.ndarray, over_db: float) -> np.ndarray:
     return y if peak == 0 else np.clip(y, -limit, limit) * np.float32(peak / limit)
 
 
-def span(start: int, n: int, rng: np.random.Generator, p, *, length: int) -> tuple[int, int, float]:
+def span(start: int, n: int, rng: np.random.Generator, p, *, length: int, onset: int = -1) -> tuple[int, int, float]:
     """Return where to cut `n` samples for a shifted and resampled copy: start, samples, rate.
 
     The copy is cut from the recording anew, so that time shift and pitch shift bring in real sound and no padding.
+    The shot at `onset`, in samples of the chunk, stays in the copy; -1 where there is none.
     """
     rate = 2 ** (rng.uniform(-p.pitch_semitones, p.pitch_semitones) / 12)
     size = min(n, int(np.ceil(length * rate)) + 1)
     moved = start + int(rng.uniform(-p.shift, p.shift) * length)
-    return int(np.clip(moved, 0, n - size)), size, (size - 1) / length if size == n else rate
+    rate = (size - 1) / length if size == n else rate
+    first, last = 0, n - size
+    if onset >= 0:
+        shot = start + onset
+        first, last = max(first, shot - int((length - 1) * rate)), min(last, shot)
+    return int(np.clip(moved, first, last)), size, rate
 
 
 def copy(y: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p, *, sr: int, rate: float) -> np.ndarray:
@@ -118,8 +124,10 @@ def copies(
     made, made_rows = [], []
     for row in rows.to_dict("records"):
         for i in range(getattr(p, f"{row['class']}_copies")):
-            start, size, rate = span(row["start"], len(y), rng, p, length=length)
+            start, size, rate = span(row["start"], len(y), rng, p, length=length, onset=row["onset"])
             under = audio.to_float(noise[rng.integers(len(noise))])
-            made_rows.append({**row, "chunk": f"{row['chunk']}~{i}", "index": len(made)})
+            shot = round((row["start"] + row["onset"] - start) / rate)
+            place = {"start": start, "onset": -1 if row["onset"] < 0 else min(shot, length - 1)}
+            made_rows.append({**row, **place, "chunk": f"{row['chunk']}~{i}", "index": len(made)})
             made.append(audio.to_int16(copy(y[start : start + size], under, rng, p, sr=sr, rate=rate)))
     return made_rows, np.array(made, np.int16).reshape(-1, length)

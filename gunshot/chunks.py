@@ -27,7 +27,8 @@ def around_tags(
         raise ValueError(f"n={n} samples must be at least chunk_length={chunk_length}")
     place = rng.uniform(*jitter, size=(len(tags), draws)) * chunk_length
     shots = np.repeat(np.asarray(tags, np.int64), draws)
-    starts = np.clip(shots - place.ravel().astype(np.int64), 0, n - chunk_length)
+    place = np.minimum(place.ravel().astype(np.int64), chunk_length - 1)  # a jitter of 1 is the last sample
+    starts = np.clip(shots - place, 0, n - chunk_length)
     starts, first = np.unique(starts, return_index=True)
     return starts, np.minimum(shots[first] - starts, chunk_length - 1)
 

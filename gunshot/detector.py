@@ -64,17 +64,19 @@ def onsets(
         Of windows of `n_frames` at a hop of `hop` frames.
     """
     cooldown = int(cooldown_s * sr / (hop * hop_length))
-    steep = rise(log_mel)
+    heard = np.zeros(log_mel.shape[1], bool)  # by a window that alarms: no onset lies in an incident's quiet gaps
+    for window in np.flatnonzero(scores >= threshold):
+        heard[window * hop : window * hop + n_frames] = True
+    steep = np.where(heard, rise(log_mel), 0)
     found = []
     for first, last in incidents(scores, threshold=threshold, cooldown=cooldown):
         start, stop = first * hop, last * hop + n_frames
         part = np.concatenate([[0.0], steep[start:stop], [0.0]])
         least = max(MIN_RISE_DB, MIN_SHARE * part.max())
         peaks = find_peaks(part, height=least, distance=MIN_INTERVAL)[0] - 1
-        for frame in peaks if len(peaks) else [int(part.argmax()) - 1]:
+        for frame in peaks if len(peaks) else [int(steep[start:stop].argmax())]:
             inside = slice(max(0, -(-(start + frame - n_frames + 1) // hop)), (start + frame) // hop + 1)
-            score = scores[inside].max() if len(scores[inside]) else scores[last]
             # The rise is steepest while the first sound passes the middle of the frame's window.
             onset = ((start + frame) * hop_length + n_fft // 2) / sr
-            found.append((onset, float(score)))
-    return [Onset(round(t, 4), score) for t, score in sorted(found) if score >= threshold]
+            found.append(Onset(round(onset, 4), float(scores[inside].max())))
+    return found

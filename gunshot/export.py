@@ -1,7 +1,6 @@
 """The int8 artifact as C: an aligned array, and the constants that firmware shares with the pipeline."""
 
 import hashlib
-import math
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,10 @@ def constants(model: bytes, report: dict, p) -> dict[str, int | float | str]:
     """
     q = report["quantization"]
     n_frames = 1 + (p.audio.chunk_length - p.features.n_fft) // p.features.hop_length
-    # The smallest output code whose score reaches the operating point.
-    code = math.ceil(report["operating_point"] / q["output_scale"] - 1e-6) + q["output_zero_point"]
+    # The smallest output code whose score, computed as the TFLM oracle does, reaches the operating point.
+    codes = np.arange(-128, 128)
+    scores = (codes - q["output_zero_point"]).astype(np.float32) * np.float32(q["output_scale"])
+    reached = codes[scores >= np.float32(report["operating_point"])]
     return {
         "SR": p.audio.sr,
         "CHUNK_LENGTH": p.audio.chunk_length,
@@ -40,7 +41,7 @@ def constants(model: bytes, report: dict, p) -> dict[str, int | float | str]:
         "INPUT_ZERO_POINT": q["input_zero_point"],
         "OUTPUT_SCALE": q["output_scale"],
         "OUTPUT_ZERO_POINT": q["output_zero_point"],
-        "OPERATING_POINT_CODE": min(127, code),
+        "OPERATING_POINT_CODE": int(reached[0]) if len(reached) else 127,
         "ARENA_BYTES": report["arena_bytes"],
         "OPERATOR_COUNT": len(report["operators"]),
         "MODEL_BYTES": len(model),
@@ -84,7 +85,7 @@ alignas(16) const unsigned char {size} = {{
 #ifdef __cplusplus
 extern "C" {{
 #endif
-extern alignas(16) const unsigned char {size};
+alignas(16) extern const unsigned char {size};
 #ifdef __cplusplus
 }}
 #endif

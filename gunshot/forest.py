@@ -16,14 +16,15 @@ GRID = ("n_estimators", "max_depth", "min_samples_leaf", "max_features")
 def search(
     x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator, p
 ) -> tuple[RandomForestClassifier, pd.DataFrame]:
-    """Return the forest with the best cross-validated AUC, fitted on all rows, and the scores of the grid.
+    """Return the forest with the best cross-validated AUC, and the scores of the grid.
 
     Parameters
     ----------
     x : np.ndarray [shape=(n, n_mels, frames)], float32, may be memory-mapped
     y : np.ndarray [shape=(n,)], 1 for GUN
     groups : np.ndarray [shape=(n,)], recording groups
-    p : the section forest of params.yaml; the search sees `search_rows` rows drawn without replacement.
+    p : the section forest of params.yaml; the search sees `search_rows` rows, the best is
+        fitted on `fit_rows`, both drawn without replacement.
 
     Raises
     ------
@@ -36,14 +37,15 @@ def search(
                 f"folds={p.folds} must be at most the recording groups of a class, here {count} for y={value}"
             )
     seed = int(rng.integers(2**31))
-    rows = np.sort(rng.permutation(len(y))[: p.search_rows])
+    order = rng.permutation(len(y))
+    rows, fit = np.sort(order[: p.search_rows]), np.sort(order[: p.fit_rows])
     base = RandomForestClassifier(class_weight="balanced", random_state=seed, n_jobs=1)
     grid = {key: getattr(p, key) for key in GRID}
     folds = StratifiedGroupKFold(p.folds, shuffle=True, random_state=seed)
     tuned = GridSearchCV(base, grid, scoring="roc_auc", cv=folds, n_jobs=2, refit=False, verbose=1)
     tuned.fit(_flat(x[rows]), y[rows], groups=groups[rows])
     best = RandomForestClassifier(**{**base.get_params(), **tuned.best_params_, "n_jobs": 2})
-    best.fit(_flat(x), y)
+    best.fit(_flat(x[fit]), y[fit])
     keep = [c for c in tuned.cv_results_ if c.startswith("param_") or c in ("mean_test_score", "std_test_score")]
     table = pd.DataFrame({c.removeprefix("param_"): list(tuned.cv_results_[c]) for c in keep})
     table = table.rename(columns={"mean_test_score": "auc_mean", "std_test_score": "auc_std"})

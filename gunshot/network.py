@@ -2,11 +2,12 @@
 
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels choose the order of sums by machine
 
 import keras
@@ -20,6 +21,7 @@ FILTERS = (8, 16, 24, 32)  # of the convolutions, at width 1
 FEATURES = 32  # of the feature layer, at width 1
 HIDDEN = 16  # of the first classification layer, at width 1
 STRIDES = (2, 2, 1, 1)
+VOLATILE = ("date_saved", "shared_object_id")  # what Keras writes of the date, and of addresses in memory
 
 
 def stride_of(model: keras.Model) -> int:
@@ -38,7 +40,8 @@ def build(p, *, n_mels: int, n_frames: int) -> keras.Model:
 
     Valid convolutions with leaky ReLU, then a feature layer that spans all bands, a mean over as many
     positions as a chunk of `n_frames` has, and two 1x1 convolutions that classify. Output
-    [shape=(batch, 1, positions, 2)]: sigmoids GUN and ENV, one position each stride in time.
+    [shape=(batch, 1, positions, 2)]: sigmoids GUN and ENV, one position each stride in time. In training
+    noise on the activations stands for the rounding that int8 brings, so that few decisions hang on it.
 
     Parameters
     ----------
@@ -62,14 +65,17 @@ def build(p, *, n_mels: int, n_frames: int) -> keras.Model:
         x = layers.Conv2D(filters(FILTERS[i]), 3, strides=STRIDES[i], use_bias=False, name=f"conv{i}")(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x)
         x = layers.LeakyReLU(negative_slope=p.leak, name=f"leaky{i}")(x)
+        x = layers.GaussianNoise(p.noise, name=f"noise{i}")(x)
     x = layers.Dropout(p.dropout, name="dropout_conv")(x)
     x = layers.Conv2D(filters(FEATURES), (bands, 1), use_bias=False, name="features")(x)
     x = layers.BatchNormalization(momentum=0.9, name="norm_features")(x)
     x = layers.LeakyReLU(negative_slope=p.leak, name="leaky_features")(x)
+    x = layers.GaussianNoise(p.noise, name="noise_features")(x)
     x = layers.AveragePooling2D((1, positions), strides=1, name="pool")(x)
     x = layers.Dropout(p.dropout, name="dropout_features")(x)
     x = layers.Conv2D(filters(HIDDEN), 1, name="hidden")(x)
     x = layers.LeakyReLU(negative_slope=p.leak, name="leaky_hidden")(x)
+    x = layers.GaussianNoise(p.noise, name="noise_hidden")(x)
     outputs = layers.Conv2D(2, 1, activation="sigmoid", name="gun_env")(x)
     return keras.Model(inputs, outputs, name="gunshot")
 
@@ -145,18 +151,21 @@ def score(model: keras.Model, x: np.ndarray) -> np.ndarray:
     return found[:, 0, :, 0]
 
 
+def _settled(values: dict) -> dict:
+    return {key: value for key, value in values.items() if key not in VOLATILE}
+
+
 def save(model: keras.Model, path: Path) -> None:
-    """Write a .keras file, whole or not at all, the same bytes for the same model: without its date."""
-    with audio.atomic(path) as part:
-        named = part.with_suffix(".keras")
+    """Write a .keras file, whole or not at all, the same bytes for the same model: without what is VOLATILE."""
+    with audio.atomic(path) as part, tempfile.TemporaryDirectory() as folder:
+        named = Path(folder, path.name)
         model.save(named)
         with zipfile.ZipFile(named) as found, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as out:
             for name in sorted(found.namelist()):
                 content = found.read(name)
-                if name == "metadata.json":
-                    content = json.dumps({**json.loads(content), "date_saved": ""}, sort_keys=True).encode()
+                if name.endswith(".json"):
+                    content = json.dumps(json.loads(content, object_hook=_settled)).encode()
                 out.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-        named.unlink()
 
 
 def load(path: Path) -> keras.Model:

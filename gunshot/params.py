@@ -9,7 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[tuple[float, float], Field(strict=False)]
+ShareRange = Annotated[tuple[Share, Share], Field(strict=False)]
+PositiveRange = Annotated[tuple[Positive, Positive], Field(strict=False)]
 
 
 class ParamsError(ValueError):
@@ -19,13 +23,12 @@ class ParamsError(ValueError):
 class Section(BaseModel):
     """A flat, frozen section; unknown keys and keys of another type are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _ranges_ascend(self):
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if field.annotation == tuple[float, float] and value[0] > value[1]:
+        for name, value in self:
+            if isinstance(value, tuple) and value[0] > value[1]:
                 raise ValueError(f"{name}={list(value)} must be [low, high] with low <= high")
         return self
 
@@ -48,11 +51,11 @@ class Quality(Section):
 class Simulate(Section):
     """The default corpus."""
 
-    seed: int
+    seed: Seed
     gun_recordings: Annotated[int, Field(ge=0)]
     env_recordings: Annotated[int, Field(ge=0)]
-    duration_s: Range
-    distance_m: Range
+    duration_s: PositiveRange
+    distance_m: PositiveRange
     workers: Count
 
 
@@ -66,16 +69,16 @@ class Tags(Section):
 class Chunks(Section):
     """How recordings are cut."""
 
-    seed: int
+    seed: Seed
     draws: Count
-    jitter: Range
+    jitter: ShareRange
     env_hop: Count
 
 
 class Splits(Section):
     """Shares of the sides."""
 
-    seed: int
+    seed: Seed
     train: Share
     val: Share
     test: Share
@@ -91,7 +94,7 @@ class Splits(Section):
 class Augment(Section):
     """Waveform augmentation of the training split."""
 
-    seed: int
+    seed: Seed
     gun_copies: Annotated[int, Field(ge=0)]
     env_copies: Annotated[int, Field(ge=0)]
     shift: Share
@@ -100,10 +103,10 @@ class Augment(Section):
     background_share: Share
     snr_db: Range
     reverb_share: Share
-    rt60_s: Range
+    rt60_s: PositiveRange
     filter_share: Share
-    lowpass_hz: Range
-    highpass_hz: Range
+    lowpass_hz: PositiveRange
+    highpass_hz: PositiveRange
     clip_share: Share
     clip_db: Range
 
@@ -122,23 +125,25 @@ class Features(Section):
 class Forest(Section):
     """The Random Forest; lists are the grid."""
 
-    seed: int
+    seed: Seed
     n_estimators: Annotated[list[Count], Field(min_length=1)]
     max_depth: Annotated[list[Count], Field(min_length=1)]
     min_samples_leaf: Annotated[list[Count], Field(min_length=1)]
     max_features: Annotated[list[Share], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2)]
     search_rows: Count
+    fit_rows: Count
 
 
 class Network(Section):
     """The fully convolutional network and its training."""
 
-    seed: int
+    seed: Seed
     width: Annotated[float, Field(gt=0)]
     depth: Annotated[int, Field(ge=2, le=4)]
     leak: Share
     dropout: Share
+    noise: Annotated[float, Field(ge=0)]
     learning_rate: Annotated[float, Field(gt=0)]
     batch_size: Count
     epochs: Count
@@ -152,7 +157,7 @@ class Network(Section):
 class Quantize(Section):
     """The representative set."""
 
-    seed: int
+    seed: Seed
     representative: Count
 
 
@@ -192,6 +197,8 @@ def _message(path: Path, section: str, error: dict) -> str:
             return f"{path}: {key}={error['input']!r} is not a known key; {section} has: {known}"
         case "missing":
             return f"{path}: {key} is missing"
+        case "value_error":  # of the whole section: the rule names its key
+            return f"{path}: {key}: {error['ctx']['error']}"
         case _:
             return f"{path}: {key}={error['input']!r}: {error['msg']}"
 

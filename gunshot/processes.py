@@ -1,6 +1,7 @@
 """Processes that end with their parent, so that a killed run leaves nothing behind that still writes."""
 
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -10,16 +11,18 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 _shared: tuple = ()
 
 
-def end_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies; elsewhere do nothing."""
+def end_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when its parent, the process `parent`, dies; elsewhere do nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before it was asked for
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _start(shared: tuple) -> None:
+def _start(parent: int, shared: tuple) -> None:
     global _shared
     _shared = shared
-    end_with_parent()
+    end_with_parent(parent)
 
 
 def _call(pair):
@@ -32,5 +35,5 @@ def in_order(function: Callable, items: Iterable, *shared, workers: int, batch: 
 
     What is shared is handed to each process once, not with every item.
     """
-    with ProcessPoolExecutor(workers, initializer=_start, initargs=(shared,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_start, initargs=(os.getpid(), shared)) as pool:
         yield from pool.map(_call, ((function, item) for item in items), chunksize=batch)

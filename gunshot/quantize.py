@@ -1,8 +1,10 @@
 """The network as an int8 TFLM artifact, and the TFLM interpreter as the oracle that scores it."""
 
+import contextlib
 import os
 import re
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +97,7 @@ def fixed(network, *, n_frames: int):
     for layer in network.layers:
         config = layer.get_config()
         match layer:
-            case layers.InputLayer() | layers.Dropout():
+            case layers.InputLayer() | layers.Dropout() | layers.GaussianNoise():
                 continue
             case layers.Rescaling():
                 before = (layer.scale, layer.offset)
@@ -139,7 +141,9 @@ def convert(model, representative: np.ndarray) -> bytes:
     converter.inference_input_type = converter.inference_output_type = tf.int8
     # Per-tensor dense weights: CMSIS-NN's fully connected kernel knows no other.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    return converter.convert()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # they come with the representative set
+        return converter.convert()
 
 
 def delta(a: dict, b: dict, score_a: np.ndarray, score_b: np.ndarray) -> dict[str, float]:

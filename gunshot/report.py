@@ -329,8 +329,8 @@ def file_metrics_section(by_file: dict[str, dict]) -> Section:
     text = (
         f"{first['gun_files']} files with shots, {first['env_files']} without. A file's score is its highest window's, "
         "so a long file has more windows to be wrong in: one AUC is of files cut to the same duration around their "
-        "steepest onset. The interval (95 %) is a bootstrap over recording groups. A label or source that holds one class "
-        "only is compared with all of the other class."
+        "steepest onset. The interval (95 %) is a bootstrap over recording groups. A label or source that holds one "
+        "class only is compared with all of the other class."
     )
     rows = [
         {"model": m, **{name: show(v[key]) for key, (name, show) in FILE_COLUMNS.items()}} for m, v in by_file.items()

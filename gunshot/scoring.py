@@ -131,5 +131,5 @@ def bootstrap_auc(table: pd.DataFrame, rng: np.random.Generator, *, draws: int =
 
 def recall_at_false_rate(y: np.ndarray, score: np.ndarray, rate: float) -> float:
     """Return the recall at the lowest threshold at which at most the share `rate` of the environment alarms."""
-    fpr, tpr, _ = metrics.roc_curve(y, score)
+    fpr, tpr, _ = metrics.roc_curve(y, score, drop_intermediate=False)
     return float(tpr[fpr <= rate].max())

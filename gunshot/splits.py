@@ -37,8 +37,14 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
     Raises
     ------
     ValueError
-        A class has no recordings or ends without a group on a side that has a share.
+        A class has no recordings or ends without a group on a side that has a share, or `kept`
+        names an unknown side or a group twice.
     """
+    for row in kept[~kept["side"].isin(SIDES) | kept["recording_group"].duplicated()].to_dict("records"):
+        raise ValueError(
+            f"recording_group={row['recording_group']!r} side={row['side']!r}: "
+            f"a group must have one line in the kept split, with a side of {', '.join(SIDES)}"
+        )
     side = dict(zip(kept["recording_group"], kept["side"], strict=True))
     wanted = {name: share for name, share in shares.items() if share > 0}
     class_filled = {(c, s): 0 for c in ("gun", "env") for s in SIDES}

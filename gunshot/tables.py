@@ -48,10 +48,18 @@ def write(path: Path | str, table: pd.DataFrame) -> None:
 
 def read(path: Path | str, columns: dict[str, type]) -> pd.DataFrame:
     """Return the CSV at `path`, its columns checked and typed; ValueError names what is missing."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from None
     if missing := [c for c in columns if c not in table]:
         raise ValueError(f"{path}: columns {missing} are missing; it must have {list(columns)}")
-    return table.astype(columns)
+    for name, kind in columns.items():
+        try:
+            table[name] = table[name].astype(kind)
+        except ValueError as e:
+            raise ValueError(f"{path}: column {name!r} must hold {kind.__name__}: {e}") from None
+    return table
 
 
 def frame(rows: Iterable[dict], columns: dict[str, type]) -> pd.DataFrame:

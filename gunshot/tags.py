@@ -24,7 +24,8 @@ def read(path: Path | str) -> tuple[dict[str, list[int]], list[dict]]:
     """
     found: dict[str, list[int]] = {}
     rejected = []
-    with open(path, newline="", encoding="utf-8") as file:
+    # Spreadsheets write a byte order mark, and sometimes no UTF-8: such a path is no recording's, and is named.
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
         lines = csv.reader(file)
         for row in lines:
             where = f"{path}:{lines.line_num}"
@@ -53,7 +54,8 @@ def onsets(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: flo
     """Return the starts of impulses in int16 `pcm` [shape=(n,)], int64 samples [shape=(onsets,)], ascending.
 
     An impulse is where the energy of the next 4 ms exceeds that of the 25 ms before by `min_rise_db`.
-    What lies before the recording counts as its quietest tenth, so that a shot cut at its start is found.
+    What lies before the recording counts as its quietest tenth (of 25 ms each), so that a shot cut at its
+    start is found.
     """
     ms = sr // 1000
     if len(pcm) < (ATTACK + 1) * ms:
@@ -63,7 +65,8 @@ def onsets(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: flo
     env = energy[:usable].reshape(-1, HOP).mean(axis=1) + 1e-10
     attack, before = ATTACK * ms // HOP, BEFORE * ms // HOP
     ahead = uniform_filter1d(env, attack, origin=-(attack // 2), mode="nearest")
-    padded = np.concatenate([np.full(before, np.quantile(env, 0.1)), env])
+    quiet = np.quantile(uniform_filter1d(env, before, mode="nearest"), 0.1)
+    padded = np.concatenate([np.full(before, quiet), env])
     past = np.convolve(padded, np.full(before, 1 / before), mode="valid")[: len(env)]
     rise = 10 * np.log10(ahead / past)
     distance = max(1, round(min_interval_ms * ms / HOP))

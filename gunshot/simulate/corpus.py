@@ -1,18 +1,14 @@
 """The simulated corpus: recordings that depend on seed, class and index alone, rendered by several processes."""
 
 import csv
-import multiprocessing
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from gunshot import audio, tables
+from gunshot import audio, processes, tables
 from gunshot.simulate import shots
 from gunshot.simulate.beds import BEDS
 from gunshot.simulate.channel import channel
@@ -86,7 +82,7 @@ def render(class_: str, index: int, corpus: Corpus) -> Recording:
     return {"gun": gun, "env": env}[class_](rng, index, corpus)
 
 
-def _save(out: Path, corpus: Corpus, task: tuple[str, int]) -> tuple[dict, list[int]]:
+def _save(task: tuple[str, int], out: Path, corpus: Corpus) -> tuple[dict, list[int]]:
     class_, index = task
     made = render(class_, index, corpus)
     below = Path(class_, made.label, f"{index:05d}.wav")
@@ -106,14 +102,6 @@ def _save(out: Path, corpus: Corpus, task: tuple[str, int]) -> tuple[dict, list[
     return row, made.starts
 
 
-def _results(save, tasks: list[tuple[str, int]], workers: int) -> Iterator[tuple[dict, list[int]]]:
-    if workers == 1:
-        yield from map(save, tasks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(save, tasks, chunksize=4)
-
-
 def write(
     out: Path, corpus: Corpus, *, gun_recordings: int, env_recordings: int, workers: int
 ) -> tuple[int, int, float]:
@@ -127,7 +115,7 @@ def write(
     for class_ in CLASSES:
         shutil.rmtree(out / class_, ignore_errors=True)
     tasks = [("gun", i) for i in range(gun_recordings)] + [("env", i) for i in range(env_recordings)]
-    results = _results(partial(_save, out, corpus), tasks, workers)
+    results = processes.in_order(_save, tasks, out, corpus, workers=workers)
     made = list(tqdm(results, total=len(tasks), desc="simulate", unit="recording"))
     with audio.atomic(out / "tags.csv") as part, part.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([row["path"], *starts] for row, starts in made if starts)

@@ -4,8 +4,8 @@ Every table names its rows in the column `file`. A fact that could not be
 measured is null, and the reason is in the column `problem` of the same row.
 """
 
+import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gunshot import audio, tables
+from gunshot import audio, processes, tables
 
 CLASSES = ("gun", "env")
 SIDES = ("train", "val", "test")
@@ -34,8 +34,8 @@ def _levels(pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _parallel(measure: Callable, items: list, unit: str) -> Iterable:
-    with ProcessPoolExecutor() as pool:
-        yield from tqdm(pool.map(measure, items, chunksize=8), total=len(items), unit=unit, disable=None)
+    done = processes.in_order(measure, items, workers=os.cpu_count() or 1, batch=8)
+    yield from tqdm(done, total=len(items), unit=unit, disable=None)
 
 
 def _pcm(path: Path, sr: int) -> np.ndarray:

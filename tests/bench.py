@@ -1,0 +1,73 @@
+"""Benchmarks as ratios, in one process and one thread: `make bench`."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[name] = "1"  # before NumPy is imported
+
+import librosa
+import numpy as np
+
+from gunshot import features, params
+
+REQUIRED, GOAL = 8.0, 12.0  # times librosa, called once for each chunk
+TOLERANCE_DB = 1e-3
+ROUNDS = 7
+CHUNKS = 256
+
+
+def best(calls: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Return the shortest time of each call in s; rounds are interleaved, so that all see the same machine."""
+    times = dict.fromkeys(calls, float("inf"))
+    for call in calls.values():
+        call()  # the first fills caches and loads code
+    for _ in range(rounds):
+        for label, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[label] = min(times[label], time.perf_counter() - start)
+    return times
+
+
+def main() -> int:
+    p = params.load("audio", "features", path=Path(__file__).parents[1] / "params.yaml")
+    length, mel = p.audio.chunk_length, {"sr": p.audio.sr, **p.features.model_dump()}
+    librosa_mel = {key: value for key, value in mel.items() if key != "amin"} | {"center": False}
+    rng = np.random.default_rng(0)
+    y = (0.2 * rng.standard_normal((CHUNKS, length)) * np.exp(-np.arange(length) / 1000)).astype(np.float32)
+    pcm = np.rint(y * 32768).astype(np.int16)
+    y = pcm.astype(np.float32) / 32768
+
+    def of_librosa(y: np.ndarray) -> np.ndarray:
+        power = librosa.feature.melspectrogram(y=y, **librosa_mel)
+        return librosa.power_to_db(power, ref=1.0, amin=p.features.amin, top_db=None)
+
+    long = pcm.ravel()
+    calls = {
+        "librosa, a chunk a call": lambda: np.stack([of_librosa(chunk) for chunk in y]),
+        "librosa, all chunks at once": lambda: of_librosa(y),
+        "gunshot, a chunk a call": lambda: np.stack([features.log_mel(chunk, **mel) for chunk in pcm]),
+        "gunshot, all chunks at once": lambda: features.log_mel(pcm, **mel),
+    }
+    expected, found = calls["librosa, a chunk a call"](), calls["gunshot, all chunks at once"]()
+    apart = float(np.abs(expected - found).max())
+    times = best({**calls, "gunshot, a long recording": lambda: features.log_mel(long, **mel)})
+    base = times["librosa, a chunk a call"]
+    whole_frames = features.frames(len(long), n_fft=mel["n_fft"], hop_length=mel["hop_length"])
+    for label, seconds in times.items():
+        windows = whole_frames / expected.shape[-1] if label.endswith("recording") else CHUNKS
+        print(f"{label:28} {windows / seconds:8.0f} windows/s {windows / seconds * base / CHUNKS:6.1f} x librosa")
+    ratio = base / times["gunshot, all chunks at once"]
+    print(f"largest difference {apart:.1e} dB, must be at most {TOLERANCE_DB:g}")
+    print(
+        f"ratio {ratio:.1f}, must be at least {REQUIRED:g}; the goal {GOAL:g} is {'met' if ratio >= GOAL else 'missed'}"
+    )
+    return int(ratio < REQUIRED or apart > TOLERANCE_DB)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Log-mels that are easy to tell apart, and a small network trained on them."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from gunshot import network, params, quantize
+
+ROOT = Path(__file__).parents[2]
+N_MELS, N_FRAMES = 32, 33
+
+
+@pytest.fixture(scope="session")
+def section():
+    """The section network of params.yaml with other values: section(depth=2)."""
+    whole = params.load("network", path=ROOT / "params.yaml").network
+    small = {"width": 1.0, "depth": 3, "epochs": 6, "batch_size": 64, "learning_rate": 0.003}
+    return lambda **values: whole.model_copy(update={**small, "patience": 9, "plateau_patience": 9, **values})
+
+
+def log_mels(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise about -60 dB; every second chunk with a step that decays, as a shot has."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(-60, 6, (n, N_MELS, N_FRAMES)) + rng.normal(0, 5, (n, 1, 1))
+    y = np.arange(n) % 2
+    after = np.arange(N_FRAMES) - rng.integers(2, 24, (n, 1))
+    shot = np.where(after >= 0, 30 * np.exp(-after / 8), 0)[:, None] * np.linspace(1, 0.4, N_MELS)[:, None]
+    return (x + shot * y[:, None, None]).astype(np.float32), y
+
+
+@pytest.fixture(scope="session")
+def data():
+    (x, y), (x_val, y_val) = log_mels(384, 0), log_mels(160, 1)
+    return SimpleNamespace(x=x, y=y, x_val=x_val, y_val=y_val)
+
+
+@pytest.fixture(scope="session")
+def trained(data, section):
+    model, history = network.train(data.x, data.y, data.x_val, data.y_val, np.random.default_rng(3), section())
+    return SimpleNamespace(model=model, history=history)
+
+
+@pytest.fixture(scope="session")
+def artifact(data, trained) -> bytes:
+    return quantize.convert(quantize.fixed(trained.model, n_frames=N_FRAMES), data.x[:128])

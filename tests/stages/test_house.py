@@ -1,0 +1,66 @@
+"""The house rules that tools and eyes check: style, floors, sizes, the lock file, the drawn DAG."""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("gunshot", "stages", "flows", "tests", "firmware")
+SUFFIXES = (".py", ".j2", ".c", ".h", ".cc", ".cpp", ".sh")
+MAX_LINES = 400
+
+
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", "lint-imports"])
+def test_style_and_floors(command):
+    found = run(*command.split())
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_no_file_is_too_long():
+    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES]
+    files = [path for path in files if "generated" not in path.parts]
+    assert len(files) > 50
+    long = {
+        path.relative_to(ROOT).as_posix(): n for path in files if (n := len(path.read_text().splitlines())) > MAX_LINES
+    }
+    assert long == {}
+
+
+def test_lock_has_hashes_and_no_address():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"https?://", text)
+    entries = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"^ *#.*\n?", "", text, flags=re.MULTILINE).strip())
+    assert len(entries) > 100
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+    assert [entry.split()[0] for entry in entries if not re.match(r"[A-Za-z0-9._-]+(\[[\w,-]+\])?==", entry)] == []
+
+
+def test_dvc_sends_nothing():
+    config = configparser.ConfigParser()
+    config.read_string(re.sub(r"^\s+", "", (ROOT / ".dvc" / "config").read_text(), flags=re.MULTILINE))
+    assert not config.getboolean("core", "analytics")
+    assert not config.getboolean("core", "check_update")
+
+
+def test_drawn_dag_is_that_of_dvc_yaml(tmp_path):
+    """`dvc dag` in a copy: it writes to .dvc/tmp."""
+    for name in ("dvc.yaml", "params.yaml", ".dvc/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    found = run("dvc", "dag", "--md", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    header = "# The pipeline\n\nMade by `make dag` from dvc.yaml.\n\n"
+    assert (ROOT / "DOC" / "dag.md").read_text() == header + found.stdout, "run `make dag`"

@@ -1,0 +1,94 @@
+"""Long proofs: the same hashes from two clean runs, and from a run that is killed at every stage."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from project import Project, ran
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
+GONE_S = 1.0  # after a kill, until nothing of the run may be left
+
+
+class Run:
+    """`dvc repro` in a process group of its own, followed line by line."""
+
+    def __init__(self, project: Project, **env: str):
+        self.root = project.root
+        env = project.env | {"PYTHONUNBUFFERED": "1"} | env
+        self.process = subprocess.Popen(
+            ["dvc", "repro"], cwd=project.root, env=env, start_new_session=True, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def starts(self):
+        """Yield each stage's name when it starts."""
+        for line in self.process.stdout:
+            yield from ran(line)
+
+    def kill(self, group: bool) -> None:
+        (os.killpg if group else os.kill)(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def left(self) -> list[str]:
+        """Commands that still run in the project's folder."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and (entry / "cwd").resolve() == self.root.resolve():
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return [command for command in found if command]
+
+
+def outs(project: Project) -> dict[str, dict[str, str]]:
+    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in project.lock().items()}
+
+
+@pytest.fixture(scope="module")
+def again(fresh, tmp_path_factory) -> Project:
+    """A second clean run in another folder, with the seconds that each stage took."""
+    project = fresh(tmp_path_factory.mktemp("again") / "elsewhere")
+    run, marks = Run(project), []
+    for stage in run.starts():
+        marks.append((stage, time.monotonic()))
+    assert run.process.wait() == 0
+    ends = [at for _, at in marks[1:]] + [time.monotonic()]
+    project.took = {stage: end - at for (stage, at), end in zip(marks, ends, strict=True)}
+    return project
+
+
+def test_two_clean_runs_have_the_same_hashes(made, again):
+    assert outs(again) == outs(made)
+    assert again.lock() == made.lock()
+    page = "reports/index.html"
+    assert (again.root / page).read_bytes() == (made.root / page).read_bytes()
+
+
+@pytest.mark.parametrize(("group", "shell"), [(False, "/bin/sh"), (True, "/bin/bash")], ids=["dvc alone", "group"])
+def test_a_run_killed_at_every_stage_ends_as_if_it_had_not_been(again, fresh, tmp_path, group, shell):
+    project = fresh(tmp_path / "project")
+    rng = random.Random(f"kill {group}")
+    for stage, took in again.took.items():
+        run, reached = Run(project, SHELL=shell), []
+        for started in run.starts():
+            reached.append(started)
+            if started == stage:
+                time.sleep(rng.uniform(0.05, 0.9) * took)
+                break
+        assert reached[-1:] == [stage], f"{stage} did not start; {reached} did"
+        run.kill(group)
+        deadline = time.monotonic() + GONE_S
+        while (left := run.left()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert left == [], f"killed in {stage}"
+    printed = project.repro()
+    assert list(again.took)[-1] in ran(printed)
+    assert outs(project) == outs(again)
+    assert project.lock() == again.lock()
+    assert ran(project.repro()) == []

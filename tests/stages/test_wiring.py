@@ -1,0 +1,172 @@
+"""dvc.yaml names what each stage reaches, no more and no less: DVC does not follow imports."""
+
+import ast
+import itertools
+import shlex
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import grimp
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STAGES = PIPELINE["stages"]
+FOLDERS = ("gunshot/corpora", "gunshot/simulate", "gunshot/validation")  # dependencies as a whole
+TEMPLATES = {"gunshot.report": "gunshot/report.html.j2"}
+PAGE = "reports/index.html"  # for people; holds nothing that a stage or a test reads
+
+
+@cache
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("gunshot", "stages", cache_dir=None)
+
+
+def command(stage: str) -> list[str]:
+    first, *rest = shlex.split(STAGES[stage]["cmd"])
+    assert first == "exec", f"{stage}: a shell between DVC and the stage would outlive DVC"
+    return rest
+
+
+def module(stage: str) -> str:
+    return command(stage)[1]
+
+
+@cache
+def reached(name: str) -> frozenset[str]:
+    """The modules that importing `name` may run: imports anywhere in a file, and the packages around each."""
+    found, ahead = set(), [name]
+    while ahead:
+        at = ahead.pop()
+        if at not in found:
+            found.add(at)
+            ahead += [*graph().find_modules_directly_imported_by(at), *([at.rpartition(".")[0]] if "." in at else [])]
+    return frozenset(found)
+
+
+def file_of(name: str) -> str:
+    path = Path(*name.split("."))
+    return (path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")).as_posix()
+
+
+def code_of(stage: str) -> set[str]:
+    """The dependencies on code that a stage must name."""
+    modules = reached(f"stages.{module(stage)}")
+    files = {file_of(name) for name in modules} | {TEMPLATES[name] for name in modules & TEMPLATES.keys()}
+    return {next((f for f in FOLDERS if path.startswith(f + "/")), path) for path in files}
+
+
+def names(entries: list) -> list[str]:
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def deps(stage: str) -> list[str]:
+    return names(STAGES[stage]["deps"])
+
+
+def outs(stage: str) -> list[str]:
+    return names([*STAGES[stage].get("outs", []), *STAGES[stage].get("metrics", [])])
+
+
+def is_code(path: str) -> bool:
+    return path.split("/")[0] in ("gunshot", "stages")
+
+
+def holds(folder: str, path: str) -> bool:
+    return PurePosixPath(path).is_relative_to(folder)
+
+
+def loads(path: Path) -> list[list[str]]:
+    """The sections that each call of params.load in a file names."""
+    tree = ast.parse(path.read_text())
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "gunshot.params"]
+    assert not imported, f"{path}: must import params from gunshot, so that its calls are found"
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [[ast.literal_eval(arg) for arg in call.args] for call in calls if ast.unparse(call.func) == "params.load"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_command_runs_a_stage_that_exists(stage):
+    program, name, *arguments = command(stage)
+    assert program == "stages/run"
+    assert (ROOT / "stages" / f"{name}.py").is_file()
+    assert f"stages/{name}.py" in deps(stage)
+    assert arguments
+
+
+def test_every_stage_file_is_in_the_pipeline():
+    files = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert files == {module(stage) for stage in STAGES}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_name_the_code_that_the_stage_reaches(stage):
+    named = {path for path in deps(stage) if is_code(path)}
+    assert sorted(code_of(stage) - named) == [], "must be named in dvc.yaml"
+    assert sorted(named - code_of(stage)) == [], "is named in dvc.yaml and not reached"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_path_is_named_twice(stage):
+    assert len(set(deps(stage))) == len(deps(stage))
+    assert len(set(outs(stage))) == len(outs(stage))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_name_the_sections_that_the_stage_reads(stage):
+    read = set(itertools.chain(*loads(ROOT / "stages" / f"{module(stage)}.py")))
+    assert set(STAGES[stage].get("params", [])) == read
+
+
+def test_only_stages_and_the_command_read_params():
+    readers = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gunshot").rglob("*.py") if loads(path)}
+    assert readers == {"gunshot/cli.py"}
+    assert not [stage for stage in STAGES if "gunshot.cli" in reached(f"stages.{module(stage)}")]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_paths_of_the_command_are_declared(stage):
+    declared = deps(stage) + outs(stage)
+    paths = [arg for arg in command(stage)[2:] if "/" in arg and arg != PAGE]
+    assert paths
+    for path in paths:
+        assert any(holds(known, path) for known in declared), path
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outputs_lie_where_the_command_says(stage):
+    paths = [PurePosixPath(arg) for arg in command(stage)[2:]]
+    for out in outs(stage):
+        assert any(holds(path, out) or (path.suffix and path.parent == PurePosixPath(out).parent) for path in paths), (
+            out
+        )
+
+
+def test_each_output_has_one_stage_and_each_dependency_exists():
+    made = [out for stage in STAGES for out in outs(stage)]
+    for a, b in itertools.permutations(made, 2):
+        assert not holds(a, b), f"{b} is made twice"
+    for stage in STAGES:
+        for path in deps(stage):
+            there = is_code(path) or path in ("data/raw", "data/tags")
+            assert (ROOT / path).exists() if there else any(holds(path, m) or holds(m, path) for m in made), path
+
+
+def test_artifacts_are_outputs():
+    made = [out for stage in STAGES for out in outs(stage)]
+    assert {artifact["path"] for artifact in PIPELINE["artifacts"].values()} <= set(made)
+    assert set(PIPELINE["artifacts"]) == {"forest", "float", "int8"}
+
+
+def test_package_holds_a_docstring_alone():
+    tree = ast.parse((ROOT / "gunshot" / "__init__.py").read_text())
+    assert ast.get_docstring(tree)
+    assert len(tree.body) == 1
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_template_belongs_to_its_module(name):
+    assert (ROOT / TEMPLATES[name]).is_file()
+    assert {Path(t).name for t in TEMPLATES.values()} == {path.name for path in (ROOT / "gunshot").rglob("*.j2")}
+    assert Path(TEMPLATES[name]).name in (ROOT / file_of(name)).read_text()

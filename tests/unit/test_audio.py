@@ -1,0 +1,152 @@
+"""Audio: int16 and float, resampling, what is refused by name, atomic writes."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from gunshot import audio
+
+SR = 16000
+PCM = hnp.arrays(np.int16, st.integers(0, 300))
+
+
+def test_every_int16_survives_the_round_trip():
+    pcm = np.arange(-32768, 32768).astype(np.int16)
+    y = audio.to_float(pcm)
+    assert y.dtype == np.float32 and y.min() == -1 and y.max() < 1
+    assert np.array_equal(audio.to_int16(y), pcm)
+    assert np.array_equal(audio.to_int16(y.astype(np.float64)), pcm)
+
+
+@given(hnp.arrays(np.float64, 50, elements=st.floats(-4, 4)))
+def test_to_int16_rounds_to_the_nearest_and_clips(y):
+    pcm = audio.to_int16(y)
+    inside = (y >= -1) & (y <= 32767 / 32768)
+    assert pcm.dtype == np.int16
+    assert np.all(np.abs(pcm[inside] / 32768 - y[inside]) <= 0.5 / 32768)
+    assert np.all(pcm[y > 32767 / 32768] == 32767) and np.all(pcm[y < -1] == -32768)
+
+
+def test_sha256_is_of_little_endian_bytes():
+    pcm = np.array([1, -2, 300], ">i2")
+    expected = hashlib.sha256(b"\x01\x00\xfe\xff\x2c\x01").hexdigest()
+    assert audio.sha256(pcm) == expected == audio.sha256(pcm.astype("<i2"))
+    assert audio.sha256(np.repeat(pcm, 2)[::2]) == expected
+
+
+@given(PCM.filter(len))
+def test_written_samples_are_read_as_they_were(tmp_path_factory, pcm):
+    path = tmp_path_factory.mktemp("a") / "deep/er/x.wav"
+    audio.write_pcm(path, pcm, sr=SR)
+    found = audio.read_pcm(path, sr=SR)
+    assert found.dtype == np.int16 and np.array_equal(found, pcm)
+    assert np.array_equal(audio.to_int16(audio.read(path, sr=SR)), pcm)
+    start = len(pcm) // 3
+    assert np.array_equal(audio.read_pcm(path, sr=SR, start=start, frames=len(pcm) - start), pcm[start:])
+    assert audio.header(path) == (SR, len(pcm) / SR)
+
+
+@pytest.mark.parametrize("sr", [8000, 11025, 22050, 44100, 48000, 96000])
+def test_a_sine_keeps_pitch_level_and_place_at_any_rate(tmp_path, sr):
+    f, n = 1234.5, sr * 2
+    sf.write(tmp_path / "x.wav", 0.5 * np.sin(2 * np.pi * f * np.arange(n) / sr), sr, subtype="FLOAT")
+    y = audio.read(tmp_path / "x.wav", sr=SR)
+    assert abs(len(y) - 2 * SR) <= 1 and y.dtype == np.float32
+    expected = 0.5 * np.sin(2 * np.pi * f * np.arange(len(y)) / SR)
+    assert np.abs(y - expected)[500:-500].max() < 1e-3
+
+
+def test_resampling_lets_nothing_above_nyquist_through(tmp_path):
+    sr = 48000
+    sf.write(tmp_path / "x.wav", 0.5 * np.sin(2 * np.pi * 10000 * np.arange(sr) / sr), sr, subtype="FLOAT")
+    assert np.abs(audio.read(tmp_path / "x.wav", sr=SR)[500:-500]).max() < 1e-4
+
+
+@pytest.mark.parametrize("block_s", [0.001, 0.1, 0.33, 30.0])
+def test_the_blocks_size_does_not_matter(tmp_path, block_s):
+    y = 0.1 * np.random.default_rng(0).standard_normal((44100, 2))
+    sf.write(tmp_path / "x.wav", y, 44100, subtype="FLOAT")
+    whole = audio.read(tmp_path / "x.wav", sr=SR)
+    seen = []
+    parts = np.concatenate(list(audio.blocks(tmp_path / "x.wav", sr=SR, block_s=block_s, watch=seen.append)))
+    assert np.array_equal(parts, whole)
+    assert np.array_equal(np.concatenate(seen), y.astype(np.float32))
+
+
+def test_channels_are_averaged(tmp_path):
+    left, right = np.full(1000, 0.5), np.full(1000, -0.25)
+    sf.write(tmp_path / "x.wav", np.stack([left, right], axis=1), SR, subtype="FLOAT")
+    assert np.allclose(audio.read(tmp_path / "x.wav", sr=SR), 0.125)
+
+
+REFUSED = [
+    ({"samplerate": 8000, "subtype": "PCM_16"}, 1, "WAV PCM_16 1 channel(s) 8000 Hz"),
+    ({"samplerate": SR, "subtype": "PCM_16"}, 2, "WAV PCM_16 2 channel(s) 16000 Hz"),
+    ({"samplerate": SR, "subtype": "PCM_24"}, 1, "WAV PCM_24 1 channel(s) 16000 Hz"),
+    ({"samplerate": SR, "subtype": "FLOAT"}, 1, "WAV FLOAT 1 channel(s) 16000 Hz"),
+    ({"samplerate": SR, "subtype": "PCM_16", "format": "FLAC"}, 1, "FLAC PCM_16 1 channel(s) 16000 Hz"),
+]
+
+
+@pytest.mark.parametrize(("options", "channels", "found"), REFUSED)
+def test_read_pcm_refuses_other_formats_by_name(tmp_path, options, channels, found):
+    path = tmp_path / "x.wav"
+    sf.write(path, np.zeros((100, channels)), **options)
+    with pytest.raises(audio.AudioError) as e:
+        audio.read_pcm(path, sr=SR)
+    assert str(e.value) == f"{path}: {found}: must be WAV PCM_16 1 channel(s) 16000 Hz; use `gunshot import`"
+    assert (e.value.path, e.value.value) == (str(path), found)
+
+
+@pytest.mark.parametrize(("start", "frames"), [(0, 101), (60, 41), (101, -1), (500, 1)])
+def test_read_pcm_never_gives_fewer_samples(tmp_path, start, frames):
+    audio.write_pcm(tmp_path / "x.wav", np.zeros(100, np.int16), sr=SR)
+    with pytest.raises(audio.AudioError, match=rf"100 samples: must hold {start} \+ {frames}"):
+        audio.read_pcm(tmp_path / "x.wav", sr=SR, start=start, frames=frames)
+
+
+@pytest.mark.parametrize("call", [audio.read_pcm, audio.read, lambda path, sr: audio.header(path)])
+def test_what_is_missing_or_no_audio_is_named(tmp_path, call):
+    (tmp_path / "text.wav").write_text("no audio at all")
+    for name in ("missing.wav", "text.wav"):
+        with pytest.raises(audio.AudioError, match=f"{name}.*libsndfile must read it"):
+            call(tmp_path / name, sr=SR)
+
+
+def test_packed_arrays_lie_end_to_end(tmp_path):
+    parts = [np.arange(i, i + 5, dtype=np.int16) for i in (0, 100, -50)]
+    audio.write_packed(tmp_path / "p.wav", lambda: iter(parts), sr=SR)
+    assert np.array_equal(audio.read_pcm(tmp_path / "p.wav", sr=SR), np.concatenate(parts))
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "x.wav"
+    audio.write_pcm(path, np.arange(9, dtype=np.int16), sr=SR)
+    before = path.read_bytes()
+
+    def half():
+        yield np.zeros(1000, np.int16)
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        audio.write_packed(path, half, sr=SR)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["x.wav"]
+    with pytest.raises(RuntimeError, match="power cut"):
+        audio.write_packed(tmp_path / "new.wav", half, sr=SR)
+    assert os.listdir(tmp_path) == ["x.wav"]
+
+
+def test_atomic_shows_nothing_before_the_end(tmp_path):
+    path = tmp_path / "below" / ("long name " * 20 + ".csv")
+    with audio.atomic(path) as part:
+        part.write_text("half")
+        assert not path.exists() and part.parent == path.parent
+        part.write_text("whole")
+    assert path.read_text() == "whole" and os.listdir(path.parent) == [path.name]
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -1,0 +1,224 @@
+"""Augmentation: what each transform does to the sound, and that its draws are those of the Generator handed in."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunshot import audio, augment, params, tables
+
+SR, L = 16000, 4096
+P = params.load("augment", path=Path(__file__).parents[2] / "params.yaml").augment
+NEVER = {"reverb_share": 0.0, "background_share": 0.0, "filter_share": 0.0, "clip_share": 0.0}
+
+
+def with_(**changed):
+    return P.model_copy(update=changed)
+
+
+def db(ratio: float) -> float:
+    return 20 * np.log10(ratio)
+
+
+def rms(y: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(y, dtype=np.float64))))
+
+
+def sine(f: float, n: int = L, level: float = 0.5) -> np.ndarray:
+    return (level * np.sin(2 * np.pi * f * np.arange(n) / SR)).astype(np.float32)
+
+
+def shot(n: int = L, at: int = 1000, sign: float = 1.0) -> np.ndarray:
+    """A pulse of one sign that decays."""
+    t = np.maximum(np.arange(n) - at, 0)
+    return (sign * 0.5 * (np.arange(n) >= at) * np.exp(-t / 150)).astype(np.float32)
+
+
+def pitch(y: np.ndarray) -> float:
+    power = np.abs(np.fft.rfft(y * np.hanning(len(y)), 1 << 18))
+    return float(np.argmax(power) * SR / (1 << 18))
+
+
+@given(st.floats(2 ** (-2 / 12), 2 ** (2 / 12)), st.floats(200, 4000))
+def test_resample_changes_pitch_and_duration_together(rate, f):
+    y = augment.resample(sine(f, 8192), rate)
+    assert y.dtype == np.float32 and abs(len(y) - 8192 / rate) <= 1
+    assert pitch(y) == pytest.approx(f * rate, rel=2e-3, abs=0.5)
+    assert abs(db(rms(y[200:-200]) / rms(sine(f)))) < 0.3
+
+
+@given(st.floats(2 ** (-2 / 12), 2 ** (2 / 12)))
+def test_resample_keeps_the_place_and_the_shape_of_a_pulse(rate):
+    y = augment.resample(shot(), rate)
+    assert abs(int(np.argmax(y)) - 1000 / rate) <= 2
+    assert np.abs(y[: int(900 / rate)]).max() < 1e-3  # nothing is smeared before it
+
+
+@given(st.floats(-40, 20))
+def test_gain_is_in_db(level_db):
+    y = augment.gain(sine(440), level_db)
+    assert y.dtype == np.float32 and db(rms(y) / rms(sine(440))) == pytest.approx(level_db, abs=1e-4)
+
+
+@given(st.floats(-10, 40), st.integers(0, 2**32), st.floats(1e-4, 0.5))
+def test_the_background_has_the_snr_asked_for(snr_db, seed, level):
+    noise = (level * np.random.default_rng(seed).standard_normal(L)).astype(np.float32)
+    y = augment.background(shot(), noise, snr_db)
+    assert y.dtype == np.float32
+    assert db(rms(shot()) / rms(y.astype(np.float64) - shot())) == pytest.approx(snr_db, abs=0.02)
+    assert np.corrcoef(y - shot(), noise)[0, 1] > 0.99
+
+
+def test_silence_gets_and_gives_no_background():
+    silence = np.zeros(L, np.float32)
+    assert np.array_equal(augment.background(shot(), silence, 10), shot())
+    assert np.array_equal(augment.background(silence, shot(), 10), silence)
+
+
+@given(st.floats(0.1, 0.6), st.integers(0, 2**32))
+def test_reverb_decays_by_60_db_in_rt60(rt60_s, seed):
+    impulse = np.zeros(SR // 2, np.float32)
+    impulse[0] = 1
+    tail = augment.reverb(impulse, np.random.default_rng(seed), sr=SR, rt60_s=rt60_s)
+    assert tail.dtype == np.float32 and tail.shape == impulse.shape and tail[0] == pytest.approx(1, abs=1e-5)
+    assert -12.5 < 10 * np.log10(np.sum(tail[1:].astype(np.float64) ** 2)) < 0.5
+    # The slope of log energy in blocks of 20 ms, where it is above the convolution's rounding.
+    energy = 10 * np.log10(np.mean(tail[1 : 1 + 320 * 24].astype(np.float64).reshape(24, 320) ** 2, axis=1) + 1e-15)
+    used = energy > energy[0] - 45
+    slope = np.polyfit(np.arange(24)[used] * 0.02, energy[used], 1)[0]
+    assert -60 / slope == pytest.approx(rt60_s, rel=0.2)
+
+
+def test_reverb_is_causal_and_keeps_the_direct_sound():
+    y = augment.reverb(shot(), np.random.default_rng(0), sr=SR, rt60_s=0.3)
+    assert np.abs(y[:1000]).max() < 1e-5 and y[1000] == pytest.approx(0.5, abs=1e-4)
+
+
+BANDS = [(50, -99, -23), (200, -3.3, -2.7), (1000, -0.5, 0.1), (3000, -3.3, -2.7), (6000, -99, -23)]
+
+
+@pytest.mark.parametrize(("f", "least", "most"), BANDS)
+def test_band_limit_passes_the_band_and_falls_outside(f, least, most):
+    y = augment.band_limit(sine(f, 16000), sr=SR, highpass_hz=200, lowpass_hz=3000)
+    assert y.dtype == np.float32 and least < db(rms(y[4000:]) / rms(sine(f, 16000)[4000:])) < most
+
+
+def test_a_low_pass_at_nyquist_is_none():
+    y = augment.band_limit(sine(1000, 16000), sr=SR, highpass_hz=20, lowpass_hz=8000)
+    assert abs(db(rms(y[4000:]) / rms(sine(1000, 16000)[4000:]))) < 0.1
+
+
+@given(st.floats(0.5, 12), st.integers(0, 2**32))
+def test_clip_flattens_what_is_above_the_level_and_keeps_the_peak(over_db, seed):
+    y = (0.2 * np.random.default_rng(seed).standard_normal(L)).astype(np.float32)
+    clipped, peak = augment.clip(y, over_db), np.abs(y).max()
+    limit = peak * 10 ** (-over_db / 20)
+    assert clipped.dtype == np.float32 and np.abs(clipped).max() == pytest.approx(peak, rel=1e-5)
+    below = np.abs(y) < limit
+    assert np.allclose(clipped[below], y[below] * 10 ** (over_db / 20), rtol=1e-4)
+    assert np.allclose(np.abs(clipped[np.abs(y) > limit]), peak, rtol=1e-4)
+    assert np.array_equal(augment.clip(np.zeros(9, np.float32), over_db), np.zeros(9))
+
+
+@given(st.integers(L, 40000), st.data(), st.integers(0, 2**32), st.floats(0, 1), st.floats(0, 12))
+def test_span_lies_in_the_recording_and_holds_the_shot(n, data, seed, shift, semitones):
+    start, onset = data.draw(st.integers(0, n - L)), data.draw(st.integers(-1, L - 1))
+    p = with_(shift=shift, pitch_semitones=semitones)
+    first, size, rate = augment.span(start, n, np.random.default_rng(seed), p, length=L, onset=onset)
+    assert first >= 0 and first + size <= n
+    assert 2 ** (-semitones / 12) * 0.999 <= rate <= 2 ** (semitones / 12) * 1.001
+    assert abs(size - rate * L) <= 2
+    if onset >= 0:
+        assert 0 <= start + onset - first <= size - 1
+    elif size < n and 0 < first < n - size:
+        assert abs(first - start) <= shift * L + 1
+
+
+def test_span_moves_as_far_as_shift_either_way():
+    rng = np.random.default_rng(0)
+    moved = np.array([augment.span(50000, 10**5, rng, P, length=L)[0] - 50000 for _ in range(2000)]) / L
+    assert (
+        -P.shift <= moved.min() < -0.9 * P.shift and 0.9 * P.shift < moved.max() <= P.shift and abs(moved.mean()) < 0.02
+    )
+
+
+def rows(starts: list[int], onsets: list[int], kind: str = "gun") -> pd.DataFrame:
+    common = {"path": "m/gun/a.wav", "recording": "m/gun/a.wav", "class": kind, "label": "l", "recording_group": "g"}
+    made = [
+        {"chunk": f"m/gun/a.wav#{s}", "index": i, "start": s, "onset": o, "source": "m", **common}
+        for i, (s, o) in enumerate(zip(starts, onsets, strict=True))
+    ]
+    return tables.frame(made, tables.CHUNK)
+
+
+RECORDING = audio.to_int16(shot(20000, 9000) + 0.001 * np.random.default_rng(0).standard_normal(20000))
+NOISE = audio.to_int16(0.1 * np.random.default_rng(1).standard_normal((7, L)))
+
+
+def copies(table, p=P, seed: int = 0, pcm=RECORDING):
+    return augment.copies(table, pcm, NOISE, np.random.default_rng(seed), p, sr=SR)
+
+
+def test_the_same_generator_gives_the_same_bytes_and_nothing_else_is_drawn():
+    table = rows([6000, 8000], [3000, 1000])
+    state = np.random.get_state()[1].copy()
+    (a_rows, a), (b_rows, b), (_, c) = copies(table), copies(table), copies(table, seed=1)
+    assert a_rows == b_rows and a.tobytes() == b.tobytes() != c.tobytes()
+    assert np.array_equal(np.random.get_state()[1], state)
+    before = RECORDING.copy(), NOISE.copy(), table.copy()
+    copies(table)
+    assert np.array_equal(before[0], RECORDING) and np.array_equal(before[1], NOISE) and before[2].equals(table)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gun", "env"), [("gun", 3, 1), ("env", 3, 1), ("gun", 0, 2), ("env", 2, 0), ("gun", 1, 1)]
+)
+def test_copies_counts_shapes_and_names(kind, gun, env):
+    each = {"gun": gun, "env": env}[kind]
+    made_rows, made = copies(rows([0, 6000], [10, 3000] if kind == "gun" else [-1, -1], kind),
+                             with_(gun_copies=gun, env_copies=env))  # fmt: skip
+    assert made.dtype == np.int16 and made.shape == (2 * each, L) and len(made_rows) == 2 * each
+    assert [row["index"] for row in made_rows] == list(range(2 * each))
+    assert [row["chunk"] for row in made_rows] == [f"m/gun/a.wav#{s}~{i}" for s in (0, 6000) for i in range(each)]
+    assert all(set(row) == set(tables.CHUNK) and row["class"] == kind for row in made_rows)
+    assert kind == "gun" or all(row["onset"] == -1 for row in made_rows)
+
+
+def test_no_rows_no_copies():
+    made_rows, made = copies(rows([], []))
+    assert made_rows == [] and made.shape == (0, L) and made.dtype == np.int16
+
+
+@pytest.mark.parametrize("onset", [5, 200, 2000, 3900, 4090])
+def test_a_copy_holds_its_shot_where_its_row_says(onset):
+    p = with_(gun_copies=40, gain_db=(0.0, 0.0), **NEVER)
+    made_rows, made = copies(rows([9000 - onset], [onset]), p)
+    for row, copy in zip(made_rows, made, strict=True):
+        assert 0 <= row["onset"] < L
+        if row["onset"] < L - 20:
+            assert abs(int(np.argmax(np.abs(copy.astype(int)))) - row["onset"]) <= 5
+    assert len({row["onset"] for row in made_rows}) > 5
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_pulse_keeps_its_sign_and_decays_forward(sign):
+    pcm = audio.to_int16(shot(20000, 9000, sign))
+    p = with_(gun_copies=60, gain_db=(-6.0, 6.0), **NEVER)
+    made_rows, made = copies(rows([7000], [2000]), p, pcm=pcm)
+    for row, copy in zip(made_rows, made, strict=True):
+        y = sign * copy.astype(float)
+        assert y.max() > 0 and y.min() > -0.3 * y.max()  # the resampler rings, no more
+        after, before = (y[row["onset"] + k : row["onset"] + k + 100].mean() for k in (50, -150))
+        assert after > 0.3 * y.max() > 10 * abs(before)
+
+
+def test_every_transform_is_drawn_by_its_share():
+    p = with_(gun_copies=300, gain_db=(0.0, 0.0), shift=0.0, pitch_semitones=0.0, **NEVER)
+    plain = copies(rows([7000], [2000]), with_(**{**p.model_dump(), "gun_copies": 1}))[1][0]
+    for share in NEVER:
+        _, made = copies(rows([7000], [2000]), with_(**{**p.model_dump(), share: 0.4}))
+        changed = np.mean([np.abs(copy.astype(int) - plain).max() > 30 for copy in made])
+        assert 0.3 < changed < 0.5, share

@@ -1,0 +1,186 @@
+"""The command: help, and errors in one line without a traceback. Nothing here needs a trained model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import soundfile as sf
+from sklearn.ensemble import RandomForestClassifier
+from typer.testing import CliRunner
+
+from gunshot import audio, chunks, cli, params, splits, tables
+
+REPO = Path(__file__).parents[2]
+COMMANDS = ["import", "export-chunks", "detect", "evaluate"]
+P = params.load("audio", "features", path=REPO / "params.yaml")
+
+
+def run(*args: str):
+    return CliRunner().invoke(cli.app, list(args), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with params.yaml and dvc.yaml, and nothing made yet."""
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((REPO / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def main(monkeypatch, capsys, *args: str) -> str:
+    """Return the message with which `gunshot args` ends."""
+    monkeypatch.setattr(sys, "argv", ["gunshot", *args])
+    with pytest.raises(SystemExit) as e:
+        cli.main()
+    assert isinstance(e.value.code, str), capsys.readouterr()
+    assert e.value.__context__ is not None and "\n" not in e.value.code
+    return e.value.code
+
+
+def test_help_names_every_command():
+    shown = run("--help")
+    assert shown.exit_code == 0 and "dvc repro" in shown.output
+    assert all(command in shown.output for command in COMMANDS)
+    assert run("-h").output == shown.output
+    assert {c.name or c.callback.__name__.replace("_", "-") for c in cli.app.registered_commands} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself_and_its_options(command):
+    shown = run(command, "--help")
+    assert shown.exit_code == 0
+    words = {
+        "import": ["folder", "urbansound8k", "--name", "rejected.csv", "manifest.csv"],
+        "export-chunks": ["OUT/SIDE/CLASS/LABEL"],
+        "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
+        "evaluate": ["--out", "--model", "metrics.json", "never have been trained on"],
+    }
+    assert all(word in shown.output for word in words[command]), shown.output
+
+
+def test_an_unknown_command_or_layout_is_named():
+    for args, word in ((["detct"], "detct"), (["import", "zip", "."], "'zip' is not one of"), (["detect"], "files")):
+        shown = run(*args)
+        assert shown.exit_code == 2 and word.lower() in shown.output.lower() and "Traceback" not in shown.output
+
+
+def test_outside_the_project_s_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    message = main(monkeypatch, capsys, "detect", "x.wav")
+    assert message == "error: params.yaml: no such file; run this from the project's folder"
+
+
+def test_a_missing_model_is_named(project, monkeypatch, capsys):
+    assert "models/quantized/model.tflite: no such model" in main(monkeypatch, capsys, "detect", "x.wav")
+    assert "error: mine.keras: no such model" in main(monkeypatch, capsys, "detect", "x.wav", "--model", "mine.keras")
+
+
+def test_a_plot_of_several_files_is_refused(project, monkeypatch, capsys):
+    message = main(monkeypatch, capsys, "detect", "a.wav", "b.wav", "--plot", "p.png")
+    assert message == "error: --plot draws one recording, files=2"
+
+
+def test_the_simulated_corpus_is_not_overwritten(project, monkeypatch, capsys):
+    (project / "in/gun").mkdir(parents=True)
+    message = main(monkeypatch, capsys, "import", "folder", "in", "--name", "simulated")
+    assert "name='simulated' is that of the simulated corpus; choose another with --name" in message
+
+
+def test_a_bad_params_file_is_named(project, monkeypatch, capsys):
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("n_mels: 32", "n_mels: many"))
+    assert "params.yaml: features.n_mels='many'" in main(monkeypatch, capsys, "detect", "x.wav")
+
+
+def test_an_evaluation_of_no_layout_is_named(project, monkeypatch, capsys):
+    (project / "in").mkdir()
+    assert "in: must be a folder that holds gun/ or env/" in main(monkeypatch, capsys, "evaluate", "in")
+
+
+def test_the_installed_command_tells_errors_on_stderr_without_a_traceback(tmp_path):
+    command = Path(sys.executable).with_name("gunshot")
+    done = subprocess.run([command, "detect", "x.wav"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "error: params.yaml: no such file; run this from the project's folder\n"
+
+
+def test_import_brings_recordings_in(project):
+    (project / "in/gun/rifle").mkdir(parents=True)
+    sf.write(project / "in/gun/rifle/a.wav", 0.3 * np.random.default_rng(0).standard_normal(20000), 44100)
+    done = run("import", "folder", "in", "--name", "mine")
+    assert done.exit_code == 0, done.output
+    (row,) = tables.read(project / "data/raw/mine/recordings.csv", tables.RECORDING).to_dict("records")
+    assert (row["class"], row["label"], row["sr_found"]) == ("gun", "rifle", 44100)
+    assert audio.header(project / "data/raw" / row["path"])[0] == 16000
+
+
+def test_chunks_are_exported_by_side_class_and_label(project):
+    recording = {"path": "mine/gun/a b.wav", "class": "gun", "label": "rifle", "recording_group": "g", "source": "s"}
+    rows = chunks.rows(recording, np.array([0, 700]), np.array([5, 6]))
+    pcm = np.random.default_rng(0).integers(-9000, 9000, 8192).astype(np.int16)
+    audio.write_pcm(project / "data/chunks/mine/gun/a b.wav", pcm, sr=16000)
+    tables.write(project / "data/chunks/chunks.csv", tables.frame(rows, tables.CHUNK))
+    side = [{"recording_group": "g", "side": "val", "class": "gun", "source": "s"}]
+    tables.write(project / "data/splits.csv", tables.frame(side, splits.SPLIT))
+    assert run("export-chunks", "out").exit_code == 0
+    found = sorted((project / "out").rglob("*.wav"))
+    assert [str(path.relative_to(project / "out")) for path in found] == [
+        "val/gun/rifle/mine_gun_a b_0.wav", "val/gun/rifle/mine_gun_a b_700.wav",
+    ]  # fmt: skip
+    assert np.array_equal(np.concatenate([audio.read_pcm(path, sr=16000) for path in found]), pcm)
+
+
+@pytest.fixture
+def forest(project):
+    """A forest that takes what is loud for a shot."""
+    rng = np.random.default_rng(0)
+    level = rng.uniform(-90, -10, 200)
+    x = level[:, None] + rng.normal(0, 3, (200, 32 * 33))
+    model = RandomForestClassifier(10, max_features=0.1, random_state=0).fit(x.astype(np.float32), level > -50)
+    joblib.dump(model, project / "forest.joblib")
+    (project / "report.json").write_text('{"operating_point": 0.5}')
+    y = 1e-4 * rng.standard_normal(32000)
+    y[16000:17600] += 0.5 * rng.standard_normal(1600) * np.exp(-np.arange(1600) / 400)
+    sf.write(project / "shot.wav", y, 16000)
+    sf.write(project / "quiet.wav", 1e-4 * rng.standard_normal(48000), 48000)
+    return "forest.joblib"
+
+
+def test_detect_prints_onsets_as_text_and_json(forest):
+    done = run("detect", "shot.wav", "quiet.wav", "--model", forest)
+    assert done.exit_code == 0, done.output
+    shot, quiet = done.output.splitlines()
+    assert shot.split()[0] == "shot.wav" and abs(float(shot.split()[1]) - 1.0) < 0.010
+    assert quiet == "quiet.wav  no shot"
+    done = run("detect", "shot.wav", "quiet.wav", "--model", forest, "--format", "json")
+    (row,) = (json.loads(line) for line in done.output.splitlines())
+    assert row["file"] == "shot.wav" and abs(row["onset_s"] - 1.0) < 0.010 and 0.5 <= row["score"] <= 1
+
+
+def test_detect_prints_every_window_s_score(forest):
+    done = run("detect", "shot.wav", "--model", forest, "--scores", "--format", "json")
+    rows = [json.loads(line) for line in done.output.splitlines()]
+    assert len(rows) == 1 + ((1 + (32000 - 512) // 112) - 33) // 8
+    assert rows[1]["start_s"] == pytest.approx(8 * 112 / 16000) and set(rows[0]) == {"file", "start_s", "score"}
+
+
+def test_detect_goes_on_after_a_bad_file_and_says_so(forest, project):
+    (project / "bad.wav").write_text("no audio")
+    done = run("detect", "bad.wav", "none.wav", "shot.wav", "--model", forest, "--threshold", "0.5")
+    assert done.exit_code == 1 and done.stdout.startswith("shot.wav  ")
+    errors = done.stderr.splitlines()
+    assert [line.split(": ")[1] for line in errors] == ["bad.wav", "none.wav"]
+    assert all(line.startswith("error: ") and "libsndfile must read it" in line for line in errors)
+
+
+@pytest.mark.slow
+def test_nothing_here_imported_tensorflow():
+    code = "import sys, gunshot.cli, gunshot.models, gunshot.evaluation; sys.exit('tensorflow' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

@@ -1,0 +1,184 @@
+"""Scoring: metrics against scikit-learn and SciPy, operating points, bounds, slices, bootstrap."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.stats import beta
+from sklearn import metrics
+
+from gunshot import scoring
+
+
+@st.composite
+def scored(draw, both: bool = False):
+    """Labels and scores; few distinct scores, so that ties are common, as an int8 model gives them."""
+    n = draw(st.integers(2, 60))
+    y = np.array(draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+    score = np.array(draw(st.lists(st.integers(0, 12), min_size=n, max_size=n))) / 12
+    assume(not both or 0 < y.sum() < n)
+    return y, score.astype(np.float32)
+
+
+@given(scored(both=True))
+def test_auc_is_the_chance_that_a_shot_scores_higher(case):
+    y, score = case
+    pairs = score[y == 1][:, None] - score[y == 0]
+    assert scoring.auc(y, score) == pytest.approx(np.mean(pairs > 0) + np.mean(pairs == 0) / 2)
+
+
+@pytest.mark.parametrize("y", [[], [0, 0], [1]])
+def test_auc_of_one_class_is_nan(y):
+    assert np.isnan(scoring.auc(np.array(y), np.ones(len(y))))
+
+
+@given(scored(), st.floats(0.01, 1))
+def test_the_operating_point_is_the_highest_that_keeps_min_recall(case, min_recall):
+    y, score = case
+    assume(y.any())
+    point = scoring.operating_point(y, score, min_recall=min_recall)
+    assert isinstance(point, float) and point in score[y == 1]
+    assert np.mean(score[y == 1] >= point) >= min_recall - 1e-9
+    assert np.mean(score[y == 1] >= np.nextafter(np.float32(point), np.float32(2))) < min_recall
+
+
+def test_the_operating_point_of_a_round_share_is_exact():
+    score = np.arange(20) / 20
+    for kept in range(1, 21):
+        point = scoring.operating_point(np.ones(20, int), score, min_recall=kept / 20)
+        assert point == score[20 - kept]
+
+
+def test_an_operating_point_needs_a_shot():
+    with pytest.raises(ValueError, match="shots=0"):
+        scoring.operating_point(np.zeros(3, int), np.ones(3), min_recall=0.9)
+
+
+@given(scored(), st.integers(-1, 13))
+def test_rates_are_those_of_scikit_learn(case, level):
+    y, score = case
+    decided = score >= level / 12
+    found = scoring.at_threshold(y, score, level / 12)
+    assert found["tp"] + found["fn"] == y.sum() and found["fp"] + found["tn"] == len(y) - y.sum()
+    assert found["tp"] == np.sum(decided & (y == 1)) and found["fp"] == np.sum(decided & (y == 0))
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(y, decided))
+    nan = float("nan")
+    assert found["precision"] == pytest.approx(metrics.precision_score(y, decided, zero_division=nan), nan_ok=True)
+    assert found["recall"] == pytest.approx(metrics.recall_score(y, decided, zero_division=nan), nan_ok=True)
+    false_rate = np.mean(decided[y == 0]) if (y == 0).any() else nan
+    assert found["false_rate"] == pytest.approx(false_rate, nan_ok=True)
+
+
+@given(st.integers(1, 400), st.data())
+def test_bounds_are_clopper_pearson_s(n, data):
+    k = data.draw(st.integers(0, n))
+    score = (np.arange(n) < k).astype(float)
+    shots, environment = (scoring.at_threshold(np.full(n, kind), score, 0.5) for kind in (1, 0))
+    assert shots["recall_lower"] == pytest.approx(beta.ppf(0.05, k, n - k + 1) if k else 0, abs=1e-9)
+    assert environment["false_rate_upper"] == pytest.approx(beta.ppf(0.95, k + 1, n - k) if k < n else 1, abs=1e-9)
+    assert shots["recall_lower"] <= k / n <= environment["false_rate_upper"]
+
+
+@pytest.mark.parametrize("n", [30, 100, 1000])
+def test_nothing_in_n_is_bounded_by_the_rule_of_three(n):
+    found = scoring.at_threshold(np.zeros(n, int), np.zeros(n), 0.5)
+    assert found["false_rate"] == 0 and found["false_rate_upper"] == pytest.approx(1 - 0.05 ** (1 / n), rel=1e-6)
+    assert found["false_rate_upper"] == pytest.approx(3 / n, rel=0.06)
+    assert np.isnan(found["recall"]) and np.isnan(found["recall_lower"])
+
+
+def test_a_known_bound():
+    # Clopper and Pearson's own limit: 8 of 10, 95 % one-sided lower bound 0.4931.
+    found = scoring.at_threshold(np.ones(10, int), (np.arange(10) < 8).astype(float), 0.5)
+    assert found["recall_lower"] == pytest.approx(0.4931, abs=1e-4)
+
+
+def test_the_summary_holds_both_thresholds():
+    y, score = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.4, 0.3, 0.35, 0.1])
+    found = scoring.summary(y, score, operating_point=0.3)
+    assert found["accuracy"] == 0.6 and found["recall"] == pytest.approx(1 / 3) and found["precision"] == 1
+    assert found["recall_at_operating_point"] == 1 and found["false_rate_at_operating_point"] == 0.5
+    assert found["auc"] == pytest.approx(5 / 6) and (found["shots"], found["environment"]) == (3, 2)
+    assert found["operating_point"] == 0.3
+
+
+@settings(max_examples=15)
+@given(scored(both=True))
+def test_curves_are_those_of_the_decisions(case):
+    y, score = case
+    curves = scoring.curves(y, score)
+    assert set(curves) == {"roc", "det", "threshold"}
+    for name, table in curves.items():
+        assert table["threshold"].max() <= 1
+        for row in table.to_dict("records"):
+            at = scoring.at_threshold(y, score, row["threshold"])
+            if name == "threshold":
+                assert (row["precision"], row["recall"]) == pytest.approx((at["precision"], at["recall"]))
+            elif (name == "roc" and row["fpr"] + row["tpr"] > 0) or (name == "det" and row["fnr"] < 1):
+                assert row["fpr"] == pytest.approx(at["false_rate"])
+                assert row.get("tpr", 1 - row.get("fnr", 0)) == pytest.approx(at["recall"])
+    roc = curves["roc"]
+    assert np.trapezoid(roc["tpr"], roc["fpr"]) == pytest.approx(scoring.auc(y, score))
+
+
+TABLE = pd.DataFrame(
+    {
+        "label": ["pistol", "pistol", "rifle", "dog", "dog", "mixed", "mixed"],
+        "y": [1, 1, 1, 0, 0, 1, 0],
+        "score": [0.9, 0.2, 0.6, 0.7, 0.1, 0.3, 0.8],
+        "recording_group": list("aabccdd"),
+    }
+)
+
+
+def test_by_label():
+    found = scoring.by(TABLE, "label", threshold=0.5).set_index("label")
+    assert found.index.tolist() == ["dog", "mixed", "pistol", "rifle"]
+    assert found["shots"].tolist() == [0, 1, 2, 1] and found["environment"].tolist() == [2, 1, 0, 0]
+    assert found["auc_against"].tolist() == ["all", "own", "all", "all"]
+    assert found["auc"].tolist() == pytest.approx([5 / 8, 0, (3 + 1) / 6, 1 / 3])
+    assert found["recall"].tolist() == pytest.approx([np.nan, 0, 0.5, 1], nan_ok=True)
+    assert found["false_rate"].tolist() == pytest.approx([0.5, 1, np.nan, np.nan], nan_ok=True)
+
+
+def groups(rng: np.random.Generator, count: int, each: int, apart: float) -> pd.DataFrame:
+    rows = [(f"{y}{g}", y, rng.normal(apart * y)) for y in (0, 1) for g in range(count) for _ in range(each)]
+    return pd.DataFrame(rows, columns=["recording_group", "y", "score"])
+
+
+def test_the_bootstrap_holds_the_auc_and_narrows_with_more_groups():
+    few, many = (groups(np.random.default_rng(0), count, 2, 1.0) for count in (6, 60))
+    found = [scoring.bootstrap_auc(t, np.random.default_rng(1), draws=100) for t in (few, many)]
+    for table, (low, high) in zip((few, many), found, strict=True):
+        assert low < scoring.auc(table["y"].to_numpy(), table["score"].to_numpy()) < high
+    assert np.diff(found[1]) < 0.6 * np.diff(found[0])
+    assert scoring.bootstrap_auc(few, np.random.default_rng(1), draws=100) == found[0]
+    assert scoring.bootstrap_auc(few, np.random.default_rng(2), draws=100) != found[0]
+
+
+def test_copies_of_a_recording_are_no_further_evidence():
+    table = groups(np.random.default_rng(3), 10, 1, 1.0)
+    alone, copied = (
+        scoring.bootstrap_auc(t, np.random.default_rng(0), draws=100) for t in (table, pd.concat([table] * 5))
+    )
+    assert copied == pytest.approx(alone, abs=1e-9)
+
+
+def test_the_bootstrap_of_one_class_or_of_perfect_scores():
+    table = groups(np.random.default_rng(0), 5, 2, 100.0)
+    assert scoring.bootstrap_auc(table, np.random.default_rng(0), draws=20) == (1.0, 1.0)
+    assert all(np.isnan(scoring.bootstrap_auc(table[table["y"] == 1], np.random.default_rng(0))))
+
+
+@given(scored(both=True), st.floats(0, 1))
+def test_recall_at_false_rate_is_the_best_of_all_thresholds(case, rate):
+    y, score = case
+    best = max(np.mean(score[y == 1] >= level) for level in [2, *score] if np.mean(score[y == 0] >= level) <= rate)
+    assert scoring.recall_at_false_rate(y, score, rate) == pytest.approx(best)
+
+
+def test_recall_at_false_rate_between_ties():
+    # Every score is shared by one shot and one environment: the curve is straight, and each of its points counts.
+    y, score = np.tile([0, 1], 20), np.repeat(np.arange(20), 2)
+    assert scoring.recall_at_false_rate(y, score, 0.12) == pytest.approx(0.10)
