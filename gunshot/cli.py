@@ -60,9 +60,12 @@ def import_(
 
     p = params.load("audio", "quality")
     raw = pipeline.output("simulate").parent
-    out = raw / (name or path.resolve().name)
+    name = name or path.resolve().name
+    if name != Path(name).name or name.startswith("."):
+        raise ValueError(f"name={name!r} must be a folder's name, without a path or a leading dot")
+    out = raw / name
     if out == pipeline.output("simulate"):
-        raise ValueError(f"name={out.name!r} is that of the simulated corpus; choose another with --name")
+        raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
     sources, rejected = corpora.layouts[layout](path)
     summary = corpora.import_corpus(sources, rejected, out, raw, sr=p.audio.sr, **p.quality.model_dump())
     print(f"{out}: {summary}")

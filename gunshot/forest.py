@@ -43,7 +43,8 @@ def search(
     grid = {key: getattr(p, key) for key in GRID}
     folds = StratifiedGroupKFold(p.folds, shuffle=True, random_state=seed)
     tuned = GridSearchCV(base, grid, scoring="roc_auc", cv=folds, n_jobs=2, refit=False, verbose=1)
-    tuned.fit(_flat(x[rows]), y[rows], groups=groups[rows])
+    with joblib.parallel_config("threading"):  # trees grow without the GIL; joblib's processes outlive a killed stage
+        tuned.fit(_flat(x[rows]), y[rows], groups=groups[rows])
     best = RandomForestClassifier(**{**base.get_params(), **tuned.best_params_, "n_jobs": 2})
     best.fit(_flat(x[fit]), y[fit])
     keep = [c for c in tuned.cv_results_ if c.startswith("param_") or c in ("mean_test_score", "std_test_score")]

@@ -1,6 +1,7 @@
 """The network as an int8 TFLM artifact, and the TFLM interpreter as the oracle that scores it."""
 
 import contextlib
+import io
 import os
 import re
 import tempfile
@@ -141,7 +142,7 @@ def convert(model, representative: np.ndarray) -> bytes:
     converter.inference_input_type = converter.inference_output_type = tf.int8
     # Per-tensor dense weights: CMSIS-NN's fully connected kernel knows no other.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # they come with the representative set
         return converter.convert()
 

@@ -25,10 +25,7 @@ def oracle(y: np.ndarray, *, amin: float, **mel) -> np.ndarray:
 
 
 def agree(found: np.ndarray, expected: np.ndarray) -> bool:
-    """Within 1e-3 dB, but for what float32 leaves of a line in bands far from it: 3e-7 of its amplitude."""
-    found, expected = (10 ** (db.astype(np.float64) / 20) for db in (found, expected))
-    rounding = 3e-7 * expected.max(axis=0, keepdims=True)
-    return bool(np.all(np.abs(found - expected) <= expected * (10 ** (1e-3 / 20) - 1) + rounding))
+    return bool(np.abs(found - expected).max() < 1e-3)
 
 
 def noise(seed: int, n: int = L, level: float = 0.1) -> np.ndarray:
@@ -69,8 +66,6 @@ def test_a_sine_equals_librosa(f, db, phase):
     pcm = audio.to_int16(10 ** (db / 20) * np.sin(2 * np.pi * f * np.arange(L) / SR + phase))
     found, expected = features.log_mel(pcm, **MEL), oracle(audio.to_float(pcm), **MEL)
     assert agree(found, expected)
-    near = expected > expected.max(axis=0) - 50
-    assert np.abs(found - expected)[near].max() < 1e-3
 
 
 @given(st.integers(0, 2**32), st.floats(-80, 0), st.integers(0, 3))
