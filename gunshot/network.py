@@ -136,10 +136,13 @@ def train(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray, rn
         epochs=p.epochs,
         validation_data=(x_val[..., None], _targets(y_val), weight[y_val].astype(np.float32)),
         validation_batch_size=512,
+        shuffle=False,  # `batches` draws the order
         callbacks=callbacks,
         verbose=2,
     )
-    return model, {name: [float(v) for v in values] for name, values in history.history.items()}
+    trained = build(p, n_mels=x.shape[1], n_frames=x.shape[2])  # without the optimizer, three times the weights
+    trained.set_weights(model.get_weights())
+    return trained, {name: [float(v) for v in values] for name, values in history.history.items()}
 
 
 def score(model: keras.Model, x: np.ndarray) -> np.ndarray:

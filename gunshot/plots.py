@@ -268,14 +268,14 @@ def detection(
         figure.colorbar(image, ax=mel, label="dB", pad=0.01)
         middle = (np.arange(len(scores)) * p.detector.hop * hop + length / 2) / sr
         score.plot(middle, scores, color=LINES[1][0])
-        score.axhline(level, color="#667", linestyle=":", label=f"threshold {level:.3f}")
+        score.axhline(level, color="#667", linestyle=":")
         score.set(
             ylim=(0, 1.02), ylabel="score", xlabel="time (s); a score stands at its window's middle", xlim=(0, duration)
         )
         for onset in onsets:
             for ax in (wave, mel, score):
                 ax.axvline(onset.onset_s, color="#009E73", linewidth=1.2)
-        score.legend(loc="upper right", title=f"{len(onsets)} onset(s), green")
+        score.set_title(f"{len(onsets)} onset(s), green; threshold {level:.3f}, dotted")
         with audio.atomic(path) as part:
             figure.savefig(part, format="png", dpi=120)
 

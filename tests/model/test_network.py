@@ -24,15 +24,26 @@ def digest(model: keras.Model) -> str:
 
 
 def unsettled(p, seed: int = 0) -> keras.Model:
-    """A network whose every weight is drawn, also the statistics of its normalizations."""
-    keras.utils.set_random_seed(seed)
+    """A network whose every weight is drawn, also the statistics of its normalizations, with scores all over 0 to 1."""
     model = network.build(p, n_mels=N_MELS, n_frames=N_FRAMES)
     rng = np.random.default_rng(seed)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            n = len(layer.get_weights()[0])
-            ranges = ((0.5, 1.5), (-0.5, 0.5), (-0.3, 0.3), (0.3, 2.0))
-            layer.set_weights([rng.uniform(*limits, n).astype(np.float32) for limits in ranges])
+
+    def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        match name:
+            case "kernel":
+                return rng.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape)
+            case "gamma" | "moving_variance":
+                return rng.uniform(0.3, 2, shape)
+            case _:
+                return rng.uniform(-0.5, 0.5, shape)
+
+    model.set_weights([drawn(weight.name, tuple(weight.shape)) for weight in model.weights])
+    last = model.get_layer("gun_env")
+    kernel, _ = last.get_weights()
+    x = rng.normal(-60, 15, (64, N_MELS, N_FRAMES, 1)).astype(np.float32)
+    logits = keras.Model(model.input, last.input).predict(x, verbose=0)[:, 0, 0] @ kernel[0, 0]
+    kernel /= logits.std(axis=0)
+    last.set_weights([kernel, -(logits / logits.std(axis=0)).mean(axis=0)])
     return model
 
 
@@ -51,7 +62,7 @@ def test_one_pass_is_chunk_after_chunk(section, depth, width, frames):
     # A stride that does not divide what a chunk leaves over gives positions of shifted chunks, and one more at most.
     assert 0 <= len(found) - len(chunks) <= 1
     np.testing.assert_allclose(found[: len(chunks)], chunks[:, 0], atol=1e-5)
-    assert len(chunks) == 1 or np.ptp(chunks) > 1e-3
+    assert len(chunks) == 1 or np.ptp(chunks) > 0.1
 
 
 @pytest.mark.parametrize(("depth", "stride"), [(2, 4), (3, 4), (4, 4)])

@@ -29,13 +29,13 @@ def kinds(model) -> list[str]:
 
 
 @pytest.mark.parametrize(("depth", "width"), SIZES)
-def test_fixed_is_the_network_on_chunks(section, data, depth, width):
+def test_fixed_is_the_network_on_chunks(section, depth, width):
     model = unsettled(section(depth=depth, width=width))
     fixed = quantize.fixed(model, n_frames=N_FRAMES)
-    expected = model.predict(data.x_val[:16, ..., None], verbose=0)[:, 0, 0]
-    found = one_at_a_time(fixed, data.x_val[:16])
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert np.ptp(expected, axis=0).max() > 1e-3
+    x = np.random.default_rng(1).normal(-60, 15, (16, N_MELS, N_FRAMES)).astype(np.float32)
+    expected = model.predict(x[..., None], verbose=0)[:, 0, 0]
+    np.testing.assert_allclose(one_at_a_time(fixed, x), expected, atol=1e-4)
+    assert np.ptp(expected, axis=0).min() > 0.1
 
 
 def test_fixed_is_the_trained_network(data, trained):
@@ -45,7 +45,7 @@ def test_fixed_is_the_trained_network(data, trained):
 
 def test_fixed_classifies_by_dense_layers_with_the_same_weights(trained):
     fixed = quantize.fixed(trained.model, n_frames=N_FRAMES)
-    assert not {"BatchNormalization", "Rescaling", "Dropout"} & set(kinds(fixed))
+    assert not {"BatchNormalization", "Rescaling", "Dropout", "GaussianNoise"} & set(kinds(fixed))
     assert kinds(fixed)[-3:] == ["Dense", "LeakyReLU", "Dense"]
     assert kinds(fixed).count("Dense") == 2
     for name in ("hidden", "gun_env"):
