@@ -108,11 +108,6 @@ def header(path: Path | str) -> tuple[int, float]:
         raise AudioError(path, e.error_string, "libsndfile must read it") from None
 
 
-def samplerate(path: Path | str) -> int:
-    """Return the sample rate in Hz that a file's header states; AudioError where it is no audio."""
-    return header(path)[0]
-
-
 def read(path: Path | str, *, sr: int) -> np.ndarray:
     """Return a whole file as float32 [shape=(n,)], mono, at `sr` Hz; AudioError as for `blocks`."""
     return np.concatenate(list(blocks(path, sr=sr)))
@@ -158,10 +153,3 @@ def write_pcm(path: Path | str, pcm: np.ndarray, *, sr: int) -> None:
     """Write int16 samples [shape=(n,)] as a wav, whole or not at all."""
     with atomic(path) as part:
         sf.write(part, pcm, sr, format="WAV", subtype="PCM_16")
-
-
-def write_packed(path: Path | str, produce: Callable[[], Iterator[np.ndarray]], *, sr: int) -> None:
-    """Write int16 arrays end to end as one wav, whole or not at all."""
-    with atomic(path) as part, sf.SoundFile(part, "w", sr, 1, format="WAV", subtype="PCM_16") as file:
-        for pcm in produce():
-            file.write(pcm)
