@@ -51,7 +51,7 @@ def read(path: Path | str, columns: dict[str, type]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as e:
-        raise ValueError(f"{path}: {e}") from None
+        raise ValueError(f"{path}: must be a CSV in UTF-8 with columns {list(columns)}: {str(e).strip()}") from None
     if missing := [c for c in columns if c not in table]:
         raise ValueError(f"{path}: columns {missing} are missing; it must have {list(columns)}")
     for name, kind in columns.items():

@@ -5,8 +5,6 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from gunshot import tables
 
 CLASSES = ("gun", "env")
@@ -76,8 +74,5 @@ def walk(root: Path, folder: str) -> tuple[list[str], list[dict]]:
 
 
 def read_csv(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return a CSV's rows, every cell as text; ValueError names file, columns and rule."""
-    try:
-        return tables.read(path, dict.fromkeys(columns, str)).to_dict("records")
-    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as e:
-        raise ValueError(f"{path}: must be a CSV in UTF-8 with columns {list(columns)}: {str(e).strip()}") from None
+    """Return a CSV's rows, every cell as text; ValueError as of `tables.read`."""
+    return tables.read(path, dict.fromkeys(columns, str)).to_dict("records")
