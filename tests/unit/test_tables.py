@@ -45,7 +45,7 @@ def test_more_columns_are_kept(tmp_path):
 
 
 FAULTS = [
-    ("", "t.csv: No columns"),
+    ("", "t.csv: must be a CSV .*No columns"),
     ("file,rule\na,b\n", r"t.csv: columns \['value'\] are missing; it must have \['file', 'value', 'rule'\]"),
 ]
 
