@@ -1,6 +1,7 @@
 """The command gunshot."""
 
 import json
+import shutil
 import subprocess
 import sys
 from enum import StrEnum
@@ -35,8 +36,13 @@ class Format(StrEnum):
     json = "json"
 
 
+SUFFIXES = (".tflite", ".keras", ".joblib")
 ModelOption = Annotated[
-    str, typer.Option(help="int8, float or forest, as dvc.yaml names them, or a .tflite, .keras or .joblib file.")
+    str,
+    typer.Option(
+        help="int8, float or forest, as dvc.yaml names them, or a .tflite, .keras or .joblib file with its report.json "
+        "beside it."
+    ),
 ]
 
 
@@ -67,15 +73,30 @@ def import_(
     if out == pipeline.output("simulate"):
         raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
     sources, rejected = corpora.layouts[layout](path)
-    summary = corpora.import_corpus(sources, rejected, out, raw, sr=p.audio.sr, **p.quality.model_dump())
+    tracked = out.with_name(f"{out.name}.dvc")
+    try:
+        summary = corpora.import_corpus(sources, rejected, out, raw, sr=p.audio.sr, **p.quality.model_dump())
+    except tables.RejectedError as e:
+        if not tracked.exists():
+            _withdraw(out)
+        raise ValueError(f"{e}\nmend the files, or raise quality.max_rejected, and import again") from None
     print(f"{out}: {summary}")
     if summary.rejected:
         print(f"what was rejected, and why: {out / 'rejected.csv'}")
     if Path(".dvc").is_dir():
         subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(out)], check=True)
         print(
-            f"tracked by DVC in {out}.dvc; `git add {out}.dvc {raw / '.gitignore'}` keeps it, `dvc repro` trains on it"
+            f"tracked by DVC in {tracked}; `git add {tracked} {raw / '.gitignore'}` keeps it, `dvc repro` trains on it"
         )
+
+
+def _withdraw(out: Path) -> None:
+    """Remove a refused corpus but for the list of what was rejected: the next `dvc repro` must not train on it."""
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "rejected.csv":
+            path.unlink()
 
 
 @app.command()
@@ -104,7 +125,10 @@ def export_chunks(
 
 def _paths(names: list[str]) -> dict[str, Path]:
     known = pipeline.models()
-    return {name if name in known else Path(name).stem: known.get(name, Path(name)) for name in names}
+    for name in names:
+        if name not in known and (Path(name).suffix not in SUFFIXES or not Path(name).is_file()):
+            raise ValueError(f"model={name!r} must be {', '.join(known)} or a file that ends in {', '.join(SUFFIXES)}")
+    return {name: known.get(name, Path(name)) for name in names}
 
 
 @app.command()
@@ -125,8 +149,10 @@ def detect(
 
     from gunshot import detector, features, models
 
-    if plot and len(files) > 1:
-        raise ValueError(f"--plot draws one recording, files={len(files)}")
+    if plot and (len(files) > 1 or plot.suffix != ".png"):
+        raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ValueError(f"threshold={threshold:g} must be 0 to 1")
     p = params.load("audio", "features", "detector")
     loaded = models.load(*_paths([model]).values())
     level = loaded.operating_point if threshold is None else threshold
@@ -134,6 +160,8 @@ def detect(
     failed = 0
     for file in files:
         try:
+            if not file.is_file():
+                raise audio.AudioError(file, "no such file", "a recording must be a file")
             mel = features.of_file(file, sr=p.audio.sr, min_length=p.audio.chunk_length, **p.features.model_dump())
         except audio.AudioError as e:
             print(f"error: {e}", file=sys.stderr)
@@ -182,7 +210,8 @@ def evaluate(
     """Measure models on your own labelled recordings, which they should never have been trained on.
 
     Writes metrics.json, windows.csv, files.csv, rejected.csv and index.html: metrics of each window and of each
-    file (its highest window's score), by label and by upstream source. Nothing is imported or trained.
+    file (its highest window's score), by label and by upstream source. Nothing is imported or trained. Where more
+    files are rejected than quality.max_rejected allows, the figures are written all the same and the command fails.
     """
     import numpy as np
     import pandas as pd
@@ -195,6 +224,9 @@ def evaluate(
     sources, rejected = corpora.layouts[layout](path)
     keys = ("path", "label", "recording_group", "source", "upstream", "file")
     listed = [{**{key: getattr(s, key) for key in keys}, "class": s.class_} for s in sources]
+    for kind in ("gun", "env"):
+        if not any(row["class"] == kind for row in listed):
+            raise ValueError(f"{path}: no file of the class {kind}; figures need both, gun and env")
     paths = _paths(model or list(pipeline.models()))
     points = {name: models.point(file) for name, file in paths.items()}
     windows, files = [], []
@@ -204,6 +236,8 @@ def evaluate(
         files += [file] if file else []
         rejected += bad
     refused = tables.frame(rejected, tables.REJECTED)
+    if len({file["class"] for file in files}) < 2:  # nothing to compare: what was rejected says why
+        tables.check_rejected(refused, 0, limit=0, where="this message")
     windows, files = pd.DataFrame(windows), pd.DataFrame(files)
     out = out or pipeline.output("evaluate").parent / "evaluate" / path.resolve().name
     tables.write(out / "windows.csv", windows)
@@ -236,5 +270,5 @@ def main() -> None:
     """Run the command; what a user can mend is told in one line, without a traceback."""
     try:
         app()
-    except (ValueError, FileNotFoundError, subprocess.CalledProcessError) as e:
+    except (ValueError, OSError, subprocess.CalledProcessError) as e:
         sys.exit(f"error: {e}")

@@ -171,7 +171,7 @@ class Evaluate(Section):
 class Detector(Section):
     """Windows to incidents."""
 
-    hop: Count
+    hop: Annotated[int, Field(ge=4, multiple_of=4)]  # the network's stride in time
     cooldown_s: Annotated[float, Field(ge=0)]
 
 

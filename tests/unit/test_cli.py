@@ -78,12 +78,37 @@ def test_outside_the_project_s_folder(tmp_path, monkeypatch, capsys):
 
 def test_a_missing_model_is_named(project, monkeypatch, capsys):
     assert "models/quantized/model.tflite: no such model" in main(monkeypatch, capsys, "detect", "x.wav")
-    assert "error: mine.keras: no such model" in main(monkeypatch, capsys, "detect", "x.wav", "--model", "mine.keras")
+    for name in ("mine.keras", "nosuch", "dvc.yaml"):
+        message = main(monkeypatch, capsys, "detect", "x.wav", "--model", name)
+        assert message.startswith(f"error: model='{name}' must be ") and "int8" in message
 
 
 def test_a_plot_of_several_files_is_refused(project, monkeypatch, capsys):
     message = main(monkeypatch, capsys, "detect", "a.wav", "b.wav", "--plot", "p.png")
-    assert message == "error: --plot draws one recording, files=2"
+    assert message.startswith("error: --plot draws one recording as .png, files=2")
+    assert "suffix='.svg'" in main(monkeypatch, capsys, "detect", "a.wav", "--plot", "p.svg")
+
+
+def test_a_threshold_out_of_range_is_refused(project, monkeypatch, capsys):
+    for value in ("2", "nan"):
+        message = main(monkeypatch, capsys, "detect", "a.wav", "--threshold", value)
+        assert message == f"error: threshold={value} must be 0 to 1"
+
+
+def test_a_refused_corpus_is_not_trained_on(project, monkeypatch, capsys):
+    for folder, name in (("gun", "a"), ("env", "b")):
+        (project / "in" / folder).mkdir(parents=True)
+        (project / "in" / folder / f"{name}.wav").write_text("no audio")
+    monkeypatch.setattr(sys, "argv", ["gunshot", "import", "folder", "in", "--name", "mine"])
+    with pytest.raises(SystemExit, match="2 of 2 rejected"):
+        cli.main()
+    assert [path.name for path in (project / "data/raw/mine").iterdir()] == ["rejected.csv"]
+
+
+def test_evaluate_wants_both_classes_before_it_scores(project, monkeypatch, capsys):
+    (project / "in/env").mkdir(parents=True)
+    (project / "in/env/b.wav").write_text("no audio")
+    assert "no file of the class gun" in main(monkeypatch, capsys, "evaluate", "in")
 
 
 def test_the_simulated_corpus_is_not_overwritten(project, monkeypatch, capsys):
@@ -176,7 +201,8 @@ def test_detect_goes_on_after_a_bad_file_and_says_so(forest, project):
     assert done.exit_code == 1 and done.stdout.startswith("shot.wav  ")
     errors = done.stderr.splitlines()
     assert [line.split(": ")[1] for line in errors] == ["bad.wav", "none.wav"]
-    assert all(line.startswith("error: ") and "libsndfile must read it" in line for line in errors)
+    assert "libsndfile must read it" in errors[0] and "no such file" in errors[1]
+    assert all(line.startswith("error: ") for line in errors)
 
 
 @pytest.mark.slow

@@ -112,7 +112,8 @@ BAD = [
     ("network", "depth", 5, "less than or equal to 4"),
     ("network", "learning_rate", 0.0, "greater than 0"),
     ("evaluate", "min_recall", 95, "less than or equal to 1"),
-    ("detector", "hop", 0, "greater than or equal to 1"),
+    ("detector", "hop", 0, "greater than or equal to 4"),
+    ("detector", "hop", 6, "multiple of 4"),
     ("detector", "cooldown_s", -1.0, "greater than or equal to 0"),
 ]
 
