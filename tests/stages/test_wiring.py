@@ -121,7 +121,7 @@ def test_params_name_the_sections_that_the_stage_reads(stage):
 
 def test_only_stages_and_the_command_read_params():
     readers = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gunshot").rglob("*.py") if loads(path)}
-    assert readers == {"gunshot/cli.py"}
+    assert {path for path in readers if not path.startswith("gunshot/cli/")} == set()
     assert not [stage for stage in STAGES if "gunshot.cli" in reached(f"stages.{module(stage)}")]
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gunshot import audio, chunks, cli, params, splits, tables
 
 REPO = Path(__file__).parents[2]
-COMMANDS = ["import", "export-chunks", "detect", "evaluate"]
+COMMANDS = ["import", "export", "detect", "evaluate"]
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
 
@@ -48,24 +48,30 @@ def test_help_names_every_command():
     assert shown.exit_code == 0 and "dvc repro" in shown.output
     assert all(command in shown.output for command in COMMANDS)
     assert run("-h").output == shown.output
-    assert {c.name or c.callback.__name__.replace("_", "-") for c in cli.app.registered_commands} == set(COMMANDS)
+    registered = [c.name or c.callback.__name__.replace("_", "-") for c in cli.app.registered_commands]
+    registered += [group.name for group in cli.app.registered_groups]
+    assert sorted(registered) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+WORDS = {
+    "import": ["folder", "urbansound8k"],
+    "import folder": ["--name", "rejected.csv", "manifest.csv"],
+    "export": ["chunks"],
+    "export chunks": ["OUT/SIDE/CLASS/LABEL"],
+    "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
+    "evaluate": ["--out", "--model", "metrics.json", "never have been trained on"],
+}
+
+
+@pytest.mark.parametrize("command", WORDS)
 def test_each_command_explains_itself_and_its_options(command):
-    shown = run(command, "--help")
+    shown = run(*command.split(), "--help")
     assert shown.exit_code == 0
-    words = {
-        "import": ["folder", "urbansound8k", "--name", "rejected.csv", "manifest.csv"],
-        "export-chunks": ["OUT/SIDE/CLASS/LABEL"],
-        "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
-        "evaluate": ["--out", "--model", "metrics.json", "never have been trained on"],
-    }
-    assert all(word in shown.output for word in words[command]), shown.output
+    assert all(word in shown.output for word in WORDS[command]), shown.output
 
 
 def test_an_unknown_command_or_layout_is_named():
-    for args, word in ((["detct"], "detct"), (["import", "zip", "."], "'zip' is not one of"), (["detect"], "files")):
+    for args, word in ((["detct"], "detct"), (["import", "zip", "."], "no such command 'zip'"), (["detect"], "files")):
         shown = run(*args)
         assert shown.exit_code == 2 and word.lower() in shown.output.lower() and "Traceback" not in shown.output
 
@@ -153,7 +159,7 @@ def test_chunks_are_exported_by_side_class_and_label(project):
     tables.write(project / "data/chunks/chunks.csv", tables.frame(rows, tables.CHUNK))
     side = [{"recording_group": "g", "side": "val", "class": "gun", "source": "s"}]
     tables.write(project / "data/splits.csv", tables.frame(side, splits.SPLIT))
-    assert run("export-chunks", "out").exit_code == 0
+    assert run("export", "chunks", "out").exit_code == 0
     found = sorted((project / "out").rglob("*.wav"))
     assert [str(path.relative_to(project / "out")) for path in found] == [
         "val/gun/rifle/mine_gun_a b_0.wav", "val/gun/rifle/mine_gun_a b_700.wav",

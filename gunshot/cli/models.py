@@ -1,8 +1,6 @@
-"""The command gunshot."""
+"""gunshot detect, gunshot evaluate: what the models do on recordings."""
 
 import json
-import shutil
-import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,22 +9,7 @@ from typing import Annotated
 import typer
 
 from gunshot import audio, params, pipeline, tables
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="From a pile of wav files to a gunshot detector on a microcontroller.\n\n"
-    "The pipeline itself is run by `dvc repro`; these commands bring recordings in and use the models that it made. "
-    "Run them in the project's folder.",
-)
-
-
-class Layout(StrEnum):
-    """How recordings are laid out."""
-
-    folder = "folder"
-    urbansound8k = "urbansound8k"
+from gunshot.cli.app import app
 
 
 class Format(StrEnum):
@@ -44,83 +27,6 @@ ModelOption = Annotated[
         "beside it."
     ),
 ]
-
-
-@app.command("import")
-def import_(
-    layout: Annotated[Layout, typer.Argument(help="How the recordings are laid out.")],
-    path: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The folder that holds them.")],
-    name: Annotated[str, typer.Option(help="The corpus's name below data/raw. Default: the folder's name.")] = "",
-) -> None:
-    """Bring real recordings into data/raw, as 16 kHz mono int16.
-
-    [bold]folder[/bold]: a tree with gun/ and env/, any audio that libsndfile reads at any rate. A file's folder is its
-    label. A manifest.csv in the tree or beside it (path, recording_group; label, source, upstream, licence, class)
-    says more.
-    [bold]urbansound8k[/bold]: the data set's own folders, audio/ and metadata/.
-
-    What cannot be used is listed with its reason in rejected.csv. Run again, it goes on where it was stopped and
-    leaves what is there as it is. DVC then tracks the corpus; the next `dvc repro` trains on it.
-    """
-    from gunshot import corpora
-
-    p = params.load("audio", "quality")
-    raw = pipeline.output("simulate").parent
-    name = name or path.resolve().name
-    if name != Path(name).name or name.startswith("."):
-        raise ValueError(f"name={name!r} must be a folder's name, without a path or a leading dot")
-    out = raw / name
-    if out == pipeline.output("simulate"):
-        raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
-    sources, rejected = corpora.layouts[layout](path)
-    tracked = out.with_name(f"{out.name}.dvc")
-    try:
-        summary = corpora.import_corpus(sources, rejected, out, raw, sr=p.audio.sr, **p.quality.model_dump())
-    except tables.RejectedError as e:
-        if not tracked.exists():
-            _withdraw(out)
-        raise ValueError(f"{e}\nmend the files, or raise quality.max_rejected, and import again") from None
-    print(f"{out}: {summary}")
-    if summary.rejected:
-        print(f"what was rejected, and why: {out / 'rejected.csv'}")
-    if Path(".dvc").is_dir():
-        subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(out)], check=True)
-        print(
-            f"tracked by DVC in {tracked}; `git add {tracked} {raw / '.gitignore'}` keeps it, `dvc repro` trains on it"
-        )
-
-
-def _withdraw(out: Path) -> None:
-    """Remove a refused corpus but for the list of what was rejected: the next `dvc repro` must not train on it."""
-    for path in out.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != "rejected.csv":
-            path.unlink()
-
-
-@app.command()
-def export_chunks(
-    out: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path("chunks"),
-) -> None:
-    """Write each chunk as a wav of its own, in OUT/SIDE/CLASS/LABEL/."""
-    import soundfile as sf
-    from tqdm import tqdm
-
-    from gunshot import chunks, splits
-
-    p = params.load("audio")
-    folder = pipeline.output("chunk")
-    table = tables.read(folder / "chunks.csv", tables.CHUNK)
-    side = tables.read(pipeline.output("split"), splits.SPLIT).set_index("recording_group")["side"]
-    for _, rows in tqdm(table.groupby("path", sort=False), unit="recording"):
-        pcm = chunks.load(folder, rows, sr=p.audio.sr, chunk_length=p.audio.chunk_length)
-        for row, chunk in zip(rows.to_dict("records"), pcm, strict=True):
-            stem = row["chunk"].removesuffix(".wav").replace("/", "_").replace(".wav#", "_")
-            target = out / side[row["recording_group"]] / row["class"] / row["label"] / f"{stem}.wav"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sf.write(target, chunk, p.audio.sr, subtype="PCM_16")
-    print(f"{len(table)} chunks in {out}")
 
 
 def _paths(names: list[str]) -> dict[str, Path]:
@@ -264,11 +170,3 @@ def evaluate(
     print(pd.DataFrame(by_file).T.round(4).to_string())
     print(f"{len(files)} files, {len(windows)} windows, {len(refused)} rejected; see {out / 'index.html'}")
     tables.check_rejected(refused, len(listed), limit=p.quality.max_rejected, where=out / "rejected.csv")
-
-
-def main() -> None:
-    """Run the command; what a user can mend is told in one line, without a traceback."""
-    try:
-        app()
-    except (ValueError, OSError, subprocess.CalledProcessError) as e:
-        sys.exit(f"error: {e}")

@@ -1,0 +1,22 @@
+"""The command gunshot and its two groups; the other modules here hang their commands into them."""
+
+import typer
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings=SETTINGS,
+    help="From a pile of wav files to a gunshot detector on a microcontroller.\n\n"
+    "The pipeline itself is run by `dvc repro`; these commands bring recordings in and use the models that it made. "
+    "Run them in the project's folder.",
+)
+import_ = typer.Typer(
+    no_args_is_help=True,
+    context_settings=SETTINGS,
+    help="Bring real recordings into data/raw, as 16 kHz mono int16, and tags into data/tags.",
+)
+export = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="Write chunks and tags for other tools.")
+app.add_typer(import_, name="import")
+app.add_typer(export, name="export")
