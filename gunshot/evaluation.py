@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gunshot import audio, features, models, processes, scoring, tags
+from gunshot import audio, features, models, onsets, processes, scoring
 
 load = cache(models.load)  # once a process
 
@@ -29,9 +29,9 @@ def score_file(source: dict, paths: dict[str, Path], p) -> tuple[list[dict], dic
     n_frames = features.frames(length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
     scores = {name: load(path).sweep(log_mel, hop=hop, n_frames=n_frames) for name, path in paths.items()}
     starts = np.arange(len(next(iter(scores.values())))) * hop * p.features.hop_length
-    onsets = tags.onsets(pcm, sr=sr, **p.tags.model_dump())
+    shots = np.array([tag.start for tag in onsets.find(pcm, sr=sr, **p.tags.model_dump())], np.int64)
     gun = source["class"] == "gun"
-    known = _holds(starts, onsets, length, p.chunks.jitter) if gun else np.ones(len(starts), bool)
+    known = _holds(starts, shots, length, p.chunks.jitter) if gun else np.ones(len(starts), bool)
     shown = {key: value for key, value in source.items() if key != "file"}
     windows = pd.DataFrame({"start": starts, "y": int(gun), **scores})[known]
     part = _around_steepest(pcm, starts, length, round(p.evaluate.file_duration_s * sr))
@@ -39,7 +39,7 @@ def score_file(source: dict, paths: dict[str, Path], p) -> tuple[list[dict], dic
         **shown,
         "y": int(gun),
         "duration_s": len(pcm) / sr,
-        "onsets": len(onsets),
+        "onsets": len(shots),
         **{name: float(score.max()) for name, score in scores.items()},
         **{f"{name}_cut": float(score[part].max()) for name, score in scores.items()},
     }

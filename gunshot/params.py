@@ -180,7 +180,13 @@ class Validation(Section):
 
     min_groups: Count
     max_class_share: Share
+    min_sr_found: Count
+    max_duration_s: Positive
+    min_gun_rise_db: float
     min_gun_crest_db: float
+    min_tag_interval_ms: Positive
+    max_tags_per_s: Positive
+    max_automatic: Share
     max_dc_offset: Share
     max_split_error: Share
     sample_rows: Count

@@ -18,6 +18,11 @@ def output(stage: str, *, root: Path = Path()) -> Path:
     return root / (out if isinstance(out, str) else next(iter(out)))
 
 
+def by_hand(*, root: Path = Path()) -> Path:
+    """Return the folder of people's tag files, beside data/raw."""
+    return output("simulate", root=root).parent.parent / "tags"
+
+
 def models(*, root: Path = Path()) -> dict[str, Path]:
     """Return the paths of the models that dvc.yaml names as artifacts, by name."""
     return {name: root / artifact["path"] for name, artifact in _read(root)["artifacts"].items()}

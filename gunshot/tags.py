@@ -1,28 +1,40 @@
-"""Tags: where shots start in recordings; the tag file, and onsets found automatically."""
+"""Tags: where shots start in recordings; the tag file, and who may tag what."""
 
 import csv
+import re
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from scipy.ndimage import uniform_filter1d
-from scipy.signal import find_peaks
 
 from gunshot import audio
 
-HOP = 16  # samples between the envelope's values: 1 ms at 16 kHz
-ATTACK = 4  # ms over which an onset's energy is averaged
-BEFORE = 25  # ms before it that it must rise above
-DYNAMIC_DB = 30.0  # an onset further than this below the loudest one is an echo or a handling noise
+
+class Tag(NamedTuple):
+    """Where a shot starts, in samples; `confidence` is that of an automatic tag, None where a person placed it."""
+
+    start: int
+    confidence: float | None = None
 
 
-def read(path: Path | str) -> tuple[dict[str, list[int]], list[dict]]:
-    """Return a tag file's starts by recording, and its bad lines as rows of tables.REJECTED.
+_CELL = re.compile(r"([0-9]+)(?:@(0(?:\.[0-9]+)?|1(?:\.0+)?))?")
 
-    A line is ``path,start,start,...``: CSV without a header, starts in samples at 16 kHz. A line
-    without starts says that its recording holds no shot.
+
+def parse(cell: str) -> Tag | None:
+    """Return the tag that a cell, ``8120`` or ``8120@0.93``, stands for; None where it is neither."""
+    found = _CELL.fullmatch(cell)
+    return found and Tag(int(found[1]), None if found[2] is None else float(found[2]))
+
+
+def read(path: Path | str) -> tuple[dict[str, list[Tag]], list[dict]]:
+    """Return a tag file's tags by recording, ascending, and its bad lines as rows of tables.REJECTED.
+
+    A line is ``path,START,START,...``: CSV without a header, starts in samples at 16 kHz; an automatic one is
+    ``START@CONFIDENCE``. A line without starts says that its recording holds no shot.
     """
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[Tag]] = {}
     rejected = []
     # Spreadsheets write a byte order mark, and sometimes no UTF-8: such a path is no recording's, and is named.
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -31,90 +43,131 @@ def read(path: Path | str) -> tuple[dict[str, list[int]], list[dict]]:
             where = f"{path}:{lines.line_num}"
             if not row:
                 continue
-            name, *starts = (cell.strip() for cell in row)
-            bad = [start for start in starts if not (start.isascii() and start.isdigit())]
-            if bad or not name:
-                value = f"start {bad[0]!r}" if bad else "no path"
-                rule = "a line is path,start,start,... with starts in whole samples, 0 or more"
+            name, *cells = (cell.strip() for cell in row)
+            placed = [parse(cell) for cell in cells]
+            if None in placed or not name:
+                value = f"start {cells[placed.index(None)]!r}" if None in placed else "no path"
+                rule = "a line is path,start,start,... with starts in whole samples, 0 or more, or start@confidence"
                 rejected.append({"file": where, "value": value, "rule": rule})
             elif name in found:
                 rejected.append({"file": where, "value": name, "rule": "a recording has one line in a tag file"})
             else:
-                found[name] = sorted({int(start) for start in starts})
+                found[name] = unique(placed)
     return found, rejected
 
 
-def write(path: Path | str, tags: dict[str, list[int]]) -> None:
-    """Write starts by recording as a tag file, sorted by path, whole or not at all."""
+def unique(tags: list[Tag]) -> list[Tag]:
+    """Return tags ascending, one a start; where two have one start, a person's or else the surer one."""
+    sure = sorted(tags, key=lambda tag: (tag.start, -2 if tag.confidence is None else -tag.confidence))
+    return [tag for i, tag in enumerate(sure) if not i or tag.start != sure[i - 1].start]
+
+
+def write(path: Path | str, tags: dict[str, list[Tag]]) -> None:
+    """Write tags by recording as a tag file, sorted by path, whole or not at all."""
+    lines = ([name, *map(_text, found)] for name, found in sorted(tags.items()))
     with audio.atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([name, *starts] for name, starts in sorted(tags.items()))
+        csv.writer(file, lineterminator="\n").writerows(lines)
 
 
-def onsets(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float) -> np.ndarray:
-    """Return the starts of impulses in int16 `pcm` [shape=(n,)], int64 samples [shape=(onsets,)], ascending.
+def _text(tag: Tag) -> str:
+    return str(tag.start) if tag.confidence is None else f"{tag.start}@{tag.confidence:.2f}"
 
-    An impulse is where the energy of the next 4 ms exceeds that of the 25 ms before by `min_rise_db`.
-    What lies before the recording counts as its quietest tenth (of 25 ms each), so that a shot cut at its
-    start is found.
+
+def state(found: list[Tag] | None) -> str:
+    """Return what a recording's line says: untagged (None, no line), automatic (any tag is) or confirmed."""
+    if found is None:
+        return "untagged"
+    return "automatic" if any(tag.confidence is not None for tag in found) else "confirmed"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the tags of recordings lie: below data/raw a file for each corpus, elsewhere one in the folder itself."""
+
+    root: Path  # what the names in its tag files are relative to
+    by_hand: Path | None  # where the corpora's files are; None for a folder that is not below data/raw
+
+    def key(self, recording: Path) -> str:
+        """Return a recording's name in its tag file."""
+        # Not resolved: DVC may link a recording to its cache.
+        return (recording.parent.resolve() / recording.name).relative_to(self.root).as_posix()
+
+    def file(self, key: str) -> Path:
+        """Return the tag file of a name."""
+        return self.root / "tags.csv" if self.by_hand is None else self.by_hand / f"{key.split('/')[0]}.csv"
+
+
+def home(path: Path, raw: Path, by_hand: Path) -> Home:
+    """Return where the tags of a file or folder lie; `raw` is data/raw, `by_hand` data/tags or a folder in it."""
+    path, raw = path.resolve(), raw.resolve()
+    if path.is_relative_to(raw):
+        return Home(raw, by_hand)
+    return Home(path if path.is_dir() else path.parent, None)
+
+
+def amend(path: Path, changes: dict[str, list[Tag] | None]) -> None:
+    """Replace these recordings' lines in a tag file, None deletes one; the others stay, and the write is atomic.
+
+    Raises
+    ------
+    ValueError
+        The file holds bad lines, which a rewrite would lose.
     """
-    ms = sr // 1000
-    if len(pcm) < (ATTACK + 1) * ms:
-        return np.zeros(0, np.int64)
-    energy = np.square(audio.to_float(pcm), dtype=np.float64)
-    usable = len(energy) // HOP * HOP
-    env = energy[:usable].reshape(-1, HOP).mean(axis=1) + 1e-10
-    attack, before = ATTACK * ms // HOP, BEFORE * ms // HOP
-    ahead = uniform_filter1d(env, attack, origin=-(attack // 2), mode="nearest")
-    quiet = np.quantile(uniform_filter1d(env, before, mode="nearest"), 0.1)
-    padded = np.concatenate([np.full(before, quiet), env])
-    past = np.convolve(padded, np.full(before, 1 / before), mode="valid")[: len(env)]
-    rise = 10 * np.log10(ahead / past)
-    distance = max(1, round(min_interval_ms * ms / HOP))
-    peaks, _ = find_peaks(np.concatenate([[-np.inf], rise, [-np.inf]]), height=min_rise_db, distance=distance)
-    peaks = peaks - 1
-    if not len(peaks):
-        return np.zeros(0, np.int64)
-    level = 10 * np.log10(ahead[peaks])
-    return peaks[level >= level.max() - DYNAMIC_DB].astype(np.int64) * HOP
+    found, bad = read(path) if path.exists() else ({}, [])
+    if bad:
+        first = bad[0]
+        raise ValueError(f"{first['file']}: {first['value']}: {first['rule']}; mend it, so that no line is lost")
+    found |= changes
+    write(path, {name: placed for name, placed in found.items() if placed is not None})
 
 
-def gather(own: list[Path], by_hand: list[Path], recordings: pd.DataFrame) -> tuple[dict[str, list[int]], list[dict]]:
-    """Return the starts that the corpora's own tag files and people's files give, and rows of tables.REJECTED.
+def gather(
+    own: list[Path], by_hand: list[Path], recordings: pd.DataFrame
+) -> tuple[dict[str, list[Tag]], list[dict], Counter]:
+    """Return the tags that the corpora's own files and people's give, rows of tables.REJECTED, and what waits.
 
-    What a person tagged replaces what came with the corpus. A tag of an unknown or an environmental
-    recording is rejected, and so is a second file of the same kind for one recording.
+    What a person tagged replaces what came with the corpus. A tag of an unknown or an environmental recording is
+    rejected, and so is a second file of the same kind for one recording, but that a line which a person confirmed
+    replaces an automatic one. Lines of a person's file whose corpus is not there wait for it, counted by corpus.
     """
     kinds = dict(zip(recordings["path"], recordings["class"], strict=True))
-    given: dict[str, list[int]] = {}
-    rejected = []
+    corpora = {path.split("/")[0] for path in kinds}
+    given: dict[str, list[Tag]] = {}
+    rejected, waiting = [], Counter()
     for files in (own, by_hand):
         seen: dict[str, Path] = {}
         for path in files:
-            starts, bad = read(path)
+            found, bad = read(path)
             rejected += bad
-            for name in starts:
-                rule = None
+            for name, placed in found.items():
+                corpus, rule = name.split("/")[0], None
+                if files is by_hand and corpus not in corpora:
+                    waiting[corpus] += 1
+                    continue
                 if name not in kinds:
                     rule = "the path must be that of a recording, below data/raw"
-                elif kinds[name] == "env" and starts[name]:
+                elif kinds[name] == "env" and placed:
                     rule = "a recording of the class env holds no shot"
+                elif name in seen and (state(placed) == "automatic") != (state(given[name]) == "automatic"):
+                    if state(placed) == "automatic":
+                        continue
                 elif name in seen:
                     rule = f"{seen[name]} tags it too; one file must"
                 if rule:
                     rejected.append({"file": str(path), "value": name, "rule": rule})
                 else:
                     seen[name] = path
-                    given[name] = starts[name]
-    return given, rejected
+                    given[name] = placed
+    return given, rejected, waiting
 
 
-def check(name: str, starts: list[int], n: int) -> tuple[list[int], list[dict]]:
-    """Return the starts inside a recording of `n` samples, and rows of tables.REJECTED for the others."""
+def check(name: str, tags: list[Tag], n: int) -> tuple[list[Tag], list[dict]]:
+    """Return the tags inside a recording of `n` samples, and rows of tables.REJECTED for the others."""
     bad = [
-        {"file": name, "value": f"tag {start}", "rule": f"a tag must lie in the recording, 0 to {n - 1}"}
-        for start in starts
-        if start >= n
+        {"file": name, "value": f"tag {tag.start}", "rule": f"a tag must lie in the recording, 0 to {n - 1}"}
+        for tag in tags
+        if tag.start >= n
     ]
-    if not starts:
+    if not tags:
         bad = [{"file": name, "value": "no onset", "rule": "a gun recording must hold a shot; tag it by hand"}]
-    return [start for start in starts if start < n], bad
+    return [tag for tag in tags if tag.start < n], bad

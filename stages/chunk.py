@@ -13,7 +13,7 @@ def main(raw: Path, tagged: Path, out: Path) -> None:
     p = params.load("audio", "quality", "chunks")
     length = p.audio.chunk_length
     recordings = tables.read(tagged / "recordings.csv", tables.RECORDING).to_dict("records")
-    starts_of, bad_lines = tags.read(tagged / "tags.csv")
+    tagged_of, bad_lines = tags.read(tagged / "tags.csv")
     rows, rejected = [], bad_lines
     for recording in tqdm(recordings, desc="chunk", unit="recording"):
         name = recording["path"]
@@ -25,7 +25,7 @@ def main(raw: Path, tagged: Path, out: Path) -> None:
         if recording["class"] == "gun":
             rng = seeds.generator(p.chunks.seed, name)
             cut = {"draws": p.chunks.draws, "jitter": p.chunks.jitter, "chunk_length": length}
-            starts, onsets = chunks.around_tags(starts_of.get(name, []), len(pcm), rng, **cut)
+            starts, onsets = chunks.around_tags([tag.start for tag in tagged_of.get(name, [])], len(pcm), rng, **cut)
         else:
             starts = chunks.at_hop(len(pcm), hop=p.chunks.env_hop, chunk_length=length)
             onsets = np.full(len(starts), -1)

@@ -5,26 +5,27 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gunshot import audio, params, tables, tags
+from gunshot import audio, onsets, params, tables, tags
 
 
-def main(raw: Path, by_hand: Path, out: Path) -> None:
+def main(raw: Path, grouped: Path, by_hand: Path, out: Path) -> None:
     p = params.load("audio", "quality", "tags")
-    recordings = tables.recordings(raw)
-    given, rejected = tags.gather(sorted(raw.glob("*/tags.csv")), sorted(by_hand.glob("*.csv")), recordings)
-    found: dict[str, list[int]] = {}
+    recordings = tables.read(grouped / "recordings.csv", tables.RECORDING)
+    files = sorted(raw.glob("*/tags.csv")), sorted(by_hand.rglob("*.csv"))
+    given, rejected, waiting = tags.gather(*files, recordings)
+    found: dict[str, list[tags.Tag]] = {}
     origin = []
     for row in tqdm(recordings.to_dict("records"), desc="tag", unit="recording"):
         name = row["path"]
         if row["class"] == "env":
             origin.append("none")
             continue
-        origin.append("given" if name in given else "automatic")
         pcm = audio.read_pcm(raw / name, sr=p.audio.sr)
-        starts = given.get(name)
-        if starts is None:
-            starts = tags.onsets(pcm, sr=p.audio.sr, **p.tags.model_dump()).tolist()
-        found[name], bad = tags.check(name, starts, len(pcm))
+        placed = given.get(name)
+        if placed is None:
+            placed = onsets.find(pcm, sr=p.audio.sr, **p.tags.model_dump())
+        origin.append("given" if tags.state(placed) == "confirmed" and name in given else "automatic")
+        found[name], bad = tags.check(name, placed, len(pcm))
         rejected += bad
     refused = tables.frame(rejected, tables.REJECTED)
     tables.write(out / "recordings.csv", recordings.assign(tagged=origin))
@@ -34,6 +35,7 @@ def main(raw: Path, by_hand: Path, out: Path) -> None:
     print(
         f"tag: {total} shots in {len(found)} gun recordings, {origin.count('automatic')} of them tagged automatically; "
         f"{len(refused)} rejected"
+        + (f"; {waiting.total()} lines of {by_hand} wait for {', '.join(sorted(waiting))}" if waiting else "")
     )
     tables.check_rejected(refused, max(total, len(found)), limit=p.quality.max_rejected, where=out / "rejected.csv")
 
