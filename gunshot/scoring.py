@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.stats import binomtest
 from sklearn import metrics
 
@@ -133,3 +135,27 @@ def recall_at_false_rate(y: np.ndarray, score: np.ndarray, rate: float) -> float
     """Return the recall at the lowest threshold at which at most the share `rate` of the environment alarms."""
     fpr, tpr, _ = metrics.roc_curve(y, score, drop_intermediate=False)
     return float(tpr[fpr <= rate].max())
+
+
+def match_onsets(truth: np.ndarray, found: np.ndarray, *, collar: np.ndarray | float) -> np.ndarray:
+    """Return which onsets found are which true ones: pairs of their indices [shape=(matches, 2)], int64.
+
+    Each is in one pair at most, no further apart than `collar`, which is one for all or one for each true onset
+    [shape=(len(truth),)]; no other pairing has more pairs (maximum bipartite matching).
+    """
+    truth, found = np.asarray(truth, np.float64), np.asarray(found, np.float64)
+    if not len(truth) or not len(found):
+        return np.zeros((0, 2), np.int64)
+    near = np.abs(truth[:, None] - found[None, :]) <= np.broadcast_to(collar, truth.shape)[:, None]
+    partner = maximum_bipartite_matching(csr_array(near), perm_type="column")
+    matched = np.flatnonzero(partner >= 0)
+    return np.column_stack([matched, partner[matched]]).astype(np.int64)
+
+
+def found_and_missed(matched: int, truth: int, found: int) -> dict[str, float]:
+    """Return precision, recall and F1 of `matched` pairs of `truth` true and `found` found onsets; 0 / 0 is NaN."""
+    return {
+        "precision": matched / found if found else float("nan"),
+        "recall": matched / truth if truth else float("nan"),
+        "f1": 2 * matched / (truth + found) if truth + found else float("nan"),
+    }

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gunshot import audio, chunks, cli, params, splits, tables
 
 REPO = Path(__file__).parents[2]
-COMMANDS = ["import", "export", "detect", "evaluate"]
+COMMANDS = ["import", "export", "detect", "evaluate", "tag", "tag-report"]
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
 
@@ -54,9 +54,9 @@ def test_help_names_every_command():
 
 
 WORDS = {
-    "import": ["folder", "urbansound8k"],
+    "import": ["folder", "urbansound8k", "tags"],
     "import folder": ["--name", "rejected.csv", "manifest.csv"],
-    "export": ["chunks"],
+    "export": ["chunks", "tags"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
     "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
     "evaluate": ["--out", "--model", "metrics.json", "never have been trained on"],

@@ -1,0 +1,228 @@
+"""gunshot tag, import tags, export tags: what they write, what they leave alone, what they say."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from typer.testing import CliRunner
+
+from gunshot import audio, cli, tables, tags
+from gunshot.tags import Tag
+
+REPO = Path(__file__).parents[2]
+SR = 16000
+
+
+def recording(shots: list[int], n: int = 2 * SR, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    y = 1e-3 * rng.standard_normal(n)
+    for start in shots:
+        y[start : start + 1600] += 0.5 * rng.standard_normal(1600) * np.exp(-np.arange(1600) / 80)
+    return audio.to_int16(y)
+
+
+RECORDINGS = {"gun/a, b.wav": [8000, 20000], "gun/deep/c.wav": [12000], "gun/silent.wav": [], "env/d.wav": [9000]}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with params.yaml and dvc.yaml, and an imported corpus m."""
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((REPO / name).read_bytes())
+    fill(tmp_path / "data/raw/m")
+    row = dict.fromkeys(tables.RECORDING, "x") | {"sr_found": SR, "duration_s": 2.0}
+    rows = [row | {"path": f"m/{name}", "class": name[:3]} for name in RECORDINGS]
+    tables.write(tmp_path / "data/raw/m/recordings.csv", tables.frame(rows, tables.RECORDING))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fill(folder: Path) -> None:
+    for i, (name, shots) in enumerate(RECORDINGS.items()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pcm = recording(shots, seed=i) if shots else np.zeros(2 * SR, np.int16)
+        sf.write(folder / name, pcm, SR, subtype="PCM_16")
+
+
+def run(*args, code: int = 0) -> str:
+    done = CliRunner().invoke(cli.app, list(map(str, args)), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.output
+
+
+def fails(monkeypatch, *args) -> str:
+    monkeypatch.setattr(sys, "argv", ["gunshot", *map(str, args)])
+    with pytest.raises(SystemExit) as e:
+        cli.main()
+    assert isinstance(e.value.code, str) and "\n" not in e.value.code
+    return e.value.code
+
+
+def read(path: str) -> dict[str, list[Tag]]:
+    found, bad = tags.read(path)
+    assert bad == []
+    return found
+
+
+def near(found: list[Tag], shots: list[int]) -> bool:
+    return len(found) == len(shots) and all(abs(t.start - s) < 0.015 * SR for t, s in zip(found, shots, strict=True))
+
+
+def test_tag_finds_shots_of_a_corpus_and_keeps_what_a_person_said(project):
+    Path("data/tags").mkdir()
+    tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(5)], "later/gun/x.wav": [Tag(7)]})
+    said = run("tag", "data/raw")
+    found = read("data/tags/m.csv")
+    assert set(found) == {"m/gun/a, b.wav", "m/gun/deep/c.wav", "later/gun/x.wav"}
+    assert near(found["m/gun/a, b.wav"], [8000, 20000]) and tags.state(found["m/gun/a, b.wav"]) == "automatic"
+    assert found["m/gun/deep/c.wav"] == [Tag(5)]
+    assert "2 shots in 1 of 2 recordings, written to data/tags/m.csv" in said
+    assert "1 recordings were confirmed before" in said
+    assert "1 recordings without any onset found: m/gun/silent.wav" in said
+    before = Path("data/tags/m.csv").read_bytes()
+    assert "2 shots in 1 of 1 recordings" in run("tag", "data/raw/m/gun/a, b.wav")
+    assert Path("data/tags/m.csv").read_bytes() == before
+
+
+def test_tags_placed_blind_and_a_corpus_s_own_are_kept_too(project):
+    Path("data/tags/blind").mkdir(parents=True)
+    tags.write("data/tags/blind/m.csv", {"m/gun/a, b.wav": [Tag(1)]})
+    tags.write("data/raw/m/tags.csv", {"m/gun/deep/c.wav": [Tag(2)]})
+    assert "0 shots in 0 of 1 recordings, written to no file" in run("tag", "data/raw/m")
+    assert not Path("data/tags/m.csv").exists()
+
+
+def test_an_older_automatic_tag_is_replaced_also_by_none(project):
+    Path("data/tags").mkdir()
+    tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(5, 0.9)], "m/gun/silent.wav": [Tag(6, 0.9)]})
+    run("tag", "data/raw/m")
+    found = read("data/tags/m.csv")
+    assert near(found["m/gun/deep/c.wav"], [12000]) and "m/gun/silent.wav" not in found
+
+
+def test_a_plain_folder_gets_its_own_file_and_bad_audio_is_named(project):
+    fill(Path("mine"))
+    Path("mine/gun/broken.wav").write_bytes(b"RIFF no")
+    Path("mine/gun/notes.txt").write_text("x")
+    said = run("tag", "mine", code=1)
+    assert set(read("mine/tags.csv")) == {"gun/a, b.wav", "gun/deep/c.wav"}
+    assert "1 recordings cannot be read: gun/broken.wav" in said
+    run("tag", "mine/env/d.wav")
+    assert near(read("mine/env/tags.csv")["d.wav"], [9000])
+
+
+def test_a_tag_file_with_a_bad_line_is_not_rewritten(project, monkeypatch):
+    fill(Path("mine"))
+    Path("mine/tags.csv").write_text("gun/deep/c.wav,soon\n")
+    assert "mine/tags.csv:1: start 'soon'" in fails(monkeypatch, "tag", "mine")
+    assert Path("mine/tags.csv").read_text() == "gun/deep/c.wav,soon\n"
+    assert "must hold a recording" in fails(
+        monkeypatch, "tag", "data/tags" if Path("data/tags").exists() else "data/raw/m/env"
+    )
+
+
+@pytest.mark.parametrize("where", ["raw", "mine"])
+@pytest.mark.parametrize("format", ["audacity", "label-studio"])
+def test_tags_go_out_and_come_back(project, where, format):
+    Path("data/tags").mkdir()
+    prefix, home, options = (
+        ("m/", "data/tags/m.csv", []) if where == "raw" else ("", "mine/tags.csv", ["--recordings", "mine"])
+    )
+    fill(Path("mine"))
+    content = {
+        "gun/a, b.wav": [Tag(8000), Tag(20000)],
+        "gun/deep/c.wav": [Tag(12000, 0.75), Tag(12001)],
+        "gun/silent.wav": [],
+    }
+    tags.write(home, {prefix + name: found for name, found in content.items()})
+    before = Path(home).read_bytes()
+    out = Path("out" if format == "audacity" else "out.json")
+    run("export", "tags", out, "--format", format, *options)
+    Path(home).unlink()
+    files = sorted(out.rglob("*.txt")) if format == "audacity" else [out]
+    said = run("import", "tags", *files, *options)
+    assert Path(home).read_bytes() == before
+    assert "4 tags of 3 recordings" in said and "0 had others before" in said
+
+
+def test_export_says_what_it_leaves_out(project):
+    Path("data/tags").mkdir()
+    tags.write(
+        "data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(12000)], "m/gun/gone.wav": [Tag(1)], "m/../../x.wav": [Tag(1)]}
+    )
+    said = run("export", "tags", "out")
+    assert [p.as_posix() for p in Path("out").rglob("*.*")] == ["out/m/gun/deep/c.wav.txt"]
+    assert "2 recordings have no tags and are left out: m/gun/a, b.wav, m/gun/silent.wav" in said
+    assert "m/gun/gone.wav" in said and not list(project.parent.glob("x.wav*"))
+
+
+def test_automatic_tags_that_come_in_do_not_replace_a_person_s(project):
+    Path("data/tags").mkdir()
+    tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(12000)]})
+    Path("c.txt").write_text("0.1\t0.1\tshot@0.90\n0.2\t0.2\twind\n")
+    said = run("import", "tags", "c.txt")
+    assert "1 recordings are confirmed" in said and "1 labels that speak of no shot: wind" in said
+    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(12000)]}
+    Path("c.txt").write_text("0.1\t0.1\tshot\n")
+    assert "1 had others before" in run("import", "tags", "c.txt")
+    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(1600)]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.txt", "9.0\t9.0\tshot\n", "m/gun/deep/c.wav: tag 144000: a tag must lie in the recording, 0 to 31999"),
+        ("z.txt", "0.1\t0.1\tshot\n", "z: no recording's path ends like this"),
+        ("z.doc", "", "suffix='.doc' must be .csv"),
+        ("z.csv", "m/gun/deep/c.wav,x\n", "z.csv:1: start 'x'"),
+        ("z.json", "[", "z.json: must be JSON"),
+        ("d.txt", "0.1\t0.1\tshot\n", "d: no recording's path ends like this"),  # env holds no shot
+    ],
+)
+def test_bad_files_are_named_and_nothing_is_written(project, monkeypatch, name, text, message):
+    Path("good.json").write_text(json.dumps([{"data": {"audio": "a, b.wav"}, "annotations": [{"result": []}]}]))
+    Path(name).write_text(text)
+    assert message in fails(monkeypatch, "import", "tags", "good.json", name)
+    assert not Path("data/tags").exists()
+
+
+def test_one_recording_in_two_files_is_refused(project, monkeypatch):
+    for name in ("c.txt", "deep.csv"):
+        Path(name).write_text("0.1\t0.1\tshot\n" if name == "c.txt" else "gun/deep/c.wav,7\n")
+    assert "m/gun/deep/c.wav is tagged twice" in fails(monkeypatch, "import", "tags", "c.txt", "deep.csv")
+
+
+WORDS = {
+    "tag": ["data/tags/CORPUS.csv", "confirmed"],
+    "tag-report": ["reports/tagging.json", "15 ms"],
+    "import tags": ["Audacity", "Label Studio", "--recordings", "confirmed"],
+    "export tags": ["--format", "audacity|label-studio", "--recordings"],
+}
+
+
+@pytest.mark.parametrize("command", WORDS)
+def test_each_command_explains_itself(command):
+    shown = run(*command.split(), "--help")
+    assert all(word in shown for word in WORDS[command]), shown
+
+
+@pytest.mark.slow
+def test_the_report_measures_simulated_and_blind_tags(project, monkeypatch):
+    from gunshot import tagging
+
+    monkeypatch.setattr(tagging, "PER_BAND", 15)
+    Path("data/tags/blind").mkdir(parents=True)
+    assert "real: no recording" in run("tag-report")
+    tags.write("data/tags/blind/m.csv", {"m/gun/a, b.wav": [Tag(8000), Tag(20000)], "m/gun/silent.wav": [],
+                                         "m/gun/deep/c.wav": [Tag(3, 0.9)]})  # fmt: skip
+    run("tag-report")
+    first = Path("reports/tagging.json").read_bytes()
+    report = json.loads(first)
+    assert report["simulated"]["f1"] > 2 * report["simulated"]["control"]["f1"]
+    assert report["simulated"]["all"]["recordings"] == 60
+    assert (report["real"]["f1"], report["real"]["shots"], report["real"]["recordings"]) == (1.0, 2, 2)
+    run("tag-report")
+    assert Path("reports/tagging.json").read_bytes() == first
