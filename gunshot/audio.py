@@ -23,6 +23,9 @@ class AudioError(ValueError):
         super().__init__(f"{path}: {value}: {rule}")
         self.path, self.value, self.rule = str(path), value, rule
 
+    def __reduce__(self):  # to reach the caller's process
+        return type(self), (self.path, self.value, self.rule)
+
 
 def to_float(pcm: np.ndarray) -> np.ndarray:
     """Return int16 samples [shape=(..., n)] as float32 in [-1, 1)."""

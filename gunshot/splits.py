@@ -20,6 +20,19 @@ def groups(chunks: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
+def merge(kept: pd.DataFrame, merged: dict[str, str]) -> pd.DataFrame:
+    """Return kept sides, columns SPLIT, in which a group has the most held-out side that any group in it had.
+
+    `merged` names the group that each group is in now: near-duplicates join groups that had sides of their own.
+    """
+    into = kept["recording_group"].map(merged).fillna(kept["recording_group"])
+    held_out = kept["side"].map({side: i for i, side in enumerate(SIDES)}).groupby(into).max()
+    side = into.map(held_out).map(dict(enumerate(SIDES)))
+    found = kept.assign(side=side.where(side.notna(), kept["side"]))
+    new = found.assign(recording_group=into)[~into.isin(kept["recording_group"])].drop_duplicates("recording_group")
+    return pd.concat([found, new], ignore_index=True)
+
+
 def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float], seed: int) -> pd.DataFrame:
     """Return the sides of all groups, columns SPLIT, sorted by group.
 

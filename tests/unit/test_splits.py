@@ -150,3 +150,18 @@ def test_the_table_survives_its_file(tmp_path_factory, table, seed):
     again = splits.assign(table, tables.read(path, splits.SPLIT), shares=SHARES, seed=seed)
     tables.write(path.with_name("again.csv"), again)
     assert path.read_bytes() == path.with_name("again.csv").read_bytes()
+
+
+def test_a_merged_group_has_the_most_held_out_side_of_its_members():
+    kept = pd.DataFrame({"recording_group": list("abcd"), "side": ["train", "test", "val", "train"]})
+    kept = kept.assign(**{"class": "gun", "source": "s"})
+    found = splits.merge(kept, {"a": "a", "b": "a", "c": "c", "d": "d"})
+    assert dict(zip(found["recording_group"], found["side"], strict=True)) == dict(
+        a="test", b="test", c="val", d="train"
+    )
+    renamed = splits.merge(kept, {"a": "a", "b": "b", "c": "0", "d": "0"})
+    assert renamed.set_index("recording_group")["side"].to_dict() == dict(a="train", b="test", c="val", d="val") | {
+        "0": "val"
+    }
+    assert splits.merge(kept, {}).equals(kept)
+    assert len(splits.merge(kept[:0], {"a": "b"})) == 0

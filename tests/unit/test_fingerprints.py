@@ -1,0 +1,84 @@
+"""Near-duplicates: copies are found whatever was done to them, and different recordings are not."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+import soxr
+
+from gunshot import audio, fingerprints
+from gunshot.simulate import corpus
+
+SR = 16000
+CORPUS = corpus.Corpus(seed=77, duration_s=(2.0, 3.0), distance_m=(2.0, 200.0), sr=SR)
+
+
+def recording(index: int, class_: str = "gun") -> np.ndarray:
+    return corpus.render(class_, index, CORPUS).pcm
+
+
+def encoded(y: np.ndarray, *, format: str, subtype: str) -> np.ndarray:
+    stream = io.BytesIO()
+    sf.write(stream, y, SR, format=format, subtype=subtype, compression_level=0.9)
+    stream.seek(0)
+    return sf.read(stream, dtype="float32")[0]
+
+
+CHANGES = {
+    "itself": lambda y: y,
+    "20 dB softer": lambda y: 0.1 * y,
+    "clipped": lambda y: np.clip(3 * y, -1, 1),
+    "mp3": lambda y: encoded(y, format="MP3", subtype="MPEG_LAYER_III"),
+    "ogg": lambda y: encoded(y, format="OGG", subtype="VORBIS"),
+    "22.05 kHz and back": lambda y: soxr.resample(soxr.resample(y, SR, 22050), 22050, SR),
+    "noise at 20 dB": lambda y: y + 0.1 * y.std() * np.random.default_rng(0).standard_normal(len(y)).astype(np.float32),
+}
+
+
+def pairs(tmp_path, recordings: dict[str, np.ndarray]) -> pd.DataFrame:
+    for name, pcm in recordings.items():
+        audio.write_pcm(tmp_path / name, pcm, sr=SR)
+    return fingerprints.pairs(list(recordings), tmp_path, sr=SR, workers=2)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_copy_is_found_among_others(tmp_path, change):
+    y = audio.to_float(recording(3))
+    y = y / np.abs(y).max()
+    copy = audio.to_int16(np.asarray(CHANGES[change](y), np.float32))
+    others = {f"{i}.wav": recording(i) for i in range(10, 14)}
+    found = pairs(tmp_path, {"a.wav": audio.to_int16(y), "b.wav": copy, **others})
+    assert found[["a", "b"]].to_numpy().tolist() == [["a.wav", "b.wav"]]
+    assert found["similarity"].between(fingerprints.SIMILARITY, 1).all()
+
+
+@pytest.mark.parametrize("cut", [4000, 9111])
+def test_a_part_of_a_recording_is_found_with_its_place(tmp_path, cut):
+    pcm = recording(5)
+    (row,) = pairs(tmp_path, {"a.wav": pcm, "b.wav": pcm[cut:]}).to_dict("records")
+    assert row["offset_s"] == pytest.approx(cut / SR, abs=0.001)
+
+
+def test_different_recordings_of_a_corpus_are_not_linked(tmp_path):
+    made = {f"{class_}{i}.wav": recording(i, class_) for class_ in ("gun", "env") for i in range(40)}
+    assert pairs(tmp_path, made).empty
+
+
+def test_a_hum_that_two_recordings_share_does_not_link_them(tmp_path):
+    hum = 0.3 * np.sin(2 * np.pi * 1000 * np.arange(3 * SR) / SR)
+    noisy = [audio.to_int16(hum + 0.01 * np.random.default_rng(i).standard_normal(3 * SR)) for i in (0, 1)]
+    assert pairs(tmp_path, {"a.wav": noisy[0], "b.wav": noisy[1]}).empty
+
+
+@pytest.mark.parametrize("n", [1, 500, 2047, 2048, 4000])
+def test_silence_and_the_shortest_recordings_link_nothing(tmp_path, n):
+    assert pairs(tmp_path, {"a.wav": np.zeros(n, np.int16), "b.wav": np.zeros(n, np.int16)}).empty
+
+
+def test_linked_groups_get_the_smallest_name():
+    listed = pd.DataFrame({"path": list("123456"), "recording_group": ["d", "b", "c", "a", "e", "b"]})
+    links = pd.DataFrame({"a": ["1", "3", "4"], "b": ["6", "2", "5"]})
+    assert fingerprints.merged(listed, links).tolist() == ["b", "b", "b", "a", "a", "b"]
+    assert fingerprints.merged(listed, links[:0]).tolist() == listed["recording_group"].tolist()
