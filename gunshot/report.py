@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,13 +23,15 @@ NUMBER = re.compile(rf"[<>+{MINUS}-]?[\d,]*\.?\d+(e[+-]?\d+)?( %)?")
 class Section:
     """A part of the page: paragraphs parted by empty lines, then a figure, then a table.
 
-    Columns of two levels get a second row of headings. A figure's label is its text alternative.
+    Columns of two levels get a second row of headings. A figure's label is its text alternative. Links are
+    text: file, relative to the page.
     """
 
     title: str
     text: str = ""
     table: pd.DataFrame | None = None
     figure: Figure | None = None
+    links: dict[str, str] = field(default_factory=dict)
 
 
 def figures(predictions: pd.DataFrame, points: dict[str, float]) -> dict:
@@ -204,6 +206,7 @@ def html(path: Path, *, title: str, intro: str, figures: dict, extra: list[Secti
             "id": f"s{i}",
             "title": section.title,
             "paragraphs": section.text.split("\n\n") if section.text else [],
+            "links": section.links,
             "svg": _svg(section, f"s{i}"),
             "grid": None if section.table is None else _grid(section.table),
         }
@@ -291,7 +294,9 @@ def validation_section(results: list[dict]) -> Section:
         }
         for r in results
     ]
-    return Section("Data validation", "A suite fails where a critical expectation does.", pd.DataFrame(rows))
+    text = "A suite fails where a critical expectation does. Its page shows every expectation and its first rows:"
+    links = {r["suite"]: f"data_docs/{r['suite']}.html" for r in results}
+    return Section("Data validation", text, pd.DataFrame(rows), links=links)
 
 
 def files_section(files: pd.DataFrame) -> Section:

@@ -1,8 +1,26 @@
 """One file a DVC stage: read its section, load, call the library, save."""
 
+import linecache
 import os
+import sys
+import traceback
+from types import TracebackType
 
 from gunshot import processes
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what the library tells the user, a ValueError that it raises itself, without a traceback."""
+    *_, last = traceback.walk_tb(trace)
+    frame, line = last
+    raised = linecache.getline(frame.f_code.co_filename, line).strip().startswith("raise ")
+    if issubclass(kind, ValueError) and raised and frame.f_globals.get("__name__", "").startswith("gunshot."):
+        print(error, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _end
 
 if os.environ.get("DVC_STAGE"):  # a killed `dvc repro` must not leave a stage that still writes
     # stages/run notes who started it; a process that a stage starts is told nothing and has its own parent.

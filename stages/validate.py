@@ -1,4 +1,4 @@
-"""Data to a suite's result: SUITE INPUT... OUT.json; a critical expectation that fails stops the pipeline."""
+"""Data to a suite's result: SUITE INPUT... OUT.json PAGE.html; a critical expectation that fails stops the pipeline."""
 
 import json
 import sys
@@ -8,11 +8,13 @@ from gunshot import audio, params, validation
 
 
 def main(suite: str, *paths: Path) -> int:
-    *inputs, out = paths
+    *inputs, out, page = paths
     p = params.load("audio", "quality", "splits", "features", "validation")
     result = validation.validate(suite, inputs, p=p)
     with audio.atomic(out) as part:
         part.write_text(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    with audio.atomic(page) as part:
+        part.write_text(validation.page(result), encoding="utf-8")
     print(validation.report(result), file=sys.stdout if result["success"] else sys.stderr)
     return 0 if result["success"] else 1
 

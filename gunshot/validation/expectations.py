@@ -7,14 +7,15 @@ from types import SimpleNamespace
 import pandas as pd
 
 from gunshot.validation import facts, suites
+from gunshot.validation.suites import SEVERITIES
 
 SUITES = {
     "raw": (facts.raw, suites.raw),
+    "tags": (facts.tagged, suites.tagged),
     "chunks": (facts.chunks, suites.chunks),
     "split": (facts.split, suites.split),
     "features": (facts.features, suites.features),
 }
-SEVERITIES = ("critical", "warning", "info")
 
 
 def _example(row: dict, columns: list[str]) -> str:
@@ -74,7 +75,7 @@ def _judge(tables: dict[str, pd.DataFrame], suite: suites.Suite, *, sample_rows:
 
 
 def validate(suite: str, inputs: Sequence[Path], *, p: SimpleNamespace) -> dict:
-    """Return what a suite (raw, chunks, split or features) finds in `inputs`: counts, and samples of offending rows.
+    """Return what a suite, one of `SUITES`, finds in `inputs`: counts, and samples of offending rows.
 
     The result has the keys suite, success, evaluated, failed (a count for each
     severity) and expectations, the same for the same data: it holds no date and no

@@ -1,9 +1,10 @@
-"""What is true of the data: tables of facts, one row a file, chunk, group, side or band, for `suites` to judge.
+"""What is true of the data: tables of facts, one row a file, tag, chunk, group or band, for `suites` to judge.
 
 Every table names its rows in the column `file`. A fact that could not be
 measured is null, and the reason is in the column `problem` of the same row.
 """
 
+import csv
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,15 +15,21 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gunshot import audio, processes, tables
+from gunshot import audio, processes, splits, tables, tags
 
 CLASSES = ("gun", "env")
-SIDES = ("train", "val", "test")
+SIDES = splits.SIDES
 BATCH = 2048
-SPLIT = {"recording_group": str, "side": str}
+POWER_FLOOR = 1e-10
+PAIR = {"a": str, "b": str, "offset_s": float, "similarity": float}
 RECORDING_FACTS = ["problem", "sha256_found", "duration_error_s", "peak_db", "clipped", "dc_offset"]
-CHUNK_FACTS = ["problem", "peak_db", "crest_db"]
+CHUNK_LEVELS = ["peak_db", "crest_db", "rise_db"]
+TAG_FACTS = ["problem", "left", "interval_ms", "peak_db", "rise_db"]
 FEATURE_FACTS = ["not_finite", "min_db", "max_db"]
+
+# Of the rise at an onset, in ms: what energy is averaged over, what lies before it, and how far the tag may be off.
+ATTACK, BEFORE, LEAST_BEFORE, SLACK = 4, 25, 5, 10
+LOOK_MS = 20  # behind a tag, where the shot must be heard
 
 Facts = dict[str, pd.DataFrame]
 
@@ -31,6 +38,28 @@ def _levels(pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return peak and RMS over the last axis of int16 [shape=(..., n)] as shares of full scale, at least half a bit."""
     y, floor = pcm.astype(np.float64) / audio.FULL_SCALE, 0.5 / audio.FULL_SCALE
     return np.maximum(np.abs(y).max(axis=-1), floor), np.maximum(np.sqrt(np.mean(y**2, axis=-1)), floor)
+
+
+def _rise_db(pcm: np.ndarray, at: np.ndarray, *, sr: int) -> np.ndarray:
+    """Return the steepest rise of energy near samples `at` [shape=(k,)] of int16 rows [shape=(k, n) or (1, n)], in dB.
+
+    A rise is the energy of 4 ms over that of the up to 25 ms before them; the steepest within 10 ms of `at` counts.
+    NaN where less than 5 ms lie before or 4 ms behind.
+    """
+    ms = sr // 1000
+    n = pcm.shape[-1] // ms
+    energy = np.square(pcm[:, : n * ms].astype(np.float32) / audio.FULL_SCALE).reshape(len(pcm), n, ms).mean(axis=-1)
+    total = np.pad(np.cumsum(energy, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    start = at[:, None] // ms + np.arange(-SLACK, SLACK + 1)
+    usable = (start >= LEAST_BEFORE) & (start + ATTACK <= n)
+    start = np.where(usable, start, 0)
+    end, before = np.where(usable, start + ATTACK, 0), np.maximum(start - BEFORE, 0)
+    row = np.arange(len(pcm))[:, None]
+    attack = (total[row, end] - total[row, start]) / ATTACK
+    past = (total[row, start] - total[row, before]) / np.maximum(start - before, 1)
+    rise = np.where(usable, 10 * np.log10((attack.clip(0) + POWER_FLOOR) / (past.clip(0) + POWER_FLOOR)), -np.inf)
+    steepest = rise.max(axis=1)
+    return np.where(np.isfinite(steepest), steepest, np.nan)
 
 
 def _parallel(measure: Callable, items: list, unit: str) -> Iterable:
@@ -43,7 +72,8 @@ def _pcm(path: Path, sr: int) -> np.ndarray:
     if not path.is_file():
         raise audio.AudioError(path, "not on disk", "every file that a table lists must be there")
     pcm = audio.read_pcm(path, sr=sr)
-    next(audio.blocks(path, sr=sr))  # read_pcm takes a truncated or empty file for a short one, blocks does not
+    # read_pcm takes a truncated or empty file for a short one; blocks, asked for one sample, looks at the header.
+    next(audio.blocks(path, sr=sr, block_s=1 / sr))
     return pcm
 
 
@@ -86,36 +116,104 @@ def raw(raw: Path, *, p: SimpleNamespace) -> Facts:
     }
 
 
-def _measure_packed(packed: tuple[str, list[int]], *, root: Path, sr: int, length: int) -> list[dict]:
-    path, indices = packed
+def _measure_packed(packed: tuple[str, np.ndarray, np.ndarray], *, root: Path, sr: int, length: int) -> tuple:
+    """Return problems [shape=(k,)] and levels [shape=(k, 3)] of a packed wav's chunks, from their places and onsets."""
+    path, index, onset = packed
+    problems, levels = np.full(len(index), None, object), np.full((len(index), 3), np.nan)
     try:
         pcm = _pcm(root / path, sr)
     except audio.AudioError as e:
-        return [{"problem": f"{e.value}: {e.rule}"}] * len(indices)
+        problems[:] = f"{e.value}: {e.rule}"
+        return problems, levels
     whole = len(pcm) // length
-    peak, rms = _levels(pcm[: whole * length].reshape(whole, length))
-    return [
-        {"peak_db": 20 * np.log10(peak[i]), "crest_db": 20 * np.log10(peak[i] / rms[i])}
-        if 0 <= i < whole
-        else {"problem": f"index {i} of {path}: it holds {len(pcm)} samples, {whole} chunks"}
-        for i in indices
-    ]
+    held = (index >= 0) & (index < whole)
+    problems[~held] = [f"index {i} of {path}: it holds {len(pcm)} samples, {whole} chunks" for i in index[~held]]
+    if held.any():
+        pcm = pcm[: whole * length].reshape(whole, length)[index[held]]
+        peak, rms = _levels(pcm)
+        rise = np.where(onset[held] < 0, np.nan, _rise_db(pcm, onset[held], sr=sr))
+        levels[held] = np.stack([20 * np.log10(peak), 20 * np.log10(peak / rms), rise], axis=1)
+    return problems, levels
 
 
 def chunks(root: Path, *, p: SimpleNamespace) -> Facts:
     """Return `chunks`, one row a chunk, its rows that are `gun` and `env`, and `classes`.
 
-    A chunk's facts are its peak in dBFS and its crest factor, peak over RMS, in dB.
+    A chunk's facts are its peak in dBFS, its crest factor (peak over RMS) and its energy's rise at the onset, in dB.
     """
     listed = tables.read(root / "chunks.csv", tables.CHUNK)
-    packed = [(path, list(rows)) for path, rows in listed.groupby("path")["index"]]
+    of_path = listed.groupby("path").indices
+    packed = [(path, *listed.iloc[rows][["index", "onset"]].to_numpy().T) for path, rows in of_path.items()]
     measure = partial(_measure_packed, root=root, sr=p.audio.sr, length=p.audio.chunk_length)
-    found = [fact for facts in _parallel(measure, packed, "file") for fact in facts]
-    rows = [i for path in listed.groupby("path").indices.values() for i in path]
-    listed = listed.join(pd.DataFrame(found, columns=CHUNK_FACTS, index=rows)).assign(file=listed["chunk"])
+    problems, levels = np.full(len(listed), None, object), np.empty((len(listed), len(CHUNK_LEVELS)))
+    for rows, found in zip(of_path.values(), _parallel(measure, packed, "file"), strict=True):
+        problems[rows], levels[rows] = found
+    facts = pd.DataFrame(levels, columns=CHUNK_LEVELS).assign(problem=problems)
+    listed = listed.join(facts).assign(file=listed["chunk"])
     counts = listed["class"].value_counts().reindex(CLASSES, fill_value=0)
     by_class = {name: listed[listed["class"] == name] for name in CLASSES}
     return {"chunks": listed, **by_class, "classes": counts.rename_axis("file").reset_index(name="chunks")}
+
+
+def _lines(path: Path) -> Iterable[tuple[str, list[str]]]:
+    """Yield a tag file's names and cells as they lie there: `tags.read` sorts them and drops doubles."""
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        yield from ((row[0], row[1:]) for row in csv.reader(file) if row)
+
+
+def _measure_tags(line: tuple[str, list[str]], *, raw: Path, sr: int) -> list[dict]:
+    """Return the facts of one recording's tags, in the order of its line."""
+    path, cells = line
+    placed = [tags.parse(cell.strip()) for cell in cells]
+    rows = [
+        {"file": f"{path}#{cell}", "problem": None if tag else f"{cell!r} is no start"}
+        for cell, tag in zip(cells, placed, strict=True)
+    ]
+    try:
+        pcm = _pcm(raw / path, sr)
+    except audio.AudioError as e:
+        return [row | {"problem": f"{e.value}: {e.rule}"} for row in rows]
+    starts = np.array([tag.start for tag in placed if tag], int)
+    rises, intervals = _rise_db(pcm[None], starts, sr=sr), np.diff(starts * 1000 / sr, prepend=np.nan)
+    good = [row for row, tag in zip(rows, placed, strict=True) if tag]
+    for row, start, rise, interval in zip(good, starts, rises, intervals, strict=True):
+        row |= {"left": len(pcm) - start, "rise_db": rise, "interval_ms": interval}
+        if start < len(pcm):
+            row["peak_db"] = 20 * np.log10(_levels(pcm[start : start + LOOK_MS * sr // 1000])[0])
+    return rows
+
+
+def tagged(tagged: Path, raw: Path, *, p: SimpleNamespace) -> Facts:
+    """Return `tags`, one row a tag, `lines`, one row a line of the tag file, `gun` and `env` recordings, and `corpus`.
+
+    A tag's facts are the samples of its recording `left` behind it, the interval to the tag before, the peak of the
+    next 20 ms in dBFS and the rise of energy there in dB; a gun recording's are its tags, and its tags or rejections.
+    """
+    listed = tables.read(tagged / "recordings.csv", {**tables.RECORDING, "tagged": str})
+    rejected = tables.read(tagged / "rejected.csv", tables.REJECTED)
+    lines = list(_lines(tagged / "tags.csv"))
+    kinds = listed.set_index("path")["class"]
+    of_line = pd.DataFrame({"file": [name for name, _ in lines]}, dtype=object)
+    known = [line for line in lines if line[0] in kinds.index]
+    measure = partial(_measure_tags, raw=raw, sr=p.audio.sr)
+    rows = [row for found in _parallel(measure, known, "recording") for row in found]
+    counts = pd.Series({name: len(cells) for name, cells in lines}, dtype=float)
+    count = listed["path"].map(counts).fillna(0)
+    listed = listed.assign(
+        file=listed["path"],
+        tags=count,
+        told=count + listed["path"].isin(rejected["file"]),
+        tags_per_s=count / listed["duration_s"].clip(lower=1),
+    )
+    gun, env = (listed[listed["class"] == name] for name in CLASSES)
+    automatic = (gun["tagged"] == "automatic").mean() if len(gun) else 0.0
+    return {
+        "tags": pd.DataFrame(rows, columns=["file", *TAG_FACTS]),
+        "lines": of_line.assign(**{"class": of_line["file"].map(kinds).fillna("not listed")}),
+        "gun": gun,
+        "env": env,
+        "corpus": pd.DataFrame({"file": ["gun recordings"], "automatic": [automatic]}),
+    }
 
 
 def _sides(rows: pd.DataFrame) -> pd.DataFrame:
@@ -125,14 +223,15 @@ def _sides(rows: pd.DataFrame) -> pd.DataFrame:
     return joined.rename("sides").rename_axis("file").reset_index()
 
 
-def split(chunks: Path, splits: Path, *, p: SimpleNamespace) -> Facts:
-    """Return `groups`, one row a recording group, `parts`, one row a side and class, and `sides`, one row a side.
+def split(chunks: Path, assigned: Path, near: Path, *, p: SimpleNamespace) -> Facts:
+    """Return `groups`, one row a recording group, `pairs` of near-duplicates, `parts`, a row a side and class, `sides`.
 
-    `sides` says by how much a side's share of the chunks differs from the one planned.
+    `sides` says by how much a side's share of the chunks differs from the one planned. A pair of which a
+    recording gave no chunk is left out.
     """
-    listed, assigned = tables.read(chunks, tables.CHUNK), tables.read(splits, SPLIT)
-    lacking = sorted(set(listed["recording_group"]) - set(assigned["recording_group"]))
-    groups = pd.concat([_sides(assigned), pd.DataFrame({"file": lacking, "sides": "none"})], ignore_index=True)
+    listed, given = tables.read(chunks, tables.CHUNK), tables.read(assigned, splits.SPLIT)
+    lacking = sorted(set(listed["recording_group"]) - set(given["recording_group"]))
+    groups = pd.concat([_sides(given), pd.DataFrame({"file": lacking, "sides": "none"})], ignore_index=True)
     side = listed["recording_group"].map(groups.set_index("file")["sides"])
     counts = pd.DataFrame({"side": side, "class": listed["class"]}).value_counts()
     parts = [{"file": f"{s}/{c}", "chunks": counts.get((s, c), 0)} for s in SIDES for c in CLASSES]
@@ -140,7 +239,16 @@ def split(chunks: Path, splits: Path, *, p: SimpleNamespace) -> Facts:
         {"file": s, "share": (side == s).mean(), "share_error": abs((side == s).mean() - getattr(p.splits, s))}
         for s in SIDES
     ]
-    return {"groups": groups, "parts": pd.DataFrame(parts), "sides": pd.DataFrame(shares)}
+    side_of = dict(zip(listed["recording"], side, strict=True))
+    pairs = tables.read(near, PAIR)
+    pairs = pairs[pairs["a"].isin(side_of) & pairs["b"].isin(side_of)]
+    both = [", ".join(sorted({side_of[a], side_of[b]})) for a, b in zip(pairs["a"], pairs["b"], strict=True)]
+    return {
+        "groups": groups,
+        "pairs": pairs.assign(file=pairs["a"] + " and " + pairs["b"], sides=np.array(both, object)),
+        "parts": pd.DataFrame(parts),
+        "sides": pd.DataFrame(shares),
+    }
 
 
 def _measure_features(path: Path) -> tuple[dict, pd.DataFrame, np.ndarray]:

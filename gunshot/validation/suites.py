@@ -8,6 +8,9 @@ from types import SimpleNamespace
 
 from gunshot.validation.facts import CLASSES, SIDES
 
+NAMES = ("raw", "tags", "chunks", "split", "features")  # in the order of the pipeline
+SEVERITIES = ("critical", "warning", "info")
+
 Suite = dict[str, list[tuple[str, dict, str, str]]]
 
 NULL = "ExpectColumnValuesToBeNull"
@@ -22,6 +25,7 @@ EQUAL = "ExpectColumnPairValuesToBeEqual"
 DURATION_ERROR_S = 0.001
 MAX_DB = 40.0  # above the log-mel of a sine at full scale, with room for other n_fft
 ROUNDING_DB = 0.01
+MOSTLY = 0.9  # of shots: a distant one may drown in its background, and a burst's in the one before
 
 
 def _pair(a: str, b: str) -> dict:
@@ -29,7 +33,7 @@ def _pair(a: str, b: str) -> dict:
 
 
 def raw(p: SimpleNamespace) -> Suite:
-    """Return what must hold of recordings, given the sections quality and validation."""
+    """Return what must hold of recordings, given the sections audio, quality and validation."""
     q, v = p.quality, p.validation
     return {
         "recordings": [
@@ -43,6 +47,11 @@ def raw(p: SimpleNamespace) -> Suite:
             (IN_SET, {"column": "class", "value_set": list(CLASSES)}, "critical", "must be gun or env"),
             (MATCH, {"column": "recording_group", "regex": r"\S"}, "critical", "must name its recording group"),
             (MATCH, {"column": "source", "regex": r"\S"}, "critical", "must name its source"),
+            (BETWEEN, {"column": "sr_found", "min_value": v.min_sr_found}, "warning",
+             "should have been recorded at a rate that holds a shot's band"),
+            (BETWEEN, {"column": "duration_s", "min_value": p.audio.chunk_length / p.audio.sr,
+                       "max_value": v.max_duration_s}, "warning",
+             "should hold one chunk, and be no stream to cut up first"),
             (NOT_IN_SET, {"column": "licence", "value_set": ["", "unknown"]}, "warning", "should name its licence"),
             (BETWEEN, {"column": "peak_db", "min_value": q.silence_db}, "critical", "must not be silent"),
             (BETWEEN, {"column": "clipped", "max_value": q.max_clipped}, "critical", "must not be all clipped"),
@@ -72,8 +81,10 @@ def chunks(p: SimpleNamespace) -> Suite:
             (BETWEEN, {"column": "onset", "min_value": 0, "max_value": length - 1}, "critical",
              "must hold the onset of its shot"),
             (BETWEEN, {"column": "peak_db", "min_value": silence_db}, "critical", "must not be silent"),
-            (BETWEEN, {"column": "crest_db", "min_value": p.validation.min_gun_crest_db, "mostly": 0.95}, "warning",
-             "should hold an impulse"),
+            (BETWEEN, {"column": "rise_db", "min_value": p.validation.min_gun_rise_db, "mostly": MOSTLY}, "critical",
+             "must hold an impulse: energy that rises at the onset"),
+            (BETWEEN, {"column": "crest_db", "min_value": p.validation.min_gun_crest_db, "mostly": MOSTLY}, "warning",
+             "should hold an impulse: a peak above the chunk's RMS"),
         ],
         "env": [
             (IN_SET, {"column": "onset", "value_set": [-1]}, "critical", "must have no onset"),
@@ -85,11 +96,51 @@ def chunks(p: SimpleNamespace) -> Suite:
     }  # fmt: skip
 
 
+def tagged(p: SimpleNamespace) -> Suite:
+    """Return what must hold of tagged recordings, given the sections quality and validation."""
+    v = p.validation
+    return {
+        "lines": [
+            (UNIQUE, {"column": "file"}, "critical", "must be one line a recording"),
+            (IN_SET, {"column": "class", "value_set": ["gun"]}, "critical", "must be of a listed gun recording"),
+        ],
+        "tags": [
+            (NULL, {"column": "problem"}, "critical", "must be a start in a readable recording"),
+            (BETWEEN, {"column": "left", "min_value": 1}, "critical", "must start inside its recording"),
+            (BETWEEN, {"column": "interval_ms", "min_value": 0, "strict_min": True}, "critical",
+             "must ascend, each start once"),
+            (BETWEEN, {"column": "interval_ms", "min_value": v.min_tag_interval_ms, "mostly": 1.0}, "warning",
+             "should be no second tag of the shot before"),
+            (BETWEEN, {"column": "peak_db", "min_value": p.quality.silence_db}, "critical", "must not be in silence"),
+            (BETWEEN, {"column": "rise_db", "min_value": v.min_gun_rise_db, "mostly": MOSTLY}, "critical",
+             "must be where energy rises"),
+        ],
+        "gun": [
+            (BETWEEN, {"column": "told", "min_value": 1}, "critical", "must have a tag or be listed as rejected"),
+            (IN_SET, {"column": "tagged", "value_set": ["given", "automatic"]}, "critical",
+             "must say where its tags come from"),
+            (BETWEEN, {"column": "tags_per_s", "max_value": v.max_tags_per_s}, "warning",
+             "should have no more tags than a weapon has shots"),
+        ],
+        "env": [
+            (IN_SET, {"column": "tagged", "value_set": ["none"]}, "critical", "must have no tag"),
+        ],
+        "corpus": [
+            (BETWEEN, {"column": "automatic", "max_value": v.max_automatic}, "info",
+             "would gain from tags that a person has confirmed; see `gunshot tag`"),
+        ],
+    }  # fmt: skip
+
+
 def split(p: SimpleNamespace) -> Suite:
     """Return what must hold of the split, given the section validation."""
     return {
         "groups": [
             (IN_SET, {"column": "sides", "value_set": list(SIDES)}, "critical", "must be on exactly one known side"),
+        ],
+        "pairs": [
+            (IN_SET, {"column": "sides", "value_set": list(SIDES)}, "critical",
+             "must be on one side: they hold the same sound"),
         ],
         "parts": [
             (BETWEEN, {"column": "chunks", "min_value": 1}, "critical", "must have chunks: each class on each side"),

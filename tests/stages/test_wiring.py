@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
 FOLDERS = ("gunshot/corpora", "gunshot/simulate", "gunshot/validation")  # dependencies as a whole
-TEMPLATES = {"gunshot.report": "gunshot/report.html.j2"}
+TEMPLATES = {
+    "gunshot.report": "gunshot/report.html.j2",
+    "gunshot.validation.data_docs": "gunshot/validation/data_docs.html.j2",
+}
 PAGE = "reports/index.html"  # for people; holds nothing that a stage or a test reads
 
 
