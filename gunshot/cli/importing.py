@@ -14,6 +14,15 @@ from gunshot.cli.app import import_
 PathArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The folder that holds them.")]
 NameOption = Annotated[str, typer.Option(help="The corpus's name below data/raw. Default: the folder's name.")]
 
+ClassesOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="A class map of your own, YAML: gun, env or out by class. Default: gunshot/corpora/classes/LAYOUT.yaml.",
+    ),
+]
+
 
 @import_.command()
 def folder(path: PathArgument, name: NameOption = "") -> None:
@@ -29,12 +38,44 @@ def folder(path: PathArgument, name: NameOption = "") -> None:
 
 
 @import_.command()
-def urbansound8k(path: PathArgument, name: NameOption = "") -> None:
-    """UrbanSound8K's own folders, audio/ and metadata/."""
-    _import("urbansound8k", path, name)
+def urbansound8k(path: PathArgument, name: NameOption = "", classes: ClassesOption = None) -> None:
+    """UrbanSound8K's own folders, audio/ and metadata/.
+
+    gun_shot is gun, the other nine classes env. Groups: the Freesound recording (fsID). Licence: CC BY-NC 3.0.
+    """
+    _import("urbansound8k", path, name, classes)
 
 
-def _import(layout: str, path: Path, name: str) -> None:
+@import_.command()
+def esc50(path: PathArgument, name: NameOption = "", classes: ClassesOption = None) -> None:
+    """ESC-50's own folders, audio/ and meta/; ESC-10 is a part of it.
+
+    All 50 classes are env; fireworks, door_wood_knock, clapping and thunderstorm are hard negatives. Groups: the
+    Freesound recording (src_file). Licence: CC BY-NC 3.0.
+    """
+    _import("esc50", path, name, classes)
+
+
+@import_.command("kaggle-gunshots")
+def kaggle_gunshots(path: PathArgument, name: NameOption = "kaggle-gunshots") -> None:
+    """The Kaggle gunshot audio dataset: a folder a weapon, files such as "3 (20).wav".
+
+    All are gun. Groups: weapon and video, the number before the parenthesis; a name without one puts its file into a
+    group of the whole weapon. The licence is noted as unknown: look at the data set's page.
+    """
+    _import("kaggle-gunshots", path, name)
+
+
+@import_.command()
+def freefirearm(path: PathArgument, name: NameOption = "freefirearm") -> None:
+    """The Free Firearm Sound Library: a folder a weapon, with its takes.
+
+    All are gun. Groups: the weapon, recorded in one session. Licence: CC0-1.0.
+    """
+    _import("freefirearm", path, name)
+
+
+def _import(layout: str, path: Path, name: str, classes: Path | None = None) -> None:
     from gunshot import corpora
 
     p = params.load("audio", "quality")
@@ -45,7 +86,7 @@ def _import(layout: str, path: Path, name: str) -> None:
     out = raw / name
     if out == pipeline.output("simulate"):
         raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
-    sources, rejected = corpora.layouts[layout](path)
+    sources, rejected = corpora.layouts[layout](path, **({"classes": classes} if classes else {}))
     tracked = out.with_name(f"{out.name}.dvc")
     try:
         summary = corpora.import_corpus(sources, rejected, out, raw, sr=p.audio.sr, **p.quality.model_dump())

@@ -6,14 +6,14 @@ All slices of one Freesound recording (`fsID`) are one recording group.
 
 from pathlib import Path
 
+from gunshot.corpora import classmap
 from gunshot.corpora.sources import Source, read_csv, rejected, walk
 
 METADATA = "metadata/UrbanSound8K.csv"
 COLUMNS = ("slice_file_name", "fsID", "fold", "class")
 
 
-def _source(root: Path, name: str, row: dict) -> Source:
-    class_ = "gun" if row["class"] == "gun_shot" else "env"
+def _source(root: Path, name: str, row: dict, class_: str) -> Source:
     return Source(
         file=root / name,
         name=name,
@@ -27,17 +27,18 @@ def _source(root: Path, name: str, row: dict) -> Source:
     )
 
 
-def scan(root: Path) -> tuple[list[Source], list[dict]]:
-    """Return the sources that the metadata lists, sorted by name, and rejected rows.
+def scan(root: Path, classes: Path | None = None) -> tuple[list[Source], list[dict]]:
+    """Return the sources that the metadata lists, sorted by name, and rejected rows; `classes` is a class map.
 
     Rejected: a row without its file, class or fsID, a second row for one file, a file without a row.
 
     Raises
     ------
     ValueError
-        The metadata or audio/ is missing, or the metadata lacks a column.
+        The metadata or audio/ is missing, the metadata lacks a column, or the class map a class.
     """
-    root = Path(root).resolve()
+    root, path = Path(root).resolve(), classes or classmap.default("urbansound8k")
+    mapped = classmap.load(path)
     for needed in (METADATA, "audio"):
         if not (root / needed).exists():
             raise ValueError(f"{root}: must hold {METADATA} and audio/foldN/; {needed} is missing")
@@ -52,7 +53,11 @@ def scan(root: Path) -> tuple[list[Source], list[dict]]:
             bad.append(rejected(name, f"class={row['class']!r} fsID={row['fsID']!r}", "neither may be empty"))
             faulty.add(name)
         elif name in there:
-            sources[name] = _source(root, name, row)
+            class_ = classmap.place(mapped, row["class"], path)
+            if class_ == "out":
+                faulty.add(name)
+            else:
+                sources[name] = _source(root, name, row, class_)
         elif name not in faulty:
             bad.append(rejected(name, "no such file", f"what {METADATA} lists must be there"))
     unlisted = there - sources.keys() - faulty

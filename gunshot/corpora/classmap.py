@@ -1,0 +1,39 @@
+"""Class maps: which of a data set's classes are gun, which env, and which are left out; YAML that a user can edit."""
+
+from pathlib import Path
+
+import yaml
+
+PLACES = ("gun", "env", "out")
+
+
+def default(layout: str) -> Path:
+    """Return the class map that comes with a layout."""
+    return Path(__file__).parent / "classes" / f"{layout}.yaml"
+
+
+def load(path: Path) -> dict[str, str]:
+    """Return a class map: gun, env or out by the data set's class.
+
+    Raises
+    ------
+    ValueError
+        The file is no mapping, or maps a class to something else.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise ValueError(f"{path}: must be YAML: {e}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: must map each class to one of {', '.join(PLACES)}")
+    for name, place in found.items():
+        if place not in PLACES:
+            raise ValueError(f"{path}: {name}: {place!r} must be one of {', '.join(PLACES)}")
+    return {str(name): place for name, place in found.items()}
+
+
+def place(classes: dict[str, str], name: str, path: Path) -> str:
+    """Return where a class belongs; ValueError where the class map at `path` does not name it."""
+    if name not in classes:
+        raise ValueError(f"{path}: class {name!r} is missing; add a line with gun, env or out")
+    return classes[name]

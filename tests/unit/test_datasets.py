@@ -1,0 +1,121 @@
+"""Published data sets: their own layouts, class maps, groups and licences, and what is wrong with a tree."""
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from gunshot import corpora
+from gunshot.corpora import classmap, takes
+
+WEAPONS = ["AK-12", "AK-47", "IMI Desert Eagle", "M16", "M249", "M4", "MG-42", "MP5", "Zastava M92"]
+
+
+def wav(path, seed: int = 0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, 0.1 * np.random.default_rng(seed).standard_normal(4410), 44100)
+
+
+@pytest.fixture
+def esc50(tmp_path):
+    rows = [
+        ("1-100032-A-0.wav", "dog", "100032"),
+        ("1-100032-B-0.wav", "dog", "100032"),
+        ("2-7-A-48.wav", "fireworks", "7"),
+        ("3-8-A-19.wav", "thunderstorm", "8"),
+    ]
+    for i, (name, _, _) in enumerate(rows):
+        wav(tmp_path / "audio" / name, i)
+    lines = [f"{name},1,0,{category},False,{source},A" for name, category, source in rows]
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/esc50.csv").write_text("\n".join(["filename,fold,target,category,esc10,src_file,take", *lines]))
+    return tmp_path
+
+
+def scan(layout: str, root, **options):
+    return corpora.layouts[layout](root, **options)
+
+
+def test_esc50(esc50):
+    sources, bad = scan("esc50", esc50)
+    assert bad == [] and corpora.detect(esc50) == "esc50"
+    assert {s.class_ for s in sources} == {"env"} and {s.licence for s in sources} == {"CC BY-NC 3.0"}
+    assert [s.recording_group for s in sources] == [
+        "freesound:100032",
+        "freesound:100032",
+        "freesound:7",
+        "freesound:8",
+    ]
+    assert sources[2].path == "env/fireworks/2-7-A-48.wav"
+
+
+def test_a_user_s_class_map_decides(esc50, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("dog: env\nfireworks: out\nthunderstorm: gun\n")
+    sources, bad = scan("esc50", esc50, classes=mine)
+    assert bad == [] and [(s.label, s.class_) for s in sources] == [("dog", "env")] * 2 + [("thunderstorm", "gun")]
+    mine.write_text("dog: env\nfireworks: out\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml: class 'thunderstorm' is missing; add a line"):
+        scan("esc50", esc50, classes=mine)
+    for text, message in (
+        ("dog: cat", "dog: 'cat' must be one of gun, env, out"),
+        ("- dog", "map each class"),
+        ("a: [", "YAML"),
+    ):
+        mine.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            classmap.load(mine)
+
+
+def test_what_esc50_s_metadata_and_disk_disagree_on_is_listed(esc50):
+    (esc50 / "audio/1-100032-B-0.wav").unlink()
+    wav(esc50 / 'audio/a, "b" (é).wav')
+    with open(esc50 / "meta/esc50.csv", "a") as file:
+        file.write("\n2-7-A-48.wav,1,0,fireworks,False,7,A\n../../etc/x.wav,1,0,dog,False,1,A\n")
+    sources, bad = scan("esc50", esc50)
+    assert [s.label for s in sources] == ["dog", "fireworks", "thunderstorm"]
+    assert {(row["file"], row["value"]) for row in bad} == {
+        ("audio/1-100032-B-0.wav", "no such file"),
+        ("audio/2-7-A-48.wav", "listed twice or unusable"),
+        ("audio/../../etc/x.wav", "no such file"),
+        ('audio/a, "b" (é).wav', "no row"),
+    }
+    (esc50 / "meta/esc50.csv").unlink()
+    with pytest.raises(ValueError, match=r"must hold meta/esc50\.csv and audio/; meta/esc50\.csv is missing"):
+        scan("esc50", esc50)
+
+
+def test_class_maps_name_every_class_of_their_sets():
+    esc, urban = (classmap.load(classmap.default(name)) for name in ("esc50", "urbansound8k"))
+    assert len(esc) == 50 and set(esc.values()) == {"env"}
+    assert len(urban) == 10 and [name for name, place in urban.items() if place == "gun"] == ["gun_shot"]
+
+
+def test_kaggle_gunshots(tmp_path):
+    for weapon in WEAPONS:
+        for name in ("1 (1).wav", "1 (2).wav", "3 (20).wav", "odd name.wav"):
+            wav(tmp_path / weapon / name)
+    (tmp_path / "readme.txt").write_text("about")
+    sources, bad = scan("kaggle-gunshots", tmp_path)
+    assert bad == [] and len(sources) == 4 * len(WEAPONS)
+    assert {s.class_ for s in sources} == {"gun"} and sorted({s.label for s in sources}) == sorted(WEAPONS)
+    groups = {s.name: s.recording_group for s in sources}
+    assert groups["M4/1 (1).wav"] == groups["M4/1 (2).wav"] == "kaggle-gunshots:M4/1" != groups["M4/3 (20).wav"]
+    assert groups["M4/odd name.wav"] == "kaggle-gunshots:M4"
+    assert groups["M16/1 (1).wav"] != groups["M4/1 (1).wav"]
+    with pytest.raises(ValueError, match="a folder for each weapon"):
+        (tmp_path / "empty").mkdir()
+        scan("kaggle-gunshots", tmp_path / "empty")
+
+
+def test_freefirearm(tmp_path):
+    for name in ("AK 47/C_24.wav", "AK 47/C_30P.wav", "PPSh/P_22P.wav"):
+        wav(tmp_path / name)
+    (tmp_path / "PPSh/out.wav").symlink_to("/etc/hostname")
+    sources, bad = scan("freefirearm", tmp_path)
+    assert [s.recording_group for s in sources] == ["freefirearm:AK 47"] * 2 + ["freefirearm:PPSh"]
+    assert {s.licence for s in sources} == {"CC0-1.0"}
+    assert [row["file"] for row in bad] == ["PPSh/out.wav"]
+
+
+def test_a_video_s_number_is_the_same_however_it_is_written():
+    assert takes.video("M4", "3 (20)") == takes.video("M4", "03 (1)") == takes.video("M4", "3(7)") == "M4/3"
