@@ -245,24 +245,28 @@ def test_bad_tags_are_listed(made, tmp_path):
     project = made.copy(tmp_path / "project")
     rows = table(made, "data/tagged/recordings.csv")
     guns, env = (rows["path"][rows["class"] == class_].tolist() for class_ in ("gun", "env"))
-    lines = [f"{guns[0]},4000,9999999", f"{guns[1]},soon", f"{env[0]},100", "nowhere.wav,1"]
+    lines = [f"{guns[0]},4000,9999999", f"{guns[1]},soon", f"{env[0]},100", "simulated/nowhere.wav,1"]
+    lines += ["elsewhere/a.wav,1", f"{guns[2]},700@0.9"]
     (project.root / "data/tags/mine.csv").write_text("\n".join(lines) + "\n")
-    assert ran(project.repro("tag")) == ["tag"]
+    printed = project.repro("tag")
+    assert ran(printed) == ["tag"] and "1 lines of data/tags wait for elsewhere" in printed
+    tagged = table(project, "data/tagged/recordings.csv").set_index("path")["tagged"]
+    assert (tagged[guns[0]], tagged[guns[2]]) == ("given", "automatic")
     rejected = table(project, "data/tagged/rejected.csv")
     assert sorted(rejected["file"]) == sorted([guns[0], "data/tags/mine.csv:2", *["data/tags/mine.csv"] * 2])
-    assert set(rejected["value"]) == {"tag 9999999", "start 'soon'", env[0], "nowhere.wav"}
+    assert set(rejected["value"]) == {"tag 9999999", "start 'soon'", env[0], "simulated/nowhere.wav"}
     assert rejected["rule"].str.len().min() > 10
     tags = dict(line.split(",", 1) for line in (project.root / "data/tagged/tags.csv").read_text().split())
     before = dict(line.split(",", 1) for line in (made.root / "data/tagged/tags.csv").read_text().split())
-    assert tags == before | {guns[0]: "4000"}
+    assert tags == before | {guns[0]: "4000", guns[2]: "700@0.90"}
 
 
 def test_too_many_bad_tags_stop_the_pipeline(made, tmp_path):
     project = made.copy(tmp_path / "project")
-    (project.root / "data/tags/mine.csv").write_text("".join(f"gone/{i}.wav,1\n" for i in range(40)))
+    (project.root / "data/tags/mine.csv").write_text("".join(f"simulated/gone/{i}.wav,1\n" for i in range(40)))
     printed = project.repro("tag", fails=True)
     assert re.search(r"40 of \d+ rejected, more than quality.max_rejected=0.1 allows", printed)
-    assert "data/tagged/rejected.csv" in printed and "gone/0.wav" in printed
+    assert "data/tagged/rejected.csv" in printed and "simulated/gone/0.wav" in printed
     assert len(table(project, "data/tagged/rejected.csv")) == 40
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -143,3 +144,9 @@ def test_atomic_shows_nothing_before_the_end(tmp_path):
         part.write_text("whole")
     assert path.read_text() == "whole" and os.listdir(path.parent) == [path.name]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_an_error_reaches_another_process_whole():
+    error = pickle.loads(pickle.dumps(audio.AudioError("a.wav", "0 samples", "must not be empty")))
+    assert (error.path, error.value, error.rule) == ("a.wav", "0 samples", "must not be empty")
+    assert str(error) == "a.wav: 0 samples: must not be empty"
