@@ -11,7 +11,9 @@ from gunshot import models, report, tables
 NAMES = ("forest", "float", "int8")
 
 
-def main(folder: Path, forest: Path, network: Path, quantized: Path, checks: Path, out: Path, page: Path) -> None:
+def main(
+    folder: Path, forest: Path, network: Path, quantized: Path, checks: Path, tagging: Path, out: Path, page: Path
+) -> None:
     x, y, table = tables.features(folder, "test")
     loaded = {name: models.load(path) for name, path in zip(NAMES, (forest, network, quantized), strict=True)}
     predictions = table.assign(y=y, **{name: model.score(x) for name, model in loaded.items()})
@@ -31,6 +33,7 @@ def main(folder: Path, forest: Path, network: Path, quantized: Path, checks: Pat
             report.history_section(pd.read_csv(network.with_name("history.csv"))),
             report.importances_section(np.load(forest.with_name("importances.npy"))),
             report.validation_section(results),
+            report.tagging_section(tables.read_json(tagging)),
         ],
     )
     for name, values in figures["metrics"].items():

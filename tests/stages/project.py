@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 SOURCES = (
     ".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "data/tags", "dvc.yaml", "gunshot", "params.yaml",
-    "stages",
+    "reports/tagging.json", "stages",
 )  # fmt: skip
 SMALL = {
     "simulate": {"gun_recordings": 24, "env_recordings": 40, "duration_s": [1.5, 2.0]},

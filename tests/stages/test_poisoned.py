@@ -320,7 +320,7 @@ def test_the_stage_passes_on_warnings_and_fails_on_critical(corpus: Path, monkey
 
 def split_stage(params: str, folder: Path) -> subprocess.CompletedProcess:
     (folder / "params.yaml").write_text(params)
-    command = [sys.executable, "-m", "stages.split", "chunks", "splits.csv"]
+    command = [sys.executable, "-m", "stages.split", "chunks", "grouped", "splits.csv"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 

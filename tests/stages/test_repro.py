@@ -236,7 +236,7 @@ def test_groups_too_few_to_split_are_an_error(made, tmp_path):
     guns = sorted(set(chunks["recording_group"][chunks["class"] == "gun"]))
     chunks[~chunks["recording_group"].isin(guns[2:])].to_csv(path, index=False)
     (project.root / "data/splits.csv").unlink()
-    printed = project.run("stages/run", "split", "data/chunks", "data/splits.csv", fails=True)
+    printed = project.run("stages/run", "split", "data/chunks", "data/grouped", "data/splits.csv", fails=True)
     assert re.search(r"class 'gun' has 2 recording group\(s\), none in \['(val|test)'\]", printed)
     assert not (project.root / "data/splits.csv").exists()
 

@@ -346,3 +346,14 @@ def test_the_smallest_perfect_useless_and_inverted_models_are_drawn_without_a_wa
         found = report.figures(table, {"int8": 0.5})
         report.html(tmp_path / "p.html", title="t", intro="i", figures=found, extra=[])
     assert Page((tmp_path / "p.html").read_text()).titles == SECTIONS
+
+
+def test_automatic_tags_are_shown_beside_chance_and_what_is_not_measured_is_said():
+    part = {"shots": 7, "precision": 0.9, "recall": 0.8, "f1": 0.847, "control": {"f1": 0.1}}
+    found = {"simulated": part | {"all": part | {"shots": 9}}, "real": None}
+    section = report.tagging_section(found)
+    assert section.table["recordings"].tolist() == ["simulated bursts", "all simulated"]
+    assert section.table[["shots", "f1 at random"]].to_numpy().tolist() == [[7, 0.1], [9, 0.1]]
+    assert "nothing is measured yet" in section.text
+    real = report.tagging_section(found | {"real": part})
+    assert len(real.table) == 3 and "nothing is measured" not in real.text
