@@ -311,7 +311,7 @@ def tagging_section(found: dict) -> Section:
     ]
     text = (
         "Automatic onsets against known ones, one to one, within 15 ms in a burst and 50 ms elsewhere; measured by "
-        "`gunshot tag-report`, apart from the pipeline."
+        "gunshot tag-report, apart from the pipeline."
     )
     if not found["real"]:
         text += " On real recordings nothing is measured yet: none is tagged blind."
