@@ -5,7 +5,7 @@ from scipy.signal import find_peaks
 from scipy.signal.windows import hann
 
 from gunshot import audio
-from gunshot.tags import Tag
+from gunshot.tags import Tag, unique
 
 N_FFT = 64  # 4 ms at 16 kHz
 HOP = 16  # 1 ms
@@ -141,7 +141,8 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
         here = t // BLOCK == block
         kept, sure = _select(t[here], rise[t[here]], level[t[here]], min_rise_db, min_interval_ms)
         found += zip(kept, sure, strict=True)
-    return [Tag((at + LATENCY) * HOP, round(_confidence(sure), 2)) for at, sure in found]
+    # A burst that is moved to its shock waves may begin before a single shot that it came after.
+    return unique([Tag((at + LATENCY) * HOP, round(_confidence(sure), 2)) for at, sure in found])
 
 
 def _confidence(rise_db: float) -> float:

@@ -107,7 +107,9 @@ def _cell(value: str | float) -> str:
 
 @app.command()
 def evaluate(
-    path: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Labelled recordings, in either layout.")],
+    path: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Labelled recordings: folder, urbansound8k or esc50.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Where to write. Default: evaluate/NAME beside the reports.")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="int8, float, forest or a file; several if repeated. Default: all three.")
