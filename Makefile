@@ -38,7 +38,7 @@ check: $(READY)
 	lint-imports
 
 lock: $(READY)
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --all-extras \
 	  --python-version 3.11 pyproject.toml -o requirements.lock
 
 dag: $(READY)
