@@ -18,9 +18,14 @@ def output(stage: str, *, root: Path = Path()) -> Path:
     return root / (out if isinstance(out, str) else next(iter(out)))
 
 
+def raw(*, root: Path = Path()) -> Path:
+    """Return the folder of all corpora, data/raw."""
+    return output("simulate", root=root).parent
+
+
 def by_hand(*, root: Path = Path()) -> Path:
     """Return the folder of people's tag files, beside data/raw."""
-    return output("simulate", root=root).parent.parent / "tags"
+    return raw(root=root).with_name("tags")
 
 
 def models(*, root: Path = Path()) -> dict[str, Path]:

@@ -1,8 +1,12 @@
 """Tags: where shots start in recordings; the tag file, and who may tag what."""
 
 import csv
+import fcntl
+import os
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -105,20 +109,46 @@ def home(path: Path, raw: Path, by_hand: Path) -> Home:
     return Home(path if path.is_dir() else path.parent, None)
 
 
-def amend(path: Path, changes: dict[str, list[Tag] | None]) -> None:
+class ChangedError(ValueError):
+    """A tag file's line is no longer what the caller had read."""
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes that amend tag files in this folder out until the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def amend(
+    path: Path, changes: dict[str, list[Tag] | None], expected: dict[str, list[Tag] | None] | None = None
+) -> None:
     """Replace these recordings' lines in a tag file, None deletes one; the others stay, and the write is atomic.
+
+    `expected` are lines as the caller had read them, None for no line: nothing is written where one differs.
 
     Raises
     ------
+    ChangedError
+        A line is not as `expected`.
     ValueError
         The file holds bad lines, which a rewrite would lose.
     """
-    found, bad = read(path) if path.exists() else ({}, [])
-    if bad:
-        first = bad[0]
-        raise ValueError(f"{first['file']}: {first['value']}: {first['rule']}; mend it, so that no line is lost")
-    found |= changes
-    write(path, {name: placed for name, placed in found.items() if placed is not None})
+    with _alone(path.parent):
+        found, bad = read(path) if path.exists() else ({}, [])
+        if bad:
+            first = bad[0]
+            raise ValueError(f"{first['file']}: {first['value']}: {first['rule']}; mend it, so that no line is lost")
+        for name, line in (expected or {}).items():
+            if found.get(name) != line:
+                raise ChangedError(f"{path}: {name}: its line was changed meanwhile")
+        found |= changes
+        write(path, {name: placed for name, placed in found.items() if placed is not None})
 
 
 def gather(
@@ -128,7 +158,8 @@ def gather(
 
     What a person tagged replaces what came with the corpus. A tag of an unknown or an environmental recording is
     rejected, and so is a second file of the same kind for one recording, but that a line which a person confirmed
-    replaces an automatic one. Lines of a person's file whose corpus is not there wait for it, counted by corpus.
+    replaces an automatic one, and that a line in a folder of data/tags (blind/) gives way to one in data/tags itself.
+    Lines of a person's file whose corpus is not there wait for it, counted by corpus.
     """
     kinds = dict(zip(recordings["path"], recordings["class"], strict=True))
     corpora = {path.split("/")[0] for path in kinds}
@@ -136,7 +167,7 @@ def gather(
     rejected, waiting = [], Counter()
     for files in (own, by_hand):
         seen: dict[str, Path] = {}
-        for path in files:
+        for path in sorted(files, key=lambda file: (len(file.parts), file)):
             found, bad = read(path)
             rejected += bad
             for name, placed in found.items():
@@ -151,6 +182,8 @@ def gather(
                 elif name in seen and (state(placed) == "automatic") != (state(given[name]) == "automatic"):
                     if state(placed) == "automatic":
                         continue
+                elif name in seen and files is by_hand and len(path.parts) > len(seen[name].parts):
+                    continue
                 elif name in seen:
                     rule = f"{seen[name]} tags it too; one file must"
                 if rule:

@@ -1,17 +1,15 @@
 """gunshot tag, gunshot tag-report, gunshot import tags, gunshot export tags: where shots start in recordings."""
 
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gunshot import audio, labeltracks, onsets, params, pipeline, processes, tables, tags
+from gunshot import audio, catalogue, labeltracks, onsets, params, pipeline, processes, tables, tags
 from gunshot.cli.app import app, export, import_
 
 SHOWN = 10  # names that are printed of many
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 
 
 class Format(StrEnum):
@@ -27,61 +25,8 @@ RecordingsOption = Annotated[
 ]
 
 
-def _raw() -> Path:
-    return pipeline.output("simulate").parent
-
-
-def _listed(path: Path, home: tags.Home) -> dict[str, Path]:
-    """Return the recordings of a file or folder by their key; of a corpus, imported or not, those of the class gun."""
-    if _imported(home):
-        table = tables.recordings(_raw())
-        keys = table["path"][table["class"] == "gun"]
-        below = path.resolve()
-        return {key: home.root / key for key in keys if (home.root / key).is_relative_to(below)}
-    if path.is_file():
-        return {home.key(path): path}
-    files = {home.key(file): file for file in sorted(path.rglob("*")) if file.is_file()}
-    corpus = (path / "gun").is_dir()
-    return {
-        key: file
-        for key, file in files.items()
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in Path(key).parts)
-        and not (corpus and key.startswith("env/"))
-    }
-
-
-def _imported(home: tags.Home) -> bool:
-    return home.root == _raw().resolve()
-
-
-def _tagged(home: tags.Home, keys: Iterable[str]) -> tuple[dict[str, list[tags.Tag]], list[str]]:
-    """Return the tags that recordings have now, a person's or a corpus's own, and tag files' lines that are no use."""
-    found: dict[str, list[tags.Tag]] = {}
-    if not _imported(home):
-        for file in sorted({home.file(key) for key in keys}):
-            found |= _read(file) if file.exists() else {}
-        return found, []
-    own, by_hand = sorted(_raw().glob("*/tags.csv")), sorted(pipeline.by_hand().rglob("*.csv"))
-    found, bad, _ = tags.gather(own, by_hand, tables.recordings(_raw()))
-    return found, [f"{row['file']}: {row['value']}: {row['rule']}" for row in bad]
-
-
-def _read(file: Path) -> dict[str, list[tags.Tag]]:
-    found, bad = tags.read(file)
-    if bad:
-        raise ValueError(f"{bad[0]['file']}: {bad[0]['value']}: {bad[0]['rule']} ({len(bad)} bad lines); mend the file")
-    return found
-
-
-def _write(home: tags.Home, changes: dict[str, list[tags.Tag] | None]) -> list[Path]:
-    """Replace recordings' lines in their tag files, each file in one write, and return the files."""
-    by_file: dict[Path, dict[str, list[tags.Tag] | None]] = {}
-    for key, found in changes.items():
-        by_file.setdefault(home.file(key), {})[key] = found
-    for file, lines in by_file.items():
-        tags.amend(file, lines)
-    return sorted(by_file)
+def _catalogue(path: Path | None) -> catalogue.Catalogue:
+    return catalogue.listed(path or pipeline.raw(), pipeline.raw(), pipeline.by_hand())
 
 
 def _print_names(what: str, names: list[str]) -> None:
@@ -114,26 +59,25 @@ def tag(
     from tqdm import tqdm
 
     p = params.load("audio", "tags")
-    home = tags.home(path, _raw(), pipeline.by_hand())
-    listed = _listed(path, home)
-    if not listed:
-        raise ValueError(f"{path}: must hold a recording that is not env; the suffixes are {', '.join(SUFFIXES)}")
-    before, bad = _tagged(home, listed)
-    todo = {key: file for key, file in listed.items() if tags.state(before.get(key)) != "confirmed"}
+    listed = _catalogue(path)
+    before, bad = listed.read()
+    todo = {key: file for key, file in listed.recordings.items() if tags.state(before.get(key)) != "confirmed"}
     found, failed = {}, []
     searched = processes.in_order(_find, todo.items(), p.audio.sr, p.tags.model_dump(), workers=2)
     for key, shots, fault in tqdm(searched, total=len(todo), desc="tag", unit="recording"):
         failed += [fault] if fault else []
         found |= {} if fault else {key: shots}
     # A person may have saved meanwhile.
-    now, _ = _tagged(home, listed)
+    now, _ = listed.read()
     new = {key: shots for key, shots in found.items() if tags.state(now.get(key)) != "confirmed"}
-    files = _write(home, {key: shots or None for key, shots in new.items() if shots or key in now})
+    files = listed.write({key: shots or None for key, shots in new.items() if shots or key in now})
     count = sum(map(len, new.values()))
     where = ", ".join(map(str, files)) or "no file"
     print(f"{count} shots in {sum(map(bool, new.values()))} of {len(new)} recordings, written to {where}")
-    if len(listed) > len(new) + len(failed):
-        print(f"{len(listed) - len(new) - len(failed)} recordings were confirmed before and stay as they are")
+    if len(listed.recordings) > len(new) + len(failed):
+        print(
+            f"{len(listed.recordings) - len(new) - len(failed)} recordings were confirmed before and stay as they are"
+        )
     _print_names("lines of tag files are no use", bad)
     _print_names("recordings without any onset found", [key for key, shots in new.items() if not shots])
     _print_names("recordings cannot be read", failed)
@@ -153,7 +97,7 @@ def tag_report() -> None:
     from gunshot import tagging
 
     p = params.load("audio", "simulate", "tags")
-    options, workers, raw = p.tags.model_dump(), p.simulate.workers, _raw()
+    options, workers, raw = p.tags.model_dump(), p.simulate.workers, pipeline.raw()
     shape = {"duration_s": p.simulate.duration_s, "distance_m": p.simulate.distance_m}
     made = tagging.simulated(sr=p.audio.sr, options=options, workers=workers, **shape)
     total = tagging.BANDS * tagging.PER_BAND
@@ -196,10 +140,8 @@ def import_tags(
     never replace confirmed tags. Where one line is bad nothing is written.
     """
     sr = params.load("audio").audio.sr
-    path = recordings or _raw()
-    home = tags.home(path, _raw(), pipeline.by_hand())
-    listed = _listed(path, home)
-    known = labeltracks.Recordings(listed)
+    listed = _catalogue(recordings)
+    known = labeltracks.Recordings(listed.recordings)
     found: dict[str, list[tags.Tag]] = {}
     other: list[str] = []
     for file in files:
@@ -209,16 +151,16 @@ def import_tags(
             key = known.find(name)
             if key in found:
                 raise ValueError(f"{file}: {key} is tagged twice by these files; leave one out")
-            _check_inside(file, key, listed[key], placed, sr)
+            _check_inside(file, key, listed.recordings[key], placed, sr)
             found[key] = placed
-    before, _ = _tagged(home, listed)
+    before, _ = listed.read()
     kept = [
         key
         for key, placed in found.items()
         if tags.state(placed) == "automatic" and tags.state(before.get(key)) == "confirmed"
     ]
     new = {key: placed for key, placed in found.items() if key not in kept}
-    written = _write(home, new)
+    written = listed.write(new)
     replaced = sum(key in before and before[key] != new[key] for key in new)
     where = ", ".join(map(str, written)) or "no file"
     print(f"{sum(map(len, new.values()))} tags of {len(new)} recordings in {where}; {replaced} had others before")
@@ -230,7 +172,7 @@ def _read_any(file: Path, sr: int) -> tuple[dict[str, list[tags.Tag]], list[str]
     """Return a file's tags by the path of the recording that it means, and labels that speak of no shot."""
     match file.suffix.lower():
         case ".csv":
-            return _read(file), []
+            return catalogue.read_file(file), []
         case ".txt":
             found, other = labeltracks.from_audacity(_text(file), sr=sr, name=str(file))
             return {file.with_suffix("").as_posix(): found}, other
@@ -269,11 +211,9 @@ def export_tags(
     `gunshot import tags` reads both again.
     """
     sr = params.load("audio").audio.sr
-    path = recordings or _raw()
-    home = tags.home(path, _raw(), pipeline.by_hand())
-    listed = _listed(path, home)
-    tagged, bad = _tagged(home, listed)
-    shown = {key: tagged[key] for key in listed if key in tagged}
+    listed = _catalogue(recordings)
+    tagged, bad = listed.read()
+    shown = {key: tagged[key] for key in listed.recordings if key in tagged}
     if format == Format.audacity:
         for key, placed in shown.items():
             with audio.atomic(out / f"{key}.txt") as part:
@@ -283,8 +223,9 @@ def export_tags(
     else:
         tables.write_json(out, labeltracks.label_studio(shown, sr=sr))
     print(f"{sum(map(len, shown.values()))} tags of {len(shown)} recordings in {out}")
-    untagged = [key for key in listed if key not in tagged]
+    untagged = [key for key in listed.recordings if key not in tagged]
     _print_names("recordings have no tags and are left out", untagged)
     _print_names("lines of tag files are no use", bad)
-    if not _imported(home):
-        _print_names("lines whose recording is not there are left out", sorted(tagged.keys() - listed.keys()))
+    if not listed.imported:
+        gone = sorted(tagged.keys() - listed.recordings.keys())
+        _print_names("lines whose recording is not there are left out", gone)
