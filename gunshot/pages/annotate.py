@@ -2,6 +2,9 @@
 
 import asyncio
 import html
+import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -11,10 +14,11 @@ import pandas as pd
 import panel as pn
 import param
 from panel.custom import JSComponent
+from tornado.web import HTTPError, StaticFileHandler
 
 from gunshot import tags
 from gunshot.pages.canvas import Canvas
-from gunshot.pages.editing import Desk
+from gunshot.pages.editing import Desk, Editor
 from gunshot.pages.sounds import Sound, Sounds
 
 REDRAW_MS = 60  # after the view changed: no drawing for each step of a wheel
@@ -66,11 +70,11 @@ class Page:
             pn.pane.HTML(sizing_mode="stretch_width"),
         )
         self._player = pn.pane.Audio(sizing_mode="stretch_width", height=50, throttle=100)
-        self._player.param.watch(lambda event: self._hear(), ["time", "paused"])
+        self._player.param.watch(lambda *events: self._hear(), ["time", "paused"])
         self._window = pn.pane.Audio(sample_rate=desk.sr, autoplay=True, visible=False)  # of a single one
         self._theirs = pn.widgets.Button(label="Take what is on disk", button_type="primary", on_click=self._take)
         self._mine = pn.widgets.Button(label="Overwrite it", button_type="danger", on_click=self._overwrite)
-        self._conflict = pn.Row(self._theirs, self._mine, visible=False)
+        self._conflict = pn.Row(self._theirs, self._mine, visible=False, margin=0)
         self._list = self._table()
 
     def _actions(self) -> dict[str, tuple[str, str | None, Callable]]:
@@ -135,7 +139,8 @@ class Page:
         )
         keys = pn.Card(pn.pane.HTML(f"{mouse}<table>{lines}</table>"), title="Mouse and keys", collapsed=True)
         main = pn.Column(
-            self._title, self._message, self._conflict, pn.pane.Bokeh(self.canvas.figure, sizing_mode="stretch_width"),
+            self._title, pn.Row(self._message, self._conflict, height=45),
+            pn.pane.Bokeh(self.canvas.figure, sizing_mode="stretch_width"),
             self._player, self._window, pn.FlexBox(*buttons), keys, keyboard, sizing_mode="stretch_width",
         )  # fmt: skip
         self._document = pn.state.curdoc
@@ -260,9 +265,9 @@ class Page:
     # What follows from it.
 
     @property
-    def editor(self):
+    def editor(self) -> Editor:
         """The editor of the recording that is shown."""
-        return self.desk.open(self.key, len(self.sound.drawing.pcm))
+        return self.desk.editor(self.key)
 
     def _start(self, key: str) -> None:
         """Show a recording once it is there: a long one, or one to be resampled, takes seconds."""
@@ -286,6 +291,8 @@ class Page:
         if self.key != key:
             return  # the person has gone on
         self.sound, self.cursor = sound, 0
+        if sound:
+            self.desk.open(key, len(sound.drawing.pcm))
         self.canvas.show(sound and sound.drawing)
         self._player.object = f"{self._server}/sound/{sound.name}" if sound else None
         self._player.time = 0
@@ -336,12 +343,24 @@ class Page:
         self.canvas.hear(None if self._player.paused else self._player.time)
 
 
+class SoundHandler(StaticFileHandler):
+    """Hands out the folder of `Sounds`, by the names that it gives; links to recordings lead out of it."""
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str:
+        """Return the path; 404 where it is gone."""
+        if not os.path.isfile(absolute_path):
+            raise HTTPError(404)
+        return absolute_path
+
+
 def serve(desk: Desk, out: Path, *, host: str, port: int, show: bool) -> None:
-    """Serve the page until interrupted."""
-    pn.extension("tabulator", notifications=False)
+    """Serve the page until interrupted; then no copy of a recording stays behind."""
+    pn.extension("tabulator")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="gunshot-") as folder:
         sounds = Sounds(desk.catalogue.recordings, Path(folder), sr=desk.sr)
         pn.serve(
             {"/": lambda: Page(desk, sounds, out).layout()}, title="gunshot annotate",
-            address=host, port=port, show=show, static_dirs={"/sound": folder}, websocket_max_message_size=2**26,
+            address=host, port=port, show=show,
+            extra_patterns=[(r"/sound/([0-9a-f]+\.wav)", SoundHandler, {"path": folder})],
         )  # fmt: skip

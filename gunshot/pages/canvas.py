@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from bokeh.events import MouseMove, PanEnd, PanStart, Tap
+from bokeh.events import DoubleTap, MouseMove, Tap
 from bokeh.layouts import column
 from bokeh.models import BoxAnnotation, ColumnDataSource, LinearColorMapper, Range1d, Span, VSpan, VStrip
 from bokeh.plotting import figure
@@ -25,8 +25,9 @@ class Canvas:
         self.drawing: Drawing | None = None
         self.dragging = False
         self._on_point, self._on_click, self._on_drag, self._on_drop = on_point, on_click, on_drag, on_drop
+        self._moves = 0  # of the mouse, since the box was last dragged
         self._quiet = False  # while the box is put somewhere, as against dragged
-        self._wave = ColumnDataSource({"x": [], "y": []})
+        self._wave = ColumnDataSource({"x": [], "y": []}, name="waveform")
         self._image = ColumnDataSource({"image": [], "x": [], "dw": []})
         self._windows = ColumnDataSource({"x0": [], "x1": [], "color": [], "dash": []})
         self._mapper = LinearColorMapper("Magma256", low=0, high=255)
@@ -64,33 +65,32 @@ class Canvas:
             fill_alpha=0.15, fill_color=CURSOR, line_color=CURSOR, hover_fill_alpha=0.25,
         )  # fmt: skip
         cursor = Span(location=0, dimension="height", line_color=CURSOR, line_width=1)
-        heard = Span(location=0, dimension="height", line_color=HEARD, line_width=2, visible=False)
+        heard = Span(location=0, dimension="height", line_color=HEARD, line_width=2, visible=False, name="heard")
         for layout in (box, cursor, heard):
             fig.add_layout(layout)
         self._boxes.append(box)
         self._cursors.append(cursor)
         self._heard.append(heard)
         box.on_change("left", lambda attr, old, new: self._dragged(new))
-        fig.on_event(MouseMove, lambda event: self.dragging or self._on_point(self._samples(event.x)))
-        fig.on_event(Tap, lambda event: self._on_click(self._samples(event.x)))
-        fig.on_event(PanStart, lambda event: self._press(event.x))
-        fig.on_event(PanEnd, lambda event: self._release())
+        fig.on_event(MouseMove, lambda event: self._moved(event.x))
+        for click in (Tap, DoubleTap):  # the second of two quick clicks is no Tap
+            fig.on_event(click, lambda event: self._on_click(self._samples(event.x)))
 
     def _samples(self, x: float) -> int:
         return round(x * self.sr)
 
-    def _press(self, x: float) -> None:
-        box = self._boxes[0]
-        self.dragging = box.visible and box.left <= x <= box.right
-
-    def _release(self) -> None:
-        if self.dragging:
+    def _moved(self, x: float) -> None:
+        # Bokeh does not tell the end of a box's drag: until then each move of the mouse comes beside one of the box.
+        self._moves += 1
+        if self.dragging and self._moves > 1:
             self.dragging = False
             self._on_drop()
+        if not self.dragging:
+            self._on_point(self._samples(x))
 
     def _dragged(self, left: float) -> None:
         if not self._quiet:
-            self.dragging = True
+            self.dragging, self._moves = True, 0
             self._put(left)
             self._on_drag(self._samples(left))
 

@@ -155,6 +155,10 @@ class Desk:
         }
         return row if self.scores is None else row | {"score": self.scores.get(key)}
 
+    def editor(self, key: str) -> Editor:
+        """Return the editor of a recording that was opened."""
+        return self._editors[key]
+
     def open(self, key: str, length: int) -> Editor:
         """Return the editor of a recording of `length` samples; what is unsaved stays, else its tags are read anew."""
         editor = self._editors.setdefault(key, Editor(length, self.chunk_length))
