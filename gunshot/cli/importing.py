@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,15 @@ import typer
 from gunshot import params, pipeline, tables
 from gunshot.cli.app import import_
 
-PathArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The folder that holds them.")]
+PathArgument = Annotated[
+    Path, typer.Argument(exists=True, help="The folder that holds them, or an archive of it: .zip, .tar, .tar.gz ...")
+]
+DownloadedArgument = Annotated[
+    Path | None, typer.Argument(exists=True, help="The folder that holds them, or an archive of it; or --download.")
+]
+DownloadOption = Annotated[
+    bool, typer.Option("--download", help="Fetch the data set, in place of PATH; what is there is not fetched again.")
+]
 NameOption = Annotated[str, typer.Option(help="The corpus's name below data/raw. Default: the folder's name.")]
 
 ClassesOption = Annotated[
@@ -38,32 +47,57 @@ def folder(path: PathArgument, name: NameOption = "") -> None:
 
 
 @import_.command()
-def urbansound8k(path: PathArgument, name: NameOption = "", classes: ClassesOption = None) -> None:
+def urbansound8k(
+    path: DownloadedArgument = None,
+    name: NameOption = "",
+    classes: ClassesOption = None,
+    download: DownloadOption = False,
+) -> None:
     """UrbanSound8K's own folders, audio/ and metadata/.
 
     gun_shot is gun, the other nine classes env. Groups: the Freesound recording (fsID). Licence: CC BY-NC 3.0.
+    --download takes 6 GB from Zenodo (soundata) to data/downloads.
     """
-    _import("urbansound8k", path, name, classes)
+    _import("urbansound8k", path, name, classes, download=download)
 
 
 @import_.command()
-def esc50(path: PathArgument, name: NameOption = "", classes: ClassesOption = None) -> None:
+def esc50(
+    path: DownloadedArgument = None,
+    name: NameOption = "",
+    classes: ClassesOption = None,
+    download: DownloadOption = False,
+) -> None:
     """ESC-50's own folders, audio/ and meta/; ESC-10 is a part of it.
 
     All 50 classes are env; fireworks, door_wood_knock, clapping and thunderstorm are hard negatives. Groups: the
-    Freesound recording (src_file). Licence: CC BY-NC 3.0.
+    Freesound recording (src_file). Licence: CC BY-NC 3.0. --download takes 0.6 GB from GitHub (soundata) to
+    data/downloads.
     """
-    _import("esc50", path, name, classes)
+    _import("esc50", path, name, classes, download=download)
+
+
+@import_.command()
+def fsd50k(path: PathArgument, name: NameOption = "", classes: ClassesOption = None) -> None:
+    """FSD50K's own folders, FSD50K.ground_truth/, FSD50K.dev_audio/, FSD50K.eval_audio/, FSD50K.metadata/.
+
+    Gunshot_and_gunfire is gun, a mere Explosion or Boom is left out, all else env. Groups: the Freesound recording (the
+    file's name). Licence: each clip's own, from FSD50K.metadata. dev or eval may be missing.
+    """
+    _import("fsd50k", path, name, classes)
 
 
 @import_.command("kaggle-gunshots")
-def kaggle_gunshots(path: PathArgument, name: NameOption = "kaggle-gunshots") -> None:
+def kaggle_gunshots(
+    path: DownloadedArgument = None, name: NameOption = "kaggle-gunshots", download: DownloadOption = False
+) -> None:
     """The Kaggle gunshot audio dataset: a folder a weapon, files such as "3 (20).wav".
 
     All are gun. Groups: weapon and video, the number before the parenthesis; a name without one puts its file into a
-    group of the whole weapon. The licence is noted as unknown: look at the data set's page.
+    group of the whole weapon. The licence is noted as unknown: look at the data set's page. --download takes it from
+    Kaggle (kagglehub) to that tool's own cache.
     """
-    _import("kaggle-gunshots", path, name)
+    _import("kaggle-gunshots", path, name, download=download)
 
 
 @import_.command()
@@ -75,21 +109,35 @@ def freefirearm(path: PathArgument, name: NameOption = "freefirearm") -> None:
     _import("freefirearm", path, name)
 
 
-def _import(layout: str, path: Path, name: str, classes: Path | None = None) -> None:
-    from gunshot import corpora
+def _import(layout: str, path: Path | None, name: str, classes: Path | None = None, *, download: bool = False) -> None:
+    from gunshot.corpora import archives
+    from gunshot.corpora import download as clients
 
-    p = params.load("audio", "quality")
-    raw = pipeline.output("simulate").parent
-    name = name or path.resolve().name
+    if (path is None) != download:
+        raise ValueError("give either the PATH of the recordings or --download")
+    raw = pipeline.raw()
+    path = path or clients.fetch(layout, raw.with_name("downloads") / layout)
+    packed = path.is_file()
+    if packed and not archives.suffix(path):
+        raise ValueError(f"{path}: must be a folder or an archive, {', '.join(archives.SUFFIXES)}")
+    name = name or (layout if download else archives.stem(path) if packed else path.resolve().name)
     if name != Path(name).name or name.startswith("."):
         raise ValueError(f"name={name!r} must be a folder's name, without a path or a leading dot")
     out = raw / name
     if out == pipeline.output("simulate"):
         raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
-    sources, rejected = corpora.layouts[layout](path, **({"classes": classes} if classes else {}))
+    with archives.unpacked(path) if packed else nullcontext(path) as folder:
+        _convert(layout, folder, out, **({"classes": classes} if classes else {}))
+
+
+def _convert(layout: str, folder: Path, out: Path, **options) -> None:
+    from gunshot import corpora
+
+    p = params.load("audio", "quality")
+    sources, rejected = corpora.layouts[layout](folder, **options)
     tracked = out.with_name(f"{out.name}.dvc")
     try:
-        summary = corpora.import_corpus(sources, rejected, out, raw, sr=p.audio.sr, **p.quality.model_dump())
+        summary = corpora.import_corpus(sources, rejected, out, out.parent, sr=p.audio.sr, **p.quality.model_dump())
     except tables.RejectedError as e:
         if not tracked.exists():
             _withdraw(out)
@@ -99,9 +147,8 @@ def _import(layout: str, path: Path, name: str, classes: Path | None = None) -> 
         print(f"what was rejected, and why: {out / 'rejected.csv'}")
     if Path(".dvc").is_dir():
         subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(out)], check=True)
-        print(
-            f"tracked by DVC in {tracked}; `git add {tracked} {raw / '.gitignore'}` keeps it, `dvc repro` trains on it"
-        )
+        ignore = out.parent / ".gitignore"
+        print(f"tracked by DVC in {tracked}; `git add {tracked} {ignore}` keeps it, `dvc repro` trains on it")
 
 
 def _withdraw(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gunshot.corpora import esc50, folder, takes, urbansound8k
+from gunshot.corpora import esc50, folder, fsd50k, takes, urbansound8k
 from gunshot.corpora.importing import Summary, import_corpus
 from gunshot.corpora.sources import Source
 
@@ -12,6 +12,7 @@ layouts = {
     "esc50": esc50.scan,
     "folder": folder.scan,
     "freefirearm": takes.freefirearm,
+    "fsd50k": fsd50k.scan,
     "kaggle-gunshots": takes.kaggle_gunshots,
     "urbansound8k": urbansound8k.scan,
 }
@@ -20,13 +21,14 @@ layouts = {
 def detect(root: Path | str) -> str:
     """Return the name of the layout that a folder has; ValueError names what was looked for."""
     root = Path(root)
-    if (root / urbansound8k.METADATA).is_file():
-        return "urbansound8k"
-    if (root / esc50.METADATA).is_file():
-        return "esc50"
-    if any((root / c).is_dir() for c in folder.CLASSES):
-        return "folder"
-    raise ValueError(
-        f"{root}: must be a folder that holds gun/ or env/ (layout folder) {urbansound8k.METADATA} "
-        f"(layout urbansound8k) or {esc50.METADATA} (layout esc50)"
-    )
+    signs = {
+        "urbansound8k": [urbansound8k.METADATA],
+        "esc50": [esc50.METADATA],
+        "fsd50k": [fsd50k.truth(part) for part in fsd50k.PARTS],
+        "folder": [f"{class_}/" for class_ in folder.CLASSES],
+    }
+    for layout, names in signs.items():
+        if any((root / name).exists() for name in names):
+            return layout
+    known = ", ".join(f"{' or '.join(names)} (layout {layout})" for layout, names in reversed(signs.items()))
+    raise ValueError(f"{root}: must be a folder that holds {known}")

@@ -1,5 +1,6 @@
 """Class maps: which of a data set's classes are gun, which env, and which are left out; YAML that a user can edit."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -32,8 +33,17 @@ def load(path: Path) -> dict[str, str]:
     return {str(name): place for name, place in found.items()}
 
 
-def place(classes: dict[str, str], name: str, path: Path) -> str:
-    """Return where a class belongs; ValueError where the class map at `path` does not name it."""
-    if name not in classes:
-        raise ValueError(f"{path}: class {name!r} is missing; add a line with gun, env or out")
-    return classes[name]
+def placer(layout: str, path: Path | None) -> Callable[[str], str]:
+    """Return a function from a class to gun, env or out, by the class map at `path` or the one of the layout.
+
+    It raises ValueError where the map does not name the class.
+    """
+    path = path or default(layout)
+    classes = load(path)
+
+    def place(name: str) -> str:
+        if name not in classes:
+            raise ValueError(f"{path}: class {name!r} is missing; add a line with gun, env or out")
+        return classes[name]
+
+    return place

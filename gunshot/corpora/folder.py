@@ -8,12 +8,15 @@
 A manifest.csv in the root or beside it overrides these, file by file: columns `path` (relative to the manifest's
 own folder) and `recording_group`, and where it likes `class`, `label`, `source`, `upstream`, `licence`. An empty
 cell overrides nothing. Rows of files that are not below gun/ or env/ are other corpora's.
+
+A tags.csv in the root, as `gunshot annotate` writes it there, says where shots start.
 """
 
 import os
 import re
 from pathlib import Path, PurePosixPath
 
+from gunshot import tags
 from gunshot.corpora.sources import CLASSES, Source, read_csv, rejected, walk
 
 # A word for a take counts as one only where no letter stands before it: "x_v2" is "x", "env2" is "env".
@@ -51,7 +54,16 @@ def _manifest(root: Path) -> tuple[dict[str, dict], list[dict]]:
     return rows, bad
 
 
-def _source(root: Path, name: str, row: dict) -> Source:
+def _tags(root: Path, names: set[str]) -> tuple[dict[str, tuple[tags.Tag, ...]], list[dict]]:
+    """Return the tags of the files named, and rejected rows; nothing where there is no tags.csv."""
+    file = root / "tags.csv"
+    found, bad = tags.read(file) if file.is_file() else ({}, [])
+    bad = [rejected(Path(row["file"]).name, row["value"], row["rule"]) for row in bad]
+    bad += [rejected(name, "no such file", "what tags.csv tags must be there") for name in found if name not in names]
+    return {name: tuple(placed) for name, placed in found.items()}, bad
+
+
+def _source(root: Path, name: str, row: dict, placed: tuple[tags.Tag, ...] | None) -> Source:
     class_, *folders, file = name.split("/")
     where = folders[0] if len(folders) > 1 else root.name
     found = {k: row[k] for k in ("class", "label", "recording_group", "source", "upstream", "licence") if row.get(k)}
@@ -66,6 +78,7 @@ def _source(root: Path, name: str, row: dict) -> Source:
         source=source,
         upstream=found.get("upstream", source),
         licence=found.get("licence", "unknown"),
+        tags=placed,
     )
 
 
@@ -86,16 +99,20 @@ def scan(root: Path) -> tuple[list[Source], list[dict]]:
         if not (root / c).resolve().is_relative_to(root):
             raise ValueError(f"{root / c}: leads to {(root / c).resolve()}; it must lie inside {root}")
     rows, bad = _manifest(root)
-    sources = []
+    names = []
     for c in present:
-        names, faults = walk(root, c)
+        inside, faults = walk(root, c)
+        names += inside
         bad += faults
-        for name in names:
-            source = _source(root, name, rows.get(name, {}))
-            if source.class_ in CLASSES:
-                sources.append(source)
-            else:
-                bad.append(rejected(name, f"class={source.class_!r}", f"must be one of {list(CLASSES)}"))
+    placed, faults = _tags(root, set(names))
+    bad += faults
+    sources = []
+    for name in names:
+        source = _source(root, name, rows.get(name, {}), placed.get(name))
+        if source.class_ in CLASSES:
+            sources.append(source)
+        else:
+            bad.append(rejected(name, f"class={source.class_!r}", f"must be one of {list(CLASSES)}"))
     if not sources and not bad:
         raise ValueError(f"{root}: gun/ and env/ must hold a recording")
     return sorted(sources, key=lambda s: s.name), sorted(bad, key=lambda row: row["file"])

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile as sf
 from tqdm import tqdm
 
-from gunshot import audio, tables
+from gunshot import audio, tables, tags
 from gunshot.corpora.sources import Source, rejected
 
 CHECKPOINT_S = 5.0  # between two writes of the growing table
@@ -139,6 +139,14 @@ def _write_changed(path: Path, table) -> None:
         tables.write(path, table)
 
 
+def _write_tags(path: Path, given: dict[str, tuple[tags.Tag, ...] | None]) -> None:
+    """Write the corpus's own tags; those of recordings whose sources are gone, imported before, stay."""
+    known = tags.read(path)[0] if path.exists() else {}
+    found = known | {name: list(placed) for name, placed in given.items() if placed is not None}
+    if found != known:
+        tags.write(path, found)
+
+
 class _Corpus:
     """The recordings of one data/raw/NAME while it grows."""
 
@@ -206,6 +214,8 @@ def import_corpus(
 ) -> Summary:
     """Convert sources to ``out`` (data/raw/NAME), list them in recordings.csv and the rest in rejected.csv.
 
+    Tags that sources bring along go to tags.csv beside it.
+
     What is there already is not decoded again: its source's sample rate and duration must still be
     those of its row (data/raw is immutable), only its labels follow the source. A second run
     changes no byte, and a run after a kill ends as if there had been none.
@@ -247,6 +257,7 @@ def import_corpus(
         corpus.clean()
     table = tables.frame(sorted(bad, key=lambda r: (r["file"], r["value"])), tables.REJECTED)
     _write_changed(out / "rejected.csv", table)
+    _write_tags(out / "tags.csv", {path: s.tags for path, s in targets.items() if path in corpus.rows})
     hours = sum(r["duration_s"] for r in corpus.rows.values()) / 3600
     summary = Summary(len(corpus.rows) - len(before), seen, len(bad), hours)
     tables.check_rejected(table, len(sources) + len(rejected_rows), limit=max_rejected, where=out / "rejected.csv")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gunshot import tables
+from gunshot.tags import Tag
 
 CLASSES = ("gun", "env")
 
@@ -23,6 +24,7 @@ class Source:
     source: str
     upstream: str
     licence: str
+    tags: tuple[Tag, ...] | None = None  # where its shots start, where the corpus knows; () that it holds none
 
 
 def rejected(file: str, value: str, rule: str) -> dict:

@@ -52,7 +52,8 @@ class Canvas:
             tools="xpan,xwheel_zoom", active_scroll="xwheel_zoom", toolbar_location=None, min_border_left=60,
             y_axis_label=label,
         )  # fmt: skip
-        fig.grid.visible = False
+        fig.ygrid.visible = False
+        fig.xaxis.ticker.desired_num_ticks = 12
         fig.yaxis.ticker.desired_num_ticks = 4
         return fig
 

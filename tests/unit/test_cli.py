@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from gunshot import audio, chunks, cli, params, splits, tables
 
 REPO = Path(__file__).parents[2]
-COMMANDS = ["import", "export", "detect", "evaluate", "tag", "tag-report"]
+COMMANDS = ["import", "export", "detect", "evaluate", "tag", "tag-report", "annotate"]
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
 
@@ -55,6 +56,9 @@ def test_help_names_every_command():
 
 WORDS = {
     "import": ["folder", "urbansound8k", "tags"],
+    "import esc50": ["--download", "--classes", "archive"],
+    "import fsd50k": ["Gunshot_and_gunfire", "--classes"],
+    "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],
     "import folder": ["--name", "rejected.csv", "manifest.csv"],
     "export": ["chunks", "tags"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
@@ -115,6 +119,22 @@ def test_evaluate_wants_both_classes_before_it_scores(project, monkeypatch, caps
     (project / "in/env").mkdir(parents=True)
     (project / "in/env/b.wav").write_text("no audio")
     assert "no file of the class gun" in main(monkeypatch, capsys, "evaluate", "in")
+
+
+def test_an_archive_is_imported_under_its_own_name(project, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    (project / "in/gun").mkdir(parents=True)
+    for name in "ab":
+        sf.write(project / f"in/gun/{name}.wav", 0.1 * rng.standard_normal(8000), 16000)
+    shutil.make_archive(str(project / "My Shots"), "zip", project / "in")
+    monkeypatch.setattr(sys, "argv", ["gunshot", "import", "folder", "My Shots.zip"])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert not done.value.code and "2 imported" in capsys.readouterr().out
+    table = tables.read(project / "data/raw/My Shots/recordings.csv", tables.RECORDING)
+    assert list(table["recording_group"]) == ["My Shots/gun/a", "My Shots/gun/b"]
+    (project / "notes.txt").write_text("none")
+    assert "must be a folder or an archive" in main(monkeypatch, capsys, "import", "folder", "notes.txt")
 
 
 def test_the_simulated_corpus_is_not_overwritten(project, monkeypatch, capsys):

@@ -140,7 +140,7 @@ def test_urbansound8k(city):
     assert {r["file"]: r["value"] for r in rejected} == {
         "audio/fold2/extra.wav": "no row",
         "audio/fold3/1-1-0-0.wav": "no such file",
-        "audio/fold2/8-1-0-0.wav": "class='' fsID='8'",
+        "audio/fold2/8-1-0-0.wav": "class empty",
         "audio/fold2/9-3-0-0.wav": "listed twice",
     }
 

@@ -1,0 +1,114 @@
+"""Archives in place of folders: unpacked for as long as they are read, and never beyond what is sane."""
+
+import lzma
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple
+
+from tqdm import tqdm
+
+from gunshot.corpora.sources import CLASSES
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MAX_RATIO = 100  # of what is unpacked to the archive: silence in wav and zip comes to 60, a bomb has 1,000
+SLACK = 1 << 20  # bytes that any archive may hold
+BLOCK = 1 << 20
+
+
+class _Member(NamedTuple):
+    name: str
+    fault: str | None  # what keeps it from being unpacked
+    file: BinaryIO | None  # None where it is a folder
+
+
+def suffix(path: Path) -> str | None:
+    """Return the suffix by which a path is an archive, None where it is none."""
+    return next((end for end in SUFFIXES if path.name.lower().endswith(end)), None)
+
+
+def stem(path: Path) -> str:
+    """Return an archive's name without the suffix."""
+    return path.name[: -len(suffix(path))]
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Give the folder that an archive holds, in a temporary folder that is removed when the block ends.
+
+    A single folder at the top, such as ESC-50-master, is entered.
+
+    Raises
+    ------
+    ValueError
+        The archive is damaged or encrypted, unpacks to far more than its size, or holds a member with ``..`` or an
+        absolute path, a link or a device.
+    """
+    with tempfile.TemporaryDirectory(prefix="gunshot-") as folder:
+        root = Path(folder).resolve() / stem(path)  # a layout may name groups after it
+        root.mkdir()
+        _unpack(path, root)
+        inside = list(root.iterdir())
+        if len(inside) == 1 and inside[0].name not in CLASSES and any(child.is_dir() for child in inside[0].iterdir()):
+            root = inside[0]
+        yield root
+
+
+def _unpack(path: Path, root: Path) -> None:
+    left = MAX_RATIO * path.stat().st_size + SLACK
+    opened = _zip if suffix(path) == ".zip" else _tar
+    try:
+        with tqdm(desc="unpack", unit="B", unit_scale=True) as bar:
+            for member in opened(path):
+                _check(path, member)
+                target = root / member.name
+                if member.file is None:
+                    target.mkdir(parents=True, exist_ok=True)
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with member.file as source, open(target, "xb") as out:
+                    while block := source.read(BLOCK):
+                        left -= len(block)  # as it is, whatever the archive says of its size
+                        if left < 0:
+                            raise ValueError(f"{path}: {member.name}: unpacks to over {MAX_RATIO} times the archive")
+                        out.write(block)
+                        bar.update(len(block))
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as e:
+        raise ValueError(f"{path}: the archive is damaged: {e}") from None
+    except FileExistsError as e:
+        raise ValueError(f"{path}: {Path(e.filename).relative_to(root)}: an archive must hold a file once") from None
+
+
+def _check(path: Path, member: _Member) -> None:
+    name = PurePosixPath(member.name)
+    fault = member.fault
+    if name.is_absolute() or ".." in name.parts or "\\" in member.name:
+        fault = "the path of a member must lie inside the archive"
+    if fault:
+        raise ValueError(f"{path}: {member.name}: {fault}")
+
+
+def _zip(path: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            fault = None
+            if info.flag_bits & 1:
+                fault = "encrypted; unpack it yourself and import the folder"
+            elif kind and kind not in (stat.S_IFREG, stat.S_IFDIR):
+                fault = "a member must be a file or a folder, no link and no device"
+            file = None if info.is_dir() or fault else archive.open(info)
+            yield _Member(info.filename, fault, file)
+
+
+def _tar(path: Path) -> Iterator[_Member]:
+    with tarfile.open(path) as archive:
+        for info in archive:
+            ok = info.isfile() or info.isdir()
+            fault = None if ok else "a member must be a file or a folder, no link and no device"
+            yield _Member(info.name, fault, archive.extractfile(info) if info.isfile() else None)

@@ -1,0 +1,129 @@
+"""Archives are unpacked whole and inside, or refused by name, and nothing stays behind."""
+
+import io
+import os
+import stat
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunshot.corpora import archives
+
+FILES = {"gun/a.wav": b"1", "gun/x/b, (é).wav": b"22", "env/c.wav": os.urandom(5000)}
+
+
+def pack(path: Path, files: dict[str, bytes], top: str = "") -> Path:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(top + name, content)
+    else:
+        with tarfile.open(path, f"w:{path.suffix[1:].replace('tgz', 'gz').replace('tar', '')}") as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(top + name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def held(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(tmp_path, monkeypatch):
+    where = tmp_path / "temporary"
+    where.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(where))
+    yield
+    assert list(where.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", archives.SUFFIXES)
+@pytest.mark.parametrize("top", ["", "set-master/"])
+def test_an_archive_is_its_folder(tmp_path, end, top):
+    path = pack(tmp_path / f"My Set{end}", FILES, top)
+    with archives.unpacked(path) as root:
+        assert held(root) == FILES
+        assert root.name == (top.strip("/") or "My Set")
+
+
+def test_a_single_class_or_weapon_is_not_entered(tmp_path):
+    for name in ("gun/x/a.wav", "AK-47/a.wav"):
+        with archives.unpacked(pack(tmp_path / "s.zip", {name: b"1"})) as root:
+            assert list(held(root)) == [name]
+
+
+@pytest.mark.parametrize("end", [".zip", ".tar.gz"])
+@pytest.mark.parametrize("name", ["../out.wav", "gun/../../out.wav", "/abs.wav", "gun\\..\\out.wav"])
+def test_a_path_out_of_the_archive_is_refused(tmp_path, end, name):
+    path = pack(tmp_path / f"s{end}", {"gun/a.wav": b"1", name: b"2"})
+    with pytest.raises(ValueError, match=r"s\..*must lie inside the archive"), archives.unpacked(path):
+        pass
+    assert not (tmp_path / "out.wav").exists() and not Path("/abs.wav").exists()
+
+
+def test_links_and_devices_are_refused(tmp_path):
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("gun/link.wav")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/hostname")
+    with (
+        pytest.raises(ValueError, match=r"gun/link\.wav: a member must be a file or a folder"),
+        archives.unpacked(path),
+    ):
+        pass
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+        path = tmp_path / "s.tar"
+        with tarfile.open(path, "w") as archive:
+            info = tarfile.TarInfo("gun/odd")
+            info.type, info.linkname = kind, "/etc/hostname"
+            archive.addfile(info)
+        with pytest.raises(ValueError, match="gun/odd: a member must be a file or a folder"), archives.unpacked(path):
+            pass
+
+
+@pytest.mark.parametrize("end", [".zip", ".tar.gz", ".tar.xz"])
+def test_a_bomb_is_refused_by_what_it_unpacks_to(tmp_path, end, monkeypatch):
+    monkeypatch.setattr(archives, "SLACK", 1000)
+    path = pack(tmp_path / f"bomb{end}", {"gun/a.wav": bytes(40_000_000)})
+    with pytest.raises(ValueError, match=r"bomb.*gun/a\.wav: unpacks to over 100 times"), archives.unpacked(path):
+        pass
+
+
+def test_encrypted_damaged_and_double(tmp_path):
+    path = pack(tmp_path / "s.zip", FILES)
+    locked = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        locked[locked.index(signature) + place] |= 1
+    (tmp_path / "locked.zip").write_bytes(locked)
+    with pytest.raises(ValueError, match="encrypted; unpack it yourself"), archives.unpacked(tmp_path / "locked.zip"):
+        pass
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(tmp_path / "double.zip", "w") as archive:
+        archive.writestr("gun/a.wav", b"1")
+        archive.writestr("gun/a.wav", b"2")
+    with (
+        pytest.raises(ValueError, match=r"gun/a\.wav: an archive must hold a file once"),
+        archives.unpacked(tmp_path / "double.zip"),
+    ):
+        pass
+
+
+@given(st.sampled_from([".zip", ".tar.gz", ".tar"]), st.integers(0, 5000), st.binary(min_size=1, max_size=4))
+def test_whatever_is_damaged_is_an_error_with_the_archive_s_name_or_unpacks(end, at, noise):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pack(Path(folder) / f"s{end}", FILES)
+        content = bytearray(path.read_bytes())
+        content[at % len(content) : at % len(content) + len(noise)] = noise
+        path.write_bytes(content[: len(content) - at % 3])
+        try:
+            with archives.unpacked(path) as root:
+                held(root)
+        except ValueError as e:
+            assert str(path) in str(e)
