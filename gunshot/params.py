@@ -4,16 +4,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Literal
 
+import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Range = Annotated[tuple[float, float], Field(strict=False)]
-ShareRange = Annotated[tuple[Share, Share], Field(strict=False)]
-PositiveRange = Annotated[tuple[Positive, Positive], Field(strict=False)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Count = Annotated[int, pydantic.Field(ge=1)]
+Seed = Annotated[int, pydantic.Field(ge=0)]
+Positive = Annotated[float, pydantic.Field(gt=0)]
+Range = Annotated[tuple[float, float], pydantic.Field(strict=False)]
+ShareRange = Annotated[tuple[Share, Share], pydantic.Field(strict=False)]
+PositiveRange = Annotated[tuple[Positive, Positive], pydantic.Field(strict=False)]
 
 
 class ParamsError(ValueError):
@@ -52,18 +53,24 @@ class Simulate(Section):
     """The default corpus."""
 
     seed: Seed
-    gun_recordings: Annotated[int, Field(ge=0)]
-    env_recordings: Annotated[int, Field(ge=0)]
+    gun_recordings: Annotated[int, pydantic.Field(ge=0)]
+    env_recordings: Annotated[int, pydantic.Field(ge=0)]
     duration_s: PositiveRange
     distance_m: PositiveRange
     workers: Count
 
 
+class Field(Section):
+    """Recordings that came back from devices."""
+
+    keep_days: Positive
+
+
 class Tags(Section):
     """Automatic onsets."""
 
-    min_rise_db: Annotated[float, Field(gt=0)]
-    min_interval_ms: Annotated[float, Field(gt=0)]
+    min_rise_db: Annotated[float, pydantic.Field(gt=0)]
+    min_interval_ms: Annotated[float, pydantic.Field(gt=0)]
 
 
 class Chunks(Section):
@@ -95,10 +102,10 @@ class Augment(Section):
     """Waveform augmentation of the training split."""
 
     seed: Seed
-    gun_copies: Annotated[int, Field(ge=0)]
-    env_copies: Annotated[int, Field(ge=0)]
+    gun_copies: Annotated[int, pydantic.Field(ge=0)]
+    env_copies: Annotated[int, pydantic.Field(ge=0)]
     shift: Share
-    pitch_semitones: Annotated[float, Field(ge=0, le=12)]
+    pitch_semitones: Annotated[float, pydantic.Field(ge=0, le=12)]
     gain_db: Range
     background_share: Share
     snr_db: Range
@@ -117,20 +124,20 @@ class Features(Section):
     n_fft: Count
     hop_length: Count
     n_mels: Count
-    fmin: Annotated[float, Field(ge=0)]
-    fmax: Annotated[float, Field(gt=0)]
-    amin: Annotated[float, Field(gt=0)]
+    fmin: Annotated[float, pydantic.Field(ge=0)]
+    fmax: Annotated[float, pydantic.Field(gt=0)]
+    amin: Annotated[float, pydantic.Field(gt=0)]
 
 
 class Forest(Section):
     """The Random Forest; lists are the grid."""
 
     seed: Seed
-    n_estimators: Annotated[list[Count], Field(min_length=1)]
-    max_depth: Annotated[list[Count], Field(min_length=1)]
-    min_samples_leaf: Annotated[list[Count], Field(min_length=1)]
-    max_features: Annotated[list[Share], Field(min_length=1)]
-    folds: Annotated[int, Field(ge=2)]
+    n_estimators: Annotated[list[Count], pydantic.Field(min_length=1)]
+    max_depth: Annotated[list[Count], pydantic.Field(min_length=1)]
+    min_samples_leaf: Annotated[list[Count], pydantic.Field(min_length=1)]
+    max_features: Annotated[list[Share], pydantic.Field(min_length=1)]
+    folds: Annotated[int, pydantic.Field(ge=2)]
     search_rows: Count
     fit_rows: Count
 
@@ -139,18 +146,18 @@ class Network(Section):
     """The fully convolutional network and its training."""
 
     seed: Seed
-    width: Annotated[float, Field(gt=0)]
-    depth: Annotated[int, Field(ge=2, le=4)]
+    width: Annotated[float, pydantic.Field(gt=0)]
+    depth: Annotated[int, pydantic.Field(ge=2, le=4)]
     leak: Share
     dropout: Share
-    noise: Annotated[float, Field(ge=0)]
-    learning_rate: Annotated[float, Field(gt=0)]
+    noise: Annotated[float, pydantic.Field(ge=0)]
+    learning_rate: Annotated[float, pydantic.Field(gt=0)]
     batch_size: Count
     epochs: Count
     patience: Count
     plateau_patience: Count
-    time_patch: Annotated[int, Field(ge=0)]
-    mel_patch: Annotated[int, Field(ge=0)]
+    time_patch: Annotated[int, pydantic.Field(ge=0)]
+    mel_patch: Annotated[int, pydantic.Field(ge=0)]
     patch_share: Share
 
 
@@ -165,14 +172,14 @@ class Evaluate(Section):
     """Operating point, and evaluation by file."""
 
     min_recall: Share
-    file_duration_s: Annotated[float, Field(gt=0)]
+    file_duration_s: Annotated[float, pydantic.Field(gt=0)]
 
 
 class Detector(Section):
     """Windows to incidents."""
 
-    hop: Annotated[int, Field(ge=4, multiple_of=4)]  # the network's stride in time
-    cooldown_s: Annotated[float, Field(ge=0)]
+    hop: Annotated[int, pydantic.Field(ge=4, multiple_of=4)]  # the network's stride in time
+    cooldown_s: Annotated[float, pydantic.Field(ge=0)]
 
 
 class Validation(Section):

@@ -28,6 +28,11 @@ def by_hand(*, root: Path = Path()) -> Path:
     return raw(root=root).with_name("tags")
 
 
+def field(*, root: Path = Path()) -> Path:
+    """Return the folder into which devices' recordings arrive, beside data/raw; no stage reads it."""
+    return raw(root=root).with_name("field")
+
+
 def models(*, root: Path = Path()) -> dict[str, Path]:
     """Return the paths of the models that dvc.yaml names as artifacts, by name."""
     return {name: root / artifact["path"] for name, artifact in _read(root)["artifacts"].items()}

@@ -1,11 +1,12 @@
 """gunshot annotate: place, move and confirm tags on a page in the browser."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gunshot import catalogue, params, pipeline
+from gunshot import catalogue, params, pipeline, tags
 from gunshot.cli.app import app
 
 
@@ -27,13 +28,43 @@ def annotate(
     """Listen to recordings, see them, and place their shots on a page in the browser.
 
     The tags of recordings below data/raw are written to data/tags/CORPUS.csv, those of any other folder to its
-    tags.csv. Automatic tags are suggestions: accept, move or reject them; what is saved is confirmed. Ctrl-C ends it.
+    tags.csv. Automatic tags are suggestions: accept, move or reject them; what is saved is confirmed. Recordings of
+    devices, in data/field, come in the order of doubt: the int8 model's score, nearest to its operating point first.
+
+    Ctrl-C ends it.
     """
     from gunshot.pages import annotate
     from gunshot.pages.editing import Desk
 
     p = params.load("audio", "tags")
-    listed = catalogue.listed(path or pipeline.raw(), pipeline.raw(), pipeline.by_hand(), blind=blind)
+    raw = pipeline.raw()
+    listed = catalogue.listed(path or raw, raw, pipeline.by_hand(), blind=blind)
+    scores = None
+    if listed.home.root == pipeline.field().resolve():
+        listed, scores = _queued(listed)
     onset = None if blind else p.tags.model_dump()
-    desk = Desk(listed, sr=p.audio.sr, chunk_length=p.audio.chunk_length, onset=onset)
+    desk = Desk(listed, sr=p.audio.sr, chunk_length=p.audio.chunk_length, onset=onset, scores=scores)
     annotate.serve(desk, out, host=host, port=port, show=browser)
+
+
+def _queued(listed: catalogue.Catalogue) -> tuple[catalogue.Catalogue, dict[str, float] | None]:
+    """Return devices' recordings in the order in which they are to be looked at, and their scores."""
+    from tqdm import tqdm
+
+    from gunshot import field, models
+
+    path, found = pipeline.models()["int8"], listed.read()[0]
+    states = {key: tags.state(found.get(key)) for key in listed.recordings}
+    if not path.exists():
+        print(f"{path}: no model to score them with; they are in the order of their names")
+        return _ordered(listed, field.queue(states, {}, 0.0)), None
+    model = models.load(path)
+    scored = field.scores(
+        listed.recordings, listed.home.root / "scores.csv", model, p=params.load("audio", "features", "detector")
+    )
+    scores = {key: score for key, score in tqdm(scored, total=len(states), desc="score") if score is not None}
+    return _ordered(listed, field.queue(states, scores, model.operating_point)), scores
+
+
+def _ordered(listed: catalogue.Catalogue, keys: list[str]) -> catalogue.Catalogue:
+    return dataclasses.replace(listed, recordings={key: listed.recordings[key] for key in keys})

@@ -116,7 +116,7 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
     if (path is None) != download:
         raise ValueError("give either the PATH of the recordings or --download")
     raw = pipeline.raw()
-    path = path or clients.fetch(layout, raw.with_name("downloads") / layout)
+    path = path or clients.fetch(layout, raw.with_name("downloads"))
     packed = path.is_file()
     if packed and not archives.suffix(path):
         raise ValueError(f"{path}: must be a folder or an archive, {', '.join(archives.SUFFIXES)}")
@@ -127,10 +127,11 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
     if out == pipeline.output("simulate"):
         raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
     with archives.unpacked(path) if packed else nullcontext(path) as folder:
-        _convert(layout, folder, out, **({"classes": classes} if classes else {}))
+        convert(layout, folder, out, **({"classes": classes} if classes else {}))
 
 
-def _convert(layout: str, folder: Path, out: Path, **options) -> None:
+def convert(layout: str, folder: Path, out: Path, **options) -> list:
+    """Import a folder to `out`, hand it to DVC, and return the sources that the layout found."""
     from gunshot import corpora
 
     p = params.load("audio", "quality")
@@ -149,6 +150,7 @@ def _convert(layout: str, folder: Path, out: Path, **options) -> None:
         subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(out)], check=True)
         ignore = out.parent / ".gitignore"
         print(f"tracked by DVC in {tracked}; `git add {tracked} {ignore}` keeps it, `dvc repro` trains on it")
+    return sources
 
 
 def _withdraw(out: Path) -> None:

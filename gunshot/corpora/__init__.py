@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gunshot.corpora import esc50, folder, fsd50k, takes, urbansound8k
+from gunshot.corpora import esc50, field, folder, fsd50k, takes, urbansound8k
 from gunshot.corpora.importing import Summary, import_corpus
 from gunshot.corpora.sources import Source
 
@@ -10,6 +10,7 @@ __all__ = ["Source", "Summary", "detect", "import_corpus", "layouts"]
 
 layouts = {
     "esc50": esc50.scan,
+    "field": field.scan,
     "folder": folder.scan,
     "freefirearm": takes.freefirearm,
     "fsd50k": fsd50k.scan,

@@ -4,12 +4,10 @@ import hashlib
 from pathlib import Path
 
 KAGGLE = {"kaggle-gunshots": "emrahaydemr/gunshot-audio-dataset"}
-SOUNDATA = ("esc50", "urbansound8k")
-DONE = ".complete"  # in a folder whose download ended well
 
 
 def fetch(layout: str, folder: Path) -> Path:
-    """Return the folder of a data set, downloaded unless it is there: `folder`, or kagglehub's own cache.
+    """Return a data set, downloaded unless it is there: an archive in `folder`, or a folder in kagglehub's own cache.
 
     Raises
     ------
@@ -34,22 +32,17 @@ def _kaggle(handle: str) -> Path:
 
 def _soundata(layout: str, folder: Path) -> Path:
     import soundata
+    from soundata.download_utils import download_from_remote
 
-    if (folder / DONE).exists():
-        return folder
-    dataset = soundata.initialize(layout, data_home=str(folder))
-    remotes = {name: remote for name, remote in dataset.remotes.items() if name != "index"}  # soundata's own
-    for remote in remotes.values():
-        # What a stopped download left would be taken for the whole and refused for ever.
-        part = folder / remote.filename
-        if part.exists() and _md5(part) != remote.checksum:
-            part.unlink()
+    (remote,) = (r for name, r in soundata.initialize(layout).remotes.items() if name != "index")  # soundata's own list
+    archive = folder / remote.filename
+    # What a stopped download left would be taken for the whole, and refused for ever.
+    if archive.exists() and _md5(archive) != remote.checksum:
+        archive.unlink()
     try:
-        dataset.download(partial_download=list(remotes), cleanup=True)
+        return Path(download_from_remote(remote, str(folder), force_overwrite=False))
     except OSError as e:
         raise ValueError(f"{layout}: soundata could not download it: {_line(e)}") from None
-    (folder / DONE).touch()
-    return folder
 
 
 def _md5(path: Path) -> str:

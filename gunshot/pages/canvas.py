@@ -53,13 +53,14 @@ class Canvas:
             y_axis_label=label,
         )  # fmt: skip
         fig.ygrid.visible = False
+        fig.xgrid.grid_line_alpha = 0.3
         fig.xaxis.ticker.desired_num_ticks = 12
         fig.yaxis.ticker.desired_num_ticks = 4
         return fig
 
     def _dress(self, fig) -> None:
         """Put the windows, the cursor and the box that can be dragged on a figure, and listen to the mouse."""
-        fig.add_glyph(self._windows, VStrip(x0="x0", x1="x1", fill_color="color", fill_alpha=0.12, line_color=None))
+        fig.add_glyph(self._windows, VStrip(x0="x0", x1="x1", fill_color="color", fill_alpha=0.08, line_color=None))
         fig.add_glyph(self._windows, VSpan(x="x0", line_color="color", line_width=2, line_dash="dash"))
         box = BoxAnnotation(
             left=0, right=0, visible=False, editable=True, movable="x", resizable="none", use_handles=False,

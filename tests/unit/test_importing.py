@@ -13,7 +13,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import audio, corpora, tables, tags
+from gunshot import audio, corpora, tables
 from gunshot.corpora import folder
 
 QUALITY = {"sr": 16000, "silence_db": -80.0, "max_clipped": 0.5, "max_rejected": 1.0}
@@ -299,45 +299,6 @@ def test_new_labels_are_taken_without_decoding(root, raw):
     run(root, raw)
     assert rows(raw)["mine/gun/rifle/good.wav"]["recording_group"] == "session:9"
     assert times(raw)["mine/gun/rifle/good.wav"] == stamps["mine/gun/rifle/good.wav"]
-
-
-def test_tags_come_along_and_those_of_earlier_batches_stay(root, raw, tmp_path):
-    put(root / "gun/rifle/b, (é).wav", noise(1))
-    put(root / "env/street/calm.wav", noise(2))
-    file = root / "tags.csv"
-    file.write_text('gun/rifle/good.wav,50,700@0.81\n"gun/rifle/b, (é).wav"\ngun/gone.wav,1\ngun/rifle/good.wav,x\n')
-    run(root, raw)
-    own = raw / "mine/tags.csv"
-    assert tags.read(own) == (
-        {"mine/gun/rifle/good.wav": [tags.Tag(50), tags.Tag(700, 0.81)], "mine/gun/rifle/b, (é).wav": []}, []
-    )  # fmt: skip
-    assert {name: value for name, (value, _) in rejections(raw).items()} == {
-        "gun/gone.wav": "no such file", "tags.csv:4": "start 'x'"
-    }  # fmt: skip
-    before = times(raw)
-    run(root, raw)
-    assert times(raw) == before
-    later = put(tmp_path / "later/gun/new.wav", noise(3)).parents[1]
-    (later / "tags.csv").write_text("gun/new.wav,9\n")
-    run(later, raw)
-    assert tags.read(own)[0].keys() == {
-        "mine/gun/rifle/good.wav", "mine/gun/rifle/b, (é).wav", "mine/gun/new.wav"
-    }  # fmt: skip
-
-
-@pytest.mark.long
-def test_three_thousand_files_within_a_minute(raw, tmp_path):
-    """The one limit in seconds that was asked for; on two cores, 4 s files at 44.1 kHz, one of them damaged."""
-    y = (3000 * np.random.default_rng(0).standard_normal(4 * 44100)).astype(np.int16)
-    for i in range(3000):
-        y[50 * i : 50 * i + 20] = 12000  # no two are the same audio
-        put(tmp_path / f"corpus/gun/x/{i}.wav", y, 44100, subtype="PCM_16")
-    (tmp_path / "corpus/gun/x/1234.wav").write_bytes(b"RIFF no more")
-    begun = time.monotonic()
-    summary = run(tmp_path / "corpus", raw)
-    took = time.monotonic() - begun
-    print(f"{took:.1f} s")
-    assert (summary.imported, summary.rejected) == (2999, 1) and took < 60
 
 
 def test_imported_audio_is_immutable(root, raw):
