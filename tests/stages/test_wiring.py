@@ -15,8 +15,9 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
 FOLDERS = ("gunshot/corpora", "gunshot/simulate", "gunshot/validation")  # dependencies as a whole
 TEMPLATES = {
-    "gunshot.report": "gunshot/report.html.j2",
-    "gunshot.validation.data_docs": "gunshot/validation/data_docs.html.j2",
+    "gunshot.report": ["gunshot/report.html.j2", "gunshot/style.css.j2"],
+    "gunshot.validation.data_docs": ["gunshot/validation/data_docs.html.j2"],
+    "gunshot.pages.explore": ["gunshot/pages/explore.html.j2", "gunshot/style.css.j2"],
 }
 PAGE = "reports/index.html"  # for people; holds nothing that a stage or a test reads
 
@@ -56,7 +57,8 @@ def file_of(name: str) -> str:
 def code_of(stage: str) -> set[str]:
     """The dependencies on code that a stage must name."""
     modules = reached(f"stages.{module(stage)}")
-    files = {file_of(name) for name in modules} | {TEMPLATES[name] for name in modules & TEMPLATES.keys()}
+    files = {file_of(name) for name in modules}
+    files |= {template for name in modules & TEMPLATES.keys() for template in TEMPLATES[name]}
     return {next((f for f in FOLDERS if path.startswith(f + "/")), path) for path in files}
 
 
@@ -170,6 +172,8 @@ def test_package_holds_a_docstring_alone():
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 def test_template_belongs_to_its_module(name):
-    assert (ROOT / TEMPLATES[name]).is_file()
-    assert {Path(t).name for t in TEMPLATES.values()} == {path.name for path in (ROOT / "gunshot").rglob("*.j2")}
-    assert Path(TEMPLATES[name]).name in (ROOT / file_of(name)).read_text()
+    known = {ROOT / template for templates in TEMPLATES.values() for template in templates}
+    assert known == set((ROOT / "gunshot").rglob("*.j2"))
+    page, *included = (ROOT / template for template in TEMPLATES[name])
+    assert page.name in (ROOT / file_of(name)).read_text()
+    assert all(template.name in page.read_text() for template in included)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from gunshot import audio, chunks, cli, params, splits, tables
 
 REPO = Path(__file__).parents[2]
-COMMANDS = ["import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge"]
+COMMANDS = ["import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore"]
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
 
@@ -58,6 +58,7 @@ WORDS = {
     "import": ["folder", "urbansound8k", "tags"],
     "import esc50": ["--download", "--classes", "archive"],
     "import fsd50k": ["Gunshot_and_gunfire", "--classes"],
+    "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],
     "import folder": ["--name", "rejected.csv", "manifest.csv"],
