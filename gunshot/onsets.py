@@ -1,7 +1,11 @@
-"""Onsets of shots, found automatically: rises of energy, and bursts as chains of rises at a steady interval."""
+"""Onsets of shots, found automatically: rises of energy, and bursts as chains of rises at a steady interval.
+
+Far away, where noise and reverberation drown the rises of a burst's later shots, its shots are still like its clearest
+one: the whitened waveform there is a template, and a chain is sought among the places that are like it.
+"""
 
 import numpy as np
-from scipy.signal import find_peaks
+from scipy.signal import correlate, find_peaks, oaconvolve
 from scipy.signal.windows import hann
 
 from gunshot import audio
@@ -24,6 +28,14 @@ CLEAR_DB = 6.0  # of one of its shots at least: steady noise has a chain of rise
 LEAD_MS, LEAD_SHARE = 8, 0.75  # of a shock wave over its blast: at least, and of the period at most
 FIRST_DB = 5.0  # a burst's first shot rises further than the rest, from quiet
 MIDDLE_DB, SLOPE_DB = -3.0, 10.0  # logistic fit of right and wrong tags of 600 simulated recordings
+WHITENED = 512  # samples of the frames and of the filter that whiten
+TEMPLATE = (16, 400)  # samples, before and after an onset
+ALIKE, LIKENESS = 0.2, 0.4  # normalised cross-correlation of a candidate at least, and what speaks for a shot
+LIKENESS_DB, LIKENESS_CAP_DB = 20.0, 8.0  # what a likeness of 1 more is worth beside a rise, and all of it at most
+RISE_SHARE = 0.5  # of what a rise is worth there
+GAIN_DB = 20.0  # what a template's chain must say beyond what the rises did
+FAINT_RISE_DB = 2.0  # the median rise of its shots, at least
+AROUND = 12  # ms, in which its shots' common rise is sought
 LATENCY = 2  # frames from a rise's maximum to its beginning
 
 
@@ -118,12 +130,85 @@ def _select(t: np.ndarray, rise: np.ndarray, level: np.ndarray, min_rise_db: flo
     return frames, [float(rise[burst].mean() if i in burst else rise[i]) for i in kept]
 
 
+def _whiten(y: np.ndarray) -> np.ndarray:
+    """Return samples [shape=(n,)] with the median spectrum of their frames made flat, without delay."""
+    window = hann(WHITENED, sym=False)
+    frames = np.lib.stride_tricks.sliding_window_view(y, WHITENED)[:: WHITENED // 2] * window
+    power = np.median(np.abs(np.fft.rfft(frames, axis=1)) ** 2, axis=0) + 1e-12
+    impulse = np.roll(np.fft.irfft(power**-0.5), WHITENED // 2) * window
+    return oaconvolve(y, impulse, mode="same")
+
+
+def _likeness(x: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """Return the normalised cross-correlation, -1 to 1, of `template` with `x` from each sample on."""
+    total = np.concatenate([[0.0], np.cumsum(x**2)])
+    energy = np.maximum(total[len(template) :] - total[: -len(template)], 1e-12)
+    return correlate(x, template, mode="valid") / np.sqrt(energy * np.sum(template**2) + 1e-12)
+
+
+def _alike(
+    x: np.ndarray, template: np.ndarray, rise: np.ndarray, level: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return weight, samples and members' weights of the best chain of places that are like a template."""
+    like = _likeness(x, template)
+    at = find_peaks(like, height=ALIKE, distance=PEAK_MS * HOP)[0]
+    if len(at) < 3:
+        return 0.0, at[:0], np.zeros(0)
+    frame = np.clip((at + TEMPLATE[0]) // HOP - LATENCY, 0, len(rise) - 1)
+    near = np.clip(frame[:, None] + np.arange(-4, 5), 0, len(rise) - 1)
+    faint = np.maximum(level.max() - DYNAMIC_DB - level[near].max(axis=1), 0)
+    weight = np.minimum(LIKENESS_DB * (like[at] - LIKENESS), LIKENESS_CAP_DB) - faint
+    weight += RISE_SHARE * (np.minimum(rise[near].max(axis=1), CAP_DB) - CHAIN_DB)
+    score, members = max((_chain(at / HOP, weight, period) for period in PERIODS_MS), key=lambda c: c[0])
+    return score, at[members], weight[members]
+
+
+def _replicas(x: np.ndarray, rise: np.ndarray, level: np.ndarray, onset: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return frames and weights of a burst's shots, all like the one at frame `onset`; none where there is no burst.
+
+    The template is cut there, and then again as the mean of the shots found. `x` are whitened samples, `rise` and
+    `level` of their frames.
+    """
+    before, after = TEMPLATE
+    start = max(0, (onset + LATENCY) * HOP - before)
+    template = x[start : start + before + after]
+    for _ in range(2):
+        if len(template) < before + after:
+            return np.zeros(0), np.zeros(0)
+        _, at, weight = _alike(x, template, rise, level)
+        if len(at) < 3:
+            return np.zeros(0), np.zeros(0)
+        template = np.mean([x[i : i + before + after] for i in at], axis=0)
+    frames = (at + before) // HOP - LATENCY
+    # Where in the template the shots begin: the rise that they have in common.
+    shift = np.arange(-AROUND, AROUND + 1)
+    common = rise[np.clip(frames[:, None] + shift, 0, len(rise) - 1)].mean(axis=0)
+    return np.clip(frames + shift[common.argmax()], 0, len(rise) - 1), weight
+
+
+def _with_replicas(
+    frames: list[int], sure: list[float], found: tuple[np.ndarray, np.ndarray], rise: np.ndarray, gap: float
+) -> tuple[list[int], list[float]]:
+    """Return a block's shots with those of a burst of replicas, where it says enough that the others do not."""
+    burst, weight = found
+    if not len(burst):
+        return frames, sure
+    known = np.abs(burst[:, None] - np.array([*frames, -1000])).min(axis=1) <= 8
+    high = rise[np.clip(burst[:, None] + np.arange(-6, 7), 0, len(rise) - 1)].max(axis=1)
+    if weight[~known].sum() <= GAIN_DB or np.median(high) < FAINT_RISE_DB:
+        return frames, sure
+    outside = [i for i, frame in enumerate(frames) if frame < burst[0] - gap or frame > burst[-1] + gap]
+    shots = burst.tolist() + [frames[i] for i in outside]
+    return shots, [float(high.mean())] * len(burst) + [sure[i] for i in outside]
+
+
 def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float) -> list[Tag]:
     """Return automatic tags of the shots in int16 `pcm` [shape=(n,)] at `sr` 16000 Hz, ascending, with confidences.
 
     Candidates are maxima of `strength`. Single shots rise by `min_rise_db` at least and lie `min_interval_ms` apart:
     what follows sooner is an echo or the blast behind a shock wave. Only a burst may be faster: three candidates or
-    more at one cyclic rate that together say more than the single shots in their place.
+    more at one cyclic rate that together say more than the single shots in their place, by their rises or by being
+    alike.
 
     Raises
     ------
@@ -135,14 +220,21 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
     if len(pcm) < N_FFT + HOP:
         return []
     rise, level = strength(pcm)
+    white = _whiten(audio.to_float(pcm).astype(np.float64)) if len(pcm) >= 2 * WHITENED else None
     t = find_peaks(np.r_[-1, rise, -1], height=PEAK_DB, distance=PEAK_MS)[0] - 1
     found = []
     for block in np.unique(t // BLOCK):
-        here = t // BLOCK == block
-        kept, sure = _select(t[here], rise[t[here]], level[t[here]], min_rise_db, min_interval_ms)
+        here = t[t // BLOCK == block]
+        kept, sure = _select(here, rise[here], level[here], min_rise_db, min_interval_ms)
+        first, last = block * BLOCK, (block + 1) * BLOCK
+        if white is not None:
+            loud = rise[here] - np.maximum(level[here].max() - DYNAMIC_DB - level[here], 0)
+            part = white[first * HOP : last * HOP + TEMPLATE[1]], rise[first:last], level[first:last]
+            burst, weight = _replicas(*part, int(here[loud.argmax()]) - first)
+            kept, sure = _with_replicas(kept, sure, (burst + first, weight), rise, min_interval_ms)
         found += zip(kept, sure, strict=True)
     # A burst that is moved to its shock waves may begin before a single shot that it came after.
-    return unique([Tag((at + LATENCY) * HOP, round(_confidence(sure), 2)) for at, sure in found])
+    return unique([Tag(int(max(0, at + LATENCY)) * HOP, round(_confidence(sure), 2)) for at, sure in found])
 
 
 def _confidence(rise_db: float) -> float:
