@@ -1,6 +1,7 @@
 """What onsets are worth: matching one to one, collars, the control, and the report's figures."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import scoring, tagging
+from gunshot import corpora, params, scoring, tables, tagging, tags
 from gunshot.tags import Tag
 
 SR = 16000
+REPO = Path(__file__).parents[2]
+SHARED = REPO.parent / "shared" / "audio"
 TIMES = st.lists(st.integers(0, 60), max_size=6, unique=True).map(sorted)
 
 
@@ -129,3 +132,28 @@ def _options() -> dict:
 
 
 OPTIONS = _options()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the recordings of the development machines")
+def test_blind_tags_of_real_recordings_are_found_as_the_report_says(tmp_path):
+    for name, layout, root in (
+        ("shared", "folder", SHARED / "raw"), ("UrbanSound8K", "urbansound8k", SHARED / "UrbanSound8K")
+    ):  # fmt: skip
+        sources, rejected = corpora.layouts[layout](root)
+        shots = [source for source in sources if source.class_ == "gun"]
+        corpora.import_corpus(
+            shots, rejected, tmp_path / name, tmp_path, sr=SR, silence_db=-80.0, max_clipped=0.5, max_rejected=0.1
+        )
+    recordings = tables.recordings(tmp_path)
+    tagged, bad, waiting = tags.gather([], sorted((REPO / "data/tags/blind").glob("*.csv")), recordings)
+    assert not bad and not waiting
+    options = params.load("tags", path=REPO / "params.yaml").tags.model_dump()
+    found = tagging.report(
+        [rows()], list(tagging.real(recordings, tagged, tmp_path, sr=SR, options=options, workers=2))
+    )
+    real, said = found["real"], tables.read_json(REPO / "reports/tagging.json")["real"]
+    assert real["groups"] >= 15 and real["shots"] >= 100 and real["f1"] >= 0.9
+    assert {key: real[key] for key in ("precision", "recall", "f1", "shots")} == {
+        key: said[key] for key in ("precision", "recall", "f1", "shots")
+    }
