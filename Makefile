@@ -1,6 +1,7 @@
 # make            set everything up and run the pipeline      make test       set everything up and run the tests
 # make test-long  the long proofs                              make bench      benchmarks, as ratios
 # make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
+# make pictures   take the pictures of the page in DOC anew
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := uv==0.13.9
@@ -15,7 +16,7 @@ export DO_NOT_TRACK := 1
 export UV_COMPILE_BYTECODE := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test test-long bench lock dag check
+.PHONY: all test test-long bench lock dag check pictures
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
 	dvc repro
@@ -40,6 +41,9 @@ check: $(READY)
 lock: $(READY)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --all-extras \
 	  --python-version 3.11 pyproject.toml -o requirements.lock
+
+pictures: $(READY)
+	PICTURES=DOC/pictures pytest tests/web/test_annotate.py -k documentation
 
 dag: $(READY)
 	(echo "# The pipeline"; echo; echo "Made by \`make dag\` from dvc.yaml."; echo; dvc dag --md) > DOC/dag.md

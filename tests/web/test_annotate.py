@@ -1,5 +1,6 @@
 """gunshot annotate in a real browser: what a person does with mouse and keys, and what is then on the disk."""
 
+import os
 import re
 import signal
 import subprocess
@@ -14,10 +15,10 @@ import soundfile as sf
 from playwright.sync_api import expect
 
 from gunshot import tags
+from gunshot.simulate import corpus
 
 SR = 16000
 ROOT = Path(__file__).parents[2]
-PICTURES = ROOT / "DOC" / "pictures"
 SHOTS = [8000, 20000, 28000, 40000]
 
 
@@ -68,6 +69,8 @@ def folder(tmp_path_factory):
     sf.write(folder / 'h, "it\'s" (é).flac', y, 44100)
     (folder / "i.wav").write_bytes(b"RIFF, but no audio at all" * 40)
     sf.write(folder / "long.wav", shots(SR * 600, [SR * 60 * i for i in range(1, 10)], 2), SR, subtype="PCM_16")
+    burst = corpus.render("gun", 48, corpus.Corpus(1, (2.0, 2.4), (20.0, 60.0), SR))
+    sf.write(folder / "burst.wav", burst.pcm, SR, subtype="PCM_16")
     sf.write(folder / "short.wav", shots(2000, [100], 3), SR, subtype="PCM_16")
     return folder
 
@@ -237,7 +240,7 @@ def test_the_keyboard_alone_does_it_all(person, folder):
 
 
 def test_suggestions_are_accepted_moved_or_rejected(person, folder):
-    at = person("d.wav", viewport={"width": 1400, "height": 740})
+    at = person("d.wav")
     at.press("o")
     at.says("4 onsets found automatically")
     at.has(4, "4 suggested")
@@ -247,8 +250,6 @@ def test_suggestions_are_accepted_moved_or_rejected(person, folder):
     at.hover(40000 + 500)
     at.press("Delete")
     at.has(3, "2 suggested")
-    at.page.wait_for_timeout(300)
-    at.page.screenshot(path=PICTURES / "annotate.png")
     at.press("A", "s")
     at.says("3 shots")
     assert starts(folder, "d.wav") == pytest.approx(SHOTS[:3], abs=48)
@@ -354,6 +355,17 @@ def test_ten_minutes_are_drawn_column_by_column(person):
     assert at.view()["end"] - at.view()["start"] < 0.9 * 600 / 32
     at.press("u")
     at.has(0)
+
+
+def test_a_burst_is_shown_as_in_the_documentation(person, tmp_path):
+    """`make pictures` keeps its picture."""
+    at = person("burst.wav", viewport={"width": 1400, "height": 760})
+    at.press("o", "]", "a", "]", "a", "]")
+    expect(at.title).to_contain_text("suggested")
+    at.page.wait_for_timeout(500)
+    file = Path(os.environ.get("PICTURES", tmp_path)) / "annotate.png"
+    at.page.screenshot(path=file)
+    assert file.stat().st_size > 50_000
 
 
 def test_the_server_leaves_no_copy_of_a_recording_behind(folder):
