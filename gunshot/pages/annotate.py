@@ -352,6 +352,11 @@ class SoundHandler(StaticFileHandler):
             raise HTTPError(404)
         return absolute_path
 
+    @classmethod
+    def get_content_version(cls, abspath: str) -> str:
+        """Return the name, which `Sounds` makes of a file's time and size; hashing hours of sound would block."""
+        return Path(abspath).stem
+
 
 def serve(desk: Desk, out: Path, *, host: str, port: int, show: bool) -> None:
     """Serve the page until interrupted; then no copy of a recording stays behind."""
