@@ -108,7 +108,10 @@ def _cell(value: str | float) -> str:
 @app.command()
 def evaluate(
     path: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="Labelled recordings: folder, urbansound8k or esc50.")
+        Path,
+        typer.Argument(
+            exists=True, file_okay=False, help="Labelled recordings: folder, urbansound8k, esc50 or fsd50k."
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Where to write. Default: evaluate/NAME beside the reports.")] = None,
     model: Annotated[

@@ -153,7 +153,10 @@ class Desk:
             "state": f"{state} *" if editor and editor.changed else state,
             "tags": len(shown),
         }
-        return row if self.scores is None else row | {"score": self.scores.get(key)}
+        if self.scores is None:
+            return row
+        score = self.scores.get(key)
+        return row | {"score": None if score is None else round(score, 3)}
 
     def editor(self, key: str) -> Editor:
         """Return the editor of a recording that was opened."""

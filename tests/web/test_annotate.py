@@ -18,6 +18,7 @@ from gunshot import tags
 from gunshot.simulate import corpus
 
 SR = 16000
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SHOTS = [8000, 20000, 28000, 40000]
 

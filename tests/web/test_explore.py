@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from gunshot import audio, chunks, features, params, splits, tables, tags
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 P = params.load("audio", "features", path=ROOT / "params.yaml")
 
