@@ -112,7 +112,7 @@ class Page:
 
     def _table(self) -> pn.widgets.Tabulator:
         table = pn.widgets.Tabulator(
-            pd.DataFrame(self.desk.rows()), show_index=False, disabled=True, selectable=1, height=640, width=430,
+            pd.DataFrame(self.desk.rows()), show_index=False, disabled=True, selectable=1, height=560, width=430,
             header_filters={"recording": {"type": "input", "func": "like", "placeholder": "filter"}, "state": True},
             widths={"state": 105, "tags": 70, "score": 75}, pagination="local", page_size=200, theme="simple",
             layout="fit_columns",
@@ -148,7 +148,9 @@ class Page:
         self._end = self.desk.subscribe(self._told)
         pn.state.on_session_destroyed(lambda context: self._end())
         pn.state.onload(partial(self._start, self.keys[0]))
-        return pn.Row(self._list, main, sizing_mode="stretch_width")
+        more = pn.widgets.FileDropper(multiple=True, width=430, height=90, visible=self.desk.open_to_more)
+        more.param.watch(lambda event: self._add(more), "value")
+        return pn.Row(pn.Column(self._list, more), main, sizing_mode="stretch_width")
 
     # What the person does.
 
@@ -253,6 +255,16 @@ class Page:
     def _overwrite(self, event) -> None:
         self._save(force=True)
 
+    def _add(self, dropper: pn.widgets.FileDropper) -> None:
+        sent = dict(dropper.value)
+        dropper.value.clear()  # in place, which tells nobody
+        for name, content in sent.items():
+            try:
+                key = self.desk.add(name, content if isinstance(content, bytes) else content.encode())
+            except (OSError, ValueError) as e:
+                return self._say(str(e), bad=True)
+            self._start(key)
+
     def _go(self, direction: int, *, unconfirmed: bool = False) -> None:
         place = self.keys.index(self.key) if self.key else -1
         ahead = self.keys[place + 1 :] if direction > 0 else self.keys[:place][::-1]
@@ -310,6 +322,9 @@ class Page:
             self._document.add_next_tick_callback(lambda: self._update(key))
 
     def _update(self, key: str) -> None:
+        if key not in self.keys:
+            self.keys.append(key)
+            self._list.value = pd.DataFrame([self.desk.row(key) for key in self.keys])
         row = self.desk.row(key)
         self._list.patch({column: [(self.keys.index(key), value)] for column, value in row.items()})
         if key == self.key:
@@ -360,7 +375,7 @@ class SoundHandler(StaticFileHandler):
 
 def serve(desk: Desk, out: Path, *, host: str, port: int, show: bool) -> None:
     """Serve the page until interrupted; then no copy of a recording stays behind."""
-    pn.extension("tabulator")
+    pn.extension("tabulator", "filedropper")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="gunshot-") as folder:
         sounds = Sounds(desk.catalogue.recordings, Path(folder), sr=desk.sr)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gunshot import audio, onsets, tags
-from gunshot.catalogue import Catalogue
+from gunshot.catalogue import SUFFIXES, Catalogue
 from gunshot.tags import Tag
 
 APART_S = 0.01  # what is closer to a person's tag than this is the same shot
@@ -173,6 +173,35 @@ class Desk:
         """Take what the tag files say, in place of what is unsaved."""
         self._load(key, self._editors[key])
         self.tell(key)
+
+    @property
+    def open_to_more(self) -> bool:
+        """Whether recordings can be added: data/raw is immutable, and data/field is for devices."""
+        return self.catalogue.home.by_hand is None and self.scores is None
+
+    def add(self, name: str, content: bytes) -> str:
+        """Put a file that a browser sent into the folder, and return its key.
+
+        Raises
+        ------
+        ValueError
+            Its name is taken or has another suffix than audio has, or it is no audio; nothing is written then.
+        """
+        file = self.catalogue.home.root / Path(name).name
+        if file.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"{file.name}: suffix={file.suffix!r} must be one of {', '.join(SUFFIXES)}")
+        if file.exists():
+            raise ValueError(f"{file.name}: a recording of that name is there; rename one of the two")
+        with audio.atomic(file) as part:
+            part.write_bytes(content)
+            try:
+                audio.header(part)
+            except audio.AudioError as e:
+                raise audio.AudioError(file.name, e.value, e.rule) from None
+        key = self.catalogue.home.key(file)
+        self.catalogue.recordings[key] = file
+        self.tell(key)
+        return key
 
     def suggest(self, key: str, pcm: np.ndarray) -> int:
         """Suggest automatic onsets and return their number."""

@@ -340,6 +340,26 @@ def test_what_is_no_audio_vanishes_or_is_too_short_is_told_and_the_rest_goes_on(
     assert on_disk(folder) == before
 
 
+def test_a_recording_is_dropped_on_the_page_and_what_is_no_audio_is_told(person, folder):
+    at = person("a.wav")
+    drop = at.page.locator("input[type=file]")
+    new = {"name": "new one.wav", "mimeType": "audio/wav", "buffer": (folder / "e.wav").read_bytes()}
+    drop.set_input_files(new)
+    expect(at.title).to_contain_text("new one.wav")
+    assert (folder / "new one.wav").read_bytes() == new["buffer"]
+    at.click(8000)
+    at.press("s")
+    at.says("1 shots")
+    assert len(starts(folder, "new one.wav")) == 1
+    drop.set_input_files({"name": "notes.wav", "mimeType": "audio/wav", "buffer": b"no audio at all"})
+    at.says("notes.wav: Format not recognised")
+    drop.set_input_files(new)
+    at.says("a recording of that name is there")
+    drop.set_input_files({"name": "x.txt", "mimeType": "text/plain", "buffer": b"text"})
+    at.says("suffix='.txt' must be one of")
+    assert not (folder / "notes.wav").exists() and len(starts(folder, "new one.wav")) == 1
+
+
 def test_ten_minutes_are_drawn_column_by_column(person):
     at = person("long.wav")
     drawn = "() => Bokeh.documents[0].get_model_by_name('waveform').get_length()"
