@@ -19,13 +19,10 @@ def annotate(
         bool, typer.Option("--blind", help="Show no tags of others and no suggestions; write to data/tags/blind.")
     ] = False,
     out: Annotated[Path, typer.Option(help="Where Split & save writes windows, as wavs.")] = Path("chunks"),
-    host: Annotated[str, typer.Option(help="The address to serve at; others than this machine's are open to all.")] = (
-        "localhost"
-    ),
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 5006,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Listen to recordings, see them, and place their shots on a page in the browser.
+    """Listen to recordings, see them, and place their shots on a page in the browser, on this machine alone.
 
     The tags of recordings below data/raw are written to data/tags/CORPUS.csv, those of any other folder to its
     tags.csv. Automatic tags are suggestions: accept, move or reject them; what is saved is confirmed. Recordings of
@@ -44,7 +41,7 @@ def annotate(
         listed, scores = _queued(listed)
     onset = None if blind else p.tags.model_dump()
     desk = Desk(listed, sr=p.audio.sr, chunk_length=p.audio.chunk_length, onset=onset, scores=scores)
-    annotate.serve(desk, out, host=host, port=port, show=browser)
+    annotate.serve(desk, out, port=port, show=browser)
 
 
 def _queued(listed: catalogue.Catalogue) -> tuple[catalogue.Catalogue, dict[str, float] | None]:

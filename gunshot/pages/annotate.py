@@ -373,14 +373,14 @@ class SoundHandler(StaticFileHandler):
         return Path(abspath).stem
 
 
-def serve(desk: Desk, out: Path, *, host: str, port: int, show: bool) -> None:
-    """Serve the page until interrupted; then no copy of a recording stays behind."""
+def serve(desk: Desk, out: Path, *, port: int, show: bool) -> None:
+    """Serve the page to this machine until interrupted; then no copy of a recording stays behind."""
     pn.extension("tabulator", "filedropper")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="gunshot-") as folder:
         sounds = Sounds(desk.catalogue.recordings, Path(folder), sr=desk.sr)
         pn.serve(
             {"/": lambda: Page(desk, sounds, out).layout()}, title="gunshot annotate",
-            address=host, port=port, show=show,
+            address="localhost", port=port, show=show,
             extra_patterns=[(r"/sound/([0-9a-f]+\.wav)", SoundHandler, {"path": folder})],
         )  # fmt: skip
