@@ -117,7 +117,7 @@ def test_a_player_plays_and_a_legend_hides(page_file, new_page):
     page.locator(".bk-Legend").get_by_text("simulated", exact=True).locator("visible=true").last.click()
     assert page.evaluate(hidden) == 1
     page.set_viewport_size({"width": 420, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.wait_for_function("() => document.documentElement.scrollWidth <= 420")
 
 
 def test_what_is_not_made_yet_is_left_out_by_name(project, tmp_path, new_page):
