@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
-from gunshot import audio, chunks, features, params, splits, tables, tags
+from gunshot import audio, chunks, features, params, tables, tags
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,6 @@ def project(tmp_path_factory):
         if side == "test":
             y = (table["class"] == "gun").astype(int)
             tables.write(root / "reports/predictions.csv", table.assign(y=y, int8=rng.uniform(size=len(y))))
-    assert set(splits.SPLIT)
     return root
 
 
