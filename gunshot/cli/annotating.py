@@ -30,7 +30,7 @@ def annotate(
 
     Ctrl-C ends it.
     """
-    from gunshot.pages import annotate
+    from gunshot.pages import server
     from gunshot.pages.editing import Desk
 
     p = params.load("audio", "tags")
@@ -41,7 +41,7 @@ def annotate(
         listed, scores = _queued(listed)
     onset = None if blind else p.tags.model_dump()
     desk = Desk(listed, sr=p.audio.sr, chunk_length=p.audio.chunk_length, onset=onset, scores=scores)
-    annotate.serve(desk, out, port=port, show=browser)
+    server.serve(desk, out, port=port, show=browser)
 
 
 def _queued(listed: catalogue.Catalogue) -> tuple[catalogue.Catalogue, dict[str, float] | None]:

@@ -2,51 +2,22 @@
 
 import asyncio
 import html
-import os
-import signal
-import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import panel as pn
-import param
-from panel.custom import JSComponent
-from tornado.web import HTTPError, StaticFileHandler
 
 from gunshot import tags
 from gunshot.pages.canvas import Canvas
 from gunshot.pages.editing import Desk, Editor
+from gunshot.pages.keys import Keys
 from gunshot.pages.sounds import Sound, Sounds
 
 REDRAW_MS = 60  # after the view changed: no drawing for each step of a wheel
 SUGGESTING = ("o", "a", "A")
 FINE_S, COARSE_S = 0.001, 0.01  # by which keys move a window
-
-
-class Keys(JSComponent):
-    """The page's keys. Neither Panel nor Bokeh hands key presses to Python, so that these few lines do."""
-
-    keys = param.List(doc="Those that are handed on; all others keep their meaning, and so do all in a text field.")
-
-    _esm = """
-    export function render({model}) {
-      const press = (event) => {
-        const at = event.composedPath()[0]
-        if (event.altKey || event.metaKey || at.matches?.("input:not([type=range]), textarea, select")) return
-        if (at.matches?.("button:focus-visible") && [" ", "Enter"].includes(event.key)) return
-        const key = (event.ctrlKey ? "Control+" : "") + event.key
-        if (!model.keys.includes(key)) return
-        event.preventDefault()
-        model.send_msg(key)
-      }
-      document.addEventListener("keydown", press)
-      model.on("remove", () => document.removeEventListener("keydown", press))
-      return document.createElement("span")
-    }
-    """
 
 
 class Page:
@@ -356,31 +327,3 @@ class Page:
 
     def _hear(self) -> None:
         self.canvas.hear(None if self._player.paused else self._player.time)
-
-
-class SoundHandler(StaticFileHandler):
-    """Hands out the folder of `Sounds`, by the names that it gives; links to recordings lead out of it."""
-
-    def validate_absolute_path(self, root: str, absolute_path: str) -> str:
-        """Return the path; 404 where it is gone."""
-        if not os.path.isfile(absolute_path):
-            raise HTTPError(404)
-        return absolute_path
-
-    @classmethod
-    def get_content_version(cls, abspath: str) -> str:
-        """Return the name, which `Sounds` makes of a file's time and size; hashing hours of sound would block."""
-        return Path(abspath).stem
-
-
-def serve(desk: Desk, out: Path, *, port: int, show: bool) -> None:
-    """Serve the page to this machine until interrupted; then no copy of a recording stays behind."""
-    pn.extension("tabulator", "filedropper")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with tempfile.TemporaryDirectory(prefix="gunshot-") as folder:
-        sounds = Sounds(desk.catalogue.recordings, Path(folder), sr=desk.sr)
-        pn.serve(
-            {"/": lambda: Page(desk, sounds, out).layout()}, title="gunshot annotate",
-            address="localhost", port=port, show=show,
-            extra_patterns=[(r"/sound/([0-9a-f]+\.wav)", SoundHandler, {"path": folder})],
-        )  # fmt: skip

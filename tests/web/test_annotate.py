@@ -1,25 +1,21 @@
 """gunshot annotate in a real browser: what a person does with mouse and keys, and what is then on the disk."""
 
 import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from annotator import ROOT, SR, Annotator, Server
 from playwright.sync_api import expect
 
 from gunshot import tags
 from gunshot.simulate import corpus
 
-SR = 16000
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 SHOTS = [8000, 20000, 28000, 40000]
 
 
@@ -31,32 +27,6 @@ def shots(n: int, starts: list[int], seed: int) -> np.ndarray:
         t = np.arange(min(6000, n - start)) / SR
         y[start : start + len(t)] += 0.6 * np.exp(-t / 0.03) * rng.standard_normal(len(t))
     return np.clip(y, -1, 0.999)
-
-
-class Server:
-    """gunshot annotate in a process of its own."""
-
-    def __init__(self, folder: Path, *options: str):
-        command = [sys.executable, "-c", "from gunshot.cli import main; main()", "annotate", str(folder)]
-        self.log = open(folder.parent / f"{folder.name}.log", "w+")  # noqa: SIM115 - closed in stop
-        self.process = subprocess.Popen(
-            [*command, "--no-browser", "--port", "0", *options], cwd=ROOT, stdout=self.log, stderr=subprocess.STDOUT
-        )
-        end = time.monotonic() + 120
-        while not (found := re.search(r"http://localhost:\d+", self.text())):
-            assert self.process.poll() is None and time.monotonic() < end, self.text()
-            time.sleep(0.2)
-        self.url = found[0]
-
-    def text(self) -> str:
-        return Path(self.log.name).read_text()
-
-    def stop(self) -> str:
-        """Stop it as a terminal does, and return what it said."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-        self.log.close()
-        return self.text()
 
 
 @pytest.fixture(scope="module")
@@ -82,88 +52,6 @@ def server(folder):
     yield server
     said = server.stop()
     assert "Traceback" not in said, said
-
-
-class Annotator:
-    """A person at the page."""
-
-    def __init__(self, page, url: str, recording: str):
-        self.page = page
-        page.goto(url)
-        self.open(recording)
-
-    def open(self, recording: str) -> None:
-        self.page.locator(".tabulator-cell", has_text=re.compile(f"^{re.escape(recording)}$")).click()
-        expect(self.title).to_contain_text(recording)
-        expect(self.status).not_to_contain_text("Loading")
-
-    @property
-    def title(self):
-        return self.page.locator("div.bk-panel-models-markup-HTML b").locator("..")
-
-    @property
-    def status(self):
-        return self.page.get_by_role("status")
-
-    def says(self, text: str) -> None:
-        expect(self.status).to_contain_text(text)
-
-    def has(self, windows: int, *more: str) -> None:
-        for text in (f"· {windows} windows", *more):
-            expect(self.title).to_contain_text(text)
-
-    def view(self) -> dict:
-        """Return the time in view, s, and where the spectrogram lies on the page, px."""
-        return self.page.evaluate(
-            """() => {
-              const models = [...Bokeh.documents[0]._all_models.values()]
-              const figure = models.filter((model) => model.type == "Figure").at(-1)
-              const view = Bokeh.index.find_one(figure), {left, right, top, bottom} = view.frame.bbox
-              const at = view.el.getBoundingClientRect(), {start, end} = figure.x_range
-              return {start, end, left: at.left + left, right: at.left + right, y: at.top + (top + bottom) / 2}
-            }"""
-        )
-
-    def hover(self, sample: int) -> tuple[float, float]:
-        view = self.view()
-        share = (sample / SR - view["start"]) / (view["end"] - view["start"])
-        at = view["left"] + share * (view["right"] - view["left"]), view["y"]
-        self.page.mouse.move(*at)
-        self.page.wait_for_timeout(250)  # the box follows the mouse by way of the server
-        return at
-
-    def click(self, sample: int) -> None:
-        self.page.mouse.click(*self.hover(sample))
-
-    def drag(self, sample: int, by: int) -> None:
-        x, y = self.hover(sample)
-        view = self.view()
-        px = by / SR / (view["end"] - view["start"]) * (view["right"] - view["left"])
-        self.page.mouse.down()
-        self.page.mouse.move(x + px, y, steps=10)
-        self.page.mouse.up()
-        self.page.wait_for_timeout(250)
-
-    def shows(self, start_s: float, end_s: float, within: float = 0.01) -> None:
-        """Wait until about this part of the recording is in view."""
-        self.waits(
-            f"model.type == 'Range1d' && Math.abs(model.start - {start_s}) < {within}"
-            f"&& Math.abs(model.end - {end_s}) < {within}"
-        )
-
-    def waits(self, condition: str) -> None:
-        """Wait until a Bokeh model fulfils a condition."""
-        models = "[...Bokeh.documents[0]._all_models.values()]"
-        self.page.wait_for_function(f"() => {models}.some((model) => {condition})")
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def tolerance(self) -> int:
-        """Return two pixels, in samples."""
-        view = self.view()
-        return round(2 * SR * (view["end"] - view["start"]) / (view["right"] - view["left"]))
 
 
 @pytest.fixture
@@ -387,6 +275,13 @@ def test_a_burst_is_shown_as_in_the_documentation(person, tmp_path):
     file = Path(os.environ.get("PICTURES", tmp_path)) / "annotate.png"
     at.page.screenshot(path=file)
     assert file.stat().st_size > 50_000
+
+
+def test_a_port_in_use_is_told(server, folder):
+    port = server.url.rsplit(":", 1)[1]
+    command = [sys.executable, "-c", "from gunshot.cli import main; main()", "annotate", str(folder), "--no-browser"]
+    done = subprocess.run([*command, "--port", port], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and f"error: port={port} is in use; choose another" in done.stderr
 
 
 def test_the_server_leaves_no_copy_of_a_recording_behind(folder):
