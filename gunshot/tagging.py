@@ -16,6 +16,7 @@ PER_BAND = 200  # recordings
 FAST_S = 0.25  # shots closer than this are of a burst
 COLLAR_S = {"burst": 0.015, "elsewhere": 0.05}
 CONTROL_DRAWS = 20
+GROUP_DRAWS = 2000
 CONFIDENCE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # edges of the bins in which confidence is compared with what is right
 
 
@@ -138,6 +139,23 @@ def by_confidence(rows: pd.DataFrame) -> list[dict]:
     ]
 
 
+def over_groups(rows: pd.DataFrame) -> dict[str, float]:
+    """Return the mean F1 of recording groups, and the 95 % interval of all recordings' F1 by a bootstrap over groups.
+
+    Where one group holds many shots, copies of one shot perhaps, this says what F1 itself hides.
+    """
+    counts = rows.groupby("recording_group")[["matched", "shots", "found"]].sum().to_numpy()
+    rng = np.random.default_rng(SEED)
+    drawn = counts[rng.integers(len(counts), size=(GROUP_DRAWS, len(counts)))].sum(axis=1)
+    low, high = np.quantile(_f1(drawn), [0.025, 0.975])
+    return _shown({"f1_mean_of_groups": _f1(counts).mean(), "f1_lower": low, "f1_upper": high})
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
+    """Return F1 of matched, shots and found [shape=(..., 3)]."""
+    return 2 * counts[..., 0] / (counts[..., 1] + counts[..., 2])
+
+
 def report(simulated_rows: list[dict], real_rows: list[dict]) -> dict:
     """Return reports/tagging.json: ``simulated`` and ``real``, the latter None where no recording is tagged.
 
@@ -167,6 +185,7 @@ def report(simulated_rows: list[dict], real_rows: list[dict]) -> dict:
         by_path = {row["path"]: {key: row[key] for key in ("shots", "found", "matched")} for row in real_rows}
         found["real"] = {
             **figures(tagged),
+            **over_groups(tagged),
             "collar_s": COLLAR_S,
             **by,
             "by_confidence": by_confidence(tagged),

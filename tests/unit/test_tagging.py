@@ -134,6 +134,14 @@ def _options() -> dict:
 OPTIONS = _options()
 
 
+def test_a_group_of_many_copies_counts_once_in_the_mean_of_groups():
+    good = [rows(path=f"a/{i}.wav", recording_group="copies", matched=5, shots=5, found=5) for i in range(9)]
+    bad = [rows(path="b/0.wav", recording_group="other", matched=0, shots=5, found=5)]
+    found = tagging.over_groups(pd.DataFrame(good + bad))
+    assert found["f1_mean_of_groups"] == 0.5 and (found["f1_lower"], found["f1_upper"]) == (0.0, 1.0)
+    assert tagging.figures(pd.DataFrame(good + bad))["f1"] == 0.9
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the recordings of the development machines")
 def test_blind_tags_of_real_recordings_are_found_as_the_report_says(tmp_path):
@@ -154,6 +162,7 @@ def test_blind_tags_of_real_recordings_are_found_as_the_report_says(tmp_path):
     )
     real, said = found["real"], tables.read_json(REPO / "reports/tagging.json")["real"]
     assert real["groups"] >= 15 and real["shots"] >= 100 and real["f1"] >= 0.9
+    assert real["f1_lower"] <= real["f1"] <= real["f1_upper"]
     assert {key: real[key] for key in ("precision", "recall", "f1", "shots")} == {
         key: said[key] for key in ("precision", "recall", "f1", "shots")
     }
