@@ -206,7 +206,8 @@ def _leakage(found: dict[str, dict]) -> Part:
     text = (
         "One Random Forest, cross-validated twice on the same chunks: with recording groups held out, and with a "
         "random split over chunks, where pieces of one recording stand on both sides. The gap is what the random "
-        "split would have pretended; its interval is a bootstrap over groups."
+        "split would have pretended; its interval is a bootstrap over groups. The forest is a small one, without "
+        "augmented copies: only the difference counts, not how good it is."
     )
     rows = [
         {

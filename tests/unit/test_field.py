@@ -124,6 +124,7 @@ def test_what_is_confirmed_becomes_a_corpus_and_the_rest_waits(project):
     assert tags.read(root / "tags.csv")[0] == {"dev-1/z.wav": [Tag(7, 0.8)]}
 
 
+@pytest.mark.slow
 def test_a_later_batch_with_the_same_names_overwrites_nothing(project):
     root = project / "data/field"
     for seed in (1, 2):
@@ -135,6 +136,7 @@ def test_a_later_batch_with_the_same_names_overwrites_nothing(project):
     assert sorted(tags.read(project / "data/raw/field/tags.csv")[0].values()) == [[Tag(1)], [Tag(2)]]
 
 
+@pytest.mark.slow
 def test_killed_before_the_originals_are_gone_it_goes_on(project):
     root = project / "data/field"
     put(root / "dev/a.wav", 1)
@@ -150,6 +152,7 @@ def test_killed_before_the_originals_are_gone_it_goes_on(project):
     assert "must hold a recording" in gunshot("import", "field").stderr
 
 
+@pytest.mark.slow
 def test_purge_deletes_old_unconfirmed_recordings_and_nothing_else(project):
     root = project / "data/field"
     old, young = put(root / "dev/old.wav", 1, days=31), put(root / "dev/young.wav", 2, days=29)

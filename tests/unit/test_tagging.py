@@ -115,6 +115,7 @@ def test_bands_of_distance_are_equally_wide_and_cover_it():
     assert np.ptp([np.log(b / a) for a, b in found]) < 0.03
 
 
+@pytest.mark.slow
 def test_a_simulated_recording_is_measured_the_same_each_time():
     shape = {"duration_s": (1.2, 1.4), "distance_m": (2.0, 800.0)}
     options = {"sr": SR, **shape, "options": OPTIONS, "workers": 2}
