@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from gunshot.cli import annotating, exploring, exporting, field, importing, models, tagging  # noqa: F401 - each hangs its commands in
+from gunshot.cli import annotating, exploring, exporting, field, importing, models, simulating, tagging  # noqa: F401 - each hangs its commands in
 from gunshot.cli.app import app
 
 

@@ -7,11 +7,10 @@ from numpy.random import Generator
 from scipy import signal
 
 from gunshot import audio
+from gunshot.simulate import physics
 from gunshot.simulate.signals import add, burst, db, log_uniform, minimum_phase, noise, uniform, unit_peak
 
-SPEED_OF_SOUND = 343.0
 OVERSAMPLING = 4
-BINS = 513  # of a drawn frequency response
 
 
 @dataclass(frozen=True)
@@ -26,46 +25,51 @@ class Scene:
     tail_db: tuple[float, float]
     build_s: tuple[float, float]  # time that the diffuse sound takes to build up
     radius_m: float  # where direct and diffuse sound meet
+    resistivity: tuple[float, float]  # of the ground to flow, kPa s/m^2
 
 
 SCENES = (
-    Scene("field", (0, 4), (0.1, 0.9), (0.02, 0.2), (0.5, 2.5), (-40, -8), (0.01, 0.15), 150),
-    Scene("street", (6, 30), (0.04, 0.4), (0.3, 0.85), (0.5, 2.5), (-20, 2), (0.005, 0.05), 30),
-    Scene("forest", (30, 120), (0.08, 0.4), (0.02, 0.2), (0.6, 2.2), (-20, 2), (0.01, 0.1), 40),
-    Scene("room", (8, 40), (0.008, 0.06), (0.3, 0.9), (0.15, 1.3), (-14, 6), (0.0, 0.005), 3),
-    Scene("yard", (3, 12), (0.02, 0.2), (0.2, 0.8), (0.3, 1.5), (-30, -3), (0.005, 0.04), 40),
+    Scene("field", (0, 4), (0.1, 0.9), (0.02, 0.2), (0.5, 2.5), (-40, -8), (0.01, 0.15), 150, (50, 2000)),
+    Scene("street", (6, 30), (0.04, 0.4), (0.3, 0.85), (0.5, 2.5), (-20, 2), (0.005, 0.05), 30, (5000, 30_000)),
+    Scene("forest", (30, 120), (0.08, 0.4), (0.02, 0.2), (0.6, 2.2), (-20, 2), (0.01, 0.1), 40, (10, 300)),
+    Scene("room", (8, 40), (0.008, 0.06), (0.3, 0.9), (0.15, 1.3), (-14, 6), (0.0, 0.005), 3, (5000, 200_000)),
+    Scene("yard", (3, 12), (0.02, 0.2), (0.2, 0.8), (0.3, 1.5), (-30, -3), (0.005, 0.04), 40, (500, 30_000)),
 )
 
 
-def absorption_db(f_hz: np.ndarray, distance_m: float, humidity: float = 1.0) -> np.ndarray:
-    """Return the air's absorption in dB at frequencies [shape=(bins,)]; 2 f + 1.4 f^2 dB/km with f in kHz.
-
-    Within a tenth of ISO 9613-1 at 20 degrees C and 50 % from 2 to 8 kHz; `humidity` scales it.
-    """
-    k = f_hz / 1000
-    return humidity * distance_m / 1000 * (2 * k + 1.4 * k**2)
-
-
-def _path_filter(rng: Generator, distance_m: float, sr: int, *, clear: bool) -> np.ndarray:
-    f = np.linspace(0, sr / 2, BINS)
-    gain_db = -absorption_db(f, distance_m, log_uniform(rng, (0.6, 2.5)))
-    if not clear and rng.random() < 0.35:
-        gain_db -= 10 * uniform(rng, (0.5, 2)) * np.log10(1 + (f / log_uniform(rng, (300, 4000))) ** 2)
+def _path_filter(rng: Generator, distance_m: float, sr: int, air: physics.Air, *, clear: bool) -> np.ndarray:
+    f = np.linspace(0, sr / 2, _bins(sr))
+    gain_db = -physics.absorption_db(f, distance_m, air)
+    if (
+        not clear and rng.random() < 0.35
+    ):  # no line of sight: treble is lost around corners, 25 dB at most (Maekawa 1968)
+        slope = uniform(rng, (0.5, 2))
+        gain_db -= np.minimum(25, 10 * slope * np.log10(1 + (f / log_uniform(rng, (300, 4000))) ** 2))
     return minimum_phase(gain_db)
 
 
-def _arrivals(rng: Generator, scene: Scene, distance_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return delays in s and gains of ground reflection and echoes, the direct sound first."""
-    above = uniform(rng, (0.5, 2.0)) * log_uniform(rng, (0.3, 10.0))
-    ground = (np.hypot(distance_m, 2 * above) - distance_m) / SPEED_OF_SOUND
+def _bins(sr: int) -> int:
+    return 1 + 512 * sr // 16_000
+
+
+def _ground(rng: Generator, scene: Scene, distance_m: float, sr: int, air: physics.Air) -> np.ndarray:
+    """Return the ground's reflection [shape=(n,)] relative to the direct sound."""
+    heights = {"source_m": uniform(rng, (0.5, 2.0)), "microphone_m": log_uniform(rng, (0.3, 10.0))}
+    f = np.linspace(0, sr / 2, _bins(sr))
+    resistivity = log_uniform(rng, scene.resistivity)
+    return physics.delayed(*physics.ground(f, distance_m=distance_m, resistivity=resistivity, air=air, **heights), sr)
+
+
+def _arrivals(rng: Generator, scene: Scene, distance_m: float, speed: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return delays in s and gains of direct sound and echoes, the direct sound first."""
     count = int(rng.integers(scene.echoes[0], scene.echoes[1] + 1))
     # Echo density grows with time in every scene; the square root puts fewer of them early.
     delays = uniform(rng, scene.spread_s) * np.sqrt(rng.random(count)) + 0.0005
     reflectivity = uniform(rng, scene.reflectivity)
     order = 1 + delays / max(scene.spread_s[1], 1e-3) * 2
-    spreading = distance_m / (distance_m + SPEED_OF_SOUND * delays)
+    spreading = distance_m / (distance_m + speed * delays)
     gains = reflectivity**order * spreading**0.7 * rng.uniform(0.3, 1.0, count) * rng.choice([-1, 1, 1], count)
-    return np.r_[0.0, ground, delays], np.r_[1.0, uniform(rng, (-0.6, 0.95)), gains]
+    return np.r_[0.0, delays], np.r_[1.0, gains]
 
 
 def _tail(rng: Generator, scene: Scene, n: int, sr: int) -> np.ndarray:
@@ -80,21 +84,22 @@ def _tail(rng: Generator, scene: Scene, n: int, sr: int) -> np.ndarray:
     return y / np.sqrt(np.sum(y**2))
 
 
-def impulse_response(rng: Generator, scene: Scene | None, distance_m: float, sr: int) -> np.ndarray:
+def impulse_response(rng: Generator, scene: Scene | None, distance_m: float, sr: int, air: physics.Air) -> np.ndarray:
     """Return what reaches the microphone of a click of 1 at 1 m [shape=(n,)]; sample 0 is the first arrival.
 
     A free field (`scene` None) spreads and absorbs, nothing else.
     """
-    direct = _path_filter(rng, distance_m, sr, clear=scene is None) / distance_m
+    direct = _path_filter(rng, distance_m, sr, air, clear=scene is None) / distance_m
     if scene is None:
         return direct
-    delays, gains = _arrivals(rng, scene, distance_m)
+    delays, gains = _arrivals(rng, scene, distance_m, air.speed)
     n = int(sr * min(1.2, 0.05 + max(delays.max(), 0.75 * scene.rt60_s[1])))
     fine = np.zeros(n * OVERSAMPLING)
     np.add.at(fine, np.minimum((delays * sr * OVERSAMPLING).astype(int), len(fine) - 1), gains)
     sos = signal.cheby2(8, 60, 0.96 * sr / 2, fs=sr * OVERSAMPLING, output="sos")
     # One impulse of the fine grid weighs OVERSAMPLING fine samples after decimation.
     early = signal.sosfilt(sos, fine)[::OVERSAMPLING] * OVERSAMPLING
+    add(early, _ground(rng, scene, distance_m, sr, air), 0)
     diffuse_db = uniform(rng, scene.tail_db) + 10 * np.log10(distance_m / scene.radius_m) * uniform(rng, (0.5, 1.2))
     early += db(min(diffuse_db, 10.0)) * _tail(rng, scene, n, sr)
     # Rough ground, the body, whatever stands around: a short dense scatter in every scene.
@@ -105,7 +110,7 @@ def impulse_response(rng: Generator, scene: Scene | None, distance_m: float, sr:
 
 def _response(rng: Generator, sr: int) -> np.ndarray:
     """Return a drawn microphone: high-pass, tilt, resonances."""
-    f = np.linspace(0, sr / 2, BINS) + 1.0
+    f = np.linspace(0, sr / 2, _bins(sr)) + 1.0
     gain_db = -10 * rng.integers(1, 4) * np.log10(1 + (log_uniform(rng, (20, 300)) / f) ** 2)
     gain_db += uniform(rng, (-2.5, 2.5)) * np.log2(np.clip(f, 100, 8000) / 1000)
     for _ in range(rng.integers(0, 4)):
@@ -165,35 +170,37 @@ def microphone(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
 
 def channel(
     rng: Generator,
-    paths: list[np.ndarray],
+    paths: list[tuple[np.ndarray, float]],
     contact: np.ndarray,
     bed: np.ndarray,
     onsets: np.ndarray,
     *,
-    distance_m: float,
+    scene: Scene,
+    air: physics.Air,
     sr: int,
-) -> np.ndarray:
-    """Return a recording, int16 [shape=(n,)], of dry sources that sound in a drawn scene over a bed.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what reaches the microphone of dry sources in a scene [shape=(n,)], in the sources' unit, the bed there
+    [shape=(n,)], in the same, and the recording, int16 [shape=(n,)].
 
     Parameters
     ----------
-    paths : dry sources [shape=(n,)] that reach the microphone each along its own path through the scene
+    paths : dry sources at 1 m [shape=(n,)], and how far each comes through the scene in m
     contact : a source [shape=(n,)] at the microphone itself, outside the scene
     bed : the background [shape=(n,)]; its level is drawn
     onsets : where an event starts, in samples; each stands out from the bed by 6 dB at least
     """
-    scene = SCENES[rng.integers(len(SCENES))]
     wet = unit_peak(contact)
-    for dry in paths:
+    for dry, path_m in paths:
         if dry.any():
-            wet = wet + signal.oaconvolve(dry, impulse_response(rng, scene, distance_m, sr))[: len(dry)]
+            wet = wet + signal.oaconvolve(dry, impulse_response(rng, scene, path_m, sr, air))[: len(dry)]
     if not len(onsets):
-        return microphone(rng, bed, sr)
-    wet = unit_peak(wet)
+        return wet, bed, microphone(rng, bed, sr)
+    peak = np.abs(wet).max(initial=1e-12)
+    distance_m = max((path_m for _, path_m in paths), default=2.0)
     snr_db = np.clip(uniform(rng, (20, 85)) - 7 * np.log10(max(distance_m, 2) / 2), 3, 65)
-    gain = db(-snr_db) / max(float(np.quantile(np.abs(bed), 0.99)), 1e-12)
+    gain = peak * db(-snr_db) / max(float(np.quantile(np.abs(bed), 0.99)), 1e-12)
     near = int(0.05 * sr)
     for onset in onsets:
         level = np.abs(bed[max(0, onset - near) : onset + near]).max()
         gain = min(gain, db(-6) * np.abs(wet[onset : onset + near]).max() / max(level, 1e-12))
-    return microphone(rng, wet + gain * bed, sr)
+    return wet, gain * bed, microphone(rng, wet + gain * bed, sr)

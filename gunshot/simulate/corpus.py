@@ -2,7 +2,7 @@
 
 import csv
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,32 @@ from tqdm import tqdm
 from gunshot import audio, processes, tables
 from gunshot.simulate import shots
 from gunshot.simulate.beds import BEDS
-from gunshot.simulate.channel import channel
+from gunshot.simulate.channel import SCENES, channel
 from gunshot.simulate.events import EVENTS, schedule
+from gunshot.simulate.physics import Air
 from gunshot.simulate.signals import log_uniform, uniform
+from gunshot.simulate.weapons import KINDS, WEAPONS
 
 CLASSES = ("gun", "env")
+REFERENCE_PA = 20e-6  # of sound pressure levels
+EVENT_S = 0.25  # after its onset, in which a shot's level is taken for its SNR
+
+SHOT = {
+    "path": str,
+    "onset": int,  # samples: the first of the two that follow
+    "shock": int,  # samples; -1 where no shock wave passes the microphone
+    "blast": int,  # samples
+    "weapon": str,
+    "pattern": str,
+    "suppressed": bool,
+    "distance_m": float,
+    "angle_deg": float,  # between the line of fire and the microphone
+    "scene": str,
+    "temperature_c": float,
+    "humidity": float,  # percent
+    "peak_db_spl": float,  # of all shots at the microphone, dB re 20 uPa
+    "snr_db": float,  # of the 250 ms from the onset, over the bed there
+}
 
 
 @dataclass(frozen=True)
@@ -30,32 +51,76 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: `pcm` int16 [shape=(n,)], `starts` of its shots in samples."""
+    """One recording: `pcm` int16 [shape=(n,)], `pressure` [shape=(n,)] of its sources at the microphone, in Pa for
+    shots, `starts` of its shots in samples, and `shots`, rows of SHOT but for the path.
+    """
 
     label: str
     pcm: np.ndarray
+    pressure: np.ndarray
     starts: list[int]
+    shots: list[dict]
 
 
 def _bed(rng: np.random.Generator, n: int, sr: int, kind: str | None = None) -> np.ndarray:
     return BEDS[kind or rng.choice(list(BEDS))](rng, n, sr)
 
 
-def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
-    """Return a recording of one gun in a scene; the weapons take turns."""
-    sr, duration_s = corpus.sr, uniform(rng, corpus.duration_s)
-    n, distance_m = int(duration_s * sr), log_uniform(rng, corpus.distance_m)
-    label = list(shots.WEAPONS)[index % len(shots.WEAPONS)]
-    weapon = shots.WEAPONS[label]
-    shot = shots.shot(rng, weapon, distance_m, sr)
-    arrivals_s = shots.firing(rng, weapon, duration_s)
+def _air(rng: np.random.Generator) -> Air:
+    return Air(uniform(rng, (-10, 38)), uniform(rng, (15, 98)))
+
+
+def _level_db(y: np.ndarray) -> float:
+    return float(10 * np.log10(max(np.mean(np.square(y, dtype=float)), 1e-30)))
+
+
+def fire(
+    rng: np.random.Generator,
+    name: str,
+    distance_m: float,
+    corpus: Corpus,
+    *,
+    scene: str | None = None,
+    angle_deg: float | None = None,
+) -> Recording:
+    """Return a recording of a weapon (a key of WEAPONS) in a scene; scene and angle are drawn where None."""
+    sr, weapon = corpus.sr, WEAPONS[name]
+    duration_s, air = uniform(rng, corpus.duration_s), _air(rng)
+    n, kinds = int(duration_s * sr), {scene.kind: scene for scene in SCENES}
+    place = kinds[scene or str(rng.choice(list(kinds)))]
+    angle = None if angle_deg is None else float(np.deg2rad(angle_deg))
+    shot = shots.shot(rng, weapon, distance_m, sr, air=air, angle=angle)
+    pattern, arrivals_s = shots.firing(rng, weapon, duration_s)
     gains = 10 ** (rng.normal(0, 0.7, len(arrivals_s)) / 20)
-    paths = [shots.train(shot.blast, arrivals_s + (shot.lead_s or 0.0), gains, n, sr)]
-    if shot.lead_s is not None:
-        paths.append(shots.train(shot.shock, arrivals_s, gains, n, sr))
+    paths = [(shots.train(shot.blast, arrivals_s + shot.lead_s, gains, n, sr), distance_m)]
+    if shot.shocked:
+        paths.append((shots.train(shot.shock, arrivals_s, gains, n, sr), shot.shocked.path_m))
     starts = (arrivals_s * sr).astype(int)
-    pcm = channel(rng, paths, np.zeros(n), _bed(rng, n, sr), starts, distance_m=distance_m, sr=sr)
-    return Recording(label, pcm, starts.tolist())
+    wet, bed, pcm = channel(rng, paths, np.zeros(n), _bed(rng, n, sr), starts, scene=place, air=air, sr=sr)
+    common = {
+        "weapon": name, "pattern": pattern, "suppressed": shot.suppressed, "distance_m": distance_m,
+        "angle_deg": float(np.rad2deg(shot.angle)), "scene": place.kind, "temperature_c": air.temperature_c,
+        "humidity": air.humidity,
+        "peak_db_spl": float(20 * np.log10(max(np.abs(wet).max(), 1e-12) / REFERENCE_PA)),
+    }  # fmt: skip
+    rows = [
+        {
+            "onset": int(start),
+            "shock": int(start) if shot.shocked else -1,
+            "blast": int((arrival_s + shot.lead_s) * sr),
+            "snr_db": _level_db(wet[start : start + int(EVENT_S * sr)]) - _level_db(bed),
+            **common,
+        }
+        for start, arrival_s in zip(starts, arrivals_s, strict=True)
+    ]
+    return Recording(weapon.kind, pcm, wet, starts.tolist(), rows)
+
+
+def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
+    """Return a recording of one weapon in a scene; the kinds of weapon take turns."""
+    kind = list(KINDS)[index % len(KINDS)]
+    name = str(rng.choice([name for name, weapon in WEAPONS.items() if weapon.kind == kind]))
+    return fire(rng, name, log_uniform(rng, corpus.distance_m), corpus)
 
 
 def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
@@ -63,17 +128,20 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
     sr, (low, high) = corpus.sr, corpus.distance_m
     n = int(uniform(rng, corpus.duration_s) * sr)
     turn, third = divmod(index, 3)
+    place, air = SCENES[rng.integers(len(SCENES))], _air(rng)
     if third == 2:
         label = list(BEDS)[turn % len(BEDS)]
-        bed, none = _bed(rng, n, sr, label), np.zeros(0, int)
-        return Recording(label, channel(rng, [], np.zeros(n), bed, none, distance_m=low, sr=sr), [])
-    label = list(EVENTS)[(2 * turn + third) % len(EVENTS)]
-    event = EVENTS[label]
-    # Half are near, since most of these sources are; the others come from as far as shots do.
-    distance_m = log_uniform(rng, (low / 4, high) if rng.random() < 0.5 else (low / 4, min(20.0, high)))
-    dry, onsets = schedule(rng, event, n, sr)
-    paths, contact = ([], dry) if event.contact else ([dry], np.zeros(n))
-    return Recording(label, channel(rng, paths, contact, _bed(rng, n, sr), onsets, distance_m=distance_m, sr=sr), [])
+        sources, onsets, bed = ([], np.zeros(n)), np.zeros(0, int), _bed(rng, n, sr, label)
+    else:
+        label = list(EVENTS)[(2 * turn + third) % len(EVENTS)]
+        event = EVENTS[label]
+        # Half are near, since most of these sources are; the others come from as far as shots do.
+        distance_m = log_uniform(rng, (low / 4, high) if rng.random() < 0.5 else (low / 4, min(20.0, high)))
+        dry, onsets = schedule(rng, event, n, sr)
+        sources = ([], dry) if event.contact else ([(dry, distance_m)], np.zeros(n))
+        bed = _bed(rng, n, sr)
+    wet, _, pcm = channel(rng, *sources, bed, onsets, scene=place, air=air, sr=sr)
+    return Recording(label, pcm, wet, [], [])
 
 
 def render(class_: str, index: int, corpus: Corpus) -> Recording:
@@ -82,7 +150,7 @@ def render(class_: str, index: int, corpus: Corpus) -> Recording:
     return {"gun": gun, "env": env}[class_](rng, index, corpus)
 
 
-def _save(task: tuple[str, int], out: Path, corpus: Corpus) -> tuple[dict, list[int]]:
+def _save(task: tuple[str, int], out: Path, corpus: Corpus) -> tuple[dict, Recording]:
     class_, index = task
     made = render(class_, index, corpus)
     below = Path(class_, made.label, f"{index:05d}.wav")
@@ -99,18 +167,18 @@ def _save(task: tuple[str, int], out: Path, corpus: Corpus) -> tuple[dict, list[
         "duration_s": len(made.pcm) / corpus.sr,
         "sha256": audio.sha256(made.pcm),
     }
-    return row, made.starts
+    return row, replace(made, pcm=made.pcm[:0], pressure=made.pressure[:0])  # what goes back to the parent
 
 
 def write(
     out: Path, corpus: Corpus, *, gun_recordings: int, env_recordings: int, workers: int
 ) -> tuple[int, int, float]:
-    """Write a corpus to the folder `out`: wavs, then tags.csv, then recordings.csv.
+    """Write a corpus to the folder `out`: wavs, then tags.csv and shots.csv (SHOT), then recordings.csv.
 
     What an earlier run left there is removed first, so that a run that was killed leaves no table and the next
     one the same bytes. Returns the numbers of recordings and of tagged shots, and the duration in s.
     """
-    for table in ("recordings.csv", "tags.csv"):
+    for table in ("recordings.csv", "tags.csv", "shots.csv"):
         (out / table).unlink(missing_ok=True)
     for class_ in CLASSES:
         shutil.rmtree(out / class_, ignore_errors=True)
@@ -118,7 +186,10 @@ def write(
     results = processes.in_order(_save, tasks, out, corpus, workers=workers)
     made = list(tqdm(results, total=len(tasks), desc="simulate", unit="recording"))
     with audio.atomic(out / "tags.csv") as part, part.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([row["path"], *starts] for row, starts in made if starts)
+        tagged = ([row["path"], *recording.starts] for row, recording in made if recording.starts)
+        csv.writer(file, lineterminator="\n").writerows(tagged)
+    fired = [{"path": row["path"], **shot} for row, recording in made for shot in recording.shots]
+    tables.write(out / "shots.csv", tables.frame(fired, SHOT).round(3))
     recordings = tables.frame((row for row, _ in made), tables.RECORDING)
     tables.write(out / "recordings.csv", recordings)
-    return len(made), sum(len(starts) for _, starts in made), float(recordings["duration_s"].sum())
+    return len(made), len(fired), float(recordings["duration_s"].sum())

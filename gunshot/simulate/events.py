@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import signal
 
-from gunshot.simulate.shots import friedlander
+from gunshot.simulate.physics import friedlander
 from gunshot.simulate.signals import (
     add,
     burst,

@@ -116,7 +116,7 @@ def minimum_phase(gain_db: np.ndarray) -> np.ndarray:
     before its time, so that an onset stays where it is.
     """
     size = 2 * (len(gain_db) - 1)
-    cepstrum = fft.irfft(np.log(10) / 20 * np.maximum(gain_db, -90.0), size)
+    cepstrum = fft.irfft(np.log(10) / 20 * np.maximum(gain_db, -200.0), size)
     cepstrum[1 : size // 2] *= 2
     cepstrum[size // 2 + 1 :] = 0
     return fft.irfft(np.exp(fft.rfft(cepstrum)), size)

@@ -1,0 +1,58 @@
+"""gunshot simulate: one recording of a weapon, from physics."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gunshot import audio, params, tables
+from gunshot.cli.app import app
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="The wav to write; a .csv of its shots is written beside it.")],
+    weapon: Annotated[str, typer.Option(help="Such as AK-47; a wrong name lists them all.")] = "AK-47",
+    scene: Annotated[str | None, typer.Option(help="field, street, forest, room or yard. Default: drawn.")] = None,
+    distance: Annotated[float, typer.Option(help="From the gun to the microphone, m.", min=2, max=1500)] = 50.0,
+    angle: Annotated[
+        float | None,
+        typer.Option(help="From the line of fire to the microphone, degrees. Default: drawn.", min=0, max=180),
+    ] = None,
+    duration: Annotated[float, typer.Option(help="Of the recording, s.", min=1, max=600)] = 3.0,
+    seed: Annotated[int, typer.Option(help="Another seed is another recording.", min=0)] = 1,
+) -> None:
+    """Render a recording of one weapon: muzzle blast, shock wave, ground, scene, background and microphone.
+
+    The .csv says where each shot's shock wave and blast arrive, the level at the microphone and what was drawn.
+    The same options give the same bytes.
+    """
+    import numpy as np
+
+    from gunshot.simulate import SHOT, Corpus, fire
+    from gunshot.simulate.channel import SCENES
+    from gunshot.simulate.weapons import WEAPONS
+
+    kinds = [place.kind for place in SCENES]
+    if weapon not in WEAPONS:
+        raise ValueError(f"weapon={weapon!r} must be one of {', '.join(WEAPONS)}")
+    if scene is not None and scene not in kinds:
+        raise ValueError(f"scene={scene!r} must be one of {', '.join(kinds)}")
+    if out.suffix != ".wav":
+        raise ValueError(f"out={out} must end in .wav")
+    sr = params.load("audio").audio.sr
+    corpus = Corpus(seed, (duration, duration), (distance, distance), sr)
+    made = fire(np.random.default_rng(seed), weapon, distance, corpus, scene=scene, angle_deg=angle)
+    audio.write_pcm(out, made.pcm, sr=sr)
+    rows = [{"path": out.name, **shot} for shot in made.shots]
+    tables.write(out.with_suffix(".csv"), tables.frame(rows, SHOT).round(3))
+    first = rows[0]
+    shock = (
+        "no shock wave"
+        if first["shock"] < 0
+        else f"shock wave {1e3 * (first['blast'] - first['shock']) / sr:.0f} ms ahead"
+    )
+    print(
+        f"{out}: {weapon}, {first['pattern']}, {len(rows)} shots, {first['scene']}, {distance:g} m, "
+        f"{first['angle_deg']:.0f} degrees, {shock}, {first['peak_db_spl']:.0f} dB SPL"
+    )

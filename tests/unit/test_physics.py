@@ -1,0 +1,146 @@
+"""The simulator's physics against published values, other derivations, and its own rendered pressure at 192 kHz."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, signal
+
+from gunshot import simulate
+from gunshot.simulate import channel, physics, shots
+from gunshot.simulate.weapons import WEAPONS
+
+RATE = 192_000
+AIR = physics.Air()
+OCTAVES = (63, 125, 250, 500, 1000, 2000, 4000, 8000)
+# ISO 9613-2:1996, table 2, made from ISO 9613-1: dB/km in the octave bands above.
+TABLE = {
+    (10, 70): (0.1, 0.4, 1.0, 1.9, 3.7, 9.7, 32.8, 117),
+    (20, 70): (0.1, 0.3, 1.1, 2.8, 5.0, 9.0, 22.9, 76.6),
+    (30, 70): (0.1, 0.3, 1.0, 3.1, 7.4, 12.7, 23.1, 59.3),
+    (15, 20): (0.3, 0.6, 1.2, 2.7, 8.2, 28.2, 88.8, 202),
+    (15, 50): (0.1, 0.5, 1.2, 2.2, 4.2, 10.8, 36.2, 129),
+    (15, 80): (0.1, 0.3, 1.1, 2.4, 4.1, 8.3, 23.7, 82.8),
+}
+
+
+@pytest.mark.parametrize("weather", TABLE)
+def test_absorption_is_that_of_the_standards_table(weather):
+    found = physics.absorption_db(np.array(OCTAVES), 1000.0, physics.Air(*weather))
+    assert found == pytest.approx(TABLE[weather], rel=0.03, abs=0.06)
+
+
+def band_db(y, hz):
+    power = np.abs(np.fft.rfft(y)) ** 2
+    f = np.fft.rfftfreq(len(y), 1 / RATE)
+    inside = (f >= hz / np.sqrt(2)) & (f < hz * np.sqrt(2))
+    return 10 * np.log10(power[inside].sum()), f[inside], power[inside]
+
+
+@pytest.mark.parametrize("weather", [(20, 50), (0, 80), (35, 20)])
+def test_levels_follow_one_over_r_and_the_standard_in_each_octave(weather):
+    """Rendered pressure at 192 kHz in the free field, from 10 m to 1,500 m, as far as a band keeps 60 dB of it."""
+    air, at = physics.Air(*weather), np.array([0.01])
+    shot = shots.shot(
+        np.random.default_rng(3), WEAPONS["Glock 17"], 10.0, RATE, air=air, angle=np.pi / 2, suppressed=False
+    )
+    dry = shots.train(shot.blast, at, np.ones(1), RATE // 4, RATE)
+    rng = np.random.default_rng(0)
+    made = {
+        r: signal.oaconvolve(dry, channel.impulse_response(rng, None, r, RATE, air))[: len(dry)]
+        for r in (10.0, 50.0, 200.0, 600.0, 1500.0)
+    }
+    checked = 0
+    for hz in OCTAVES:
+        near, f, power = band_db(made[10.0], hz)
+        for r in (50.0, 200.0, 600.0, 1500.0):
+            loss_db = physics.absorption_db(f, r - 10.0, air)
+            expected = 10 * np.log10(np.sum(power * 10 ** (-loss_db / 10)) / power.sum()) - 20 * np.log10(r / 10)
+            if expected > -60 - 20 * np.log10(r / 10):
+                assert band_db(made[r], hz)[0] - near == pytest.approx(expected, abs=0.5), (hz, r)
+                checked += 1
+    assert checked >= 24
+
+
+@pytest.mark.parametrize("name", ["Remington 700", "M16", "AK-47", "Glock 17"])
+@pytest.mark.parametrize("distance_m", [50.0, 500.0])
+def test_the_shocks_lead_is_that_of_a_bullet_followed_step_by_step(name, distance_m):
+    """Newton's law, integrated with the same drag, and the earliest of sounds from all along the path."""
+    bullet = WEAPONS[name].bullet()
+    path = integrate.solve_ivp(
+        lambda _, y: [y[1], -2 * bullet.loss * y[1] ** 1.5], (0, 3), [0, bullet.muzzle_speed], rtol=1e-9, atol=1e-9,
+        t_eval=np.linspace(0, 3, 60_001),
+    )  # fmt: skip
+    x, v = path.y
+    x, v, t = x[v > AIR.speed], v[v > AIR.speed], path.t[v > AIR.speed]
+    assert np.interp(min(100.0, x[-1]), x, v) == pytest.approx(bullet.speed(min(100.0, x[-1])), rel=1e-4)
+    for angle in np.deg2rad([0.5, 5, 20, 35]):
+        ahead, miss = distance_m * np.cos(angle), distance_m * np.sin(angle)
+        found = physics.shock(bullet, angle, distance_m, AIR)
+        arrivals = t + np.hypot(ahead - x, miss) / AIR.speed
+        if found is None:
+            assert np.argmin(arrivals) in (0, len(x) - 1) or v[np.argmin(arrivals)] < 1.02 * AIR.speed
+        else:
+            assert found.lead_s == pytest.approx(distance_m / AIR.speed - arrivals.min(), abs=2e-5)
+
+
+def test_at_constant_speed_the_lead_is_the_formula_of_maher():
+    """Maher 2007, Acoustical characterization of gunshots: the cone is plane, its normal at acos(1 / M)."""
+    bullet = physics.Bullet(858.0, 857.999999, 7.82e-3, 31e-3)
+    mu = np.arcsin(AIR.speed / 858.0)
+    for angle in np.deg2rad([1, 10, 30, 60]):
+        found = physics.shock(bullet, angle, 100.0, AIR)
+        assert found.lead_s == pytest.approx(100 / AIR.speed * (1 - np.sin(angle + mu)), abs=1e-6)
+
+
+def test_at_500_m_the_lead_is_most_of_a_second():
+    assert 0.6 < physics.shock(WEAPONS["Remington 700"].bullet(), np.deg2rad(2), 500.0, AIR).lead_s < 1.0
+
+
+@given(st.sampled_from(sorted(WEAPONS)), st.floats(0, np.pi), st.floats(2, 1500), st.floats(-10, 38))
+def test_no_shock_outside_the_cone(name, angle, distance_m, temperature_c):
+    air, bullet = physics.Air(temperature_c), WEAPONS[name].bullet()
+    found = physics.shock(bullet, angle, distance_m, air)
+    mach = bullet.muzzle_speed / air.speed
+    if mach <= 1 or angle >= np.arccos(1 / mach):
+        assert found is None
+    if found:
+        assert 0 < found.lead_s < distance_m / air.speed and 0 < found.path_m <= distance_m + 0.2
+        assert 0 < found.peak < 1e6 and 1e-5 < found.duration_s < 5e-3
+
+
+def test_the_rendered_n_wave_has_whithams_duration_and_peak():
+    shot = shots.shot(np.random.default_rng(1), WEAPONS["M16"], 40.0, 16_000, air=AIR, angle=0.3, suppressed=False)
+    assert np.count_nonzero(shot.shock) / RATE == pytest.approx(shot.shocked.duration_s, abs=2 / RATE)
+    assert shot.shock.max() / shot.shocked.path_m == pytest.approx(shot.shocked.peak, rel=0.01)
+    near, far = (physics.whitham(2.5, miss, 7.8e-3, 31e-3, AIR.speed) for miss in (1.0, 16.0))
+    assert near[0] / far[0] == pytest.approx(8) and far[1] / near[1] == pytest.approx(2)
+
+
+def test_subsonic_rounds_have_no_shock():
+    for name in ("M1911", "S&W Model 10"):
+        assert all(physics.shock(WEAPONS[name].bullet(), a, 50.0, AIR) is None for a in np.linspace(0, np.pi, 50))
+
+
+def test_front_is_10_to_20_db_above_rear():
+    for total in (10, 20):
+        assert shots.directivity_db(0.0, total) - shots.directivity_db(np.pi, total) == pytest.approx(total)
+
+
+def test_hard_ground_doubles_and_soft_ground_at_grazing_takes_the_direct_sound_away():
+    f = np.array([200.0, 500.0, 1000.0])
+    hard, delay_s = physics.ground(f, distance_m=20, source_m=1, microphone_m=1, resistivity=1e7, air=AIR)
+    assert np.abs(hard) == pytest.approx(20 / np.hypot(20, 2), rel=0.02)
+    assert delay_s == pytest.approx((np.hypot(20, 2) - 20) / AIR.speed)
+    soft, _ = physics.ground(f, distance_m=500, source_m=0.5, microphone_m=0.5, resistivity=100, air=AIR)
+    assert (np.abs(1 + soft[1:]) < 0.3).all()  # the ground effect of Attenborough 1988: 10 dB and more above 400 Hz
+
+
+@pytest.mark.parametrize("name", WEAPONS)
+def test_pressure_is_finite_and_not_clipped_before_the_microphone(name):
+    for i, (scene, distance_m) in enumerate([("field", 2.0), ("room", 10.0), ("street", 1500.0)]):
+        corpus = simulate.Corpus(1, (1.5, 1.5), (2.0, 1500.0), 16_000)
+        made = simulate.fire(np.random.default_rng(i), name, distance_m, corpus, scene=scene)
+        assert np.isfinite(made.pressure).all()
+        peak = np.abs(made.pressure).max()
+        assert np.count_nonzero(np.abs(made.pressure) > 0.999 * peak) <= max(3, len(made.starts))
