@@ -21,6 +21,15 @@ def mel_filters(*, sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -
 
 
 @cache
+def _bands(**kept) -> tuple[np.ndarray, np.ndarray]:
+    """Return the filter bank, float64, and the first bin and the end of each band that is not 0 there."""
+    bank = mel_filters(**kept).astype(np.float64)
+    inside = bank > 0
+    first = inside.argmax(axis=1)
+    return bank, np.column_stack([first, first + inside.sum(axis=1)])
+
+
+@cache
 def hann(n_fft: int) -> np.ndarray:
     """Return the periodic Hann window [shape=(n_fft,)], float64, as librosa's STFT uses it."""
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
@@ -63,17 +72,15 @@ def log_mel(
         raise ValueError(f"n={n} samples must be at least n_fft={n_fft}")
     if not 0 <= fmin < fmax <= sr / 2:
         raise ValueError(f"fmin={fmin:g}, fmax={fmax:g} must satisfy 0 <= fmin < fmax <= sr/2={sr / 2:g}")
-    bank = mel_filters(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax).T
+    bank, edges = _bands(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
     chunks, n_frames = pcm.reshape(-1, n), frames(n, n_fft=n_fft, hop_length=hop_length)
     window = hann(n_fft) / (audio.FULL_SCALE if pcm.dtype == np.int16 else 1)
-    # Always a whole block: BLAS rounds by the shape, and a frame must not depend on its company.
-    block, power = np.zeros((BLOCK, n_fft)), np.empty((BLOCK, len(bank)), np.float32)
+    block = np.zeros((BLOCK, n_fft))
     mel = np.empty((len(chunks) * n_frames, n_mels), np.float32)
     for i in range(0, len(mel), BLOCK):
         _frame(chunks, window, hop_length, n_frames, i, block)
         # In double precision: a float32 FFT rounds at -140 dB of the loudest band, which is 0.02 dB in quiet ones.
-        _power(scipy.fft.rfft(block, axis=-1).view(np.float64), power)
-        mel[i : i + BLOCK] = (power @ bank)[: len(mel) - i]
+        _mel(scipy.fft.rfft(block, axis=-1).view(np.float64), bank, edges, mel[i : i + BLOCK])
     np.maximum(mel, np.float32(amin), out=mel)
     np.log10(mel, out=mel)
     mel *= np.float32(10)
@@ -91,12 +98,21 @@ def _frame(chunks, window, hop_length, n_frames, start, out):
 
 
 @njit(cache=True)
-def _power(spectrum, out):
-    """Write the power of spectra [shape=(frames, 2 * bins)], real and imaginary in turn, to `out`, float32."""
+def _mel(spectrum, bank, edges, out):
+    """Write the mel power of spectra [shape=(frames, 2 * bins)], real and imaginary in turn, to `out`, float32.
+
+    A loop, not a product of matrices: BLAS rounds by a row's place, and a frame must not depend on its company.
+    """
+    power = np.empty(spectrum.shape[1] // 2)
     for f in range(len(out)):
         parts, row = spectrum[f], out[f]
-        for k in range(len(row)):
-            row[k] = parts[2 * k] * parts[2 * k] + parts[2 * k + 1] * parts[2 * k + 1]
+        for k in range(len(power)):
+            power[k] = parts[2 * k] * parts[2 * k] + parts[2 * k + 1] * parts[2 * k + 1]
+        for m in range(len(row)):
+            total = 0.0
+            for k in range(edges[m, 0], edges[m, 1]):
+                total += bank[m, k] * power[k]
+            row[m] = total
 
 
 def of_file(path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_length: int, **mel) -> np.ndarray:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from gunshot import audio, chunks, cli, params, splits, tables
 
 REPO = Path(__file__).parents[2]
-COMMANDS = ["import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore"]
+COMMANDS = ["import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate"]
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
 

@@ -89,7 +89,8 @@ def test_nothing_sounds_before_a_tag_and_the_shot_right_after(label, scene):
         at = np.array([0.25 + i / 7e4])
         blast = shots.train(shot.blast, at + shot.lead_s, np.ones(1), SR, SR)
         shock = shots.train(shot.shock, at, np.ones(1), SR, SR)
-        paths = [(x, channel.impulse_response(rng, scene, distance_m, SR, Air())) for x in (blast, shock)]
+        ways_m = (distance_m, shot.shocked.path_m if shot.shocked else distance_m)
+        paths = [(x, channel.impulse_response(rng, scene, r, SR, Air())) for x, r in zip((blast, shock), ways_m, strict=True)]
         y = sum(signal.oaconvolve(x, h)[:SR] for x, h in paths)
         start = int(at[0] * SR)
         assert np.abs(y[:start]).max() < 1e-5 * np.abs(y).max()
