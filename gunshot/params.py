@@ -53,10 +53,13 @@ class Simulate(Section):
     """The default corpus."""
 
     seed: Seed
+    preset: Literal["small", "full"]
+    full: Count
     gun_recordings: Annotated[int, pydantic.Field(ge=0)]
     env_recordings: Annotated[int, pydantic.Field(ge=0)]
     duration_s: PositiveRange
     distance_m: PositiveRange
+    without: list[Literal["shock", "reflections", "microphone", "negatives", "codec"]]
     workers: Count
 
 

@@ -8,11 +8,11 @@ from gunshot import params, simulate
 
 def main(out: Path) -> None:
     p = params.load("audio", "simulate")
-    corpus = simulate.Corpus(p.simulate.seed, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
+    s, times = p.simulate, p.simulate.full if p.simulate.preset == "full" else 1
+    corpus = simulate.Corpus(s.seed, s.duration_s, s.distance_m, p.audio.sr, tuple(s.without))
     recordings, shots, duration_s = simulate.write(
-        out, corpus, gun_recordings=p.simulate.gun_recordings, env_recordings=p.simulate.env_recordings,
-        workers=p.simulate.workers,
-    )  # fmt: skip
+        out, corpus, gun_recordings=times * s.gun_recordings, env_recordings=times * s.env_recordings, workers=s.workers
+    )
     print(f"{out}: {recordings} recordings, {duration_s / 60:.1f} min, {shots} shots tagged")
 
 

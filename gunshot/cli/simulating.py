@@ -13,7 +13,7 @@ from gunshot.cli.app import app
 def simulate(
     out: Annotated[Path, typer.Option(help="The wav to write; a .csv of its shots is written beside it.")],
     weapon: Annotated[str, typer.Option(help="Such as AK-47; a wrong name lists them all.")] = "AK-47",
-    scene: Annotated[str | None, typer.Option(help="field, street, forest, room or yard. Default: drawn.")] = None,
+    scene: Annotated[str | None, typer.Option(help="Such as street; a wrong name lists them all. Default: drawn.")] = None,
     distance: Annotated[float, typer.Option(help="From the gun to the microphone, m.", min=2, max=1500)] = 50.0,
     angle: Annotated[
         float | None,
@@ -30,10 +30,10 @@ def simulate(
     import numpy as np
 
     from gunshot.simulate import SHOT, Corpus, fire
-    from gunshot.simulate.channel import SCENES
+    from gunshot.simulate.scenes import SCENES
     from gunshot.simulate.weapons import WEAPONS
 
-    kinds = [place.kind for place in SCENES]
+    kinds = list(SCENES)
     if weapon not in WEAPONS:
         raise ValueError(f"weapon={weapon!r} must be one of {', '.join(WEAPONS)}")
     if scene is not None and scene not in kinds:

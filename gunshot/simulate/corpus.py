@@ -10,15 +10,17 @@ from tqdm import tqdm
 
 from gunshot import audio, processes, tables
 from gunshot.simulate import shots
-from gunshot.simulate.beds import BEDS
-from gunshot.simulate.channel import SCENES, channel
+from gunshot.simulate.channel import channel
 from gunshot.simulate.events import EVENTS, schedule
+from gunshot.simulate.microphone import PASCAL
 from gunshot.simulate.physics import Air
+from gunshot.simulate.scenes import SCENES
 from gunshot.simulate.signals import log_uniform, uniform
+from gunshot.simulate.soundscape import PLACES
 from gunshot.simulate.weapons import KINDS, WEAPONS
 
 CLASSES = ("gun", "env")
-REFERENCE_PA = 20e-6  # of sound pressure levels
+PARTS = ("shock", "reflections", "microphone", "negatives", "codec")
 EVENT_S = 0.25  # after its onset, in which a shot's level is taken for its SNR
 
 SHOT = {
@@ -31,6 +33,7 @@ SHOT = {
     "suppressed": bool,
     "distance_m": float,
     "angle_deg": float,  # between the line of fire and the microphone
+    "place": str,
     "scene": str,
     "temperature_c": float,
     "humidity": float,  # percent
@@ -47,12 +50,21 @@ class Corpus:
     duration_s: tuple[float, float]
     distance_m: tuple[float, float]
     sr: int
+    without: tuple[str, ...] = ()  # of PARTS, to learn what each is worth
+
+    def microphone(self) -> dict[str, bool]:
+        """Return what kind of microphone hears it."""
+        return {"ideal": "microphone" in self.without, "codecs": "codec" not in self.without}
+
+    def scene(self, kind: str):
+        """Return the scene of that kind; None, a free field, without reflections."""
+        return None if "reflections" in self.without else SCENES[kind]
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: `pcm` int16 [shape=(n,)], `pressure` [shape=(n,)] of its sources at the microphone, in Pa for
-    shots, `starts` of its shots in samples, and `shots`, rows of SHOT but for the path.
+    """One recording: `pcm` int16 [shape=(n,)], `pressure` [shape=(n,)] of its sources at the microphone, in Pa,
+    `starts` of its shots in samples, and `shots`, rows of SHOT but for the path.
     """
 
     label: str
@@ -62,8 +74,13 @@ class Recording:
     shots: list[dict]
 
 
-def _bed(rng: np.random.Generator, n: int, sr: int, kind: str | None = None) -> np.ndarray:
-    return BEDS[kind or rng.choice(list(BEDS))](rng, n, sr)
+def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None) -> tuple[str, str]:
+    """Return a drawn place and one of its scenes in which a source may be that far; of a scene where it is given."""
+    found = [(name, kind) for name, place in PLACES.items() for kind in place.reaches(distance_m)]
+    found = [(name, kind) for name, kind in found if scene in (None, kind)]
+    if not found:
+        raise ValueError(f"distance={distance_m:g} m must be at most {SCENES[scene].reach_m:.0f} m in the scene {scene}")
+    return found[rng.integers(len(found))]
 
 
 def _air(rng: np.random.Generator) -> Air:
@@ -86,22 +103,25 @@ def fire(
     """Return a recording of a weapon (a key of WEAPONS) in a scene; scene and angle are drawn where None."""
     sr, weapon = corpus.sr, WEAPONS[name]
     duration_s, air = uniform(rng, corpus.duration_s), _air(rng)
-    n, kinds = int(duration_s * sr), {scene.kind: scene for scene in SCENES}
-    place = kinds[scene or str(rng.choice(list(kinds)))]
+    n = int(duration_s * sr)
+    place, kind = _place(rng, distance_m, scene)
     angle = None if angle_deg is None else float(np.deg2rad(angle_deg))
     shot = shots.shot(rng, weapon, distance_m, sr, air=air, angle=angle)
     pattern, arrivals_s = shots.firing(rng, weapon, duration_s)
     gains = 10 ** (rng.normal(0, 0.7, len(arrivals_s)) / 20)
     paths = [(shots.train(shot.blast, arrivals_s + shot.lead_s, gains, n, sr), distance_m)]
-    if shot.shocked:
+    if shot.shocked and "shock" not in corpus.without:
         paths.append((shots.train(shot.shock, arrivals_s, gains, n, sr), shot.shocked.path_m))
     starts = (arrivals_s * sr).astype(int)
-    wet, bed, pcm = channel(rng, paths, np.zeros(n), _bed(rng, n, sr), starts, scene=place, air=air, sr=sr)
+    bed = PLACES[place].bed(rng, n, sr)
+    wet, bed, pcm = channel(
+        rng, paths, np.zeros(n), bed, starts, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
+    )
     common = {
         "weapon": name, "pattern": pattern, "suppressed": shot.suppressed, "distance_m": distance_m,
-        "angle_deg": float(np.rad2deg(shot.angle)), "scene": place.kind, "temperature_c": air.temperature_c,
+        "angle_deg": float(np.rad2deg(shot.angle)), "place": place, "scene": kind, "temperature_c": air.temperature_c,
         "humidity": air.humidity,
-        "peak_db_spl": float(20 * np.log10(max(np.abs(wet).max(), 1e-12) / REFERENCE_PA)),
+        "peak_db_spl": float(20 * np.log10(max(np.abs(wet).max(), 1e-12) / PASCAL)),
     }  # fmt: skip
     rows = [
         {
@@ -124,23 +144,28 @@ def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
 
 
 def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
-    """Return a recording without a shot: every third a bed alone, the others with one kind of event, in turns."""
+    """Return a recording without a shot: every third a place alone, the others with one kind of event, in turns."""
     sr, (low, high) = corpus.sr, corpus.distance_m
     n = int(uniform(rng, corpus.duration_s) * sr)
-    turn, third = divmod(index, 3)
-    place, air = SCENES[rng.integers(len(SCENES))], _air(rng)
-    if third == 2:
-        label = list(BEDS)[turn % len(BEDS)]
-        sources, onsets, bed = ([], np.zeros(n)), np.zeros(0, int), _bed(rng, n, sr, label)
+    (turn, third), air = divmod(index, 3), _air(rng)
+    # Half are near, since most of these sources are; the others come from as far as shots do.
+    distance_m = log_uniform(rng, (low / 4, high) if rng.random() < 0.5 else (low / 4, min(20.0, high)))
+    paths, contact, onsets = [], np.zeros(n), np.zeros(0, int)
+    if third == 2 or "negatives" in corpus.without:
+        label = place = list(PLACES)[turn % len(PLACES)]
+        kind = str(rng.choice(PLACES[place].scenes))
     else:
         label = list(EVENTS)[(2 * turn + third) % len(EVENTS)]
-        event = EVENTS[label]
-        # Half are near, since most of these sources are; the others come from as far as shots do.
-        distance_m = log_uniform(rng, (low / 4, high) if rng.random() < 0.5 else (low / 4, min(20.0, high)))
-        dry, onsets = schedule(rng, event, n, sr)
-        sources = ([], dry) if event.contact else ([(dry, distance_m)], np.zeros(n))
-        bed = _bed(rng, n, sr)
-    wet, _, pcm = channel(rng, *sources, bed, onsets, scene=place, air=air, sr=sr)
+        place, kind = _place(rng, distance_m)
+        dry, onsets = schedule(rng, EVENTS[label], n, sr)
+        if EVENTS[label].contact:
+            contact = dry
+        else:
+            paths = [(dry, distance_m)]
+    bed = PLACES[place].bed(rng, n, sr)
+    wet, _, pcm = channel(
+        rng, paths, contact, bed, onsets, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
+    )
     return Recording(label, pcm, wet, [], [])
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.random import Generator
 from scipy import signal
 
-from gunshot.simulate.physics import friedlander
+from gunshot.simulate.microphone import PASCAL
+from gunshot.simulate.physics import friedlander, n_wave
 from gunshot.simulate.signals import (
     add,
     burst,
@@ -29,6 +30,7 @@ class Event:
     """One kind: how one sounds, how often it comes, and whether it sounds at the microphone itself."""
 
     make: Callable[[Generator, int], np.ndarray]
+    level_db: tuple[float, float]  # of its peak at 1 m, dB SPL
     gap_s: tuple[float, float]
     count: tuple[int, int]
     jitter: float = 0.5  # of the gap, as a share
@@ -70,6 +72,14 @@ def firework(rng: Generator, sr: int) -> np.ndarray:
     return np.r_[whistle, y, crackle]
 
 
+def banger(rng: Generator, sr: int) -> np.ndarray:
+    """A firecracker: a short blast, little powder, paper that tears."""
+    y = friedlander(np.arange(int(0.05 * sr)) / sr, peak=1, positive_s=log_uniform(rng, (0.0002, 0.0015)), decay=1)
+    paper = burst(rng, sr, attack_s=0.0005, decay_s=log_uniform(rng, (0.001, 0.01)), band=(800, 8000), slope_db=0)
+    add(y, paper, 0, log_uniform(rng, (0.02, 0.5)))
+    return y
+
+
 def thunder(rng: Generator, sr: int) -> np.ndarray:
     """Claps that roll: low noise under a ragged envelope."""
     n = int(sr * uniform(rng, (0.8, 3)))
@@ -99,6 +109,23 @@ def balloon(rng: Generator, sr: int) -> np.ndarray:
     y = friedlander(t, peak=1, positive_s=log_uniform(rng, (0.0003, 0.0012)), decay=0.3)
     add(y, burst(rng, sr, attack_s=0.001, decay_s=0.0025, band=(500, 8000)), 0, uniform(rng, (0.05, 0.4)))
     return y
+
+
+def bag(rng: Generator, sr: int) -> np.ndarray:
+    """A paper or plastic bag is burst: a slower pulse than a balloon's, and much rustle."""
+    y = friedlander(np.arange(int(0.05 * sr)) / sr, peak=1, positive_s=log_uniform(rng, (0.0008, 0.004)), decay=0.5)
+    rustle = burst(rng, sr, attack_s=0.001, decay_s=log_uniform(rng, (0.004, 0.04)), band=(700, 8000), slope_db=0)
+    add(y, rustle, 0, log_uniform(rng, (0.05, 0.6)))
+    return y
+
+
+def whip(rng: Generator, sr: int) -> np.ndarray:
+    """A whip cracks: the swish of the thong, then a short N-wave of its tip and what the loop makes after it."""
+    crack = n_wave(np.arange(int(0.02 * sr)) / sr, peak=1, duration_s=log_uniform(rng, (0.0001, 0.0006)))
+    for _ in range(rng.integers(0, 3)):
+        add(crack, crack[:64].copy(), int(sr * uniform(rng, (0.0004, 0.01))), uniform(rng, (0.1, 0.7)))
+    swish = burst(rng, sr, attack_s=uniform(rng, (0.03, 0.15)), decay_s=0.01, band=(500, 6000), slope_db=0)
+    return np.r_[log_uniform(rng, (0.003, 0.1)) * swish, crack]
 
 
 def backfire(rng: Generator, sr: int) -> np.ndarray:
@@ -135,6 +162,27 @@ def knock(rng: Generator, sr: int) -> np.ndarray:
 def hammer(rng: Generator, sr: int) -> np.ndarray:
     """A hammer on nail, wood or steel."""
     return _struck(rng, sr, low_hz=(200, 3000), decay_s=(0.005, 0.2), click=1.2)
+
+
+def nail_gun(rng: Generator, sr: int) -> np.ndarray:
+    """A nail gun: the piston's blow, the wood, then air that leaves the cylinder."""
+    y = _struck(rng, sr, low_hz=(150, 2500), decay_s=(0.003, 0.03), click=1.5)
+    hiss = burst(rng, sr, attack_s=uniform(rng, (0.002, 0.02)), decay_s=log_uniform(rng, (0.01, 0.08)), slope_db=0,
+                 band=(log_uniform(rng, (500, 3000)), 8000))  # fmt: skip
+    y = np.r_[y, np.zeros(len(hiss))]
+    add(y, hiss, int(sr * uniform(rng, (0.001, 0.02))), log_uniform(rng, (0.05, 0.8)))
+    return y
+
+
+def plank(rng: Generator, sr: int) -> np.ndarray:
+    """A plank, a book or a box slaps flat on the ground."""
+    return _struck(rng, sr, low_hz=(50, 500), decay_s=(0.005, 0.04), click=2.0, spread=(2, 5))
+
+
+def tray(rng: Generator, sr: int) -> np.ndarray:
+    """A tray of dishes falls: many ringing bodies at once."""
+    hits = [_struck(rng, sr, low_hz=(300, 4000), decay_s=(0.01, 0.25), click=0.8) for _ in range(rng.integers(3, 12))]
+    return _clatter(rng, sr, hits, uniform(rng, (0.1, 0.8)))
 
 
 def dropped(rng: Generator, sr: int) -> np.ndarray:
@@ -250,43 +298,50 @@ def click(rng: Generator, sr: int) -> np.ndarray:
 
 
 EVENTS: dict[str, Event] = {
-    "firework": Event(firework, (0.3, 1.5), (1, 8)),
-    "thunder": Event(thunder, (1, 3), (1, 3)),
-    "explosion": Event(explosion, (1, 3), (1, 2)),
-    "clap": Event(clap, (0.2, 1.2), (1, 8), 0.1),
-    "applause": Event(clap, (0.003, 0.03), (200, 900), 1.0),
-    "balloon_pop": Event(balloon, (0.5, 2), (1, 3)),
-    "backfire": Event(backfire, (0.2, 2), (1, 4)),
-    "gun_handling": Event(handling, (0.25, 1.2), (2, 10)),
-    "door_slam": Event(door, (0.8, 3), (1, 3)),
-    "knock": Event(knock, (0.12, 0.5), (1, 12), 0.2),
-    "hammer": Event(hammer, (0.25, 1), (2, 12), 0.2),
-    "dropped_object": Event(dropped, (0.7, 2.5), (1, 4)),
-    "glass": Event(glass, (0.8, 3), (1, 3)),
-    "basketball": Event(basketball, (0.3, 0.9), (2, 12), 0.15),
-    "footsteps": Event(footstep, (0.25, 0.7), (4, 20), 0.1),
-    "dog_bark": Event(bark, (0.25, 1.2), (1, 10)),
-    "cry": Event(cry, (0.5, 2), (1, 6)),
-    "speech": Event(speech, (0.12, 0.35), (4, 30)),
-    "sneeze": Event(sneeze, (0.8, 3), (1, 3)),
-    "horn": Event(horn, (0.3, 2), (1, 8)),
-    "jackhammer": Event(jack, (0.03, 0.12), (30, 200), 0.05),
-    "tick": Event(tick, (0.1, 1.0), (4, 50), 0.2),
-    "plosive": Event(plosive, (0.2, 1.2), (1, 8), contact=True),
-    "wind_gust": Event(gust, (0.5, 2), (1, 6), contact=True),
-    "mic_bump": Event(bump, (0.3, 2), (1, 6), contact=True),
-    "electric_click": Event(click, (0.2, 2), (1, 8), contact=True),
+    "firework": Event(firework, (140, 170), (0.3, 1.5), (1, 8)),
+    "firework_battery": Event(firework, (130, 160), (0.05, 0.4), (6, 30)),
+    "banger": Event(banger, (125, 158), (0.08, 1.5), (1, 12)),
+    "thunder": Event(thunder, (130, 165), (1, 3), (1, 3)),
+    "explosion": Event(explosion, (140, 175), (1, 3), (1, 2)),
+    "clap": Event(clap, (95, 125), (0.2, 1.2), (1, 8), 0.1),
+    "applause": Event(clap, (95, 115), (0.003, 0.03), (200, 900), 1.0),
+    "balloon_pop": Event(balloon, (120, 148), (0.5, 2), (1, 3)),
+    "bag_pop": Event(bag, (110, 140), (0.5, 2), (1, 3)),
+    "whip_crack": Event(whip, (115, 145), (0.4, 2), (1, 4)),
+    "backfire": Event(backfire, (115, 145), (0.2, 2), (1, 4)),
+    "gun_handling": Event(handling, (80, 118), (0.25, 1.2), (2, 10)),
+    "door_slam": Event(door, (85, 120), (0.8, 3), (1, 3)),
+    "knock": Event(knock, (75, 108), (0.12, 0.5), (1, 12), 0.2),
+    "hammer": Event(hammer, (95, 132), (0.25, 1), (2, 12), 0.2),
+    "nail_gun": Event(nail_gun, (105, 135), (0.3, 1.5), (1, 8), 0.4),
+    "dropped_object": Event(dropped, (80, 120), (0.7, 2.5), (1, 4)),
+    "plank": Event(plank, (90, 128), (0.7, 2.5), (1, 4)),
+    "tray": Event(tray, (85, 120), (0.7, 2.5), (1, 3)),
+    "glass": Event(glass, (85, 118), (0.8, 3), (1, 3)),
+    "basketball": Event(basketball, (80, 112), (0.3, 0.9), (2, 12), 0.15),
+    "footsteps": Event(footstep, (55, 92), (0.25, 0.7), (4, 20), 0.1),
+    "dog_bark": Event(bark, (90, 122), (0.25, 1.2), (1, 10)),
+    "cry": Event(cry, (85, 118), (0.5, 2), (1, 6)),
+    "speech": Event(speech, (60, 98), (0.12, 0.35), (4, 30)),
+    "sneeze": Event(sneeze, (75, 108), (0.8, 3), (1, 3)),
+    "horn": Event(horn, (85, 122), (0.3, 2), (1, 8)),
+    "jackhammer": Event(jack, (100, 128), (0.03, 0.12), (30, 200), 0.05),
+    "tick": Event(tick, (45, 92), (0.1, 1.0), (4, 50), 0.2),
+    "plosive": Event(plosive, (95, 130), (0.2, 1.2), (1, 8), contact=True),
+    "wind_gust": Event(gust, (90, 125), (0.5, 2), (1, 6), contact=True),
+    "mic_bump": Event(bump, (90, 135), (0.3, 2), (1, 6), contact=True),
+    "electric_click": Event(click, (80, 140), (0.2, 2), (1, 8), contact=True),
 }
 
 
 def schedule(rng: Generator, event: Event, n: int, sr: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return events of one kind in `n` samples, dry and unit peak [shape=(n,)], and where each starts, in samples."""
+    """Return events of one kind in `n` samples, dry, in Pa [shape=(n,)], and where each starts, in samples."""
     count, gap = int(rng.integers(event.count[0], event.count[1] + 1)), log_uniform(rng, event.gap_s)
     gaps = gap * np.maximum(0.05, 1 + event.jitter * rng.uniform(-1, 1, count - 1))
     starts = (n * uniform(rng, (0.02, 0.5)) + sr * np.r_[0.0, np.cumsum(gaps)]).astype(int)
     starts = starts[starts < 0.95 * n]
     variants = [unit_peak(event.make(rng, sr)) for _ in range(min(len(starts), 4))]
-    y = np.zeros(n)
+    peak, y = PASCAL * db(uniform(rng, event.level_db)), np.zeros(n)
     for start in starts:
-        add(y, variants[rng.integers(len(variants))], int(start), float(db(-abs(3 * rng.standard_normal()))))
+        add(y, variants[rng.integers(len(variants))], int(start), peak * db(-abs(3 * rng.standard_normal())))
     return y, starts

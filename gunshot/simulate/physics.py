@@ -120,6 +120,17 @@ def absorption_db(f_hz: np.ndarray, distance_m: float, air: Air) -> np.ndarray:
     return distance_m * 8.686 * f**2 * (1.84e-11 * relative**0.5 + relative**-2.5 * relaxing)
 
 
+def turbulence(f_hz: np.ndarray, distance_m: float, air: Air, *, index: float, scale_m: float) -> np.ndarray:
+    """Return the variance of a wave's phase and level behind a turbulent atmosphere [shape=(bins,)].
+
+    ``sqrt(pi) / 2 index k^2 r L`` for turbulence of a Gaussian spectrum, `index` the variance of the refractive index
+    (1e-8 calm, 1e-5 sun and wind), `scale_m` its length L (Daigle, Piercy and Embleton 1983). The mean field falls by
+    exp(-variance / 2); what it loses is scattered.
+    """
+    k = 2 * np.pi * np.asarray(f_hz, float) / air.speed
+    return np.sqrt(np.pi) / 2 * index * k**2 * distance_m * scale_m
+
+
 def ground(
     f_hz: np.ndarray, *, distance_m: float, source_m: float, microphone_m: float, resistivity: float, air: Air
 ) -> tuple[np.ndarray, float]:

@@ -1,0 +1,103 @@
+"""From pressure to a recording: capsule, self-noise, overload, gain control, band limit, codec, level."""
+
+import io
+
+import numpy as np
+import soundfile as sf
+from numpy.random import Generator
+from scipy import signal
+
+from gunshot import audio
+from gunshot.simulate.signals import db, log_uniform, minimum_phase, noise, uniform, unit_peak
+
+PASCAL = 20e-6  # of 0 dB SPL
+
+
+def _response(rng: Generator, sr: int) -> np.ndarray:
+    """Return a drawn capsule and its housing: high-pass, tilt, resonances."""
+    f = np.linspace(0, sr / 2, 1 + 512 * sr // 16_000) + 1.0
+    gain_db = -10 * rng.integers(1, 4) * np.log10(1 + (log_uniform(rng, (20, 300)) / f) ** 2)
+    gain_db += uniform(rng, (-2.5, 2.5)) * np.log2(np.clip(f, 100, 8000) / 1000)
+    for _ in range(rng.integers(0, 4)):
+        width = np.log2(f / log_uniform(rng, (100, 7500))) / uniform(rng, (0.1, 0.8))
+        gain_db += uniform(rng, (-8, 10)) * np.exp(-0.5 * width**2)
+    return minimum_phase(gain_db)
+
+
+def _full_scale(rng: Generator, y: np.ndarray) -> float:
+    """Return the pressure in Pa that overloads: of a MEMS microphone its acoustic overload point, else set by hand.
+
+    A hand sets the gain by what it hears, whatever that is, so that clipping says nothing about the source.
+    """
+    peak = float(np.abs(y).max())
+    if rng.random() < 0.2:
+        return float(np.sqrt(2) * PASCAL * db(uniform(rng, (112, 138))))
+    return peak * float(db(np.clip(rng.normal(2, 8), -26, 20)))
+
+
+def _overload(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
+    """Return `y`, in shares of full scale, as an overloaded input leaves it, hard or soft.
+
+    What lasts stays below, by gain riding; no more than 30 dB are cut off. The excess charges the coupling capacitor:
+    the zero line is pushed away and comes back within 5 to 80 ms.
+    """
+    size = np.abs(y)
+    limit = max(1.0, 2 * float(np.quantile(size[::7], 0.9)), float(size.max() * db(-30)))
+    if size.max() <= limit:
+        return y
+    if rng.random() < 0.5:
+        pole = np.exp(-1 / (sr * log_uniform(rng, (0.005, 0.08))))
+        excess = np.maximum(size - limit, 0.0)
+        pushed = signal.lfilter([1 - pole], [1, -pole], excess)
+        depth = limit * log_uniform(rng, (0.05, 1)) * min(1.0, excess.max() / limit)
+        y = y + rng.choice([-1, 1]) * depth * unit_peak(pushed)
+    return np.clip(y, -limit, limit) if rng.random() < 0.6 else limit * np.tanh(y / limit)
+
+
+def _gain_control(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
+    """Return `y` after an automatic gain that follows its level within 5 ms to 0.5 s."""
+    pole = np.exp(-1 / (sr * log_uniform(rng, (0.005, 0.5))))
+    level = signal.lfilter([1 - pole], [1, -pole], np.abs(y), zi=[pole * np.mean(np.abs(y[: sr // 4]))])[0]
+    return y * (level + 1e-3) ** -uniform(rng, (0.1, 0.5))
+
+
+def _band_limit(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
+    """Return `y` as a source of a lower rate leaves it, 8 kHz the lowest; at times in 8 bits of a logarithmic scale."""
+    sos = signal.cheby2(8, uniform(rng, (30, 70)), min(log_uniform(rng, (4000, 8000)), 0.49 * sr), fs=sr, output="sos")
+    y = signal.sosfilt(sos, y)
+    if rng.random() < 0.25:
+        y = unit_peak(y)
+        y = np.sign(y) * np.expm1(np.rint(127 * np.log1p(255 * np.abs(y)) / np.log(256)) / 127 * np.log(256)) / 255
+    return y
+
+
+def codec(y: np.ndarray, sr: int, name: str, compression: float) -> np.ndarray:
+    """Return `y` [shape=(n,)] through MP3 or Opus and back, as libsndfile encodes it; compression 0 to 1."""
+    format, subtype = {"mp3": ("MP3", "MPEG_LAYER_III"), "opus": ("OGG", "OPUS")}[name]
+    file = io.BytesIO()
+    sf.write(file, y, sr, format=format, subtype=subtype, compression_level=compression)
+    file.seek(0)
+    found = sf.read(file, dtype="float32")[0][: len(y)]
+    return np.pad(found, (0, len(y) - len(found)))
+
+
+def microphone(rng: Generator, y: np.ndarray, sr: int, *, ideal: bool = False, codecs: bool = True) -> np.ndarray:
+    """Return sound [shape=(n,)] in Pa as a recording, int16 [shape=(n,)]; an ideal microphone only sets the level.
+
+    Everything is drawn without regard to what sounds. Self-noise is that of MEMS microphones, 20 to 40 dB SPL.
+    """
+    if not ideal:
+        y = signal.oaconvolve(y, _response(rng, sr))[: len(y)]
+        self_noise = PASCAL * db(uniform(rng, (20, 40)))
+        y = y + self_noise * noise(rng, len(y), sr, slope_db=uniform(rng, (-4, 2)), band=(30, 9000))
+        y = unit_peak(_overload(rng, y / _full_scale(rng, y), sr))
+        if rng.random() < 0.5:  # tape, preamplifier, another's noise below a mix
+            y = y + db(uniform(rng, (-90, -40))) * noise(rng, len(y), sr, slope_db=uniform(rng, (-4, 2)), band=(30, 9000))
+        if rng.random() < 0.35:
+            y = unit_peak(_gain_control(rng, y, sr))
+        if codecs and rng.random() < 0.25:
+            y = _band_limit(rng, y, sr)
+        if codecs and rng.random() < 0.25:
+            y = codec(unit_peak(y), sr, str(rng.choice(["mp3", "opus"])), uniform(rng, (0.3, 0.99)))
+    peak_db = -min(35.0, rng.exponential(12)) if rng.random() < 0.8 else 0.0
+    return audio.to_int16(unit_peak(y) * db(peak_db))
