@@ -3,7 +3,17 @@
 import subprocess
 import sys
 
-from gunshot.cli import annotating, exploring, exporting, field, importing, models, simulating, tagging  # noqa: F401 - each hangs its commands in
+from gunshot.cli import (  # noqa: F401 - each hangs its commands in
+    annotating,
+    exploring,
+    exporting,
+    field,
+    importing,
+    models,
+    simulating,
+    tagging,
+    transferring,
+)
 from gunshot.cli.app import app
 
 

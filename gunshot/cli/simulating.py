@@ -13,7 +13,9 @@ from gunshot.cli.app import app
 def simulate(
     out: Annotated[Path, typer.Option(help="The wav to write; a .csv of its shots is written beside it.")],
     weapon: Annotated[str, typer.Option(help="Such as AK-47; a wrong name lists them all.")] = "AK-47",
-    scene: Annotated[str | None, typer.Option(help="Such as street; a wrong name lists them all. Default: drawn.")] = None,
+    scene: Annotated[
+        str | None, typer.Option(help="Such as street; a wrong name lists them all. Default: drawn.")
+    ] = None,
     distance: Annotated[float, typer.Option(help="From the gun to the microphone, m.", min=2, max=1500)] = 50.0,
     angle: Annotated[
         float | None,

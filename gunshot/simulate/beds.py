@@ -164,6 +164,19 @@ def siren(rng: Generator, n: int, sr: int) -> np.ndarray:
     return unit_rms(y) + log_uniform(rng, (0.03, 1)) * traffic(rng, n, sr)
 
 
+def pulsing(rng: Generator, n: int, sr: int) -> np.ndarray:
+    """A rotor, a pump, wheels on rails, a printer: noise in pulses of one shape, more or less regular."""
+    rate = log_uniform(rng, (1.5, 45))
+    phase = np.cumsum(rate * 2 ** drift(rng, n, sr, rate_hz=2, depth=uniform(rng, (0, 0.25)))) / sr
+    shape = np.exp(-(phase % 1) * log_uniform(rng, (0.7, 15)))
+    if rng.random() < 0.4:
+        shape = shape * np.minimum(1, (phase % 1) * log_uniform(rng, (4, 40)))
+    low = log_uniform(rng, (30, 1500))
+    y = noise(rng, n, sr, slope_db=uniform(rng, (-8, 2)), band=(low, low * 2 ** uniform(rng, (1, 6)))) * shape
+    y = unit_rms(y) + log_uniform(rng, (0.03, 1)) * noise(rng, n, sr, slope_db=uniform(rng, (-6, 0)), band=(60, 8000))
+    return y + uniform(rng, (0, 1)) * unit_rms(tone(np.full(n, log_uniform(rng, (40, 900))), sr, rng.random(8)))
+
+
 def grinding(rng: Generator, n: int, sr: int) -> np.ndarray:
     """A drill, a saw, a grinder: a whine with harmonics in rough noise, under changing load."""
     f = log_uniform(rng, (100, 1500)) * 2 ** drift(rng, n, sr, rate_hz=2, depth=uniform(rng, (0, 0.2)))
@@ -181,5 +194,21 @@ def quiet(rng: Generator, n: int, sr: int) -> np.ndarray:
 
 BEDS: dict[str, Bed] = {
     bed.__name__: bed
-    for bed in (traffic, wind, rain, fire, water, birds, insects, babble, hum, engine, music, siren, grinding, quiet)
+    for bed in (
+        traffic,
+        wind,
+        rain,
+        fire,
+        water,
+        birds,
+        insects,
+        babble,
+        hum,
+        engine,
+        music,
+        siren,
+        grinding,
+        pulsing,
+        quiet,
+    )
 }

@@ -98,5 +98,5 @@ def channel(
     gain, near = 1.0, int(0.05 * sr)
     for onset in onsets:
         level = np.abs(bed[max(0, onset - near) : onset + near]).max()
-        gain = min(gain, db(-6) * np.abs(wet[onset : onset + near]).max() / max(level, 1e-12))
+        gain = min(gain, db(-12) * np.abs(wet[onset : onset + near]).max() / max(level, 1e-12))
     return wet, gain * bed, microphone(rng, wet + gain * bed, sr, **kind)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from gunshot import audio, processes, tables
 from gunshot.simulate import shots
 from gunshot.simulate.channel import channel
-from gunshot.simulate.events import EVENTS, schedule
+from gunshot.simulate.events import ANY, EVENTS, schedule
 from gunshot.simulate.microphone import PASCAL
 from gunshot.simulate.physics import Air
 from gunshot.simulate.scenes import SCENES
@@ -79,7 +79,9 @@ def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None
     found = [(name, kind) for name, place in PLACES.items() for kind in place.reaches(distance_m)]
     found = [(name, kind) for name, kind in found if scene in (None, kind)]
     if not found:
-        raise ValueError(f"distance={distance_m:g} m must be at most {SCENES[scene].reach_m:.0f} m in the scene {scene}")
+        raise ValueError(
+            f"distance={distance_m:g} m must be at most {SCENES[scene].reach_m:.0f} m in the scene {scene}"
+        )
     return found[rng.integers(len(found))]
 
 
@@ -140,7 +142,8 @@ def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
     """Return a recording of one weapon in a scene; the kinds of weapon take turns."""
     kind = list(KINDS)[index % len(KINDS)]
     name = str(rng.choice([name for name, weapon in WEAPONS.items() if weapon.kind == kind]))
-    return fire(rng, name, log_uniform(rng, corpus.distance_m), corpus)
+    low, high = corpus.distance_m
+    return fire(rng, name, log_uniform(rng, (low, high) if rng.random() < 0.3 else (low, min(120.0, high))), corpus)
 
 
 def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
@@ -155,7 +158,7 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
         label = place = list(PLACES)[turn % len(PLACES)]
         kind = str(rng.choice(PLACES[place].scenes))
     else:
-        label = list(EVENTS)[(2 * turn + third) % len(EVENTS)]
+        label = list(EVENTS)[turn % len(EVENTS)] if third == 0 else ANY
         place, kind = _place(rng, distance_m)
         dry, onsets = schedule(rng, EVENTS[label], n, sr)
         if EVENTS[label].contact:

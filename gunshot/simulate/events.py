@@ -297,6 +297,38 @@ def click(rng: Generator, sr: int) -> np.ndarray:
     return unit_peak(signal.lfilter([1, -1], [1, -pole], y) + db(-60) * rng.standard_normal(len(y)))
 
 
+def grain(rng: Generator, sr: int) -> np.ndarray:
+    """Any short sound that is no blast: bands of noise, tones, pulses and struck bodies, each under its own envelope."""
+    n = int(sr * log_uniform(rng, (0.03, 0.7)))
+    y = np.zeros(n)
+    for _ in range(rng.integers(1, 4)):
+        low = log_uniform(rng, (80, 3500))
+        match rng.integers(4):
+            case 0:
+                x = noise(rng, n, sr, slope_db=uniform(rng, (-6, 6)), band=(low, low * 2 ** uniform(rng, (0.2, 4))))
+            case 1:
+                f = log_uniform(rng, (70, 2500)) * 2 ** (
+                    uniform(rng, (-1, 1)) * np.linspace(0, 1, n)
+                    + drift(rng, n, sr, rate_hz=15, depth=uniform(rng, (0, 0.2)))
+                )
+                x = tone(f, sr, rng.random(16) * np.arange(1, 17) ** -uniform(rng, (0, 2)))
+            case 2:
+                pulses = np.zeros(n)
+                pulses[:: max(2, int(sr / log_uniform(rng, (12, 300))))] = 1.0
+                body = _struck(rng, sr, low_hz=(100, 4000), decay_s=(0.001, 0.02), click=uniform(rng, (0, 1)))
+                x = signal.oaconvolve(pulses, body)[:n]
+            case _:
+                body = _struck(rng, sr, low_hz=(80, 4000), decay_s=(0.01, 0.3), click=uniform(rng, (0, 0.5)))
+                x = np.r_[body, np.zeros(max(0, n - len(body)))][:n]
+        shape = envelope(n, sr, attack_s=log_uniform(rng, (0.003, 0.15)), decay_s=log_uniform(rng, (0.008, 0.5)))
+        y += log_uniform(rng, (0.2, 1)) * unit_peak(x * shape)
+    if rng.random() < 0.3:
+        y = np.tanh(unit_peak(y) * log_uniform(rng, (1, 10)))
+    y[-64:] *= np.linspace(1, 0, 64)
+    return y
+
+
+ANY = "any_short_sound"
 EVENTS: dict[str, Event] = {
     "firework": Event(firework, (140, 170), (0.3, 1.5), (1, 8)),
     "firework_battery": Event(firework, (130, 160), (0.05, 0.4), (6, 30)),
@@ -327,6 +359,7 @@ EVENTS: dict[str, Event] = {
     "horn": Event(horn, (85, 122), (0.3, 2), (1, 8)),
     "jackhammer": Event(jack, (100, 128), (0.03, 0.12), (30, 200), 0.05),
     "tick": Event(tick, (45, 92), (0.1, 1.0), (4, 50), 0.2),
+    ANY: Event(grain, (60, 125), (0.05, 1.5), (1, 24)),
     "plosive": Event(plosive, (95, 130), (0.2, 1.2), (1, 8), contact=True),
     "wind_gust": Event(gust, (90, 125), (0.5, 2), (1, 6), contact=True),
     "mic_bump": Event(bump, (90, 135), (0.3, 2), (1, 6), contact=True),

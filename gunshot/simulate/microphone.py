@@ -92,7 +92,9 @@ def microphone(rng: Generator, y: np.ndarray, sr: int, *, ideal: bool = False, c
         y = y + self_noise * noise(rng, len(y), sr, slope_db=uniform(rng, (-4, 2)), band=(30, 9000))
         y = unit_peak(_overload(rng, y / _full_scale(rng, y), sr))
         if rng.random() < 0.5:  # tape, preamplifier, another's noise below a mix
-            y = y + db(uniform(rng, (-90, -40))) * noise(rng, len(y), sr, slope_db=uniform(rng, (-4, 2)), band=(30, 9000))
+            y = y + db(uniform(rng, (-90, -40))) * noise(
+                rng, len(y), sr, slope_db=uniform(rng, (-4, 2)), band=(30, 9000)
+            )
         if rng.random() < 0.35:
             y = unit_peak(_gain_control(rng, y, sr))
         if codecs and rng.random() < 0.25:

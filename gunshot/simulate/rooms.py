@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 
 from gunshot.simulate.physics import Air, absorption_db
-from gunshot.simulate.signals import db, impulses, log_uniform, minimum_phase, noise, uniform
+from gunshot.simulate.signals import impulses, log_uniform, minimum_phase, noise, uniform
 
 ORDER = 5  # of the image sources; what bounces more often is diffuse
 LONGEST_S = 1.2
@@ -53,7 +53,9 @@ class Room:
         least = distance_m + 3 * MARGIN_M
         length = max(log_uniform(rng, self.length_m), min(least * uniform(rng, (1.0, 1.5)), self.length_m[1]), least)
         size = np.array([length, log_uniform(rng, self.width_m), log_uniform(rng, self.height_m)])
-        parts = {"floor": self.floor, "ceiling": self.ceiling} | dict.fromkeys(("east", "west", "north", "south"), self.walls)
+        parts = {"floor": self.floor, "ceiling": self.ceiling} | dict.fromkeys(
+            ("east", "west", "north", "south"), self.walls
+        )
         known = materials_data["absorption"]
         drawn = {
             part: pra.Material(str(rng.choice(sorted(known[str(rng.choice(categories))]))))
@@ -108,7 +110,7 @@ def _places(rng: Generator, size: np.ndarray, distance_m: float) -> tuple[np.nda
     if len(inside):
         return source[inside[0]], microphone[inside[0]]
     source = np.array([MARGIN_M, size[1] / 2, min(1.4, size[2] / 2)])  # along the axis it always fits
-    return source, source + [distance_m, 0.0, 0.0]
+    return source, source + np.array([distance_m, 0.0, 0.0])
 
 
 def _diffuse(rng: Generator, rt60_s: np.ndarray, energy: np.ndarray, mixed_s: float, n: int, sr: int) -> np.ndarray:

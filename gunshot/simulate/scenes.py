@@ -14,7 +14,7 @@ LONGEST_S = 1.2  # of an impulse response
 
 @dataclass(frozen=True)
 class Outdoors:
-    """A place without a roof. Delays are after the direct sound; `tail_db` is the diffuse sound's energy at `radius_m`."""
+    """A place without a roof. Delays are after the direct sound; `tail_db` is of the diffuse sound at `radius_m`."""
 
     kind: str
     echoes: tuple[float, float]  # how many discrete reflections
@@ -58,7 +58,9 @@ OUTDOORS = (
     Outdoors("field", (0, 4), (0.1, 0.9), (0.02, 0.2), (0.5, 2.5), (-40, -8), (0.01, 0.15), 150, (50, 2000)),
     Outdoors("street", (6, 30), (0.04, 0.4), (0.3, 0.85), (0.5, 2.5), (-20, 2), (0.005, 0.05), 30, (5000, 30_000)),
     Outdoors("square", (3, 14), (0.1, 0.7), (0.2, 0.7), (0.6, 2.5), (-26, -4), (0.01, 0.08), 70, (3000, 30_000)),
-    Outdoors("courtyard", (8, 40), (0.03, 0.25), (0.3, 0.9), (0.4, 2.2), (-16, 4), (0.003, 0.03), 15, (500, 30_000), 80),
+    Outdoors(
+        "courtyard", (8, 40), (0.03, 0.25), (0.3, 0.9), (0.4, 2.2), (-16, 4), (0.003, 0.03), 15, (500, 30_000), 80
+    ),
     Outdoors("forest", (30, 120), (0.08, 0.4), (0.02, 0.2), (0.6, 2.2), (-20, 2), (0.01, 0.1), 40, (10, 300)),
 )
 

@@ -14,10 +14,13 @@ import soundfile as sf
 from sklearn.ensemble import RandomForestClassifier
 from typer.testing import CliRunner
 
-from gunshot import audio, chunks, cli, params, splits, tables
+from gunshot import audio, chunks, cli, params, simulate, splits, tables
 
 REPO = Path(__file__).parents[2]
-COMMANDS = ["import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate"]
+COMMANDS = [
+    "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
+    "sim-to-real",
+]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
 
@@ -65,6 +68,8 @@ WORDS = {
     "export": ["chunks", "tags"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
     "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
+    "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
+    "sim-to-real": ["--half", "sealed", "simulate.preset=full"],
     "evaluate": ["--out", "--model", "metrics.json", "never have been trained on"],
 }
 
@@ -238,3 +243,36 @@ def test_nothing_here_imported_tensorflow():
     code = "import sys, gunshot.cli, gunshot.models, gunshot.evaluation; sys.exit('tensorflow' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(REPO)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+def test_simulate_renders_one_recording_and_says_what_it_holds(project):
+    shown = run(
+        "simulate", "--scene", "street", "--weapon", "M16", "--distance", "200", "--angle", "10", "--out", "x.wav"
+    )
+    assert shown.exit_code == 0 and "M16" in shown.output and "200 m, 10 degrees" in shown.output
+    pcm = audio.read_pcm(project / "x.wav", sr=16000)
+    shots = tables.read(project / "x.csv", simulate.SHOT)
+    assert len(pcm) == 48000 and (shots["scene"] == "street").all() and (shots["weapon"] == "M16").all()
+    assert (shots["shock"] == shots["onset"]).all() and (shots["blast"] - shots["shock"] > 1000).all()
+    first = (project / "x.wav").read_bytes()
+    run("simulate", "--scene", "street", "--weapon", "M16", "--distance", "200", "--angle", "10", "--out", "x.wav")
+    assert (project / "x.wav").read_bytes() == first
+
+
+def test_simulate_names_what_it_cannot_render(project, monkeypatch, capsys):
+    for args, words in (
+        (("--weapon", "Musket"), ("weapon='Musket'", "AK-47")),
+        (("--scene", "moon"), ("scene='moon'", "street")),
+        (("--scene", "office", "--distance", "200"), ("distance=200 m", "at most", "office")),
+        (("--out", "x.mp3"), ("x.mp3", "must end in .wav")),
+    ):
+        message = main(monkeypatch, capsys, "simulate", "--out", "x.wav", *args)
+        assert all(word in message for word in words), message
+    assert not list(project.glob("x.*"))
+
+
+def test_sim_to_real_refuses_a_model_that_saw_real_recordings(project, monkeypatch, capsys):
+    row = {**dict.fromkeys(tables.CHUNK, "x"), "index": 0, "start": 0, "onset": -1, "source": "mine"}
+    tables.write(project / "data/features/train.csv", tables.frame([row], tables.CHUNK))
+    message = main(monkeypatch, capsys, "sim-to-real", str(project))
+    assert "train.csv" in message and "'mine'" in message and "simulated alone" in message

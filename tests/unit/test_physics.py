@@ -144,3 +144,24 @@ def test_pressure_is_finite_and_not_clipped_before_the_microphone(name):
         assert np.isfinite(made.pressure).all()
         peak = np.abs(made.pressure).max()
         assert np.count_nonzero(np.abs(made.pressure) > 0.999 * peak) <= max(3, len(made.starts))
+
+
+def test_the_duration_of_the_n_wave_is_mahers_approximation_where_it_holds():
+    """Maher 2006, Modeling and signal processing of acoustic gunshot recordings: 1.82 d / c (M x / l)^(1/4), M >> 1."""
+    for mach in (2.5, 3.5, 5.0):
+        found = physics.whitham(mach, 5.0, 7.8e-3, 31e-3, AIR.speed)[1]
+        exact = (1 - mach**-2) ** -0.375  # what the approximation leaves out
+        assert found == pytest.approx(1.82 * 7.8e-3 / AIR.speed * (mach * 5.0 / 31e-3) ** 0.25 * exact, rel=1e-9)
+        assert 150e-6 < found < 400e-6 and exact < 1.08  # rifle bullets at some metres: about 0.2 to 0.3 ms
+
+
+def test_turbulence_takes_coherence_with_distance_and_keeps_the_energy():
+    weak, strong = (physics.turbulence(np.array([500.0, 4000.0]), r, AIR, index=1e-6, scale_m=1) for r in (20, 1000))
+    assert (strong / weak == pytest.approx(50)) and weak[0] < 0.01 < 1 < strong[1]
+    kept = {}
+    for r in (20.0, 1000.0):
+        made = [channel._turbulence(np.random.default_rng(i), r, 16_000, AIR) for i in range(200)]
+        power = np.mean([np.abs(np.fft.rfft(m, 4096)) ** 2 for m in made], axis=0)
+        power_db = 10 * np.log10(power[100:1800])
+        kept[r] = np.abs(power_db).mean()
+    assert max(kept.values()) < 1.5

@@ -3,13 +3,14 @@
 import csv
 import multiprocessing
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import signal
 
 from gunshot import audio, params, simulate, tables
-from gunshot.simulate import beds, channel, events, microphone, scenes, shots, soundscape
+from gunshot.simulate import beds, channel, events, microphone, rooms, scenes, shots, soundscape
 from gunshot.simulate.physics import Air
 from gunshot.simulate.weapons import KINDS, WEAPONS
 
@@ -91,8 +92,7 @@ def test_nothing_sounds_before_a_tag_and_the_shot_right_after(label, scene):
         shock = shots.train(shot.shock, at, np.ones(1), SR, SR)
         ways_m = (distance_m, shot.shocked.path_m if shot.shocked else distance_m)
         paths = [
-            (x, channel.impulse_response(rng, scene, r, SR, Air()))
-            for x, r in zip((blast, shock), ways_m, strict=True)
+            (x, channel.impulse_response(rng, scene, r, SR, Air())) for x, r in zip((blast, shock), ways_m, strict=True)
         ]
         y = sum(signal.oaconvolve(x, h)[:SR] for x, h in paths)
         start = int(at[0] * SR)
@@ -163,3 +163,60 @@ def test_recordings_pass_the_quality_rules_and_the_classes_share_their_levels():
     gun, env = peaks["gun"], peaks["env"]
     assert abs(np.median(gun) - np.median(env)) < 8
     assert min(gun) < -15 and min(env) < -15 and max(gun) > -1 and max(env) > -1
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus"])
+def test_a_codec_keeps_time_and_length(name):
+    rng = np.random.default_rng(6)
+    y = np.zeros(2 * SR)
+    y[SR : SR + 400] = np.exp(-np.arange(400) / 80) * signal.lfilter([1], [1, -0.9], rng.standard_normal(400))
+    found = microphone.codec(y / np.abs(y).max() / 2, SR, name, 0.9)
+    lags = signal.correlate(found, y, "full")
+    assert len(found) == len(y) and abs(int(np.argmax(lags)) - (len(y) - 1)) <= 8
+    assert np.sum((found - y / np.abs(y).max() / 2) ** 2) > 0
+
+
+def test_a_microphone_in_pascals_adds_its_noise_and_overloads_at_its_point():
+    quiet = microphone.microphone(np.random.default_rng(1), np.full(SR, 1e-9), SR).astype(float)
+    assert np.std(quiet) > 0  # what is left is the self-noise
+    over = microphone._overload(np.random.default_rng(0), np.r_[np.zeros(1000), 10.0, np.zeros(1000)], SR)
+    assert np.abs(over).max() == pytest.approx(1.0, rel=0.01)
+    below = np.r_[np.zeros(1000), 0.9, np.zeros(1000)]
+    assert np.array_equal(microphone._overload(np.random.default_rng(0), below, SR), below)
+
+
+def test_places_hold_their_level_and_their_scenes_reach():
+    for name, place in soundscape.PLACES.items():
+        assert place.reaches(2.0) == list(place.scenes) and set(place.beds) <= set(beds.BEDS), name
+        for i in range(3):
+            y = place.bed(np.random.default_rng([7, i]), SR, SR)
+            level_db = 20 * np.log10(np.sqrt(np.mean(y**2)) / microphone.PASCAL)
+            assert place.level_db[0] - 0.1 <= level_db <= place.level_db[1] + 0.1, name
+    assert any(place.reaches(1500.0) for place in soundscape.PLACES.values())
+
+
+@pytest.mark.parametrize("kind", [room.kind for room in rooms.ROOMS])
+def test_a_rooms_sound_decays_as_eyring_says_and_its_echoes_come_from_its_walls(kind):
+    room = scenes.SCENES[kind]
+    for i in range(4):
+        rng = np.random.default_rng([8, i])
+        box, source, place = room._build(rng, 2.0, SR)
+        assert np.linalg.norm(source - place) == pytest.approx(2.0)
+        assert all((p > 0).all() and (p < box.shoebox_dim).all() for p in (source, place))
+        y = room.response(np.random.default_rng([8, i]), 2.0, SR, Air())
+        energy = np.cumsum(y[::-1] ** 2)[::-1]
+        assert y[0] == 0 or abs(np.argmax(np.abs(y[:40]))) < 40
+        assert np.isfinite(y).all() and energy[-1] < 0.1 * energy[0]
+
+
+def test_rooms_differ():
+    made = {scenes.SCENES["office"].response(np.random.default_rng(i), 3.0, SR, Air()).tobytes() for i in range(40)}
+    assert len(made) == 40
+
+
+def test_a_part_left_out_is_not_there():
+    shock = [simulate.fire(np.random.default_rng(1), "M16", 100.0, replace(CORPUS, without=w), angle_deg=10.0).pressure
+             for w in ((), ("shock",))]  # fmt: skip
+    assert np.abs(shock[1]).max() < np.abs(shock[0]).max() or not np.array_equal(*shock)
+    alone = [simulate.render("env", i, replace(CORPUS, without=("negatives",))).label for i in range(6)]
+    assert set(alone) <= set(soundscape.PLACES)
