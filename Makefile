@@ -1,7 +1,7 @@
 # make            set everything up and run the pipeline      make test       set everything up and run the tests
 # make test-long  the long proofs                              make bench      benchmarks, as ratios
 # make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
-# make pictures   take the pictures of the page in DOC anew
+# make pictures   take the pictures in DOC anew; RECORDING=a real one to stand beside simulated ones
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := uv==0.13.9
@@ -44,6 +44,7 @@ lock: $(READY)
 
 pictures: $(READY)
 	PICTURES=DOC/pictures pytest tests/web/test_annotate.py -k documentation
+	python DOC/pictures/simulator.py $(RECORDING)
 
 dag: $(READY)
 	(echo "# The pipeline"; echo; echo "Made by \`make dag\` from dvc.yaml."; echo; dvc dag --md) > DOC/dag.md

@@ -298,7 +298,7 @@ def click(rng: Generator, sr: int) -> np.ndarray:
 
 
 def grain(rng: Generator, sr: int) -> np.ndarray:
-    """Any short sound that is no blast: bands of noise, tones, pulses and struck bodies, each under its own envelope."""
+    """Any short sound that is no blast: noise, tones, pulses and struck bodies, each under an envelope of its own."""
     n = int(sr * log_uniform(rng, (0.03, 0.7)))
     y = np.zeros(n)
     for _ in range(rng.integers(1, 4)):
