@@ -302,9 +302,10 @@ def grain(rng: Generator, sr: int) -> np.ndarray:
     n = int(sr * log_uniform(rng, (0.03, 0.7)))
     y = np.zeros(n)
     for _ in range(rng.integers(1, 4)):
-        low = log_uniform(rng, (80, 3500))
+        low, fastest_s = log_uniform(rng, (80, 3500)), 0.0005
         match rng.integers(4):
             case 0:
+                fastest_s = 0.004  # faster, it would be a blast
                 x = noise(rng, n, sr, slope_db=uniform(rng, (-6, 6)), band=(low, low * 2 ** uniform(rng, (0.2, 4))))
             case 1:
                 f = log_uniform(rng, (70, 2500)) * 2 ** (
@@ -320,7 +321,7 @@ def grain(rng: Generator, sr: int) -> np.ndarray:
             case _:
                 body = _struck(rng, sr, low_hz=(80, 4000), decay_s=(0.01, 0.3), click=uniform(rng, (0, 0.5)))
                 x = np.r_[body, np.zeros(max(0, n - len(body)))][:n]
-        shape = envelope(n, sr, attack_s=log_uniform(rng, (0.003, 0.15)), decay_s=log_uniform(rng, (0.008, 0.5)))
+        shape = envelope(n, sr, attack_s=log_uniform(rng, (fastest_s, 0.15)), decay_s=log_uniform(rng, (0.004, 0.5)))
         y += log_uniform(rng, (0.2, 1)) * unit_peak(x * shape)
     if rng.random() < 0.3:
         y = np.tanh(unit_peak(y) * log_uniform(rng, (1, 10)))
@@ -359,7 +360,7 @@ EVENTS: dict[str, Event] = {
     "horn": Event(horn, (85, 122), (0.3, 2), (1, 8)),
     "jackhammer": Event(jack, (100, 128), (0.03, 0.12), (30, 200), 0.05),
     "tick": Event(tick, (45, 92), (0.1, 1.0), (4, 50), 0.2),
-    ANY: Event(grain, (60, 125), (0.05, 1.5), (1, 24)),
+    ANY: Event(grain, (60, 125), (0.02, 1.5), (1, 80)),
     "plosive": Event(plosive, (95, 130), (0.2, 1.2), (1, 8), contact=True),
     "wind_gust": Event(gust, (90, 125), (0.5, 2), (1, 6), contact=True),
     "mic_bump": Event(bump, (90, 135), (0.3, 2), (1, 6), contact=True),

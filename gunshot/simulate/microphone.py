@@ -32,7 +32,7 @@ def _full_scale(rng: Generator, y: np.ndarray) -> float:
     peak = float(np.abs(y).max())
     if rng.random() < 0.2:
         return float(np.sqrt(2) * PASCAL * db(uniform(rng, (112, 138))))
-    return peak * float(db(np.clip(rng.normal(2, 8), -26, 20)))
+    return peak * float(db(np.clip(rng.normal(-6, 9), -30, 15)))
 
 
 def _overload(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
@@ -58,7 +58,7 @@ def _gain_control(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
     """Return `y` after an automatic gain that follows its level within 5 ms to 0.5 s."""
     pole = np.exp(-1 / (sr * log_uniform(rng, (0.005, 0.5))))
     level = signal.lfilter([1 - pole], [1, -pole], np.abs(y), zi=[pole * np.mean(np.abs(y[: sr // 4]))])[0]
-    return y * (level + 1e-3) ** -uniform(rng, (0.1, 0.5))
+    return y * (level + 1e-3) ** -uniform(rng, (0.1, 0.8))
 
 
 def _band_limit(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
@@ -95,7 +95,7 @@ def microphone(rng: Generator, y: np.ndarray, sr: int, *, ideal: bool = False, c
             y = y + db(uniform(rng, (-90, -40))) * noise(
                 rng, len(y), sr, slope_db=uniform(rng, (-4, 2)), band=(30, 9000)
             )
-        if rng.random() < 0.35:
+        if rng.random() < 0.55:
             y = unit_peak(_gain_control(rng, y, sr))
         if codecs and rng.random() < 0.25:
             y = _band_limit(rng, y, sr)
