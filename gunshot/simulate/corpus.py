@@ -10,12 +10,13 @@ from tqdm import tqdm
 
 from gunshot import audio, processes, tables
 from gunshot.simulate import shots
+from gunshot.simulate.beds import BEDS
 from gunshot.simulate.channel import channel
 from gunshot.simulate.events import ANY, EVENTS, schedule
 from gunshot.simulate.microphone import PASCAL
 from gunshot.simulate.physics import Air
 from gunshot.simulate.scenes import SCENES
-from gunshot.simulate.signals import log_uniform, uniform
+from gunshot.simulate.signals import db, log_uniform, uniform, unit_rms
 from gunshot.simulate.soundscape import PLACES
 from gunshot.simulate.weapons import KINDS, WEAPONS
 
@@ -147,16 +148,20 @@ def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
 
 
 def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
-    """Return a recording without a shot: every third a place alone, the others with one kind of event, in turns."""
+    """Return a recording without a shot: every third a place or a bed alone, the others with events, in turns."""
     sr, (low, high) = corpus.sr, corpus.distance_m
     n = int(uniform(rng, corpus.duration_s) * sr)
     (turn, third), air = divmod(index, 3), _air(rng)
     # Half are near, since most of these sources are; the others come from as far as shots do.
     distance_m = log_uniform(rng, (low / 4, high) if rng.random() < 0.5 else (low / 4, min(20.0, high)))
     paths, contact, onsets = [], np.zeros(n), np.zeros(0, int)
-    if third == 2 or "negatives" in corpus.without:
-        label = place = list(PLACES)[turn % len(PLACES)]
-        kind = str(rng.choice(PLACES[place].scenes))
+    place = list(PLACES)[turn // 2 % len(PLACES)]
+    kind, bed = str(rng.choice(PLACES[place].scenes)), None
+    if third == 2 and turn % 2:
+        label = list(BEDS)[turn // 2 % len(BEDS)]
+        bed = PASCAL * db(uniform(rng, PLACES[place].level_db)) * unit_rms(BEDS[label](rng, n, sr))
+    elif third == 2 or "negatives" in corpus.without:
+        label = place
     else:
         label = list(EVENTS)[turn % len(EVENTS)] if third == 0 else ANY
         place, kind = _place(rng, distance_m)
@@ -165,7 +170,7 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
             contact = dry
         else:
             paths = [(dry, distance_m)]
-    bed = PLACES[place].bed(rng, n, sr)
+    bed = PLACES[place].bed(rng, n, sr) if bed is None else bed
     wet, _, pcm = channel(
         rng, paths, contact, bed, onsets, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
     )

@@ -15,6 +15,7 @@ from gunshot.simulate.signals import (
     db,
     drift,
     envelope,
+    first_s,
     log_uniform,
     modes,
     noise,
@@ -372,7 +373,7 @@ def schedule(rng: Generator, event: Event, n: int, sr: int) -> tuple[np.ndarray,
     """Return events of one kind in `n` samples, dry, in Pa [shape=(n,)], and where each starts, in samples."""
     count, gap = int(rng.integers(event.count[0], event.count[1] + 1)), log_uniform(rng, event.gap_s)
     gaps = gap * np.maximum(0.05, 1 + event.jitter * rng.uniform(-1, 1, count - 1))
-    starts = (n * uniform(rng, (0.02, 0.5)) + sr * np.r_[0.0, np.cumsum(gaps)]).astype(int)
+    starts = (sr * first_s(rng, n / sr) + sr * np.r_[0.0, np.cumsum(gaps)]).astype(int)
     starts = starts[starts < 0.95 * n]
     variants = [unit_peak(event.make(rng, sr)) for _ in range(min(len(starts), 4))]
     peak, y = PASCAL * db(uniform(rng, event.level_db)), np.zeros(n)

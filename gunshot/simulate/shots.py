@@ -7,7 +7,7 @@ from numpy.random import Generator
 from scipy import signal
 
 from gunshot.simulate import physics
-from gunshot.simulate.signals import add, burst, db, log_uniform, modes, uniform
+from gunshot.simulate.signals import add, burst, db, first_s, log_uniform, modes, uniform
 from gunshot.simulate.weapons import KINDS, Weapon
 
 OVERSAMPLING = 12  # a shock rises within a fraction of a 16 kHz sample; 192 kHz there
@@ -84,7 +84,7 @@ PATTERNS = ("single", "double", "series", "burst", "auto")
 
 def firing(rng: Generator, weapon: Weapon, duration_s: float) -> tuple[str, np.ndarray]:
     """Return a drawn pattern, one of PATTERNS, and the times of fire in s [shape=(shots,)] inside `duration_s`."""
-    first = duration_s * uniform(rng, (0.08, 0.5))
+    first = first_s(rng, duration_s)
     gap = 60 / uniform(rng, weapon.rounds_per_min)
     shares = [0.25, 0.1, 0.15, 0.25, 0.25] if weapon.automatic else [0.35, 0.2, 0.45, 0, 0]
     pattern = str(rng.choice(PATTERNS, p=shares))

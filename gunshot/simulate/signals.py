@@ -15,6 +15,11 @@ def log_uniform(rng: Generator, bounds: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(*np.log(bounds))))
 
 
+def first_s(rng: Generator, duration_s: float) -> float:
+    """Return when the first sound of a recording starts: often at once, since sound libraries are cut that way."""
+    return 0.001 if rng.random() < 0.2 else duration_s * uniform(rng, (0.02, 0.5))
+
+
 def db(gain_db):
     """Return a gain in dB as an amplitude ratio."""
     return 10.0 ** (np.asarray(gain_db) / 20)
