@@ -56,10 +56,16 @@ def read(path: Path | str, columns: dict[str, type]) -> pd.DataFrame:
         raise ValueError(f"{path}: columns {missing} are missing; it must have {list(columns)}")
     for name, kind in columns.items():
         try:
-            table[name] = table[name].astype(kind)
+            table[name] = _flags(table[name]) if kind is bool else table[name].astype(kind)
         except ValueError as e:
             raise ValueError(f"{path}: column {name!r} must hold {kind.__name__}: {e}") from None
     return table
+
+
+def _flags(column: pd.Series) -> pd.Series:
+    if not column.isin(["True", "False"]).all():
+        raise ValueError(f"{column[~column.isin(['True', 'False'])].iloc[0]!r} is neither True nor False")
+    return column == "True"
 
 
 def frame(rows: Iterable[dict], columns: dict[str, type]) -> pd.DataFrame:

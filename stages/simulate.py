@@ -13,7 +13,7 @@ def main(out: Path) -> None:
     recordings, shots, duration_s = simulate.write(
         out, corpus, gun_recordings=times * s.gun_recordings, env_recordings=times * s.env_recordings, workers=s.workers
     )
-    print(f"{out}: {recordings} recordings, {duration_s / 60:.1f} min, {shots} shots tagged")
+    print(f"{out}: {recordings} recordings, {duration_s / 60:.1f} min, {shots} shots")
 
 
 if __name__ == "__main__":

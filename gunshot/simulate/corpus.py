@@ -22,6 +22,7 @@ from gunshot.simulate.weapons import KINDS, WEAPONS
 
 CLASSES = ("gun", "env")
 PARTS = ("shock", "reflections", "microphone", "negatives", "codec")
+HEARD_DB, AFTER_S, BEFORE_S = 3.0, 0.004, 0.025  # the rise of energy at an onset that can be heard
 EVENT_S = 0.25  # after its onset, in which a shot's level is taken for its SNR
 
 SHOT = {
@@ -29,6 +30,7 @@ SHOT = {
     "onset": int,  # samples: the first of the two that follow
     "shock": int,  # samples; -1 where no shock wave passes the microphone
     "blast": int,  # samples
+    "heard": bool,  # it rises from what sounds before it, such as the reverberation of the shots before; only then tagged
     "weapon": str,
     "pattern": str,
     "suppressed": bool,
@@ -65,7 +67,7 @@ class Corpus:
 @dataclass(frozen=True)
 class Recording:
     """One recording: `pcm` int16 [shape=(n,)], `pressure` [shape=(n,)] of its sources at the microphone, in Pa,
-    `starts` of its shots in samples, and `shots`, rows of SHOT but for the path.
+    `starts` of its heard shots in samples, and `shots`, rows of SHOT but for the path.
     """
 
     label: str
@@ -88,6 +90,10 @@ def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None
 
 def _air(rng: np.random.Generator) -> Air:
     return Air(uniform(rng, (-10, 38)), uniform(rng, (15, 98)))
+
+
+def _rise_db(y: np.ndarray, start: int, sr: int) -> float:
+    return _level_db(y[start : start + int(AFTER_S * sr)]) - _level_db(y[max(0, start - int(BEFORE_S * sr)) : start])
 
 
 def _level_db(y: np.ndarray) -> float:
@@ -131,12 +137,13 @@ def fire(
             "onset": int(start),
             "shock": int(start) if shot.shocked else -1,
             "blast": int((arrival_s + shot.lead_s) * sr),
+            "heard": start == starts[0] or _rise_db(wet + bed, start, sr) >= HEARD_DB,
             "snr_db": _level_db(wet[start : start + int(EVENT_S * sr)]) - _level_db(bed),
             **common,
         }
         for start, arrival_s in zip(starts, arrivals_s, strict=True)
     ]
-    return Recording(weapon.kind, pcm, wet, starts.tolist(), rows)
+    return Recording(weapon.kind, pcm, wet, [row["onset"] for row in rows if row["heard"]], rows)
 
 
 def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:

@@ -46,9 +46,11 @@ def test_tables_hold_what_was_written(tmp_path):
     with (tmp_path / "simulated" / "tags.csv").open(newline="") as file:
         tags = {path: [int(s) for s in starts] for path, *starts in csv.reader(file)}
     assert set(tags) == set(table[table["class"] == "gun"]["path"])
-    assert sum(map(len, tags.values())) == tagged
+    assert sum(map(len, tags.values())) <= tagged
     fired = tables.read(tmp_path / "simulated" / "shots.csv", simulate.SHOT)
-    assert {path: rows["onset"].tolist() for path, rows in fired.groupby("path")} == tags
+    assert len(fired) == tagged
+    assert {path: rows["onset"].tolist() for path, rows in fired[fired["heard"]].groupby("path")} == tags
+    assert fired.groupby("path")["heard"].first().all()
     led = fired["shock"] >= 0
     assert (fired["onset"] == fired["shock"].where(led, fired["blast"])).all() and (
         fired["blast"] >= fired["onset"]

@@ -103,3 +103,12 @@ def test_json_survives_the_round_trip(tmp_path):
     with pytest.raises(TypeError):
         tables.write_json(tmp_path / "x.json", {"a": object()})
     assert tables.read_json(tmp_path / "x.json") == content and os.listdir(tmp_path) == ["x.json"]
+
+
+def test_flags_are_true_or_false_and_nothing_else(tmp_path):
+    table = pd.DataFrame({"heard": [True, False]})
+    tables.write(tmp_path / "x.csv", table)
+    assert tables.read(tmp_path / "x.csv", {"heard": bool})["heard"].tolist() == [True, False]
+    (tmp_path / "x.csv").write_text("heard\nTrue\nmaybe\n")
+    with pytest.raises(ValueError, match=r"x.csv: column 'heard' must hold bool: 'maybe'"):
+        tables.read(tmp_path / "x.csv", {"heard": bool})
