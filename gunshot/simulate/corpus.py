@@ -30,7 +30,7 @@ SHOT = {
     "onset": int,  # samples: the first of the two that follow
     "shock": int,  # samples; -1 where no shock wave passes the microphone
     "blast": int,  # samples
-    "heard": bool,  # it rises from what sounds before it, such as the reverberation of the shots before; only then tagged
+    "heard": bool,  # it rises from what sounds before it, earlier shots among it; only then it is tagged
     "weapon": str,
     "pattern": str,
     "suppressed": bool,
