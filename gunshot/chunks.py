@@ -15,13 +15,15 @@ def around_tags(
     rng: np.random.Generator,
     *,
     draws: int,
+    most: int,
     jitter: tuple[float, float],
     chunk_length: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return starts in the recording and the shot's place in each chunk, int64 samples [shape=(chunks,)].
 
     A shot comes to lie at a place drawn from `jitter` (shares of the chunk), `draws` times a tag; where
-    the recording's ends do not allow it, the chunk moves inside. Equal starts are given once.
+    the recording's ends do not allow it, the chunk moves inside. Equal starts are given once. Of more than `most`
+    chunks as many are drawn: a recording with a long burst must not outweigh the others.
     """
     if n < chunk_length:
         raise ValueError(f"n={n} samples must be at least chunk_length={chunk_length}")
@@ -30,6 +32,8 @@ def around_tags(
     place = np.minimum(place.ravel().astype(np.int64), chunk_length - 1)  # a jitter of 1 is the last sample
     starts = np.clip(shots - place, 0, n - chunk_length)
     starts, first = np.unique(starts, return_index=True)
+    kept = np.sort(rng.permutation(len(starts))[:most])
+    starts, first = starts[kept], first[kept]
     return starts, np.minimum(shots[first] - starts, chunk_length - 1)
 
 

@@ -1,6 +1,7 @@
 """Small fully convolutional network: log-mel of any length in, GUN and ENV scores along time out."""
 
 import json
+import math
 import os
 import tempfile
 import zipfile
@@ -96,14 +97,27 @@ def patches(x: np.ndarray, rng: np.random.Generator, p) -> np.ndarray:
     return x.astype(np.float32)
 
 
+def band_gains(x: np.ndarray, rng: np.random.Generator, spread_db: float) -> np.ndarray:
+    """Return log-mels [shape=(n, n_mels, frames)] as other microphones would give them: gains over the bands.
+
+    A curve through 2 to 6 random points, up to `spread_db` / 2 either way, the same in all frames of a chunk.
+    """
+    curves = np.empty(x.shape[:2], np.float32)
+    for curve, count in zip(curves, rng.integers(2, 7, len(x)), strict=True):
+        places = np.sort(rng.uniform(0, x.shape[1], count))
+        curve[:] = np.interp(np.arange(x.shape[1]), places, rng.uniform(-0.5, 0.5, count) * spread_db)
+    return x + curves[..., None]
+
+
 def batches(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, p) -> Iterator[tuple]:
-    """Yield batches without end: features with patches, targets GUN and ENV, weights that balance the classes."""
+    """Yield batches without end: features with band gains and patches, targets GUN and ENV, class-balancing weights."""
     weight = len(y) / (2 * np.bincount(y, minlength=2))
     while True:
         order = rng.permutation(len(y))
         for i in range(0, len(y), p.batch_size):
             rows = np.sort(order[i : i + p.batch_size])
-            yield patches(x[rows], rng, p)[..., None], _targets(y[rows]), weight[y[rows]].astype(np.float32)
+            changed = patches(band_gains(x[rows], rng, p.band_spread_db), rng, p)
+            yield changed[..., None], _targets(y[rows]), weight[y[rows]].astype(np.float32)
 
 
 def _targets(y: np.ndarray) -> np.ndarray:
@@ -113,7 +127,8 @@ def _targets(y: np.ndarray) -> np.ndarray:
 def train(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray, rng: np.random.Generator, p):
     """Return the trained network with its best validation loss, and its history by epoch.
 
-    Adam, whose learning rate halves on a plateau; early stopping. TensorFlow runs deterministically.
+    Adam, its learning rate falling along half a cosine from epoch to epoch. The epoch of the lowest validation loss is
+    kept. TensorFlow runs deterministically.
 
     Parameters
     ----------
@@ -126,8 +141,8 @@ def train(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray, rn
     model = build(p, n_mels=x.shape[1], n_frames=x.shape[2])
     model.compile(keras.optimizers.Adam(p.learning_rate), loss="binary_crossentropy", jit_compile=False)
     callbacks = [
-        keras.callbacks.ReduceLROnPlateau(patience=p.plateau_patience, factor=0.5),
-        keras.callbacks.EarlyStopping(patience=p.patience, restore_best_weights=True),
+        keras.callbacks.LearningRateScheduler(lambda e: p.learning_rate / 2 * (1 + math.cos(math.pi * e / p.epochs))),
+        keras.callbacks.EarlyStopping(patience=p.epochs, restore_best_weights=True),
     ]
     weight = len(y_val) / (2 * np.bincount(y_val, minlength=2))
     history = model.fit(

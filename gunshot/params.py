@@ -81,6 +81,7 @@ class Chunks(Section):
 
     seed: Seed
     draws: Count
+    most: Count
     jitter: ShareRange
     env_hop: Count
 
@@ -157,11 +158,10 @@ class Network(Section):
     learning_rate: Annotated[float, pydantic.Field(gt=0)]
     batch_size: Count
     epochs: Count
-    patience: Count
-    plateau_patience: Count
     time_patch: Annotated[int, pydantic.Field(ge=0)]
     mel_patch: Annotated[int, pydantic.Field(ge=0)]
     patch_share: Share
+    band_spread_db: Annotated[float, pydantic.Field(ge=0)]
 
 
 class Quantize(Section):

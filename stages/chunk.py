@@ -24,7 +24,7 @@ def main(raw: Path, tagged: Path, out: Path) -> None:
             continue
         if recording["class"] == "gun":
             rng = seeds.generator(p.chunks.seed, name)
-            cut = {"draws": p.chunks.draws, "jitter": p.chunks.jitter, "chunk_length": length}
+            cut = {"draws": p.chunks.draws, "most": p.chunks.most, "jitter": p.chunks.jitter, "chunk_length": length}
             starts, onsets = chunks.around_tags([tag.start for tag in tagged_of.get(name, [])], len(pcm), rng, **cut)
         else:
             starts = chunks.at_hop(len(pcm), hop=p.chunks.env_hop, chunk_length=length)

@@ -22,6 +22,7 @@ from gunshot.simulate.signals import (
     unit_rms,
     voice,
 )
+from gunshot.simulate.textures import texture
 
 Bed = Callable[[Generator, int, int], np.ndarray]
 
@@ -210,5 +211,6 @@ BEDS: dict[str, Bed] = {
         grinding,
         pulsing,
         quiet,
+        texture,
     )
 }

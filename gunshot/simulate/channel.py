@@ -99,4 +99,4 @@ def channel(
     for onset in onsets:
         level = np.abs(bed[max(0, onset - near) : onset + near]).max()
         gain = min(gain, db(-12) * np.abs(wet[onset : onset + near]).max() / max(level, 1e-12))
-    return wet, gain * bed, microphone(rng, wet + gain * bed, sr, **kind)
+    return wet, gain * bed, microphone(rng, wet + gain * bed, sr, onsets, **kind)

@@ -22,7 +22,7 @@ from gunshot.simulate.weapons import KINDS, WEAPONS
 
 CLASSES = ("gun", "env")
 PARTS = ("shock", "reflections", "microphone", "negatives", "codec")
-HEARD_DB, AFTER_S, BEFORE_S = 3.0, 0.004, 0.025  # the rise of energy at an onset that can be heard
+HEARD_DB, AFTER_S, BEFORE_S = 6.0, 0.004, 0.025  # the rise of energy at an onset that can be heard
 EVENT_S = 0.25  # after its onset, in which a shot's level is taken for its SNR
 
 SHOT = {
@@ -151,11 +151,12 @@ def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
     kind = list(KINDS)[index % len(KINDS)]
     name = str(rng.choice([name for name, weapon in WEAPONS.items() if weapon.kind == kind]))
     low, high = corpus.distance_m
-    return fire(rng, name, log_uniform(rng, (low, high) if rng.random() < 0.3 else (low, min(120.0, high))), corpus)
+    near = (low, max(low, min(120.0, high)))  # most shots that anyone records
+    return fire(rng, name, log_uniform(rng, (low, high) if rng.random() < 0.3 else near), corpus)
 
 
 def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
-    """Return a recording without a shot: every third a place or a bed alone, the others with events, in turns."""
+    """Return a recording without a shot: an event, any short sound, a place or a bed alone, in turns."""
     sr, (low, high) = corpus.sr, corpus.distance_m
     n = int(uniform(rng, corpus.duration_s) * sr)
     (turn, third), air = divmod(index, 3), _air(rng)

@@ -24,6 +24,7 @@ from gunshot.simulate.signals import (
     unit_peak,
     voice,
 )
+from gunshot.simulate.textures import texture
 
 
 @dataclass(frozen=True)
@@ -304,7 +305,10 @@ def grain(rng: Generator, sr: int) -> np.ndarray:
     y = np.zeros(n)
     for _ in range(rng.integers(1, 4)):
         low, fastest_s = log_uniform(rng, (80, 3500)), 0.0005
-        match rng.integers(4):
+        match rng.integers(6):
+            case 4 | 5:
+                fastest_s = 0.002
+                x = texture(rng, n, sr)
             case 0:
                 fastest_s = 0.004  # faster, it would be a blast
                 x = noise(rng, n, sr, slope_db=uniform(rng, (-6, 6)), band=(low, low * 2 ** uniform(rng, (0.2, 4))))

@@ -55,10 +55,19 @@ def _overload(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
 
 
 def _gain_control(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
-    """Return `y` after an automatic gain that follows its level within 5 ms to 0.5 s."""
-    pole = np.exp(-1 / (sr * log_uniform(rng, (0.005, 0.5))))
+    """Return `y` after an automatic gain that follows its level within 5 ms to 0.5 s, or a limiter, its peaks."""
+    settling, share = 1 / (sr * log_uniform(rng, (0.005, 0.5))), uniform(rng, (0.1, 0.8))
+    if rng.random() < 0.5:
+        return y * (_peaks(y, settling) + 0.05) ** -share
+    pole = np.exp(-settling)
     level = signal.lfilter([1 - pole], [1, -pole], np.abs(y), zi=[pole * np.mean(np.abs(y[: sr // 4]))])[0]
-    return y * (level + 1e-3) ** -uniform(rng, (0.1, 0.8))
+    return y * (level + 1e-3) ** -share
+
+
+def _peaks(y: np.ndarray, settling: float) -> np.ndarray:
+    """Return what a peak meter shows [shape=(n,)]: up at once, down by the factor exp(-settling) a sample."""
+    fall = settling * np.arange(len(y))
+    return np.exp(np.maximum.accumulate(np.log(np.abs(y) + 1e-6) + fall) - fall)
 
 
 def _band_limit(rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
@@ -81,7 +90,29 @@ def codec(y: np.ndarray, sr: int, name: str, compression: float) -> np.ndarray:
     return np.pad(found, (0, len(y) - len(found)))
 
 
-def microphone(rng: Generator, y: np.ndarray, sr: int, *, ideal: bool = False, codecs: bool = True) -> np.ndarray:
+def _edited(rng: Generator, y: np.ndarray, sr: int, onsets: np.ndarray) -> np.ndarray:
+    """Return `y` as an editor leaves it: silence before a cut, after another, hard or faded. Onsets stay inside."""
+    n, fades = len(y), (0.003, 0.1)
+    gain = np.ones(n)
+    if rng.random() < 0.25:
+        first = int(onsets[0]) if len(onsets) else int(n * rng.random())
+        close = first - int(sr * uniform(rng, (0.001, 0.06)))
+        cut = max(0, min(first, close if rng.random() < 0.5 else int(first * rng.random())))
+        ramp = max(1, min(int(sr * log_uniform(rng, fades)), cut))
+        gain[:cut] = 0.0
+        gain[max(0, cut - ramp) : cut] = np.linspace(0, 1, ramp + 1)[1:][-min(ramp, cut) :] if cut else 0.0
+    if rng.random() < 0.25:
+        last = int(onsets[-1]) + int(0.1 * sr) if len(onsets) else 0
+        cut = int(uniform(rng, (min(last, n), n)))
+        ramp = min(int(sr * log_uniform(rng, fades)), n - cut)
+        gain[cut:] = 0.0
+        gain[cut : cut + ramp] = np.linspace(1, 0, ramp)
+    return y * gain
+
+
+def microphone(
+    rng: Generator, y: np.ndarray, sr: int, onsets: np.ndarray = (), *, ideal: bool = False, codecs: bool = True
+) -> np.ndarray:
     """Return sound [shape=(n,)] in Pa as a recording, int16 [shape=(n,)]; an ideal microphone only sets the level.
 
     Everything is drawn without regard to what sounds. Self-noise is that of MEMS microphones, 20 to 40 dB SPL.
@@ -99,6 +130,7 @@ def microphone(rng: Generator, y: np.ndarray, sr: int, *, ideal: bool = False, c
             y = unit_peak(_gain_control(rng, y, sr))
         if codecs and rng.random() < 0.25:
             y = _band_limit(rng, y, sr)
+        y = _edited(rng, y, sr, onsets)
         if codecs and rng.random() < 0.25:
             y = codec(unit_peak(y), sr, str(rng.choice(["mp3", "opus"])), uniform(rng, (0.3, 0.99)))
     peak_db = -min(35.0, rng.exponential(12)) if rng.random() < 0.8 else 0.0

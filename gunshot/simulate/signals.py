@@ -17,7 +17,7 @@ def log_uniform(rng: Generator, bounds: tuple[float, float]) -> float:
 
 def first_s(rng: Generator, duration_s: float) -> float:
     """Return when the first sound of a recording starts: often at once, since sound libraries are cut that way."""
-    return uniform(rng, (0.004, 0.03)) if rng.random() < 0.2 else duration_s * uniform(rng, (0.02, 0.5))
+    return uniform(rng, (0.0005, 0.02)) if rng.random() < 0.2 else duration_s * uniform(rng, (0.02, 0.5))
 
 
 def db(gain_db):

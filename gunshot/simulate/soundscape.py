@@ -25,7 +25,7 @@ class Place:
 
     def bed(self, rng: Generator, n: int, sr: int) -> np.ndarray:
         """Return its background [shape=(n,)] in Pa: one bed, and up to two others below it."""
-        first, *others = rng.permutation(self.beds)[: rng.integers(1, 4)]
+        first, *others = rng.permutation((*self.beds, "texture"))[: rng.integers(1, 4)]
         y = unit_rms(BEDS[first](rng, n, sr))
         for name in others:
             y = y + db(uniform(rng, (-25, 0))) * unit_rms(BEDS[name](rng, n, sr))

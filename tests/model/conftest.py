@@ -19,8 +19,8 @@ N_MELS, N_FRAMES = 32, 33
 def section():
     """The section network of params.yaml with other values: section(depth=2)."""
     whole = params.load("network", path=ROOT / "params.yaml").network
-    small = {"width": 1.0, "depth": 3, "epochs": 6, "batch_size": 64, "learning_rate": 0.003}
-    return lambda **values: whole.model_copy(update={**small, "patience": 9, "plateau_patience": 9, **values})
+    small = {"width": 1.0, "depth": 3, "epochs": 9, "batch_size": 64, "learning_rate": 0.003, "band_spread_db": 0.0}
+    return lambda **values: whole.model_copy(update={**small, **values})
 
 
 def log_mels(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -329,7 +329,7 @@ def test_a_stage_tells_the_user_in_one_line_and_keeps_the_traceback_of_a_bug(cor
     good = (ROOT / "params.yaml").read_text()
     misspelt = split_stage(good.replace("  env_hop:", "  env_hopp:"), corpus)
     assert misspelt.returncode == 1
-    known = "chunks has: seed, draws, jitter, env_hop"
+    known = "chunks has: seed, draws, most, jitter, env_hop"
     missing, unknown = misspelt.stderr.splitlines()
     assert missing == "params.yaml: chunks.env_hop is missing"
     assert unknown == f"params.yaml: chunks.env_hopp=6144 is not a known key; {known}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gunshot import audio, chunks, seeds, tables
 
 L = 4096
-CUT = {"draws": 4, "jitter": (0.05, 0.75), "chunk_length": L}
+CUT = {"draws": 4, "most": 1000, "jitter": (0.05, 0.75), "chunk_length": L}
 
 
 @st.composite
@@ -19,7 +19,11 @@ def cuts(draw):
     n = draw(st.integers(L, 60000))
     shots = draw(st.lists(st.integers(0, n - 1), max_size=5, unique=True))
     low, high = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
-    return n, shots, {"draws": draw(st.integers(1, 6)), "jitter": (low, high), "chunk_length": L}
+    return (
+        n,
+        shots,
+        {"draws": draw(st.integers(1, 6)), "most": draw(st.integers(1, 40)), "jitter": (low, high), "chunk_length": L},
+    )
 
 
 @given(cuts(), st.integers(0, 2**32))
@@ -27,7 +31,7 @@ def test_every_chunk_holds_its_shot_where_jitter_puts_it(case, seed):
     n, shots, options = case
     starts, onsets = chunks.around_tags(shots, n, np.random.default_rng(seed), **options)
     assert starts.dtype == onsets.dtype == np.int64 and starts.shape == onsets.shape
-    assert len(starts) <= len(shots) * options["draws"] and np.all(np.diff(starts) > 0)
+    assert len(starts) <= min(options["most"], len(shots) * options["draws"]) and np.all(np.diff(starts) > 0)
     assert np.all(starts >= 0) and np.all(starts + L <= n) and np.all((onsets >= 0) & (onsets < L))
     assert set((starts + onsets).tolist()) <= set(shots)
     low, high = (min(share * L, L - 1) for share in options["jitter"])
@@ -52,9 +56,17 @@ def test_at_the_ends_the_chunk_moves_inside(n, shot):
 
 
 def test_a_jitter_of_one_is_the_last_sample():
-    options = {"draws": 1, "jitter": (1.0, 1.0), "chunk_length": L}
+    options = {"draws": 1, "most": 9, "jitter": (1.0, 1.0), "chunk_length": L}
     starts, onsets = chunks.around_tags([9000], 20000, np.random.default_rng(0), **options)
     assert (starts.tolist(), onsets.tolist()) == ([9000 - L + 1], [L - 1])
+
+
+def test_a_long_burst_gives_no_more_chunks_than_most():
+    shots = np.arange(10000, 400000, 3001)
+    whole = set(chunks.around_tags(shots, 500000, np.random.default_rng(0), **CUT)[0])
+    starts, onsets = chunks.around_tags(shots, 500000, np.random.default_rng(0), **{**CUT, "most": 12})
+    assert len(starts) == len(onsets) == 12 and set(starts) < whole and np.all(np.diff(starts) > 0)
+    assert starts[-1] - starts[0] > 100000 and set(starts + onsets) <= set(shots)
 
 
 def test_equal_starts_are_given_once():

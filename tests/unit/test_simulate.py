@@ -10,7 +10,7 @@ import pytest
 from scipy import signal
 
 from gunshot import audio, params, simulate, tables
-from gunshot.simulate import beds, channel, events, microphone, rooms, scenes, shots, soundscape
+from gunshot.simulate import beds, channel, events, microphone, rooms, scenes, shots, soundscape, textures
 from gunshot.simulate.physics import Air
 from gunshot.simulate.weapons import KINDS, WEAPONS
 
@@ -107,7 +107,7 @@ def test_the_tag_survives_the_microphone():
         rng = np.random.default_rng([2, i])
         y = np.zeros(SR)
         y[5000:5400] = np.exp(-np.arange(400) / 60) * rng.standard_normal(400)
-        pcm = microphone.microphone(rng, y, SR).astype(float)
+        pcm = microphone.microphone(rng, y, SR, np.array([5000])).astype(float)
         assert 5000 <= np.argmax(np.abs(pcm) > 0.5 * np.abs(pcm).max()) < 5400
         assert np.sum(pcm[:4990] ** 2) < 0.2 * np.sum(pcm[5000:6000] ** 2)
 
@@ -165,6 +165,31 @@ def test_recordings_pass_the_quality_rules_and_the_classes_share_their_levels():
     gun, env = peaks["gun"], peaks["env"]
     assert abs(np.median(gun) - np.median(env)) < 8
     assert min(gun) < -15 and min(env) < -15 and max(gun) > -1 and max(env) > -1
+
+
+def test_an_editor_cuts_before_the_first_onset_and_after_the_last():
+    cut = 0
+    for i in range(200):
+        y = microphone._edited(np.random.default_rng([9, i]), np.ones(SR), SR, np.array([6000, 9000]))
+        assert (y[6000:9000] == 1).all() and ((y >= 0) & (y <= 1)).all()
+        cut += (y[0] == 0) + (y[-1] == 0)
+    assert 60 < cut < 140
+
+
+def test_a_peak_meter_rises_at_once_and_falls_evenly():
+    y = np.r_[np.full(400, 0.01), -1.0, np.zeros(400), 0.9, np.zeros(100)]
+    found, settling = microphone._peaks(y, 0.01), 0.01
+    assert found[:400] == pytest.approx(0.01, rel=1e-3) and found[400] == pytest.approx(1, rel=1e-3)
+    assert found[401:801] == pytest.approx(np.exp(-settling * np.arange(1, 401)), rel=1e-2, abs=1e-4)
+    assert found[801] == pytest.approx(0.9, rel=1e-3)
+
+
+def test_textures_vary_and_never_rise_as_a_blast_does():
+    made = [textures.texture(np.random.default_rng(i), SR, SR) for i in range(60)]
+    assert all(y.shape == (SR,) and np.isfinite(y).all() and y.std() > 0 for y in made)
+    assert len({y.tobytes() for y in made}) == 60
+    steps = [np.diff(textures._switching(np.random.default_rng(i), 500, 0.004)) for i in range(200)]
+    assert max(np.abs(step).max() for step in steps) <= 0.25
 
 
 @pytest.mark.parametrize("name", ["mp3", "opus"])
