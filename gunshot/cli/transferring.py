@@ -1,4 +1,4 @@
-"""gunshot sim-to-real: what a model trained on simulation alone is worth on real recordings."""
+"""gunshot sim-to-real, gunshot sim-and-real: what simulation is worth, alone and beside real recordings."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +79,42 @@ def sim_to_real(
             f"{half} half: {label} {content[name]:.3f} ({content[name + '_low']:.3f} to {content[name + '_high']:.3f})"
         )
     print(f"{len(table)} files; see {out}")
+
+
+@app.command()
+def sim_and_real(
+    seeds: Annotated[int, typer.Option(help="Networks of each kind a fold.", min=2)] = 3,
+    folds: Annotated[int, typer.Option(help="Parts of the real recording groups; each is held out once.", min=2)] = 2,
+    out: Annotated[Path | None, typer.Option(help="Default: sim_and_real.json beside the reports.")] = None,
+) -> None:
+    """Measure what simulated chunks add to real ones: one network on real recordings alone, the same on both.
+
+    Import real recordings and run `dvc repro` first. Real recording groups are held out in turns; both networks have
+    the same params, steps and seeds, and see no augmented copies. network.epochs counts passes over the real chunks.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from gunshot import pooling
+
+    p, folder = params.load("network"), pipeline.output("featurize")
+    sides = [tables.features(folder, side) for side in ("train", "val", "test")]
+    table = pd.concat([part.assign(y=y) for _, y, part in sides], ignore_index=True)
+    real = ((table["source"] != "simulated") & ~table["chunk"].str.contains("~")).to_numpy()
+    drawn = ((table["source"] == "simulated") & ~table["chunk"].str.contains("~")).to_numpy()
+    if not real.any() or not drawn.any():
+        raise ValueError(f"{folder}: must hold simulated and real chunks; import recordings, then run `dvc repro`")
+    edges = np.cumsum([len(x) for x, _, _ in sides])[:-1]
+    kept = [np.concatenate([x[k] for (x, _, _), k in zip(sides, np.split(which, edges), strict=True)])
+            for which in (real, drawn)]  # fmt: skip
+    rows = pooling.compare(
+        kept[0], table[real], kept[1], table.loc[drawn, "y"].to_numpy(), p.network, seeds=seeds, folds=folds
+    )
+    content = pooling.summary(rows) | {"networks": rows.to_dict("records")}
+    out = out or pipeline.output("evaluate").parent / "sim_and_real.json"
+    tables.write_json(out, content)
+    print(pd.DataFrame({arm: content[arm] for arm in pooling.ARMS}).T.round(4).to_string())
+    print(f"{real.sum()} real chunks, {drawn.sum()} simulated; {len(rows)} networks; see {out}")
 
 
 def _worst(files) -> list[dict]:

@@ -19,7 +19,7 @@ from gunshot import audio, chunks, cli, params, simulate, splits, tables
 REPO = Path(__file__).parents[2]
 COMMANDS = [
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
-    "sim-to-real",
+    "sim-to-real", "sim-and-real",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -69,6 +69,7 @@ WORDS = {
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
     "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
     "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
+    "sim-and-real": ["--seeds", "--folds", "held out"],
     "sim-to-real": ["--half", "sealed", "simulate.preset=full"],
     "evaluate": ["--out", "--model", "metrics.json", "never have been trained on"],
 }

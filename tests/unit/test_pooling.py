@@ -1,0 +1,65 @@
+"""Simulated chunks beside real ones: who is held out, how long each network trains, what is measured."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gunshot import pooling
+
+
+class Network(SimpleNamespace):
+    """The section network, as far as it is read here."""
+
+    def model_copy(self, update):
+        return Network(**{**vars(self), **update})
+
+
+@pytest.fixture
+def case(monkeypatch):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 5)
+    y = groups % 2
+    x = groups[:, None, None].astype(np.float32) * np.ones((1, 2, 3), np.float32)
+    seen = []
+
+    def train(x, y, x_val, y_val, seed, p):
+        seen.append({"x": np.unique(x), "val": np.unique(x_val), "n": len(y), "epochs": p.epochs})
+        return "model", {}
+
+    from gunshot import network
+
+    monkeypatch.setattr(network, "train", train)
+    monkeypatch.setattr(network, "score", lambda model, part: part[:, 0, :1] % 2 + rng.normal(0, 0.1, (len(part), 1)))
+    table = pd.DataFrame({"y": y, "recording_group": [f"g{g}" for g in groups]})
+    rows = pooling.compare(
+        x, table, np.full((160, 2, 3), 99, np.float32), np.ones(160, int), Network(seed=3, epochs=30), seeds=2, folds=2
+    )
+    return rows, seen
+
+
+def test_no_held_out_group_is_trained_on_and_both_arms_take_as_many_steps(case):
+    rows, seen = case
+    assert len(rows) == len(seen) == 2 * 2 * 2 and rows["arm"].tolist() == ["real", "both"] * 4
+    for real, both in zip(seen[::2], seen[1::2], strict=True):
+        assert set(both["x"]) == {*real["x"], 99.0} and not set(real["x"]) & set(real["val"])
+        assert len(real["x"]) + len(real["val"]) == 20 and set(real["val"]) == set(both["val"])
+        assert both["n"] == real["n"] + 160 and real["epochs"] == 30
+        assert both["epochs"] * both["n"] == pytest.approx(30 * real["n"], rel=0.1)
+    first, second = ({*seen[i]["x"], *seen[i]["val"]} for i in (0, 2))
+    assert not first & second and len(first | second) == 40  # each fold trains on what the other holds out
+
+
+def test_the_summary_is_the_mean_and_the_spread_over_seeds(case):
+    rows, _ = case
+    assert (rows["auc"] == 1).all() and set(rows["seed"]) == {3, 4}
+    changed = rows.assign(auc=np.where(rows["seed"] == 3, 0.8, 0.9))
+    found = pooling.summary(changed)
+    assert found["real"]["auc"] == pytest.approx(0.85) and found["both"]["auc_sd"] == pytest.approx(0.1 / np.sqrt(2))
+
+
+def test_too_few_groups_are_named():
+    table = pd.DataFrame({"y": [0, 0, 1], "recording_group": ["a", "b", "c"]})
+    with pytest.raises(ValueError, match="at least folds=2 recording groups, y=1 has 1"):
+        pooling.compare(np.zeros((3, 2, 3)), table, np.zeros((1, 2, 3)), np.zeros(1), None, seeds=1, folds=2)
