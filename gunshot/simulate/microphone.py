@@ -98,9 +98,9 @@ def _edited(rng: Generator, y: np.ndarray, sr: int, onsets: np.ndarray) -> np.nd
         first = int(onsets[0]) if len(onsets) else int(n * rng.random())
         close = first - int(sr * uniform(rng, (0.001, 0.06)))
         cut = max(0, min(first, close if rng.random() < 0.5 else int(first * rng.random())))
-        ramp = max(1, min(int(sr * log_uniform(rng, fades)), cut))
-        gain[:cut] = 0.0
-        gain[max(0, cut - ramp) : cut] = np.linspace(0, 1, ramp + 1)[1:][-min(ramp, cut) :] if cut else 0.0
+        ramp = min(int(sr * log_uniform(rng, fades)), cut)
+        gain[: cut - ramp] = 0.0
+        gain[cut - ramp : cut] = np.linspace(0, 1, ramp + 1)[1:]
     if rng.random() < 0.25:
         last = int(onsets[-1]) + int(0.1 * sr) if len(onsets) else 0
         cut = int(uniform(rng, (min(last, n), n)))
