@@ -55,7 +55,7 @@ def main() -> None:
         columns = {"real": (y, int(np.argmax(np.abs(y) > 0.3 * np.abs(y).max())))}
         corpus = replace(CORPUS, duration_s=(2.0, 2.0))
         for number, seed in enumerate((3, 5, 8), 1):
-            made = simulate.fire(np.random.default_rng(seed), "AK-47", 20.0, corpus, scene="field")
+            made = simulate.fire(np.random.default_rng(seed), "M1911", 10.0, corpus, scene="field")
             columns[f"simulated {number}, {made.shots[0]['pattern']}"] = (audio.to_float(made.pcm), made.starts[0])
         draw("real", columns, "of full scale")
 
