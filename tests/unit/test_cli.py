@@ -277,3 +277,19 @@ def test_sim_to_real_refuses_a_model_that_saw_real_recordings(project, monkeypat
     tables.write(project / "data/features/train.csv", tables.frame([row], tables.CHUNK))
     message = main(monkeypatch, capsys, "sim-to-real", str(project))
     assert "train.csv" in message and "'mine'" in message and "simulated alone" in message
+
+
+def test_sim_and_real_needs_both(project, monkeypatch, capsys):
+    row = {
+        **dict.fromkeys(tables.CHUNK, "x"),
+        "class": "env",
+        "index": 0,
+        "start": 0,
+        "onset": -1,
+        "source": "simulated",
+    }
+    for side in splits.SIDES:
+        tables.write(project / f"data/features/{side}.csv", tables.frame([row], tables.CHUNK))
+        np.save(project / f"data/features/{side}.npy", np.zeros((1, 32, 33), np.float32))
+    message = main(monkeypatch, capsys, "sim-and-real")
+    assert "must hold simulated and real chunks; import recordings, then run `dvc repro`" in message
