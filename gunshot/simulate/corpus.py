@@ -116,10 +116,12 @@ def fire(
     place, kind = _place(rng, distance_m, scene)
     angle = None if angle_deg is None else float(np.deg2rad(angle_deg))
     shot = shots.shot(rng, weapon, distance_m, sr, air=air, angle=angle)
+    if "shock" in corpus.without:
+        shot = replace(shot, shocked=None)
     pattern, arrivals_s = shots.firing(rng, weapon, duration_s)
     gains = 10 ** (rng.normal(0, 0.7, len(arrivals_s)) / 20)
     paths = [(shots.train(shot.blast, arrivals_s + shot.lead_s, gains, n, sr), distance_m)]
-    if shot.shocked and "shock" not in corpus.without:
+    if shot.shocked:
         paths.append((shots.train(shot.shock, arrivals_s, gains, n, sr), shot.shocked.path_m))
     starts = (arrivals_s * sr).astype(int)
     bed = PLACES[place].bed(rng, n, sr)
