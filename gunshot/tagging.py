@@ -69,8 +69,16 @@ def _simulated(task: tuple[int, int], found_in: dict, simulated: dict, sr: int) 
     low, high = bands(simulated["distance_m"])[band]
     made = corpus.render("gun", index, corpus.Corpus(SEED, simulated["duration_s"], (low, high), sr))
     rng = np.random.default_rng([SEED, band, index])
-    found = onsets.find(made.pcm, sr=sr, **found_in)
+    found = _without_drowned(made.shots, onsets.find(made.pcm, sr=sr, **found_in), sr=sr)
     return {"distance_m": f"{low:g} to {high:g}"} | compare(made.starts, found, len(made.pcm), rng, sr=sr)
+
+
+def _without_drowned(shots: list[dict], found: list[tags.Tag], *, sr: int) -> list[tags.Tag]:
+    """Return the onsets found but for those of shots that drown: these are neither asked for nor false."""
+    every = np.array([shot["onset"] for shot in shots])
+    pairs = scoring.match_onsets(every, np.array([tag.start for tag in found]), collar=collars(every, sr=sr))
+    drowned = {int(j) for i, j in pairs if not shots[i]["heard"]}
+    return [tag for j, tag in enumerate(found) if j not in drowned]
 
 
 def simulated(

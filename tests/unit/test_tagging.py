@@ -167,3 +167,10 @@ def test_blind_tags_of_real_recordings_are_found_as_the_report_says(tmp_path):
     assert {key: real[key] for key in ("precision", "recall", "f1", "shots")} == {
         key: said[key] for key in ("precision", "recall", "f1", "shots")
     }
+
+
+def test_an_onset_of_a_shot_that_drowns_is_neither_asked_for_nor_false():
+    shots = [{"onset": 1000, "heard": True}, {"onset": 3000, "heard": False}, {"onset": 5000, "heard": True}]
+    found = [tags.Tag(start, 0.9) for start in (1010, 3010, 9000)]
+    kept = tagging._without_drowned(shots, found, sr=SR)
+    assert [tag.start for tag in kept] == [1010, 9000]
