@@ -64,17 +64,23 @@ def _truncated(file: sf.SoundFile) -> str | None:
 
 
 def blocks(
-    path: Path | str, *, sr: int, block_s: float = 30.0, watch: Callable[[np.ndarray], None] | None = None
+    path: Path | str,
+    *,
+    sr: int,
+    block_s: float = 30.0,
+    watch: Callable[[np.ndarray], None] | None = None,
+    repair: bool = False,
 ) -> Iterator[np.ndarray]:
     """Yield a file's audio, mixed down and resampled to `sr`, in blocks of float32 [shape=(n,)].
 
     Memory is bounded by a block, however long the file. `watch` is called with each block as
-    stored, before it is mixed down: float32 [shape=(n, channels)].
+    stored, before it is mixed down: float32 [shape=(n, channels)]. With `repair`, samples that are not finite
+    become 0.
 
     Raises
     ------
     AudioError
-        Not audio, empty, truncated, at no sane sample rate, or with samples that are not finite.
+        Not audio, empty, truncated, at no sane sample rate, or, unless repaired, with samples that are not finite.
     """
     try:
         with sf.SoundFile(path) as file:
@@ -91,11 +97,11 @@ def blocks(
                 read += len(x)
                 if not len(x):
                     raise AudioError(path, f"{read} of {file.frames} frames", "a recording must not be truncated")
-                if not np.isfinite(x).all():
+                if not (repair or np.isfinite(x).all()):
                     raise AudioError(path, "NaN or infinite samples", "every sample must be finite")
                 if watch:
                     watch(x)
-                mono = np.ascontiguousarray(x.mean(axis=1))
+                mono = np.ascontiguousarray(np.nan_to_num(x, posinf=0, neginf=0).mean(axis=1))
                 last = read >= file.frames
                 yield mono if file.samplerate == sr else resampler.resample_chunk(mono, last=last)
     except sf.LibsndfileError as e:

@@ -1,82 +1,181 @@
-"""Window scores to onsets: which windows alarm, which alarms are one incident, and when its shots began."""
+"""Window levels to incidents and onsets, in integers alone, so that firmware decides the same, integer for integer.
+
+A window's level is its logit for GUN in steps of a size that the model sets; a frame's codes are its log-mel in int8.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import find_peaks
+from numba import njit
 
 PAST = 4  # frames, 28 ms: the level that a shot rises from
-MIN_RISE_DB = 6.0  # mean over the bands, of a further shot within an incident
-MIN_SHARE = 0.5  # of the incident's steepest rise
-MIN_INTERVAL = 7  # frames, 49 ms: 1,200 rounds a minute
+MIN_RISE_DB = 6.0  # mean over the bands, of a shot
+SHARE = 2  # a shot rises by at least this part, one half, of the incident's steepest rise so far
+LOCAL = 7  # frames, 49 ms: shots are no closer; 1,200 rounds a minute
+RING = 512  # frames whose rise is kept
+FRAMES, WINDOWS, OPEN, QUIET, NEXT, STEEPEST, LAST, INCIDENT = range(8)  # of the state
+ONSET, DECIDED, LEVEL, WHICH = range(4)  # columns of what is found
 
 
 @dataclass(frozen=True)
-class Onset:
-    """A shot: when its first sound arrived, s, and the highest score of a window that holds it."""
+class Settings:
+    """When an incident opens and ends. `on` and `off` are of the sum of the levels of the last `windows` windows."""
 
-    onset_s: float
-    score: float
+    on: int
+    off: int
+    windows: int
+    hop: int  # frames
+    n_frames: int
+    cooldown: int  # windows below `off` within an incident, at most
+    min_rise: int  # in the unit of `rise`
+
+    def __post_init__(self):
+        if self.off > self.on:
+            raise ValueError(f"off={self.off} must be at most on={self.on}")
+        if self.n_frames + self.windows * self.hop + 2 * LOCAL > RING:
+            raise ValueError(
+                f"windows={self.windows} x hop={self.hop} and n_frames={self.n_frames} must fit {RING} frames"
+            )
 
 
-def incidents(scores: np.ndarray, *, threshold: float, cooldown: int) -> list[tuple[int, int]]:
-    """Return the first and last window of each incident, where at most `cooldown` windows between alarms are quiet.
+def min_rise(n_mels: int, scale_db: float) -> int:
+    """Return MIN_RISE_DB in the unit of `rise`, of codes of `scale_db` each."""
+    return int(np.ceil(MIN_RISE_DB * n_mels * PAST / scale_db))
+
+
+@njit(cache=True)
+def _rise(codes):
+    n_mels, n = codes.shape
+    out = np.zeros(n - PAST, np.int32)
+    for band in range(n_mels):
+        row = codes[band]
+        for t in range(n - PAST):
+            past = row[t] + row[t + 1] + row[t + 2] + row[t + 3]
+            above = PAST * np.int32(row[t + PAST]) - past
+            if above > 0:
+                out[t] += above
+    return out
+
+
+def rise(codes: np.ndarray) -> np.ndarray:
+    """Return how far each frame rises above the PAST frames before it, int32 [shape=(frames - PAST,)].
+
+    The sum over the bands of PAST times the frame's code minus the codes of the frames before, where positive.
 
     Parameters
     ----------
-    scores : np.ndarray [shape=(windows,)]
-        Windows whose score is at least `threshold` alarm.
+    codes : np.ndarray [shape=(n_mels, frames)], int8
+        The first PAST frames are only risen from.
     """
-    alarms = np.flatnonzero(scores >= threshold)
-    if not len(alarms):
-        return []
-    parts = np.split(alarms, np.flatnonzero(np.diff(alarms) > cooldown + 1) + 1)
-    return [(int(part[0]), int(part[-1])) for part in parts]
+    return _rise(np.ascontiguousarray(codes).astype(np.int32))
 
 
-def rise(log_mel: np.ndarray) -> np.ndarray:
-    """Return how far each frame rises above the mean of the frames before it, dB over all bands [shape=(frames,)]."""
-    n = log_mel.shape[1]
-    before = np.concatenate([np.repeat(log_mel[:, :1], PAST, axis=1), log_mel], axis=1)
-    total = np.cumsum(np.pad(before.astype(np.float64), ((0, 0), (1, 0))), axis=1)
-    past = (total[:, PAST : PAST + n] - total[:, :n]) / PAST
-    return np.maximum(log_mel - past, 0).mean(axis=0)
+@njit(cache=True)
+def _peak(ring, t):
+    """Whether frame `t` is the first of the highest among the LOCAL - 1 frames on either side."""
+    for i in range(1, LOCAL):
+        if ring[(t - i) % RING] >= ring[t % RING] or ring[(t + i) % RING] > ring[t % RING]:
+            return False
+    return True
 
 
-def onsets(
-    log_mel: np.ndarray,
-    scores: np.ndarray,
-    *,
-    threshold: float,
-    hop: int,
-    n_frames: int,
-    cooldown_s: float,
-    sr: int,
-    n_fft: int,
-    hop_length: int,
-) -> list[Onset]:
-    """Return the onsets of a recording, ascending: within each incident the peaks of `rise`, at least the highest.
+@njit(cache=True)
+def _seek(ring, state, end, first, least_rise, opens):
+    """Return the frames of the shots that a window ending before frame `end` decides, and how many there are."""
+    found, count = np.empty(RING, np.int64), 0
+    start = max(state[NEXT], first)
+    for t in range(start, end):
+        state[STEEPEST] = max(state[STEEPEST], ring[t % RING])
+    least = max(least_rise, state[STEEPEST] // SHARE)
+    for t in range(start, end - LOCAL):
+        if ring[t % RING] >= least and t - state[LAST] >= LOCAL and _peak(ring, t):
+            found[count], state[LAST] = t, t
+            count += 1
+    state[NEXT] = max(start, end - LOCAL)
+    if opens and not count:  # an incident has one onset at least, and it is told at once
+        best = start
+        for t in range(start, end):
+            if ring[t % RING] > ring[best % RING]:
+                best = t
+        found[0], state[LAST], count = best, best, 1
+    return found[:count]
 
-    Parameters
-    ----------
-    log_mel : np.ndarray [shape=(n_mels, frames)], dB
-    scores : np.ndarray [shape=(windows,)]
-        Of windows of `n_frames` at a hop of `hop` frames.
-    """
-    cooldown = int(cooldown_s * sr / (hop * hop_length))
-    heard = np.zeros(log_mel.shape[1], bool)  # by a window that alarms: no onset lies in an incident's quiet gaps
-    for window in np.flatnonzero(scores >= threshold):
-        heard[window * hop : window * hop + n_frames] = True
-    steep = np.where(heard, rise(log_mel), 0)
-    found = []
-    for first, last in incidents(scores, threshold=threshold, cooldown=cooldown):
-        start, stop = first * hop, last * hop + n_frames
-        part = np.concatenate([[0.0], steep[start:stop], [0.0]])
-        least = max(MIN_RISE_DB, MIN_SHARE * part.max())
-        peaks = find_peaks(part, height=least, distance=MIN_INTERVAL)[0] - 1
-        for frame in peaks if len(peaks) else [int(steep[start:stop].argmax())]:
-            inside = slice(max(0, -(-(start + frame - n_frames + 1) // hop)), (start + frame) // hop + 1)
-            # The rise is steepest while the first sound passes the middle of the frame's window.
-            onset = ((start + frame) * hop_length + n_fft // 2) / sr
-            found.append(Onset(round(onset, 4), float(scores[inside].max())))
-    return found
+
+@njit(cache=True)
+def _run(rises, levels, settings, state, ring, recent):
+    """Advance by whole windows; `rises` holds at least the frames that these need. Returns what was found."""
+    on, off, windows, hop, n_frames, cooldown, least_rise = settings
+    out, total, used = np.empty((len(rises) // LOCAL + len(levels) + 1, 4), np.int64), 0, 0
+    for level in levels:
+        w = state[WINDOWS]
+        end = w * hop + n_frames
+        while state[FRAMES] < end:
+            ring[state[FRAMES] % RING] = rises[used]
+            state[FRAMES] += 1
+            used += 1
+        if w == 0:
+            recent[:] = level
+        recent[w % windows] = level
+        summed = recent.sum()
+        opens = not state[OPEN] and summed >= on
+        if opens:
+            state[OPEN], state[STEEPEST], state[INCIDENT] = 1, 0, state[INCIDENT] + 1
+        if state[OPEN] and summed >= off:
+            state[QUIET] = 0
+            first = max(0, (w - windows + 1) * hop)  # frames that none of these windows holds are not searched
+            for t in _seek(ring, state, end, first, least_rise, opens):
+                out[total, ONSET], out[total, DECIDED], out[total, LEVEL] = t, w, summed
+                out[total, WHICH] = state[INCIDENT]
+                total += 1
+        elif state[OPEN]:
+            state[QUIET] += 1
+            state[OPEN] = state[QUIET] <= cooldown
+        state[WINDOWS] += 1
+    return out[:total], used
+
+
+class Detector:
+    """The decision on a stream, fed piece by piece; what it keeps is bounded however long the stream."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._numbers = tuple(getattr(settings, name) for name in settings.__dataclass_fields__)
+        self._state = np.zeros(8, np.int64)
+        self._state[LAST] = -LOCAL
+        self._ring, self._recent = np.zeros(RING, np.int64), np.zeros(settings.windows, np.int64)
+        self._waiting = np.zeros(0, np.int32)
+
+    def push(self, rises: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """Return the shots that further frames and windows decide, int64 [shape=(shots, 4)].
+
+        The columns: ONSET, the frame of the steepest rise; DECIDED, the window at whose end it was told; LEVEL, the
+        sum of levels there; WHICH, the incident's number from 1 on.
+
+        Parameters
+        ----------
+        rises : np.ndarray [shape=(frames,)], int32, of the frames since the last call, see `rise`
+        levels : np.ndarray [shape=(windows,)], of the windows since the last call, each of whole frames
+
+        Raises
+        ------
+        ValueError
+            A window needs frames that were not given.
+        """
+        s, state = self.settings, self._state
+        waiting = np.concatenate([self._waiting, np.asarray(rises, np.int32)])
+        needed = (state[WINDOWS] + len(levels) - 1) * s.hop + s.n_frames if len(levels) else 0
+        if needed > state[FRAMES] + len(waiting):
+            raise ValueError(f"windows={len(levels)} need {needed} frames, {state[FRAMES] + len(waiting)} were given")
+        found, used = _run(waiting, np.asarray(levels, np.int64), self._numbers, state, self._ring, self._recent)
+        self._waiting = waiting[used:]
+        return found
+
+
+def decided_s(window: np.ndarray, *, hop: int, n_frames: int, sr: int, n_fft: int, hop_length: int) -> np.ndarray:
+    """Return the end of windows in s: when what they decide can be told, without the time of computing."""
+    return ((window * hop + n_frames - 1) * hop_length + n_fft) / sr
+
+
+def onset_s(frame: np.ndarray, *, sr: int, n_fft: int, hop_length: int) -> np.ndarray:
+    """Return the times of onset frames in s: the rise is steepest while the first sound passes the frame's middle."""
+    return (frame * hop_length + n_fft // 2) / sr

@@ -1,33 +1,69 @@
-"""A model of any kind behind one interface: scores of windows, and of a recording at a hop."""
+"""A model of any kind behind one interface: logits of windows, and levels of a stream at a hop."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from gunshot import calibration, detector, tables
+
 BLOCK = 4096  # windows that are scored at once: memory stays bounded
+STEP = 1 / 16  # logit of one level, where the model is not int8
+CODE_DB, CODE_ZERO = 0.5, 72  # log-mel codes, where the model is not int8: -100 dB is -128
+MOST = 32767  # levels are int16
 
 
 @dataclass(frozen=True)
 class Model:
     """A trained model.
 
-    ``score`` takes log-mels [shape=(n, n_mels, n_frames)] in dB and returns scores for GUN [shape=(n,)].
-    ``stride`` is the hop, in frames, at which one pass over a longer log-mel gives scores; 0 where
-    the model takes single windows only.
+    `logit` takes log-mels [shape=(n, n_mels, n_frames)] in dB and returns logits for GUN [shape=(n,)]. `one_pass`,
+    where there is one, takes a longer log-mel [shape=(n_mels, frames)] and returns logits each `stride` frames.
+    A level is the logit in units of `step`, rounded; a code is a log-mel in units of `code_db`.
     """
 
     path: Path
-    operating_point: float
-    score: Callable[[np.ndarray], np.ndarray]
+    report: dict
+    logit: Callable[[np.ndarray], np.ndarray]
     one_pass: Callable[[np.ndarray], np.ndarray] | None = None
     stride: int = 0
+    step: float = STEP
+    code_db: float = CODE_DB
+    code_zero: int = CODE_ZERO
 
-    def sweep(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
-        """Return the scores of all windows of a log-mel [shape=(n_mels, frames)] at a hop of `hop` frames.
+    @property
+    def operating_point(self) -> float:
+        """Return the score at which single chunks are decided."""
+        return self.report["operating_point"]
+
+    def calibrated(self, logit: np.ndarray) -> np.ndarray:
+        """Return scores, 0 to 1, of logits: the share of shots that validation chunks of such a logit hold."""
+        return calibration.calibrated(logit, self.report["calibration"])
+
+    def logit_of(self, score: float) -> float:
+        """Return the logit that is calibrated to a score above 0 and below 1."""
+        slope, intercept = (self.report["calibration"][key] for key in ("slope", "intercept"))
+        return (float(calibration.logit(score, least=0.0)) - intercept) / slope
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """Return calibrated scores for GUN of log-mels [shape=(n, n_mels, n_frames)] in dB, float32 [shape=(n,)]."""
+        return self.calibrated(self.logit(x)).astype(np.float32)
+
+    def score_of(self, level: np.ndarray, *, windows: int) -> np.ndarray:
+        """Return the calibrated scores of sums of the levels of `windows` windows, float64."""
+        return self.calibrated(np.asarray(level) * self.step / windows)
+
+    def level_of(self, logit: float, *, windows: int) -> int:
+        """Return the smallest sum of the levels of `windows` windows whose mean logit is at least `logit`."""
+        return int(np.ceil(logit * windows / self.step - 1e-9))
+
+    def codes(self, log_mel: np.ndarray) -> np.ndarray:
+        """Return a log-mel in dB as int8 codes, same shape: round half to even, then saturate."""
+        return np.clip(np.rint(log_mel / np.float32(self.code_db)) + self.code_zero, -128, 127).astype(np.int8)
+
+    def levels(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
+        """Return the levels of all windows of a log-mel [shape=(n_mels, frames)] at a hop of `hop` frames, int16.
 
         Raises
         ------
@@ -37,25 +73,70 @@ class Model:
         if self.one_pass and hop % self.stride:
             raise ValueError(f"detector.hop={hop} must be a multiple of the network's stride in time, {self.stride}")
         windows = max(0, 1 + (log_mel.shape[1] - n_frames) // hop)
-        out = np.empty(windows, np.float32)
+        out = np.empty(windows, np.int16)
         for i in range(0, windows, BLOCK):
             count = min(BLOCK, windows - i)
             part = log_mel[:, i * hop : (i + count - 1) * hop + n_frames]
             if self.one_pass:
-                out[i : i + count] = self.one_pass(part)[:: hop // self.stride]
+                logit = self.one_pass(part)[:: hop // self.stride]
             else:
                 cut = np.lib.stride_tricks.sliding_window_view(part, n_frames, axis=1)[:, ::hop]
-                out[i : i + count] = self.score(np.moveaxis(cut, 1, 0))
+                logit = self.logit(np.moveaxis(cut, 1, 0))
+            out[i : i + count] = np.clip(np.rint(logit / self.step), -MOST, MOST)
         return out
+
+    def sweep(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
+        """Return the calibrated scores of the windows of `levels`, float32 [shape=(windows,)]."""
+        levels = self.levels(log_mel, hop=hop, n_frames=n_frames)
+        return self.score_of(levels, windows=1).astype(np.float32)
+
+    def settings(self, p, *, n_mels: int, n_frames: int, logit: float | None = None) -> detector.Settings:
+        """Return the detector's settings at a mean logit; None: at the operating point on validation streams.
+
+        Parameters
+        ----------
+        p : the sections audio, features and detector of params.yaml
+
+        Raises
+        ------
+        FileNotFoundError
+            No threshold is given, and the model has no operating.json.
+        """
+        d = p.detector
+        if logit is None:
+            logit = operating(self.path)["logit"]
+        return detector.Settings(
+            on=self.level_of(logit, windows=d.windows),
+            off=self.level_of(logit - d.hysteresis, windows=d.windows),
+            windows=d.windows,
+            hop=d.hop,
+            n_frames=n_frames,
+            cooldown=int(d.cooldown_s * p.audio.sr / (d.hop * p.features.hop_length)),
+            min_rise=detector.min_rise(n_mels, self.code_db),
+        )
 
 
 def report_of(path: Path) -> Path:
-    """Return where the report of a model lies: report.json beside it, with its operating_point."""
+    """Return where the report of a model lies: report.json beside it, with its operating_point and calibration."""
     return path.with_name("report.json")
 
 
-def point(path: Path) -> float:
-    """Return the operating point of a model, which was chosen on the validation split.
+def operating(path: Path) -> dict:
+    """Return how a model is operated on streams: operating.json beside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is missing.
+    """
+    found = path.with_name("operating.json")
+    if not found.exists():
+        raise FileNotFoundError(f"{found}: no such file; make it with `dvc repro operate`, or give a threshold")
+    return tables.read_json(found)
+
+
+def report(path: Path) -> dict:
+    """Return the report of a model, which states its operating_point and calibration on the validation split.
 
     Raises
     ------
@@ -66,7 +147,7 @@ def point(path: Path) -> float:
         raise FileNotFoundError(f"{path}: no such model; make it with `dvc repro` or get it with `dvc pull`")
     if not report_of(path).exists():
         raise FileNotFoundError(f"{report_of(path)}: no such file; it states the model's operating_point")
-    return json.loads(report_of(path).read_text())["operating_point"]
+    return tables.read_json(report_of(path))
 
 
 def load(path: Path) -> Model:
@@ -75,30 +156,49 @@ def load(path: Path) -> Model:
     Raises
     ------
     FileNotFoundError
-        As for `point`.
+        As for `report`.
     ValueError
         The file is of no known kind.
     """
-    threshold = point(path)
+    stated = report(path)
     match path.suffix:
         case ".tflite":
-            from gunshot import quantize
-
-            return Model(path, threshold, quantize.load(path).score)
+            return _int8(path, stated)
         case ".keras":
             from gunshot import network
 
             net = network.load(path)
             return Model(
                 path,
-                threshold,
-                score=lambda x: network.score(net, x)[:, 0],
-                one_pass=lambda x: network.score(net, x[None])[0],
+                stated,
+                logit=lambda x: network.logit(net, x)[:, 0],
+                one_pass=lambda x: network.logit(net, x[None])[0],
                 stride=network.stride_of(net),
             )
         case ".joblib":
             from gunshot import forest
 
-            return Model(path, threshold, partial(forest.score, forest.load(path)))
+            found = forest.load(path)
+            return Model(path, stated, logit=lambda x: calibration.logit(forest.score(found, x)))
         case suffix:
             raise ValueError(f"{path}: suffix={suffix!r} must be .tflite, .keras or .joblib")
+
+
+def _int8(path: Path, stated: dict) -> Model:
+    from gunshot.int8 import Int8
+
+    net = Int8(path.read_bytes())
+
+    def logits(out: np.ndarray) -> np.ndarray:
+        return (out[..., 0].astype(np.float32) - net.output_zero_point) * net.output_scale
+
+    return Model(
+        path,
+        stated,
+        logit=lambda x: logits(net.outputs(net.codes(x))),
+        one_pass=lambda x: logits(net.sweep(net.codes(x))),
+        stride=net.stride,
+        step=float(net.output_scale),
+        code_db=float(net.input_scale),
+        code_zero=net.input_zero_point,
+    )

@@ -152,12 +152,15 @@ class Network(Section):
     seed: Seed
     width: Annotated[float, pydantic.Field(gt=0)]
     depth: Annotated[int, pydantic.Field(ge=2, le=4)]
+    separable: bool
     leak: Share
     dropout: Share
     noise: Annotated[float, pydantic.Field(ge=0)]
     learning_rate: Annotated[float, pydantic.Field(gt=0)]
     batch_size: Count
     epochs: Count
+    label_smoothing: Share
+    hard_share: Annotated[float, pydantic.Field(ge=0)]
     time_patch: Annotated[int, pydantic.Field(ge=0)]
     mel_patch: Annotated[int, pydantic.Field(ge=0)]
     patch_share: Share
@@ -182,7 +185,11 @@ class Detector(Section):
     """Windows to incidents."""
 
     hop: Annotated[int, pydantic.Field(ge=4, multiple_of=4)]  # the network's stride in time
+    windows: Count
+    hysteresis: Annotated[float, pydantic.Field(ge=0)]
     cooldown_s: Annotated[float, pydantic.Field(ge=0)]
+    max_fa_per_hour: Positive
+    collar_s: Positive
 
 
 class Validation(Section):

@@ -243,8 +243,8 @@ def detection(
     ----------
     log_mel : np.ndarray [shape=(n_mels, frames)], dB
     scores : np.ndarray [shape=(windows,)], at a hop of ``p.detector.hop`` frames
-    onsets : what `gunshot.detector.onsets` found
-    level : the threshold of the scores
+    onsets : in s
+    level : the threshold of the mean of a few scores
     p : the sections audio, features and detector of params.yaml
     """
     sr, hop, length = p.audio.sr, p.features.hop_length, p.audio.chunk_length
@@ -274,7 +274,7 @@ def detection(
         )
         for onset in onsets:
             for ax in (wave, mel, score):
-                ax.axvline(onset.onset_s, color="#009E73", linewidth=1.2)
+                ax.axvline(onset, color="#009E73", linewidth=1.2)
         score.set_title(f"{len(onsets)} onset(s), green; threshold {level:.3f}, dotted")
         with audio.atomic(path) as part:
             figure.savefig(part, format="png", dpi=120)

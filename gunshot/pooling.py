@@ -56,11 +56,11 @@ def compare(
 
 def _train(x, y, x_val, y_val, own: int, seed: int, p):
     """Return a function that scores chunks, of a network that took as many steps as `p.epochs` over `own` chunks."""
-    from gunshot import network  # TensorFlow: only where it is used
+    from gunshot import network, training  # TensorFlow: only where it is used
 
     epochs = max(1, round(p.epochs * own / len(y)))
-    model, _ = network.train(x, y, x_val, y_val, np.random.default_rng(seed), p.model_copy(update={"epochs": epochs}))
-    return lambda part: network.score(model, part)[:, 0]
+    model, _ = training.train(x, y, x_val, y_val, np.random.default_rng(seed), p.model_copy(update={"epochs": epochs}))
+    return lambda part: network.logit(model, part)[:, 0]
 
 
 def summary(rows: pd.DataFrame) -> dict[str, dict[str, float]]:

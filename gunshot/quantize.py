@@ -29,7 +29,7 @@ class Tflm:
         return np.clip(np.rint(x / scale) + zero, -128, 127).astype(np.int8)
 
     def outputs(self, codes: np.ndarray) -> np.ndarray:
-        """Return the int8 outputs GUN and ENV [shape=(n, 2)] of int8 codes [shape=(n, n_mels, frames)]."""
+        """Return the int8 logits GUN and ENV [shape=(n, 2)] of int8 codes [shape=(n, n_mels, frames)]."""
         out = np.empty((len(codes), 2), np.int8)
         for i, code in enumerate(codes):
             self.interpreter.set_input(np.ascontiguousarray(code).reshape(self.input["shape"]), 0)
@@ -37,8 +37,8 @@ class Tflm:
             out[i] = self.interpreter.get_output(0).reshape(2)
         return out
 
-    def score(self, x: np.ndarray) -> np.ndarray:
-        """Return scores for GUN of log-mels [shape=(n, n_mels, frames)] in dB, float32 [shape=(n,)]."""
+    def logit(self, x: np.ndarray) -> np.ndarray:
+        """Return logits for GUN of log-mels [shape=(n, n_mels, frames)] in dB, float32 [shape=(n,)]."""
         scale, zero = _affine(self.output)
         return ((self.outputs(self.codes(x))[:, 0].astype(np.float32) - zero) * scale).astype(np.float32)
 
@@ -102,7 +102,7 @@ def fixed(network, *, n_frames: int):
                 continue
             case layers.Rescaling():
                 before = (layer.scale, layer.offset)
-            case layers.Conv2D() if layer.kernel_size == (1, 1):  # the map is 1 x 1 here: fully connected
+            case layers.Conv2D() if x.shape[1:-1] in ((), (1, 1)):  # the map is 1 x 1: fully connected
                 x = x if len(x.shape) == 2 else layers.Flatten(name="flatten")(x)
                 x = layers.Dense(layer.filters, activation=layer.activation, name=layer.name)(x)
                 kernel, bias = layer.get_weights()
@@ -112,6 +112,9 @@ def fixed(network, *, n_frames: int):
                 kernel = layer.get_weights()[0].astype(np.float64)
                 weights[layer.name] = [kernel * before[0], kernel.sum(axis=(0, 1, 2)) * before[1]]
                 last, before = layer.name, (1.0, 0.0)
+            case layers.DepthwiseConv2D():
+                x = layers.DepthwiseConv2D.from_config(config)(x)
+                weights[layer.name] = layer.get_weights()
             case layers.BatchNormalization():
                 gamma, beta, mean, variance = (w.astype(np.float64) for w in layer.get_weights())
                 gain = gamma / np.sqrt(variance + layer.epsilon)

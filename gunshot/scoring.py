@@ -4,13 +4,20 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chi2
 from sklearn import metrics
+
+from gunshot import calibration
 
 
 def auc(y: np.ndarray, score: np.ndarray) -> float:
     """Return the area under the ROC curve; NaN where only one class is there."""
     return float(metrics.roc_auc_score(y, score)) if 0 < np.sum(y) < len(y) else float("nan")
+
+
+def rate_upper(count: int, hours: float) -> float:
+    """Return the exact one-sided 95 % upper bound of a Poisson rate an hour; infinite without hours (Garwood 1936)."""
+    return float(chi2.ppf(0.95, 2 * (count + 1)) / 2 / hours) if hours > 0 else float("inf")
 
 
 def operating_point(y: np.ndarray, score: np.ndarray, *, min_recall: float) -> float:
@@ -42,17 +49,26 @@ def at_threshold(y: np.ndarray, score: np.ndarray, threshold: float) -> dict[str
         "accuracy": (tp + tn) / len(y) if len(y) else float("nan"),
         "precision": tp / (tp + fp) if tp + fp else float("nan"),
         "recall": tp / (tp + fn) if tp + fn else float("nan"),
-        "recall_lower": _bound(tp, tp + fn, "greater"),
+        "recall_lower": share_lower(tp, tp + fn),
         "false_rate": fp / (fp + tn) if fp + tn else float("nan"),
-        "false_rate_upper": _bound(fp, fp + tn, "less"),
+        "false_rate_upper": 1 - share_lower(tn, fp + tn),
     }
 
 
-def _bound(k: int, n: int, alternative: str) -> float:
-    if not n:
-        return float("nan")
-    interval = binomtest(k, n, alternative=alternative).proportion_ci(0.95, method="exact")
-    return float(interval.low if alternative == "greater" else interval.high)
+def share_lower(k: int, n: int) -> float:
+    """Return the exact one-sided 95 % lower bound of a share, `k` of `n` (Clopper and Pearson 1934); NaN of nothing."""
+    return float(binomtest(k, n, alternative="greater").proportion_ci(0.95, method="exact").low) if n else float("nan")
+
+
+def stated(y: np.ndarray, logit: np.ndarray, *, min_recall: float) -> dict:
+    """Return what a model's report states of its logits of the validation split: calibration, operating point, AUC."""
+    fitted = calibration.calibrate(y, logit)
+    score = calibration.calibrated(logit, fitted)
+    return {
+        "operating_point": operating_point(y, score, min_recall=min_recall),
+        "calibration": fitted,
+        "validation_auc": auc(y, score),
+    }
 
 
 def summary(y: np.ndarray, score: np.ndarray, *, operating_point: float) -> dict[str, float]:
@@ -144,9 +160,16 @@ def match_onsets(truth: np.ndarray, found: np.ndarray, *, collar: np.ndarray | f
     [shape=(len(truth),)]; no other pairing has more pairs (maximum bipartite matching).
     """
     truth, found = np.asarray(truth, np.float64), np.asarray(found, np.float64)
-    if not len(truth) or not len(found):
+    return match(np.abs(truth[:, None] - found[None, :]) <= np.broadcast_to(collar, truth.shape)[:, None])
+
+
+def match(near: np.ndarray) -> np.ndarray:
+    """Return as many pairs of a row and a column as can be, int64 [shape=(matches, 2)], each in one pair at most.
+
+    `near` [shape=(rows, columns)] says which pairs are allowed; maximum bipartite matching (Hopcroft and Karp 1973).
+    """
+    if not near.size:
         return np.zeros((0, 2), np.int64)
-    near = np.abs(truth[:, None] - found[None, :]) <= np.broadcast_to(collar, truth.shape)[:, None]
     partner = maximum_bipartite_matching(csr_array(near), perm_type="column")
     matched = np.flatnonzero(partner >= 0)
     return np.column_stack([matched, partner[matched]]).astype(np.int64)

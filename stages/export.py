@@ -7,10 +7,11 @@ from gunshot import export, params, tables
 
 
 def main(model: Path, out: Path) -> None:
-    p = params.load("audio", "features", "detector")
+    p = params.load("audio", "features")
     report = tables.read_json(model.with_name("report.json"))
+    operating = tables.read_json(model.with_name("operating.json"))
     artifact = model.read_bytes()
-    written = export.write(artifact, report, out, constants=export.constants(artifact, report, p))
+    written = export.write(artifact, report, out, constants=export.constants(artifact, report, operating, p))
     print(f"export: {', '.join(written)} in {out}")
 
 

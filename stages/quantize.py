@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import audio, network, params, quantize, scoring, tables
+from gunshot import audio, calibration, network, params, quantize, scoring, tables
 
 
 def main(folder: Path, model: Path, out: Path) -> None:
@@ -19,19 +19,20 @@ def main(folder: Path, model: Path, out: Path) -> None:
     with audio.atomic(out) as part:
         part.write_bytes(artifact)
     tflm = quantize.Tflm(artifact)
-    scorers = {"float": lambda x: network.score(net, x)[:, 0], "int8": tflm.score}
+    logits = {"float": lambda x: network.logit(net, x)[:, 0], "int8": tflm.logit}
     (x_val, y_val, _), (x_test, y_test, _) = (tables.features(folder, side) for side in ("val", "test"))
-    found = {name: score(x_test) for name, score in scorers.items()}
-    points = {
-        name: scoring.operating_point(y_val, score(x_val), min_recall=p.evaluate.min_recall)
-        for name, score in scorers.items()
+    stated = {
+        name: scoring.stated(y_val, logit(x_val), min_recall=p.evaluate.min_recall) for name, logit in logits.items()
     }
-    summaries = {name: scoring.summary(y_test, found[name], operating_point=points[name]) for name in scorers}
+    found = {name: calibration.calibrated(logit(x_test), stated[name]["calibration"]) for name, logit in logits.items()}
+    summaries = {
+        name: scoring.summary(y_test, found[name], operating_point=stated[name]["operating_point"]) for name in logits
+    }
     report = {
         "bytes": len(artifact),
         "arena_bytes": tflm.arena_bytes(),
         "operators": quantize.operators(artifact),
-        "operating_point": points["int8"],
+        **stated["int8"],
         "quantization": tflm.quantization(),
         **quantize.delta(summaries["float"], summaries["int8"], found["float"], found["int8"]),
         **summaries,

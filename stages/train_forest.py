@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import audio, forest, params, scoring, tables
+from gunshot import audio, calibration, forest, params, scoring, tables
 
 
 def main(folder: Path, out: Path) -> None:
@@ -14,11 +14,9 @@ def main(folder: Path, out: Path) -> None:
     groups = table["recording_group"].to_numpy()
     model, grid = forest.search(x, y, groups, np.random.default_rng(p.forest.seed), p.forest)
     x_val, y_val, _ = tables.features(folder, "val")
-    found = forest.score(model, x_val)
     best = grid[grid["best"]].to_dict("records")[0]
     report = {
-        "operating_point": scoring.operating_point(y_val, found, min_recall=p.evaluate.min_recall),
-        "validation_auc": scoring.auc(y_val, found),
+        **scoring.stated(y_val, calibration.logit(forest.score(model, x_val)), min_recall=p.evaluate.min_recall),
         "search_auc": best["auc_mean"],
         "best": {name: getattr(model, name) for name in forest.GRID},
     }

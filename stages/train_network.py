@@ -6,18 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gunshot import network, params, scoring, tables
+from gunshot import network, params, scoring, tables, training
 
 
 def main(folder: Path, out: Path) -> None:
     p = params.load("network", "evaluate")
     x, y, _ = tables.features(folder, "train")
     x_val, y_val, _ = tables.features(folder, "val")
-    model, history = network.train(x, y, x_val, y_val, np.random.default_rng(p.network.seed), p.network)
-    found = network.score(model, x_val)[:, 0]
+    model, history = training.train(x, y, x_val, y_val, np.random.default_rng(p.network.seed), p.network)
     report = {
-        "operating_point": scoring.operating_point(y_val, found, min_recall=p.evaluate.min_recall),
-        "validation_auc": scoring.auc(y_val, found),
+        **scoring.stated(y_val, network.logit(model, x_val)[:, 0], min_recall=p.evaluate.min_recall),
         "parameters": model.count_params(),
         "epochs": len(history["loss"]),
     }

@@ -6,9 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
-from gunshot import audio, params, pipeline, tables
+from gunshot import audio, detector, listener, params, pipeline, tables
 from gunshot.cli.app import app
 
 
@@ -41,64 +42,82 @@ def _paths(names: list[str]) -> dict[str, Path]:
 def detect(
     files: Annotated[list[Path], typer.Argument(help="Recordings of any length, rate and channels.")],
     model: ModelOption = "int8",
-    threshold: Annotated[float | None, typer.Option(help="Default: the model's operating point.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of the score that opens an incident. Default: the operating point on validation streams."),
+    ] = None,
     format: Annotated[Format, typer.Option(help="json: an object a line with file, onset_s, score.")] = Format.text,
     scores: Annotated[bool, typer.Option("--scores", help="Print every window's score, not onsets.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw waveform, log-mel and scores over time (one file).")] = None,
 ) -> None:
     """Print when shots begin in recordings.
 
-    A window is 4096 samples (256 ms); one is scored every detector.hop frames. Onsets are in seconds from the
-    recording's start. A recording shorter than a window is filled up with silence.
+    A window is 4096 samples (256 ms); one is scored every detector.hop frames, and the mean of the last
+    detector.windows decides. Onsets are in seconds from the recording's start. A recording shorter than a window is
+    filled up with silence.
     """
-    import numpy as np
-
-    from gunshot import detector, features, models
+    from gunshot import models
 
     if plot and (len(files) > 1 or plot.suffix != ".png"):
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ValueError(f"threshold={threshold:g} must be 0 to 1")
+    if threshold is not None and not 0 < threshold < 1:
+        raise ValueError(f"threshold={threshold:g} must be above 0 and below 1")
     p = params.load("audio", "features", "detector")
     loaded = models.load(*_paths([model]).values())
-    level = loaded.operating_point if threshold is None else threshold
-    n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
+    logit = models.operating(loaded.path)["logit"] if threshold is None else loaded.logit_of(threshold)
     failed = 0
     for file in files:
         try:
-            if not file.is_file():
-                raise audio.AudioError(file, "no such file", "a recording must be a file")
-            mel = features.of_file(file, sr=p.audio.sr, min_length=p.audio.chunk_length, **p.features.model_dump())
+            onsets = _listen(file, loaded, logit, p, format=format, scores=scores)
         except audio.AudioError as e:
             print(f"error: {e}", file=sys.stderr)
             failed += 1
             continue
-        found = loaded.sweep(mel, hop=p.detector.hop, n_frames=n_frames)
-        onsets = detector.onsets(
-            mel, found, threshold=level, hop=p.detector.hop, n_frames=n_frames, cooldown_s=p.detector.cooldown_s,
-            sr=p.audio.sr, n_fft=p.features.n_fft, hop_length=p.features.hop_length,
-        )  # fmt: skip
-        if scores:
-            times = np.arange(len(found)) * p.detector.hop * p.features.hop_length / p.audio.sr
-            rows = [
-                {"file": str(file), "start_s": round(t, 4), "score": s}
-                for t, s in zip(times.tolist(), found.tolist(), strict=True)
-            ]
-        else:
-            rows = [{"file": str(file), "onset_s": onset.onset_s, "score": onset.score} for onset in onsets]
-        for row in rows:
-            print(
-                json.dumps(row, ensure_ascii=False)
-                if format == Format.json
-                else "  ".join(_cell(v) for v in row.values())
-            )
-        if not rows and format == Format.text:
-            print(f"{file}  no shot")
         if plot:
-            from gunshot import plots
+            from gunshot import features, plots
 
-            plots.detection(plot, file, mel, found, onsets, level=level, p=p)
+            mel = features.of_file(file, sr=p.audio.sr, min_length=p.audio.chunk_length, **p.features.model_dump())
+            found = loaded.sweep(mel, hop=p.detector.hop, n_frames=min(mel.shape[1], listener.window_frames(p)))
+            plots.detection(plot, file, mel, found, onsets, level=float(loaded.calibrated(logit)), p=p)
     raise typer.Exit(1 if failed else 0)
+
+
+def _listen(file: Path, model, logit: float, p, *, format: Format, scores: bool) -> list[float]:
+    """Print what a model finds in a file, as it is read, and return the onsets in s."""
+    if not file.is_file():
+        raise audio.AudioError(file, "no such file", "a recording must be a file")
+    ear, onsets, windows = listener.Listener(model, [logit], p), [], 0
+    for block in _padded(audio.blocks(file, sr=p.audio.sr, repair=True, watch=ear.count), p.audio.chunk_length):
+        (shots,), levels = ear.push(block)
+        times = listener.times(shots, p)[0].round(4).tolist()
+        if scores:
+            starts = (windows + np.arange(len(levels))) * p.detector.hop * p.features.hop_length / p.audio.sr
+            columns = {"start_s": starts.round(4).tolist(), "score": model.score_of(levels, windows=1).tolist()}
+        else:
+            sure = model.score_of(shots[:, detector.LEVEL], windows=p.detector.windows)
+            columns = {"onset_s": times, "score": sure.tolist()}
+        for values in zip(*columns.values(), strict=True):
+            _print({"file": str(file), **dict(zip(columns, values, strict=True))}, format)
+        onsets, windows = onsets + times, windows + len(levels)
+    if ear.dropped:
+        print(f"warning: {file}: {ear.dropped} samples are no numbers; they count as silence", file=sys.stderr)
+    if not (onsets or scores) and format == Format.text:
+        print(f"{file}  no shot")
+    return onsets
+
+
+def _padded(blocks, length: int):
+    """Yield blocks of audio and, where they are shorter than a window, silence that fills it up."""
+    total = 0
+    for block in blocks:
+        total += len(block)
+        yield block
+    if total < length:
+        yield np.zeros(length - total, np.float32)
+
+
+def _print(row: dict, format: Format) -> None:
+    print(json.dumps(row, ensure_ascii=False) if format == Format.json else "  ".join(_cell(v) for v in row.values()))
 
 
 def _cell(value: str | float) -> str:
@@ -124,7 +143,6 @@ def evaluate(
     file (its highest window's score), by label and by upstream source. Nothing is imported or trained. Where more
     files are rejected than quality.max_rejected allows, the figures are written all the same and the command fails.
     """
-    import numpy as np
     import pandas as pd
     from tqdm import tqdm
 
@@ -139,7 +157,7 @@ def evaluate(
         if not any(row["class"] == kind for row in listed):
             raise ValueError(f"{path}: no file of the class {kind}; figures need both, gun and env")
     paths = _paths(model or list(pipeline.models()))
-    points = {name: models.point(file) for name, file in paths.items()}
+    points = {name: models.report(file)["operating_point"] for name, file in paths.items()}
     windows, files = [], []
     scored = evaluation.score_files(listed, paths, p)
     for rows, file, bad in tqdm(scored, total=len(listed), desc="evaluate", unit="file"):

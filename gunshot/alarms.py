@@ -1,0 +1,198 @@
+"""Detectors on streams: shots found and missed, false alarms an hour, how late; and where a detector is operated."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gunshot import audio, detector, listener, models, processes, scoring, streams
+from gunshot.listener import Listener
+
+GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
+CLEAR_DB, CLEAR_M = 10.0, 200.0  # of a shot that a detector should find: its least peak SNR, its largest distance
+AROUND_S = 0.5  # after an event ends, in which an alarm is still its own
+
+load = cache(models.load)  # once a process
+
+
+def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, collar_s: float):
+    """Return pairs of a shot and an onset [shape=(matches, 2)], and which onsets are false [shape=(len(onset_s),)].
+
+    An onset within the collar of a shot's first arrival or of its blast is right. Each is in one pair at most; an onset
+    at the other arrival of a shot that was found is neither right nor false.
+    """
+    near = np.abs(np.stack([first_s, blast_s])[..., None] - onset_s) <= collar_s  # [2, shots, onsets]
+    pairs = scoring.match(near.any(axis=0))
+    false = np.ones(len(onset_s), bool)
+    false[pairs[:, 1]] = False
+    two = np.isin(np.arange(len(first_s)), pairs[:, 0]) & (blast_s > first_s)
+    return pairs, false & ~near.any(axis=0)[two].any(axis=0)
+
+
+def score_stream(row: dict, folder: Path, paths: dict[str, Path], points: dict[str, float], p) -> dict[str, list[dict]]:
+    """Return of one stream, for each model, rows of `counts` at GRID, and at its point of `shots` and of `false`.
+
+    Parameters
+    ----------
+    row : of streams.STREAM
+    points : the mean logit at which a model is operated; a model without one has rows of counts alone
+    """
+    pcm = audio.read_pcm(folder / row["path"], sr=p.audio.sr)
+    shots, events = (_of(path, row["path"]) for path in (folder / "shots.csv", folder / "events.csv"))
+    shots = shots.assign(clear=is_clear(shots), origin=row["origin"])
+    out = {"counts": [], "shots": [], "false": []}
+    for name, path in paths.items():
+        model, logits = load(path), [*GRID, *([points[name]] if name in points else [])]
+        every, _ = Listener(model, logits, p).push(pcm)
+        for logit, found in zip(GRID, every, strict=False):
+            out["counts"].append(_count(found, shots, p) | _common(row, name) | {"logit": logit})
+        if name in points:
+            for key, rows in _told(every[-1], shots, events, model, row, p).items():
+                out[key] += [_common(row, name) | values for values in rows]
+    return out
+
+
+def _common(row: dict, name: str) -> dict:
+    return {"path": row["path"], "origin": row["origin"], "kind": row["kind"], "model": name}
+
+
+def _compare(found: np.ndarray, shots: pd.DataFrame, p) -> tuple:
+    onset_s, told_s = listener.times(found, p)
+    first_s, blast_s = (shots[name].to_numpy() / p.audio.sr for name in ("onset", "blast"))
+    return onset_s, told_s, first_s, *matched(onset_s, first_s, blast_s, collar_s=p.detector.collar_s)
+
+
+def _count(found: np.ndarray, shots: pd.DataFrame, p) -> dict[str, int]:
+    *_, pairs, false = _compare(found, shots, p)
+    which = found[:, detector.WHICH]
+    clear = shots["clear"].to_numpy()
+    return {
+        "false": int(false.sum()),
+        "false_incidents": len(set(which) - set(which[~false])),
+        "shots": int(clear.sum()),
+        "hits": int(clear[pairs[:, 0]].sum()),
+    }
+
+
+def _told(found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: models.Model, row: dict, p) -> dict:
+    """Return rows of a stream's shots, whether and how late each was told, and of its false alarms and their causes."""
+    onset_s, told_s, first_s, pairs, false = _compare(found, shots, p)
+    hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
+    hit[pairs[:, 0]] = True
+    delay[pairs[:, 0]] = told_s[pairs[:, 1]] - first_s[pairs[:, 0]]
+    score = model.score_of(found[:, detector.LEVEL], windows=p.detector.windows)
+    sr = p.audio.sr
+    wrong = [
+        {"onset_s": float(onset_s[i]), "score": float(score[i]), "incident": int(found[i, detector.WHICH]),
+         "place": row["place"], **_cause(events, int(onset_s[i] * sr), int(AROUND_S * sr))}
+        for i in np.flatnonzero(false)
+    ]  # fmt: skip
+    return {"shots": shots.assign(found=hit, delay_s=delay).to_dict("records"), "false": wrong}
+
+
+@cache
+def _table(path: Path) -> dict[str, pd.DataFrame]:
+    columns = streams.SHOT if path.name == "shots.csv" else streams.EVENT
+    table = streams.read(path, columns)
+    return {"": table[:0], **dict(iter(table.groupby("path")))}
+
+
+def _of(path: Path, stream: str) -> pd.DataFrame:
+    found = _table(path)
+    return found.get(stream, found[""])
+
+
+def _cause(events: pd.DataFrame, sample: int, after: int) -> dict[str, str]:
+    """Return label, kind and recording group of what sounds at a sample: the event that began last, else the bed."""
+    here = events[(events["start"] <= sample + after // 4) & (sample <= events["stop"] + after)]
+    order = here.assign(rank=here["kind"].eq("event")).sort_values(["rank", "start"], kind="stable")
+    if not len(order):
+        return {"label": "", "cause": "", "recording_group": ""}
+    last = order.iloc[-1]
+    return {"label": last["label"], "cause": last["kind"], "recording_group": last["recording_group"]}
+
+
+def is_clear(shots: pd.DataFrame) -> pd.Series:
+    """Return which shots a detector should find: at least CLEAR_DB of peak SNR, at most CLEAR_M away where known."""
+    return (shots["peak_snr_db"] >= CLEAR_DB) & (shots["distance_m"] <= CLEAR_M)
+
+
+def score_streams(
+    table: pd.DataFrame, folder: Path, paths: dict[str, Path], points: dict[str, float], p, *, workers: int
+) -> Iterator[dict[str, list[dict]]]:
+    """Yield what `score_stream` returns for each row of streams.STREAM, in order."""
+    rows = table.to_dict("records")
+    yield from processes.in_order(score_stream, rows, folder, paths, points, p, workers=workers, batch=1)
+
+
+def det(counts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each origin, model and mean logit: recall of clear shots against false alarms an hour.
+
+    Shots are those of streams of the kind shots; false alarms those of the kind quiet, whose unique hours count.
+    """
+    hours = table[table["kind"] == "quiet"].groupby("origin")["unique_s"].sum() / 3600
+    rows = []
+    for (origin, model, logit), part in counts.groupby(["origin", "model", "logit"], sort=True):
+        quiet, shots = part[part["kind"] == "quiet"], part[part["kind"] == "shots"]
+        h, false = float(hours.get(origin, 0.0)), int(quiet["false"].sum())
+        incidents, hits, total = (
+            int(quiet["false_incidents"].sum()),
+            int(shots["hits"].sum()),
+            int(shots["shots"].sum()),
+        )
+        rows.append(
+            {
+                "origin": origin, "model": model, "logit": logit, "hours": h, "false": false,
+                "false_incidents": incidents, "fa_per_hour": false / h if h else float("nan"),
+                "fa_per_hour_upper": scoring.rate_upper(false, h), "shots": total, "hits": hits,
+                "recall": hits / total if total else float("nan"),
+                "recall_lower": scoring.share_lower(hits, total),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def lowest(curve: pd.DataFrame, column: str, limit: float) -> float | None:
+    """Return the lowest mean logit from which on all rows keep a limit; None where the highest does not."""
+    kept = (curve[column] <= limit).groupby(curve["logit"]).all().sort_index()
+    bad = kept.index[~kept]
+    above = kept.index[kept.index > bad.max()] if len(bad) else kept.index
+    return float(above.min()) if len(above) else None
+
+
+def operate(curve: pd.DataFrame, *, limit: float) -> dict:
+    """Return the operating point of one model, and whether the limit of false alarms an hour is proven there.
+
+    It is the lowest mean logit from which on every origin keeps the limit by its upper bound; where the hours are too
+    few for that, from which on the rate itself keeps it. Recall can only fall with the threshold.
+
+    Parameters
+    ----------
+    curve : what `det` gives of one model on validation streams
+    """
+    proven = lowest(curve, "fa_per_hour_upper", limit)
+    rated = lowest(curve, "fa_per_hour", limit)
+    logit = next((v for v in (proven, rated) if v is not None), float(curve["logit"].max()))
+    at = curve[curve["logit"] == logit]
+    keys = ("hours", "false", "fa_per_hour", "fa_per_hour_upper", "recall", "recall_lower")
+    return {
+        "logit": logit,
+        "proof": "unproven" if proven is None else "proven",
+        "fa_per_hour_limit": limit,
+        "validation": {row["origin"]: {key: row[key] for key in keys} for row in at.to_dict("records")},
+    }
+
+
+def note_read(log: Path, model: Path, plan: Path) -> None:
+    """Add to a log that a model looked at the test streams, once for each model and plan: their SHA-256.
+
+    Whoever looks at test streams often enough tunes on them; the log is in Git, whose history dates each line.
+    """
+    line = ",".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, plan))
+    lines = log.read_text().splitlines() if log.exists() else ["model_sha256,streams_sha256"]
+    if line not in lines:
+        with audio.atomic(log) as part:
+            part.write_text("\n".join([*lines, line]) + "\n")

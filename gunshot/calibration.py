@@ -1,0 +1,45 @@
+"""Logits to scores: a score is the share of shots among chunks that a model is as sure of."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    """Return ``1 / (1 + exp(-logit))``, same shape."""
+    return expit(logit)
+
+
+def logit(probability: np.ndarray, *, least: float = 1e-3) -> np.ndarray:
+    """Return ``log(p / (1 - p))``, same shape, of probabilities held between `least` and 1 - `least`."""
+    p = np.clip(probability, least, 1 - least)
+    return np.log(p / (1 - p))
+
+
+def calibrate(y: np.ndarray, logit: np.ndarray) -> dict[str, float]:
+    """Return slope and intercept with which ``sigmoid(slope logit + intercept)`` is the share of shots (Platt 1999).
+
+    It holds where shots are as frequent as in `y`; a street is another prior, and no street has these scores.
+    """
+    from sklearn.linear_model import LogisticRegression  # a second to import: only where it is used
+
+    model = LogisticRegression(C=np.inf).fit(np.asarray(logit, np.float64)[:, None], y)
+    return {"slope": float(model.coef_[0, 0]), "intercept": float(model.intercept_[0])}
+
+
+def calibrated(logit: np.ndarray, calibration: dict[str, float]) -> np.ndarray:
+    """Return the scores, 0 to 1, of logits, by what `calibrate` found."""
+    return sigmoid(calibration["slope"] * logit + calibration["intercept"])
+
+
+def reliability(y: np.ndarray, score: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
+    """Return by bin of equal width the mean score, the share of shots and the chunks there; empty bins are left out."""
+    place = np.minimum((score * bins).astype(int), bins - 1)
+    table = pd.DataFrame({"bin": place, "score": score, "share": y, "chunks": 1})
+    return table.groupby("bin").agg({"score": "mean", "share": "mean", "chunks": "sum"}).reset_index()
+
+
+def calibration_error(y: np.ndarray, score: np.ndarray, *, bins: int = 10) -> float:
+    """Return the expected calibration error: the mean distance of score and share of shots over the bins' chunks."""
+    table = reliability(y, score, bins=bins)
+    return float(np.average((table["score"] - table["share"]).abs(), weights=table["chunks"]))

@@ -1,0 +1,163 @@
+"""What detectors did on test streams: recall and false alarms an hour with their bounds, and by what they heard."""
+
+import numpy as np
+import pandas as pd
+
+from gunshot import alarms, scoring, streams
+
+ORIGINS = ("simulated", "real")
+KEYS = ("path", "origin", "kind", "model")
+FALSE = ("onset_s", "score", "incident", "place", "label", "cause", "recording_group")
+
+
+def summary(
+    curve: pd.DataFrame, shots: pd.DataFrame, false: pd.DataFrame, hours: pd.DataFrame, rng: np.random.Generator
+) -> dict:
+    """Return what one model does on one origin's streams at its operating point.
+
+    Parameters
+    ----------
+    curve : what `det` gives of it; for the recall at other thresholds
+    shots, false : rows of `score_stream`
+    hours : recording_group and hours, of the unique material of quiet streams
+    """
+    quiet, clear = false[false["kind"] == "quiet"], shots[shots["clear"]]
+    total, count = float(hours["hours"].sum()), len(quiet)
+    incidents = len(quiet.drop_duplicates(["path", "incident"]))
+    hits = int(clear["found"].sum())
+    delays = clear["delay_s"].dropna()
+    firings = clear.groupby(["path", "firing"])["found"].any()
+    low, high = _bootstrap(hours, quiet, rng)
+    return {
+        "hours": total,
+        "recall": hits / len(clear) if len(clear) else None,
+        "recall_lower": scoring.share_lower(hits, len(clear)) if len(clear) else None,
+        "fa_per_hour": count / total if total else None,
+        "fa_per_hour_upper": scoring.rate_upper(count, total) if total else None,
+        "delay_p50_s": float(delays.median()) if len(delays) else None,
+        "delay_p95_s": float(delays.quantile(0.95)) if len(delays) else None,
+        "false_alarms": count,
+        "false_incidents_per_hour": incidents / total if total else None,
+        "false_incidents_per_hour_upper": scoring.rate_upper(incidents, total) if total else None,
+        "fa_per_hour_bootstrap": [low, high],
+        "groups": len(hours),
+        "shots": len(clear),
+        "shots_of_any_level": len(shots),
+        "recall_of_any_level": float(shots["found"].mean()) if len(shots) else None,
+        "firings": len(firings),
+        "recall_of_firings": float(firings.mean()) if len(firings) else None,
+        "false_alarms_beside_shots": len(false) - count,
+        "recall_at_limit": _recall_at(curve, 0.5),
+    }
+
+
+def _recall_at(curve: pd.DataFrame, limit: float) -> float | None:
+    """Return the recall at the lowest threshold from which on the false alarms an hour keep a limit: a comparison."""
+    logit = alarms.lowest(curve, "fa_per_hour", limit)
+    return None if logit is None else float(curve.loc[curve["logit"] == logit, "recall"].iloc[0])
+
+
+def _bootstrap(hours: pd.DataFrame, quiet: pd.DataFrame, rng: np.random.Generator, draws: int = 1000) -> tuple:
+    """Return the 2.5 and 97.5 percentiles of false alarms an hour when recording groups are drawn with replacement."""
+    if not len(hours):
+        return None, None
+    count = hours["recording_group"].map(quiet.groupby("recording_group").size()).fillna(0).to_numpy()
+    drawn = rng.integers(len(hours), size=(draws, len(hours)))
+    rates = count[drawn].sum(axis=1) / hours["hours"].to_numpy()[drawn].sum(axis=1)
+    return tuple(float(v) for v in np.percentile(rates, [2.5, 97.5]))
+
+
+DISTANCES_M = (0, 10, 25, 50, 100, 200, 400, 800, 1600)
+SNRS_DB = (-100, -10, 0, 10, 20, 30, 40, 200)
+
+
+def by(shots: pd.DataFrame, column: str, edges: tuple[float, ...] | None = None) -> pd.DataFrame:
+    """Return by model and value, or bin between edges, of a column: shots, found, recall and its 95 % lower bound."""
+    key = shots[column] if edges is None else pd.cut(shots[column], edges, right=False).map(lambda b: b.left)
+    rows = [
+        {"model": model, column: value, "shots": len(part), "found": int(part["found"].sum()),
+         "recall": part["found"].mean(), "recall_lower": scoring.share_lower(int(part["found"].sum()), len(part))}
+        for (model, value), part in shots.groupby(["model", key], observed=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["model", column, "shots", "found", "recall", "recall_lower"])
+
+
+def causes(false: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Return by model and label what raised false alarms on quiet streams: how many, of how many events or seconds."""
+    laid = events.groupby(["kind", "label"]).agg(events=("label", "size"), samples=("samples", "sum")).reset_index()
+    quiet = false[false["kind"] == "quiet"].rename(columns={"cause": "of"})
+    counts = quiet.groupby(["model", "of", "label"]).size().rename("false_alarms").reset_index()
+    found = counts.merge(laid.rename(columns={"kind": "of"}), on=["of", "label"], how="left")
+    return found.sort_values(["model", "false_alarms"], ascending=[True, False], kind="stable", ignore_index=True)
+
+
+def figures(counts, shots, false, table: pd.DataFrame, events: pd.DataFrame, names: list[str]) -> dict[str, dict]:
+    """Return ``figures``, by origin and model what `summary` gives, and ``tables`` by name, of test streams.
+
+    Parameters
+    ----------
+    counts, shots, false : pd.DataFrame
+        All rows that `score_stream` gave of the streams in `table`; `events` is theirs, rows of streams.EVENT.
+    """
+    shots = shots if len(shots) else pd.DataFrame(columns=[*streams.SHOT, *KEYS, "clear", "found", "delay_s"])
+    false = false if len(false) else pd.DataFrame(columns=[*KEYS, *FALSE])
+    alone = false["origin"] == "simulated"  # each simulated stream is a recording group
+    false = false.assign(recording_group=false["path"].where(alone, false["recording_group"]))
+    curve = alarms.det(counts, table)
+    quiet = table[table["kind"] == "quiet"]
+    laid = events[events["path"].isin(quiet["path"])].assign(samples=lambda t: t["stop"] - t["start"])
+    hours = group_hours(quiet, laid)
+    made, rng = {}, np.random.default_rng(0)
+    for origin in ORIGINS:
+        made[origin] = {}
+        for name in names:
+            of = {
+                key: part[(part["origin"] == origin) & (part["model"] == name)]
+                for key, part in (("curve", curve), ("shots", shots), ("false", false))
+            }
+            made[origin][name] = summary(**of, hours=hours[hours["origin"] == origin], rng=rng)
+    made["int8_against_float"] = against(made, "float", "int8")
+    clear = shots[shots["clear"].astype(bool)]
+    loud, near = shots["peak_snr_db"] >= alarms.CLEAR_DB, shots["distance_m"] <= alarms.CLEAR_M
+    kept = {
+        "det": curve, "false_alarms": false, "causes": causes(false, laid),
+        "by_distance": by(shots[loud & (shots["origin"] == "simulated")], "distance_m", DISTANCES_M),
+        "by_snr": by(shots[near], "peak_snr_db", SNRS_DB),
+        **{f"by_{column}": by(clear, column) for column in ("place", "weapon", "scene", "pattern")},
+        "shots": shots[["path", "model", "onset", "weapon", "distance_m", "peak_snr_db", "clear", "found", "delay_s"]],
+    }  # fmt: skip
+    return {"figures": made, "tables": kept}
+
+
+def group_hours(quiet: pd.DataFrame, laid: pd.DataFrame) -> pd.DataFrame:
+    """Return origin, recording_group and hours of the unique material of quiet streams: what a bootstrap draws.
+
+    A simulated stream is a group of its own, a real one holds recordings of several.
+    """
+    made = quiet[quiet["origin"] == "simulated"]
+    made = pd.DataFrame({"origin": "simulated", "recording_group": made["path"], "hours": made["unique_s"] / 3600})
+    real = laid[laid["path"].isin(quiet.loc[quiet["origin"] == "real", "path"])]
+    of = real.groupby("recording_group")["samples"].sum()
+    # Where recordings are joined they share a moment: the streams' unique hours are shared out.
+    share = quiet.loc[quiet["origin"] == "real", "unique_s"].sum() / 3600 / max(of.sum(), 1)
+    return pd.concat([made, pd.DataFrame({"origin": "real", "recording_group": of.index, "hours": of.values * share})])
+
+
+def against(made: dict, one: str, other: str) -> dict[str, dict]:
+    """Return by origin what the model `other` loses to `one` in recall, and whether its false alarms keep the bound."""
+    found = {}
+    for origin in ORIGINS:
+        a, b = made[origin][one], made[origin][other]
+        if a["hours"] and a["recall"] is not None:
+            kept = b["fa_per_hour"] <= a["fa_per_hour_upper"]
+            found[origin] = {"recall_drop": a["recall"] - b["recall"], "fa_per_hour_within_bound": bool(kept)}
+    return found
+
+
+def told(row: dict) -> str:
+    """Return a row of `summary` as a line of text."""
+    rate = f"{row['fa_per_hour']:.2f} false alarms/h (at most {row['fa_per_hour_upper']:.2f}) in {row['hours']:.2f} h"
+    if row["recall"] is None:
+        return rate
+    late = f", p95 {row['delay_p95_s']:.2f} s late" if row["delay_p95_s"] is not None else ""
+    return f"{row['recall']:.1%} of {row['shots']} shots (at least {row['recall_lower']:.1%}){late}, {rate}"
