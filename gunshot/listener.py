@@ -24,11 +24,11 @@ class Listener:
 
     Parameters
     ----------
-    logits : the mean logit that opens an incident, one for each detector; None is the model's operating point
+    logits : the mean logit that opens an incident, one for each detector
     p : the sections audio, features and detector of params.yaml
     """
 
-    def __init__(self, model: models.Model, logits: Sequence[float | None], p):
+    def __init__(self, model: models.Model, logits: Sequence[float], p):
         self.model, self.p, self._n_frames = model, p, window_frames(p)
         kept = {"n_mels": p.features.n_mels, "n_frames": self._n_frames}
         self._settings = [model.settings(p, logit=logit, **kept) for logit in logits]

@@ -41,8 +41,20 @@ class Model:
         """Return scores, 0 to 1, of logits: the share of shots that validation chunks of such a logit hold."""
         return calibration.calibrated(logit, self.report["calibration"])
 
-    def logit_of(self, score: float) -> float:
-        """Return the logit that is calibrated to a score above 0 and below 1."""
+    def threshold(self, score: float | None = None) -> float:
+        """Return the logit that is calibrated to a score; None: the operating point on validation streams.
+
+        Raises
+        ------
+        ValueError
+            The score is not above 0 and below 1.
+        FileNotFoundError
+            None is given, and the model has no operating.json.
+        """
+        if score is None:
+            return operating(self.path)["logit"]
+        if not 0 < score < 1:
+            raise ValueError(f"threshold={score:g} must be above 0 and below 1")
         slope, intercept = (self.report["calibration"][key] for key in ("slope", "intercept"))
         return (float(calibration.logit(score, least=0.0)) - intercept) / slope
 
@@ -90,21 +102,9 @@ class Model:
         levels = self.levels(log_mel, hop=hop, n_frames=n_frames)
         return self.score_of(levels, windows=1).astype(np.float32)
 
-    def settings(self, p, *, n_mels: int, n_frames: int, logit: float | None = None) -> detector.Settings:
-        """Return the detector's settings at a mean logit; None: at the operating point on validation streams.
-
-        Parameters
-        ----------
-        p : the sections audio, features and detector of params.yaml
-
-        Raises
-        ------
-        FileNotFoundError
-            No threshold is given, and the model has no operating.json.
-        """
+    def settings(self, p, *, n_mels: int, n_frames: int, logit: float) -> detector.Settings:
+        """Return the detector's settings at a mean logit; `p` holds the sections audio, features and detector."""
         d = p.detector
-        if logit is None:
-            logit = operating(self.path)["logit"]
         return detector.Settings(
             on=self.level_of(logit, windows=d.windows),
             off=self.level_of(logit - d.hysteresis, windows=d.windows),

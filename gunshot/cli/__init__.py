@@ -9,6 +9,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     exporting,
     field,
     importing,
+    listening,
     models,
     simulating,
     tagging,

@@ -30,7 +30,7 @@ ModelOption = Annotated[
 ]
 
 
-def _paths(names: list[str]) -> dict[str, Path]:
+def paths(names: list[str]) -> dict[str, Path]:
     known = pipeline.models()
     for name in names:
         if name not in known and (Path(name).suffix not in SUFFIXES or not Path(name).is_file()):
@@ -60,11 +60,9 @@ def detect(
 
     if plot and (len(files) > 1 or plot.suffix != ".png"):
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
-    if threshold is not None and not 0 < threshold < 1:
-        raise ValueError(f"threshold={threshold:g} must be above 0 and below 1")
     p = params.load("audio", "features", "detector")
-    loaded = models.load(*_paths([model]).values())
-    logit = models.operating(loaded.path)["logit"] if threshold is None else loaded.logit_of(threshold)
+    loaded = models.load(*paths([model]).values())
+    logit = loaded.threshold(threshold)
     failed = 0
     for file in files:
         try:
@@ -156,10 +154,10 @@ def evaluate(
     for kind in ("gun", "env"):
         if not any(row["class"] == kind for row in listed):
             raise ValueError(f"{path}: no file of the class {kind}; figures need both, gun and env")
-    paths = _paths(model or list(pipeline.models()))
-    points = {name: models.report(file)["operating_point"] for name, file in paths.items()}
+    chosen = paths(model or list(pipeline.models()))
+    points = {name: models.report(file)["operating_point"] for name, file in chosen.items()}
     windows, files = [], []
-    scored = evaluation.score_files(listed, paths, p)
+    scored = evaluation.score_files(listed, chosen, p)
     for rows, file, bad in tqdm(scored, total=len(listed), desc="evaluate", unit="file"):
         windows += rows
         files += [file] if file else []
