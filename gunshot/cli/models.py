@@ -31,6 +31,7 @@ ModelOption = Annotated[
 
 
 def paths(names: list[str]) -> dict[str, Path]:
+    """Return the files of models that a user named; ValueError where one is neither known nor a model's file."""
     known = pipeline.models()
     for name in names:
         if name not in known and (Path(name).suffix not in SUFFIXES or not Path(name).is_file()):
