@@ -1,0 +1,297 @@
+"""The int8 artifact in NumPy: the same bytes as TFLM's, window by window and along a recording."""
+
+import contextlib
+import io
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import N_FRAMES, N_MELS, log_mels
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+from tensorflow.lite.python import lite
+from test_network import SIZES, unsettled
+
+from gunshot import int8, quantize
+
+pytestmark = pytest.mark.slow
+
+
+def converted(*parts, shape=(N_MELS, N_FRAMES), seed=0, spread=1.0, weights=None, representative=None) -> bytes:
+    """A network of Keras layers with random weights and biases, or all of one value, as int8."""
+    model = keras.Sequential([layers.Input(batch_shape=(1, *shape, 1)), *parts])
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        drawn = [rng.normal(0, spread * w[..., 0].size ** -0.5, w.shape) for w in layer.get_weights()]
+        layer.set_weights(drawn if weights is None else [np.full(w.shape, weights) for w in layer.get_weights()])
+    return quantize.convert(model, log_mels(64, 5)[0] / 30 if representative is None else representative)
+
+
+def extremes(shape=(N_MELS, N_FRAMES), n: int = 40, seed: int = 1) -> np.ndarray:
+    """Codes: noise of all means and widths, steps along time and frequency, all alike, the two ends alone."""
+    rng = np.random.default_rng(seed)
+    each = (n, 1, 1)
+    noise = rng.normal(rng.uniform(-128, 127, each), rng.uniform(1, 90, each), (n, *shape))
+    low, high = rng.integers(-128, 128, (2, *each))
+    times = np.where(np.arange(shape[1]) < rng.integers(0, shape[1] + 1, each), low, high) + np.zeros((n, *shape))
+    bands = np.where(np.arange(shape[0])[:, None] < rng.integers(0, shape[0] + 1, each), low, high)
+    alike = np.linspace(-128, 127, n).round().reshape(each) + np.zeros((n, *shape))
+    ends = np.where(rng.random((n, *shape)) < rng.random(each), -128, 127)
+    parts = [noise, times, bands + np.zeros((n, *shape)), alike, ends, rng.integers(-128, 128, (n, *shape))]
+    return np.clip(np.rint(np.concatenate(parts)), -128, 127).astype(np.int8)
+
+
+def differing(model: bytes, codes: np.ndarray) -> tuple[int, int]:
+    """How many outputs differ from TFLM's, and how many different ones TFLM gives."""
+    expected, found = quantize.Tflm(model).outputs(codes), int8.Int8(model).outputs(codes)
+    assert found.dtype == np.int8 and found.shape == expected.shape
+    return int((found != expected).sum()), len(np.unique(expected))
+
+
+def ending(trained, activation: str):
+    fixed = quantize.fixed(trained.model, n_frames=N_FRAMES)
+    fixed.layers[-1].activation = keras.activations.get(activation)
+    return fixed
+
+
+@pytest.fixture(scope="module", params=["linear", "sigmoid"])
+def made(request, data, trained) -> bytes:
+    return quantize.convert(ending(trained, request.param), data.x[:128])
+
+
+@pytest.fixture(scope="module")
+def logits(data, trained) -> bytes:
+    return quantize.convert(ending(trained, "linear"), data.x[:128])
+
+
+def test_trained_artifact_is_tflm_to_the_byte(data, made):
+    tflm = quantize.Tflm(made)
+    codes = np.concatenate([extremes(n=300), tflm.codes(data.x), tflm.codes(data.x_val)])
+    wrong, distinct = differing(made, codes)
+    assert len(codes) > 2000 and wrong == 0
+    assert distinct >= 100
+
+
+def test_codes_and_scales_are_tflms(data, made):
+    tflm, found = quantize.Tflm(made), int8.Int8(made)
+    x = np.concatenate([data.x.ravel(), np.linspace(-300, 300, 100_001, dtype=np.float32), [np.inf, -np.inf]])
+    for values in (x.astype(np.float32), x.astype(np.float64)):
+        np.testing.assert_array_equal(found.codes(values), tflm.codes(values))
+    assert found.codes(x).dtype == np.int8
+    named = {name: getattr(found, name) for name in tflm.quantization()}
+    assert named == tflm.quantization()
+    assert isinstance(found.input_scale, np.float32) and isinstance(found.output_scale, np.float32)
+
+
+@pytest.mark.parametrize(("depth", "width"), SIZES)
+def test_other_sizes(section, depth, width):
+    fixed = quantize.fixed(unsettled(section(depth=depth, width=width)), n_frames=N_FRAMES)
+    model = quantize.convert(fixed, log_mels(64, 5)[0])
+    assert differing(model, extremes())[0] == 0
+    assert int8.Int8(model).stride == np.prod([2, 2, 1, 1][:depth])
+
+
+conv, pool = layers.Conv2D, layers.MaxPooling2D
+FAMILY = {
+    "relu": lambda: [conv(8, 3, 2, activation="relu"), conv(12, 3, activation="relu"), layers.Flatten()],
+    "relu6": lambda: [
+        conv(8, 3, 2, activation="relu6"),
+        conv(12, (5, 3), (3, 1), activation="relu6"),
+        layers.Flatten(),
+    ],
+    "separable": lambda: [
+        conv(6, 3, 2),
+        layers.DepthwiseConv2D(3, activation="relu"),
+        conv(10, 1, activation="relu"),
+        layers.DepthwiseConv2D((4, 3), strides=2, depth_multiplier=3),
+        layers.LeakyReLU(negative_slope=0.2),
+        layers.Flatten(),
+    ],
+    "first depthwise": lambda: [layers.DepthwiseConv2D(5, strides=2, depth_multiplier=7), layers.Flatten()],
+    "max pool": lambda: [conv(8, 3, activation="relu"), pool(2), conv(9, 3), pool((3, 2), (2, 1)), layers.Flatten()],
+    "relu of max pool": lambda: [conv(8, 3), pool(2), layers.ReLU(), conv(4, 3), pool(3), layers.Flatten()],
+    "average pool": lambda: [conv(7, 3, 2), layers.AveragePooling2D((2, 3)), conv(5, 3), layers.Flatten()],
+    "average pool of all": lambda: [conv(7, 3, 2), layers.AveragePooling2D((15, 16)), layers.Flatten()],
+    "mean": lambda: [conv(7, 3, 2), layers.LeakyReLU(negative_slope=0.1), layers.GlobalAveragePooling2D()],
+    "mean with shape kept": lambda: [conv(7, 3, 2), layers.GlobalAveragePooling2D(keepdims=True), layers.Flatten()],
+    "largest": lambda: [conv(7, 3, 2, activation="relu"), layers.GlobalMaxPooling2D()],
+    "same without padding": lambda: [
+        conv(7, 1, padding="same"),
+        conv(7, (8, 11), (8, 11), padding="same"),
+        layers.Flatten(),
+    ],
+    "dense on a map": lambda: [layers.Flatten(), layers.Dense(9, activation="relu")],
+    "no bias": lambda: [conv(7, 3, 2, use_bias=False), layers.Flatten(), layers.Dense(5, use_bias=False)],
+}
+
+
+@pytest.fixture(scope="module", params=FAMILY)
+def member(request) -> bytes:
+    return converted(*FAMILY[request.param](), layers.Dense(2))
+
+
+def test_family(member):
+    wrong, distinct = differing(member, extremes())
+    assert wrong == 0
+    assert distinct >= 30
+
+
+@pytest.mark.parametrize("name", ["relu", "separable", "dense on a map"])
+def test_dense_weights_with_a_scale_for_each_output(name, monkeypatch):
+    option = "_experimental_disable_per_channel_quantization_for_dense_layers"
+    never = property(lambda self: False, lambda self, value: None)
+    monkeypatch.setattr(lite.TFLiteConverterBase, option, never, raising=False)
+    model = converted(*FAMILY[name](), layers.Dense(2))
+    found = int8.graph.Graph(model)
+    assert found.operators[-1].name == "FULLY_CONNECTED"
+    assert len(found.tensor(found.operators[-1].inputs[1]).scales) == 2
+    assert differing(model, extremes())[0] == 0
+
+
+@pytest.mark.parametrize("weights", [0.0, 1.0, -0.5])
+def test_weights_all_alike(weights):
+    """Zeros; and sums so large that float32 would not hold them."""
+    parts = [conv(9, 3, 2), layers.LeakyReLU(negative_slope=0.1), layers.Flatten(), layers.Dense(2)]
+    model = converted(*parts, weights=weights)
+    assert differing(model, extremes())[0] == 0
+    kinds = [layer.weights.dtype for layer in int8.Int8(model).layers]
+    assert kinds == [np.float32, np.float64 if weights else np.float32]
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "leaky", "relu6"])
+@pytest.mark.parametrize("reach", [0.3, 4.0, 60.0, 900.0])
+def test_every_code_of_an_activation(activation, reach):
+    act = layers.LeakyReLU(negative_slope=0.3) if activation == "leaky" else layers.Activation(activation)
+    ends = np.linspace(-reach, reach / 3, 50, dtype=np.float32).reshape(-1, 1, 1)
+    model = converted(conv(2, 1), act, layers.Flatten(), shape=(1, 1), spread=2, representative=ends)
+    wrong, distinct = differing(model, np.arange(-128, 128, dtype=np.int8).reshape(-1, 1, 1))
+    assert wrong == 0
+    assert distinct > 3
+
+
+@given(frames=st.integers(0, 400), block=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=30, derandomize=True)
+def test_sweep_is_window_by_window(logits, frames, block, seed):
+    model = int8.Int8(logits)
+    codes = np.random.default_rng(seed).integers(-128, 128, (N_MELS, frames)).astype(np.int8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8, "BLOCK", block)
+        found = model.sweep(codes)
+    assert found.dtype == np.int8 and found.shape == (max(0, (frames - N_FRAMES) // 4 + 1), 2)
+    np.testing.assert_array_equal(found, model.outputs(windows(codes, model)))
+
+
+def windows(codes: np.ndarray, model: int8.Int8) -> np.ndarray:
+    starts = range(0, codes.shape[1] - model.n_frames + 1, model.stride)
+    cut = [codes[:, i : i + model.n_frames] for i in starts]
+    return np.array(cut, np.int8).reshape(-1, N_MELS, model.n_frames)
+
+
+def test_sweep_of_the_family(member):
+    model = int8.Int8(member)
+    codes = np.concatenate(extremes(n=2, seed=3), axis=1)[:, :-3]
+    found = model.sweep(codes)
+    np.testing.assert_array_equal(found, model.outputs(windows(codes, model)))
+    np.testing.assert_array_equal(found[::7], quantize.Tflm(member).outputs(windows(codes, model)[::7]))
+
+
+def test_sweep_over_several_blocks_as_they_are(logits):
+    model = int8.Int8(logits)
+    codes = np.random.default_rng(4).integers(-128, 128, (N_MELS, int8.BLOCK * 4 * 3 + 50)).astype(np.int8)
+    found = model.sweep(codes)
+    assert len(found) > 3 * int8.BLOCK
+    np.testing.assert_array_equal(found, model.outputs(windows(codes, model)))
+
+
+@pytest.mark.parametrize("change", [lambda m, s: (m + (m >> 9), s), lambda m, s: (m, s - 1)])
+def test_a_wrong_multiplier_is_seen(logits, monkeypatch, change):
+    right = int8.graph.quantized
+    monkeypatch.setattr(int8.graph, "quantized", lambda real: change(*right(real)))
+    assert differing(logits, extremes())[0] > 20
+
+
+@pytest.mark.parametrize(("inputs", "dtype"), [(1000, np.float32), (1500, np.float64), (100_000, np.float64)])
+def test_sums_are_exact(inputs, dtype):
+    """A factor of one, and a bias that leaves 3 of each sum: a sum that was rounded would leave something else."""
+    rng = np.random.default_rng(inputs)
+    x, weights = rng.integers(100, 128, inputs), rng.integers(100, 128, (inputs, 50))
+    rescale = int8.layers.Rescale(3 - x @ weights, np.full(50, 2**30), np.ones(50, np.int64), 0)
+    layer = int8.layers.Conv((1, 1), (1, 1), weights.astype(np.int8), rescale)
+    assert layer.weights.dtype == dtype
+    np.testing.assert_array_equal(layer(x.astype(np.int8).reshape(1, 1, 1, -1)), np.full((1, 1, 1, 50), 3))
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([conv(4, 3, padding="same"), layers.Flatten()], "CONV_2D: padding=SAME"),
+        ([layers.DepthwiseConv2D(3, padding="same"), layers.Flatten()], "DEPTHWISE_CONV_2D: padding=SAME"),
+        ([pool(2, padding="same"), layers.Flatten()], "MAX_POOL_2D: padding=SAME"),
+        ([conv(4, 3, activation="tanh"), layers.Flatten()], "operator TANH"),
+        ([layers.ReLU(), layers.Flatten()], "RELU must not be the first"),
+        ([conv(4, 3), layers.Reshape((15, 62, 4)), conv(2, 3), layers.Flatten()], "operator RESHAPE"),
+    ],
+)
+def test_what_is_not_covered_is_named(parts, words):
+    with pytest.raises(ValueError, match=words):
+        int8.Int8(converted(*parts, layers.Dense(2)))
+
+
+def test_branches_and_floats_are_refused(data):
+    x = layers.Input(batch_shape=(1, N_MELS, N_FRAMES, 1))
+    y = layers.Flatten()(conv(1, 3)(x))
+    branches = keras.Model(x, layers.Add()([layers.Dense(2)(y), layers.Dense(2)(y)]))
+    with pytest.raises(ValueError, match=r"FULLY_CONNECTED must take the output|operator ADD"):
+        int8.Int8(quantize.convert(branches, data.x[:16]))
+    with contextlib.redirect_stdout(io.StringIO()):
+        floats = tf.lite.TFLiteConverter.from_keras_model(keras.Model(x, layers.Dense(2)(y))).convert()
+    with pytest.raises(ValueError, match="type=FLOAT32 must be INT8"):
+        int8.Int8(floats)
+    with pytest.raises(ValueError, match=r"must be a \.tflite file"):
+        int8.Int8(b"no model at all")
+    with pytest.raises(ValueError, match="must be one position"):
+        int8.Int8(converted(conv(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("method", "codes"),
+    [
+        ("sweep", np.zeros((N_MELS, 50), np.float32)),
+        ("sweep", np.zeros((N_MELS + 1, 50), np.int8)),
+        ("outputs", np.zeros((N_MELS, N_FRAMES), np.int8)),
+        ("outputs", np.zeros((2, N_MELS, N_FRAMES + 4), np.int8)),
+    ],
+)
+def test_codes_of_another_shape_or_type_are_refused(logits, method, codes):
+    with pytest.raises(ValueError, match=r"codes .*must"):
+        getattr(int8.Int8(logits), method)(codes)
+
+
+def test_no_window_no_output(logits):
+    model = int8.Int8(logits)
+    for found in (model.outputs(np.zeros((0, N_MELS, N_FRAMES), np.int8)), model.sweep(np.zeros((N_MELS, 0), np.int8))):
+        assert found.dtype == np.int8 and found.shape == (0, 2)
+
+
+START = """
+import sys, time
+began = time.process_time()
+from gunshot import int8
+int8.Int8(open(sys.argv[1], "rb").read())
+print(time.process_time() - began, "tensorflow" in sys.modules or "keras" in sys.modules)
+"""
+
+
+def test_starts_quickly_without_tensorflow(logits, tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(logits)
+    runs = [
+        subprocess.run([sys.executable, "-c", START, path], capture_output=True, text=True, check=True) for _ in "ab"
+    ]
+    seconds, heavy = zip(*(run.stdout.split() for run in runs), strict=True)
+    assert heavy == ("False", "False")
+    assert min(map(float, seconds)) < 1
