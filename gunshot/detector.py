@@ -9,8 +9,8 @@ import numpy as np
 from numba import njit
 
 PAST = 4  # frames, 28 ms: the level that a shot rises from
-MIN_RISE_DB = 6.0  # mean over the bands, of a shot
-SHARE = 2  # a shot rises by at least this part, one half, of the incident's steepest rise so far
+MIN_RISE_DB = 4.0  # mean over the bands, of a shot
+SHARE = 4  # a shot rises by at least this part, a quarter, of the incident's steepest rise so far
 LOCAL = 7  # frames, 49 ms: shots are no closer; 1,200 rounds a minute
 RING = 512  # frames whose rise is kept
 FRAMES, WINDOWS, OPEN, QUIET, NEXT, STEEPEST, LAST, INCIDENT = range(8)  # of the state
@@ -26,12 +26,19 @@ class Settings:
     windows: int
     hop: int  # frames
     n_frames: int
+    first: int  # frames of a window where a shot can be: from here
+    stop: int  # to before here; no later than LOCAL - 1 before the window's end
     cooldown: int  # windows below `off` within an incident, at most
     min_rise: int  # in the unit of `rise`
 
     def __post_init__(self):
         if self.off > self.on:
             raise ValueError(f"off={self.off} must be at most on={self.on}")
+        if not 0 <= self.first < self.stop <= self.n_frames - LOCAL + 1:
+            raise ValueError(
+                f"first={self.first}, stop={self.stop} must be 0 <= first < stop <= n_frames - {LOCAL - 1} = "
+                f"{self.n_frames - LOCAL + 1}"
+            )
         if self.n_frames + self.windows * self.hop + 2 * LOCAL > RING:
             raise ValueError(
                 f"windows={self.windows} x hop={self.hop} and n_frames={self.n_frames} must fit {RING} frames"
@@ -80,21 +87,21 @@ def _peak(ring, t):
 
 
 @njit(cache=True)
-def _seek(ring, state, end, first, least_rise, opens):
-    """Return the frames of the shots that a window ending before frame `end` decides, and how many there are."""
+def _seek(ring, state, first, stop, least_rise, opens):
+    """Return the frames of the shots that a window decides, among frames from `first` to before `stop`."""
     found, count = np.empty(RING, np.int64), 0
     start = max(state[NEXT], first)
-    for t in range(start, end):
+    for t in range(start, stop):
         state[STEEPEST] = max(state[STEEPEST], ring[t % RING])
     least = max(least_rise, state[STEEPEST] // SHARE)
-    for t in range(start, end - LOCAL):
+    for t in range(start, stop):
         if ring[t % RING] >= least and t - state[LAST] >= LOCAL and _peak(ring, t):
             found[count], state[LAST] = t, t
             count += 1
-    state[NEXT] = max(start, end - LOCAL)
+    state[NEXT] = max(start, stop)
     if opens and not count:  # an incident has one onset at least, and it is told at once
         best = start
-        for t in range(start, end):
+        for t in range(start, stop):
             if ring[t % RING] > ring[best % RING]:
                 best = t
         found[0], state[LAST], count = best, best, 1
@@ -104,7 +111,7 @@ def _seek(ring, state, end, first, least_rise, opens):
 @njit(cache=True)
 def _run(rises, levels, settings, state, ring, recent):
     """Advance by whole windows; `rises` holds at least the frames that these need. Returns what was found."""
-    on, off, windows, hop, n_frames, cooldown, least_rise = settings
+    on, off, windows, hop, n_frames, first, stop, cooldown, least_rise = settings
     out, total, used = np.empty((len(rises) // LOCAL + len(levels) + 1, 4), np.int64), 0, 0
     for level in levels:
         w = state[WINDOWS]
@@ -122,8 +129,8 @@ def _run(rises, levels, settings, state, ring, recent):
             state[OPEN], state[STEEPEST], state[INCIDENT] = 1, 0, state[INCIDENT] + 1
         if state[OPEN] and summed >= off:
             state[QUIET] = 0
-            first = max(0, (w - windows + 1) * hop)  # frames that none of these windows holds are not searched
-            for t in _seek(ring, state, end, first, least_rise, opens):
+            since = max(0, w - windows + 1) * hop  # frames that none of these windows holds are not searched
+            for t in _seek(ring, state, since + first, w * hop + stop, least_rise, opens):
                 out[total, ONSET], out[total, DECIDED], out[total, LEVEL] = t, w, summed
                 out[total, WHICH] = state[INCIDENT]
                 total += 1

@@ -11,6 +11,7 @@ from gunshot import calibration, detector, tables
 BLOCK = 4096  # windows that are scored at once: memory stays bounded
 STEP = 1 / 16  # logit of one level, where the model is not int8
 CODE_DB, CODE_ZERO = 0.5, 72  # log-mel codes, where the model is not int8: -100 dB is -128
+PLACE = (2, 26)  # frames of a window in which training has a shot begin: chunks.jitter, 12 to 75 % of its samples
 MOST = 32767  # levels are int16
 
 
@@ -111,6 +112,8 @@ class Model:
             windows=d.windows,
             hop=d.hop,
             n_frames=n_frames,
+            first=PLACE[0],
+            stop=min(PLACE[1], n_frames - detector.LOCAL + 1),
             cooldown=int(d.cooldown_s * p.audio.sr / (d.hop * p.features.hop_length)),
             min_rise=detector.min_rise(n_mels, self.code_db),
         )
