@@ -192,6 +192,16 @@ class Detector(Section):
     collar_s: Positive
 
 
+class Streams(Section):
+    """Long audio for false alarms per hour."""
+
+    seed: Seed
+    hours: Positive
+    shot_hours: Positive
+    val_share: Share
+    stream_s: Annotated[float, pydantic.Field(ge=30)]  # a firing must fit
+
+
 class Validation(Section):
     """Limits of the Great Expectations suites."""
 

@@ -9,16 +9,16 @@ import numpy as np
 from tqdm import tqdm
 
 from gunshot import audio, processes, tables
-from gunshot.simulate import shots
+from gunshot.simulate import events, gunfire
 from gunshot.simulate.beds import BEDS
 from gunshot.simulate.channel import channel
 from gunshot.simulate.events import ANY, EVENTS, schedule
+from gunshot.simulate.levels import rms_db
 from gunshot.simulate.microphone import PASCAL
-from gunshot.simulate.physics import Air
 from gunshot.simulate.scenes import SCENES
-from gunshot.simulate.signals import db, log_uniform, uniform, unit_rms
-from gunshot.simulate.soundscape import PLACES
-from gunshot.simulate.weapons import KINDS, WEAPONS
+from gunshot.simulate.signals import db, uniform, unit_rms
+from gunshot.simulate.soundscape import PLACES, weather
+from gunshot.simulate.weapons import WEAPONS
 
 CLASSES = ("gun", "env")
 PARTS = ("shock", "reflections", "microphone", "negatives", "codec")
@@ -88,16 +88,8 @@ def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None
     return found[rng.integers(len(found))]
 
 
-def _air(rng: np.random.Generator) -> Air:
-    return Air(uniform(rng, (-10, 38)), uniform(rng, (15, 98)))
-
-
 def _rise_db(y: np.ndarray, start: int, sr: int) -> float:
-    return _level_db(y[start : start + int(AFTER_S * sr)]) - _level_db(y[max(0, start - int(BEFORE_S * sr)) : start])
-
-
-def _level_db(y: np.ndarray) -> float:
-    return float(10 * np.log10(max(np.mean(np.square(y, dtype=float)), 1e-30)))
+    return rms_db(y[start : start + int(AFTER_S * sr)]) - rms_db(y[max(0, start - int(BEFORE_S * sr)) : start])
 
 
 def fire(
@@ -110,60 +102,42 @@ def fire(
     angle_deg: float | None = None,
 ) -> Recording:
     """Return a recording of a weapon (a key of WEAPONS) in a scene; scene and angle are drawn where None."""
-    sr, weapon = corpus.sr, WEAPONS[name]
-    duration_s, air = uniform(rng, corpus.duration_s), _air(rng)
+    sr = corpus.sr
+    duration_s, air = uniform(rng, corpus.duration_s), weather(rng)
     n = int(duration_s * sr)
     place, kind = _place(rng, distance_m, scene)
     angle = None if angle_deg is None else float(np.deg2rad(angle_deg))
-    shot = shots.shot(rng, weapon, distance_m, sr, air=air, angle=angle)
-    if "shock" in corpus.without:
-        shot = replace(shot, shocked=None)
-    pattern, arrivals_s = shots.firing(rng, weapon, duration_s)
-    gains = 10 ** (rng.normal(0, 0.7, len(arrivals_s)) / 20)
-    paths = [(shots.train(shot.blast, arrivals_s + shot.lead_s, gains, n, sr), distance_m)]
-    if shot.shocked:
-        paths.append((shots.train(shot.shock, arrivals_s, gains, n, sr), shot.shocked.path_m))
-    starts = (arrivals_s * sr).astype(int)
+    shock = "shock" not in corpus.without
+    fired = gunfire.draw(rng, name, distance_m, sr, duration_s=duration_s, air=air, angle=angle, shock=shock)
+    paths, rows = fired.paths(n, sr), fired.rows(sr)
+    starts = np.array([row["onset"] for row in rows])
     bed = PLACES[place].bed(rng, n, sr)
     wet, bed, pcm = channel(
         rng, paths, np.zeros(n), bed, starts, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
     )
     common = {
-        "weapon": name, "pattern": pattern, "suppressed": shot.suppressed, "distance_m": distance_m,
-        "angle_deg": float(np.rad2deg(shot.angle)), "place": place, "scene": kind, "temperature_c": air.temperature_c,
-        "humidity": air.humidity,
+        "place": place, "scene": kind, "temperature_c": air.temperature_c, "humidity": air.humidity,
         "peak_db_spl": float(20 * np.log10(max(np.abs(wet).max(), 1e-12) / PASCAL)),
     }  # fmt: skip
-    rows = [
-        {
-            "onset": int(start),
-            "shock": int(start) if shot.shocked else -1,
-            "blast": int((arrival_s + shot.lead_s) * sr),
-            "heard": start == starts[0] or _rise_db(wet + bed, start, sr) >= HEARD_DB,
-            "snr_db": _level_db(wet[start : start + int(EVENT_S * sr)]) - _level_db(bed),
-            **common,
-        }
-        for start, arrival_s in zip(starts, arrivals_s, strict=True)
-    ]
-    return Recording(weapon.kind, pcm, wet, [row["onset"] for row in rows if row["heard"]], rows)
+    for row, start in zip(rows, starts, strict=True):
+        row["heard"] = start == starts[0] or _rise_db(wet + bed, start, sr) >= HEARD_DB
+        row["snr_db"] = rms_db(wet[start : start + int(EVENT_S * sr)]) - rms_db(bed)
+        row.update(common)
+    return Recording(WEAPONS[name].kind, pcm, wet, [row["onset"] for row in rows if row["heard"]], rows)
 
 
 def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
     """Return a recording of one weapon in a scene; the kinds of weapon take turns."""
-    kind = list(KINDS)[index % len(KINDS)]
-    name = str(rng.choice([name for name, weapon in WEAPONS.items() if weapon.kind == kind]))
-    low, high = corpus.distance_m
-    near = (low, max(low, min(120.0, high)))  # most shots that anyone records
-    return fire(rng, name, log_uniform(rng, (low, high) if rng.random() < 0.3 else near), corpus)
+    name = gunfire.weapon(rng, index)
+    return fire(rng, name, gunfire.distance(rng, corpus.distance_m), corpus)
 
 
 def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
     """Return a recording without a shot: an event, any short sound, a place or a bed alone, in turns."""
-    sr, (low, high) = corpus.sr, corpus.distance_m
+    sr = corpus.sr
     n = int(uniform(rng, corpus.duration_s) * sr)
-    (turn, third), air = divmod(index, 3), _air(rng)
-    # Half are near, since most of these sources are; the others come from as far as shots do.
-    distance_m = log_uniform(rng, (low / 4, high) if rng.random() < 0.5 else (low / 4, min(20.0, high)))
+    (turn, third), air = divmod(index, 3), weather(rng)
+    distance_m = events.distance(rng, corpus.distance_m)
     paths, contact, onsets = [], np.zeros(n), np.zeros(0, int)
     place = list(PLACES)[turn // 2 % len(PLACES)]
     kind, bed = str(rng.choice(PLACES[place].scenes)), None

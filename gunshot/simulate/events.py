@@ -373,14 +373,28 @@ EVENTS: dict[str, Event] = {
 }
 
 
-def schedule(rng: Generator, event: Event, n: int, sr: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return events of one kind in `n` samples, dry, in Pa [shape=(n,)], and where each starts, in samples."""
+def distance(rng: Generator, bounds: tuple[float, float]) -> float:
+    """Return how far an event is, in m: half are near, since most are; the others as far as shots, `bounds`."""
+    low, high = bounds
+    return log_uniform(rng, (low / 4, high) if rng.random() < 0.5 else (low / 4, min(20.0, high)))
+
+
+def bout(rng: Generator, event: Event, n: int, sr: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return events of one kind that start within `n` samples and sound to their ends, dry, in Pa [shape=(longer,)],
+    and where each starts, in samples.
+    """
     count, gap = int(rng.integers(event.count[0], event.count[1] + 1)), log_uniform(rng, event.gap_s)
     gaps = gap * np.maximum(0.05, 1 + event.jitter * rng.uniform(-1, 1, count - 1))
     starts = (sr * first_s(rng, n / sr) + sr * np.r_[0.0, np.cumsum(gaps)]).astype(int)
     starts = starts[starts < 0.95 * n]
     variants = [unit_peak(event.make(rng, sr)) for _ in range(min(len(starts), 4))]
-    peak, y = PASCAL * db(uniform(rng, event.level_db)), np.zeros(n)
+    peak, y = PASCAL * db(uniform(rng, event.level_db)), np.zeros(n + max(map(len, variants)))
     for start in starts:
         add(y, variants[rng.integers(len(variants))], int(start), peak * db(-abs(3 * rng.standard_normal())))
     return y, starts
+
+
+def schedule(rng: Generator, event: Event, n: int, sr: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return events of one kind in `n` samples, dry, in Pa [shape=(n,)], and where each starts, in samples."""
+    y, starts = bout(rng, event, n, sr)
+    return y[:n], starts

@@ -1,6 +1,7 @@
 """From pressure to a recording: capsule, self-noise, overload, gain control, band limit, codec, level."""
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile as sf
@@ -135,3 +136,45 @@ def microphone(
             y = codec(unit_peak(y), sr, str(rng.choice(["mp3", "opus"])), uniform(rng, (0.3, 0.99)))
     peak_db = -min(35.0, rng.exponential(12)) if rng.random() < 0.8 else 0.0
     return audio.to_int16(unit_peak(y) * db(peak_db))
+
+
+@dataclass(frozen=True)
+class Device:
+    """A detector's microphone and converter, the same for as long as it hangs.
+
+    `response` is the capsule's [shape=(taps,)], `full_scale` the pressure in Pa that overloads it: what is louder is
+    clipped, hard, and nothing else is. Nothing is edited, coded or scaled by what sounds, but that a few devices have
+    an automatic gain.
+    """
+
+    response: np.ndarray
+    self_noise_db: float  # dB SPL
+    slope_db: float  # of the self-noise, an octave
+    full_scale: float
+    gain_control: bool
+
+    @classmethod
+    def draw(cls, rng: Generator, sr: int) -> "Device":
+        """Return a drawn device: MEMS microphones have 20 to 40 dB SPL of noise and overload at 105 to 130 dB SPL."""
+        response, self_noise_db = _response(rng, sr), uniform(rng, (20, 40))
+        full_scale = PASCAL * float(db(uniform(rng, (105, 130))))
+        return cls(response, self_noise_db, uniform(rng, (-4, 2)), full_scale, rng.random() < 0.1)
+
+    @property
+    def floor(self) -> float:
+        """The RMS in Pa of what it adds: self-noise, dither and rounding, half a bit together."""
+        return float(np.hypot(PASCAL * db(self.self_noise_db), 0.5 * self.full_scale / audio.FULL_SCALE))
+
+    def record(self, rng: Generator, y: np.ndarray, sr: int) -> np.ndarray:
+        """Return sound [shape=(n,)] in Pa as this device records it, int16 [shape=(n,)].
+
+        The converter dithers with a triangular density (Lipshitz, Wannamaker and Vanderkooy 1992), so that what is
+        softer than its last bit is not lost, and silence is not digital.
+        """
+        y = signal.oaconvolve(y, self.response.astype(np.float32))[: len(y)]
+        y += PASCAL * float(db(self.self_noise_db)) * noise(rng, len(y), sr, slope_db=self.slope_db, band=(30, 9000))
+        y /= self.full_scale
+        if self.gain_control:
+            y = _gain_control(rng, y, sr)
+        dither = rng.random(len(y), dtype=np.float32) - rng.random(len(y), dtype=np.float32)
+        return audio.to_int16(y + dither / audio.FULL_SCALE)

@@ -41,6 +41,15 @@ def add(y: np.ndarray, x: np.ndarray, start: int, gain: float = 1.0) -> None:
     y[start : start + len(x)] += gain * x
 
 
+def join(y: np.ndarray, x: np.ndarray, start: int, fade: int) -> None:
+    """Lay `x` into `y` in place from sample `start`; its first `fade` samples cross-fade at equal power."""
+    x = x[: max(0, len(y) - start)]
+    fade = min(fade, len(x))
+    turn = np.pi / 2 * (np.arange(fade) + 0.5) / max(fade, 1)
+    y[start : start + fade] = y[start : start + fade] * np.cos(turn) + x[:fade] * np.sin(turn)
+    y[start + fade : start + len(x)] = x[fade:]
+
+
 def impulses(delays_s: np.ndarray, gains: np.ndarray, n: int, sr: int) -> np.ndarray:
     """Return clicks [shape=(n,)] of gains [shape=(clicks,)] at delays in s, placed within a quarter of a sample.
 

@@ -7,8 +7,14 @@ from numpy.random import Generator
 
 from gunshot.simulate.beds import BEDS
 from gunshot.simulate.microphone import PASCAL
+from gunshot.simulate.physics import Air
 from gunshot.simulate.scenes import SCENES
 from gunshot.simulate.signals import db, uniform, unit_rms
+
+
+def weather(rng: Generator) -> Air:
+    """Return the air of a drawn day."""
+    return Air(uniform(rng, (-10, 38)), uniform(rng, (15, 98)))
 
 
 @dataclass(frozen=True)
@@ -23,9 +29,13 @@ class Place:
         """Return those of its scenes in which a source may be that far."""
         return [scene for scene in self.scenes if SCENES[scene].reach_m >= distance_m]
 
-    def bed(self, rng: Generator, n: int, sr: int) -> np.ndarray:
-        """Return its background [shape=(n,)] in Pa: one bed, and up to two others below it."""
-        first, *others = rng.permutation((*self.beds, "texture"))[: rng.integers(1, 4)]
+    def draw(self, rng: Generator) -> list[str]:
+        """Return drawn keys of BEDS: one that sounds there, and up to two others below it."""
+        return [str(name) for name in rng.permutation((*self.beds, "texture"))[: rng.integers(1, 4)]]
+
+    def bed(self, rng: Generator, n: int, sr: int, names: list[str] | None = None) -> np.ndarray:
+        """Return its background [shape=(n,)] in Pa, of beds that `draw` gave, or else draws."""
+        first, *others = names or self.draw(rng)
         y = unit_rms(BEDS[first](rng, n, sr))
         for name in others:
             y = y + db(uniform(rng, (-25, 0))) * unit_rms(BEDS[name](rng, n, sr))

@@ -1,0 +1,25 @@
+"""Params, and imported recordings of the held-out sides, to long streams."""
+
+import sys
+from pathlib import Path
+
+from gunshot import params, splits, streams, tables, tags
+
+
+def main(raw: Path, sides: Path, tagged: Path, out: Path) -> None:
+    p = params.load("audio", "simulate", "streams")
+    s, sr = p.streams, p.audio.sr
+    side = tables.read(sides, splits.SPLIT).set_index("recording_group")["side"].to_dict()
+    onsets = {name: [tag.start for tag in found] for name, found in tags.read(tagged / "tags.csv")[0].items()}
+    recordings = tables.read(tagged / "recordings.csv", tables.RECORDING)
+    planned = [
+        *streams.plan_simulated(**s.model_dump(), distance_m=p.simulate.distance_m),
+        *streams.plan_real(recordings, onsets, side, seed=s.seed, stream_s=s.stream_s, sr=sr),
+    ]
+    made = streams.write(out, raw, planned, sr=sr, workers=p.simulate.workers)
+    hours = made.groupby(["side", "origin", "kind"])["duration_s"].sum() / 3600
+    print(f"{out}: {len(made)} streams, h:", ", ".join(f"{' '.join(of)} {h:.2f}" for of, h in hours.items()))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
