@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gunshot import audio, detector, listener, models, processes, scoring, streams
+from gunshot import audio, detector, listener, models, processes, scoring, streams, tables
 from gunshot.listener import Listener
 
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
@@ -96,7 +96,7 @@ def _told(found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: m
 @cache
 def _table(path: Path) -> dict[str, pd.DataFrame]:
     columns = streams.SHOT if path.name == "shots.csv" else streams.EVENT
-    table = streams.read(path, columns)
+    table = tables.read(path, columns)
     return {"": table[:0], **dict(iter(table.groupby("path")))}
 
 

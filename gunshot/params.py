@@ -199,6 +199,8 @@ class Streams(Section):
     hours: Positive
     shot_hours: Positive
     val_share: Share
+    train_hours: Positive
+    events_per_min: Positive
     stream_s: Annotated[float, pydantic.Field(ge=30)]  # a firing must fit
 
 

@@ -1,6 +1,7 @@
 """Long continuous audio to measure a detector on as it is used, for validation and test: simulated, and real.
 
-A stream is of the kind `quiet`, which holds no shot, or `shots`. Simulated ones are gunshot.simulate.streams. Real ones
+A stream is of the kind `quiet`, which holds no shot, or `shots`; the training side has quiet ones alone, in which hard
+negatives are found. Simulated ones are gunshot.simulate.streams. Real ones
 are laid from recordings that were imported, of the side's recording groups alone.
 """
 
@@ -19,9 +20,9 @@ from gunshot import audio, processes, seeds, tables
 from gunshot.simulate import streams as simulated
 from gunshot.simulate.levels import peak_db, peak_snr_db
 from gunshot.simulate.signals import add, db, join, uniform
-from gunshot.simulate.streams import FIRST_S, GAP_S, KINDS, Stream
+from gunshot.simulate.streams import FIRST_S, GAP_S, Stream
 
-SIDES = ("val", "test")
+SIDES = ("train", "val", "test")
 STREAM = {
     "path": str,  # below the folder of streams
     "side": str,
@@ -105,14 +106,14 @@ class Simulated:
     kind: str
     index: int
     stream_s: float
+    events_per_min: float
     distance_m: tuple[float, float]
     origin: str = "simulated"
 
     def make(self, raw: Path, sr: int) -> Stream:
         """Return the stream."""
-        return simulated.render(
-            self.seed, self.side, self.index, self.kind, sr=sr, stream_s=self.stream_s, distance_m=self.distance_m
-        )
+        shape = {name: getattr(self, name) for name in ("stream_s", "events_per_min", "distance_m")}
+        return simulated.render(self.seed, self.side, self.index, self.kind, sr=sr, **shape)
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,8 @@ def plan_real(
     imported = recordings[recordings["source"] != "simulated"].sort_values("path")
     for side in SIDES:
         mine = imported[imported["recording_group"].map(side_of) == side]
-        cuts, waiting = environment(mine, n, sr), firings(mine, onsets, n // 4, sr)
+        cuts = environment(mine, n, sr)
+        waiting = firings(mine, onsets, n // 4, sr) if side != "train" else []
         if not cuts:
             continue
         rng = seeds.generator(seed, f"streams/real/{side}")
@@ -298,14 +300,22 @@ def plan_real(
 
 
 def plan_simulated(
-    *, seed: int, hours: float, shot_hours: float, val_share: float, stream_s: float, distance_m: tuple[float, float]
+    *, seed: int, hours: float, shot_hours: float, val_share: float, train_hours: float, stream_s: float, **shape
 ) -> list[Simulated]:
-    """Return the simulated streams: `hours` of test without shots, `shot_hours` with; validation has its share."""
+    """Return the simulated streams: `hours` of test without shots, `shot_hours` with; validation has its share.
+
+    `shape` are the further fields of `Simulated`.
+    """
+    wanted = {
+        "train": {"quiet": train_hours},
+        "val": {"quiet": val_share * hours, "shots": val_share * shot_hours},
+        "test": {"quiet": hours, "shots": shot_hours},
+    }
     return [
-        Simulated(seed, side, kind, index, stream_s, distance_m)
-        for side, share in zip(SIDES, (val_share, 1.0), strict=True)
-        for kind, wanted in zip(KINDS, (hours, shot_hours), strict=True)
-        for index in range(max(1, math.ceil(round(share * wanted * 3600 / stream_s, 6))))
+        Simulated(seed, side, kind, index, stream_s, **shape)
+        for side, kinds in wanted.items()
+        for kind, of in kinds.items()
+        for index in range(max(1, math.ceil(round(of * 3600 / stream_s, 6))))
     ]
 
 

@@ -11,7 +11,7 @@ from gunshot import alarms, features, models, params, streams, tables
 
 def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path) -> None:
     p = params.load("audio", "features", "detector")
-    table = streams.read(folder / "streams.csv", streams.STREAM)
+    table = tables.read(folder / "streams.csv", streams.STREAM)
     table = table[table["side"] == "val"]
     paths = {"forest": forest, "float": network, "int8": quantized}
     scored = alarms.score_streams(table, folder, paths, {}, p)

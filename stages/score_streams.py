@@ -11,7 +11,7 @@ from gunshot import alarms, models, params, streams, tables, tally
 
 def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path, tables_out: Path, reads: Path) -> None:
     p = params.load("audio", "features", "detector")
-    table = streams.read(folder / "streams.csv", streams.STREAM)
+    table = tables.read(folder / "streams.csv", streams.STREAM)
     table = table[table["side"] == "test"]
     paths = {"forest": forest, "float": network, "int8": quantized}
     alarms.note_read(reads, quantized, folder / "streams.csv")  # before the first look
@@ -21,7 +21,7 @@ def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path, 
     for part in tqdm(scored, total=len(table), desc="score_streams", unit="stream"):
         for key, rows in part.items():
             found[key] += rows
-    events = streams.read(folder / "events.csv", streams.EVENT)
+    events = tables.read(folder / "events.csv", streams.EVENT)
     made = tally.figures(
         *(pd.DataFrame(found[key]) for key in ("counts", "shots", "false")), table, events, list(paths)
     )

@@ -33,13 +33,15 @@ class Place:
         """Return drawn keys of BEDS: one that sounds there, and up to two others below it."""
         return [str(name) for name in rng.permutation((*self.beds, "texture"))[: rng.integers(1, 4)]]
 
-    def bed(self, rng: Generator, n: int, sr: int, names: list[str] | None = None) -> np.ndarray:
-        """Return its background [shape=(n,)] in Pa, of beds that `draw` gave, or else draws."""
+    def bed(
+        self, rng: Generator, n: int, sr: int, names: list[str] | None = None, level_db: float | None = None
+    ) -> np.ndarray:
+        """Return its background [shape=(n,)] in Pa, of beds that `draw` gave, or else draws, at a level in dB SPL."""
         first, *others = names or self.draw(rng)
         y = unit_rms(BEDS[first](rng, n, sr))
         for name in others:
             y = y + db(uniform(rng, (-25, 0))) * unit_rms(BEDS[name](rng, n, sr))
-        return PASCAL * db(uniform(rng, self.level_db)) * unit_rms(y)
+        return PASCAL * db(uniform(rng, self.level_db) if level_db is None else level_db) * unit_rms(y)
 
 
 PLACES = {

@@ -14,13 +14,14 @@ from gunshot.simulate.levels import around, loudest_db, peak_db, peak_snr_db, rm
 from gunshot.simulate.microphone import PASCAL, Device
 from gunshot.simulate.physics import Air
 from gunshot.simulate.scenes import SCENES
-from gunshot.simulate.signals import add, join, uniform
+from gunshot.simulate.signals import add, db, join, uniform
 from gunshot.simulate.soundscape import PLACES, weather
 
 SIDES = ("train", "val", "test")
 KINDS = ("quiet", "shots")
 BED_S, FADE_S = (15.0, 40.0), (1.0, 3.0)  # of a stretch of the bed, and of the cross-fade into it
-EVENTS_PER_MIN = 8.0
+BED_SPREAD_DB = 5.0  # of a stretch's level around the stream's own, either way
+NEAR_DB_SPL = 132.0  # a source is no nearer than where its peak has this: nobody sets fireworks off at a detector
 BOUT_S = (0.5, 8.0)  # within which the events of one bout start
 FIRST_S = (2.0, 10.0)  # of the first firing
 GAP_S = (6.0, 15.0)  # from a firing's last shot to the next one's first
@@ -50,6 +51,7 @@ class _Stand:
     air: Air
     sr: int
     reach: tuple[float, float]  # how far a source may be, m
+    level_db: float  # of the bed, dB SPL
     floor_db: float  # of what the device adds, re 1 Pa
 
     def hear(self, rng: Generator, paths: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -73,7 +75,8 @@ def _bed(rng: Generator, stand: _Stand, n: int) -> tuple[np.ndarray, list[dict]]
         following = int(uniform(rng, FADE_S) * stand.sr)
         length = fade + int(uniform(rng, BED_S) * stand.sr) + following
         names = PLACES[stand.place].draw(rng)
-        x = PLACES[stand.place].bed(rng, length, stand.sr, names).astype(np.float32)
+        level_db = stand.level_db + uniform(rng, (-BED_SPREAD_DB, BED_SPREAD_DB))
+        x = PLACES[stand.place].bed(rng, length, stand.sr, names, level_db).astype(np.float32)
         join(y, x, start, fade)
         rows.append(_row(start, min(n, start + length), "+".join(names), "bed", 0.0, SPL_DB + rms_db(x)))
         start, fade = start + length - following, following
@@ -101,12 +104,17 @@ def turns(seed: int, side: str, kind: str, index: int, rate: float) -> list[str]
     return [str(order[(before + i) % len(order)]) for i in range(counts[-1])]
 
 
+def nearest_m(label: str) -> float:
+    """Return how near an event may be, in m; where a scene does not reach as far, it does not happen."""
+    return float(db(EVENTS[label].level_db[1] - NEAR_DB_SPL))
+
+
 def _event(rng: Generator, stand: _Stand, label: str, bed: np.ndarray) -> tuple[np.ndarray, dict]:
     """Return a bout of one kind of event at the microphone [shape=(m,)] in Pa, and its row: where it is laid."""
     sr, event = stand.sr, EVENTS[label]
     dry, starts = events.bout(rng, event, int(uniform(rng, BOUT_S) * sr), sr)
     dry, at = dry[starts[0] :], int(rng.integers(0, len(bed)))
-    distance_m = 0.0 if event.contact else events.distance(rng, stand.reach)
+    distance_m = 0.0 if event.contact else max(nearest_m(label), events.distance(rng, stand.reach))
     y = dry.astype(np.float32) if event.contact else _wet(stand.hear(rng, [(dry, distance_m)]))
     y = y[: len(bed) - at]
     sounding = np.flatnonzero(np.abs(y) > 1e-3 * np.abs(y).max())
@@ -156,7 +164,15 @@ def _shots(rng: Generator, stand: _Stand, index: int, y: np.ndarray) -> tuple[np
 
 
 def render(
-    seed: int, side: str, index: int, kind: str, *, sr: int, stream_s: float, distance_m: tuple[float, float]
+    seed: int,
+    side: str,
+    index: int,
+    kind: str,
+    *,
+    sr: int,
+    stream_s: float,
+    events_per_min: float,
+    distance_m: tuple[float, float],
 ) -> Stream:
     """Return stream `index` of a side and a kind; the same for the same arguments, whoever renders it and when.
 
@@ -164,6 +180,7 @@ def render(
     ----------
     seed, side, index, kind : of SIDES and of KINDS; no two streams share a draw
     stream_s : how long it is
+    events_per_min : bouts of hard negatives; all kinds take turns
     distance_m : how far sources may be; no farther than the scene reaches
 
     Raises
@@ -179,10 +196,13 @@ def render(
     scene = str(rng.choice(PLACES[where].scenes))
     reach = distance_m[0], min(distance_m[1], SCENES[scene].reach_m)
     air, device = weather(rng), Device.draw(rng, sr)
-    stand = _Stand(where, scene, air, sr, reach, 20 * np.log10(device.floor))
+    level_db = uniform(rng, PLACES[where].level_db)
+    stand = _Stand(where, scene, air, sr, reach, level_db, 20 * np.log10(device.floor))
     bed, rows = _bed(rng, stand, n)
     y = bed.copy()
-    for label in turns(seed, side, kind, index, EVENTS_PER_MIN * stream_s / 60):
+    for label in turns(seed, side, kind, index, events_per_min * stream_s / 60):
+        if not EVENTS[label].contact and nearest_m(label) > reach[1]:
+            continue
         wet, row = _event(rng, stand, label, bed)
         add(y, wet, row["start"])
         rows.append(row)
