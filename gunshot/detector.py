@@ -10,7 +10,8 @@ from numba import njit
 
 PAST = 4  # frames, 28 ms: the level that a shot rises from
 MIN_RISE_DB = 4.0  # mean over the bands, of a shot
-SHARE = 4  # a shot rises by at least this part, a quarter, of the incident's steepest rise so far
+SHARE = 4  # a shot rises by at least this part, a quarter, of the incident's steepest rise so far,
+MOST = 6  # which counts as this many times the least rise at most: the first shot rises from silence, the others do not
 LOCAL = 7  # frames, 49 ms: shots are no closer; 1,200 rounds a minute
 RING = 512  # frames whose rise is kept
 FRAMES, WINDOWS, OPEN, QUIET, NEXT, STEEPEST, LAST, INCIDENT = range(8)  # of the state
@@ -93,7 +94,7 @@ def _seek(ring, state, first, stop, least_rise, opens):
     start = max(state[NEXT], first)
     for t in range(start, stop):
         state[STEEPEST] = max(state[STEEPEST], ring[t % RING])
-    least = max(least_rise, state[STEEPEST] // SHARE)
+    least = max(least_rise, min(state[STEEPEST], MOST * least_rise) // SHARE)
     for t in range(start, stop):
         if ring[t % RING] >= least and t - state[LAST] >= LOCAL and _peak(ring, t):
             found[count], state[LAST] = t, t
