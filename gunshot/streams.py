@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from gunshot import audio, processes, seeds, tables
 from gunshot.simulate import streams as simulated
-from gunshot.simulate.levels import peak_db, peak_snr_db
+from gunshot.simulate.levels import heard, peak_db, peak_snr_db
 from gunshot.simulate.signals import add, db, join, uniform
 from gunshot.simulate.streams import FIRST_S, GAP_S, Stream
 
@@ -52,6 +52,7 @@ SHOT = {
     "place": str,
     "peak_db_spl": float,  # of this shot at the microphone; -1 where real
     "peak_snr_db": float,  # see gunshot.simulate.levels; all else is bed and events, and at least the device's noise
+    "heard": bool,  # it rises from what sounds before it, earlier shots among it
     "recording": str,  # empty where simulated
     "recording_group": str,
 }
@@ -135,6 +136,7 @@ class Real:
         other, shots = y.copy(), []
         for number, (start, firing) in enumerate(self.firings):
             shots += [row | {"firing": number} for row in _fire(rng, y, other, firing, start, raw, sr)]
+        shots = [row | {"heard": heard(y, row["onset"], sr)} for row in shots]
         row = {
             "side": self.side, "origin": "real", "kind": self.kind, "index": self.index, "place": "", "scene": "",
             "duration_s": len(y) / sr, "unique_s": unique / sr, "full_scale_db_spl": -1.0, "gain_control": False,

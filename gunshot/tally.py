@@ -26,6 +26,7 @@ def summary(
     incidents = len(quiet.drop_duplicates(["path", "incident"]))
     hits = int(clear["found"].sum())
     delays = clear["delay_s"].dropna()
+    heard = clear[clear["heard"].astype(bool)]
     firings = clear.groupby(["path", "firing"])["found"].any()
     low, high = _bootstrap(hours, quiet, rng)
     return {
@@ -42,6 +43,8 @@ def summary(
         "fa_per_hour_bootstrap": [low, high],
         "groups": len(hours),
         "shots": len(clear),
+        "shots_heard": len(heard),
+        "recall_of_heard": float(heard["found"].mean()) if len(heard) else None,
         "shots_of_any_level": len(shots),
         "recall_of_any_level": float(shots["found"].mean()) if len(shots) else None,
         "firings": len(firings),

@@ -13,7 +13,7 @@ from gunshot.simulate import events, gunfire
 from gunshot.simulate.beds import BEDS
 from gunshot.simulate.channel import channel
 from gunshot.simulate.events import ANY, EVENTS, schedule
-from gunshot.simulate.levels import rms_db
+from gunshot.simulate.levels import heard, rms_db
 from gunshot.simulate.microphone import PASCAL
 from gunshot.simulate.scenes import SCENES
 from gunshot.simulate.signals import db, uniform, unit_rms
@@ -22,7 +22,6 @@ from gunshot.simulate.weapons import WEAPONS
 
 CLASSES = ("gun", "env")
 PARTS = ("shock", "reflections", "microphone", "negatives", "codec")
-HEARD_DB, AFTER_S, BEFORE_S = 6.0, 0.004, 0.025  # the rise of energy at an onset that can be heard
 EVENT_S = 0.25  # after its onset, in which a shot's level is taken for its SNR
 
 SHOT = {
@@ -88,10 +87,6 @@ def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None
     return found[rng.integers(len(found))]
 
 
-def _rise_db(y: np.ndarray, start: int, sr: int) -> float:
-    return rms_db(y[start : start + int(AFTER_S * sr)]) - rms_db(y[max(0, start - int(BEFORE_S * sr)) : start])
-
-
 def fire(
     rng: np.random.Generator,
     name: str,
@@ -120,7 +115,7 @@ def fire(
         "peak_db_spl": float(20 * np.log10(max(np.abs(wet).max(), 1e-12) / PASCAL)),
     }  # fmt: skip
     for row, start in zip(rows, starts, strict=True):
-        row["heard"] = start == starts[0] or _rise_db(wet + bed, start, sr) >= HEARD_DB
+        row["heard"] = start == starts[0] or heard(wet + bed, start, sr)
         row["snr_db"] = rms_db(wet[start : start + int(EVENT_S * sr)]) - rms_db(bed)
         row.update(common)
     return Recording(WEAPONS[name].kind, pcm, wet, [row["onset"] for row in rows if row["heard"]], rows)

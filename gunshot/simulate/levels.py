@@ -2,6 +2,7 @@
 
 import numpy as np
 
+HEARD_DB, AFTER_S, BEFORE_S = 6.0, 0.004, 0.025  # the rise of energy at an onset that can be heard
 LOUDEST_S, PEAK_S, AROUND_S = 0.01, 0.25, 0.5  # of `peak_snr_db`
 
 
@@ -34,3 +35,9 @@ def peak_snr_db(own: np.ndarray, other: np.ndarray, onset: int, sr: int, *, floo
     `floor_db` at least.
     """
     return loudest_db(own[: int(PEAK_S * sr)], sr) - max(rms_db(around(other, onset, sr)), floor_db)
+
+
+def heard(y: np.ndarray, onset: int, sr: int) -> bool:
+    """Return whether a shot rises from what sounds before it, tails of earlier shots among it: HEARD_DB in 4 ms."""
+    after, before = y[onset : onset + int(AFTER_S * sr)], y[max(0, onset - int(BEFORE_S * sr)) : onset]
+    return rms_db(after) - rms_db(before) >= HEARD_DB

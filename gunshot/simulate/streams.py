@@ -10,7 +10,7 @@ from gunshot import seeds
 from gunshot.simulate import events, gunfire
 from gunshot.simulate.channel import impulse_response
 from gunshot.simulate.events import EVENTS
-from gunshot.simulate.levels import around, loudest_db, peak_db, peak_snr_db, rms_db
+from gunshot.simulate.levels import around, heard, loudest_db, peak_db, peak_snr_db, rms_db
 from gunshot.simulate.microphone import PASCAL, Device
 from gunshot.simulate.physics import Air
 from gunshot.simulate.scenes import SCENES
@@ -210,6 +210,7 @@ def render(
     if kind == "shots":
         guns, shots = _shots(rng, stand, index, y)
         y += guns
+        shots = [row | {"heard": heard(y, row["onset"], sr)} for row in shots]
     group = f"streams:{side}:{kind}:{index:05d}"
     row = {
         "side": side, "origin": "simulated", "kind": kind, "index": index, "place": where, "scene": scene,
