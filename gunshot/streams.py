@@ -23,6 +23,7 @@ from gunshot.simulate.signals import add, db, join, uniform
 from gunshot.simulate.streams import FIRST_S, GAP_S, Stream
 
 SIDES = ("train", "val", "test")
+ORIGINS = ("simulated", "real")
 STREAM = {
     "path": str,  # below the folder of streams
     "side": str,
@@ -323,22 +324,22 @@ def plan_simulated(
 
 def _save(task: Simulated | Real, out: Path, raw: Path, sr: int) -> dict[str, list[dict]]:
     made = task.make(raw, sr)
-    path = f"{task.side}/{task.origin}/{task.kind}/{task.index:05d}.wav"
+    path = f"{task.origin}/{task.kind}/{task.index:05d}.wav"
     audio.write_pcm(out / path, made.pcm, sr=sr)
     rows = {"shots.csv": made.shots, "events.csv": made.events, "streams.csv": [made.row]}
     return {name: [{"path": path, **row} for row in found] for name, found in rows.items()}
 
 
 def write(out: Path, raw: Path, planned: list[Simulated | Real], *, sr: int, workers: int) -> pd.DataFrame:
-    """Write streams to the folder `out`: wavs, then the tables; return that of the streams, columns STREAM.
+    """Write a side's streams to the folder `out`: wavs, then the tables; return that of the streams, columns STREAM.
 
     What an earlier run left there is removed first, so that a run that was killed leaves no table and the next one
     the same bytes. Memory is bounded by a stream a worker.
     """
     for name in TABLES:
         (out / name).unlink(missing_ok=True)
-    for side in SIDES:
-        shutil.rmtree(out / side, ignore_errors=True)
+    for origin in ORIGINS:
+        shutil.rmtree(out / origin, ignore_errors=True)
     results = processes.in_order(_save, planned, out, raw, sr, workers=workers, batch=1)
     made = list(tqdm(results, total=len(planned), desc="streams", unit="stream"))
     for name, columns in TABLES.items():

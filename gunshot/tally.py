@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from gunshot import alarms, scoring, streams
+from gunshot.streams import ORIGINS
 
-ORIGINS = ("simulated", "real")
 KEYS = ("path", "origin", "kind", "model")
 FALSE = ("onset_s", "score", "incident", "place", "label", "cause", "recording_group")
 

@@ -12,7 +12,6 @@ from gunshot import alarms, features, models, params, streams, tables
 def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path) -> None:
     p = params.load("audio", "features", "detector")
     table = tables.read(folder / "streams.csv", streams.STREAM)
-    table = table[table["side"] == "val"]
     paths = {"forest": forest, "float": network, "int8": quantized}
     scored = alarms.score_streams(table, folder, paths, {}, p)
     counts = [row for found in tqdm(scored, total=len(table), desc="operate", unit="stream") for row in found["counts"]]

@@ -12,7 +12,6 @@ from gunshot import alarms, models, params, streams, tables, tally
 def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path, tables_out: Path, reads: Path) -> None:
     p = params.load("audio", "features", "detector")
     table = tables.read(folder / "streams.csv", streams.STREAM)
-    table = table[table["side"] == "test"]
     paths = {"forest": forest, "float": network, "int8": quantized}
     alarms.note_read(reads, quantized, folder / "streams.csv")  # before the first look
     points = {name: models.operating(path)["logit"] for name, path in paths.items()}

@@ -1,4 +1,4 @@
-"""Params, and imported recordings of the held-out sides, to long streams."""
+"""Params, and imported recordings of one side, to long streams."""
 
 import sys
 from pathlib import Path
@@ -6,18 +6,19 @@ from pathlib import Path
 from gunshot import params, splits, streams, tables, tags
 
 
-def main(raw: Path, sides: Path, tagged: Path, out: Path) -> None:
+def main(side: Path, raw: Path, sides: Path, tagged: Path, out: Path) -> None:
     p = params.load("audio", "simulate", "streams")
     s, sr = p.streams, p.audio.sr
-    side = tables.read(sides, splits.SPLIT).set_index("recording_group")["side"].to_dict()
+    side_of = tables.read(sides, splits.SPLIT).set_index("recording_group")["side"].to_dict()
     onsets = {name: [tag.start for tag in found] for name, found in tags.read(tagged / "tags.csv")[0].items()}
     recordings = tables.read(tagged / "recordings.csv", tables.RECORDING)
     planned = [
         *streams.plan_simulated(**s.model_dump(), distance_m=p.simulate.distance_m),
-        *streams.plan_real(recordings, onsets, side, seed=s.seed, stream_s=s.stream_s, sr=sr),
+        *streams.plan_real(recordings, onsets, side_of, seed=s.seed, stream_s=s.stream_s, sr=sr),
     ]
+    planned = [plan for plan in planned if plan.side == side.name]
     made = streams.write(out, raw, planned, sr=sr, workers=p.simulate.workers)
-    hours = made.groupby(["side", "origin", "kind"])["duration_s"].sum() / 3600
+    hours = made.groupby(["origin", "kind"])["duration_s"].sum() / 3600
     print(f"{out}: {len(made)} streams, h:", ", ".join(f"{' '.join(of)} {h:.2f}" for of, h in hours.items()))
 
 

@@ -6,14 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gunshot import network, params, scoring, tables, training
+from gunshot import audio, features, network, params, scoring, tables, training
 
 
-def main(folder: Path, out: Path) -> None:
-    p = params.load("network", "evaluate")
+def _log_mel(path: Path, p) -> np.ndarray:
+    pcm = audio.read_pcm(path, sr=p.audio.sr)
+    return features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
+
+
+def main(folder: Path, streams: Path, out: Path) -> None:
+    p = params.load("audio", "features", "network", "evaluate")
     x, y, _ = tables.features(folder, "train")
     x_val, y_val, _ = tables.features(folder, "val")
-    model, history = training.train(x, y, x_val, y_val, np.random.default_rng(p.network.seed), p.network)
+    pool = [_log_mel(path, p) for path in sorted(streams.rglob("*.wav"))] if p.network.hard_share else []
+    model, history = training.train(x, y, x_val, y_val, np.random.default_rng(p.network.seed), p.network, pool=pool)
     report = {
         **scoring.stated(y_val, network.logit(model, x_val)[:, 0], min_recall=p.evaluate.min_recall),
         "parameters": model.count_params(),

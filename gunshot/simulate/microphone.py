@@ -11,7 +11,13 @@ from scipy import signal
 from gunshot import audio
 from gunshot.simulate.signals import db, log_uniform, minimum_phase, noise, uniform, unit_peak
 
+DC_HZ = 10.0  # of a detector's converter: below, its digital high-pass takes the offset away
 PASCAL = 20e-6  # of 0 dB SPL
+DEVICES = 0.4  # share of recordings that a detector makes,
+USABLE = (
+    3e-4,
+    0.4,
+)  # unless what it recorded is softer than this share of full scale, or this share of it is at full scale
 
 
 def _response(rng: Generator, sr: int) -> np.ndarray:
@@ -116,8 +122,14 @@ def microphone(
 ) -> np.ndarray:
     """Return sound [shape=(n,)] in Pa as a recording, int16 [shape=(n,)]; an ideal microphone only sets the level.
 
-    Everything is drawn without regard to what sounds. Self-noise is that of MEMS microphones, 20 to 40 dB SPL.
+    Everything is drawn without regard to what sounds. A share DEVICES is recorded by a detector's own microphone, the
+    others as people make recordings. Self-noise is that of MEMS microphones, 20 to 40 dB SPL.
     """
+    if not ideal and rng.random() < DEVICES:
+        pcm = Device.draw(rng, sr).record(rng, y, sr)
+        level = np.abs(audio.to_float(pcm))
+        if level.max() > USABLE[0] and np.mean(level > 0.98) < USABLE[1]:
+            return pcm
     if not ideal:
         y = signal.oaconvolve(y, _response(rng, sr))[: len(y)]
         self_noise = PASCAL * db(uniform(rng, (20, 40)))
@@ -143,8 +155,8 @@ class Device:
     """A detector's microphone and converter, the same for as long as it hangs.
 
     `response` is the capsule's [shape=(taps,)], `full_scale` the pressure in Pa that overloads it: what is louder is
-    clipped, hard, and nothing else is. Nothing is edited, coded or scaled by what sounds, but that a few devices have
-    an automatic gain.
+    clipped, hard; then a high-pass takes the offset away. Nothing is edited, coded or scaled by what sounds, but that a
+    few devices have an automatic gain.
     """
 
     response: np.ndarray
@@ -155,9 +167,9 @@ class Device:
 
     @classmethod
     def draw(cls, rng: Generator, sr: int) -> "Device":
-        """Return a drawn device: MEMS microphones have 20 to 40 dB SPL of noise and overload at 105 to 130 dB SPL."""
+        """Return a drawn device: MEMS microphones have 20 to 40 dB SPL of noise and overload at 115 to 135 dB SPL."""
         response, self_noise_db = _response(rng, sr), uniform(rng, (20, 40))
-        full_scale = PASCAL * float(db(uniform(rng, (105, 130))))
+        full_scale = PASCAL * float(db(uniform(rng, (115, 135))))
         return cls(response, self_noise_db, uniform(rng, (-4, 2)), full_scale, rng.random() < 0.1)
 
     @property
@@ -173,8 +185,9 @@ class Device:
         """
         y = signal.oaconvolve(y, self.response.astype(np.float32))[: len(y)]
         y += PASCAL * float(db(self.self_noise_db)) * noise(rng, len(y), sr, slope_db=self.slope_db, band=(30, 9000))
-        y /= self.full_scale
+        y = np.clip(y / self.full_scale, -1, 1)
         if self.gain_control:
             y = _gain_control(rng, y, sr)
+        y = signal.lfilter(*signal.butter(1, DC_HZ, "highpass", fs=sr), y)
         dither = rng.random(len(y), dtype=np.float32) - rng.random(len(y), dtype=np.float32)
         return audio.to_int16(y + dither / audio.FULL_SCALE)
