@@ -41,7 +41,7 @@ def measure(folder: Path) -> pd.DataFrame:
                 model.estimators_ = whole.estimators_[:n]
                 found = model.predict_proba(codes)[:, 1]
                 point = scoring.operating_point(y_val, found, min_recall=P.evaluate.min_recall)
-                row = how | {"trees": n, "draw": draw, "auc": scoring.auc(y_val, found)}
+                row = how | {"n_estimators": n, "draw": draw, "auc": scoring.auc(y_val, found)}
                 row["false_rate"] = scoring.at_threshold(y_val, found, point)["false_rate"]
                 if draw == 0:
                     source = forest_c.to_c(model, steps_per_db=forest.STEPS_PER_DB)
@@ -53,7 +53,7 @@ def measure(folder: Path) -> pd.DataFrame:
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each forest and number of trees: the mean of the draws, and what the C of the first one is."""
-    by = rows.groupby(["min_samples_leaf", "max_features", "max_depth", "trees"], as_index=False)
+    by = rows.groupby(["min_samples_leaf", "max_features", "max_depth", "n_estimators"], as_index=False)
     return by.agg(
         auc=("auc", "mean"),
         low=("auc", "min"),
@@ -66,20 +66,21 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> None:
-    """Write the picture: AUC against compiled bytes, a line for each depth."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    """Write the picture: AUC against compiled bytes, a line for each depth, circles around the grid of params.yaml."""
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
     ax = figure.subplots()
-    base = table[(table[list(BASE)] == pd.Series(BASE)).all(axis=1)]
-    for depth, part in base.groupby("max_depth"):
-        ax.plot(part["c_bytes"] / 1000, part["auc"], "o-", label=f"depth {depth}", lw=1.2, ms=4)
-    chosen = base[(base["max_depth"] == P.forest.max_depth[0]) & (base["trees"] == P.forest.n_estimators[0])]
-    ax.plot(chosen["c_bytes"] / 1000, chosen["auc"], "o", ms=13, mfc="none", mec="black", label="params.yaml")
+    shown = table[(table["min_samples_leaf"] == 2) & (table["max_features"] >= 0.03)]
+    for (share, depth), part in shown.groupby(["max_features", "max_depth"]):
+        style = {"color": f"C{(6, 8, 10, 12, 16).index(depth)}", "ls": "-" if share == 0.03 else "--"}
+        ax.plot(part["c_bytes"] / 1000, part["auc"], marker="o", ms=4, lw=1.2, label=f"{depth}, {share:.0%}", **style)
+    grid = shown[[all(r[key] in getattr(P.forest, key) for key in forest.GRID) for _, r in shown.iterrows()]]
+    ax.plot(grid["c_bytes"] / 1000, grid["auc"], "o", ms=12, mfc="none", mec="black", label="params.yaml")
     ax.set_xscale("log")
     ax.set_xticks([10, 20, 50, 100, 200, 500, 1000], ["10", "20", "50", "100", "200", "500", "1000"])
     ax.minorticks_off()
     ax.set(xlabel="kB of code and constants, gcc -Os, x86-64", ylabel=f"AUC on validation, mean of {DRAWS}")
     ax.grid(alpha=0.3)
-    ax.legend(title="10, 20, 40 and 80 trees")
+    ax.legend(title="depth, features a node sees", fontsize=8)
     figure.savefig(OUT / "forest_size.png", dpi=100)
 
 
@@ -92,9 +93,9 @@ def main(folder: Path) -> None:
     )
     print("| same class | largest difference |\n" + "|---" * 10 + "|")
     for r in table.itertuples():
-        print(f"| {r.trees} | {r.max_depth} | {r.min_samples_leaf} | {r.max_features:g} ", end="")
-        print(f"| {r.auc:.4f} | {r.low:.4f} to {r.high:.4f} | {r.false_rate:.1%} | {r.c_bytes / 1000:.0f} ", end="")
-        print(f"| {r.agreement:.2%} | {r.most:.4f} |")
+        print(f"| {r.n_estimators} | {r.max_depth} | {r.min_samples_leaf} | {r.max_features:g} ", end="")
+        print(f"| {r.auc:.4f} | {r.low:.4f} to {r.high:.4f} | {100 * r.false_rate:.1f} % ", end="")
+        print(f"| {r.c_bytes / 1000:.0f} | {100 * r.agreement:.2f} % | {r.most:.4f} |")
     draw(table)
 
 
