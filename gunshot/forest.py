@@ -1,4 +1,7 @@
-"""Random Forest on log-mel features, tuned by a grid search that never splits a recording group."""
+"""Random Forest on log-mels in int16, tuned by a grid search that never splits a recording group.
+
+Trees compare integers, on the host as on a device, so that their thresholds are exact on both.
+"""
 
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
 from gunshot import audio
 
+STEPS_PER_DB = 256  # of int16: from -128 to 128 dB, where log-mels lie between -100 (amin) and 50
 GRID = ("n_estimators", "max_depth", "min_samples_leaf", "max_features")
 
 
@@ -44,22 +48,28 @@ def search(
     folds = StratifiedGroupKFold(p.folds, shuffle=True, random_state=seed)
     tuned = GridSearchCV(base, grid, scoring="roc_auc", cv=folds, n_jobs=2, refit=False, verbose=1)
     with joblib.parallel_config("threading"):  # trees grow without the GIL; joblib's processes outlive a killed stage
-        tuned.fit(_flat(x[rows]), y[rows], groups=groups[rows])
+        tuned.fit(codes(x[rows]), y[rows], groups=groups[rows])
     best = RandomForestClassifier(**{**base.get_params(), **tuned.best_params_, "n_jobs": 2})
-    best.fit(_flat(x[fit]), y[fit])
+    best.fit(codes(x[fit]), y[fit])
     keep = [c for c in tuned.cv_results_ if c.startswith("param_") or c in ("mean_test_score", "std_test_score")]
     table = pd.DataFrame({c.removeprefix("param_"): list(tuned.cv_results_[c]) for c in keep})
     table = table.rename(columns={"mean_test_score": "auc_mean", "std_test_score": "auc_std"})
     return best.set_params(n_jobs=1), table.assign(best=table.index == tuned.best_index_)
 
 
-def _flat(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(x, np.float32).reshape(len(x), -1)
+def codes(x: np.ndarray) -> np.ndarray:
+    """Return log-mels [shape=(n, n_mels, frames)] in dB as the trees read them, int16 [shape=(n, n_mels * frames)].
+
+    A code is 1/256 dB; halves are rounded to even, and what int16 cannot hold saturates.
+    """
+    steps = np.multiply(x, np.float32(STEPS_PER_DB), dtype=np.float32, order="C")
+    np.clip(np.rint(steps, out=steps), -32768, 32767, out=steps)
+    return steps.astype(np.int16).reshape(len(x), -1)
 
 
 def score(model: RandomForestClassifier, x: np.ndarray) -> np.ndarray:
-    """Return the score for GUN of features [shape=(n, n_mels, frames)], float64 [shape=(n,)]."""
-    return model.predict_proba(_flat(x))[:, 1]
+    """Return the score for GUN of log-mels [shape=(n, n_mels, frames)] in dB, float64 [shape=(n,)]."""
+    return model.predict_proba(codes(x))[:, 1]
 
 
 def save(model: RandomForestClassifier, path: Path) -> None:
@@ -69,5 +79,18 @@ def save(model: RandomForestClassifier, path: Path) -> None:
 
 
 def load(path: Path) -> RandomForestClassifier:
-    """Return the forest that `save` wrote."""
-    return joblib.load(path)
+    """Return the forest that `save` wrote.
+
+    Raises
+    ------
+    ValueError
+        It was not trained on `codes`.
+    """
+    model = joblib.load(path)
+    for tree in model.estimators_:
+        if len(other := tree.tree_.threshold[tree.tree_.threshold % 0.5 != 0]):  # half-way between two integers
+            raise ValueError(
+                f"{path}: threshold={other[0]:g} must be a multiple of 0.5, as the forest is to read int16; "
+                "train it anew with `dvc repro train_forest`"
+            )
+    return model

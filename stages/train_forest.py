@@ -1,11 +1,11 @@
-"""Features to a Random Forest, tuned by grid search."""
+"""Features to a Random Forest, tuned by grid search, and to its C."""
 
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from gunshot import audio, calibration, forest, params, scoring, tables
+from gunshot import audio, calibration, forest, forest_c, params, scoring, tables
 
 
 def main(folder: Path, out: Path) -> None:
@@ -15,17 +15,24 @@ def main(folder: Path, out: Path) -> None:
     model, grid = forest.search(x, y, groups, np.random.default_rng(p.forest.seed), p.forest)
     x_val, y_val, _ = tables.features(folder, "val")
     best = grid[grid["best"]].to_dict("records")[0]
+    source = forest_c.to_c(model, steps_per_db=forest.STEPS_PER_DB)
     report = {
         **scoring.stated(y_val, calibration.logit(forest.score(model, x_val)), min_recall=p.evaluate.min_recall),
         "search_auc": best["auc_mean"],
         "best": {name: getattr(model, name) for name in forest.GRID},
+        **forest_c.compare(model, source, forest.codes(x_val)),
     }
     forest.save(model, out)
+    with audio.atomic(out.with_name("forest.h")) as part:
+        part.write_text(source)
     tables.write(out.with_name("grid.csv"), grid)
     with audio.atomic(out.with_name("importances.npy")) as part, open(part, "wb") as file:
         np.save(file, model.feature_importances_.reshape(x.shape[1:]))
     tables.write_json(out.with_name("report.json"), report)
-    print(f"train_forest: best {report['best']}, AUC {report['validation_auc']:.4f} on validation")
+    print(
+        f"train_forest: best {report['best']}, AUC {report['validation_auc']:.4f} on validation, "
+        f"{report['c_bytes'] / 1000:.0f} kB as C"
+    )
 
 
 if __name__ == "__main__":

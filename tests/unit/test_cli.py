@@ -15,6 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from typer.testing import CliRunner
 
 from gunshot import audio, chunks, cli, params, simulate, splits, tables
+from gunshot.forest import codes
 
 REPO = Path(__file__).parents[2]
 COMMANDS = [
@@ -201,7 +202,7 @@ def forest(project):
     rng = np.random.default_rng(0)
     level = rng.uniform(-90, -10, 200)
     x = level[:, None] + rng.normal(0, 3, (200, 32 * 33))
-    model = RandomForestClassifier(10, max_features=0.1, random_state=0).fit(x.astype(np.float32), level > -50)
+    model = RandomForestClassifier(10, max_features=0.1, random_state=0).fit(codes(x), level > -50)
     joblib.dump(model, project / "forest.joblib")
     (project / "report.json").write_text('{"operating_point": 0.5}')
     y = 1e-4 * rng.standard_normal(32000)

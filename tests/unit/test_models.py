@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
-from gunshot import models
+from gunshot import forest, models
 
 N_MELS, N_FRAMES, STRIDE = 4, 9, 2
 WEIGHTS = np.random.default_rng(0).integers(-8, 8, (N_MELS, N_FRAMES)).astype(np.float32)  # sums are exact
@@ -99,7 +99,7 @@ def test_a_file_of_no_known_kind_is_named(tmp_path):
 def test_a_forest_is_loaded_and_scores(tmp_path):
     x = np.random.default_rng(0).standard_normal((60, N_MELS, N_FRAMES)).astype(np.float32)
     y = (x.mean(axis=(1, 2)) > 0).astype(int)
-    joblib.dump(RandomForestClassifier(10, random_state=0).fit(x.reshape(60, -1), y), tmp_path / "forest.joblib")
+    joblib.dump(RandomForestClassifier(10, random_state=0).fit(forest.codes(x), y), tmp_path / "forest.joblib")
     (tmp_path / "report.json").write_text('{"operating_point": 0.4}')
     model = models.load(tmp_path / "forest.joblib")
     found = model.score(x)
