@@ -138,6 +138,15 @@ def operating(path: Path) -> dict:
     return tables.read_json(found)
 
 
+def cost(stated: dict) -> str:
+    """Return what a model takes on a device, of its report."""
+    if "arena_bytes" in stated:
+        return f"{stated['bytes'] / 1000:.1f} kB, arena {stated['arena_bytes'] / 1000:.1f} kB"
+    if "c_bytes" in stated:
+        return f"{stated['c_bytes'] / 1000:.0f} kB as C"
+    return f"{4 * stated['parameters'] / 1000:.0f} kB of float32: for no device"
+
+
 def report(path: Path) -> dict:
     """Return the report of a model, which states its operating_point and calibration on the validation split.
 

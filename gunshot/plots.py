@@ -40,10 +40,11 @@ STYLE = {
 DET_TICKS = np.array([0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8])
 
 
-def _figure(label: str, *, height: float, panels: int, **kwargs) -> tuple[Figure, np.ndarray]:
+def panels(label: str, *, height: float, count: int, **kwargs) -> tuple[Figure, np.ndarray]:
+    """Return a figure as wide as a page, `label` its text alternative, and its panels side by side."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.set_label(label)
-    return figure, figure.subplots(1, panels, squeeze=False, **kwargs)[0]
+    return figure, figure.subplots(1, count, squeeze=False, **kwargs)[0]
 
 
 def _lines(figures: dict) -> Iterator[tuple[str, dict, dict]]:
@@ -60,10 +61,10 @@ def _mark(ax, x: float, y: float, line: dict, **kwargs) -> None:
 @matplotlib.rc_context(STYLE)
 def roc_det(figures: dict) -> Figure:
     """Return the ROC, with its left edge on a logarithmic axis inside, beside the DET curve on probit axes."""
-    figure, (roc, det) = _figure(
+    figure, (roc, det) = panels(
         "ROC and DET curves; " + "; ".join(f"{model}: AUC {m['auc']:.4f}" for model, m, _ in _lines(figures)),
         height=4.5,
-        panels=2,
+        count=2,
     )
     inset = roc.inset_axes((0.4, 0.13, 0.57, 0.48))
     floor = 0.5 / max(m["environment"] for m in figures["metrics"].values())
@@ -100,11 +101,11 @@ def _probit(ax, *, low: float) -> None:
 @matplotlib.rc_context(STYLE)
 def thresholds(figures: dict) -> Figure:
     """Return precision and recall against the threshold, one panel a model, its operating point marked."""
-    figure, axes = _figure(
+    figure, axes = panels(
         "Precision and recall against the threshold; "
         + "; ".join(f"{model}: operating point {m['operating_point']:.3f}" for model, m, _ in _lines(figures)),
         height=3.2,
-        panels=len(figures["metrics"]),
+        count=len(figures["metrics"]),
         sharey=True,
     )
     for ax, (model, metrics, _) in zip(axes, _lines(figures), strict=True):
@@ -129,14 +130,14 @@ def _confusion(figures: dict, model: str) -> np.ndarray:
 def confusion(figures: dict) -> Figure:
     """Return the confusion matrices at the operating points, one panel a model, shaded by share of the actual class."""
     counts = {model: _confusion(figures, model) for model in figures["metrics"]}
-    figure, axes = _figure(
+    figure, axes = panels(
         "Confusion matrices; "
         + "; ".join(
             f"{model}: {c[0, 0]} of {c[0].sum()} GUN and {c[1, 1]} of {c[1].sum()} ENV right"
             for model, c in counts.items()
         ),
         height=3.0,
-        panels=len(counts),
+        count=len(counts),
     )
     for ax, (model, count) in zip(axes, counts.items(), strict=True):
         share = count / count.sum(axis=1, keepdims=True)
@@ -156,8 +157,8 @@ def confusion(figures: dict) -> Figure:
 def histograms(figures: dict) -> Figure:
     """Return how each class's scores lie, one panel a model, as shares of the class on a logarithmic axis."""
     predictions = figures["predictions"]
-    figure, axes = _figure(
-        "Histograms of the scores by class, with the operating point", height=3.2, panels=len(figures["metrics"]),
+    figure, axes = panels(
+        "Histograms of the scores by class, with the operating point", height=3.2, count=len(figures["metrics"]),
         sharey=True,
     )  # fmt: skip
     bins = np.linspace(0, 1, 41)
@@ -177,10 +178,10 @@ def histograms(figures: dict) -> Figure:
 @matplotlib.rc_context(STYLE)
 def history(table: pd.DataFrame) -> Figure:
     """Return the losses and the learning rate by epoch; `table` has epoch, loss, val_loss and learning_rate."""
-    figure, (loss, rate) = _figure(
+    figure, (loss, rate) = panels(
         f"Training and validation loss, and learning rate, over {len(table)} epochs",
         height=3.2,
-        panels=2,
+        count=2,
         width_ratios=(2, 1),
     )
     loss.plot(table["epoch"], table["loss"], color=LINES[0][0], label="training")
@@ -201,10 +202,10 @@ def history(table: pd.DataFrame) -> Figure:
 def importances(values: np.ndarray) -> Figure:
     """Return a heat map of importances [shape=(n_mels, frames)], mel band against frame."""
     band, frame = np.unravel_index(np.argmax(values), values.shape)
-    figure, (ax, bands) = _figure(
+    figure, (ax, bands) = panels(
         f"Heat map of the forest's importances, the greatest at mel band {band} and frame {frame}",
         height=4.2,
-        panels=2,
+        count=2,
         width_ratios=(2.4, 1),
         sharey=True,
     )

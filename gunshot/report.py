@@ -1,7 +1,7 @@
 """What models do on held-out chunks, as tables for `dvc plots` and as one page that needs nothing else."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -199,8 +199,10 @@ def _sections(figures: dict) -> list[Section]:
     ]  # fmt: skip
 
 
-def html(path: Path, *, title: str, intro: str, figures: dict, extra: list[Section]) -> None:
-    """Write one page with the results, then `extra`: no script, no other file; the same bytes for the same data."""
+def html(
+    path: Path, *, title: str, intro: str, figures: dict, extra: list[Section], first: Sequence[Section] = ()
+) -> None:
+    """Write one page, `first`, the results, then `extra`: no script; the same bytes for the same data."""
     sections = [
         {
             "id": f"s{i}",
@@ -210,7 +212,7 @@ def html(path: Path, *, title: str, intro: str, figures: dict, extra: list[Secti
             "svg": _svg(section, f"s{i}"),
             "grid": None if section.table is None else _grid(section.table),
         }
-        for i, section in enumerate([*_sections(figures), *extra], 1)
+        for i, section in enumerate([*first, *_sections(figures), *extra], 1)
     ]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
-FOLDERS = ("gunshot/corpora", "gunshot/simulate", "gunshot/validation")  # dependencies as a whole
+FOLDERS = ("gunshot/corpora", "gunshot/int8", "gunshot/simulate", "gunshot/validation")  # dependencies as a whole
 TEMPLATES = {
     "gunshot.report": ["gunshot/report.html.j2", "gunshot/style.css.j2"],
     "gunshot.validation.data_docs": ["gunshot/validation/data_docs.html.j2"],

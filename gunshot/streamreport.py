@@ -1,0 +1,163 @@
+"""What detectors do on streams, as sections of the report's page."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from gunshot import alarms, calibration, plots
+from gunshot.report import Section, four, percent
+from gunshot.streams import ORIGINS
+
+CAUSES = 15  # shown of a model
+ROWS = {
+    "hours": ("hours", "{:.2f}"),
+    "fa_per_hour": ("false alarms/h", "{:.2f}"),
+    "fa_per_hour_upper": ("at most", "{:.2f}"),
+    "false_incidents_per_hour": ("false incidents/h", "{:.2f}"),
+    "shots": ("shots", "{:,}"),
+    "recall": ("recall", "{:.1%}"),
+    "recall_lower": ("at least", "{:.1%}"),
+    "recall_of_heard": ("of those heard", "{:.1%}"),
+    "recall_of_firings": ("of firings", "{:.1%}"),
+    "delay_p50_s": ("delay p50, s", "{:.2f}"),
+    "delay_p95_s": ("p95, s", "{:.2f}"),
+}
+
+
+def _lines(models: list[str]):
+    for model, (colour, dash) in zip(models, plots.LINES, strict=False):
+        yield model, {"color": colour, "linestyle": dash, "label": model}
+
+
+def headline(figures: dict, costs: dict[str, str], operating: dict[str, dict]) -> Section:
+    """Return one row an origin and model, of reports/streams.json; real streams first, where there are some.
+
+    `costs` says what each model takes on a device, `operating` is each one's operating.json.
+    """
+    rows = []
+    for origin in reversed(ORIGINS):
+        for model, found in figures[origin].items():
+            if found["hours"]:
+                shown = {name: _shown(found[key], form) for key, (name, form) in ROWS.items()}
+                proof = operating[model]["proof"]
+                rows.append({"streams": origin, "model": model, **shown, "limit": proof, "cost": costs[model]})
+    limit = figures["limit"]
+    text = (
+        f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
+        "is an onset where no shot is, on streams without shots; hours count unique material once. The bounds are exact "
+        "(95 %, one-sided): Poisson for false alarms, Clopper and Pearson for recall. Recall is over shots whose "
+        f"loudest 10 ms are {alarms.CLEAR_DB:g} dB or more above the rest, at most {alarms.CLEAR_M:g} m away; heard "
+        "ones also rise by 6 dB from the tails of the shots before. A firing is found where one of its shots is. The "
+        "delay runs from the first arrival to the end of the window that decides. The limit is proven where on "
+        "validation the upper bound keeps it."
+    )
+    if not any(found["hours"] for found in figures["real"].values()):
+        text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
+    return Section("On streams: recall and false alarms per hour", text, pd.DataFrame(rows))
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None or pd.isna(value) else form.format(value).replace("%", " %")
+
+
+@matplotlib.rc_context(plots.STYLE)
+def det(curve: pd.DataFrame, operating: dict[str, dict]) -> Figure:
+    """Return recall against false alarms an hour, a panel an origin, each model's operating point marked."""
+    origins = [origin for origin in ORIGINS if curve.loc[curve["origin"] == origin, "hours"].gt(0).any()]
+    label = "Recall against false alarms per hour, " + " and ".join(origins)
+    figure, axes = plots.panels(label, height=4.2, count=len(origins), sharey=True)
+    for ax, origin in zip(axes, origins, strict=True):
+        part = curve[curve["origin"] == origin]
+        least = 0.5 / part["hours"].max()  # where nothing was false, on a logarithmic axis
+        for model, line in _lines(list(operating)):
+            rows = part[part["model"] == model].sort_values("logit")
+            ax.plot(rows["fa_per_hour"].clip(lower=least), rows["recall"], **line)
+            at = rows.iloc[(rows["logit"] - operating[model]["logit"]).abs().argmin()]
+            ax.plot(max(at["fa_per_hour"], least), at["recall"], "o", color=line["color"], markeredgecolor="white")
+        ax.axvline(operating[model]["fa_per_hour_limit"], color="#667", linestyle=":", linewidth=1)
+        title = f"{origin}, {part['hours'].max():.2f} h"
+        ax.set(xscale="log", ylim=(0, 1.02), xlabel="false alarms per hour", title=title)
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes[0].set_ylabel("recall of clear shots")
+    axes[0].legend(title="● operating point")
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame) -> Figure:
+    """Return recall against distance and against peak SNR at the operating points, with lower bounds as bars."""
+    figure, axes = plots.panels("Recall against distance, and against peak SNR", height=3.8, count=2, sharey=True)
+    for ax, table, column, title in (
+        (axes[0], by_distance, "distance_m", "distance from, m"),
+        (axes[1], by_snr, "peak_snr_db", "peak SNR from, dB"),
+    ):
+        values = sorted(table[column].unique())
+        for model, line in _lines(list(dict.fromkeys(table["model"]))):
+            rows = table[table["model"] == model].set_index(column).reindex(values)
+            x = np.arange(len(values))
+            ax.plot(x, rows["recall"], marker="o", markersize=4, **line)
+            ax.vlines(x, rows["recall_lower"], rows["recall"], color=line["color"], linewidth=0.8)
+        first = table[table["model"] == table["model"].iloc[0]].set_index(column)["shots"].reindex(values)
+        ax.set_xticks(np.arange(len(values)), [f"{v:g}\n{n:.0f} shots" for v, n in zip(values, first, strict=True)])
+        ax.tick_params(axis="x", labelsize=7.5)
+        ax.set(xlabel=title, ylim=(0, 1.02))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes[0].set_ylabel("recall")
+    axes[0].legend()
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def reliability(predictions: pd.DataFrame, models: list[str]) -> Figure:
+    """Return the share of shots among test chunks against their score, which calibration makes alike."""
+    figure, (ax,) = plots.panels("Reliability diagram: share of shots against score", height=3.8, count=1)
+    ax.plot([0, 1], [0, 1], color="#99a", linewidth=1)
+    for model, line in _lines(models):
+        table = calibration.reliability(predictions["y"].to_numpy(), predictions[model].to_numpy())
+        ax.plot(table["score"], table["share"], marker="o", markersize=4, **line)
+    ax.set(xlabel="score", ylabel="share of shots", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.legend()
+    return figure
+
+
+def sections(
+    figures: dict, folder: dict[str, pd.DataFrame], operating: dict[str, dict], costs: dict[str, str]
+) -> list[Section]:
+    """Return the sections on streams; `folder` holds the tables that `gunshot.tally.figures` gives, by name."""
+    first = headline(figures, costs, operating)
+    shown = folder["causes"].groupby("model", sort=False).head(CAUSES)
+    shown = shown.rename(columns={"of": "kind", "false_alarms": "false alarms"}).drop(columns="samples")
+    tables = [
+        folder[f"by_{name}"].pivot_table(index=name, columns="model", values="recall").map(percent)
+        .join(folder[f"by_{name}"].groupby(name)["shots"].max()).reset_index().rename(columns={name: "value"})
+        .assign(by=name)
+        for name in ("place", "weapon", "pattern")
+    ]  # fmt: skip
+    slices = pd.concat(tables, ignore_index=True)
+    return [
+        first,
+        Section("Recall against false alarms per hour", figure=det(folder["det"], operating)),
+        Section(
+            "Recall by distance and peak SNR",
+            "Simulated test streams; by distance of shots with 10 dB or more, by SNR of those within 200 m.",
+            figure=recall_curves(folder["by_distance"], folder["by_snr"]),
+        ),
+        Section("Recall by place, weapon and pattern", "Of clear shots.", slices[["by", "value", "shots", *operating]]),
+        Section("What raises false alarms", "The event that began last, or else what sounds behind.", shown),
+    ]
+
+
+def reliability_section(predictions: pd.DataFrame, models: list[str]) -> Section:
+    """Return the reliability diagram of test chunks, and each model's expected calibration error."""
+    error = {
+        model: calibration.calibration_error(predictions["y"].to_numpy(), predictions[model].to_numpy())
+        for model in models
+    }
+    text = (
+        "A score is calibrated on validation chunks (Platt): of those that score 0.8, four of five hold a shot, where "
+        "shots are as frequent as among these chunks. In a street they are far rarer. Expected calibration error on "
+        "test chunks: " + ", ".join(f"{model} {four(value)}" for model, value in error.items()) + "."
+    )
+    return Section("Calibration", text, figure=reliability(predictions, models))
