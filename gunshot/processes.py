@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
+from threadpoolctl import threadpool_limits
+
 PR_SET_PDEATHSIG = 1  # prctl(2)
 _shared: tuple = ()
 
@@ -22,6 +24,7 @@ def end_with_parent(parent: int) -> None:
 def _start(parent: int, shared: tuple) -> None:
     global _shared
     _shared = shared
+    threadpool_limits(1)  # of BLAS: the processes are the parallelism
     end_with_parent(parent)
 
 

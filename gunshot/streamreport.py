@@ -46,8 +46,8 @@ def headline(figures: dict, costs: dict[str, str], operating: dict[str, dict]) -
     limit = figures["limit"]
     text = (
         f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
-        "is an onset where no shot is, on streams without shots; hours count unique material once. The bounds are exact "
-        "(95 %, one-sided): Poisson for false alarms, Clopper and Pearson for recall. Recall is over shots whose "
+        "is an onset where no shot is, on streams without shots; hours count unique material once. The bounds are "
+        "exact (95 %, one-sided): Poisson for false alarms, Clopper and Pearson for recall. Recall is over shots whose "
         f"loudest 10 ms are {alarms.CLEAR_DB:g} dB or more above the rest, at most {alarms.CLEAR_M:g} m away; heard "
         "ones also rise by 6 dB from the tails of the shots before. A firing is found where one of its shots is. The "
         "delay runs from the first arrival to the end of the window that decides. The limit is proven where on "
