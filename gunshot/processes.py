@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 from threadpoolctl import threadpool_limits
 
@@ -40,3 +41,9 @@ def in_order(function: Callable, items: Iterable, *shared, workers: int, batch: 
     """
     with ProcessPoolExecutor(workers, initializer=_start, initargs=(os.getpid(), shared)) as pool:
         yield from pool.map(_call, ((function, item) for item in items), chunksize=batch)
+
+
+def apart(function: Callable, *args):
+    """Return ``function(*args)``, computed in one fresh process that ends with this one."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with_parent, initargs=(os.getpid(),)) as pool:
+        return pool.submit(function, *args).result()
