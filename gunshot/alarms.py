@@ -24,12 +24,15 @@ def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, co
     An onset within the collar of a shot's first arrival or of its blast is right. Each is in one pair at most; an onset
     at the other arrival of a shot that was found is neither right nor false.
     """
-    near = np.abs(np.stack([first_s, blast_s])[..., None] - onset_s) <= collar_s  # [2, shots, onsets]
+    arrival_s = np.stack([first_s, blast_s])
+    near = np.abs(arrival_s[..., None] - onset_s) <= collar_s  # [2, shots, onsets]
     pairs = scoring.match(near.any(axis=0))
+    shot, onset = pairs.T
     false = np.ones(len(onset_s), bool)
-    false[pairs[:, 1]] = False
-    two = np.isin(np.arange(len(first_s)), pairs[:, 0]) & (blast_s > first_s)
-    return pairs, false & ~near.any(axis=0)[two].any(axis=0)
+    false[onset] = False
+    other = 1 - np.abs(arrival_s[:, shot] - onset_s[onset]).argmin(axis=0)  # not the one that was told
+    two = blast_s[shot] > first_s[shot]
+    return pairs, false & ~near[other, shot][two].any(axis=0)
 
 
 def score_stream(row: dict, folder: Path, paths: dict[str, Path], points: dict[str, float], p) -> dict[str, list[dict]]:
@@ -121,7 +124,7 @@ def is_clear(shots: pd.DataFrame) -> pd.Series:
 
 
 def score_streams(
-    table: pd.DataFrame, folder: Path, paths: dict[str, Path], points: dict[str, float], p, *, workers: int
+    table: pd.DataFrame, folder: Path, paths: dict[str, Path], points: dict[str, float], p, *, workers: int = 2
 ) -> Iterator[dict[str, list[dict]]]:
     """Yield what `score_stream` returns for each row of streams.STREAM, in order."""
     rows = table.to_dict("records")

@@ -14,6 +14,8 @@ import soxr
 
 FULL_SCALE = 32768
 RATES = (1000, 1_000_000)  # Hz; a header outside is damaged, and resampling 1 Hz would fill the memory
+MOST = 2**23  # values of all channels that are read at once
+LOUDEST = 1e6  # of full scale; what a float file has above is held there, before a sum of it is infinite
 
 
 class AudioError(ValueError):
@@ -75,7 +77,7 @@ def blocks(
 
     Memory is bounded by a block, however long the file. `watch` is called with each block as
     stored, before it is mixed down: float32 [shape=(n, channels)]. With `repair`, samples that are not finite
-    become 0.
+    become 0. Samples beyond LOUDEST are held there.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def blocks(
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise AudioError(path, f"{file.samplerate} Hz", f"the sample rate must be {RATES[0]} to {RATES[1]} Hz")
             resampler = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
-            read, size = 0, max(1, int(block_s * file.samplerate))
+            read, size = 0, max(1, min(int(block_s * file.samplerate), MOST // file.channels))
             while read < file.frames:
                 x = file.read(size, dtype="float32", always_2d=True)
                 read += len(x)
@@ -101,7 +103,8 @@ def blocks(
                     raise AudioError(path, "NaN or infinite samples", "every sample must be finite")
                 if watch:
                     watch(x)
-                mono = np.ascontiguousarray(np.nan_to_num(x, posinf=0, neginf=0).mean(axis=1))
+                np.nan_to_num(x, copy=False, posinf=0, neginf=0)
+                mono = np.clip(x, -LOUDEST, LOUDEST, out=x).mean(axis=1)
                 last = read >= file.frames
                 yield mono if file.samplerate == sr else resampler.resample_chunk(mono, last=last)
     except sf.LibsndfileError as e:

@@ -33,8 +33,13 @@ class Settings:
     min_rise: int  # in the unit of `rise`
 
     def __post_init__(self):
+        for name in ("windows", "hop", "n_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.off > self.on:
             raise ValueError(f"off={self.off} must be at most on={self.on}")
+        if self.hop > self.n_frames:
+            raise ValueError(f"hop={self.hop} must be at most n_frames={self.n_frames}: each frame is in a window")
         if not 0 <= self.first < self.stop <= self.n_frames - LOCAL + 1:
             raise ValueError(
                 f"first={self.first}, stop={self.stop} must be 0 <= first < stop <= n_frames - {LOCAL - 1} = "
@@ -113,7 +118,8 @@ def _seek(ring, state, first, stop, least_rise, opens):
 def _run(rises, levels, settings, state, ring, recent):
     """Advance by whole windows; `rises` holds at least the frames that these need. Returns what was found."""
     on, off, windows, hop, n_frames, first, stop, cooldown, least_rise = settings
-    out, total, used = np.empty((len(rises) // LOCAL + len(levels) + 1, 4), np.int64), 0, 0
+    # Of the frames of earlier calls too: the first window of an incident looks back at all that it holds.
+    out, total, used = np.empty(((RING + len(rises)) // LOCAL + len(levels) + 1, 4), np.int64), 0, 0
     for level in levels:
         w = state[WINDOWS]
         end = w * hop + n_frames

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from gunshot import alarms, scoring, streams
+from gunshot import alarms, scoring, streams, tables
 from gunshot.streams import ORIGINS
 
 KEYS = ("path", "origin", "kind", "model")
+FOUND = {**streams.SHOT, **dict.fromkeys(KEYS, str), "clear": bool, "found": bool, "delay_s": float}
 FALSE = ("onset_s", "score", "incident", "place", "label", "cause", "recording_group")
 
 
@@ -77,7 +78,7 @@ SNRS_DB = (-100, -10, 0, 10, 20, 30, 40, 200)
 
 def by(shots: pd.DataFrame, column: str, edges: tuple[float, ...] | None = None) -> pd.DataFrame:
     """Return by model and value, or bin between edges, of a column: shots, found, recall and its 95 % lower bound."""
-    key = shots[column] if edges is None else pd.cut(shots[column], edges, right=False).map(lambda b: b.left)
+    key = shots[column] if edges is None else pd.cut(shots[column], edges, right=False, labels=edges[:-1])
     rows = [
         {"model": model, column: value, "shots": len(part), "found": int(part["found"].sum()),
          "recall": part["found"].mean(), "recall_lower": scoring.share_lower(int(part["found"].sum()), len(part))}
@@ -103,7 +104,7 @@ def figures(counts, shots, false, table: pd.DataFrame, events: pd.DataFrame, nam
     counts, shots, false : pd.DataFrame
         All rows that `score_stream` gave of the streams in `table`; `events` is theirs, rows of streams.EVENT.
     """
-    shots = shots if len(shots) else pd.DataFrame(columns=[*streams.SHOT, *KEYS, "clear", "found", "delay_s"])
+    shots = shots if len(shots) else tables.frame([], FOUND)
     false = false if len(false) else pd.DataFrame(columns=[*KEYS, *FALSE])
     alone = false["origin"] == "simulated"  # each simulated stream is a recording group
     false = false.assign(recording_group=false["path"].where(alone, false["recording_group"]))

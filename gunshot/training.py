@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from gunshot import network  # before TensorFlow: it sets the environment that makes training repeatable
+
+# isort: split
+
 import keras
 import numpy as np
 import tensorflow as tf
-
-from gunshot import network
+from scipy.signal import find_peaks
 
 APART = 16  # frames between two hard windows of one stream
 VERBOSE = 2
@@ -68,13 +71,12 @@ def hardest(model: keras.Model, pool: Sequence[np.ndarray], *, n_frames: int, mo
     ----------
     pool : log-mels of streams without a shot [shape=(n_mels, frames)] each; no two windows are closer than APART frames
     """
-    stride = network.stride_of(model)
-    step, found = APART // stride, []
+    stride, found = network.stride_of(model), []
     for i, log_mel in enumerate(pool):
-        score = network.logit(model, log_mel[None])[0]
-        score = score[: len(score) // step * step].reshape(-1, step)
-        at = np.arange(len(score)) * step + score.argmax(axis=1)
-        found.append(np.column_stack([score.max(axis=1), np.full(len(score), i), at * stride]))
+        whole = 1 + (log_mel.shape[1] - n_frames) // stride  # the network may have one position more
+        score = network.logit(model, log_mel[None])[0, :whole]
+        at = find_peaks(np.pad(score, 1, constant_values=-np.inf), distance=APART // stride)[0] - 1
+        found.append(np.column_stack([score[at], np.full(len(at), i), at * stride]))
     every = np.vstack(found)
     worst = every[np.argsort(-every[:, 0], kind="stable")[:most], 1:].astype(int)
     return np.stack([pool[i][:, start : start + n_frames] for i, start in worst]).astype(np.float32)

@@ -9,7 +9,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from gunshot import network, params, quantize
+from gunshot import params, quantize, training
 
 ROOT = Path(__file__).parents[2]
 N_MELS, N_FRAMES = 32, 33
@@ -41,7 +41,7 @@ def data():
 
 @pytest.fixture(scope="session")
 def trained(data, section):
-    model, history = network.train(data.x, data.y, data.x_val, data.y_val, np.random.default_rng(3), section())
+    model, history = training.train(data.x, data.y, data.x_val, data.y_val, np.random.default_rng(3), section())
     return SimpleNamespace(model=model, history=history)
 
 

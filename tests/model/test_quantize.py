@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from test_network import SIZES, unsettled
 
-from gunshot import network, quantize
+from gunshot import calibration, network, quantize
 
 pytestmark = pytest.mark.slow
 N_MELS, N_FRAMES = 32, 33
@@ -28,9 +28,9 @@ def kinds(model) -> list[str]:
     return [type(layer).__name__ for layer in model.layers]
 
 
-@pytest.mark.parametrize(("depth", "width"), SIZES)
-def test_fixed_is_the_network_on_chunks(section, depth, width):
-    model = unsettled(section(depth=depth, width=width))
+@pytest.mark.parametrize(("depth", "width", "separable"), SIZES)
+def test_fixed_is_the_network_on_chunks(section, depth, width, separable):
+    model = unsettled(section(depth=depth, width=width, separable=separable))
     fixed = quantize.fixed(model, n_frames=N_FRAMES)
     x = np.random.default_rng(1).normal(-60, 15, (16, N_MELS, N_FRAMES)).astype(np.float32)
     expected = model.predict(x[..., None], verbose=0)[:, 0, 0]
@@ -38,9 +38,19 @@ def test_fixed_is_the_network_on_chunks(section, depth, width):
     assert np.ptp(expected, axis=0).min() > 0.1
 
 
+def test_a_separable_network_is_converted(section):
+    """Depthwise layers keep a scale for each filter, and TFLM scores them as Keras does."""
+    model = unsettled(section(depth=4, width=1.0, separable=True))
+    x = np.random.default_rng(1).normal(-60, 15, (96, N_MELS, N_FRAMES)).astype(np.float32)
+    made = quantize.convert(quantize.fixed(model, n_frames=N_FRAMES), x)
+    assert "DEPTHWISE_CONV_2D" in quantize.operators(made)
+    found, expected = quantize.Tflm(made).logit(x), network.logit(model, x)[:, 0]
+    assert np.corrcoef(found, expected)[0, 1] > 0.95 and np.ptp(found) > 1
+
+
 def test_fixed_is_the_trained_network(data, trained):
     found = one_at_a_time(quantize.fixed(trained.model, n_frames=N_FRAMES), data.x_val)
-    np.testing.assert_allclose(found[:, 0], network.score(trained.model, data.x_val)[:, 0], atol=1e-4)
+    np.testing.assert_allclose(found[:, 0], network.logit(trained.model, data.x_val)[:, 0], atol=1e-4)
 
 
 def test_fixed_classifies_by_dense_layers_with_the_same_weights(trained):
@@ -88,13 +98,20 @@ def test_operators_are_those_that_the_analyzer_lists(artifact):
 
 
 def test_tflm_scores_as_the_float_network(data, trained, tflm):
-    expected = network.score(trained.model, data.x_val)[:, 0]
-    found = tflm.score(data.x_val)
+    expected = network.logit(trained.model, data.x_val)[:, 0]
+    found = tflm.logit(data.x_val)
     assert found.dtype == np.float32 and found.shape == (len(data.x_val),)
-    assert np.abs(found - expected).max() < 0.1
-    assert np.abs(found - expected).mean() < 0.02
-    assert ((found >= 0.5) != (expected >= 0.5)).mean() < 0.05
-    assert ((found >= 0.5) == data.y_val).mean() > 0.9
+    scores = calibration.sigmoid(found), calibration.sigmoid(expected)
+    assert np.abs(scores[0] - scores[1]).max() < 0.1 and np.abs(scores[0] - scores[1]).mean() < 0.02
+    assert np.abs(found - expected).mean() < 4 * tflm.quantization()["output_scale"]
+    assert ((found >= 0) != (expected >= 0)).mean() < 0.05
+    assert ((found >= 0) == data.y_val).mean() > 0.9
+
+
+def test_a_logit_is_its_code_s(tflm, data):
+    q = tflm.quantization()
+    codes = tflm.outputs(tflm.codes(data.x_val))[:, 0].astype(int)
+    np.testing.assert_allclose(tflm.logit(data.x_val), (codes - q["output_zero_point"]) * q["output_scale"], rtol=1e-6)
 
 
 def test_tflm_is_within_a_step_of_the_reference_kernels(artifact, data, tflm):
@@ -143,7 +160,14 @@ def test_input_range_is_that_of_the_representative_set(data, tflm):
     representative = data.x[:128]
     assert low == pytest.approx(representative.min(), abs=2 * q["input_scale"])
     assert high == pytest.approx(max(0, representative.max()), abs=2 * q["input_scale"])
-    assert q["output_scale"] == 1 / 256 and q["output_zero_point"] == -128
+
+
+def test_output_range_is_that_of_the_logits(data, tflm, trained):
+    q = tflm.quantization()
+    low, high = ((code - q["output_zero_point"]) * q["output_scale"] for code in (-128, 127))
+    logits = network.logit(trained.model, data.x[:128])
+    assert q["output_scale"] > 1 / 256 and low < logits.min() * 0.9 and high > logits.max() * 0.9
+    assert high - low < 3 * np.ptp(logits)
 
 
 def test_arena_is_what_tflm_says_and_the_least_that_works(artifact, tflm):
@@ -185,7 +209,7 @@ def test_model_that_is_not_int8_is_refused(data, trained, tmp_path, kind, what):
 def test_loaded_file_scores_the_same(artifact, data, tflm, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(artifact)
-    np.testing.assert_array_equal(quantize.load(path).score(data.x_val[:8]), tflm.score(data.x_val[:8]))
+    np.testing.assert_array_equal(quantize.load(path).logit(data.x_val[:8]), tflm.logit(data.x_val[:8]))
 
 
 def test_delta_is_int8_minus_float():

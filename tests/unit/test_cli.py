@@ -20,7 +20,7 @@ from gunshot.forest import codes
 REPO = Path(__file__).parents[2]
 COMMANDS = [
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
-    "sim-to-real", "sim-and-real",
+    "sim-to-real", "sim-and-real", "listen",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -69,6 +69,7 @@ WORDS = {
     "export": ["chunks", "tags"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
     "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
+    "listen": ["--model", "--threshold", "--device", "--file", "stored or"],
     "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
     "sim-and-real": ["--seeds", "--folds", "held out"],
     "sim-to-real": ["--half", "sealed", "simulate.preset=full"],
@@ -108,10 +109,10 @@ def test_a_plot_of_several_files_is_refused(project, monkeypatch, capsys):
     assert "suffix='.svg'" in main(monkeypatch, capsys, "detect", "a.wav", "--plot", "p.svg")
 
 
-def test_a_threshold_out_of_range_is_refused(project, monkeypatch, capsys):
-    for value in ("2", "nan"):
-        message = main(monkeypatch, capsys, "detect", "a.wav", "--threshold", value)
-        assert message == f"error: threshold={value} must be 0 to 1"
+def test_a_threshold_out_of_range_is_refused(forest, monkeypatch, capsys):
+    for value in ("2", "0", "1", "-0.5", "nan"):
+        message = main(monkeypatch, capsys, "detect", "a.wav", "--model", forest, "--threshold", value)
+        assert message == f"error: threshold={value} must be above 0 and below 1"
 
 
 def test_a_refused_corpus_is_not_trained_on(project, monkeypatch, capsys):
@@ -196,6 +197,9 @@ def test_chunks_are_exported_by_side_class_and_label(project):
     assert np.array_equal(np.concatenate([audio.read_pcm(path, sr=16000) for path in found]), pcm)
 
 
+REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+
+
 @pytest.fixture
 def forest(project):
     """A forest that takes what is loud for a shot."""
@@ -204,7 +208,8 @@ def forest(project):
     x = level[:, None] + rng.normal(0, 3, (200, 32 * 33))
     model = RandomForestClassifier(10, max_features=0.1, random_state=0).fit(codes(x), level > -50)
     joblib.dump(model, project / "forest.joblib")
-    (project / "report.json").write_text('{"operating_point": 0.5}')
+    (project / "report.json").write_text(json.dumps(REPORT))
+    (project / "operating.json").write_text('{"logit": 0.0}')
     y = 1e-4 * rng.standard_normal(32000)
     y[16000:17600] += 0.5 * rng.standard_normal(1600) * np.exp(-np.arange(1600) / 400)
     sf.write(project / "shot.wav", y, 16000)
@@ -221,6 +226,75 @@ def test_detect_prints_onsets_as_text_and_json(forest):
     done = run("detect", "shot.wav", "quiet.wav", "--model", forest, "--format", "json")
     (row,) = (json.loads(line) for line in done.output.splitlines())
     assert row["file"] == "shot.wav" and abs(row["onset_s"] - 1.0) < 0.010 and 0.5 <= row["score"] <= 1
+
+
+def shifted(project, intercept: float, logit: float) -> None:
+    """Another calibration, and another operating point."""
+    calibration = {"slope": 1.0, "intercept": intercept}
+    (project / "report.json").write_text(json.dumps(REPORT | {"calibration": calibration}))
+    (project / "operating.json").write_text(json.dumps({"logit": logit}))
+
+
+def told(*args: str) -> list[dict]:
+    done = run("detect", "shot.wav", *args, "--format", "json")
+    assert done.exit_code == 0, done.output
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_detect_shows_calibrated_scores_and_decides_by_operating_json(forest, project):
+    (plain,) = told("--model", forest)
+    logit = np.log(plain["score"] / (1 - plain["score"]))
+    shifted(project, -3.0, 0.0)
+    (row,) = told("--model", forest)  # the same decision, shown by another scale
+    assert row["onset_s"] == plain["onset_s"] and row["score"] == pytest.approx(1 / (1 + np.exp(3 - logit)))
+    shifted(project, -3.0, logit + 0.5)
+    assert told("--model", forest) == []
+
+
+def test_a_threshold_is_of_the_calibrated_score_and_needs_no_operating_point(forest, project):
+    shifted(project, -3.0, 0.0)
+    (row,) = told("--model", forest)
+    assert told("--model", forest, "--threshold", f"{row['score'] - 0.01:.4f}") == [row]
+    assert told("--model", forest, "--threshold", f"{row['score'] + 0.01:.4f}") == []
+    (project / "operating.json").unlink()
+    assert told("--model", forest, "--threshold", f"{row['score'] - 0.01:.4f}") == [row]
+
+
+def test_a_missing_operating_point_is_named(forest, project, monkeypatch, capsys):
+    (project / "operating.json").unlink()
+    message = main(monkeypatch, capsys, "detect", "shot.wav", "--model", forest)
+    assert message == ("error: operating.json: no such file; make it with `dvc repro operate`, or give a threshold")
+
+
+def test_samples_that_are_no_numbers_are_a_warning_and_a_result(forest, project):
+    y, _ = sf.read(project / "shot.wav")
+    y[:400:4] = np.nan
+    y[30_000] = np.inf
+    sf.write(project / "broken.wav", y, 16000, subtype="FLOAT")
+    done = run("detect", "broken.wav", "--model", forest)
+    assert done.exit_code == 0 and abs(float(done.stdout.split()[1]) - 1.0) < 0.010
+    assert done.stderr == "warning: broken.wav: 101 samples are no numbers; they count as silence\n"
+
+
+def test_a_recording_of_40_ms_is_one_window(forest, project):
+    y, _ = sf.read(project / "shot.wav")
+    sf.write(project / "short.wav", y[15_550 : 15_550 + 640], 16000)
+    done = run("detect", "short.wav", "--model", forest, "--threshold", "0.0001")
+    assert done.exit_code == 0 and abs(float(done.stdout.split()[1]) - 450 / 16000) < 0.010
+    rows = run("detect", "short.wav", "--model", forest, "--scores", "--format", "json").stdout.splitlines()
+    assert len(rows) == 1
+
+
+def test_listen_plays_a_recording_in_a_microphone_s_place(forest, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda s: None)
+    done = run("listen", "--file", "shot.wav", "--model", forest)
+    (line,) = done.stdout.splitlines()
+    assert done.exit_code == 0 and abs(float(line.split()[1]) - 1.0) < 0.010 and line.split()[3:4] == ["score"]
+
+
+def test_detect_draws_a_plot(forest, project):
+    done = run("detect", "shot.wav", "--model", forest, "--plot", "p.png")
+    assert done.exit_code == 0 and (project / "p.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_detect_prints_every_window_s_score(forest):

@@ -1,6 +1,5 @@
 """The export: C that compiles without a warning, holds the model's bytes, and decides as Python does."""
 
-import copy
 import hashlib
 import json
 import shutil
@@ -12,22 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import export, params
+from gunshot import detector, export, params
 
 P = params.load("audio", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 MODEL = np.random.default_rng(0).bytes(1003)
 REPORT = {
     "bytes": len(MODEL),
     "arena_bytes": 7584,
-    "operators": ["AVERAGE_POOL_2D", "CONV_2D", "FULLY_CONNECTED", "LEAKY_RELU", "LOGISTIC"],
+    "operators": ["AVERAGE_POOL_2D", "CONV_2D", "FULLY_CONNECTED", "LEAKY_RELU", "RESHAPE"],
     "operating_point": 0.34375,
+    "calibration": {"slope": 1.25, "intercept": -0.7128},
     "quantization": {
         "input_scale": 0.47942638397216797,
         "input_zero_point": 81,
-        "output_scale": 0.00390625,
-        "output_zero_point": -128,
+        "output_scale": 0.1328125,
+        "output_zero_point": -12,
     },
 }
+SETTINGS = detector.Settings(on=46, off=31, windows=2, hop=8, n_frames=33, first=2, stop=26, cooldown=17, min_rise=1602)
+OPERATING = {"logit": 3.0, "score": 0.9, "proof": "unproven", "settings": vars(SETTINGS)}
 WARN = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 PROGRAM = r"""
 #include <stdio.h>
@@ -39,12 +41,21 @@ PROGRAM = r"""
 int main(void) {
   printf("{\"SR\": %d, \"CHUNK_LENGTH\": %d, \"N_FFT\": %d, \"HOP_LENGTH\": %d, \"N_MELS\": %d, \"N_FRAMES\": %d,",
          GUNSHOT_SR, GUNSHOT_CHUNK_LENGTH, GUNSHOT_N_FFT, GUNSHOT_HOP_LENGTH, GUNSHOT_N_MELS, GUNSHOT_N_FRAMES);
-  printf("\"FMIN\": %.9g, \"FMAX\": %.9g, \"AMIN\": %.9g, \"COOLDOWN_S\": %.9g, \"DETECTOR_HOP\": %d,",
-         GUNSHOT_FMIN, GUNSHOT_FMAX, GUNSHOT_AMIN, GUNSHOT_COOLDOWN_S, GUNSHOT_DETECTOR_HOP);
+  printf("\"FMIN\": %.9g, \"FMAX\": %.9g, \"AMIN\": %.9g,", GUNSHOT_FMIN, GUNSHOT_FMAX, GUNSHOT_AMIN);
+  printf("\"CALIBRATION_SLOPE\": %.9g, \"CALIBRATION_INTERCEPT\": %.9g,", GUNSHOT_CALIBRATION_SLOPE,
+         GUNSHOT_CALIBRATION_INTERCEPT);
+  printf("\"DETECTOR_ON\": %d, \"DETECTOR_OFF\": %d, \"DETECTOR_WINDOWS\": %d, \"DETECTOR_HOP\": %d,",
+         GUNSHOT_DETECTOR_ON, GUNSHOT_DETECTOR_OFF, GUNSHOT_DETECTOR_WINDOWS, GUNSHOT_DETECTOR_HOP);
+  printf("\"DETECTOR_FIRST\": %d, \"DETECTOR_STOP\": %d, \"DETECTOR_MOST\": %d,", GUNSHOT_DETECTOR_FIRST,
+         GUNSHOT_DETECTOR_STOP, GUNSHOT_DETECTOR_MOST);
+  printf("\"DETECTOR_COOLDOWN\": %d, \"DETECTOR_MIN_RISE\": %d, \"DETECTOR_PAST\": %d, \"DETECTOR_SHARE\": %d,",
+         GUNSHOT_DETECTOR_COOLDOWN, GUNSHOT_DETECTOR_MIN_RISE, GUNSHOT_DETECTOR_PAST, GUNSHOT_DETECTOR_SHARE);
+  printf("\"DETECTOR_LOCAL\": %d, \"OPERATING_POINT_PROOF\": \"%s\",", GUNSHOT_DETECTOR_LOCAL,
+         GUNSHOT_OPERATING_POINT_PROOF);
   printf("\"INPUT_SCALE\": %.9g, \"INPUT_ZERO_POINT\": %d, \"OUTPUT_SCALE\": %.9g, \"OUTPUT_ZERO_POINT\": %d,",
          GUNSHOT_INPUT_SCALE, GUNSHOT_INPUT_ZERO_POINT, GUNSHOT_OUTPUT_SCALE, GUNSHOT_OUTPUT_ZERO_POINT);
-  printf("\"OPERATING_POINT_CODE\": %d, \"ARENA_BYTES\": %d, \"OPERATOR_COUNT\": %d, \"MODEL_BYTES\": %d,",
-         GUNSHOT_OPERATING_POINT_CODE, GUNSHOT_ARENA_BYTES, GUNSHOT_OPERATOR_COUNT, GUNSHOT_MODEL_BYTES);
+  printf("\"ARENA_BYTES\": %d, \"OPERATOR_COUNT\": %d, \"MODEL_BYTES\": %d,", GUNSHOT_ARENA_BYTES,
+         GUNSHOT_OPERATOR_COUNT, GUNSHOT_MODEL_BYTES);
   printf("\"MODEL_SHA256\": \"%s\"}\n", GUNSHOT_MODEL_SHA256);
   printf("%d\n", (int)((unsigned long)(const void *)gunshot_model % 16));
   for (unsigned i = 0; i < sizeof gunshot_model; i++) printf("%02x", gunshot_model[i]);
@@ -57,7 +68,7 @@ int main(void) {
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
     out = tmp_path_factory.mktemp("generated")
-    constants = export.constants(MODEL, REPORT, P)
+    constants = export.constants(MODEL, REPORT, OPERATING, P)
     assert export.write(MODEL, REPORT, out, constants=constants) == ["constants.h", "model.c", "model.h"]
     (out / "main.c").write_text(PROGRAM)
     return out, constants
@@ -98,8 +109,20 @@ def test_constants_are_those_of_params_and_report(generated):
     _, found = generated
     assert found["N_FRAMES"] == 33 and found["SR"] == 16000 and found["MODEL_BYTES"] == 1003
     assert found["OPERATOR_COUNT"] == 5 and found["ARENA_BYTES"] == 7584
-    assert found["OPERATING_POINT_CODE"] == 88 - 128
+    assert (found["DETECTOR_ON"], found["DETECTOR_OFF"], found["DETECTOR_WINDOWS"]) == (46, 31, 2)
+    assert (found["DETECTOR_COOLDOWN"], found["DETECTOR_MIN_RISE"], found["DETECTOR_HOP"]) == (17, 1602, 8)
+    assert found["OPERATING_POINT_PROOF"] == "unproven" and found["CALIBRATION_INTERCEPT"] == -0.7128
     assert found["MODEL_SHA256"] == hashlib.sha256(MODEL).hexdigest()
+
+
+def test_constants_hold_all_that_the_detector_needs(generated):
+    """All settings but n_frames, which the features have; and negative ones in brackets, so that `x -NAME` compiles."""
+    _, found = generated
+    names = {f"DETECTOR_{name.upper()}" for name in vars(SETTINGS)} - {"DETECTOR_N_FRAMES"}
+    assert names <= set(found) and found["N_FRAMES"] == SETTINGS.n_frames
+    quiet = OPERATING | {"settings": vars(SETTINGS) | {"on": -3, "off": -70}}
+    negative = export.constants(MODEL, REPORT, quiet, P)
+    assert negative["DETECTOR_ON"] == -3 and export._literal(negative["DETECTOR_OFF"]) == "(-70)"
 
 
 def test_the_same_input_gives_the_same_bytes(generated, tmp_path):
@@ -108,41 +131,6 @@ def test_the_same_input_gives_the_same_bytes(generated, tmp_path):
     assert all((tmp_path / name).read_bytes() == (out / name).read_bytes() for name in names)
     assert {path.name for path in tmp_path.iterdir()} == set(names)
     assert all("Never edit" in (out / name).read_text() for name in names)
-
-
-def code(point: float, scale: float = 1 / 256, zero: int = -128) -> int:
-    report = copy.deepcopy(REPORT)
-    report["operating_point"] = point
-    report["quantization"] |= {"output_scale": scale, "output_zero_point": zero}
-    return export.constants(MODEL, report, P)["OPERATING_POINT_CODE"]
-
-
-def score(code: int, scale: float = 1 / 256, zero: int = -128) -> np.float32:
-    return np.float32(code - zero) * np.float32(scale)
-
-
-@given(st.one_of(st.floats(0, 0.996), st.integers(0, 255).map(lambda k: k / 256)), st.sampled_from([1 / 256, 0.0039]))
-def test_the_code_is_the_smallest_whose_score_reaches_the_point(point, scale):
-    found = code(point, scale)
-    if score(127, scale) < np.float32(point):
-        assert found == 127
-        return
-    assert -128 <= found <= 127 and score(found, scale) >= np.float32(point)
-    assert found == -128 or score(found - 1, scale) < np.float32(point)
-
-
-@given(st.integers(-128, 127), st.floats(0.001, 0.02), st.integers(-128, 100))
-def test_the_point_of_a_score_is_its_code(value, scale, zero):
-    assert code(float(score(value, scale, zero)), scale, zero) == value
-
-
-@pytest.mark.parametrize(("point", "expected"), [(0.0, -128), (1e-9, -127), (0.5, 0), (255 / 256, 127), (0.999, 127)])
-def test_known_codes(point, expected):
-    assert code(point) == expected
-
-
-def test_a_point_just_above_a_score_takes_the_next_code():
-    assert code(float(np.nextafter(np.float32(0.5), np.float32(1)))) == 1
 
 
 @given(st.floats(-(2.0**90), 2.0**90, width=32, allow_subnormal=False))

@@ -1,6 +1,7 @@
-"""One interface to models: a sweep equals its windows one by one, and what is missing is named."""
+"""One interface to models: levels of a stream equal its windows one by one, and what is missing is named."""
 
 import json
+import math
 from pathlib import Path
 
 import joblib
@@ -10,29 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
-from gunshot import forest, models
+from gunshot import calibration, detector, forest, models, params
 
+P = params.load("audio", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 N_MELS, N_FRAMES, STRIDE = 4, 9, 2
-WEIGHTS = np.random.default_rng(0).integers(-8, 8, (N_MELS, N_FRAMES)).astype(np.float32)  # sums are exact
+WEIGHTS = np.random.default_rng(0).integers(-8, 8, (N_MELS, N_FRAMES)).astype(np.float32) / 64  # sums are exact
+REPORT = {"operating_point": 0.25, "calibration": {"slope": 1.5, "intercept": -2.0}}
 
 
-def score(x: np.ndarray) -> np.ndarray:
+def logit(x: np.ndarray) -> np.ndarray:
     assert x.ndim == 3 and x.shape[1:] == (N_MELS, N_FRAMES) and len(x) <= models.BLOCK
     return np.einsum("nmt,mt->n", x, WEIGHTS)
 
 
 def one_pass(x: np.ndarray) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(x, N_FRAMES, axis=1)[:, ::STRIDE]
-    return score(np.moveaxis(windows, 1, 0))
+    return np.concatenate([logit(window[None]) for window in np.moveaxis(windows, 1, 0)])
 
 
-SINGLE = models.Model(Path("m.tflite"), 0.5, score)
-LONG = models.Model(Path("m.keras"), 0.5, score, one_pass, STRIDE)
+SINGLE = models.Model(Path("m.tflite"), REPORT, logit)
+LONG = models.Model(Path("m.keras"), REPORT, logit, one_pass, STRIDE)
 
 
-def by_hand(log_mel: np.ndarray, hop: int) -> list[float]:
+def by_hand(log_mel: np.ndarray, hop: int) -> list[int]:
     starts = range(0, log_mel.shape[1] - N_FRAMES + 1, hop)
-    return [float(score(log_mel[None, :, t : t + N_FRAMES])[0]) for t in starts]
+    return [round(16 * float(logit(log_mel[None, :, t : t + N_FRAMES])[0])) for t in starts]
 
 
 def log_mel(frames: int) -> np.ndarray:
@@ -40,58 +43,118 @@ def log_mel(frames: int) -> np.ndarray:
 
 
 @given(st.integers(0, 80), st.integers(1, 12))
-def test_a_sweep_equals_its_windows_one_by_one(frames, hop):
-    found = SINGLE.sweep(log_mel(frames), hop=hop, n_frames=N_FRAMES)
-    assert found.dtype == np.float32 and found.tolist() == by_hand(log_mel(frames), hop)
+def test_levels_are_those_of_the_windows_one_by_one(frames, hop):
+    found = SINGLE.levels(log_mel(frames), hop=hop, n_frames=N_FRAMES)
+    assert found.dtype == np.int16 and found.tolist() == by_hand(log_mel(frames), hop)
+    scores = SINGLE.sweep(log_mel(frames), hop=hop, n_frames=N_FRAMES)
+    expected = [1 / (1 + math.exp(2.0 - 1.5 * level / 16)) for level in found.tolist()]
+    assert scores.dtype == np.float32 and scores.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 @given(st.integers(0, 80), st.integers(1, 6).map(lambda k: k * STRIDE), st.sampled_from([1, 2, 3, 5, 4096]))
 def test_one_pass_and_any_block_give_the_same(frames, hop, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "BLOCK", block)
-        a, b = (
-            model.sweep(log_mel(frames), hop=hop, n_frames=N_FRAMES)
-            for model in (
-                SINGLE,
-                models.Model(
-                    LONG.path,
-                    0.5,
-                    score,
-                    lambda x: np.concatenate(
-                        [score(x[None, :, t : t + N_FRAMES]) for t in range(0, x.shape[1] - N_FRAMES + 1, STRIDE)]
-                    ),
-                    STRIDE,
-                ),
-            )
-        )
+        a, b = (model.levels(log_mel(frames), hop=hop, n_frames=N_FRAMES) for model in (SINGLE, LONG))
     assert a.tolist() == b.tolist() == by_hand(log_mel(frames), hop)
 
 
 def test_more_windows_than_a_block():
     long = log_mel(3 * models.BLOCK)
-    assert np.array_equal(LONG.sweep(long, hop=2, n_frames=N_FRAMES), SINGLE.sweep(long, hop=2, n_frames=N_FRAMES))
+    found = SINGLE.levels(long, hop=2, n_frames=N_FRAMES)
+    assert len(found) > models.BLOCK and found.tolist() == by_hand(long, 2)
+
+
+def test_levels_saturate():
+    huge = models.Model(Path("m"), REPORT, lambda x: np.where(x[:, 0, 0] > -50, 1e9, -1e9))
+    mel = np.repeat([[-100.0, 0.0]], 9, axis=1)
+    assert huge.levels(mel, hop=9, n_frames=9).tolist() == [-32767, 32767]
 
 
 def test_a_hop_between_the_network_s_positions_is_named():
     with pytest.raises(ValueError, match=r"detector\.hop=3 must be a multiple of the network's stride in time, 2"):
-        LONG.sweep(log_mel(50), hop=3, n_frames=N_FRAMES)
-    assert len(SINGLE.sweep(log_mel(50), hop=3, n_frames=N_FRAMES)) == 14
+        LONG.levels(log_mel(50), hop=3, n_frames=N_FRAMES)
+    assert len(SINGLE.levels(log_mel(50), hop=3, n_frames=N_FRAMES)) == 14
 
 
-def test_the_operating_point_is_the_report_s(tmp_path):
+@given(st.floats(-300, 300), st.integers(1, 8), st.sampled_from([1 / 16, 0.1, 0.173]))
+def test_the_level_of_a_logit_is_the_least_that_reaches_it(value, windows, step):
+    model = models.Model(Path("m"), REPORT, logit, step=step)
+    level = model.level_of(value, windows=windows)
+    assert isinstance(level, int)
+    assert level * step / windows >= value - 1e-6 and (level - 1) * step / windows < value + 1e-6
+    assert model.level_of(level * step / windows, windows=windows) == level  # of a mean of levels its own sum
+
+
+@given(st.floats(1e-6, 1 - 1e-6), st.integers(1, 4))
+def test_a_score_s_logit_has_that_score(score, windows):
+    assert SINGLE.calibrated(np.float64(SINGLE.threshold(score))) == pytest.approx(score, rel=1e-6)
+    level = SINGLE.level_of(SINGLE.threshold(score), windows=windows)
+    assert SINGLE.score_of(np.array([level - 1, level]), windows=windows)[0] < score + 1e-9
+    assert SINGLE.score_of(np.array(level), windows=windows) >= score - 1e-9
+
+
+def test_scores_of_chunks_are_calibrated():
+    x = np.random.default_rng(3).integers(-100, 0, (7, N_MELS, N_FRAMES)).astype(np.float32)
+    found = SINGLE.score(x)
+    assert found.dtype == np.float32 and found == pytest.approx(1 / (1 + np.exp(2 - 1.5 * logit(x))), abs=1e-6)
+    assert SINGLE.operating_point == 0.25
+
+
+def test_codes_round_half_to_even_and_saturate():
+    found = SINGLE.codes(np.float32([-100, -99.75, -99.25, -36, -200, 27.5, 28, 1000]))
+    assert found.dtype == np.int8 and found.tolist() == [-128, -128, -126, 0, -128, 127, 127, 127]
+    other = models.Model(Path("m"), REPORT, logit, code_db=0.4, code_zero=80)
+    assert other.codes(np.float32([-80, 0])).tolist() == [-120, 80]
+
+
+def test_settings_are_those_of_params_in_the_model_s_units():
+    d = P.detector.model_copy(update={"windows": 3, "hysteresis": 0.5, "cooldown_s": 1.0, "hop": 8})
+    p = type(P)(audio=P.audio, features=P.features, detector=d)
+    found = SINGLE.settings(p, n_mels=32, n_frames=33, logit=2.0)
+    assert vars(found) == {
+        "on": 96, "off": 72, "windows": 3, "hop": 8, "n_frames": 33, "first": 2, "stop": 26, "cooldown": 17,
+        "min_rise": detector.min_rise(32, models.CODE_DB),
+    }  # fmt: skip
+
+
+def test_a_shot_s_place_in_a_window_is_that_of_training():
+    """Frames whose middle lies in chunks.jitter, and one before; a short window has fewer."""
+    p = params.load("audio", "chunks", "features", path=Path(__file__).parents[2] / "params.yaml")
+    samples = np.array(p.chunks.jitter) * p.audio.chunk_length
+    frames = (samples - p.features.n_fft / 2) / p.features.hop_length
+    assert (int(frames[0]), int(frames[1]) + 1) == models.PLACE
+    assert SINGLE.settings(P, n_mels=32, n_frames=20, logit=0.0).stop == 14
+
+
+def test_the_operating_point_on_streams_is_that_of_operating_json(tmp_path):
+    model = models.Model(tmp_path / "m.tflite", REPORT, logit)
+    with pytest.raises(FileNotFoundError, match=r"operating\.json: no such file; .*`dvc repro operate`.* a threshold"):
+        model.threshold()
+    (tmp_path / "operating.json").write_text('{"logit": 3.5}')
+    assert model.threshold() == models.operating(model.path)["logit"] == 3.5
+
+
+@pytest.mark.parametrize("score", [0, 1, -0.5, 2, float("nan")])
+def test_a_score_that_has_no_logit_is_named(score):
+    with pytest.raises(ValueError, match=f"threshold={score:g} must be above 0 and below 1"):
+        SINGLE.threshold(score)
+
+
+def test_the_report_lies_beside_the_model(tmp_path):
     path = tmp_path / "model.tflite"
     with pytest.raises(FileNotFoundError, match=r"model\.tflite: no such model; make it with `dvc repro`"):
         models.load(path)
     path.write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"report\.json: no such file; it states the model's operating_point"):
         models.load(path)
-    models.report_of(path).write_text(json.dumps({"operating_point": 0.25}))
-    assert models.point(path) == 0.25
+    models.report_of(path).write_text(json.dumps(REPORT))
+    assert models.report(path) == REPORT
 
 
 def test_a_file_of_no_known_kind_is_named(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"")
-    (tmp_path / "report.json").write_text('{"operating_point": 0.5}')
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
     with pytest.raises(ValueError, match=r"m\.onnx: suffix='\.onnx' must be \.tflite, \.keras or \.joblib"):
         models.load(tmp_path / "m.onnx")
 
@@ -99,9 +162,11 @@ def test_a_file_of_no_known_kind_is_named(tmp_path):
 def test_a_forest_is_loaded_and_scores(tmp_path):
     x = np.random.default_rng(0).standard_normal((60, N_MELS, N_FRAMES)).astype(np.float32)
     y = (x.mean(axis=(1, 2)) > 0).astype(int)
-    joblib.dump(RandomForestClassifier(10, random_state=0).fit(forest.codes(x), y), tmp_path / "forest.joblib")
-    (tmp_path / "report.json").write_text('{"operating_point": 0.4}')
+    fitted = RandomForestClassifier(10, random_state=0).fit(forest.codes(x), y)
+    joblib.dump(fitted, tmp_path / "forest.joblib")
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
     model = models.load(tmp_path / "forest.joblib")
-    found = model.score(x)
-    assert model.operating_point == 0.4 and model.one_pass is None and found.shape == (60,)
-    assert np.mean((found > 0.5) == y) > 0.95 and found.min() >= 0 and found.max() <= 1
+    share = fitted.predict_proba(forest.codes(x))[:, 1]
+    assert model.operating_point == 0.25 and model.one_pass is None
+    assert calibration.sigmoid(model.logit(x)) == pytest.approx(np.clip(share, 0.001, 0.999), abs=1e-6)
+    assert np.mean((model.score(x) > model.calibrated(np.float64(0))) == y) > 0.95

@@ -28,10 +28,10 @@ def case(monkeypatch):
         seen.append({"x": np.unique(x), "val": np.unique(x_val), "n": len(y), "epochs": p.epochs})
         return "model", {}
 
-    from gunshot import network
+    from gunshot import network, training
 
-    monkeypatch.setattr(network, "train", train)
-    monkeypatch.setattr(network, "score", lambda model, part: part[:, 0, :1] % 2 + rng.normal(0, 0.1, (len(part), 1)))
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(network, "logit", lambda model, part: part[:, 0, :1] % 2 + rng.normal(0, 0.1, (len(part), 1)))
     table = pd.DataFrame({"y": y, "recording_group": [f"g{g}" for g in groups]})
     rows = pooling.compare(
         x, table, np.full((160, 2, 3), 99, np.float32), np.ones(160, int), Network(seed=3, epochs=30), seeds=2, folds=2

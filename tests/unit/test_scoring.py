@@ -1,14 +1,14 @@
-"""Scoring: metrics against scikit-learn and SciPy, operating points, bounds, slices, bootstrap."""
+"""Scoring: metrics against scikit-learn and SciPy, operating points, bounds, slices, bootstrap, matching."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta
+from scipy.stats import beta, binom, poisson
 from sklearn import metrics
 
-from gunshot import scoring
+from gunshot import calibration, scoring
 
 
 @st.composite
@@ -182,3 +182,81 @@ def test_recall_at_false_rate_between_ties():
     # Every score is shared by one shot and one environment: the curve is straight, and each of its points counts.
     y, score = np.tile([0, 1], 20), np.repeat(np.arange(20), 2)
     assert scoring.recall_at_false_rate(y, score, 0.12) == pytest.approx(0.10)
+
+
+@given(st.integers(0, 200), st.floats(0.01, 500))
+def test_the_rate_s_bound_is_the_poisson_tail_s(count, hours):
+    upper = scoring.rate_upper(count, hours)
+    assert upper > count / hours
+    assert poisson.cdf(count, upper * hours) == pytest.approx(0.05, rel=1e-6)
+
+
+def test_known_rate_bounds():
+    assert scoring.rate_upper(0, 20.0) == pytest.approx(-np.log(0.05) / 20) == pytest.approx(3 / 20, rel=2e-3)
+    assert scoring.rate_upper(1, 1.0) == pytest.approx(4.7439, abs=1e-4)  # Garwood's own table
+    assert scoring.rate_upper(0, 0.0) == scoring.rate_upper(5, 0.0) == float("inf")
+
+
+@given(st.integers(1, 300), st.data())
+def test_the_share_s_bound_is_the_binomial_tail_s(n, data):
+    k = data.draw(st.integers(1, n))
+    lower = scoring.share_lower(k, n)
+    assert 0 < lower < k / n and binom.sf(k - 1, n, lower) == pytest.approx(0.05, rel=1e-5)
+
+
+def test_the_share_of_nothing():
+    assert scoring.share_lower(0, 9) == 0 and np.isnan(scoring.share_lower(0, 0))
+
+
+def test_what_a_report_states():
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    logit = rng.normal(3 * y - 1, 1.5)
+    found = scoring.stated(y, logit, min_recall=0.9)
+    assert found["calibration"] == calibration.calibrate(y, logit)
+    score = calibration.calibrated(logit, found["calibration"])
+    assert found["validation_auc"] == pytest.approx(scoring.auc(y, logit))
+    assert np.mean(score[y == 1] >= found["operating_point"]) == pytest.approx(0.9) and set(found) == {
+        "operating_point", "calibration", "validation_auc",
+    }  # fmt: skip
+
+
+def most_pairs(near: np.ndarray) -> int:
+    """As many pairs as any choice gives, by trying each."""
+    if not len(near):
+        return 0
+    without = most_pairs(near[1:])
+    return max([without, *(1 + most_pairs(np.delete(near[1:], j, axis=1)) for j in np.flatnonzero(near[0]))])
+
+
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**32), st.floats(0.1, 0.9))
+def test_a_match_has_as_many_pairs_as_can_be(rows, columns, seed, density):
+    near = np.random.default_rng(seed).random((rows, columns)) < density
+    pairs = scoring.match(near)
+    assert pairs.dtype == np.int64 and pairs.shape == (most_pairs(near), 2)
+    assert all(near[i, j] for i, j in pairs)
+    assert len(set(pairs[:, 0])) == len(set(pairs[:, 1])) == len(pairs)
+
+
+@given(st.lists(st.integers(0, 30), max_size=5), st.lists(st.integers(0, 30), max_size=5), st.integers(0, 8))
+def test_onsets_match_within_the_collar(truth, found, collar):
+    near = np.array([[abs(a - b) <= collar for b in found] for a in truth], bool).reshape(len(truth), len(found))
+    pairs = scoring.match_onsets(np.array(truth), np.array(found), collar=collar)
+    assert len(pairs) == most_pairs(near) and all(near[i, j] for i, j in pairs)
+
+
+def test_each_true_onset_may_have_a_collar_of_its_own():
+    pairs = scoring.match_onsets(np.array([0.0, 1.0]), np.array([0.3, 1.3]), collar=np.array([0.5, 0.1]))
+    assert pairs.tolist() == [[0, 0]]
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+def test_found_and_missed_by_hand(matched, missed, false):
+    found = scoring.found_and_missed(matched, matched + missed, matched + false)
+    y = [1] * matched + [1] * missed + [0] * false
+    decided = [1] * matched + [0] * missed + [1] * false
+    for name, measure in (("precision", metrics.precision_score), ("recall", metrics.recall_score)):
+        expected = measure(y, decided, zero_division=float("nan")) if y else float("nan")
+        assert found[name] == pytest.approx(expected, nan_ok=True)
+    whole = 2 * matched + missed + false
+    assert found["f1"] == pytest.approx(2 * matched / whole if whole else float("nan"), nan_ok=True)

@@ -1,0 +1,191 @@
+"""The listener: any pieces give what the whole gives; what is no sound, or missing, is counted and never crashes."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gunshot import detector, features, listener, models, params
+from gunshot.detector import ONSET, WHICH
+
+P = params.load("audio", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
+SR, N_FRAMES = P.audio.sr, 33
+REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+
+
+def jump(x: np.ndarray) -> np.ndarray:
+    """Logits that are high where a window's loudest frame, 15 dB above its mean, is where training has a shot."""
+    level = x.mean(axis=1, dtype=np.float64)
+    place = level.argmax(axis=1)
+    held = (place >= models.PLACE[0]) & (place < models.PLACE[1])
+    return np.where(held, (level.max(axis=1) - level.mean(axis=1) - 15) / 4, -6)
+
+
+MODEL = models.Model(Path("m.joblib"), REPORT, jump)
+
+
+def ear(logits=(0.0,), model=MODEL) -> listener.Listener:
+    return listener.Listener(model, logits, P)
+
+
+def shots(starts_s: list[float], duration_s: float, seed: int = 0) -> np.ndarray:
+    """Decaying bursts at known times in noise, int16."""
+    rng = np.random.default_rng(seed)
+    y = 60 * rng.standard_normal(int(duration_s * SR))
+    for start_s in starts_s:
+        start = round(start_s * SR)
+        part = y[start : start + 800]
+        part += 20_000 * rng.standard_normal(len(part)) * np.exp(-np.arange(len(part)) / 200)
+    return np.clip(y, -32768, 32767).astype(np.int16)
+
+
+def heard(e: listener.Listener, pieces) -> tuple[list[np.ndarray], np.ndarray]:
+    """What pieces of audio give together."""
+    found, levels = zip(*(e.push(piece) for piece in pieces), strict=True)
+    return [np.concatenate(part) for part in zip(*found, strict=True)], np.concatenate(levels)
+
+
+def test_a_shot_is_told_on_time_and_when_its_window_is_whole():
+    starts = [0.7, 0.95, 2.4]
+    (found,), levels = ear().push(shots(starts, 3.5))
+    onset_s, told_s = listener.times(found, P)
+    assert np.abs(onset_s - starts).max() < 0.010 and found[:, WHICH].tolist() == [1, 1, 2]
+    assert (told_s > onset_s).all() and (told_s - onset_s < 0.5).all()
+    assert len(levels) == 1 + (features.frames(int(3.5 * SR), n_fft=512, hop_length=112) - N_FRAMES) // P.detector.hop
+
+
+def test_levels_and_onsets_are_those_of_the_whole_log_mel():
+    pcm = shots([0.5, 1.1], 2.0)
+    mel = features.log_mel(pcm, sr=SR, **P.features.model_dump())
+    (found,), levels = ear().push(pcm)
+    assert levels.tolist() == MODEL.levels(mel, hop=P.detector.hop, n_frames=N_FRAMES).tolist()
+    codes = MODEL.codes(mel)
+    rises = detector.rise(np.concatenate([np.repeat(codes[:, :1], detector.PAST, axis=1), codes], axis=1))
+    s = MODEL.settings(P, n_mels=P.features.n_mels, n_frames=N_FRAMES, logit=0.0)
+    assert np.array_equal(found, detector.Detector(s).push(rises, levels))
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(0, 2 * SR), max_size=12), st.integers(0, 3))
+def test_any_pieces_give_what_the_whole_gives(cuts, seed):
+    pcm = shots([0.4, 0.62, 1.6], 2.0, seed)
+    logits = [-1.0, 0.0, 2.0]
+    whole, levels = ear(logits).push(pcm)
+    found, parts = heard(ear(logits), np.split(pcm, np.sort(cuts)))
+    assert np.array_equal(parts, levels) and len(levels) and len(whole[0])
+    assert all(np.array_equal(a, b) for a, b in zip(found, whole, strict=True))
+
+
+def test_a_sample_at_a_time_gives_the_same():
+    pcm = shots([0.15], 0.35)
+    whole, levels = ear().push(pcm)
+    found, parts = heard(ear(), pcm.reshape(-1, 1))
+    assert np.array_equal(found[0], whole[0]) and np.array_equal(parts, levels) and len(whole[0])
+
+
+@given(st.integers(0, 2**32))
+def test_floats_are_the_int16_that_they_are(seed):
+    pcm = shots([0.3], 0.6, seed)
+    assert np.array_equal(ear().push(pcm / np.float32(32768))[0][0], ear().push(pcm)[0][0])
+
+
+@given(st.lists(st.integers(0, SR - 1), max_size=20, unique=True), st.integers(0, 2**32))
+def test_what_is_no_number_is_silence_and_counted(places, seed):
+    y = shots([0.4], 1.0) / np.float32(32768)
+    silent, broken = y.copy(), y.copy()
+    silent[places] = 0
+    broken[places] = np.random.default_rng(seed).choice([np.nan, np.inf, -np.inf], len(places))
+    a, b = ear(), ear()
+    (found,), levels = a.push(broken)
+    (expected,), silent_levels = b.push(silent)
+    assert np.array_equal(found, expected) and np.array_equal(levels, silent_levels)
+    assert (a.dropped, b.dropped) == (len(places), 0)
+    a.count(np.full((3, 2), np.nan))
+    assert a.dropped == len(places) + 6
+
+
+def test_a_gap_begins_anew_and_is_counted():
+    pcm, e = shots([0.4], 1.0), ear()
+    (fresh,), levels = e.push(pcm)
+    assert e.gaps == 0
+    e.push(pcm[:9000])
+    e.gap()
+    (found,), again = e.push(pcm)
+    assert e.gaps == 1 and np.array_equal(found, fresh) and np.array_equal(again, levels)
+
+
+def test_no_window_reaches_across_a_gap():
+    e = ear()
+    _, levels = heard(e, [shots([], 0.2)])
+    e.gap()
+    _, after = heard(e, [shots([], 0.2)])
+    assert len(levels) == len(after) == 0 and len(ear().push(shots([], 0.4))[1]) > 0
+
+
+def held(e: listener.Listener) -> int:
+    arrays = [v for v in vars(e).values() if isinstance(v, np.ndarray)]
+    arrays += [v for d in e._detectors for v in vars(d).values() if isinstance(v, np.ndarray)]
+    return sum((v if v.base is None else v.base).nbytes for v in arrays)
+
+
+def test_an_hour_of_silence_has_no_shot_and_memory_stays_bounded():
+    cheap = models.Model(Path("m.keras"), REPORT, jump, lambda x: np.full((x.shape[1] - 33) // 8 + 1, -4.0), 8)
+    e, piece, count, most = ear(model=cheap), np.zeros(30 * SR, np.int16), 0, []
+    for _ in range(120):
+        (found,), levels = e.push(piece)
+        count += len(levels)
+        most.append(held(e))
+        assert not len(found)
+    frames = features.frames(3600 * SR, n_fft=512, hop_length=112)
+    assert count == 1 + (frames - N_FRAMES) // P.detector.hop
+    assert max(most[60:]) <= max(most[:60])
+
+
+SIGNALS = {
+    "silence": np.zeros(2 * SR),
+    "dc": np.full(2 * SR, 0.9),
+    "full scale": np.tile(np.r_[np.ones(8), -np.ones(8)], SR // 8),
+    "clicks": np.where(np.arange(2 * SR) % 1600 == 0, 1.0, 0.0),
+    "one click": np.where(np.arange(2 * SR) == SR, 1.0, 0.0),
+    "far over full scale": 1e30 * np.sin(np.arange(2 * SR)),
+    "denormal": np.full(2 * SR, 1e-40),
+}
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.filterwarnings("error")
+def test_odd_signals_are_heard(name):
+    y = SIGNALS[name].astype(np.float32)
+    e = ear([-20.0, 0.0, 20.0])
+    (always, some, never), levels = e.push(y)
+    onset_s = listener.times(always, P)[0]
+    assert len(levels) == 32 and len(always) and not len(never)
+    assert (onset_s >= 0).all() and (onset_s < 2).all() and e.dropped == 0
+    assert (len(some) > 0) == ("click" in name)
+    if name == "one click":
+        # Out of digital silence the first frame that touches the click, half a frame early at most, rises the most.
+        assert abs(listener.times(some, P)[0] - 1.0).max() <= 0.016
+
+
+def test_an_empty_piece_and_too_little_give_nothing():
+    e = ear()
+    for n in (0, 0, 100, 411, 1, 3000):
+        (found,), levels = e.push(np.zeros(n, np.int16))
+        assert found.shape == (0, 4) and len(levels) == 0
+
+
+def test_each_detector_has_its_own_threshold():
+    pcm = shots([0.4, 1.6], 2.2)
+    together, _ = ear([-30.0, 0.0, 4.0]).push(pcm)
+    for logit, found in zip([-30.0, 0.0, 4.0], together, strict=True):
+        assert np.array_equal(ear([logit]).push(pcm)[0][0], found)
+    assert len({len(found) for found in together}) > 1 and (np.diff(together[1][:, ONSET]) > 0).all()
+
+
+def test_a_hop_that_leaves_frames_unheard_is_named():
+    p = SimpleNamespace(**vars(P) | {"detector": P.detector.model_copy(update={"hop": 36})})
+    with pytest.raises(ValueError, match=r"hop=36 must be at most n_frames=33"):
+        listener.Listener(MODEL, [0.0], p)

@@ -1,0 +1,208 @@
+"""What detectors did on test streams: figures by hand on small tables, and intervals that hold the truth."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gunshot import scoring, streams, tally
+
+HOURS = pd.DataFrame({"origin": "real", "recording_group": ["a", "b", "c"], "hours": [1.0, 2.0, 0.5]})
+
+
+def shots(**values) -> pd.DataFrame:
+    """Six clear shots of three firings of two streams, and one that is too far."""
+    table = pd.DataFrame(
+        {
+            "path": ["s1", "s1", "s1", "s2", "s2", "s2", "s1"], "firing": [0, 0, 1, 0, 0, 0, 1],
+            "found": [True, False, False, True, True, True, True], "clear": [True] * 6 + [False],
+            "heard": [True, True, True, True, False, True, True],
+            "delay_s": [0.1, np.nan, np.nan, 0.2, 0.3, 0.4, 9.0],
+        }
+    )  # fmt: skip
+    return table.assign(**values)
+
+
+FALSE = pd.DataFrame(
+    {
+        "path": ["q1", "q1", "q1", "q2", "s1"], "kind": ["quiet"] * 4 + ["shots"], "incident": [1, 1, 2, 1, 1],
+        "recording_group": ["a", "a", "b", "b", "z"],
+    }
+)  # fmt: skip
+CURVE = pd.DataFrame({"logit": [0.0, 1.0, 2.0], "fa_per_hour": [3.0, 0.5, 0.1], "recall": [0.9, 0.8, 0.5]})
+
+
+def summary(**values) -> dict:
+    tables = {"curve": CURVE, "shots": shots(), "false": FALSE, "hours": HOURS} | values
+    return tally.summary(**tables, rng=np.random.default_rng(0))
+
+
+def test_the_summary_by_hand():
+    found = summary()
+    assert (found["hours"], found["groups"]) == (3.5, 3)
+    assert (found["false_alarms"], found["false_alarms_beside_shots"]) == (4, 1)
+    assert found["fa_per_hour"] == pytest.approx(4 / 3.5)
+    assert found["fa_per_hour_upper"] == pytest.approx(scoring.rate_upper(4, 3.5))
+    assert found["false_incidents_per_hour"] == pytest.approx(3 / 3.5)
+    assert found["false_incidents_per_hour_upper"] == pytest.approx(scoring.rate_upper(3, 3.5))
+    assert (found["shots"], found["shots_heard"], found["shots_of_any_level"], found["firings"]) == (6, 5, 7, 3)
+    assert found["recall"] == pytest.approx(4 / 6) and found["recall_of_heard"] == pytest.approx(3 / 5)
+    assert found["recall_lower"] == pytest.approx(scoring.share_lower(4, 6))
+    assert found["recall_of_any_level"] == pytest.approx(5 / 7) and found["recall_of_firings"] == pytest.approx(2 / 3)
+    assert found["delay_p50_s"] == pytest.approx(0.25)
+    assert found["delay_p95_s"] == pytest.approx(np.percentile([0.1, 0.2, 0.3, 0.4], 95))
+    assert found["recall_at_limit"] == 0.8
+    assert set(summary()) == set(found) and summary() == found
+
+
+def test_nothing_to_measure_is_none():
+    found = summary(curve=CURVE[:0], shots=shots()[:0], false=FALSE[:0], hours=HOURS[:0])
+    counts = {"hours", "false_alarms", "false_alarms_beside_shots", "groups", "shots", "shots_heard"}
+    counts |= {"shots_of_any_level", "firings"}
+    assert all(found[key] == 0 for key in counts)
+    assert all(value is None for key, value in found.items() if key not in {*counts, "fa_per_hour_bootstrap"})
+    assert found["fa_per_hour_bootstrap"] == [None, None]
+
+
+def test_a_limit_that_no_threshold_keeps_has_no_recall():
+    assert summary(curve=CURVE.assign(fa_per_hour=1.0))["recall_at_limit"] is None
+
+
+def test_the_bootstrap_draws_groups():
+    """All alarms in one of ten groups of the same hours: a tenth of the draws, as often as it is drawn."""
+    hours = pd.DataFrame({"recording_group": [f"g{i}" for i in range(10)], "hours": 1.0})
+    false = pd.DataFrame({"path": "q", "kind": "quiet", "incident": range(20), "recording_group": "g3"})
+    low, high = summary(false=false, hours=hours)["fa_per_hour_bootstrap"]
+    assert (low, high) == pytest.approx((0.0, 6.0))  # 20 alarms in 10 h, none to three times: binomial(10, 0.1)
+    even = pd.concat([false[:2].assign(recording_group=group) for group in hours["recording_group"]])
+    assert summary(false=even, hours=hours)["fa_per_hour_bootstrap"] == pytest.approx([2.0, 2.0])
+
+
+def test_the_bootstrap_covers_the_rate():
+    rng, covered = np.random.default_rng(1), 0
+    for _ in range(200):
+        hours = pd.DataFrame({"recording_group": range(40), "hours": rng.uniform(0.2, 2, 40)})
+        count = rng.poisson(3 * hours["hours"])
+        false = pd.DataFrame({"path": "q", "kind": "quiet", "recording_group": np.repeat(range(40), count)})
+        low, high = tally._bootstrap(hours, false, rng, draws=300)
+        covered += low <= 3 <= high
+    assert 175 <= covered <= 200
+
+
+def test_slices_by_hand():
+    table = pd.DataFrame(
+        {
+            "model": ["m", "m", "m", "n", "m"], "weapon": ["rifle", "rifle", "pistol", "rifle", "rifle"],
+            "found": [True, False, True, True, True],
+        }
+    )  # fmt: skip
+    found = tally.by(table, "weapon")
+    assert found[["model", "weapon", "shots", "found"]].values.tolist() == [
+        ["m", "pistol", 1, 1], ["m", "rifle", 3, 2], ["n", "rifle", 1, 1],
+    ]  # fmt: skip
+    assert found["recall"].tolist() == pytest.approx([1, 2 / 3, 1])
+    assert found["recall_lower"].tolist() == pytest.approx([scoring.share_lower(*k) for k in ((1, 1), (2, 3), (1, 1))])
+    assert tally.by(table[:0], "weapon").columns.tolist() == found.columns.tolist()
+
+
+def test_bins_begin_at_their_left_edge():
+    table = pd.DataFrame({"model": "m", "distance_m": [0, 9.9, 10, 25, 1599, 1600, -1], "found": True})
+    found = tally.by(table, "distance_m", (0, 10, 25, 1600))
+    assert found[["distance_m", "shots"]].values.tolist() == [[0, 2], [10, 1], [25, 2]]
+
+
+EVENTS = pd.DataFrame(
+    {"kind": ["event", "event", "event", "bed"], "label": ["door", "door", "dog", "rain"], "samples": [10, 20, 5, 900]}
+)
+
+
+def test_causes_count_alarms_against_what_was_laid():
+    false = pd.DataFrame(
+        {
+            "model": ["m", "m", "m", "n", "m"], "kind": ["quiet"] * 4 + ["shots"],
+            "cause": ["event", "event", "bed", "bed", "event"], "label": ["door", "door", "rain", "rain", "dog"],
+        }
+    )  # fmt: skip
+    found = tally.causes(false, EVENTS)
+    assert found[["model", "of", "label", "false_alarms", "events", "samples"]].values.tolist() == [
+        ["m", "event", "door", 2, 2, 30], ["m", "bed", "rain", 1, 1, 900], ["n", "bed", "rain", 1, 1, 900],
+    ]  # fmt: skip
+    assert len(tally.causes(false[:0], EVENTS)) == 0
+
+
+def test_group_hours_are_those_of_the_streams():
+    quiet = pd.DataFrame(
+        {"path": ["q1", "q2", "r1"], "origin": ["simulated", "simulated", "real"], "unique_s": [3600.0, 1800.0, 7200.0]}
+    )
+    laid = pd.DataFrame(
+        {"path": ["q1", "r1", "r1", "r1"], "recording_group": ["x", "a", "b", "a"], "samples": [100, 30, 60, 10]}
+    )
+    found = tally.group_hours(quiet, laid)
+    assert found.values.tolist() == [
+        ["simulated", "q1", 1.0], ["simulated", "q2", 0.5], ["real", "a", pytest.approx(0.8)],
+        ["real", "b", pytest.approx(1.2)],
+    ]  # fmt: skip
+    assert len(tally.group_hours(quiet[:0], laid[:0])) == 0
+
+
+SHOT = {name: of() for name, of in streams.SHOT.items()} | {
+    "clear": True, "heard": True, "delay_s": 0.2, "peak_snr_db": 25.0, "distance_m": 30.0,
+}  # fmt: skip
+
+
+def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
+    """Rows as `score_stream` gives them, of one quiet stream and one with two shots of each origin; int8 misses one."""
+    counts, shots, false, table, events = [], [], [], [], []
+    bed = {"kind": "bed", "label": "rain", "start": 0, "stop": 16000, "recording_group": "r"}
+    alarm = {"onset_s": 1.0, "score": 0.5, "incident": 1, "place": "yard", "label": "rain", "cause": "bed",
+             "recording_group": "r"}  # fmt: skip
+    for origin, kind in itertools.product(origins, ("quiet", "shots")):
+        path = f"{origin}-{kind}"
+        table.append({"path": path, "origin": origin, "kind": kind, "unique_s": 3600.0})
+        events.append({"path": path, **bed})
+        for model in ("float", "int8"):
+            keys = {"path": path, "origin": origin, "kind": kind, "model": model}
+            total = 2 * (kind == "shots" and with_shots)
+            common = {"false": 1, "false_incidents": 1, "shots": total, "hits": total // 2}
+            counts += [keys | {"logit": logit, **common} for logit in (0.0, 1.0)]
+            false += [keys | alarm] * (kind == "quiet")
+            shots += [SHOT | keys | {"onset": 900 * i, "found": model == "float" or i > 0} for i in range(total)]
+    frames = (pd.DataFrame(rows) for rows in (counts, shots, false, table, events))
+    return tally.figures(*frames, ["float", "int8"])
+
+
+def test_figures_by_origin_and_model():
+    found = made(("simulated", "real"), with_shots=True)
+    figures, kept = found["figures"], found["tables"]
+    for origin in tally.ORIGINS:
+        assert figures[origin]["float"]["recall"] == 1 and figures[origin]["int8"]["recall"] == 0.5
+        assert figures[origin]["int8"]["fa_per_hour"] == 1 and figures[origin]["int8"]["groups"] == 1
+        assert figures["int8_against_float"][origin] == {"recall_drop": 0.5, "fa_per_hour_within_bound": True}
+    assert kept["by_snr"][["model", "peak_snr_db", "shots", "found"]].values.tolist() == [
+        ["float", 20, 4, 4], ["int8", 20, 4, 2],
+    ]  # fmt: skip
+    assert kept["by_distance"]["shots"].tolist() == [2, 2] and kept["by_distance"]["distance_m"].tolist() == [25, 25]
+    assert len(kept["det"]) == 8 and len(kept["shots"]) == 8 and len(kept["causes"]) == 2
+    groups = kept["false_alarms"].groupby("origin")["recording_group"].unique()
+    assert groups["real"].tolist() == ["r"]
+    assert groups["simulated"].tolist() == ["simulated-quiet"]
+
+
+@pytest.mark.parametrize("with_shots", [False, True])
+def test_figures_of_simulated_streams_alone(with_shots):
+    found = made(("simulated",), with_shots=with_shots)
+    assert found["figures"]["real"]["int8"]["hours"] == 0 and found["figures"]["real"]["int8"]["recall"] is None
+    assert ("simulated" in found["figures"]["int8_against_float"]) == with_shots
+    assert "real" not in found["figures"]["int8_against_float"]
+    assert (len(found["tables"]["shots"]) > 0) == with_shots
+
+
+def test_a_row_is_told_in_words():
+    found = summary()
+    assert tally.told(found) == (
+        f"66.7% of 6 shots (at least {found['recall_lower']:.1%}), p95 0.39 s late, 1.14 false alarms/h (at most "
+        f"{found['fa_per_hour_upper']:.2f}) in 3.50 h"
+    )
+    assert "shots" not in tally.told(summary(shots=shots()[:0]))
+    assert "late" not in tally.told(summary(shots=shots(found=False, delay_s=np.nan)))
