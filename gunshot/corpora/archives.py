@@ -1,5 +1,6 @@
 """Archives in place of folders: unpacked for as long as they are read, and never beyond what is sane."""
 
+import gzip
 import lzma
 import stat
 import tarfile
@@ -19,6 +20,9 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_RATIO = 100  # of what is unpacked to the archive: silence in wav and zip comes to 60, a bomb has 1,000
 SLACK = 1 << 20  # bytes that any archive may hold
 BLOCK = 1 << 20
+DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+)  # fmt: skip
 
 
 class _Member(NamedTuple):
@@ -78,7 +82,7 @@ def _unpack(path: Path, root: Path) -> None:
                             raise ValueError(f"{path}: {member.name}: unpacks to over {MAX_RATIO} times the archive")
                         out.write(block)
                         bar.update(len(block))
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as e:
+    except DAMAGED as e:
         raise ValueError(f"{path}: the archive is damaged: {e}") from None
     except FileExistsError as e:
         raise ValueError(f"{path}: {Path(e.filename).relative_to(root)}: an archive must hold a file once") from None

@@ -87,9 +87,10 @@ def test_codes_and_scales_are_tflms(data, made):
     assert isinstance(found.input_scale, np.float32) and isinstance(found.output_scale, np.float32)
 
 
-@pytest.mark.parametrize(("depth", "width"), SIZES)
-def test_other_sizes(section, depth, width):
-    fixed = quantize.fixed(unsettled(section(depth=depth, width=width)), n_frames=N_FRAMES)
+@pytest.mark.parametrize(("depth", "width", "separable"), SIZES)
+def test_other_sizes(section, depth, width, separable):
+    p = section(depth=depth, width=width, separable=separable)
+    fixed = quantize.fixed(unsettled(p), n_frames=N_FRAMES)
     model = quantize.convert(fixed, log_mels(64, 5)[0])
     assert differing(model, extremes())[0] == 0
     assert int8.Int8(model).stride == np.prod([2, 2, 1, 1][:depth])

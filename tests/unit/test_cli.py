@@ -20,7 +20,7 @@ from gunshot.forest import codes
 REPO = Path(__file__).parents[2]
 COMMANDS = [
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
-    "sim-to-real", "sim-and-real", "listen",
+    "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -202,11 +202,12 @@ REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0
 
 @pytest.fixture
 def forest(project):
-    """A forest that takes what is loud for a shot."""
+    """A forest that takes a bang for a shot where training has it in a window, and neither earlier nor later."""
     rng = np.random.default_rng(0)
-    level = rng.uniform(-90, -10, 200)
-    x = level[:, None] + rng.normal(0, 3, (200, 32 * 33))
-    model = RandomForestClassifier(10, max_features=0.1, random_state=0).fit(codes(x), level > -50)
+    onset = rng.integers(-30, 60, 600)
+    after = np.arange(33) - onset[:, None]
+    level = np.where(after >= 0, -20 - 1.5 * after, -85)[:, None].clip(-85) + rng.normal(0, 4, (600, 32, 33))
+    model = RandomForestClassifier(20, random_state=0).fit(codes(level.astype(np.float32)), (onset > 2) & (onset < 25))
     joblib.dump(model, project / "forest.joblib")
     (project / "report.json").write_text(json.dumps(REPORT))
     (project / "operating.json").write_text('{"logit": 0.0}')
