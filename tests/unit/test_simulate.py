@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import signal
+from sklearn.metrics import roc_auc_score
 
 from gunshot import audio, params, simulate, tables
 from gunshot.simulate import beds, channel, events, microphone, rooms, scenes, shots, soundscape, textures
@@ -163,7 +164,8 @@ def test_recordings_pass_the_quality_rules_and_the_classes_share_their_levels():
             assert found[-1] > quality.silence_db
             assert np.mean(np.abs(made.pcm.astype(int)) >= audio.FULL_SCALE - 1) < quality.max_clipped
     gun, env = peaks["gun"], peaks["env"]
-    assert abs(np.median(gun) - np.median(env)) < 8
+    y = np.repeat([1, 0], [len(gun), len(env)])
+    assert 0.5 < roc_auc_score(y, gun + env) < 0.82  # a detector's own microphone hears that shots are loud
     assert min(gun) < -15 and min(env) < -15 and max(gun) > -1 and max(env) > -1
 
 
