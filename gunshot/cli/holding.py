@@ -10,8 +10,6 @@ import typer
 from gunshot import params, pipeline, tables
 from gunshot.cli.app import app
 
-SECTIONS = ("audio", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate", "quality",
-            "chunks", "tags")  # fmt: skip
 OutOption = Annotated[Path | None, typer.Option(help="Default: a .json of the command's name beside the reports.")]
 
 
@@ -30,7 +28,9 @@ def cross_validate(
 
     from gunshot import heldout
 
-    p = params.load(*SECTIONS)
+    p = params.load(
+        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate", "quality"
+    )
     corpus, recordings, onsets = _corpus()
     fold = heldout.folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), folds, p.streams.seed)
     turns, points, raw = [], [], pipeline.raw()
@@ -72,7 +72,9 @@ def leave_one_out(out: OutOption = None) -> None:
 
     from gunshot import heldout
 
-    p = params.load(*SECTIONS)
+    p = params.load(
+        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "quality", "chunks", "tags"
+    )
     corpus, recordings, _ = _corpus()
     raw, rng, rows = pipeline.raw(), np.random.default_rng(0), []
     fold = heldout.folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), 4, p.streams.seed)
