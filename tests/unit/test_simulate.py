@@ -167,7 +167,7 @@ def test_recordings_pass_the_quality_rules_and_the_classes_share_their_levels(mo
             assert np.mean(np.abs(made.pcm.astype(int)) >= audio.FULL_SCALE - 1) < quality.max_clipped
     gun, env = peaks["gun"], peaks["env"]
     if devices:
-        assert np.median(gun) < max(env) and np.median(env) > min(gun)
+        assert np.quantile(gun, 0.25) < np.quantile(env, 0.75)
         return
     assert abs(np.median(gun) - np.median(env)) < 8
     assert min(gun) < -15 and min(env) < -15 and max(gun) > -1 and max(env) > -1
