@@ -74,7 +74,8 @@ def hardest(model: keras.Model, pool: Sequence[np.ndarray], *, n_frames: int, mo
     stride, found = network.stride_of(model), []
     for i, log_mel in enumerate(pool):
         whole = 1 + (log_mel.shape[1] - n_frames) // stride  # the network may have one position more
-        score = network.logit(model, log_mel[None])[0, :whole]
+        # Called, not `predict`: that would trace the network anew for each length.
+        score = model(np.asarray(log_mel, np.float32)[None, ..., None], training=False).numpy()[0, 0, :whole, 0]
         at = find_peaks(np.pad(score, 1, constant_values=-np.inf), distance=APART // stride)[0] - 1
         found.append(np.column_stack([score[at], np.full(len(at), i), at * stride]))
     every = np.vstack(found)
