@@ -149,11 +149,14 @@ def group_hours(quiet: pd.DataFrame, laid: pd.DataFrame) -> pd.DataFrame:
 
 
 def against(made: dict, one: str, other: str) -> dict[str, dict]:
-    """Return by origin what the model `other` loses to `one` in recall, and whether its false alarms keep the bound."""
+    """Return by origin what the model `other` loses to `one` in recall, and whether its false alarms keep the bound.
+
+    Nothing where one of them was not measured.
+    """
     found = {}
     for origin in ORIGINS:
-        a, b = made[origin][one], made[origin][other]
-        if a["hours"] and a["recall"] is not None:
+        a, b = made[origin].get(one), made[origin].get(other)
+        if a and b and a["hours"] and a["recall"] is not None:
             kept = b["fa_per_hour"] <= a["fa_per_hour_upper"]
             found[origin] = {"recall_drop": a["recall"] - b["recall"], "fa_per_hour_within_bound": bool(kept)}
     return found

@@ -71,6 +71,8 @@ WORDS = {
     "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
     "listen": ["--model", "--threshold", "--device", "--file", "stored or"],
     "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
+    "cross-validate": ["--folds", "--out", "never heard its group", "each recording once"],
+    "leave-one-out": ["--out", "upstream sources"],
     "sim-and-real": ["--seeds", "--folds", "held out"],
     "sim-to-real": ["--half", "sealed", "simulate.preset=full"],
     "evaluate": ["--out", "--model", "metrics.json", "never have been trained on"],

@@ -51,28 +51,67 @@ def test_an_error_reaches_the_caller_as_it_was():
     assert found == [0, 1, 2]
 
 
+def pid_of(_: int) -> int:
+    return os.getpid()
+
+
+def imported(name: str) -> bool:
+    return name in sys.modules
+
+
+def test_apart_is_one_fresh_process_and_gives_what_the_function_gives():
+    assert processes.apart(late, 3, "a", {"b": 1}) == (3, "a", {"b": 1})
+    pids = {processes.apart(pid_of, 0) for _ in range(2)}
+    assert len(pids) == 2 and os.getpid() not in pids
+
+
+def test_apart_starts_without_what_this_process_has_imported(monkeypatch):
+    """A fork would have it, and with TensorFlow the locks of its threads."""
+    monkeypatch.setitem(sys.modules, "no_such_module", sys)
+    assert imported("no_such_module") and not processes.apart(imported, "no_such_module")
+
+
+def test_apart_raises_what_the_function_raises():
+    assert processes.apart(fail, 2) == 2
+    with pytest.raises(ValueError, match="item=3 is bad"):
+        processes.apart(fail, 3)
+
+
 def running(pid: int) -> bool:
     status = Path(f"/proc/{pid}/stat")
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-PARENT = r"""
-import os, sys, time
-from gunshot import processes
+SLEEPER = r"""
+import os, time
 
 def work(item):
     os.write(1, f"{os.getpid()}\n".encode())  # one write: two processes share the pipe
     time.sleep(120)
-
-list(processes.in_order(work, range(2), workers=2, batch=1))
 """
+PARENT = """
+from sleeper import work
+from gunshot import processes
+
+if __name__ == "__main__":
+    {call}
+"""
+CALLS = {
+    "list(processes.in_order(work, range(2), workers=2, batch=1))": 2,
+    "processes.apart(work, 0)": 1,
+}
 
 
-def test_a_killed_parent_takes_its_children_with_it():
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_killed_parent_takes_its_children_with_it(tmp_path, call):
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    (tmp_path / "parent.py").write_text(PARENT.format(call=call))
+    path = os.pathsep.join([str(tmp_path), str(Path(processes.__file__).parents[1])])
+    command, environment = [sys.executable, tmp_path / "parent.py"], os.environ | {"PYTHONPATH": path}
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
-        children = [int(parent.stdout.readline()) for _ in range(2)]
-        assert len(set(children)) == 2 and all(map(running, children))
+        children = [int(parent.stdout.readline()) for _ in range(CALLS[call])]
+        assert len(set(children)) == CALLS[call] and all(map(running, children))
         parent.send_signal(signal.SIGKILL)
         parent.wait()
         deadline = time.monotonic() + 10
