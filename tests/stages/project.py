@@ -14,8 +14,8 @@ SOURCES = (
     "reports/tagging.json", "stages",
 )  # fmt: skip
 SMALL = {
-    "simulate": {"gun_recordings": 24, "env_recordings": 40, "duration_s": [1.5, 2.0]},
-    "streams": {"hours": 0.01, "shot_hours": 0.01, "stream_s": 30.0},
+    "simulate": {"seed": 2, "gun_recordings": 24, "env_recordings": 40, "duration_s": [1.5, 2.0]},
+    "streams": {"hours": 0.02, "shot_hours": 0.02, "train_hours": 0.02, "stream_s": 30.0},
     "augment": {"gun_copies": 1, "env_copies": 1},
     "forest": {"n_estimators": [10], "max_depth": [6], "max_features": [0.1], "folds": 2, "search_rows": 400},
     "network": {"width": 1.0, "epochs": 2},
