@@ -28,9 +28,7 @@ def cross_validate(
 
     from gunshot import heldout
 
-    p = params.load(
-        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate", "quality"
-    )
+    p = _params()
     corpus, recordings, onsets = _corpus()
     fold = heldout.folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), folds, p.streams.seed)
     turns, points, raw = [], [], pipeline.raw()
@@ -53,6 +51,13 @@ def cross_validate(
     print(f"int8, {folds} folds: {_told(found)}; see {out}")
 
 
+def _params():
+    return params.load(
+        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate", "quality", "chunks",
+        "tags",
+    )  # fmt: skip
+
+
 def _told(found: dict) -> str:
     from gunshot import tally
 
@@ -72,9 +77,7 @@ def leave_one_out(out: OutOption = None) -> None:
 
     from gunshot import heldout
 
-    p = params.load(
-        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "quality", "chunks", "tags"
-    )
+    p = _params()
     corpus, recordings, _ = _corpus()
     raw, rng, rows = pipeline.raw(), np.random.default_rng(0), []
     fold = heldout.folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), 4, p.streams.seed)
