@@ -1,6 +1,7 @@
 """The whole pipeline on a small corpus, as a person runs it: dvc, git and gunshot in a copy of the project."""
 
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -18,7 +19,8 @@ import yaml
 from project import Project, ran
 
 pytestmark = pytest.mark.slow
-MODELS = {"forest", "float", "int8"}
+FOLDERS = {"forest": "forest", "float": "network", "int8": "quantized"}  # of each model, below models
+MODELS = set(FOLDERS)
 
 
 def read(project: Project, path: str) -> dict:
@@ -52,6 +54,14 @@ def test_reports_say_what_they_must(made):
     assert {"accuracy_delta", "auc_delta", "flip_rate"} <= set(quantized)
     assert quantized["accuracy_delta"] == pytest.approx(metrics["int8"]["accuracy"] - metrics["float"]["accuracy"])
     assert quantized["auc_delta"] == pytest.approx(metrics["int8"]["auc"] - metrics["float"]["auc"])
+    on_streams = read(made, "reports/streams.json")
+    for name, folder in FOLDERS.items():
+        operating, found = read(made, f"models/{folder}/operating.json"), on_streams["simulated"][name]
+        assert operating["proof"] == "unproven"  # of so few hours nothing is
+        assert operating["validation"]["simulated"]["fa_per_hour"] <= operating["fa_per_hour_limit"]
+        assert found["hours"] == pytest.approx(0.025) and found["shots"] > 0
+        assert found["fa_per_hour"] == pytest.approx(found["false_alarms"] / found["hours"])
+    assert set(on_streams["real"]) == MODELS and on_streams["real"]["int8"]["hours"] == 0
     assert "<html" in (made.root / "reports/index.html").read_text()
     assert list((made.root / "firmware/generated").iterdir())
 
@@ -71,6 +81,31 @@ def test_groups_stay_on_one_side_and_only_training_is_augmented(made):
     representative = table(made, "models/quantized/representative.csv")["chunk"]
     assert len(representative) == 32 and set(representative) <= chunks["train"]
     assert set(table(made, "reports/predictions.csv")["chunk"]) == chunks["test"]
+
+
+def test_streams_of_each_side_are_apart_and_their_onsets_and_places_are_known(made):
+    groups = set()
+    for side, kinds in (("train", {"quiet"}), ("val", {"quiet", "shots"}), ("test", {"quiet", "shots"})):
+        folder = f"data/streams/{side}"
+        streams, shots = table(made, f"{folder}/streams.csv"), table(made, f"{folder}/shots.csv")
+        assert (
+            set(streams["side"]) == {side} and set(streams["kind"]) == kinds and set(streams["duration_s"]) == {"30.0"}
+        )
+        assert set(shots["path"]) == set(streams["path"][streams["kind"] == "shots"])
+        wavs = {path.relative_to(made.root / folder).as_posix() for path in (made.root / folder).rglob("*.wav")}
+        assert wavs == set(streams["path"]) and not groups & set(streams["recording_group"])
+        assert {sf.info(made.root / folder / path).frames for path in wavs} == {30 * 16_000}
+        groups |= set(streams["recording_group"])
+
+
+def test_each_look_at_test_streams_is_noted_once(made, narrow):
+    for project, looks in ((made, 1), (narrow, 2)):
+        reads = table(project, "reports/test_reads.csv")
+        assert (
+            len(reads) == looks and len(set(reads["model_sha256"])) == looks and reads["streams_sha256"].nunique() == 1
+        )
+    model = (made.root / "models/quantized/model.tflite").read_bytes()
+    assert table(made, "reports/test_reads.csv")["model_sha256"][0] == hashlib.sha256(model).hexdigest()
 
 
 def test_stages_open_what_they_declare_and_nothing_else(made):
@@ -102,7 +137,8 @@ def narrow(made, tmp_path_factory) -> Project:
 
 
 def test_experiment_reruns_what_a_param_changes(made, narrow):
-    assert ran(narrow.log) == ["train_network", "quantize", "evaluate", "export"]
+    again = ["train_network", "quantize", "operate", "score_streams", "evaluate", "export"]
+    assert sorted(ran(narrow.log)) == sorted(again) and ran(narrow.log)[:3] == again[:3]
     small, large = (read(p, "models/quantized/report.json")["bytes"] for p in (narrow, made))
     assert small < 0.8 * large
     assert (narrow.root / "models/quantized/model.tflite").stat().st_size == small
@@ -166,7 +202,7 @@ def imported(made, tmp_path_factory) -> Project:
     record(folder / "range", 5)
     project = made.copy(folder / "project")
     project.run("gunshot", "import", "folder", str(folder / "range"))
-    project.log = project.repro("featurize")
+    project.log = project.repro("featurize", "streams_train", "streams_val", "streams_test")
     project.commit("a corpus")
     return project
 
@@ -183,6 +219,12 @@ def test_imported_corpus_is_picked_up(made, imported):
     assert (wav.samplerate, wav.channels, wav.subtype, set(new["sr_found"])) == (16000, 1, "PCM_16", {"44100"})
     features = pd.concat(table(imported, f"data/features/{side}.csv") for side in ("train", "val", "test"))
     assert set(new["path"]) <= set(features["recording"])
+    sides = table(imported, "data/splits.csv").set_index("recording_group")["side"]
+    for side in ("train", "val", "test"):
+        laid = table(imported, f"data/streams/{side}/events.csv")
+        laid = laid[laid["recording"] != ""]
+        env = new[(new["class"] == "env") & (new["recording_group"].map(sides) == side)]
+        assert set(laid["recording"]) == set(env["path"])
     assert ran(imported.repro("featurize")) == []
 
 

@@ -73,7 +73,9 @@ def test_the_bootstrap_draws_groups():
     hours = pd.DataFrame({"recording_group": [f"g{i}" for i in range(10)], "hours": 1.0})
     false = pd.DataFrame({"path": "q", "kind": "quiet", "incident": range(20), "recording_group": "g3"})
     found = summary(false=false, hours=hours)
-    assert (found["fa_per_hour_low"], found["fa_per_hour_high"]) == pytest.approx((0.0, 6.0))  # 20 alarms in 10 h, none to three times: binomial(10, 0.1)
+    assert (found["fa_per_hour_low"], found["fa_per_hour_high"]) == pytest.approx(
+        (0.0, 6.0)
+    )  # 20 alarms in 10 h, none to three times: binomial(10, 0.1)
     even = pd.concat([false[:2].assign(recording_group=group) for group in hours["recording_group"]])
     found = summary(false=even, hours=hours)
     assert (found["fa_per_hour_low"], found["fa_per_hour_high"]) == pytest.approx((2.0, 2.0))
