@@ -86,7 +86,7 @@ def det(curve: pd.DataFrame, operating: dict[str, dict]) -> Figure:
 
 
 @matplotlib.rc_context(plots.STYLE)
-def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame) -> Figure:
+def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame, models: list[str]) -> Figure:
     """Return recall against distance and against peak SNR at the operating points, with lower bounds as bars."""
     figure, axes = plots.panels("Recall against distance, and against peak SNR", height=3.8, count=2, sharey=True)
     for ax, table, column, title in (
@@ -94,18 +94,19 @@ def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame) -> Figure:
         (axes[1], by_snr, "peak_snr_db", "peak SNR from, dB"),
     ):
         values = sorted(table[column].unique())
-        for model, line in _lines(list(dict.fromkeys(table["model"]))):
+        for model, line in _lines(models):
             rows = table[table["model"] == model].set_index(column).reindex(values)
             x = np.arange(len(values))
             ax.plot(x, rows["recall"], marker="o", markersize=4, **line)
             ax.vlines(x, rows["recall_lower"], rows["recall"], color=line["color"], linewidth=0.8)
-        first = table[table["model"] == table["model"].iloc[0]].set_index(column)["shots"].reindex(values)
-        ax.set_xticks(np.arange(len(values)), [f"{v:g}\n{n:.0f} shots" for v, n in zip(values, first, strict=True)])
+        shots = table.groupby(column)["shots"].max()  # the same of each model
+        ax.set_xticks(np.arange(len(values)), [f"{v:g}\n{shots[v]:.0f} shots" for v in values])
         ax.tick_params(axis="x", labelsize=7.5)
         ax.set(xlabel=title, ylim=(0, 1.02))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes[0].set_ylabel("recall")
-    axes[0].legend()
+    if len(by_distance):
+        axes[0].legend()
     return figure
 
 
@@ -135,16 +136,16 @@ def sections(
         .assign(by=name)
         for name in ("place", "weapon", "pattern")
     ]  # fmt: skip
-    slices = pd.concat(tables, ignore_index=True)
+    slices = pd.concat(tables, ignore_index=True).reindex(columns=["by", "value", "shots", *operating])
     return [
         first,
         Section("Recall against false alarms per hour", figure=det(folder["det"], operating)),
         Section(
             "Recall by distance and peak SNR",
             "Simulated test streams; by distance of shots with 10 dB or more, by SNR of those within 200 m.",
-            figure=recall_curves(folder["by_distance"], folder["by_snr"]),
+            figure=recall_curves(folder["by_distance"], folder["by_snr"], list(operating)),
         ),
-        Section("Recall by place, weapon and pattern", "Of clear shots.", slices[["by", "value", "shots", *operating]]),
+        Section("Recall by place, weapon and pattern", "Of clear shots.", slices),
         Section("What raises false alarms", "The event that began last, or else what sounds behind.", shown),
     ]
 

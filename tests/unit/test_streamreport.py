@@ -1,0 +1,227 @@
+"""The report on streams: what the tables hold is what is shown, and what nothing is known of is a dash."""
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from gunshot import report, streamreport, tables
+
+MODELS = ("forest", "float", "int8")
+COSTS = {"forest": "90 kB", "float": "–", "int8": "20 kB"}
+ROW = {
+    "hours": 2.0, "recall": 0.75, "recall_lower": 0.6125, "fa_per_hour": 1.5, "fa_per_hour_upper": 3.877,
+    "delay_p50_s": 0.21, "delay_p95_s": 0.4, "false_incidents_per_hour": 1.0, "shots": 1200, "recall_of_heard": 0.8,
+    "recall_of_firings": 1.0,
+}  # fmt: skip
+NOTHING = dict.fromkeys(ROW) | {"hours": 0.0, "shots": 0}
+UNKNOWN = NOTHING | {"hours": 2.0, "fa_per_hour": 0.0, "fa_per_hour_upper": 1.498}  # no shot, no false alarm
+
+
+def operating(proof: str = "proven") -> dict[str, dict]:
+    return {model: {"logit": 2.0, "proof": proof, "fa_per_hour_limit": 0.5} for model in MODELS}
+
+
+def figures(real: dict = NOTHING, simulated: dict = ROW) -> dict:
+    return {"limit": 0.5, "simulated": dict.fromkeys(MODELS, simulated), "real": dict.fromkeys(MODELS, real)}
+
+
+def curve(origins: tuple[str, ...], false: float = 40.0) -> pd.DataFrame:
+    logit = np.arange(-4, 16.01, 0.25)
+    parts = [
+        pd.DataFrame({"origin": origin, "model": model, "logit": logit, "hours": 2.0,
+                      "fa_per_hour": np.floor(false * np.exp(-logit / 2 - i)) / 2,
+                      "recall": 1 / (1 + np.exp(logit / 3 - 3 + i)), "recall_lower": 0.1})
+        for origin in origins for i, model in enumerate(MODELS)
+    ]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def by(column: str, values: list) -> pd.DataFrame:
+    rows = [
+        {"model": model, column: value, "shots": 10, "found": 8 - i, "recall": (8 - i) / 10, "recall_lower": 0.3}
+        for i, model in enumerate(MODELS)
+        for value in values
+    ]
+    return pd.DataFrame(rows, columns=["model", column, "shots", "found", "recall", "recall_lower"])
+
+
+def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, causes: int = 20) -> dict[str, pd.DataFrame]:
+    """The tables of `tally.figures` that the report shows."""
+    rows = [
+        {"model": model, "of": "event", "label": f"bang {i}", "false_alarms": 90 - i, "events": 100.0, "samples": 9.0}
+        for model in MODELS
+        for i in range(causes)
+    ]
+    return {
+        "det": curve(origins, false),
+        "causes": pd.DataFrame(rows, columns=["model", "of", "label", "false_alarms", "events", "samples"]),
+        "by_distance": by("distance_m", [0, 10, 100]),
+        "by_snr": by("peak_snr_db", [-10, 0, 40]),
+        "by_place": by("place", ["park", "mall"]),
+        "by_weapon": by("weapon", ["AK-47"]),
+        "by_pattern": by("pattern", ["auto", "single"]),
+    }
+
+
+def made(real: dict = NOTHING, **kwargs) -> list[report.Section]:
+    return streamreport.sections(figures(real), folder(**kwargs), operating(), COSTS)
+
+
+def text_of(figure: Figure) -> str:
+    figure.draw_without_rendering()
+    return " ".join(t.get_text() for t in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+def test_the_headline_has_a_row_a_model_and_says_that_there_are_no_real_streams():
+    section = streamreport.headline(figures(), COSTS, operating())
+    assert list(section.table["model"]) == list(MODELS) and set(section.table["streams"]) == {"simulated"}
+    row = section.table.iloc[2]
+    assert (row["recall"], row["at least"], row["shots"]) == ("75.0 %", "61.3 %", "1,200")
+    assert (row["false alarms/h"], row["at most"], row["delay p50, s"]) == ("1.50", "3.88", "0.21")
+    assert (row["limit"], row["cost"]) == ("proven", "20 kB")
+    assert "No real recordings were imported" in section.text and "0.5 false alarms an hour" in section.text
+
+
+def test_real_streams_come_first_and_are_not_said_to_be_missing():
+    section = streamreport.headline(figures(real=ROW | {"recall": 0.5}), COSTS, operating("unproven"))
+    assert list(section.table["streams"]) == ["real"] * 3 + ["simulated"] * 3
+    assert list(section.table["recall"]) == ["50.0 %"] * 3 + ["75.0 %"] * 3 and set(section.table["limit"]) == {
+        "unproven"
+    }
+    assert "No real recordings" not in section.text
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_what_is_not_known_is_a_dash(nothing):
+    unknown = {key: nothing if value is None else value for key, value in UNKNOWN.items()}
+    row = streamreport.headline(figures(simulated=unknown), COSTS, operating()).table.iloc[0]
+    assert row["false alarms/h"] == "0.00" and row["at most"] == "1.50" and row["shots"] == "0"
+    assert {row[name] for name in ("recall", "at least", "of those heard", "of firings", "p95, s")} == {"–"}
+
+
+def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
+    sections = made(real=ROW, origins=("simulated", "real"))
+    assert len({section.title for section in sections}) == len(sections) == 5
+    labels = [section.figure.get_label() for section in sections if section.figure]
+    assert labels == [
+        "Recall against false alarms per hour, simulated and real", "Recall against distance, and against peak SNR",
+    ]  # fmt: skip
+    page = text_of(sections[1].figure)
+    assert all(word in page for word in ("simulated, 2.00 h", "real, 2.00 h", *MODELS, "recall of clear shots"))
+
+
+def test_without_real_streams_there_is_one_panel():
+    (ax,) = made()[1].figure.axes
+    assert ax.get_title("left") == "simulated, 2.00 h"
+
+
+def test_an_origin_without_quiet_hours_has_no_panel():
+    tables_ = folder(("simulated", "real"))
+    real = tables_["det"]["origin"] == "real"
+    tables_["det"].loc[real, ["hours", "fa_per_hour"]] = 0.0, np.nan
+    assert len(streamreport.det(tables_["det"], operating()).axes) == 1
+
+
+def test_each_operating_point_is_marked_on_its_curve():
+    figure = streamreport.det(curve(("simulated",)), operating())
+    at = curve(("simulated",)).set_index(["model", "logit"])
+    marks = [line.get_data() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    found = [(float(x[0]), float(y[0])) for x, y in marks]
+    expected = [(max(at.loc[(m, 2.0), "fa_per_hour"], 0.25), at.loc[(m, 2.0), "recall"]) for m in MODELS]
+    assert np.array(found) == pytest.approx(np.array(expected)) and found[0][0] > 0.25
+
+
+def test_a_model_without_a_false_alarm_is_drawn_at_less_than_one():
+    figure = streamreport.det(curve(("simulated",), false=0.0), operating())
+    lines = [line for line in figure.axes[0].lines if line.get_label() in MODELS]
+    assert len(lines) == 3 and all((line.get_xdata() == 0.25).all() for line in lines)  # half an alarm in 2 h
+    text_of(figure)
+
+
+def test_the_recall_by_distance_is_that_of_the_table():
+    figure = streamreport.recall_curves(by("distance_m", [0, 10, 100]), by("peak_snr_db", [-10, 0, 40]), MODELS)
+    for ax, names in zip(figure.axes, (["0", "10", "100"], ["-10", "0", "40"]), strict=True):
+        shown = [label.get_text() for label in ax.get_xticklabels()]
+        assert shown == [f"{name}\n10 shots" for name in names]
+        recalls = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+        assert recalls == {"forest": [0.8] * 3, "float": [0.7] * 3, "int8": [0.6] * 3}
+
+
+def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
+    made_ = streamreport.sections(
+        figures(), {name: table.sort_values("model") for name, table in folder().items()}, operating(), COSTS
+    )
+    colours = [
+        {line.get_label(): line.get_color() for line in section.figure.axes[0].lines if line.get_label() in MODELS}
+        for section in made_[1:3]
+    ]
+    assert colours[0] == colours[1] and len(set(colours[0].values())) == 3
+
+
+def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table():
+    shown = made()[-1].table
+    assert list(shown.groupby("model").size()) == [streamreport.CAUSES] * 3
+    assert list(shown["false alarms"][:3]) == [90, 89, 88] and "samples" not in shown
+    assert len(made(causes=0)[-1].table) == 0
+
+
+def test_slices_have_a_column_a_model():
+    shown = made()[3].table.set_index("value")
+    assert list(shown.columns) == ["by", "shots", *MODELS]
+    assert list(shown.index) == ["mall", "park", "AK-47", "auto", "single"]
+    assert list(shown.loc["park"]) == ["place", 10, "80.0 %", "70.0 %", "60.0 %"]
+
+
+def empty(tables_: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables where no shot was clear and nothing was false; `det` has rows all the same."""
+    flat = tables_["det"].assign(fa_per_hour=0.0, recall=np.nan, recall_lower=0.0)
+    return {name: flat if name == "det" else table[:0] for name, table in tables_.items()}
+
+
+def test_nothing_found_is_shown_and_is_no_error():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sections = streamreport.sections(figures(simulated=UNKNOWN), empty(folder()), operating(), COSTS)
+        for section in sections:
+            if section.figure:
+                text_of(section.figure)
+    assert len(sections) == 5 and len(sections[3].table) == len(sections[4].table) == 0
+
+
+def chunks(n: int = 300) -> pd.DataFrame:
+    """Test chunks whose scores are calibrated by construction."""
+    rng = np.random.default_rng(4)
+    score = rng.random(n)
+    table = pd.DataFrame({c: ["x"] * n if kind is str else [0] * n for c, kind in tables.CHUNK.items()})
+    y = (rng.random(n) < score).astype(int)
+    return table.assign(y=y, **{"class": np.where(y == 1, "gun", "env")}, **dict.fromkeys(MODELS, score))
+
+
+def test_the_calibration_is_drawn_and_its_error_told():
+    section = streamreport.reliability_section(chunks(4000).assign(int8=lambda t: t["y"] * 0.5), list(MODELS))
+    line = next(line for line in section.figure.axes[0].lines if line.get_label() == "float")
+    assert np.abs(line.get_xdata() - line.get_ydata()).max() < 0.1
+    assert section.figure.get_label() == "Reliability diagram: share of shots against score"
+    error = {part.split()[0]: float(part.split()[1]) for part in section.text.partition("chunks: ")[2][:-1].split(", ")}
+    assert error["float"] < 0.03 and error["int8"] == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("real", [NOTHING, ROW])
+def test_the_page_holds_the_sections_first_and_is_the_same_twice(tmp_path, real):
+    origins = ("simulated", "real") if real["hours"] else ("simulated",)
+    found = report.figures(chunks(), dict.fromkeys(MODELS, 0.5))
+    pages = []
+    for name in ("a.html", "b.html"):
+        first = made(real=real, origins=origins)
+        extra = [streamreport.reliability_section(chunks(), list(MODELS))]
+        report.html(tmp_path / name, title="t", intro="i", figures=found, first=first, extra=extra)
+        pages.append((tmp_path / name).read_text())
+    assert pages[0] == pages[1]
+    titles = re.findall(r"<h2[^>]*>([^<]*)<", pages[0])
+    assert titles[:2] == ["On streams: recall and false alarms per hour", "Recall against false alarms per hour"]
+    assert titles[5] == "Results" and titles[-1] == "Calibration"
+    assert pages[0].count("<svg") == pages[0].count('role="img"') >= 6 and "nan" not in pages[0]
