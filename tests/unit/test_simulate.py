@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import signal
+from sklearn.metrics import roc_auc_score
 
 from gunshot import audio, params, simulate, tables
 from gunshot.simulate import beds, channel, events, microphone, rooms, scenes, shots, soundscape, textures
