@@ -28,7 +28,9 @@ def cross_validate(
 
     from gunshot import heldout
 
-    p = _params()
+    p = params.load(
+        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate", "quality"
+    )
     corpus, recordings, onsets = _corpus()
     fold = heldout.folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), folds, p.streams.seed)
     turns, points, raw = [], [], pipeline.raw()
@@ -51,13 +53,6 @@ def cross_validate(
     print(f"int8, {folds} folds: {_told(found)}; see {out}")
 
 
-def _params():
-    return params.load(
-        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate", "quality", "chunks",
-        "tags",
-    )  # fmt: skip
-
-
 def _told(found: dict) -> str:
     from gunshot import tally
 
@@ -77,7 +72,9 @@ def leave_one_out(out: OutOption = None) -> None:
 
     from gunshot import heldout
 
-    p = _params()
+    p = params.load(
+        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "quality", "chunks", "tags"
+    )
     corpus, recordings, _ = _corpus()
     raw, rng, rows = pipeline.raw(), np.random.default_rng(0), []
     fold = heldout.folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), 4, p.streams.seed)
