@@ -22,6 +22,7 @@ from gunshot.simulate.weapons import WEAPONS
 
 CLASSES = ("gun", "env")
 PARTS = ("shock", "reflections", "microphone", "negatives", "codec")
+RECORDED_DB = 3.0  # the rise in the recording, at least
 EVENT_S = 0.25  # after its onset, in which a shot's level is taken for its SNR
 
 SHOT = {
@@ -115,7 +116,9 @@ def fire(
         "peak_db_spl": float(20 * np.log10(max(np.abs(wet).max(), 1e-12) / PASCAL)),
     }  # fmt: skip
     for row, start in zip(rows, starts, strict=True):
-        row["heard"] = start == starts[0] or heard(wet + bed, start, sr)
+        # An overloaded microphone may not record what rises at it.
+        rises = heard(wet + bed, start, sr) and heard(pcm, start, sr, least_db=RECORDED_DB)
+        row["heard"] = start == starts[0] or rises
         row["snr_db"] = rms_db(wet[start : start + int(EVENT_S * sr)]) - rms_db(bed)
         row.update(common)
     return Recording(WEAPONS[name].kind, pcm, wet, [row["onset"] for row in rows if row["heard"]], rows)

@@ -37,7 +37,7 @@ def peak_snr_db(own: np.ndarray, other: np.ndarray, onset: int, sr: int, *, floo
     return loudest_db(own[: int(PEAK_S * sr)], sr) - max(rms_db(around(other, onset, sr)), floor_db)
 
 
-def heard(y: np.ndarray, onset: int, sr: int) -> bool:
-    """Return whether a shot rises from what sounds before it, tails of earlier shots among it: HEARD_DB in 4 ms."""
+def heard(y: np.ndarray, onset: int, sr: int, *, least_db: float = HEARD_DB) -> bool:
+    """Return whether a shot rises from what sounds before it, tails of earlier shots among it: `least_db` in 4 ms."""
     after, before = y[onset : onset + int(AFTER_S * sr)], y[max(0, onset - int(BEFORE_S * sr)) : onset]
-    return rms_db(after) - rms_db(before) >= HEARD_DB
+    return rms_db(after) - rms_db(before) >= least_db
