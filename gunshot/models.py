@@ -138,13 +138,11 @@ def operating(path: Path) -> dict:
     return tables.read_json(found)
 
 
-def cost(stated: dict) -> str:
-    """Return what a model takes on a device, of its report."""
+def cost(stated: dict) -> dict[str, int | None]:
+    """Return the bytes of flash that a model of such a report takes, and of arena where it is TFLM's."""
     if "arena_bytes" in stated:
-        return f"{stated['bytes'] / 1000:.1f} kB, arena {stated['arena_bytes'] / 1000:.1f} kB"
-    if "c_bytes" in stated:
-        return f"{stated['c_bytes'] / 1000:.0f} kB as C"
-    return f"{4 * stated['parameters'] / 1000:.0f} kB of float32: for no device"
+        return {"flash": stated["bytes"], "arena": stated["arena_bytes"]}
+    return {"flash": stated.get("c_bytes", 4 * stated.get("parameters", 0)), "arena": None}
 
 
 def report(path: Path) -> dict:

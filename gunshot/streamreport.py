@@ -31,10 +31,10 @@ def _lines(models: list[str]):
         yield model, {"color": colour, "linestyle": dash, "label": model}
 
 
-def headline(figures: dict, costs: dict[str, str], operating: dict[str, dict]) -> Section:
+def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) -> Section:
     """Return one row an origin and model, of reports/streams.json; real streams first, where there are some.
 
-    `costs` says what each model takes on a device, `operating` is each one's operating.json.
+    `costs` says what each model takes on a device, as `models.cost` does, `operating` is each one's operating.json.
     """
     rows = []
     for origin in reversed(ORIGINS):
@@ -42,7 +42,7 @@ def headline(figures: dict, costs: dict[str, str], operating: dict[str, dict]) -
             if found["hours"]:
                 shown = {name: _shown(found[key], form) for key, (name, form) in ROWS.items()}
                 proof = operating[model]["proof"]
-                rows.append({"streams": origin, "model": model, **shown, "limit": proof, "cost": costs[model]})
+                rows.append({"streams": origin, "model": model, **shown, "limit": proof, **_sizes(costs[model])})
     limit = figures["limit"]
     text = (
         f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
@@ -51,11 +51,16 @@ def headline(figures: dict, costs: dict[str, str], operating: dict[str, dict]) -
         f"loudest 10 ms are {alarms.CLEAR_DB:g} dB or more above the rest, at most {alarms.CLEAR_M:g} m away; heard "
         "ones also rise by 6 dB from the tails of the shots before. A firing is found where one of its shots is. The "
         "delay runs from the first arrival to the end of the window that decides. The limit is proven where on "
-        "validation the upper bound keeps it."
+        "validation the upper bound keeps it. Flash of the forest is its C compiled for this machine; the float "
+        "network is for no device."
     )
     if not any(found["hours"] for found in figures["real"].values()):
         text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
     return Section("On streams: recall and false alarms per hour", text, pd.DataFrame(rows))
+
+
+def _sizes(cost: dict[str, int | None]) -> dict[str, str]:
+    return {f"{name}, kB": "–" if size is None else f"{size / 1000:.1f}" for name, size in cost.items()}
 
 
 def _shown(value: float | None, form: str) -> str:
@@ -124,7 +129,7 @@ def reliability(predictions: pd.DataFrame, models: list[str]) -> Figure:
 
 
 def sections(
-    figures: dict, folder: dict[str, pd.DataFrame], operating: dict[str, dict], costs: dict[str, str]
+    figures: dict, folder: dict[str, pd.DataFrame], operating: dict[str, dict], costs: dict[str, dict]
 ) -> list[Section]:
     """Return the sections on streams; `folder` holds the tables that `gunshot.tally.figures` gives, by name."""
     first = headline(figures, costs, operating)

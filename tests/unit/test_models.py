@@ -170,3 +170,9 @@ def test_a_forest_is_loaded_and_scores(tmp_path):
     assert model.operating_point == 0.25 and model.one_pass is None
     assert calibration.sigmoid(model.logit(x)) == pytest.approx(np.clip(share, 0.001, 0.999), abs=1e-6)
     assert np.mean((model.score(x) > model.calibrated(np.float64(0))) == y) > 0.95
+
+
+def test_what_a_model_takes_on_a_device_is_what_its_report_says():
+    assert models.cost({"bytes": 27_000, "arena_bytes": 9_000}) == {"flash": 27_000, "arena": 9_000}
+    assert models.cost({"c_bytes": 170_000}) == {"flash": 170_000, "arena": None}
+    assert models.cost({"parameters": 18_000}) == {"flash": 72_000, "arena": None}
