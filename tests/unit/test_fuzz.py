@@ -76,6 +76,7 @@ def test_each_kind_of_file_is_heard(detect, kind, subtype):
     assert (code, errors) == (0, []) and len(told) >= 1
 
 
+@pytest.mark.slow
 @MANY
 @given(st.binary(max_size=600), st.sampled_from([b"", b"RIFF", b"fLaC", b"OggS", b"FORM", b"ID3", b"\xff\xfb"]))
 def test_random_bytes_are_refused(detect, content, magic):
@@ -83,6 +84,7 @@ def test_random_bytes_are_refused(detect, content, magic):
     assert code == 1 and not told
 
 
+@pytest.mark.slow
 @MANY
 @given(st.data())
 def test_changed_bytes_of_a_header_are_refused_or_heard(detect, data):
@@ -93,6 +95,7 @@ def test_changed_bytes_of_a_header_are_refused_or_heard(detect, data):
     detect(bytes(content))
 
 
+@pytest.mark.slow
 @MANY
 @given(st.data())
 def test_changed_or_missing_data_is_refused_or_heard(detect, data):
@@ -104,6 +107,7 @@ def test_changed_or_missing_data_is_refused_or_heard(detect, data):
     detect(bytes(content[: data.draw(st.integers(first, len(content)))]))
 
 
+@pytest.mark.slow
 @MANY
 @given(
     st.sampled_from([0, 1, 2, 3, 6, 7, 17, 0x55, 0xFFFE, 0xFFFF]),

@@ -62,6 +62,7 @@ def test_the_bytes_depend_neither_on_the_workers_nor_on_what_was_there(tmp_path,
     assert set(found["streams.csv"]["origin"]) == {"simulated", "real"}
 
 
+@pytest.mark.slow
 def test_a_stream_does_not_depend_on_how_many_there_are(rendered):
     again = simulated.render(8, "test", 1, "shots", sr=SR, **SHAPE)
     assert np.array_equal(again.pcm, rendered[11].pcm) and again.shots == rendered[11].shots
@@ -93,6 +94,7 @@ def shared(signals):
     return found
 
 
+@pytest.mark.slow
 def test_no_two_streams_share_audio(rendered):
     signals = [stream.pcm for stream in rendered]
     assert shared(signals) == set()
@@ -101,6 +103,7 @@ def test_no_two_streams_share_audio(rendered):
     assert (3, 9) in shared([*signals[:3], copied, *signals[4:]])
 
 
+@pytest.mark.slow
 def test_quiet_streams_hold_no_shot_and_the_others_known_ones(rendered):
     for stream in rendered:
         assert len(stream.pcm) == S * SR and stream.pcm.dtype == np.int16 and stream.pcm.std() > 0
@@ -120,6 +123,7 @@ def test_quiet_streams_hold_no_shot_and_the_others_known_ones(rendered):
         assert stream.row["place"] in PLACES and stream.row["unique_s"] == S
 
 
+@pytest.mark.slow
 def test_energy_rises_at_the_onsets_and_not_before():
     rises, before = [], []
     for i in range(8):
@@ -168,6 +172,7 @@ def busy():
     return [(simulated.turns(5, "train", "quiet", i, 40 * S / 60), stream) for i, stream in enumerate(made)]
 
 
+@pytest.mark.slow
 def test_every_kind_of_event_is_laid_where_its_scene_reaches_far_enough(busy):
     laid = Counter(row["label"] for _, stream in busy for row in stream.events if row["kind"] == "event")
     assert set(laid) == set(EVENTS)
@@ -184,6 +189,7 @@ def test_every_kind_of_event_is_laid_where_its_scene_reaches_far_enough(busy):
     assert skipped > 5
 
 
+@pytest.mark.slow
 def test_no_event_is_nearer_than_anybody_would_be(busy):
     """An explosion of 175 dB SPL at 1 m is 132 dB at 141 m, and in the open twice the pressure by the ground."""
     assert simulated.nearest_m("explosion") == pytest.approx(141.25, rel=1e-3)
@@ -198,6 +204,7 @@ def test_no_event_is_nearer_than_anybody_would_be(busy):
                 assert row["distance_m"] == 0
 
 
+@pytest.mark.slow
 def test_the_bed_keeps_near_the_level_of_its_stream(busy):
     spreads = []
     for _, stream in busy:
@@ -232,6 +239,7 @@ def test_a_sound_after_silence_is_heard_and_silence_is_not():
     assert heard(y, 1000, SR) and not heard(y, 5000, SR)
 
 
+@pytest.mark.slow
 def test_streams_tell_which_shots_are_heard(rendered):
     """What rises far in the recording is heard; a device may swallow what is."""
     shots = [(stream, shot) for stream in rendered for shot in stream.shots]
