@@ -48,7 +48,8 @@ def cross_validate(
     found = made["figures"]["real"]["int8"]
     out = out or pipeline.output("evaluate").parent / "cross_validation.json"
     causes = made["tables"]["causes"].drop(columns="model").to_dict("records")
-    tables.write_json(out, found | {"folds": folds, "operating": points, "causes": causes})
+    curve = made["tables"]["det"][["logit", "fa_per_hour", "recall"]].to_dict("records")
+    tables.write_json(out, found | {"folds": folds, "operating": points, "causes": causes, "det": curve})
     print(made["tables"]["causes"].head(20).to_string(index=False), end="\n\n")
     print(f"int8, {folds} folds: {_told(found)}; see {out}")
 
