@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gunshot import audio, catalogue, labeltracks, onsets, params, pipeline, processes, tables, tags
+from gunshot import audio, catalogue, labeltracks, params, pipeline, processes, tables, tags
 from gunshot.cli.app import app, export, import_
 
 SHOWN = 10  # names that are printed of many
@@ -36,6 +36,8 @@ def _print_names(what: str, names: list[str]) -> None:
 
 
 def _find(item: tuple[str, Path], sr: int, options: dict) -> tuple[str, list[tags.Tag], str | None]:
+    from gunshot import onsets  # half a second to import, which the other commands need not wait
+
     key, file = item
     try:
         return key, onsets.find(audio.to_int16(audio.read(file, sr=sr)), sr=sr, **options), None
