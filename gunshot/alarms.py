@@ -1,7 +1,7 @@
 """Detectors on streams: shots found and missed, false alarms an hour, how late; and where a detector is operated."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -131,6 +131,15 @@ def score_streams(
     yield from processes.in_order(score_stream, rows, folder, paths, points, p, workers=workers, batch=1)
 
 
+def gathered(parts: Iterable[dict[str, list[dict]]]) -> dict[str, pd.DataFrame]:
+    """Return all rows of what `score_streams` yields: the tables counts, shots and false."""
+    found: dict[str, list[dict]] = {"counts": [], "shots": [], "false": []}
+    for part in parts:
+        for key, rows in part.items():
+            found[key] += rows
+    return {key: pd.DataFrame(rows) for key, rows in found.items()}
+
+
 def det(counts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each origin, model and mean logit: recall of clear shots against false alarms an hour.
 
@@ -141,15 +150,11 @@ def det(counts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     for (origin, model, logit), part in counts.groupby(["origin", "model", "logit"], sort=True):
         quiet, shots = part[part["kind"] == "quiet"], part[part["kind"] == "shots"]
         h, false = float(hours.get(origin, 0.0)), int(quiet["false"].sum())
-        incidents, hits, total = (
-            int(quiet["false_incidents"].sum()),
-            int(shots["hits"].sum()),
-            int(shots["shots"].sum()),
-        )
+        hits, total = int(shots["hits"].sum()), int(shots["shots"].sum())
         rows.append(
             {
                 "origin": origin, "model": model, "logit": logit, "hours": h, "false": false,
-                "false_incidents": incidents, "fa_per_hour": false / h if h else float("nan"),
+                "false_incidents": int(quiet["false_incidents"].sum()), "fa_per_hour": false / h if h else float("nan"),
                 "fa_per_hour_upper": scoring.rate_upper(false, h), "shots": total, "hits": hits,
                 "recall": hits / total if total else float("nan"),
                 "recall_lower": scoring.share_lower(hits, total),
@@ -170,7 +175,7 @@ def operate(curve: pd.DataFrame, *, limit: float) -> dict:
     """Return the operating point of one model, and whether the limit of false alarms an hour is proven there.
 
     It is the lowest mean logit from which on every origin keeps the limit by its upper bound; where the hours are too
-    few for that, from which on the rate itself keeps it. Recall can only fall with the threshold.
+    few for that, from which on the rate itself keeps it; where none does, the highest of GRID.
 
     Parameters
     ----------

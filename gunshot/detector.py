@@ -63,8 +63,9 @@ def _rise(codes):
     for band in range(n_mels):
         row = codes[band]
         for t in range(n - PAST):
-            past = row[t] + row[t + 1] + row[t + 2] + row[t + 3]
-            above = PAST * np.int32(row[t + PAST]) - past
+            above = PAST * row[t + PAST]
+            for i in range(PAST):
+                above -= row[t + i]
             if above > 0:
                 out[t] += above
     return out

@@ -95,31 +95,26 @@ def validate(model: Path, folders: dict[Path, str], p) -> dict:
         table = tables.read(folder / "streams.csv", streams.STREAM)
         table = table[table["origin"] == origin]
         scored = alarms.score_streams(table, folder, {"int8": model}, {}, p)
-        counts = [row for part in scored for row in part["counts"]]
-        if counts:
-            curves.append(alarms.det(pd.DataFrame(counts), table))
+        if len(counts := alarms.gathered(scored)["counts"]):
+            curves.append(alarms.det(counts, table))
     return alarms.operate(pd.concat(curves, ignore_index=True), limit=p.detector.max_fa_per_hour)
 
 
 def measure(model: Path, folder: Path, logit: float, p) -> dict[str, pd.DataFrame]:
     """Return all rows of `alarms.score_stream` on a folder's streams at a mean logit, with its streams and events."""
     table = tables.read(folder / "streams.csv", streams.STREAM)
-    found: dict[str, list] = {"counts": [], "shots": [], "false": []}
-    for part in alarms.score_streams(table, folder, {"int8": model}, {"int8": logit}, p):
-        for key, rows in part.items():
-            found[key] += rows
-    events = tables.read(folder / "events.csv", streams.EVENT)
-    return {**{key: pd.DataFrame(rows) for key, rows in found.items()}, "streams": table, "events": events}
+    found = alarms.gathered(alarms.score_streams(table, folder, {"int8": model}, {"int8": logit}, p))
+    return found | {"streams": table, "events": tables.read(folder / "events.csv", streams.EVENT)}
 
 
-def pooled(turns: list[dict[str, pd.DataFrame]]) -> dict[str, dict]:
+def pooled(turns: list[dict[str, pd.DataFrame]], *, limit: float) -> dict[str, dict]:
     """Return what `tally.figures` gives of all turns together, each at its own operating point."""
     for number, turn in enumerate(turns):
         for table in turn.values():
             if "path" in table:
                 table["path"] = f"{number}/" + table["path"]
     merged = {key: pd.concat([turn[key] for turn in turns], ignore_index=True) for key in turns[0]}
-    return tally.figures(*(merged[key] for key in ("counts", "shots", "false", "streams", "events")), ["int8"])
+    return tally.figures(**merged, names=["int8"], limit=limit)
 
 
 def sources(table: pd.DataFrame) -> dict[str, list[str]]:

@@ -25,7 +25,7 @@ class Listener:
     Parameters
     ----------
     logits : the mean logit that opens an incident, one for each detector
-    p : the sections audio, features and detector of params.yaml
+    p : the sections audio, chunks, features and detector of params.yaml
     """
 
     def __init__(self, model: models.Model, logits: Sequence[float], p):

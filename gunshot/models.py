@@ -11,7 +11,6 @@ from gunshot import calibration, detector, tables
 BLOCK = 4096  # windows that are scored at once: memory stays bounded
 STEP = 1 / 16  # logit of one level, where the model is not int8
 CODE_DB, CODE_ZERO = 0.5, 72  # log-mel codes, where the model is not int8: -100 dB is -128
-PLACE = (2, 26)  # frames of a window in which training has a shot begin: chunks.jitter, 12 to 75 % of its samples
 MOST = 32767  # levels are int16
 
 
@@ -104,16 +103,20 @@ class Model:
         return self.score_of(levels, windows=1).astype(np.float32)
 
     def settings(self, p, *, n_mels: int, n_frames: int, logit: float) -> detector.Settings:
-        """Return the detector's settings at a mean logit; `p` holds the sections audio, features and detector."""
+        """Return the detector's settings at a mean logit; `p` holds the sections audio, chunks, features and detector.
+
+        A shot is sought in the frames of a window whose middle lies where training has shots begin, `chunks.jitter`.
+        """
         d = p.detector
+        place = (np.array(p.chunks.jitter) * p.audio.chunk_length - p.features.n_fft / 2) / p.features.hop_length
         return detector.Settings(
             on=self.level_of(logit, windows=d.windows),
             off=self.level_of(logit - d.hysteresis, windows=d.windows),
             windows=d.windows,
             hop=d.hop,
             n_frames=n_frames,
-            first=PLACE[0],
-            stop=min(PLACE[1], n_frames - detector.LOCAL + 1),
+            first=max(0, int(place[0])),
+            stop=min(int(place[1]) + 1, n_frames - detector.LOCAL + 1),
             cooldown=int(d.cooldown_s * p.audio.sr / (d.hop * p.features.hop_length)),
             min_rise=detector.min_rise(n_mels, self.code_db),
         )

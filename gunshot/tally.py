@@ -3,16 +3,22 @@
 import numpy as np
 import pandas as pd
 
-from gunshot import alarms, scoring, streams, tables
-from gunshot.streams import ORIGINS
+from gunshot import alarms, scoring, tables
+from gunshot.streams import ORIGINS, SHOT
 
 KEYS = ("path", "origin", "kind", "model")
-FOUND = {**streams.SHOT, **dict.fromkeys(KEYS, str), "clear": bool, "found": bool, "delay_s": float}
+FOUND = {**SHOT, **dict.fromkeys(KEYS, str), "clear": bool, "found": bool, "delay_s": float}
 FALSE = ("onset_s", "score", "incident", "place", "label", "cause", "recording_group")
 
 
 def summary(
-    curve: pd.DataFrame, shots: pd.DataFrame, false: pd.DataFrame, hours: pd.DataFrame, rng: np.random.Generator
+    curve: pd.DataFrame,
+    shots: pd.DataFrame,
+    false: pd.DataFrame,
+    hours: pd.DataFrame,
+    rng: np.random.Generator,
+    *,
+    limit: float,
 ) -> dict:
     """Return what one model does on one origin's streams at its operating point.
 
@@ -21,6 +27,7 @@ def summary(
     curve : what `det` gives of it; for the recall at other thresholds
     shots, false : rows of `score_stream`
     hours : recording_group and hours, of the unique material of quiet streams
+    limit : false alarms an hour at which recall is told beside, on these streams themselves: a comparison of models
     """
     quiet, clear = false[false["kind"] == "quiet"], shots[shots["clear"]]
     total, count = float(hours["hours"].sum()), len(quiet)
@@ -52,7 +59,7 @@ def summary(
         "firings": len(firings),
         "recall_of_firings": float(firings.mean()) if len(firings) else None,
         "false_alarms_beside_shots": len(false) - count,
-        "recall_at_limit": _recall_at(curve, 0.5),
+        "recall_at_limit": _recall_at(curve, limit),
     }
 
 
@@ -96,20 +103,30 @@ def causes(false: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values(["model", "false_alarms"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
-def figures(counts, shots, false, table: pd.DataFrame, events: pd.DataFrame, names: list[str]) -> dict[str, dict]:
+def figures(
+    counts: pd.DataFrame,
+    shots: pd.DataFrame,
+    false: pd.DataFrame,
+    streams: pd.DataFrame,
+    events: pd.DataFrame,
+    *,
+    names: list[str],
+    limit: float,
+) -> dict[str, dict]:
     """Return ``figures``, by origin and model what `summary` gives, and ``tables`` by name, of test streams.
 
     Parameters
     ----------
     counts, shots, false : pd.DataFrame
-        All rows that `score_stream` gave of the streams in `table`; `events` is theirs, rows of streams.EVENT.
+        All rows that `score_stream` gave of `streams`; `events` is theirs, rows of streams.EVENT.
+    limit : as for `summary`
     """
     shots = shots if len(shots) else tables.frame([], FOUND)
     false = false if len(false) else pd.DataFrame(columns=[*KEYS, *FALSE])
     alone = false["origin"] == "simulated"  # each simulated stream is a recording group
     false = false.assign(recording_group=false["path"].where(alone, false["recording_group"]))
-    curve = alarms.det(counts, table)
-    quiet = table[table["kind"] == "quiet"]
+    curve = alarms.det(counts, streams)
+    quiet = streams[streams["kind"] == "quiet"]
     laid = events[events["path"].isin(quiet["path"])].assign(samples=lambda t: t["stop"] - t["start"])
     hours = group_hours(quiet, laid)
     made, rng = {}, np.random.default_rng(0)
@@ -120,7 +137,7 @@ def figures(counts, shots, false, table: pd.DataFrame, events: pd.DataFrame, nam
                 key: part[(part["origin"] == origin) & (part["model"] == name)]
                 for key, part in (("curve", curve), ("shots", shots), ("false", false))
             }
-            made[origin][name] = summary(**of, hours=hours[hours["origin"] == origin], rng=rng)
+            made[origin][name] = summary(**of, hours=hours[hours["origin"] == origin], rng=rng, limit=limit)
     made["int8_against_float"] = against(made, "float", "int8")
     clear = shots[shots["clear"].astype(bool)]
     loud, near = shots["peak_snr_db"] >= alarms.CLEAR_DB, shots["distance_m"] <= alarms.CLEAR_M

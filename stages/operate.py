@@ -3,24 +3,21 @@
 import sys
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
-from gunshot import alarms, features, models, params, streams, tables
+from gunshot import alarms, listener, models, params, streams, tables
 
 
 def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path) -> None:
-    p = params.load("audio", "features", "detector")
+    p = params.load("audio", "chunks", "features", "detector")
     table = tables.read(folder / "streams.csv", streams.STREAM)
     paths = {"forest": forest, "float": network, "int8": quantized}
     scored = alarms.score_streams(table, folder, paths, {}, p)
-    counts = [row for found in tqdm(scored, total=len(table), desc="operate", unit="stream") for row in found["counts"]]
-    curve = alarms.det(pd.DataFrame(counts), table)
-    n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
+    curve = alarms.det(alarms.gathered(tqdm(scored, total=len(table), desc="operate", unit="stream"))["counts"], table)
     for name, path in paths.items():
         point = alarms.operate(curve[curve["model"] == name], limit=p.detector.max_fa_per_hour)
         model = models.load(path)
-        settings = model.settings(p, n_mels=p.features.n_mels, n_frames=n_frames, logit=point["logit"])
+        settings = model.settings(p, n_mels=p.features.n_mels, n_frames=listener.window_frames(p), logit=point["logit"])
         point["score"] = float(model.score_of(settings.on, windows=p.detector.windows))
         tables.write_json(path.with_name("operating.json"), point | {"settings": vars(settings)})
         print(f"operate: {name:6} score {point['score']:.4f}, {point['proof']}:", _shown(point["validation"]))

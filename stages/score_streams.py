@@ -3,27 +3,21 @@
 import sys
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
 from gunshot import alarms, models, params, streams, tables, tally
 
 
 def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path, tables_out: Path, reads: Path) -> None:
-    p = params.load("audio", "features", "detector")
+    p = params.load("audio", "chunks", "features", "detector")
     table = tables.read(folder / "streams.csv", streams.STREAM)
     paths = {"forest": forest, "float": network, "int8": quantized}
     alarms.note_read(reads, quantized, folder / "streams.csv")  # before the first look
     points = {name: models.operating(path)["logit"] for name, path in paths.items()}
-    found = {"counts": [], "shots": [], "false": []}
     scored = alarms.score_streams(table, folder, paths, points, p)
-    for part in tqdm(scored, total=len(table), desc="score_streams", unit="stream"):
-        for key, rows in part.items():
-            found[key] += rows
+    found = alarms.gathered(tqdm(scored, total=len(table), desc="score_streams", unit="stream"))
     events = tables.read(folder / "events.csv", streams.EVENT)
-    made = tally.figures(
-        *(pd.DataFrame(found[key]) for key in ("counts", "shots", "false")), table, events, list(paths)
-    )
+    made = tally.figures(**found, streams=table, events=events, names=list(paths), limit=p.detector.max_fa_per_hour)
     for name, content in made["tables"].items():
         tables.write(tables_out / f"{name}.csv", content)
     tables.write_json(out, made["figures"] | {"limit": p.detector.max_fa_per_hour, "collar_s": p.detector.collar_s})

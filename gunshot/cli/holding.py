@@ -26,11 +26,9 @@ def cross_validate(
     """
     from tqdm import tqdm
 
-    from gunshot import heldout
+    from gunshot import heldout, tally
 
-    p = params.load(
-        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate", "quality"
-    )
+    p = params.load("audio", "chunks", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate")
     corpus, recordings, onsets = _corpus()
     fold = heldout.folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), folds, p.streams.seed)
     turns, points, raw = [], [], pipeline.raw()
@@ -44,20 +42,14 @@ def cross_validate(
             point = heldout.validate(model, {pipeline.output("streams_val"): "simulated", work / "val": "real"}, p)
             points.append(point)
             turns.append(heldout.measure(model, work / "test", point["logit"], p))
-    made = heldout.pooled(turns)
+    made = heldout.pooled(turns, limit=p.detector.max_fa_per_hour)
     found = made["figures"]["real"]["int8"]
     out = out or pipeline.output("evaluate").parent / "cross_validation.json"
     causes = made["tables"]["causes"].drop(columns="model").to_dict("records")
     curve = made["tables"]["det"][["logit", "fa_per_hour", "recall"]].to_dict("records")
     tables.write_json(out, found | {"folds": folds, "operating": points, "causes": causes, "det": curve})
     print(made["tables"]["causes"].head(20).to_string(index=False), end="\n\n")
-    print(f"int8, {folds} folds: {_told(found)}; see {out}")
-
-
-def _told(found: dict) -> str:
-    from gunshot import tally
-
-    return tally.told(found)
+    print(f"int8, {folds} folds: {tally.told(found)}; see {out}")
 
 
 @app.command()

@@ -109,7 +109,7 @@ def listen(
     """
     from gunshot import models
 
-    p = params.load("audio", "features", "detector")
+    p = params.load("audio", "chunks", "features", "detector")
     loaded = models.load(*paths([model]).values())
     logit = loaded.threshold(threshold)
     size = p.detector.hop * p.features.hop_length

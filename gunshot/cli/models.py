@@ -61,7 +61,7 @@ def detect(
 
     if plot and (len(files) > 1 or plot.suffix != ".png"):
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
-    p = params.load("audio", "features", "detector")
+    p = params.load("audio", "chunks", "features", "detector")
     loaded = models.load(*paths([model]).values())
     logit = loaded.threshold(threshold)
     failed = 0

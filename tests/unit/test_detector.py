@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gunshot import audio, detector, features, params
 from gunshot.detector import DECIDED, LEVEL, LOCAL, MOST, ONSET, PAST, RING, SHARE, WHICH, Detector, Settings
 
-P = params.load("audio", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
+P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 SR, L, HOP = P.audio.sr, P.audio.chunk_length, P.detector.hop
 N_MELS, N_FRAMES, CODE_DB, CODE_ZERO = 32, 33, 0.5, 72
 PLACE = {"sr": SR, "n_fft": P.features.n_fft, "hop_length": P.features.hop_length}

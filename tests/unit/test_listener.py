@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gunshot import detector, features, listener, models, params
 from gunshot.detector import ONSET, WHICH
 
-P = params.load("audio", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
+P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
+PLACE = (2, 26)  # frames of a window: 12 to 75 % of its samples, chunks.jitter
 SR, N_FRAMES = P.audio.sr, 33
 REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
 
@@ -20,7 +21,7 @@ def jump(x: np.ndarray) -> np.ndarray:
     """Logits that are high where a window's loudest frame, 15 dB above its mean, is where training has a shot."""
     level = x.mean(axis=1, dtype=np.float64)
     place = level.argmax(axis=1)
-    held = (place >= models.PLACE[0]) & (place < models.PLACE[1])
+    held = (place >= PLACE[0]) & (place < PLACE[1])
     return np.where(held, (level.max(axis=1) - level.mean(axis=1) - 15) / 4, -6)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from gunshot import calibration, detector, forest, models, params
 
-P = params.load("audio", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
+P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 N_MELS, N_FRAMES, STRIDE = 4, 9, 2
 WEIGHTS = np.random.default_rng(0).integers(-8, 8, (N_MELS, N_FRAMES)).astype(np.float32) / 64  # sums are exact
 REPORT = {"operating_point": 0.25, "calibration": {"slope": 1.5, "intercept": -2.0}}
@@ -120,10 +121,13 @@ def test_settings_are_those_of_params_in_the_model_s_units():
 
 def test_a_shot_s_place_in_a_window_is_that_of_training():
     """Frames whose middle lies in chunks.jitter, and one before; a short window has fewer."""
-    p = params.load("audio", "chunks", "features", path=Path(__file__).parents[2] / "params.yaml")
-    samples = np.array(p.chunks.jitter) * p.audio.chunk_length
-    frames = (samples - p.features.n_fft / 2) / p.features.hop_length
-    assert (int(frames[0]), int(frames[1]) + 1) == models.PLACE
+    found = SINGLE.settings(P, n_mels=32, n_frames=33, logit=0.0)
+    low, high = (share * P.audio.chunk_length for share in P.chunks.jitter)
+    middle = np.arange(33) * P.features.hop_length + P.features.n_fft / 2
+    inside = np.flatnonzero((middle >= low) & (middle <= high))
+    assert (found.first, found.stop) == (inside[0] - 1, inside[-1] + 1) == (2, 26)
+    wide = SimpleNamespace(**vars(P) | {"chunks": P.chunks.model_copy(update={"jitter": (0.0, 1.0)})})
+    assert SINGLE.settings(wide, n_mels=32, n_frames=33, logit=0.0).first == 0
     assert SINGLE.settings(P, n_mels=32, n_frames=20, logit=0.0).stop == 14
 
 

@@ -35,7 +35,7 @@ CURVE = pd.DataFrame({"logit": [0.0, 1.0, 2.0], "fa_per_hour": [3.0, 0.5, 0.1], 
 
 def summary(**values) -> dict:
     tables = {"curve": CURVE, "shots": shots(), "false": FALSE, "hours": HOURS} | values
-    return tally.summary(**tables, rng=np.random.default_rng(0))
+    return tally.summary(**tables, rng=np.random.default_rng(0), limit=0.5)
 
 
 def test_the_summary_by_hand():
@@ -171,7 +171,7 @@ def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
             false += [keys | alarm] * (kind == "quiet")
             shots += [SHOT | keys | {"onset": 900 * i, "found": model == "float" or i > 0} for i in range(total)]
     frames = (pd.DataFrame(rows) for rows in (counts, shots, false, table, events))
-    return tally.figures(*frames, ["float", "int8"])
+    return tally.figures(*frames, names=["float", "int8"], limit=0.5)
 
 
 def test_figures_by_origin_and_model():
