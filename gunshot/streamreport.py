@@ -14,15 +14,15 @@ CAUSES = 15  # shown of a model
 ROWS = {
     "hours": ("hours", "{:.2f}"),
     "fa_per_hour": ("false alarms/h", "{:.2f}"),
-    "fa_per_hour_upper": ("at most", "{:.2f}"),
+    "fa_per_hour_upper": ("false alarms/h at most", "{:.2f}"),
     "false_incidents_per_hour": ("false incidents/h", "{:.2f}"),
-    "shots": ("shots", "{:,}"),
-    "recall": ("recall", "{:.1%}"),
-    "recall_lower": ("at least", "{:.1%}"),
-    "recall_of_heard": ("of those heard", "{:.1%}"),
-    "recall_of_firings": ("of firings", "{:.1%}"),
+    "shots": ("clear shots", "{:,}"),
+    "recall": ("recall of clear shots", "{:.1%}"),
+    "recall_lower": ("that recall at least", "{:.1%}"),
+    "recall_of_heard": ("recall of those heard", "{:.1%}"),
+    "recall_of_firings": ("recall of firings", "{:.1%}"),
     "delay_p50_s": ("delay p50, s", "{:.2f}"),
-    "delay_p95_s": ("p95, s", "{:.2f}"),
+    "delay_p95_s": ("delay p95, s", "{:.2f}"),
 }
 
 
@@ -32,17 +32,19 @@ def _lines(models: list[str]):
 
 
 def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) -> Section:
-    """Return one row an origin and model, of reports/streams.json; real streams first, where there are some.
+    """Return a column an origin and model, of reports/streams.json; real streams first, where there are some.
 
     `costs` says what each model takes on a device, as `models.cost` does, `operating` is each one's operating.json.
     """
-    rows = []
+    columns = {}
     for origin in reversed(ORIGINS):
         for model, found in figures[origin].items():
             if found["hours"]:
                 shown = {name: _shown(found[key], form) for key, (name, form) in ROWS.items()}
                 proof = operating[model]["proof"]
-                rows.append({"streams": origin, "model": model, **shown, "limit": proof, **_sizes(costs[model])})
+                columns[f"{origin} streams", model] = shown | {"limit": proof} | _sizes(costs[model])
+    table = pd.DataFrame(columns)
+    table.insert(0, ("", "measure"), table.index)
     limit = figures["limit"]
     text = (
         f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
@@ -56,7 +58,7 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
     )
     if not any(found["hours"] for found in figures["real"].values()):
         text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
-    return Section("On streams: recall and false alarms per hour", text, pd.DataFrame(rows))
+    return Section("On streams: recall and false alarms per hour", text, table.reset_index(drop=True))
 
 
 def _sizes(cost: dict[str, int | None]) -> dict[str, str]:

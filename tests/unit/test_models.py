@@ -111,7 +111,7 @@ def test_codes_round_half_to_even_and_saturate():
 
 def test_settings_are_those_of_params_in_the_model_s_units():
     d = P.detector.model_copy(update={"windows": 3, "hysteresis": 0.5, "cooldown_s": 1.0, "hop": 8})
-    p = type(P)(audio=P.audio, features=P.features, detector=d)
+    p = type(P)(audio=P.audio, chunks=P.chunks, features=P.features, detector=d)
     found = SINGLE.settings(p, n_mels=32, n_frames=33, logit=2.0)
     assert vars(found) == {
         "on": 96, "off": 72, "windows": 3, "hop": 8, "n_frames": 33, "first": 2, "stop": 26, "cooldown": 17,

@@ -77,31 +77,40 @@ def text_of(figure: Figure) -> str:
     return " ".join(t.get_text() for t in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
-def test_the_headline_has_a_row_a_model_and_says_that_there_are_no_real_streams():
+def column(section: report.Section, origin: str, model: str) -> dict[str, str]:
+    """One column of the headline, by measure."""
+    return dict(zip(section.table["", "measure"], section.table[f"{origin} streams", model], strict=True))
+
+
+def test_the_headline_has_a_column_a_model_and_says_that_there_are_no_real_streams():
     section = streamreport.headline(figures(), COSTS, operating())
-    assert list(section.table["model"]) == list(MODELS) and set(section.table["streams"]) == {"simulated"}
-    row = section.table.iloc[2]
-    assert (row["recall"], row["at least"], row["shots"]) == ("75.0 %", "61.3 %", "1,200")
-    assert (row["false alarms/h"], row["at most"], row["delay p50, s"]) == ("1.50", "3.88", "0.21")
+    assert list(section.table)[1:] == [("simulated streams", model) for model in MODELS]
+    row = column(section, "simulated", "int8")
+    assert (row["recall of clear shots"], row["that recall at least"], row["clear shots"]) == (
+        "75.0 %",
+        "61.3 %",
+        "1,200",
+    )
+    assert (row["false alarms/h"], row["false alarms/h at most"], row["delay p50, s"]) == ("1.50", "3.88", "0.21")
     assert (row["limit"], row["flash, kB"], row["arena, kB"]) == ("proven", "20.1", "8.7")
     assert "No real recordings were imported" in section.text and "0.5 false alarms an hour" in section.text
 
 
 def test_real_streams_come_first_and_are_not_said_to_be_missing():
     section = streamreport.headline(figures(real=ROW | {"recall": 0.5}), COSTS, operating("unproven"))
-    assert list(section.table["streams"]) == ["real"] * 3 + ["simulated"] * 3
-    assert list(section.table["recall"]) == ["50.0 %"] * 3 + ["75.0 %"] * 3 and set(section.table["limit"]) == {
-        "unproven"
-    }
+    assert [origin for origin, _ in list(section.table)[1:]] == ["real streams"] * 3 + ["simulated streams"] * 3
+    recalls = [column(section, origin, "float")["recall of clear shots"] for origin in ("real", "simulated")]
+    assert recalls == ["50.0 %", "75.0 %"] and column(section, "real", "int8")["limit"] == "unproven"
     assert "No real recordings" not in section.text
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])
 def test_what_is_not_known_is_a_dash(nothing):
     unknown = {key: nothing if value is None else value for key, value in UNKNOWN.items()}
-    row = streamreport.headline(figures(simulated=unknown), COSTS, operating()).table.iloc[0]
-    assert row["false alarms/h"] == "0.00" and row["at most"] == "1.50" and row["shots"] == "0"
-    assert {row[name] for name in ("recall", "at least", "of those heard", "of firings", "p95, s")} == {"–"}
+    row = column(streamreport.headline(figures(simulated=unknown), COSTS, operating()), "simulated", "forest")
+    assert row["false alarms/h"] == "0.00" and row["false alarms/h at most"] == "1.50" and row["clear shots"] == "0"
+    names = [name for name in row if "recall" in name]
+    assert len(names) == 4 and {row[name] for name in [*names, "delay p95, s"]} == {"–"}
 
 
 def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
