@@ -1,0 +1,41 @@
+/* Window levels to incidents and shots, in integers alone: gunshot/detector.py, integer for integer. */
+#ifndef GUNSHOT_DETECTOR_H
+#define GUNSHOT_DETECTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GUNSHOT_DETECTOR_RING 512   /* frames whose rise is kept */
+#define GUNSHOT_DETECTOR_WINDOWS 32 /* whose levels are summed, at most */
+
+typedef struct { /* as detector.Settings */
+  int32_t on, off, windows, hop, n_frames, first, stop, cooldown, min_rise;
+} gunshot_detector_settings;
+
+typedef struct {
+  int64_t onset;    /* frame, from the stream's beginning or its last gap */
+  int64_t decided;  /* window at whose end it was told */
+  int32_t level;    /* sum of the levels there */
+  int64_t incident; /* from 1 on */
+} gunshot_shot;
+
+typedef struct {
+  gunshot_detector_settings settings;
+  int64_t frames, windows, next, last, incident, quiet;
+  int32_t steepest;
+  bool open;
+  int32_t rises[GUNSHOT_DETECTOR_RING];
+  int16_t recent[GUNSHOT_DETECTOR_WINDOWS];
+} gunshot_detector;
+
+void gunshot_detector_init(gunshot_detector *detector, const gunshot_detector_settings *settings);
+/* How far a frame rises above the PAST before it: `codes` of PAST + 1 frames, oldest first, each of N_MELS bands. */
+int32_t gunshot_detector_rise(const int8_t *codes);
+/* Take the rise of the next frame. */
+void gunshot_detector_frame(gunshot_detector *detector, int32_t rise);
+/* Take the level of the next window, whose frames were all taken, and write the shots that it decides to `shots`,
+ * at least n_frames / LOCAL + 1 of them. Returns how many. */
+size_t gunshot_detector_window(gunshot_detector *detector, int16_t level, gunshot_shot *shots);
+
+#endif

@@ -1,0 +1,25 @@
+/* Samples from the microphone's interrupt (one writer) to the application (one reader), without locks. */
+#ifndef GUNSHOT_RING_H
+#define GUNSHOT_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GUNSHOT_RING_SAMPLES 2048u /* a power of two; 128 ms at 16 kHz */
+
+typedef struct {
+  int16_t samples[GUNSHOT_RING_SAMPLES];
+  volatile uint32_t written; /* by the writer alone; counts on, modulo 2^32 */
+  volatile uint32_t read;    /* by the reader alone */
+  volatile uint32_t dropped; /* by the writer alone: samples that found no room, modulo 2^32 */
+} gunshot_ring;
+
+void gunshot_ring_init(gunshot_ring *ring);
+/* Writer: take all of `n` samples, or, where they do not fit, none, and count them; from then on none are taken until
+ * the reader has read all before the gap, so that it knows where the gap lies. */
+void gunshot_ring_write(gunshot_ring *ring, const int16_t *samples, size_t n);
+/* Reader: copy up to `n` samples out; `gap` tells that samples were dropped before them. Returns how many. */
+size_t gunshot_ring_read(gunshot_ring *ring, int16_t *samples, size_t n, bool *gap);
+
+#endif
