@@ -20,7 +20,7 @@ from gunshot.forest import codes
 REPO = Path(__file__).parents[2]
 COMMANDS = [
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
-    "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out",
+    "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out", "firmware",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -62,6 +62,9 @@ WORDS = {
     "import": ["folder", "urbansound8k", "tags"],
     "import esc50": ["--download", "--classes", "archive"],
     "import fsd50k": ["Gunshot_and_gunfire", "--classes"],
+    "firmware": ["run", "parity"],
+    "firmware run": ["--port", "mps2-an386", "gunshot detect"],
+    "firmware parity": ["firmware.json", "80 MHz"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],
