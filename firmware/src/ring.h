@@ -1,7 +1,9 @@
-/* Samples from the microphone's interrupt (one writer) to the application (one reader), without locks. */
+/* Samples from the microphone's interrupt (one writer) to the application (one reader), without locks: C11 atomics,
+ * which are plain loads and stores with a barrier on Cortex-M, and which ThreadSanitizer can check. C alone. */
 #ifndef GUNSHOT_RING_H
 #define GUNSHOT_RING_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,9 +12,14 @@
 
 typedef struct {
   int16_t samples[GUNSHOT_RING_SAMPLES];
-  volatile uint32_t written; /* by the writer alone; counts on, modulo 2^32 */
-  volatile uint32_t read;    /* by the reader alone */
-  volatile uint32_t dropped; /* by the writer alone: samples that found no room, modulo 2^32 */
+  /* By the writer alone; all count on, modulo 2^32. */
+  _Atomic uint32_t written;
+  _Atomic uint32_t dropped; /* samples that found no room */
+  _Atomic uint32_t gaps;    /* places where samples are missing */
+  /* By the reader alone. */
+  _Atomic uint32_t read;
+  _Atomic uint32_t passed; /* gaps before which all was read */
+  bool gap;                /* lies before the samples to come */
 } gunshot_ring;
 
 void gunshot_ring_init(gunshot_ring *ring);
