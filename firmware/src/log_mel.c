@@ -7,13 +7,30 @@
 
 enum { HALF = GUNSHOT_N_FFT / 2 };
 
+#define FULL_SCALE 32768.0f
+
 static float frame[GUNSHOT_N_FFT], spectrum[GUNSHOT_N_FFT];
 
-/* The power of the frame's spectrum, HALF + 1 bins, to the frame itself. */
-static void power(void) {
+static int32_t mean(const int16_t *samples) {
+  int32_t sum = 0;
+  for (int i = 0; i < GUNSHOT_N_FFT; i++) {
+    sum += samples[i];
+  }
+  return sum / GUNSHOT_N_FFT;
+}
+
+/* The windowed samples' power spectrum, HALF + 1 bins, to `frame`. A microphone's offset would drown quiet bands in what
+ * the FFT rounds, so it is taken out before; of a Hann window it leaves the bins 0 and 1 alone, where it is put back. */
+static void power(const int16_t *samples) {
+  int32_t offset = mean(samples);
+  for (int i = 0; i < GUNSHOT_N_FFT; i++) {
+    frame[i] = (samples[i] - offset) * gunshot_window[i];
+  }
   arm_rfft_fast_instance_f32 fft;
   GUNSHOT_FFT_INIT(&fft); /* sets pointers; of one length, since that for any would bring the tables of all */
   arm_rfft_fast_f32(&fft, frame, spectrum, 0);
+  spectrum[0] += offset * (GUNSHOT_N_FFT / 2 / FULL_SCALE);
+  spectrum[2] -= offset * (GUNSHOT_N_FFT / 4 / FULL_SCALE);
   for (int k = 1; k < HALF; k++) {
     frame[k] = spectrum[2 * k] * spectrum[2 * k] + spectrum[2 * k + 1] * spectrum[2 * k + 1];
   }
@@ -22,10 +39,7 @@ static void power(void) {
 }
 
 void gunshot_log_mel(const int16_t *samples, float *db) {
-  for (int i = 0; i < GUNSHOT_N_FFT; i++) {
-    frame[i] = samples[i] * gunshot_window[i];
-  }
-  power();
+  power(samples);
   const float *weight = gunshot_weights;
   for (int m = 0; m < GUNSHOT_N_MELS; m++) {
     float sum = 0;
