@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Bring CMSIS-DSP's source and CMSIS-Core's headers to firmware/third_party/cmsis; nothing is done where they are there.
+"""Bring CMSIS-DSP's source and CMSIS-Core's headers to firmware/third_party/cmsis, where they are not there yet.
 
-Arm releases both on GitHub alone, so packages that carry them are taken from the Python index; pip checks their SHA-256.
+They come in Python packages that carry them, whose SHA-256 pip checks: DOC/decisions/017-cmsis-dsp-by-hash.md.
 """
 
 import os
@@ -46,9 +46,11 @@ def unpack(folder: Path, out: Path) -> None:
     """Unpack the packages in `folder`, and move what is kept of them to `out`."""
     for package in folder.iterdir():
         if package.suffix == ".whl":
-            zipfile.ZipFile(package).extractall(folder)
+            with zipfile.ZipFile(package) as archive:
+                archive.extractall(folder)
         elif package.name.endswith(".tar.gz"):
-            tarfile.open(package).extractall(folder, filter="data")
+            with tarfile.open(package) as archive:
+                archive.extractall(folder, filter="data")
     for source, kept in KEPT.items():
         (out / kept).parent.mkdir(parents=True, exist_ok=True)
         (folder / source).rename(out / kept)

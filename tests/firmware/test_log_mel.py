@@ -6,7 +6,7 @@ from pathlib import Path
 import host_c
 import numpy as np
 import pytest
-from host_c import P, SCALE, ZERO
+from host_c import SCALE, ZERO, P
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
