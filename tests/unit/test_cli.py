@@ -232,6 +232,8 @@ def test_detect_prints_onsets_as_text_and_json(forest):
     done = run("detect", "shot.wav", "quiet.wav", "--model", forest, "--format", "json")
     (row,) = (json.loads(line) for line in done.output.splitlines())
     assert row["file"] == "shot.wav" and abs(row["onset_s"] - 1.0) < 0.010 and 0.5 <= row["score"] <= 1
+    peak = np.abs(sf.read("shot.wav")[0]).max()  # 20 Pa at full scale are 120 dB
+    assert row["level_db"] == pytest.approx(120 + 20 * np.log10(peak), abs=0.06)
 
 
 def shifted(project, intercept: float, logit: float) -> None:
