@@ -2,6 +2,7 @@
 
 import struct
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ WARN = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
 SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 DSP = FIRMWARE / "third_party/cmsis/dsp"
 FFT = [
-    *(f"TransformFunctions/arm_{name}" for name in ("rfft_fast_f32", "rfft_fast_init_f32", "cfft_f32", "cfft_init_f32")),
+    *(
+        f"TransformFunctions/arm_{name}"
+        for name in ("rfft_fast_f32", "rfft_fast_init_f32", "cfft_f32", "cfft_init_f32")
+    ),
     *("TransformFunctions/arm_cfft_radix8_f32", "TransformFunctions/arm_bitreversal2"),
     *(f"CommonTables/arm_{name}" for name in ("common_tables", "const_structs", "mve_tables")),
 ]
@@ -23,6 +27,7 @@ PARTS = ["alert", "crc32", "detector", "frames", "gunshot", "log_mel", "measures
 p = params.load("audio", "chunks", "features", "detector", "firmware", path=ROOT / "params.yaml")
 p.detector = p.detector.model_copy(update={"windows": 2})
 p.firmware = p.firmware.model_copy(update={"heartbeat_s": 2.0})
+ARTIFACT = b"no model"
 N_MELS, N_FRAMES = p.features.n_mels, 33
 REPORT = {
     "arena_bytes": 16, "operators": [], "operating_point": 0.5, "calibration": {"slope": 0.05, "intercept": -0.7},
@@ -56,19 +61,19 @@ def includes(generated: Path) -> list[str]:
     return [*(f"-I{folder}" for folder in own), *(f"-isystem{folder}" for folder in system), "-D__GNUC_PYTHON__"]
 
 
-def fft(out: Path, name: str = "fft.o") -> Path:
+def fft(out: Path) -> Path:
     """CMSIS-DSP's float FFT as one object."""
     sources = [DSP / "Source" / f"{source}.c" for source in FFT]
     whole = out / "fft.c"
     whole.write_text("".join(f'#include "{source}"\n' for source in sources))
-    gcc("-O3", "-w", "-c", whole, f"-I{DSP / 'PrivateInclude'}", *includes(out), "-o", out / name)
-    return out / name
+    gcc("-O3", "-w", "-c", whole, f"-I{DSP / 'PrivateInclude'}", *includes(out), "-o", out / "fft.o")
+    return out / "fft.o"
 
 
-def generate(out: Path, model: bytes = b"no model") -> None:
-    """constants.h and tables.c of the driver's model and settings."""
+def generate(out: Path) -> None:
+    """Write constants.h and tables.c of the driver's model and settings."""
     operating = {"proof": "unproven", "settings": vars(SETTINGS)}
-    export.write(model, REPORT, out, constants=export.constants(model, REPORT, operating, p))
+    export.write(ARTIFACT, REPORT, out, constants=export.constants(ARTIFACT, REPORT, operating, p))
     features_c.write(out, p)
 
 
@@ -86,11 +91,9 @@ class Driver:
 
     def ask(self, letter: str, payload: bytes = b"") -> bytes:
         """Return the driver's answer."""
-        try:
+        with suppress(BrokenPipeError):
             self._run.stdin.write(letter.encode() + struct.pack("<I", len(payload)) + payload)
             self._run.stdin.flush()
-        except BrokenPipeError:
-            pass
         size = self._run.stdout.read(4)
         if len(size) < 4:
             self._errors.seek(0)
@@ -99,9 +102,8 @@ class Driver:
 
     def close(self) -> None:
         """End it; what was leaked fails."""
-        self._run.stdin.close()
+        with suppress(BrokenPipeError):
+            self._run.stdin.close()
         code = self._run.wait()
         self._errors.seek(0)
         assert code == 0, self._errors.read()[:2000]
-
-

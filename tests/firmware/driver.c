@@ -149,7 +149,7 @@ int main(void) {
     free(in);
     uint32_t length = (uint32_t)answered;
     fwrite(&length, sizeof length, 1, stdout);
-    fwrite(answer, 1, answered, stdout);
+    if (answered) fwrite(answer, 1, answered, stdout);
     fflush(stdout);
   }
   free(answer);

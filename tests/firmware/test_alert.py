@@ -1,4 +1,4 @@
-"""Messages: C and Python write and read the same bytes; whatever else arrives is refused by both and crashes neither."""
+"""Messages: C and Python write and read the same bytes; whatever else arrives both refuse, and neither crashes."""
 
 import struct
 import zlib
@@ -32,7 +32,8 @@ def messages(draw):
 
 def same(a, b) -> bool:
     return type(a) is type(b) and all(
-        np.array_equal(x, y) and np.shape(x) == np.shape(y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True)
+        np.array_equal(x, y) and np.shape(x) == np.shape(y)
+        for x, y in zip(vars(a).values(), vars(b).values(), strict=True)
     )
 
 
@@ -53,11 +54,15 @@ def test_bytes_by_hand():
     """Python's side against the table of alert.h, so that both cannot be wrong alike."""
     alert = Alert(device=0x01020304, sequence=5, onset=6, decided=7, incident=8, shot=9, score=10, level=-11,
                   model=0x4A16A5ECA7A2A64B, log_mel=np.array([[1, -2, 3]], np.int8))  # fmt: skip
-    body = "04030201 05000000 0600000000000000 0700000000000000 08000000 0900 0a00 f5ff 4ba6a2a7eca5164a 0100 0300 01fe03"
+    body = (
+        "04030201 05000000 0600000000000000 0700000000000000 08000000 0900 0a00 f5ff 4ba6a2a7eca5164a 0100 0300 01fe03"
+    )
     whole = bytes.fromhex("4753 01 01 3b00" + body)
     assert alerts.encode(alert) == whole + zlib.crc32(whole).to_bytes(4, "little")
     beat = Heartbeat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, -2)
-    numbers = b"".join(n.to_bytes(size, "little") for n, size in zip(range(1, 12), [4, 4, 8, 8, 8, *[4] * 6], strict=True))
+    numbers = b"".join(
+        n.to_bytes(size, "little") for n, size in zip(range(1, 12), [4, 4, 8, 8, 8, *[4] * 6], strict=True)
+    )
     whole = bytes.fromhex("4753 01 02 4400") + numbers + b"\xfe\xff"
     assert alerts.encode(beat) == whole + zlib.crc32(whole).to_bytes(4, "little")
 

@@ -30,7 +30,9 @@ def cases(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     levels = np.clip(np.cumsum(rng.integers(-most // 4, most // 4 + 1, draw(st.integers(9, 150)))), -most, most)
     levels[: draw(st.integers(0, 20))] = draw(st.sampled_from([-most, 0, most]))
-    rises = rng.integers(0, draw(st.sampled_from([3, 40, 5000, 4 * 255 * N_MELS + 1])), (len(levels) - 1) * hop + n_frames)
+    rises = rng.integers(
+        0, draw(st.sampled_from([3, 40, 5000, 4 * 255 * N_MELS + 1])), (len(levels) - 1) * hop + n_frames
+    )
     if draw(st.booleans()):
         rises[:: draw(st.integers(5, 9))] += 60
     rises[: draw(st.integers(0, len(rises)))] *= 3
