@@ -77,12 +77,26 @@ def generate(out: Path) -> None:
     features_c.write(out, p)
 
 
+def build_host(out: Path) -> Path:
+    """Build the host port, with the driver's model."""
+    generate(out)
+    here, parts = Path(__file__), [*PARTS, "main"]
+    sources = [
+        here.with_name("jump.c"),
+        FIRMWARE / "ports/host/port.c",
+        *(FIRMWARE / f"src/{part}.c" for part in parts),
+    ]
+    gcc(*WARN, *SANITIZE, *includes(out), *sources, out / "tables.c", fft(out), "-lm", "-o", out / "gunshot")
+    return out / "gunshot"
+
+
 class Driver:
     """The running driver; an error of a sanitizer ends it, and is shown by the request that follows."""
 
     def __init__(self, out: Path):
         generate(out)
-        sources = [Path(__file__).with_name("driver.c"), *(FIRMWARE / f"src/{part}.c" for part in PARTS)]
+        own = [Path(__file__).with_name(name) for name in ("driver.c", "jump.c")]
+        sources = [*own, *(FIRMWARE / f"src/{part}.c" for part in PARTS)]
         gcc(*WARN, *SANITIZE, *includes(out), *sources, out / "tables.c", fft(out), "-lm", "-o", out / "driver")
         self._errors = (out / "errors").open("w+")
         self._run = subprocess.Popen(

@@ -6,43 +6,22 @@
 
 #include "detector.h"
 #include "gunshot.h"
+#include "jump.h"
 #include "measures.h"
-#include "model.h"
 #include "port.h"
 
+static uint8_t arena[GUNSHOT_ARENA_BYTES];
 static gunshot_ring ring;
 static gunshot_app app;
 static uint8_t *answer;
 static size_t answered;
 static uint32_t clock_ms;
-static bool model_fails, send_fails;
+static bool send_fails;
 
 static void put(const void *bytes, size_t size) {
   answer = realloc(answer, answered + size + 1);
   memcpy(answer + answered, bytes, size);
   answered += size;
-}
-
-const gunshot_artifact gunshot_model_artifact = {NULL, 0};
-const size_t gunshot_model_arena_bytes = 0;
-gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, size_t arena_bytes) {
-  return artifact.bytes == NULL && arena == NULL && arena_bytes == 0 ? GUNSHOT_OK : GUNSHOT_ARENA;
-}
-
-/* How far the loudest frame is above the mean, where training has shots; test_app.py has the same. */
-gunshot_status gunshot_model_score(const int8_t *codes, int16_t *level) {
-  int32_t loudest = INT32_MIN, place = 0, all = 0;
-  if (model_fails) return GUNSHOT_NOT_READY;
-  for (int32_t t = 0; t < GUNSHOT_N_FRAMES; t++) {
-    int32_t sum = 0;
-    for (int32_t band = 0; band < GUNSHOT_N_MELS; band++) sum += codes[t * GUNSHOT_N_MELS + band];
-    all += sum;
-    if (sum > loudest) loudest = sum, place = t;
-  }
-  bool held = place >= GUNSHOT_DETECTOR_FIRST && place < GUNSHOT_DETECTOR_STOP;
-  int32_t above = (loudest * GUNSHOT_N_FRAMES - all) / (GUNSHOT_N_FRAMES * GUNSHOT_N_MELS);
-  *level = (int16_t)(held ? above - 30 : -60);
-  return GUNSHOT_OK;
 }
 
 uint32_t port_clock_ms(void) { return clock_ms; }
@@ -110,7 +89,7 @@ static void measure(const uint8_t *in, size_t size, char of) {
 /* The clock, which of model and send fail, whether to poll after, and samples as the microphone's interrupt has them */
 static void hear(const uint8_t *in, size_t size) {
   memcpy(&clock_ms, in, sizeof clock_ms);
-  model_fails = in[4], send_fails = in[5];
+  jump_fails = in[4], send_fails = in[5];
   size_t n = (size - 7) / 2;
   int16_t *samples = malloc(2 * n + 1);
   memcpy(samples, in + 7, 2 * n);
@@ -130,7 +109,7 @@ static void serve(char letter, const uint8_t *in, size_t size) {
     case 'a':
       gunshot_ring_init(&ring);
       memset(&app, 0xa5, sizeof app);
-      if (gunshot_init(&app, &ring, NULL, 0) != GUNSHOT_OK) abort();
+      if (gunshot_init(&app, &ring, arena, sizeof arena) != GUNSHOT_OK) abort();
       break;
     case 'h': hear(in, size); break;
     case 'b': gunshot_beat(&app); break;

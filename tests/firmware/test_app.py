@@ -2,11 +2,13 @@
 
 import hashlib
 import struct
+import subprocess
 from types import SimpleNamespace
 
 import driven
 import numpy as np
 import pytest
+import soundfile as sf
 from driven import MODEL, p
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from gunshot.detector import DECIDED, LEVEL, WHICH
 SR, DMA, RING = p.audio.sr, 256, 2048  # RING: the ring's room
 HOP, N_FFT = p.features.hop_length, p.features.n_fft
 DEVICE = 0xFEEDBEEF
+IO = 10  # of status.h
 
 
 class App:
@@ -275,3 +278,67 @@ def test_nothing_that_happens_crashes_it(driver, events):
     beat = app.beat()
     lost = sum(size for size, *_ in events) - beat.heard
     assert lost == beat.dropped and (beat.gaps > 0) <= (lost > 0)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    """host(wav): the host port's exit code, what it says, and the messages that it wrote."""
+    out = tmp_path_factory.mktemp("host")
+    program = driven.build_host(out)
+
+    def run(wav, messages=out / "messages"):
+        messages.unlink(missing_ok=True)
+        done = subprocess.run([program, wav, messages], capture_output=True, text=True)
+        return done.returncode, done.stderr, alerts.decode_all(messages.read_bytes()) if messages.exists() else []
+
+    return run
+
+
+def test_the_host_tells_what_the_listener_tells(host, tmp_path):
+    pcm = shots([0.7, 0.9, 2.2], 3.0)
+    sf.write(tmp_path / "x.wav", pcm, SR)
+    code, said, told = host(tmp_path / "x.wav")
+    *others, last = told
+    assert (code, said) == (0, "") and isinstance(last, Heartbeat) and last.heard == len(pcm)
+    want = expected(pcm)
+    assert [a.onset for a in others if isinstance(a, Alert)] == [w.onset for w in want] and len(want) >= 3
+
+
+@pytest.mark.parametrize("n", [0, 1, 255, 256, 257, 4095])
+def test_what_is_shorter_than_a_window_is_filled_up(host, tmp_path, n):
+    sf.write(tmp_path / "x.wav", np.zeros(n, np.int16), SR)
+    code, said, told = host(tmp_path / "x.wav")
+    assert (code, said) == (0, "") and told[-1].heard == 4096
+
+
+@pytest.mark.parametrize(
+    ("sr", "channels", "subtype", "words"),
+    [
+        (48_000, 1, "PCM_16", "rate=48000 Hz, channels=1, bits=16"),
+        (SR, 2, "PCM_16", "channels=2"),
+        (SR, 1, "PCM_24", "bits=24"),
+        (SR, 1, "FLOAT", "bits=32, format=3 must be 16000 Hz, 1, 16, 1 (PCM)"),
+    ],
+)
+def test_another_wav_is_refused_by_what_it_is(host, tmp_path, sr, channels, subtype, words):
+    sf.write(tmp_path / "x.wav", np.zeros((900, channels)), sr, subtype=subtype)
+    code, said, told = host(tmp_path / "x.wav")
+    assert code == IO and words in said and told == []
+
+
+def test_what_is_no_wav_or_cut_short_is_refused(host, tmp_path):
+    path = tmp_path / "x.wav"
+    assert "no such file" in host(path)[1]
+    sf.write(path, np.zeros(900, np.int16), SR)
+    whole = path.read_bytes()
+    for data, words in ((b"", "must be a wav"), (whole[:43], "must be a wav"), (whole[:-1], "promises 1800 bytes"),
+                        (b"RIFX" + whole[4:], "must be a wav"), (bytes(900), "must be a wav")):  # fmt: skip
+        path.write_bytes(data)
+        code, said, told = host(path)
+        assert code == IO and words in said and told == []
+
+
+def test_messages_that_cannot_be_written_are_an_error(host, tmp_path):
+    sf.write(tmp_path / "x.wav", np.zeros(900, np.int16), SR)
+    code, said, _ = host(tmp_path / "x.wav", tmp_path / "none" / "messages")
+    assert code == IO and "cannot be written" in said
