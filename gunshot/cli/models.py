@@ -47,7 +47,9 @@ def detect(
         float | None,
         typer.Option(help="Of the score that opens an incident. Default: the operating point on validation streams."),
     ] = None,
-    format: Annotated[Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db.")] = Format.text,
+    format: Annotated[
+        Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db.")
+    ] = Format.text,
     scores: Annotated[bool, typer.Option("--scores", help="Print every window's score, not onsets.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw waveform, log-mel and scores over time (one file).")] = None,
 ) -> None:
