@@ -253,6 +253,22 @@ def test_a_model_that_fails_is_counted_and_decides_nothing(driver):
     assert [round(a.onset / SR, 1) for a in app.told()] == [3.0] and app.told()[0].incident == 1
 
 
+def test_the_peak_of_the_oldest_shot_that_a_window_can_tell_is_still_there(driver):
+    """Two windows decide, the first of them just begins with a shot, and the model had failed before."""
+    first, second, ready = 43, 57, 31 * DMA  # frames; the window of frames 32 to 64 has ended at `ready`
+    pcm = shots([(first * HOP + N_FFT // 2) / SR, (second * HOP + N_FFT // 2) / SR], 1.0)
+    pcm[second * HOP :] //= 4
+    app = App(driver)
+    app.model_fails = True
+    app.hear(pcm[:ready])
+    app.model_fails = False
+    app.hear(pcm[ready:])
+    a, b = app.told()[:2]
+    assert a.decided == b.decided == ((6 * 8 + 32) * HOP + N_FFT) and abs(a.onset - first * HOP - N_FFT // 2) <= HOP
+    loudest = np.abs(pcm[first * HOP :][: 9 * HOP].astype(int)).max()
+    assert abs(a.level - 10 * alerts.level_db(loudest, full_scale_pa=20.0)) <= 0.51 and a.level > b.level
+
+
 def test_what_the_port_does_not_take_is_counted(driver):
     first, second = shots([0.7], 1.5), shots([0.7], 1.5, 1)
     want = expected(np.concatenate([first, second]))

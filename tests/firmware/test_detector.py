@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gunshot import detector
@@ -18,6 +18,7 @@ NAMES = list(Settings.__dataclass_fields__)
 @st.composite
 def cases(draw):
     """Settings, levels, rises; from few values, so that ties are common, to the most that codes can rise."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     hop, n_frames = draw(st.integers(1, 12)), draw(st.integers(12, 60))
     first = draw(st.integers(0, n_frames - LOCAL))
     most = draw(st.sampled_from([30, 32767]))
@@ -25,17 +26,16 @@ def cases(draw):
     s = Settings(
         on=off + above, off=off, windows=draw(st.sampled_from([1, 1, 2, 3, 32])), hop=hop, n_frames=n_frames,
         first=first, stop=draw(st.integers(first + 1, n_frames - LOCAL + 1)), cooldown=draw(st.integers(0, 6)),
-        min_rise=draw(st.sampled_from([1, 5, 20, 300, 2**31 - 1])),
+        min_rise=draw(st.sampled_from([1, 5, 20, 50, 300, 2**31 - 1])),
     )  # fmt: skip
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    levels = np.clip(np.cumsum(rng.integers(-most // 4, most // 4 + 1, draw(st.integers(9, 150)))), -most, most)
+    levels = np.clip(np.cumsum(rng.integers(-most // 4, most // 4 + 1, draw(st.sampled_from([9, 150])))), -most, most)
     levels[: draw(st.integers(0, 20))] = draw(st.sampled_from([-most, 0, most]))
-    rises = rng.integers(
-        0, draw(st.sampled_from([3, 40, 5000, 4 * 255 * N_MELS + 1])), (len(levels) - 1) * hop + n_frames
-    )
-    if draw(st.booleans()):
-        rises[:: draw(st.integers(5, 9))] += 60
-    rises[: draw(st.integers(0, len(rises)))] *= 3
+    n = (len(levels) - 1) * hop + n_frames
+    if draw(st.booleans()):  # few that rise, by much the same
+        rises = (rng.random(n) < draw(st.sampled_from([0.05, 0.3]))) * rng.integers(60, 63, n)
+    else:
+        rises = rng.integers(0, draw(st.sampled_from([3, 40, 5000, 4 * 255 * N_MELS + 1])), n)
+    rises[: int(rng.integers(n))] *= draw(st.sampled_from([1, 5]))
     return rises.astype(np.int32), levels.astype(np.int16), s
 
 
@@ -45,6 +45,7 @@ def in_c(driver, rises, levels, s: Settings, far: int = 0) -> list:
     return np.frombuffer(answer, "<i8").reshape(-1, 4).tolist()
 
 
+@settings(max_examples=300)
 @given(case=cases())
 def test_it_decides_as_python(driver, case):
     rises, levels, s = case
@@ -71,7 +72,7 @@ def test_the_cases_hold_many_shots_and_incidents(driver):
 
     count()
     shots, incidents, onsets = np.array(counts).T
-    assert shots.max() > 40 and incidents.max() >= 3 and np.mean(shots > 1) > 0.3 and (shots == onsets).all()
+    assert shots.max() > 40 and incidents.max() >= 3 and np.mean(shots > 1) > 0.4 and (shots == onsets).all()
 
 
 def test_all_the_shots_of_a_window_have_room(driver):
