@@ -6,23 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT, dsp, run
 
 from gunshot import detector, export, features_c, models, params
 
-ROOT = Path(__file__).parents[2]
-FIRMWARE = ROOT / "firmware"
-WARN = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
-SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-DSP = FIRMWARE / "third_party/cmsis/dsp"
-FFT = [
-    *(
-        f"TransformFunctions/arm_{name}"
-        for name in ("rfft_fast_f32", "rfft_fast_init_f32", "cfft_f32", "cfft_init_f32")
-    ),
-    *("TransformFunctions/arm_cfft_radix8_f32", "TransformFunctions/arm_bitreversal2"),
-    *(f"CommonTables/arm_{name}" for name in ("common_tables", "const_structs", "mve_tables")),
-]
 PARTS = ["alert", "crc32", "detector", "frames", "gunshot", "log_mel", "measures", "ring"]
+HOST = ["wav_port.c", "wav.c", "number.c", "host/stdio.c"]
 
 p = params.load("audio", "chunks", "features", "detector", "firmware", path=ROOT / "params.yaml")
 p.detector = p.detector.model_copy(update={"windows": 2})
@@ -48,28 +37,6 @@ MODEL = models.Model(
 SETTINGS: detector.Settings = MODEL.settings(p, n_mels=N_MELS, n_frames=N_FRAMES, logit=0.0)
 
 
-def gcc(*arguments: str | Path) -> None:
-    """Run gcc; what it says is the failure."""
-    done = subprocess.run(["gcc", *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def includes(generated: Path) -> list[str]:
-    """Where headers are; those of CMSIS may warn."""
-    system = [DSP / "Include", FIRMWARE / "third_party/cmsis/core/Include"]
-    own = [FIRMWARE / "src", FIRMWARE / "ports", generated]
-    return [*(f"-I{folder}" for folder in own), *(f"-isystem{folder}" for folder in system), "-D__GNUC_PYTHON__"]
-
-
-def fft(out: Path) -> Path:
-    """CMSIS-DSP's float FFT as one object."""
-    sources = [DSP / "Source" / f"{source}.c" for source in FFT]
-    whole = out / "fft.c"
-    whole.write_text("".join(f'#include "{source}"\n' for source in sources))
-    gcc("-O3", "-w", "-c", whole, f"-I{DSP / 'PrivateInclude'}", *includes(out), "-o", out / "fft.o")
-    return out / "fft.o"
-
-
 def generate(out: Path) -> None:
     """Write constants.h and tables.c of the driver's model and settings."""
     operating = {"proof": "unproven", "settings": vars(SETTINGS)}
@@ -77,31 +44,30 @@ def generate(out: Path) -> None:
     features_c.write(out, p)
 
 
-def build_host(out: Path) -> Path:
-    """Build the host port, with the driver's model."""
+def build(out: Path, name: str, *sources: Path) -> Path:
+    """Compile the firmware's parts, the driver's model and more sources to a program, under sanitizers."""
     generate(out)
-    here, parts = Path(__file__), [*PARTS, "main"]
-    sources = [
-        here.with_name("jump.c"),
-        FIRMWARE / "ports/host/port.c",
-        *(FIRMWARE / f"src/{part}.c" for part in parts),
-    ]
-    gcc(*WARN, *SANITIZE, *includes(out), *sources, out / "tables.c", fft(out), "-lm", "-o", out / "gunshot")
-    return out / "gunshot"
+    parts = [HERE / "jump.c", *(SRC / f"{part}.c" for part in PARTS), out / "tables.c"]
+    includes = ["-I", SRC, "-I", SRC.parent / "ports", "-I", out, "-isystem", CMSIS / "dsp" / "Include"]
+    fft = dsp(out)
+    linked = [fft, f"-Wl,-rpath,{fft.parent}", "-lm", "-o", out / name]
+    run(*GCC, *STRICT, *SANITIZE, *includes, *sources, *parts, *linked)
+    return out / name
+
+
+def build_host(out: Path) -> Path:
+    """Build the host's program."""
+    ports = SRC.parent / "ports"
+    return build(out, "gunshot", SRC / "main.c", *(ports / name for name in HOST))
 
 
 class Driver:
     """The running driver; an error of a sanitizer ends it, and is shown by the request that follows."""
 
     def __init__(self, out: Path):
-        generate(out)
-        own = [Path(__file__).with_name(name) for name in ("driver.c", "jump.c")]
-        sources = [*own, *(FIRMWARE / f"src/{part}.c" for part in PARTS)]
-        gcc(*WARN, *SANITIZE, *includes(out), *sources, out / "tables.c", fft(out), "-lm", "-o", out / "driver")
+        program = build(out, "driver", HERE / "driver.c")
         self._errors = (out / "errors").open("w+")
-        self._run = subprocess.Popen(
-            [out / "driver"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
-        )
+        self._run = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
 
     def ask(self, letter: str, payload: bytes = b"") -> bytes:
         """Return the driver's answer."""

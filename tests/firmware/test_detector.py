@@ -15,28 +15,29 @@ YEARS = 30 * 365 * 86400 * 16000 // 112 // 8  # windows of thirty years
 NAMES = list(Settings.__dataclass_fields__)
 
 
-@st.composite
-def cases(draw):
-    """Settings, levels, rises; from few values, so that ties are common, to the most that codes can rise."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    hop, n_frames = draw(st.integers(1, 12)), draw(st.integers(12, 60))
-    first = draw(st.integers(0, n_frames - LOCAL))
-    most = draw(st.sampled_from([30, 32767]))
-    off, above = draw(st.integers(-most, most // 4)), draw(st.integers(0, most // 2))
-    s = Settings(
-        on=off + above, off=off, windows=draw(st.sampled_from([1, 1, 2, 3, 32])), hop=hop, n_frames=n_frames,
-        first=first, stop=draw(st.integers(first + 1, n_frames - LOCAL + 1)), cooldown=draw(st.integers(0, 6)),
-        min_rise=draw(st.sampled_from([1, 5, 20, 50, 300, 2**31 - 1])),
-    )  # fmt: skip
-    levels = np.clip(np.cumsum(rng.integers(-most // 4, most // 4 + 1, draw(st.sampled_from([9, 150])))), -most, most)
-    levels[: draw(st.integers(0, 20))] = draw(st.sampled_from([-most, 0, most]))
+def case_of(seed: int) -> tuple[np.ndarray, np.ndarray, Settings]:
+    """Rises, levels, settings; from few values, so that ties are common, to the most that codes can rise."""
+    rng = np.random.default_rng(seed)
+    hop, n_frames, most = rng.integers(1, 13), rng.integers(12, 61), rng.choice([30, 32767])
+    first, off = rng.integers(0, n_frames - LOCAL + 1), rng.integers(-most, most // 4)
+    values = {
+        "on": off + rng.integers(0, most // 2), "off": off, "windows": rng.choice([1, 1, 2, 3, 32]), "hop": hop,
+        "n_frames": n_frames, "first": first, "stop": rng.integers(first + 1, n_frames - LOCAL + 2),
+        "cooldown": rng.integers(0, 7), "min_rise": rng.choice([1, 5, 20, 50, 300, 2**31 - 1]),
+    }  # fmt: skip
+    levels = np.clip(np.cumsum(rng.integers(-most // 4, most // 4 + 1, rng.choice([1, 150, 150]))), -most, most)
+    levels[: rng.integers(20)] = rng.choice([-most, 0, most])
     n = (len(levels) - 1) * hop + n_frames
-    if draw(st.booleans()):  # few that rise, by much the same
-        rises = (rng.random(n) < draw(st.sampled_from([0.05, 0.3]))) * rng.integers(60, 63, n)
+    if rng.random() < 0.5:  # few that rise, by much the same
+        rises = (rng.random(n) < rng.choice([0.05, 0.3])) * rng.integers(60, 63, n)
     else:
-        rises = rng.integers(0, draw(st.sampled_from([3, 40, 5000, 4 * 255 * N_MELS + 1])), n)
-    rises[: int(rng.integers(n))] *= draw(st.sampled_from([1, 5]))
+        rises = rng.integers(0, rng.choice([3, 40, 5000, 4 * 255 * N_MELS + 1]), n)
+    rises[: rng.integers(n)] *= rng.choice([1, 5])
+    s = Settings(**{name: int(value) for name, value in values.items()})
     return rises.astype(np.int32), levels.astype(np.int16), s
+
+
+cases = st.integers(0, 2**32).map(case_of)
 
 
 def in_c(driver, rises, levels, s: Settings, far: int = 0) -> list:
@@ -46,13 +47,13 @@ def in_c(driver, rises, levels, s: Settings, far: int = 0) -> list:
 
 
 @settings(max_examples=300)
-@given(case=cases())
+@given(case=cases)
 def test_it_decides_as_python(driver, case):
     rises, levels, s = case
     assert in_c(driver, rises, levels, s) == Detector(s).push(rises, levels).tolist()
 
 
-@given(case=cases(), far=st.sampled_from([1, 2**31 - 3, 2**32 - 2, YEARS]))
+@given(case=cases, far=st.sampled_from([1, 2**31 - 3, 2**32 - 2, YEARS]))
 def test_it_decides_so_after_years(driver, case, far):
     rises, levels, s = case
     d = Detector(s)
@@ -63,16 +64,12 @@ def test_it_decides_so_after_years(driver, case, far):
 
 def test_the_cases_hold_many_shots_and_incidents(driver):
     """Or the tests above would prove little."""
-    counts = []
-
-    @given(case=cases())
-    def count(case):
-        found = np.array(in_c(driver, *case), np.int64).reshape(-1, 4)
-        counts.append((len(found), len(set(found[:, WHICH])), len(set(found[:, ONSET]))))
-
-    count()
-    shots, incidents, onsets = np.array(counts).T
-    assert shots.max() > 40 and incidents.max() >= 3 and np.mean(shots > 1) > 0.4 and (shots == onsets).all()
+    found = [np.array(in_c(driver, *case_of(seed)), np.int64).reshape(-1, 4) for seed in range(200)]
+    shots, incidents = np.array([(len(rows), len(set(rows[:, WHICH]))) for rows in found]).T
+    assert shots.max() > 40 and np.mean(shots > 1) > 0.3 and np.mean(incidents > 1) > 0.2
+    assert all(
+        (np.diff(rows[:, ONSET]) >= LOCAL).all() for rows in found if len(rows) and len(set(rows[:, WHICH])) == 1
+    )
 
 
 def test_all_the_shots_of_a_window_have_room(driver):
