@@ -1,6 +1,8 @@
 # make            set everything up and run the pipeline      make test       set everything up and run the tests
 # make test-long  the long proofs                              make bench      benchmarks, as ratios
 # make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
+# make firmware   build it for each port                       make parity     the firmware against Python, and its cost
+# make firmware-test  its tests, with the cross compiler and QEMU
 # make pictures   take the pictures in DOC anew; RECORDING=a real one to stand beside simulated ones
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -16,7 +18,8 @@ export DO_NOT_TRACK := 1
 export UV_COMPILE_BYTECODE := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test test-long bench lock dag check pictures
+.PHONY: all test test-long bench lock dag check pictures firmware firmware-test parity
+PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
 	dvc repro
@@ -25,13 +28,25 @@ all: $(READY)
 
 test: $(READY)
 	@echo "Running the tests; the long proofs are in 'make test-long'."
-	pytest -m "not long"
+	pytest -m "not long and not firmware"
 
 test-long: $(READY)
 	pytest -m long
 
 bench: $(READY)
 	python -m tests.bench
+
+firmware: $(READY)
+	@test -d firmware/generated || (echo "firmware/generated is missing: run 'make' first, or 'dvc pull'"; exit 1)
+	python firmware/third_party/fetch.py
+	cd firmware && for preset in $(PRESETS); do \
+	  cmake --preset $$preset && cmake --build --preset $$preset || exit 1; done
+
+firmware-test: $(READY)
+	pytest -m firmware
+
+parity: $(READY)
+	gunshot firmware parity
 
 check: $(READY)
 	ruff check .

@@ -12,6 +12,9 @@ def window_frames(p) -> int:
     return features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
 
 
+AROUND = (detector.PAST, detector.LOCAL)  # frames before an onset and from it on, whose loudest sample is its peak
+
+
 def times(found: np.ndarray, p) -> tuple[np.ndarray, np.ndarray]:
     """Return when the shots that a detector found began, and when it told them, s [shape=(shots,)] each."""
     place = {"n_fft": p.features.n_fft, "hop_length": p.features.hop_length, "sr": p.audio.sr}
@@ -43,6 +46,7 @@ class Listener:
         self._pcm = np.zeros(0, np.int16)
         self._log_mel = np.zeros((self.p.features.n_mels, 0), np.float32)
         self._past = None
+        self._peaks, self._frames = np.zeros(0, np.int32), 0
 
     def count(self, samples: np.ndarray) -> None:
         """Count samples that are no numbers as dropped."""
@@ -64,12 +68,22 @@ class Listener:
         self._log_mel = self._log_mel[:, len(levels) * self.p.detector.hop :]
         return [d.push(rises, levels) for d in self._detectors], levels
 
+    def peaks(self, found: np.ndarray) -> np.ndarray:
+        """Return the size of the loudest sample around each shot that the last push found, 0 to 32768.
+
+        Around: among the samples that the frames from PAST before the onset to LOCAL - 1 after it were first to hold.
+        """
+        first = self._frames - len(self._peaks)
+        places = [slice(max(0, t - AROUND[0] - first), t + AROUND[1] - first) for t in found[:, detector.ONSET]]
+        return np.array([self._peaks[place].max() for place in places], np.int32)
+
     def _advance(self) -> np.ndarray:
         """Turn whole frames of the waiting samples into log-mel, and return their rises."""
         f = self.p.features
         n = features.frames(len(self._pcm), n_fft=f.n_fft, hop_length=f.hop_length)
         if not n:
             return np.zeros(0, np.int32)
+        self._hold_peaks(n)
         log_mel = features.log_mel(self._pcm[: (n - 1) * f.hop_length + f.n_fft], sr=self.p.audio.sr, **f.model_dump())
         self._pcm = self._pcm[n * f.hop_length :]
         self._log_mel = np.concatenate([self._log_mel, log_mel], axis=1)
@@ -79,3 +93,14 @@ class Listener:
         codes = np.concatenate([self._past, codes], axis=1)
         self._past = codes[:, -detector.PAST :]
         return detector.rise(codes)
+
+    def _hold_peaks(self, n: int) -> None:
+        """Take the loudest of the samples that each of `n` frames is the first to hold."""
+        f = self.p.features
+        new = np.abs(self._pcm[: (n - 1) * f.hop_length + f.n_fft].astype(np.int32))
+        old = f.n_fft - f.hop_length
+        peaks = new[old:].reshape(n, f.hop_length).max(axis=1)
+        if not self._frames:
+            peaks[0] = max(peaks[0], new[:old].max(initial=0))
+        self._peaks = np.concatenate([self._peaks[-detector.RING :], peaks])
+        self._frames += n

@@ -192,6 +192,13 @@ class Detector(Section):
     collar_s: Positive
 
 
+class Firmware(Section):
+    """What a device is besides its model."""
+
+    heartbeat_s: Annotated[float, pydantic.Field(ge=1, le=604800)]  # a week
+    full_scale_pa: Annotated[float, pydantic.Field(ge=0.01, le=1e5)]
+
+
 class Streams(Section):
     """Long audio for false alarms per hour."""
 

@@ -7,7 +7,7 @@ from gunshot import export, features_c, params, tables
 
 
 def main(model: Path, out: Path) -> None:
-    p = params.load("audio", "features")
+    p = params.load("audio", "features", "firmware")
     report = tables.read_json(model.with_name("report.json"))
     operating = tables.read_json(model.with_name("operating.json"))
     artifact = model.read_bytes()

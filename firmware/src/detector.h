@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GUNSHOT_DETECTOR_RING 512   /* frames whose rise is kept */
-#define GUNSHOT_DETECTOR_WINDOWS 32 /* whose levels are summed, at most */
+#define GUNSHOT_DETECTOR_RING 512   /* frames whose rise is kept; a power of two */
+#define GUNSHOT_DETECTOR_MOST_WINDOWS 32 /* whose levels are summed, at most */
 
-typedef struct { /* as detector.Settings */
+typedef struct { /* as detector.Settings, and checked there */
   int32_t on, off, windows, hop, n_frames, first, stop, cooldown, min_rise;
 } gunshot_detector_settings;
 
@@ -26,7 +26,7 @@ typedef struct {
   int32_t steepest;
   bool open;
   int32_t rises[GUNSHOT_DETECTOR_RING];
-  int16_t recent[GUNSHOT_DETECTOR_WINDOWS];
+  int16_t recent[GUNSHOT_DETECTOR_MOST_WINDOWS];
 } gunshot_detector;
 
 void gunshot_detector_init(gunshot_detector *detector, const gunshot_detector_settings *settings);
@@ -34,8 +34,8 @@ void gunshot_detector_init(gunshot_detector *detector, const gunshot_detector_se
 int32_t gunshot_detector_rise(const int8_t *codes);
 /* Take the rise of the next frame. */
 void gunshot_detector_frame(gunshot_detector *detector, int32_t rise);
-/* Take the level of the next window, whose frames were all taken, and write the shots that it decides to `shots`,
- * at least n_frames / LOCAL + 1 of them. Returns how many. */
+/* Take the level of the next window, whose frames were all taken, the last just now, and write the shots that it
+ * decides to `shots`, room for ((windows - 1) hop + n_frames) / LOCAL + 1 of them. Returns how many. */
 size_t gunshot_detector_window(gunshot_detector *detector, int16_t level, gunshot_shot *shots);
 
 #endif

@@ -8,6 +8,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     exploring,
     exporting,
     field,
+    firmware,
     holding,
     importing,
     listening,

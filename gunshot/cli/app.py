@@ -18,5 +18,7 @@ import_ = typer.Typer(
     help="Bring real recordings into data/raw, as 16 kHz mono int16, and tags into data/tags.",
 )
 export = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="Write chunks and tags for other tools.")
+firmware = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="The detector as a device runs it.")
 app.add_typer(import_, name="import")
 app.add_typer(export, name="export")
+app.add_typer(firmware, name="firmware")

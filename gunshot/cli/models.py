@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from gunshot import audio, detector, listener, params, pipeline, tables
+from gunshot import alerts, audio, detector, listener, params, pipeline, tables
 from gunshot.cli.app import app
 
 
@@ -47,7 +47,9 @@ def detect(
         float | None,
         typer.Option(help="Of the score that opens an incident. Default: the operating point on validation streams."),
     ] = None,
-    format: Annotated[Format, typer.Option(help="json: an object a line with file, onset_s, score.")] = Format.text,
+    format: Annotated[
+        Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db.")
+    ] = Format.text,
     scores: Annotated[bool, typer.Option("--scores", help="Print every window's score, not onsets.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw waveform, log-mel and scores over time (one file).")] = None,
 ) -> None:
@@ -55,13 +57,13 @@ def detect(
 
     A window is 4096 samples (256 ms); one is scored every detector.hop frames, and the mean of the last
     detector.windows decides. Onsets are in seconds from the recording's start. A recording shorter than a window is
-    filled up with silence.
+    filled up with silence. level_db is the loudest sample around the onset in dB SPL, by firmware.full_scale_pa.
     """
     from gunshot import models
 
     if plot and (len(files) > 1 or plot.suffix != ".png"):
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
-    p = params.load("audio", "chunks", "features", "detector")
+    p = params.load("audio", "chunks", "features", "detector", "firmware")
     loaded = models.load(*paths([model]).values())
     logit = loaded.threshold(threshold)
     failed = 0
@@ -95,6 +97,9 @@ def _listen(file: Path, model, logit: float, p, *, format: Format, scores: bool)
         else:
             sure = model.score_of(shots[:, detector.LEVEL], windows=p.detector.windows)
             columns = {"onset_s": times, "score": sure.tolist()}
+            if format == Format.json:
+                level = alerts.level_db(ear.peaks(shots), full_scale_pa=p.firmware.full_scale_pa)
+                columns["level_db"] = level.round(1).tolist()
         for values in zip(*columns.values(), strict=True):
             _print({"file": str(file), **dict(zip(columns, values, strict=True))}, format)
         onsets, windows = onsets + times, windows + len(levels)

@@ -10,7 +10,7 @@ from gunshot import detector, export, features_c, params
 
 ROOT = Path(__file__).parents[2]
 HERE, SRC, CMSIS = ROOT / "tests" / "firmware", ROOT / "firmware" / "src", ROOT / "firmware" / "third_party" / "cmsis"
-P = params.load("audio", "features", path=ROOT / "params.yaml")
+P = params.load("audio", "features", "firmware", path=ROOT / "params.yaml")
 SCALE, ZERO = 0.491299748420715332, 76  # a float32
 SETTINGS = detector.Settings(on=33, off=-6, windows=1, hop=8, n_frames=33, first=2, stop=26, cooldown=17, min_rise=1043)
 REPORT = {
@@ -37,8 +37,8 @@ def run(*command, **kept) -> subprocess.CompletedProcess:
 
 
 def with_features(**changed) -> SimpleNamespace:
-    """The sections audio and features, some keys of the latter changed."""
-    return SimpleNamespace(audio=P.audio, features=P.features.model_copy(update=changed))
+    """The sections that an export reads, some keys of features changed."""
+    return SimpleNamespace(audio=P.audio, firmware=P.firmware, features=P.features.model_copy(update=changed))
 
 
 def generate(out: Path, p=P) -> Path:

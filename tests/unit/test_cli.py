@@ -20,7 +20,7 @@ from gunshot.forest import codes
 REPO = Path(__file__).parents[2]
 COMMANDS = [
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
-    "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out",
+    "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out", "firmware",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -62,6 +62,9 @@ WORDS = {
     "import": ["folder", "urbansound8k", "tags"],
     "import esc50": ["--download", "--classes", "archive"],
     "import fsd50k": ["Gunshot_and_gunfire", "--classes"],
+    "firmware": ["run", "parity"],
+    "firmware run": ["--port", "mps2-an386", "gunshot detect"],
+    "firmware parity": ["firmware.json", "80 MHz"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],
@@ -229,6 +232,8 @@ def test_detect_prints_onsets_as_text_and_json(forest):
     done = run("detect", "shot.wav", "quiet.wav", "--model", forest, "--format", "json")
     (row,) = (json.loads(line) for line in done.output.splitlines())
     assert row["file"] == "shot.wav" and abs(row["onset_s"] - 1.0) < 0.010 and 0.5 <= row["score"] <= 1
+    peak = np.abs(sf.read("shot.wav")[0]).max()  # 20 Pa at full scale are 120 dB
+    assert row["level_db"] == pytest.approx(120 + 20 * np.log10(peak), abs=0.06)
 
 
 def shifted(project, intercept: float, logit: float) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gunshot import detector, export, params
 
-P = params.load("audio", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
+P = params.load("audio", "features", "firmware", path=Path(__file__).parents[2] / "params.yaml")
 MODEL = np.random.default_rng(0).bytes(1003)
 REPORT = {
     "bytes": len(MODEL),
@@ -56,7 +56,9 @@ int main(void) {
          GUNSHOT_INPUT_SCALE, GUNSHOT_INPUT_ZERO_POINT, GUNSHOT_OUTPUT_SCALE, GUNSHOT_OUTPUT_ZERO_POINT);
   printf("\"ARENA_BYTES\": %d, \"OPERATOR_COUNT\": %d, \"MODEL_BYTES\": %d,", GUNSHOT_ARENA_BYTES,
          GUNSHOT_OPERATOR_COUNT, GUNSHOT_MODEL_BYTES);
-  printf("\"MODEL_SHA256\": \"%s\"}\n", GUNSHOT_MODEL_SHA256);
+  printf("\"HEARTBEAT_MS\": %d, \"FULL_SCALE_PA\": %.9g,", GUNSHOT_HEARTBEAT_MS, GUNSHOT_FULL_SCALE_PA);
+  printf("\"MODEL_VERSION\": %llu, \"MODEL_SHA256\": \"%s\"}\n", (unsigned long long)GUNSHOT_MODEL_VERSION,
+         GUNSHOT_MODEL_SHA256);
   printf("%d\n", (int)((unsigned long)(const void *)gunshot_model % 16));
   for (unsigned i = 0; i < sizeof gunshot_model; i++) printf("%02x", gunshot_model[i]);
   printf("\n" GUNSHOT_OPERATORS(NAME));
@@ -112,6 +114,8 @@ def test_constants_are_those_of_params_and_report(generated):
     assert (found["DETECTOR_ON"], found["DETECTOR_OFF"], found["DETECTOR_WINDOWS"]) == (46, 31, 2)
     assert (found["DETECTOR_COOLDOWN"], found["DETECTOR_MIN_RISE"], found["DETECTOR_HOP"]) == (17, 1602, 8)
     assert found["OPERATING_POINT_PROOF"] == "unproven" and found["CALIBRATION_INTERCEPT"] == -0.7128
+    assert found["HEARTBEAT_MS"] == 600_000 and found["FULL_SCALE_PA"] == 20.0
+    assert f"{found['MODEL_VERSION']:016x}" == found["MODEL_SHA256"][:16]
     assert found["MODEL_SHA256"] == hashlib.sha256(MODEL).hexdigest()
 
 

@@ -108,6 +108,26 @@ def test_what_is_no_number_is_silence_and_counted(places, seed):
     assert a.dropped == len(places) + 6
 
 
+def peak_by_hand(pcm: np.ndarray, onset: int) -> int:
+    """The loudest of the samples that frames 4 before to 6 after an onset hold and no frame before these does."""
+    first = max(0, onset - 4)
+    start = first * 112 + (400 if first else 0)
+    return max(abs(int(x)) for x in pcm[start : (onset + 6) * 112 + 512])
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(0, 2 * SR), max_size=6), st.integers(0, 2**32))
+def test_peaks_are_of_the_samples_around_each_onset(cuts, seed):
+    pcm, e, found = shots([0.0, 0.3, 0.62, 1.6], 2.0, seed), ear([-20.0]), []
+    pcm[seed % len(pcm)] = -32768
+    for piece in np.split(pcm, np.sort(cuts)):
+        (shot,), _ = e.push(piece)
+        peaks = e.peaks(shot)
+        assert peaks.tolist() == [peak_by_hand(pcm, t) for t in shot[:, ONSET].tolist()]
+        found += peaks.tolist()
+    assert found
+
+
 def test_a_gap_begins_anew_and_is_counted():
     pcm, e = shots([0.4], 1.0), ear()
     (fresh,), levels = e.push(pcm)

@@ -114,6 +114,9 @@ BAD = [
     ("evaluate", "min_recall", 95, "less than or equal to 1"),
     ("detector", "hop", 0, "greater than or equal to 4"),
     ("detector", "hop", 6, "multiple of 4"),
+    ("firmware", "heartbeat_s", 0.5, "greater than or equal to 1"),
+    ("firmware", "heartbeat_s", 1e6, "less than or equal to 604800"),
+    ("firmware", "full_scale_pa", 0.0, "greater than or equal to 0.01"),
     ("detector", "cooldown_s", -1.0, "greater than or equal to 0"),
 ]
 

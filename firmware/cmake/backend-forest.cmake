@@ -1,0 +1,2 @@
+# The Random Forest as C: its trees are code.
+set(BACKEND_SOURCES src/model_forest.c)

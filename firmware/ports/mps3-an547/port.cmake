@@ -1,0 +1,3 @@
+set(CORE -mcpu=cortex-m55 -mthumb -mfloat-abi=hard -mfpu=auto)
+add_compile_definitions(GUNSHOT_TICKS_HZ=32000000)
+include(ports/semihosting/port.cmake)

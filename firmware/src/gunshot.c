@@ -1,0 +1,168 @@
+#include "gunshot.h"
+
+#include <string.h>
+
+#include "measures.h"
+#include "model.h"
+#include "port.h"
+
+enum {
+  PIECE = 128,              /* samples that are taken from the ring at once */
+  FULL_SCALE = INT16_MAX,   /* and beyond, INT16_MIN */
+  NO_SHOT = -INT16_MAX,     /* level of a window that the model did not score */
+  LOOKED_AT = (GUNSHOT_DETECTOR_WINDOWS - 1) * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES,
+  SHOTS = LOOKED_AT / GUNSHOT_DETECTOR_LOCAL + 1 /* that a window decides, at most */
+};
+
+_Static_assert((int)GUNSHOT_DETECTOR_WINDOWS <= (int)GUNSHOT_DETECTOR_MOST_WINDOWS, "detector.windows: 32 at most");
+_Static_assert(GUNSHOT_PEAKS + GUNSHOT_DETECTOR_LOCAL <= GUNSHOT_DETECTOR_RING, "windows must fit the detector's ring");
+
+static const gunshot_detector_settings SETTINGS = {
+    .on = GUNSHOT_DETECTOR_ON,
+    .off = GUNSHOT_DETECTOR_OFF,
+    .windows = GUNSHOT_DETECTOR_WINDOWS,
+    .hop = GUNSHOT_DETECTOR_HOP,
+    .n_frames = GUNSHOT_N_FRAMES,
+    .first = GUNSHOT_DETECTOR_FIRST,
+    .stop = GUNSHOT_DETECTOR_STOP,
+    .cooldown = GUNSHOT_DETECTOR_COOLDOWN,
+    .min_rise = GUNSHOT_DETECTOR_MIN_RISE,
+};
+
+/* Before the first sample, and where samples are missing: no frame, window or incident reaches across. */
+static void begin(gunshot_app *app) {
+  app->incidents += app->detector.incident;
+  app->incident = 0;
+  app->begun = app->counts.heard + app->counts.dropped;
+  gunshot_frames_reset(&app->frames);
+  gunshot_detector_init(&app->detector, &SETTINGS);
+}
+
+static void count_dropped(gunshot_app *app) {
+  uint32_t dropped = app->ring->dropped;
+  app->counts.dropped += (uint32_t)(dropped - app->dropped);
+  app->dropped = dropped;
+}
+
+gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena, size_t arena_bytes) {
+  memset(app, 0, sizeof *app);
+  app->ring = ring;
+  begin(app);
+  return gunshot_model_init(gunshot_model_artifact, arena, arena_bytes);
+}
+
+static void send(gunshot_app *app, gunshot_message *message) {
+  size_t size;
+  message->device = port_device();
+  message->sequence = app->sequence++;
+  gunshot_status status = gunshot_message_encode(message, app->message, sizeof app->message, &size);
+  if (status == GUNSHOT_OK) status = port_send(app->message, size);
+  if (status != GUNSHOT_OK) app->counts.unsent++;
+  if (status == GUNSHOT_OK && message->kind == GUNSHOT_ALERT) app->counts.alerts++;
+}
+
+void gunshot_beat(gunshot_app *app) {
+  count_dropped(app);
+  app->counts.noise = gunshot_level(app->squared == 0 ? 0.0f : (float)app->squares / (float)app->squared);
+  app->squares = app->squared = 0;
+  app->beat_ms = app->counts.uptime_ms + GUNSHOT_HEARTBEAT_MS;
+  gunshot_message message = {.kind = GUNSHOT_HEARTBEAT, .heartbeat = app->counts};
+  send(app, &message);
+}
+
+/* The clock is for heartbeats alone: when shots fell is counted in samples. */
+static void tick(gunshot_app *app) {
+  uint32_t now = port_clock_ms(), passed = now - app->clock_ms;
+  bool backward = passed > INT32_MAX;
+  app->clock_ms = now;
+  app->counts.backward += backward;
+  app->counts.uptime_ms += backward ? 0 : passed;
+  if (app->counts.uptime_ms >= app->beat_ms) gunshot_beat(app);
+}
+
+/* Of the samples that the frames around an onset were first to hold, the loudest; gunshot/listener.py. */
+static int32_t peak_around(const gunshot_app *app, int64_t onset) {
+  int32_t most = 0;
+  int64_t t = onset < GUNSHOT_DETECTOR_PAST ? 0 : onset - GUNSHOT_DETECTOR_PAST;
+  for (; t < onset + GUNSHOT_DETECTOR_LOCAL; t++) {
+    int32_t peak = app->peaks[t % GUNSHOT_PEAKS];
+    most = peak > most ? peak : most;
+  }
+  return most;
+}
+
+static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *codes) {
+  app->shot = shot->incident == app->incident ? app->shot + 1 : 1;
+  app->incident = shot->incident;
+  float peak = (float)peak_around(app, shot->onset);
+  int64_t last = shot->decided * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES - 1;
+  gunshot_message message = {
+      .kind = GUNSHOT_ALERT,
+      .alert = {.onset = app->begun + (uint64_t)shot->onset * GUNSHOT_HOP_LENGTH + GUNSHOT_N_FFT / 2,
+                .decided = app->begun + (uint64_t)last * GUNSHOT_HOP_LENGTH + GUNSHOT_N_FFT,
+                .incident = (uint32_t)(app->incidents + shot->incident),
+                .shot = app->shot,
+                .score = gunshot_score(shot->level),
+                .level = gunshot_level(peak * peak),
+                .model = GUNSHOT_MODEL_VERSION,
+                .frames = GUNSHOT_N_FRAMES,
+                .bands = GUNSHOT_N_MELS,
+                .log_mel = codes},
+  };
+  send(app, &message);
+}
+
+/* A frame was made: its rise, and, where it ends a window, the window's level and the shots that this decides. */
+static void decide(gunshot_app *app) {
+  app->peaks[app->detector.frames % GUNSHOT_PEAKS] = app->frames.peak;
+  gunshot_detector_frame(&app->detector, gunshot_detector_rise(gunshot_frames_past(&app->frames)));
+  const int8_t *codes = gunshot_frames_window(&app->frames);
+  if (codes == NULL) return;
+  int16_t level;
+  if (gunshot_model_score(codes, &level) != GUNSHOT_OK) {
+    app->counts.failures++;
+    level = NO_SHOT;
+  }
+  gunshot_shot shots[SHOTS];
+  size_t count = gunshot_detector_window(&app->detector, level, shots);
+  for (size_t i = 0; i < count; i++) alert(app, &shots[i], codes);
+}
+
+/* Count a microphone that is stuck: one value, or full scale alone, for a second. */
+static void watch(gunshot_app *app, const int16_t *samples, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    int32_t sample = samples[i];
+    bool full = sample >= FULL_SCALE || sample <= -FULL_SCALE;
+    app->still = full || sample == app->sample ? app->still + (app->still <= GUNSHOT_SR) : 1;
+    app->counts.stuck += app->still == GUNSHOT_SR;
+    app->sample = samples[i];
+    app->squares += (uint32_t)(sample * sample);
+  }
+  app->squared += n;
+}
+
+static void take(gunshot_app *app, const int16_t *samples, size_t n) {
+  watch(app, samples, n);
+  app->counts.heard += n;
+  bool made;
+  for (size_t i = 0; i < n;) {
+    i += gunshot_frames_push(&app->frames, samples + i, n - i, &made);
+    if (made) decide(app);
+  }
+}
+
+void gunshot_poll(gunshot_app *app) {
+  int16_t samples[PIECE];
+  bool gap;
+  size_t n;
+  do {
+    n = gunshot_ring_read(app->ring, samples, PIECE, &gap);
+    if (gap) {
+      app->counts.gaps++;
+      count_dropped(app);
+      begin(app);
+    }
+    take(app, samples, n);
+    tick(app);
+  } while (n > 0);
+}

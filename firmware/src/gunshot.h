@@ -1,0 +1,44 @@
+/* The application: samples of the ring to frames, windows, shots and messages. No audio is kept beyond the ring. */
+#ifndef GUNSHOT_APP_H
+#define GUNSHOT_APP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alert.h"
+#include "constants.h"
+#include "detector.h"
+#include "frames.h"
+#include "ring.h"
+#include "status.h"
+
+/* Frames whose peaks are kept: all that a window can place a shot in, and those before that it rises from. */
+#define GUNSHOT_PEAKS (GUNSHOT_DETECTOR_WINDOWS * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES + GUNSHOT_DETECTOR_PAST)
+
+typedef struct {
+  gunshot_ring *ring;
+  gunshot_frames frames;
+  gunshot_detector detector;
+  uint16_t peaks[GUNSHOT_PEAKS];
+  gunshot_heartbeat counts; /* and what the next heartbeat says */
+  uint32_t sequence, dropped, clock_ms;
+  uint64_t beat_ms; /* uptime at which a heartbeat is due */
+  uint64_t begun;   /* sample at which the first frame began, or the first after a gap */
+  uint64_t squares; /* of the samples since the last heartbeat */
+  uint64_t squared; /* how many */
+  uint32_t still;   /* samples that the microphone gave one value, or full scale alone */
+  int16_t sample;   /* the last */
+  int64_t incidents; /* before the last gap */
+  int64_t incident;  /* of the last shot, since the gap */
+  uint16_t shot;     /* its number within the incident */
+  uint8_t message[GUNSHOT_ALERT_BYTES(GUNSHOT_N_FRAMES * GUNSHOT_N_MELS)];
+} gunshot_app;
+
+/* Begin, with the promoted model in `arena`, which it uses from then on. */
+GUNSHOT_CHECKED gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena, size_t arena_bytes);
+/* Take all that the ring holds, and send what is to be told. The first call sends a heartbeat. */
+void gunshot_poll(gunshot_app *app);
+/* Send a heartbeat, due or not. */
+void gunshot_beat(gunshot_app *app);
+
+#endif

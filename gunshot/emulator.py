@@ -1,0 +1,109 @@
+"""The firmware's ports that read a wav: built by CMake, and run on this machine or in QEMU."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PORTS = ("host", "mps2-an386", "mps2-an500", "mps3-an547")  # presets of firmware/CMakePresets.json
+PACKAGES = {  # of Debian, by the program that each brings
+    "cmake": "cmake",
+    "ninja": "ninja-build",
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "arm-none-eabi-size": "binutils-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+}
+LONGEST = 255  # characters of all arguments: a buffer in firmware/ports/semihosting
+
+
+class FirmwareError(ValueError):
+    """A build or a run that failed; the message holds what the program said."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a program ended: its exit code, and the lines that it printed."""
+
+    code: int
+    lines: list[str]
+
+
+def tool(name: str) -> str:
+    """Return the path of a program; FileNotFoundError names the Debian package where it is missing."""
+    found = shutil.which(name)
+    if not found:
+        raise FileNotFoundError(f"{name}: no such program; install it with `apt install {PACKAGES[name]}`")
+    return found
+
+
+def _check(port: str) -> None:
+    if port not in PORTS:
+        raise ValueError(f"port={port!r} must be one of {', '.join(PORTS)}")
+
+
+def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "compiled") -> Path:
+    """Build a preset of firmware/CMakePresets.json, where anything changed, and return the folder of its programs.
+
+    The first time, third-party sources are downloaded.
+
+    Raises
+    ------
+    FileNotFoundError
+        A program is missing.
+    FirmwareError
+        A step failed.
+    """
+    for name in ["cmake", "ninja"] + ["arm-none-eabi-gcc"] * (not preset.startswith("host")):
+        tool(name)
+    for command in (
+        [sys.executable, "third_party/fetch.py"],
+        ["cmake", "--preset", preset, f"-DGUNSHOT_BACKEND={backend}"],
+        ["cmake", "--build", "--preset", preset],
+    ):
+        done = subprocess.run(command, cwd=firmware, capture_output=True, text=True)
+        if done.returncode:
+            raise FirmwareError(f"{preset}: {' '.join(command[:2])} failed:\n{done.stdout}{done.stderr}")
+    return firmware / "build" / preset
+
+
+def run(program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path, timeout_s: float = 600) -> Run:
+    """Run a program of a port in a folder, and return how it ended.
+
+    In QEMU an instruction takes a nanosecond of the machine's time (``-icount shift=0``), so that its counts repeat.
+
+    Parameters
+    ----------
+    arguments : what `main` gets after its name: paths below `folder`, without blanks
+
+    Raises
+    ------
+    FileNotFoundError
+        The program or QEMU is missing.
+    FirmwareError
+        It did not end within `timeout_s`.
+    """
+    _check(port)
+    if not program.is_file():
+        raise FileNotFoundError(f"{program}: no such program; make it with `make firmware`")
+    if any(set(a) & set(" \t,") for a in arguments) or len(" ".join(["gunshot", *arguments])) > LONGEST:
+        raise ValueError(f"arguments={list(arguments)} must hold no blank or comma, and {LONGEST} characters at most")
+    program = program.resolve()
+    command = [str(program), *arguments] if port == "host" else _qemu(program, port, arguments)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", timeout=timeout_s,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise FirmwareError(f"{program.name} on {port}: timeout_s={timeout_s:g} passed; it was stopped") from None
+    return Run(done.returncode, done.stdout.splitlines())
+
+
+def _qemu(program: Path, port: str, arguments: Sequence[str]) -> list[str]:
+    semihosting = ",".join(["enable=on", "target=native", *(f"arg={a}" for a in ("gunshot", *arguments))])
+    return [
+        tool("qemu-system-arm"), "-M", port, "-icount", "shift=0", "-nographic", "-monitor", "none", "-serial", "none",
+        "-semihosting-config", semihosting, "-kernel", str(program),
+    ]  # fmt: skip

@@ -1,0 +1,14 @@
+import pytest
+from driven import Driver
+from hypothesis import settings
+
+settings.register_profile("firmware", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("firmware")
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory):
+    """The firmware's C behind a pipe, under sanitizers."""
+    made = Driver(tmp_path_factory.mktemp("driver"))
+    yield made
+    made.close()

@@ -1,0 +1,89 @@
+"""driver.c built and spoken to: the firmware's C on this machine, under AddressSanitizer and UBSan."""
+
+import struct
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT, dsp, run
+
+from gunshot import detector, export, features_c, models, params
+
+PARTS = ["alert", "crc32", "detector", "frames", "gunshot", "log_mel", "measures", "ring"]
+HOST = ["wav_port.c", "wav.c", "number.c", "host/stdio.c"]
+
+p = params.load("audio", "chunks", "features", "detector", "firmware", path=ROOT / "params.yaml")
+p.detector = p.detector.model_copy(update={"windows": 2})
+p.firmware = p.firmware.model_copy(update={"heartbeat_s": 2.0})
+ARTIFACT = b"no model"
+N_MELS, N_FRAMES = p.features.n_mels, 33
+REPORT = {
+    "arena_bytes": 16, "operators": [], "operating_point": 0.5, "calibration": {"slope": 0.05, "intercept": -0.7},
+    "quantization": {"input_scale": 0.49, "input_zero_point": 76, "output_scale": 1.0, "output_zero_point": 0},
+}  # fmt: skip
+
+
+def jump(codes: np.ndarray) -> np.ndarray:
+    """The driver's model of codes [shape=(n, n_mels, n_frames)]: how far the loudest frame is above the mean."""
+    loud = codes.astype(np.int64).sum(axis=1)
+    place, above = loud.argmax(axis=1), (loud.max(axis=1) * N_FRAMES - loud.sum(axis=1)) // (N_FRAMES * N_MELS)
+    return np.where((place >= SETTINGS.first) & (place < SETTINGS.stop), above - 30, -60)
+
+
+MODEL = models.Model(
+    Path("m.tflite"), REPORT, lambda x: jump(MODEL.codes(x)), step=1.0, code_db=float(np.float32(0.49)), code_zero=76
+)
+SETTINGS: detector.Settings = MODEL.settings(p, n_mels=N_MELS, n_frames=N_FRAMES, logit=0.0)
+
+
+def generate(out: Path) -> None:
+    """Write constants.h and tables.c of the driver's model and settings."""
+    operating = {"proof": "unproven", "settings": vars(SETTINGS)}
+    export.write(ARTIFACT, REPORT, out, constants=export.constants(ARTIFACT, REPORT, operating, p))
+    features_c.write(out, p)
+
+
+def build(out: Path, name: str, *sources: Path) -> Path:
+    """Compile the firmware's parts, the driver's model and more sources to a program, under sanitizers."""
+    generate(out)
+    parts = [HERE / "jump.c", *(SRC / f"{part}.c" for part in PARTS), out / "tables.c"]
+    includes = ["-I", SRC, "-I", SRC.parent / "ports", "-I", out, "-isystem", CMSIS / "dsp" / "Include"]
+    fft = dsp(out)
+    linked = [fft, f"-Wl,-rpath,{fft.parent}", "-lm", "-o", out / name]
+    run(*GCC, *STRICT, *SANITIZE, *includes, *sources, *parts, *linked)
+    return out / name
+
+
+def build_host(out: Path) -> Path:
+    """Build the host's program."""
+    ports = SRC.parent / "ports"
+    return build(out, "gunshot", SRC / "main.c", *(ports / name for name in HOST))
+
+
+class Driver:
+    """The running driver; an error of a sanitizer ends it, and is shown by the request that follows."""
+
+    def __init__(self, out: Path):
+        program = build(out, "driver", HERE / "driver.c")
+        self._errors = (out / "errors").open("w+")
+        self._run = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
+
+    def ask(self, letter: str, payload: bytes = b"") -> bytes:
+        """Return the driver's answer."""
+        with suppress(BrokenPipeError):
+            self._run.stdin.write(letter.encode() + struct.pack("<I", len(payload)) + payload)
+            self._run.stdin.flush()
+        size = self._run.stdout.read(4)
+        if len(size) < 4:
+            self._errors.seek(0)
+            raise AssertionError(f"the driver ended: {self._errors.read()[:2000]}")
+        return self._run.stdout.read(*struct.unpack("<I", size))
+
+    def close(self) -> None:
+        """End it; what was leaked fails."""
+        with suppress(BrokenPipeError):
+            self._run.stdin.close()
+        code = self._run.wait()
+        self._errors.seek(0)
+        assert code == 0, self._errors.read()[:2000]

@@ -1,0 +1,29 @@
+/* A model that Python can follow, in the place of a trained one. */
+#include "jump.h"
+
+#include "constants.h"
+#include "model.h"
+
+bool jump_fails;
+
+const gunshot_artifact gunshot_model_artifact = {NULL, 0};
+const size_t gunshot_model_arena_bytes = 0;
+gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, size_t arena_bytes) {
+  return artifact.bytes == NULL && arena != NULL && arena_bytes == GUNSHOT_ARENA_BYTES ? GUNSHOT_OK : GUNSHOT_ARENA;
+}
+
+/* How far the loudest frame is above the mean, where training has shots; driven.py has the same. */
+gunshot_status gunshot_model_score(const int8_t *codes, int16_t *level) {
+  int32_t loudest = INT32_MIN, place = 0, all = 0;
+  if (jump_fails) return GUNSHOT_NOT_READY;
+  for (int32_t t = 0; t < GUNSHOT_N_FRAMES; t++) {
+    int32_t sum = 0;
+    for (int32_t band = 0; band < GUNSHOT_N_MELS; band++) sum += codes[t * GUNSHOT_N_MELS + band];
+    all += sum;
+    if (sum > loudest) loudest = sum, place = t;
+  }
+  bool held = place >= GUNSHOT_DETECTOR_FIRST && place < GUNSHOT_DETECTOR_STOP;
+  int32_t above = (loudest * GUNSHOT_N_FRAMES - all) / (GUNSHOT_N_FRAMES * GUNSHOT_N_MELS);
+  *level = (int16_t)(held ? above - 30 : -60);
+  return GUNSHOT_OK;
+}

@@ -1,0 +1,360 @@
+"""The application: shots as Python's listener tells them, whatever happens to microphone, clock, model and port."""
+
+import hashlib
+import struct
+import subprocess
+from types import SimpleNamespace
+
+import driven
+import numpy as np
+import pytest
+import soundfile as sf
+from driven import MODEL, p
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gunshot import alerts, features, listener, simulate
+from gunshot.alerts import Alert, Heartbeat
+from gunshot.detector import DECIDED, LEVEL, WHICH
+
+SR, DMA, RING = p.audio.sr, 256, 2048  # RING: the ring's room
+HOP, N_FFT = p.features.hop_length, p.features.n_fft
+DEVICE = 0xFEEDBEEF
+IO = 10  # of status.h
+
+
+class App:
+    """The application in the driver; the clock goes with the samples unless it is set."""
+
+    def __init__(self, driver):
+        self.driver, self.samples, self.data = driver, 0, b""
+        self.clock_ms, self.model_fails, self.send_fails = None, False, False
+        driver.ask("a")
+
+    def write(self, samples: np.ndarray, *, poll: bool = True) -> None:
+        """One transfer of the microphone's DMA, and what is told after it."""
+        self.samples += len(samples)
+        clock = self.samples * 1000 // SR if self.clock_ms is None else self.clock_ms
+        head = struct.pack("<I???", clock % 2**32, self.model_fails, self.send_fails, poll)
+        self.data += self.driver.ask("h", head + samples.astype("<i2").tobytes())
+
+    def hear(self, pcm: np.ndarray, size: int = DMA) -> None:
+        for i in range(0, len(pcm), size):
+            self.write(pcm[i : i + size])
+
+    def beat(self) -> Heartbeat:
+        """The last heartbeat, asked for now."""
+        self.data += self.driver.ask("b")
+        return self.told(Heartbeat)[-1]
+
+    def told(self, kind: type = Alert) -> list:
+        return [message for message in alerts.decode_all(self.data) if isinstance(message, kind)]
+
+
+def shots(starts_s: list[float], duration_s: float, seed: int = 0, peak: int = 20_000) -> np.ndarray:
+    """Decaying bursts at known times in noise, int16."""
+    rng = np.random.default_rng(seed)
+    y = 60 * rng.standard_normal(int(duration_s * SR))
+    for start_s in starts_s:
+        part = y[round(start_s * SR) :][:800]
+        part += peak * rng.standard_normal(len(part)) * np.exp(-np.arange(len(part)) / 200)
+    return np.clip(y, -32768, 32767).astype(np.int16)
+
+
+def expected(pcm: np.ndarray, *, begun: int = 0, incidents: int = 0) -> list[SimpleNamespace]:
+    """What the listener tells of samples that begin at `begun`, after so many incidents."""
+    ear = listener.Listener(MODEL, [0.0], p)
+    (found,), _ = ear.push(pcm)
+    onset_s, told_s = listener.times(found, p)
+    which = found[:, WHICH]
+    return [
+        SimpleNamespace(
+            onset=begun + round(onset_s[i] * SR), decided=begun + round(told_s[i] * SR), incident=incidents + which[i],
+            shot=1 + int((which[:i] == which[i]).sum()), score=65535 * MODEL.score_of(found[i, LEVEL], windows=2),
+            level=10 * alerts.level_db(peak, full_scale_pa=20.0), window=found[i, DECIDED],
+        )
+        for i, peak in enumerate(ear.peaks(found))
+    ]  # fmt: skip
+
+
+def compare(told: list[Alert], want: list[SimpleNamespace]) -> None:
+    exact = ("onset", "decided", "incident", "shot")
+    assert [[getattr(a, name) for name in exact] for a in told] == [[getattr(w, name) for name in exact] for w in want]
+    for a, w in zip(told, want, strict=True):
+        assert abs(a.score - w.score) <= 1 and abs(a.level - w.level) <= 0.51
+        assert a.device == DEVICE and f"{a.model:016x}" == hashlib.sha256(driven.ARTIFACT).hexdigest()[:16]
+
+
+@settings(max_examples=15)
+@given(
+    seed=st.integers(0, 2**32), size=st.sampled_from([1, 61, 128, DMA, 896, RING]), peak=st.sampled_from([900, 20_000])
+)
+def test_shots_are_those_of_the_listener(driver, seed, size, peak):
+    rng = np.random.default_rng(seed)
+    starts = np.cumsum(rng.uniform(0.08, 0.9, 4)).tolist()
+    pcm = shots(starts, 4.0 if size > 1 else 1.0, seed, peak)
+    app = App(driver)
+    app.hear(pcm, size)
+    compare(app.told(), expected(pcm))
+    assert peak == 900 or size == 1 or len(app.told()) >= 2
+
+
+def test_simulated_shots_are_those_of_the_listener(driver):
+    corpus, count = simulate.Corpus(seed=7, duration_s=(1.5, 2.5), distance_m=(2.0, 100.0), sr=SR), 0
+    for index in range(8):
+        pcm = simulate.render("gun", index, corpus).pcm
+        app = App(driver)
+        app.hear(pcm)
+        compare(app.told(), expected(pcm))
+        count += len(app.told())
+    assert count >= 6
+
+
+def test_the_evidence_is_the_log_mel_of_the_deciding_window(driver):
+    pcm, app = shots([0.7, 1.9], 2.5), App(driver)
+    app.hear(pcm)
+    codes = MODEL.codes(features.log_mel(pcm, sr=SR, **p.features.model_dump()))
+    for alert, want in zip(app.told(), expected(pcm), strict=True):
+        window = codes[:, want.window * p.detector.hop :][:, : driven.N_FRAMES]
+        assert (alert.log_mel != window.T).sum() <= 1 and alert.log_mel.shape == (33, 32)
+        assert len(alerts.encode(alert)) == 56 + 33 * 32  # nothing else is sent
+
+
+def test_messages_are_numbered_and_counted(driver):
+    app = App(driver)
+    app.hear(shots([0.7, 1.9, 3.1], 5.0))
+    beat = app.beat()
+    every = alerts.decode_all(app.data)
+    assert [message.sequence for message in every] == list(range(len(every)))
+    assert beat.alerts == len(app.told()) == 3 and (beat.heard, beat.dropped, beat.unsent) == (5 * SR, 0, 0)
+    assert (beat.gaps, beat.stuck, beat.backward, beat.failures) == (0, 0, 0, 0)
+
+
+def test_heartbeats_come_at_their_interval(driver):
+    """The first at once; the interval is firmware.heartbeat_s, here 2 s, and DMA pieces are 16 ms."""
+    app = App(driver)
+    app.hear(shots([], 9.0))
+    times = [beat.uptime_ms for beat in app.told(Heartbeat)]
+    assert len(times) == 5 and times[0] <= 16 and all(2000 <= gap <= 2016 for gap in np.diff(times))
+
+
+@pytest.mark.parametrize("rms", [0, 60, 6000])
+def test_the_noise_level_is_that_since_the_heartbeat_before(driver, rms):
+    app, rng = App(driver), np.random.default_rng(0)
+    app.hear(np.full(SR, 9000, np.int16))
+    app.beat()
+    pcm = np.clip(np.rint(rms * rng.standard_normal(SR)), -32768, 32767).astype(np.int16)
+    app.hear(pcm)
+    power = max(1.0, np.mean(pcm.astype(np.float64) ** 2))
+    assert abs(app.beat().noise - 10 * (10 * np.log10(power / 32768**2) + 120)) <= 0.51
+
+
+def overrun(app: App, lost: np.ndarray) -> None:
+    """Fill the ring to the brim, then write what finds no room."""
+    room = np.zeros(RING, np.int16)
+    app.write(room, poll=False)
+    for i in range(0, len(lost), DMA):
+        app.write(lost[i : i + DMA], poll=False)
+
+
+def test_an_overrun_begins_anew_and_times_go_on(driver):
+    """As the listener's gap; the samples that were lost have their length, incidents their numbers."""
+    first, second, lost = shots([0.7, 1.5], 2.3, 1), shots([0.4, 0.6], 1.5, 2), shots([0.1], 0.32, 3)
+    app = App(driver)
+    app.hear(first)
+    overrun(app, lost)
+    app.write(lost[:0])
+    app.hear(second)
+    heard = np.concatenate([first, np.zeros(RING, np.int16)])
+    before = expected(heard)
+    begun = len(heard) + len(lost)
+    after = expected(second, begun=begun, incidents=max(w.incident for w in before))
+    compare(app.told(), before + after)
+    assert len(before) >= 2 and len(after) >= 2
+    beat = app.beat()
+    assert (beat.gaps, beat.dropped, beat.heard) == (1, len(lost), len(heard) + len(second))
+
+
+def test_many_overruns_are_counted(driver):
+    app, lost = App(driver), shots([], 0.2)
+    for i in range(20):
+        overrun(app, lost)
+        app.write(lost[:0])
+        app.hear(lost)
+        beat = app.beat()
+        assert beat.gaps == i + 1 and beat.dropped == (i + 1) * len(lost)
+
+
+STUCK = {
+    "zero": np.zeros(SR), "dc": np.full(SR, 1234), "high": np.full(SR, 32767), "low": np.full(SR, -32768),
+    "full scale": np.resize([32767, 32767, -32768, -32767], SR),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_a_stuck_microphone_is_counted_once_and_the_detector_goes_on(driver, name):
+    still = STUCK[name].astype(np.int16)
+    before, after = shots([0.7], 1.5, 4), shots([0.6], 1.5, 5)
+    app = App(driver)
+    pcm = np.concatenate([before, still, still, still, after])
+    app.hear(pcm)
+    assert app.beat().stuck == 1
+    compare(app.told(), expected(pcm))
+    assert {round(a.onset / SR, 1) for a in app.told()} >= {0.7, 5.1}
+    app.hear(still)
+    assert app.beat().stuck == 2
+
+
+def test_less_than_a_second_or_almost_stuck_is_none(driver):
+    for pcm in (np.zeros(SR - 300), np.resize([0, 1], 3 * SR), np.resize([32766, 32767], 3 * SR), shots([1.0], 3.0)):
+        app = App(driver)
+        app.hear(np.r_[shots([], 0.3), pcm, shots([], 0.3)].astype(np.int16))
+        assert app.beat().stuck == 0
+
+
+def test_a_clock_that_runs_backward_is_counted_and_moves_no_shot(driver):
+    pcm = shots([0.7, 1.9, 3.1], 4.0)
+    app = App(driver)
+    rng = np.random.default_rng(0)
+    clocks = [int(t) for t in rng.integers(0, 2**31, len(pcm) // DMA)]
+    for clock, piece in zip(clocks, np.split(pcm, range(DMA, len(pcm), DMA)), strict=False):
+        app.clock_ms = clock
+        app.write(piece)
+    assert app.beat().backward == sum(b < a for a, b in zip([0, *clocks], clocks, strict=False))
+    compare(app.told(), expected(pcm))
+
+
+def test_heartbeats_survive_a_clock_that_jumps_back_and_its_wrap(driver):
+    app = App(driver)
+    start = 2**32 - 1500
+    for now in [2**31 - 1, 2**32 - 2001, start, *(start + 500 * i for i in range(1, 9))]:  # over 2^32, which is no jump
+        app.clock_ms = now
+        app.write(shots([], 0.1))
+    assert app.beat().backward == 0
+    beats = app.told(Heartbeat)
+    assert [b.uptime_ms - 2**32 for b in beats[-3:]] == [0, 2000, 2500]
+    app.clock_ms = 1000  # back from 2500
+    app.write(shots([], 0.1))
+    assert app.beat().backward == 1 and app.beat().uptime_ms == beats[-1].uptime_ms
+    count = len(app.told(Heartbeat))
+    app.clock_ms = 3001  # the interval is of time that passed
+    app.write(shots([], 0.1))
+    assert len(app.told(Heartbeat)) == count + 1
+
+
+def test_a_model_that_fails_is_counted_and_decides_nothing(driver):
+    pcm = shots([0.7, 3.0], 4.0)
+    app = App(driver)
+    app.model_fails = True
+    app.hear(pcm[: 2 * SR])
+    assert app.told() == [] and app.beat().failures == 1 + ((2 * SR - N_FFT) // HOP + 1 - 33) // 8
+    app.model_fails = False
+    app.hear(pcm[2 * SR :])
+    assert [round(a.onset / SR, 1) for a in app.told()] == [3.0] and app.told()[0].incident == 1
+
+
+def test_the_peak_of_the_oldest_shot_that_a_window_can_tell_is_still_there(driver):
+    """Two windows decide, the first of them just begins with a shot, and the model had failed before."""
+    first, second, ready = 43, 57, 31 * DMA  # frames; the window of frames 32 to 64 has ended at `ready`
+    pcm = shots([(first * HOP + N_FFT // 2) / SR, (second * HOP + N_FFT // 2) / SR], 1.0)
+    pcm[second * HOP :] //= 4
+    app = App(driver)
+    app.model_fails = True
+    app.hear(pcm[:ready])
+    app.model_fails = False
+    app.hear(pcm[ready:])
+    a, b = app.told()[:2]
+    assert a.decided == b.decided == ((6 * 8 + 32) * HOP + N_FFT) and abs(a.onset - first * HOP - N_FFT // 2) <= HOP
+    loudest = np.abs(pcm[first * HOP :][: 9 * HOP].astype(int)).max()
+    assert abs(a.level - 10 * alerts.level_db(loudest, full_scale_pa=20.0)) <= 0.51 and a.level > b.level
+
+
+def test_what_the_port_does_not_take_is_counted(driver):
+    first, second = shots([0.7], 1.5), shots([0.7], 1.5, 1)
+    want = expected(np.concatenate([first, second]))
+    lost = sum(w.decided <= len(first) for w in want)
+    app = App(driver)
+    app.send_fails = True
+    app.hear(first)
+    app.send_fails = False
+    app.hear(second)
+    beat = app.beat()
+    assert (beat.unsent, beat.alerts) == (1 + lost, len(want) - lost) and 0 < lost < len(want)
+    compare(app.told(), want[lost:])
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(st.integers(0, 3000), st.booleans(), st.booleans(), st.integers(0, 2**32 - 1)), max_size=60))
+def test_nothing_that_happens_crashes_it(driver, events):
+    """Pieces of any size, polled or not, of loud noise, with a model that fails and any clock."""
+    app, rng = App(driver), np.random.default_rng(len(events))
+    for size, poll, app.model_fails, app.clock_ms in events:
+        app.write(rng.integers(-32768, 32768, size).astype(np.int16), poll=poll)
+    app.write(np.zeros(0, np.int16))
+    beat = app.beat()
+    lost = sum(size for size, *_ in events) - beat.heard
+    assert lost == beat.dropped and (beat.gaps > 0) <= (lost > 0)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    """host(wav): the host port's exit code, what it says, and the messages that it wrote."""
+    out = tmp_path_factory.mktemp("host")
+    program = driven.build_host(out)
+
+    def run(wav, messages=out / "messages"):
+        messages.unlink(missing_ok=True)
+        done = subprocess.run([program, wav, messages], capture_output=True, text=True)
+        return done.returncode, done.stderr, alerts.decode_all(messages.read_bytes()) if messages.exists() else []
+
+    return run
+
+
+def test_the_host_tells_what_the_listener_tells(host, tmp_path):
+    pcm = shots([0.7, 0.9, 2.2], 3.0)
+    sf.write(tmp_path / "x.wav", pcm, SR)
+    code, said, told = host(tmp_path / "x.wav")
+    *others, last = told
+    assert (code, said) == (0, "") and isinstance(last, Heartbeat) and last.heard == len(pcm)
+    want = expected(pcm)
+    assert [a.onset for a in others if isinstance(a, Alert)] == [w.onset for w in want] and len(want) >= 3
+
+
+@pytest.mark.parametrize("n", [0, 1, 255, 256, 257, 4095])
+def test_what_is_shorter_than_a_window_is_filled_up(host, tmp_path, n):
+    sf.write(tmp_path / "x.wav", np.zeros(n, np.int16), SR)
+    code, said, told = host(tmp_path / "x.wav")
+    assert (code, said) == (0, "") and told[-1].heard == 4096
+
+
+@pytest.mark.parametrize(
+    ("sr", "channels", "subtype", "words"),
+    [
+        (48_000, 1, "PCM_16", "rate=48000 Hz, channels=1, bits=16"),
+        (SR, 2, "PCM_16", "channels=2"),
+        (SR, 1, "PCM_24", "bits=24"),
+        (SR, 1, "FLOAT", "bits=32, format=3 must be 16000 Hz, 1, 16, 1 (PCM)"),
+    ],
+)
+def test_another_wav_is_refused_by_what_it_is(host, tmp_path, sr, channels, subtype, words):
+    sf.write(tmp_path / "x.wav", np.zeros((900, channels)), sr, subtype=subtype)
+    code, said, told = host(tmp_path / "x.wav")
+    assert code == IO and words in said and told == []
+
+
+def test_what_is_no_wav_or_cut_short_is_refused(host, tmp_path):
+    path = tmp_path / "x.wav"
+    assert "no such file" in host(path)[1]
+    sf.write(path, np.zeros(900, np.int16), SR)
+    whole = path.read_bytes()
+    for data, words in ((b"", "must be a wav"), (whole[:43], "must be a wav"), (whole[:-1], "promises 1800 bytes"),
+                        (b"RIFX" + whole[4:], "must be a wav"), (bytes(900), "must be a wav")):  # fmt: skip
+        path.write_bytes(data)
+        code, said, told = host(path)
+        assert code == IO and words in said and told == []
+
+
+def test_messages_that_cannot_be_written_are_an_error(host, tmp_path):
+    sf.write(tmp_path / "x.wav", np.zeros(900, np.int16), SR)
+    code, said, _ = host(tmp_path / "x.wav", tmp_path / "none" / "messages")
+    assert code == IO and "cannot be written" in said
