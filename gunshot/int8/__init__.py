@@ -6,7 +6,8 @@ What each operator means is TFLM's: its reference kernels, and how they prepare 
 
 import numpy as np
 
-from gunshot.int8.graph import Graph, layer_of
+from gunshot.int8.graph import Graph, line
+from gunshot.int8.layers import NO_PADS
 
 BLOCK = 256  # positions of a sweep that are computed at once: their patches stay in a core's cache
 WINDOWS = 16  # single windows that are computed at once
@@ -35,29 +36,17 @@ class Int8:
 
     def __init__(self, model: bytes):
         graph = Graph(model)
-        first, last = graph.tensor(graph.input), graph.tensor(graph.output)
-        if len(first.shape) != 4 or first.shape[0] != 1 or first.shape[3] != 1:
-            raise ValueError(f"input shape={first.shape} must be (1, n_mels, n_frames, 1)")
+        first, last, found = graph.tensor(graph.input), graph.tensor(graph.output), line(graph)
         _, self.n_mels, self.n_frames, _ = first.shape
         self.input_scale, self.input_zero_point = first.scale, first.zero_point
         self.output_scale, self.output_zero_point = last.scale, last.zero_point
-        self.layers, self.stride, shape, at = [], 1, first.shape[1:], graph.input
-        for op in graph.operators:
-            if op.inputs[0] != at or len(op.outputs) != 1:
-                raise ValueError(f"{op.name} must take the output of the operator before it, and have one output")
-            at = op.outputs[0]
-            layer = layer_of(op, graph, shape, self.layers)
-            if layer:
-                self.layers.append(layer)
-                height, width = layer.size(*shape[:2])
-                if width == 1:  # a window has no second position, so a recording may have one at each step
-                    layer.strides = (layer.strides[0], 1)
-                self.stride *= layer.strides[1]
-                shape = (height, width, layer.filters or shape[2])
-            if int(np.prod(graph.tensor(at).shape)) != int(np.prod(shape)):
-                raise ValueError(f"{op.name}: output shape={graph.tensor(at).shape} must hold {shape}")
-        if shape[:2] != (1, 1) or at != graph.output:
-            raise ValueError(f"output shape={last.shape}, height and width {shape[:2]}, must be one position")
+        self.layers, self.stride = [layer for _, layer, _ in found], 1
+        for name, layer, shape in found:
+            if layer.pads != NO_PADS:  # along a recording a window has no edge
+                raise ValueError(f"{name}: padding=SAME pads {shape[0]} x {shape[1]}; it must be VALID")
+            if layer.size(*shape[:2])[1] == 1:  # a window has no second position: a recording may have one at each step
+                layer.strides = (layer.strides[0], 1)
+            self.stride *= layer.strides[1]
 
     def codes(self, x: np.ndarray) -> np.ndarray:
         """Return log-mels in dB as input codes, int8, same shape: round half to even, then saturate."""

@@ -78,6 +78,34 @@ class Graph:
         return Tensor(shape, scales, 0 if zeros is None else int(zeros[0]), data)
 
 
+def line(graph: Graph) -> list[tuple[str, Layer, tuple[int, int, int]]]:
+    """Return for each layer its operator's name, itself, and the shape of the map (height, width, channels) it takes.
+
+    Raises
+    ------
+    ValueError
+        The input is no map of one channel, the operators do not follow each other in one line from it to the output,
+        or one is not covered; the message names it.
+    """
+    first, last = graph.tensor(graph.input), graph.tensor(graph.output)
+    if len(first.shape) != 4 or first.shape[0] != 1 or first.shape[3] != 1:
+        raise ValueError(f"input shape={first.shape} must be (1, n_mels, n_frames, 1)")
+    found, shape, at = [], first.shape[1:], graph.input
+    for op in graph.operators:
+        if op.inputs[0] != at or len(op.outputs) != 1:
+            raise ValueError(f"{op.name} must take the output of the operator before it, and have one output")
+        at = op.outputs[0]
+        layer = layer_of(op, graph, shape, [layer for _, layer, _ in found])
+        if layer:
+            found.append((op.name, layer, shape))
+            shape = (*layer.size(*shape[:2]), layer.filters or shape[2])
+        if int(np.prod(graph.tensor(at).shape)) != int(np.prod(shape)):
+            raise ValueError(f"{op.name}: output shape={graph.tensor(at).shape} must hold {shape}")
+    if shape[:2] != (1, 1) or at != graph.output:
+        raise ValueError(f"output shape={last.shape}, height and width {shape[:2]}, must be one position")
+    return found
+
+
 def layer_of(op: Operator, graph: Graph, shape: tuple[int, int, int], before: list[Layer]) -> Layer | None:
     """Return the layer of an operator on a map [shape=(height, width, channels)], None where `before` takes it up."""
     x, y, options = graph.tensor(op.inputs[0]), graph.tensor(op.outputs[0]), op.options
@@ -93,9 +121,9 @@ def layer_of(op: Operator, graph: Graph, shape: tuple[int, int, int], before: li
             weights, kernel, strides = _weights(op, graph, shape)
             rescale = _rescale(op, graph, x, y, weights.shape[-1])
             layer = (Depthwise if op.name == "DEPTHWISE_CONV_2D" else Conv)(kernel, strides, weights, rescale)
+            layer.outside = x.zero_point
         case "AVERAGE_POOL_2D" | "MAX_POOL_2D":
             kernel, strides = (options.filterHeight, options.filterWidth), (options.strideH, options.strideW)
-            _check_padding(op, shape, kernel, strides)
             layer = (MaxPool if op.name == "MAX_POOL_2D" else AveragePool)(kernel, strides)
         case "MEAN" | "REDUCE_MAX":
             axes = graph.tensor(op.inputs[1], "INT32").data
@@ -104,15 +132,17 @@ def layer_of(op: Operator, graph: Graph, shape: tuple[int, int, int], before: li
             return MaxPool(shape[:2], (1, 1)) if op.name == "REDUCE_MAX" else _mean(x, y, shape)
         case _:
             raise ValueError(f"operator {op.name} from shape {x.shape} to {y.shape} is not covered")
+    if getattr(options, "padding", None) == SAME:
+        layer.pads = _pads(shape, layer.kernel, layer.strides)
     layer.then(elementwise.activation(options.fusedActivationFunction, y))
     return layer
 
 
-def _check_padding(op: Operator, shape, kernel, strides) -> None:
-    """Raise ValueError where a window would be padded: along a recording it would not."""
+def _pads(shape, kernel, strides) -> tuple[tuple[int, int], ...]:
+    """Return what SAME adds before and behind the height, and the width: ComputePaddingHeightWidth."""
     spans = [(-(-n // s) - 1) * s + k for n, k, s in zip(shape[:2], kernel, strides, strict=True)]
-    if op.options.padding == SAME and (spans[0] > shape[0] or spans[1] > shape[1]):
-        raise ValueError(f"{op.name}: padding=SAME pads {shape[0]} x {shape[1]}; it must be VALID")
+    lacking = [max(0, span - n) for span, n in zip(spans, shape[:2], strict=True)]
+    return tuple((n // 2, n - n // 2) for n in lacking)
 
 
 def _weights(op: Operator, graph: Graph, shape) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
@@ -128,7 +158,6 @@ def _weights(op: Operator, graph: Graph, shape) -> tuple[np.ndarray, tuple[int, 
         raise ValueError(f"{op.name}: dilation={options.dilationHFactor} x {options.dilationWFactor} must be 1 x 1")
     filters, *kernel, channels = weights.shape
     strides = (options.strideH, options.strideW)
-    _check_padding(op, shape, kernel, strides)
     if op.name == "DEPTHWISE_CONV_2D":
         return weights.data[0].astype(np.int32), tuple(kernel), strides
     if channels != shape[2]:

@@ -1,4 +1,7 @@
-"""The layers on maps of codes, int8 [shape=(n, height, width, channels)]; width is time."""
+"""The layers on maps of codes, int8 [shape=(n, height, width, channels)]; width is time.
+
+Calling a layer takes no account of its pads, which a map that slides has none of.
+"""
 
 from dataclasses import dataclass, field
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from gunshot.int8 import elementwise, kernels
 
+NO_PADS = ((0, 0), (0, 0))
 EXACT = 2**24  # float32 holds all whole numbers up to here, so sums of them are exact in any order
 
 
@@ -33,14 +37,17 @@ class Layer:
     strides: tuple[int, int]
     table: np.ndarray = field(default_factory=lambda: elementwise.CODES.astype(np.int8), kw_only=True)
     filters = 0  # as many as come in
+    pads = NO_PADS  # before and behind the height, and the width
+    outside = 0  # the code of 0, for sums over pads
 
     def then(self, table: np.ndarray) -> None:
         """Put what a table makes of each code behind this layer."""
         self.table = np.clip(table, -128, 127).astype(np.int8)[self.table.astype(int) + 128]
 
     def size(self, *shape: int) -> tuple[int, ...]:
-        """Return the height and width of the output without padding."""
-        return tuple((n - k) // s + 1 for n, k, s in zip(shape, self.kernel, self.strides, strict=True))
+        """Return the height and width of the output."""
+        each = zip(shape, self.pads, self.kernel, self.strides, strict=True)
+        return tuple((n + sum(pad) - k) // s + 1 for n, pad, k, s in each)
 
     def empty(self, x: np.ndarray, dtype) -> np.ndarray:
         """Return room for the output."""

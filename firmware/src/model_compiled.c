@@ -1,0 +1,58 @@
+/* model.h by C that is generated from the .tflite: no interpreter. */
+#include <stdalign.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "constants.h"
+#include "crc32.h"
+#include "model.h"
+#include "network.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the weights are checked and read as little-endian");
+
+static const gunshot_network *network; /* NULL until an Init succeeds */
+static int8_t *memory;
+
+const gunshot_artifact gunshot_model_artifact = {(const uint8_t *)&gunshot_network_weights,
+                                                 sizeof gunshot_network_weights};
+const size_t gunshot_model_arena_bytes = GUNSHOT_NETWORK_ARENA_BYTES;
+
+static bool intact(gunshot_artifact artifact) {
+  uint32_t stated;
+  memcpy(&stated, artifact.bytes, sizeof stated);
+  return stated == gunshot_crc32(artifact.bytes + sizeof stated, artifact.size - sizeof stated);
+}
+
+/* Whether what it states of input and output is what the features are made for. */
+static gunshot_status fits(const gunshot_network *found) {
+  if (found->n_frames != GUNSHOT_N_FRAMES || found->n_mels != GUNSHOT_N_MELS) return GUNSHOT_SHAPE;
+  if (found->input_scale != GUNSHOT_INPUT_SCALE || found->input_zero_point != GUNSHOT_INPUT_ZERO_POINT ||
+      found->output_scale != GUNSHOT_OUTPUT_SCALE || found->output_zero_point != GUNSHOT_OUTPUT_ZERO_POINT) {
+    return GUNSHOT_TYPE;
+  }
+  return GUNSHOT_OK;
+}
+
+gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, size_t arena_bytes) {
+  network = NULL;
+  if (!artifact.bytes || artifact.size < offsetof(gunshot_network, n_frames)) return GUNSHOT_TRUNCATED;
+  if (!intact(artifact)) return GUNSHOT_CRC;
+  if ((uintptr_t)artifact.bytes % alignof(gunshot_network)) return GUNSHOT_TYPE;
+  const gunshot_network *found = (const gunshot_network *)artifact.bytes;
+  if (found->version != GUNSHOT_NETWORK_VERSION) return GUNSHOT_VERSION;
+  if (artifact.size != found->size || found->size != sizeof *found) return GUNSHOT_TRUNCATED;
+  const gunshot_status status = fits(found);
+  if (status) return status;
+  if (!arena || (uintptr_t)arena % 16 || arena_bytes < gunshot_model_arena_bytes) return GUNSHOT_ARENA;
+  network = found;
+  memory = (int8_t *)arena;
+  return GUNSHOT_OK;
+}
+
+gunshot_status gunshot_model_score(const int8_t *codes, int16_t *level) {
+  int8_t outputs[GUNSHOT_NETWORK_OUTPUTS];
+  if (!network) return GUNSHOT_NOT_READY;
+  gunshot_network_run(network, codes, memory, outputs);
+  *level = (int16_t)(outputs[0] - network->output_zero_point);
+  return GUNSHOT_OK;
+}
