@@ -95,20 +95,20 @@ def _braces(part: tuple[int, ...]) -> str:
 
 
 def _call(i: int, found: Plan) -> str:
-    step = found.steps[i]
+    step, x, out = found.steps[i], _place(i, found), _place(i + 1, found)
 
     def member(name: str, otherwise: str = "NULL") -> str:
         return f"network->{name}{i}" if name in step.constants else otherwise
 
     note = f"  /* {step.of} {_size(step.size_in)} to {_size(step.size_out)} */\n"
     if step.kernel in ("average_pool", "max_pool"):
-        return f"{note}  gunshot_{step.kernel}(&WINDOW{i}, {_place(i, found)}, {member('table')}, {_place(i + 1, found)});"
+        return f"{note}  gunshot_{step.kernel}(&WINDOW{i}, {x}, {member('table')}, {out});"
     low = found.maps[i | 1]  # of the two maps the one at the arena's beginning; the patch lies behind it
     patch = f"arena + {low}" if step.patch else "NULL"
     sums = ", ".join(member(name) for name in ("bias", "multiplier", "shift", "zero_point"))
     return f"""{note}  const gunshot_rescale to{i} = {{{sums},
                                {member("outside", "0")}, {member("table")}}};
-  gunshot_{step.kernel}(&WINDOW{i}, {_place(i, found)}, {member("weights")}, &to{i}, {patch}, {_place(i + 1, found)});"""
+  gunshot_{step.kernel}(&WINDOW{i}, {x}, {member("weights")}, &to{i}, {patch}, {out});"""
 
 
 def _place(i: int, found: Plan) -> str:
