@@ -1,5 +1,7 @@
 """A plan as the text of network.h and network.c."""
 
+import textwrap
+
 import numpy as np
 
 from gunshot.compiled.layout import VERSION, Plan, Step, plan
@@ -81,8 +83,7 @@ def _literal(value: np.ndarray) -> str:
     texts = [str(v) if v > -(2**31) else "INT32_MIN" for v in value.ravel().tolist()]
     if not value.ndim:
         return f"{texts[0]}u" if value.dtype == np.uint32 else texts[0]
-    lines = [", ".join(texts[i : i + 16]) for i in range(0, len(texts), 16)]
-    return "{\n      " + ",\n      ".join(lines) + "}"
+    return "{\n" + textwrap.indent(textwrap.fill(", ".join(texts), 114), " " * 6) + "}"
 
 
 def _window(i: int, step: Step) -> str:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from gunshot import compiled, params, quantize
+from gunshot import compiled, int8, params, quantize
 from tests import networks
 from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, cooked, extremes, keras, layers, pool
 
 ROOT = Path(__file__).parents[2]
 FIRMWARE = ROOT / "firmware" / "src"
 ENOUGH = 100  # different output codes, for a network to prove anything
-FORMS = [(4, 1.1, False), (2, 0.5, False), (3, 0.25, True), (4, 1.0, True)]  # depth, width, separable; first the default
+FORMS = [(4, 1.1, False), (2, 0.5, False), (3, 0.25, True), (4, 1.0, True)]  # depth, width, separable
 PADDED = {
     "padded": lambda: [
         conv(6, 3, 2, padding="same", activation="relu6"),
@@ -123,7 +123,9 @@ DEGENERATE = {
     ),
     "zeros": lambda: networks.converted(conv(9, 3, 2), layers.Flatten(), layers.Dense(2), weights=0.0),
     "all alike": lambda: networks.converted(conv(9, 3, 2), layers.Flatten(), layers.Dense(2), weights=-0.5),
-    "dead": lambda: networks.converted(conv(5, 3, 2, activation="relu"), layers.Flatten(), layers.Dense(2), weights=-1.0),
+    "dead": lambda: networks.converted(
+        conv(5, 3, 2, activation="relu"), layers.Flatten(), layers.Dense(2), weights=-1.0
+    ),
     "saturated": lambda: networks.converted(
         conv(6, 3, 2), conv(6, 3, 2, activation="relu6"), layers.Flatten(), layers.Dense(2), spread=30,
         representative=networks.log_mels(64, 5)[0] / 3000,
@@ -141,20 +143,20 @@ def test_degenerate(name):
 
 @pytest.fixture(scope="module")
 def several():
-    """Networks that between them use all of the kernels, and codes for each."""
+    """Networks that between them use all of the kernels, and codes for each; the first is small, its codes many."""
+    small = cooked(conv(4, 2), layers.Flatten(), layers.Dense(2), shape=(4, 4))
     names = ("separable", "mean", "average pool", "largest", "padded", "padded pools", "logistic inside")
-    models = [of_kind(name) for name in names]
-    return [(model, inputs(model, 120)) for model in models]
+    return [(small, inputs(small, 9000)), *((model, inputs(model, 120)) for model in map(of_kind, names))]
 
 
 MUTATIONS = {
     "truncates": ("kernels.c", "+ (1 << 30)) >> 31", ") >> 31"),
-    "rounds once": ("kernels.c", "+ (((uint32_t)high & mask) > half)", ""),
+    "rounds once": ("kernels.c", "& mask) > half)", "& mask) > half + mask)"),
     "rounds up": ("kernels.c", "(mask >> 1) + (high < 0)", "(mask >> 1)"),
     "leaves the zero point": ("kernels.c", "to->zero_point + multiply(", "multiply("),
     "pads with 0": ("kernels.c", "memset(patch, outside", "memset(patch, 0 * outside"),
     "exchanges height and width": ("kernels.c", "(h * map->width + w)", "(w * map->width + h)"),
-    "orders filters anew": ("kernels.c", "out[f + k] = rescaled(sums[k], f + k", "out[f + k] = rescaled(sums[3 - k], f + k"),
+    "orders filters anew": ("kernels.c", "rescaled(sums[k],", "rescaled(sums[3 - k],"),
     "takes a weight twice": ("dot.h", "block(weights + 3 * n)", "block(weights + 2 * n)"),
     "saturates early": ("kernels.c", "clamp(code, -128, 127)", "clamp(code, -127, 127)"),
     "looks up beside": ("kernels.c", "table[code + 128]", "table[code + 127 + (code == -128)]"),
@@ -218,7 +220,7 @@ def test_what_is_not_covered_is_named(parts, words):
 
 
 @pytest.mark.slow
-def test_branches_and_sums_of_more_than_32_bits_are_refused():
+def test_branches_and_maps_are_refused():
     x = layers.Input(batch_shape=(1, N_MELS, N_FRAMES, 1))
     y = layers.Flatten()(conv(1, 3)(x))
     model = keras.Model(x, layers.Add()([layers.Dense(2)(y), layers.Dense(2)(y)]))
@@ -228,6 +230,22 @@ def test_branches_and_sums_of_more_than_32_bits_are_refused():
         compiled.sources(b"no model at all")
     with pytest.raises(ValueError, match="must be one position"):
         compiled.sources(networks.converted(conv(2, 3)))
+
+
+@pytest.mark.slow
+def test_numbers_beyond_32_bits_are_refused():
+    model = of_kind("relu")
+    graph = int8.graph.Graph(model)
+    last = graph.operators[-1]
+    bias = graph.tensor(last.inputs[2], "INT32").data.tobytes()
+    scale = graph.tensor(last.outputs[0]).scale.tobytes()
+    for old, new, words in (
+        (bias, np.full(2, 2**31 - 9, np.int32).tobytes(), r"FULLY_CONNECTED: sums up to \d+ must be less than 2\^31"),
+        (scale, np.float32(1e-14).tobytes(), r"FULLY_CONNECTED: a factor of 2\^\d+ must be at most 2\^30"),
+    ):
+        assert model.count(old) == 1
+        with pytest.raises(ValueError, match=words):
+            compiled.sources(model.replace(old, new))
 
 
 @pytest.mark.slow
