@@ -70,8 +70,10 @@ def _literal(value: int | float | str) -> str:
             return f"({value})" if value < 0 else str(value)
 
 
-def write(model: bytes, report: dict, out: Path, *, constants: dict[str, int | float | str]) -> list[str]:
-    """Write model.h, model.c and constants.h to `out` and return their names.
+def write(
+    model: bytes, report: dict, out: Path, *, constants: dict[str, int | float | str], network: dict[str, str]
+) -> list[str]:
+    """Write model.h, model.c, constants.h and `network`, texts by name, to `out` and return their names.
 
     The array is aligned to 16 bytes, as TFLM asks; OPERATORS(X) lists the operators for a resolver.
     """
@@ -115,6 +117,7 @@ alignas(16) extern const unsigned char {size};
 #endif
 """,
     }
+    files |= network
     for name, text in files.items():
         with audio.atomic(out / name) as part:
             part.write_text(text)

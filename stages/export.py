@@ -1,9 +1,9 @@
-"""The int8 artifact to C: the model as an array, the constants that firmware shares, and the log-mel's tables."""
+"""The int8 artifact to C: an array, a network without interpreter, and what firmware shares: constants, tables."""
 
 import sys
 from pathlib import Path
 
-from gunshot import export, features_c, params, tables
+from gunshot import compiled, export, features_c, params, tables
 
 
 def main(model: Path, out: Path) -> None:
@@ -11,7 +11,8 @@ def main(model: Path, out: Path) -> None:
     report = tables.read_json(model.with_name("report.json"))
     operating = tables.read_json(model.with_name("operating.json"))
     artifact = model.read_bytes()
-    written = export.write(artifact, report, out, constants=export.constants(artifact, report, operating, p))
+    constants, network = export.constants(artifact, report, operating, p), compiled.sources(artifact)
+    written = export.write(artifact, report, out, constants=constants, network=network)
     written += features_c.write(out, p)
     print(f"export: {', '.join(written)} in {out}")
 

@@ -1,89 +1,97 @@
-/* Sums of products of int8, where nearly all the time of a network goes: in C, with the two 16-bit multipliers of
- * Cortex-M4 and M7, and with Helium. Whole numbers: the same sums in each. */
+/* Sums of products of int8, where most of a network's time goes: with Helium, with the pairs of 16-bit products of
+ * Cortex-M4 and M7, and in plain C. They are whole numbers: the same in each. */
 #ifndef GUNSHOT_DOT_H
 #define GUNSHOT_DOT_H
 
 #include <stdint.h>
 #include <string.h>
 
+/* dot: x weights, n of each, added to `sum`. dot4: the same for four filters whose weights lie behind each other, so
+ * that x is loaded once for four. */
 #if defined(__ARM_FEATURE_MVE)
 
 #include <arm_mve.h>
 
 static inline int32_t dot(const int8_t *x, const int8_t *weights, int32_t n, int32_t sum) {
   for (; n > 0; n -= 16, x += 16, weights += 16) {
-    const mve_pred16_t some = vctp8q((uint32_t)n); /* the last 16 need not be there */
-    sum = vmladavaq_s8(sum, vldrbq_z_s8(x, some), vldrbq_z_s8(weights, some));
+    const mve_pred16_t there = vctp8q((uint32_t)n); /* of the last 16 not all are */
+    sum = vmladavaq_s8(sum, vldrbq_z_s8(x, there), vldrbq_z_s8(weights, there));
   }
   return sum;
 }
 
-static inline void dot4(const int8_t *x, const int8_t *weights, int32_t next, int32_t n, int32_t *sums) {
+static inline void dot4(const int8_t *x, const int8_t *weights, int32_t n, int32_t *sums) {
   int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
-  for (; n > 0; n -= 16, x += 16, weights += 16) {
-    const mve_pred16_t some = vctp8q((uint32_t)n);
-    const int8x16_t from = vldrbq_z_s8(x, some);
-    a = vmladavaq_s8(a, from, vldrbq_z_s8(weights, some));
-    b = vmladavaq_s8(b, from, vldrbq_z_s8(weights + next, some));
-    c = vmladavaq_s8(c, from, vldrbq_z_s8(weights + 2 * next, some));
-    d = vmladavaq_s8(d, from, vldrbq_z_s8(weights + 3 * next, some));
+  for (int32_t left = n; left > 0; left -= 16, x += 16, weights += 16) {
+    const mve_pred16_t there = vctp8q((uint32_t)left);
+    const int8x16_t from = vldrbq_z_s8(x, there);
+    a = vmladavaq_s8(a, from, vldrbq_z_s8(weights, there));
+    b = vmladavaq_s8(b, from, vldrbq_z_s8(weights + n, there));
+    c = vmladavaq_s8(c, from, vldrbq_z_s8(weights + 2 * n, there));
+    d = vmladavaq_s8(d, from, vldrbq_z_s8(weights + 3 * n, there));
   }
   sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
 }
 
 #else
 
-/* x weights of n each, added to `sum`. */
-static inline int32_t dot(const int8_t *x, const int8_t *weights, int32_t n, int32_t sum) {
-  for (int32_t i = 0; i < n; i++) sum += x[i] * weights[i];
-  return sum;
-}
-
 #if defined(__ARM_FEATURE_DSP)
 
 #include <arm_acle.h>
 
-/* Bytes 0 and 2 of four as two int16, and bytes 1 and 3. */
-static inline int16x2_t even(int32_t bytes) { return __sxtb16((int8x4_t)bytes); }
+#define GUNSHOT_DOT_BLOCK 4
+typedef struct {
+  int16x2_t even, odd;
+} gunshot_block;
 
-static inline int16x2_t odd(int32_t bytes) {
-  int16x2_t halves;
-  __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(bytes));
-  return halves;
-}
-
-static inline int32_t four(const int8_t *at) {
+static inline gunshot_block block(const int8_t *x) {
   int32_t bytes;
-  memcpy(&bytes, at, 4); /* one load, aligned or not */
-  return bytes;
+  gunshot_block found;
+  memcpy(&bytes, x, sizeof bytes); /* one load, aligned or not */
+  found.even = __sxtb16(bytes);
+  __asm__("sxtb16 %0, %1, ror #8" : "=r"(found.odd) : "r"(bytes));
+  return found;
 }
 
-static inline int32_t add4(int16x2_t x02, int16x2_t x13, const int8_t *weights, int32_t sum) {
-  const int32_t bytes = four(weights);
-  return __smlad(x13, odd(bytes), __smlad(x02, even(bytes), sum));
+static inline int32_t add(gunshot_block x, gunshot_block weights, int32_t sum) {
+  return __smlad(x.odd, weights.odd, __smlad(x.even, weights.even, sum));
 }
+
+#else
+
+#define GUNSHOT_DOT_BLOCK 1
+typedef int32_t gunshot_block;
+
+static inline gunshot_block block(const int8_t *x) { return *x; }
+
+static inline int32_t add(gunshot_block x, gunshot_block weights, int32_t sum) { return sum + x * weights; }
 
 #endif
 
-/* As dot, with the weights of four filters, each `next` behind the one before: what is loaded of x serves four. */
-static inline void dot4(const int8_t *x, const int8_t *weights, int32_t next, int32_t n, int32_t *sums) {
-  const int8_t *w0 = weights, *w1 = w0 + next, *w2 = w1 + next, *w3 = w2 + next;
-  int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3], i = 0;
-#if defined(__ARM_FEATURE_DSP)
-  for (; i + 4 <= n; i += 4) {
-    const int32_t bytes = four(x + i);
-    const int16x2_t x02 = even(bytes), x13 = odd(bytes);
-    a = add4(x02, x13, w0 + i, a);
-    b = add4(x02, x13, w1 + i, b);
-    c = add4(x02, x13, w2 + i, c);
-    d = add4(x02, x13, w3 + i, d);
+static inline int32_t dot(const int8_t *x, const int8_t *weights, int32_t n, int32_t sum) {
+  const int8_t *end = x + n;
+  for (; end - x >= GUNSHOT_DOT_BLOCK; x += GUNSHOT_DOT_BLOCK, weights += GUNSHOT_DOT_BLOCK) {
+    sum = add(block(x), block(weights), sum);
   }
-#endif
-  for (; i < n; i++) {
-    a += x[i] * w0[i];
-    b += x[i] * w1[i];
-    c += x[i] * w2[i];
-    d += x[i] * w3[i];
+  for (; x < end; x++, weights++) sum += *x * *weights;
+  return sum;
+}
+
+static inline void dot4(const int8_t *x, const int8_t *weights, int32_t n, int32_t *sums) {
+  const int8_t *end = x + n;
+  int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+  for (; end - x >= GUNSHOT_DOT_BLOCK; x += GUNSHOT_DOT_BLOCK, weights += GUNSHOT_DOT_BLOCK) {
+    const gunshot_block from = block(x);
+    a = add(from, block(weights), a);
+    b = add(from, block(weights + n), b);
+    c = add(from, block(weights + 2 * n), c);
+    d = add(from, block(weights + 3 * n), d);
+  }
+  for (; x < end; x++, weights++) {
+    a += *x * weights[0];
+    b += *x * weights[n];
+    c += *x * weights[2 * n];
+    d += *x * weights[3 * n];
   }
   sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
 }

@@ -1,5 +1,6 @@
 #include "kernels.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -28,69 +29,6 @@ static const int8_t *at(const gunshot_map *map, const int8_t *x, int32_t h, int3
   return x + (h * map->width + w) * map->channels;
 }
 
-void gunshot_pad(const gunshot_window *window, const int8_t *x, int8_t code, int8_t *out) {
-  const gunshot_map *in = &window->in, *map = &window->out;
-  const int32_t row = in->width * in->channels;
-  memset(out, code, (size_t)(map->height * map->width * map->channels));
-  for (int32_t h = 0; h < in->height; h++) {
-    memcpy(out + (at(map, out, h + window->before.height, window->before.width) - out), x + h * row, (size_t)row);
-  }
-}
-
-/* One position: all filters on the patch that begins at x. */
-static void conv_at(const gunshot_window *window, const int8_t *x, const int8_t *weights,
-                    const gunshot_rescale *rescale, int8_t *out) {
-  const int32_t row = window->kernel.width * window->in.channels, size = window->kernel.height * row;
-  const int32_t step = window->in.width * window->in.channels, filters = window->out.channels;
-  int32_t f = 0;
-  for (; f + 4 <= filters; f += 4, weights += 4 * size) {
-    int32_t sums[4] = {rescale->bias[f], rescale->bias[f + 1], rescale->bias[f + 2], rescale->bias[f + 3]};
-    for (int32_t i = 0; i < window->kernel.height; i++) dot4(x + i * step, weights + i * row, size, row, sums);
-    for (int32_t k = 0; k < 4; k++) out[f + k] = rescaled(sums[k], f + k, rescale);
-  }
-  for (; f < filters; f++, weights += size) {
-    int32_t sum = rescale->bias[f];
-    for (int32_t i = 0; i < window->kernel.height; i++) sum = dot(x + i * step, weights + i * row, row, sum);
-    out[f] = rescaled(sum, f, rescale);
-  }
-}
-
-void gunshot_conv(const gunshot_window *window, const int8_t *x, const int8_t *weights, const gunshot_rescale *rescale,
-                  int8_t *out) {
-  for (int32_t h = 0; h < window->out.height; h++) {
-    for (int32_t w = 0; w < window->out.width; w++, out += window->out.channels) {
-      conv_at(window, at(&window->in, x, h * window->stride.height, w * window->stride.width), weights, rescale, out);
-    }
-  }
-}
-
-/* One channel of the output at one position: x and weights at their first, the next ones `filters` weights on. */
-static int32_t depthwise_sum(const gunshot_window *window, const int8_t *x, const int8_t *weights) {
-  const int32_t filters = window->out.channels;
-  int32_t sum = 0;
-  for (int32_t i = 0; i < window->kernel.height; i++) {
-    const int8_t *from = at(&window->in, x, i, 0);
-    for (int32_t j = 0; j < window->kernel.width; j++, from += window->in.channels) {
-      sum += weights ? *from * weights[(i * window->kernel.width + j) * filters] : *from;
-    }
-  }
-  return sum;
-}
-
-void gunshot_depthwise(const gunshot_window *window, const int8_t *x, const int8_t *weights,
-                       const gunshot_rescale *rescale, int8_t *out) {
-  const int32_t each = window->out.channels / window->in.channels;
-  for (int32_t h = 0; h < window->out.height; h++) {
-    for (int32_t w = 0; w < window->out.width; w++) {
-      const int8_t *from = at(&window->in, x, h * window->stride.height, w * window->stride.width);
-      for (int32_t f = 0; f < window->out.channels; f++) {
-        int32_t sum = depthwise_sum(window, from + f / each, weights ? weights + f : NULL);
-        *out++ = rescaled(sum + rescale->bias[f], f, rescale);
-      }
-    }
-  }
-}
-
 typedef struct {
   int32_t top, bottom, left, right;
 } gunshot_part;
@@ -101,6 +39,72 @@ static gunshot_part inside(const gunshot_window *window, int32_t h, int32_t w) {
   const int32_t left = w * window->stride.width - window->before.width;
   return (gunshot_part){clamp(top, 0, window->in.height), clamp(top + window->kernel.height, 0, window->in.height),
                         clamp(left, 0, window->in.width), clamp(left + window->kernel.width, 0, window->in.width)};
+}
+
+/* What lies under the kernel, in one piece: where it lies so in the map, there; else copied. */
+static const int8_t *under(const gunshot_window *window, const int8_t *x, int32_t outside, int32_t h, int32_t w,
+                           int8_t *patch) {
+  const gunshot_part part = inside(window, h, w);
+  const gunshot_pair kernel = window->kernel;
+  const int32_t size = kernel.width * window->in.channels, rows = part.bottom - part.top;
+  const bool whole = rows == kernel.height && part.right - part.left == kernel.width;
+  if (whole && (kernel.height == 1 || kernel.width == window->in.width)) return at(&window->in, x, part.top, part.left);
+  int8_t *to = patch;
+  if (!whole) {
+    memset(patch, outside, (size_t)(kernel.height * size));
+    to += (part.top + window->before.height - h * window->stride.height) * size;
+    to += (part.left + window->before.width - w * window->stride.width) * window->in.channels;
+  }
+  for (int32_t i = part.top; i < part.bottom; i++, to += size) {
+    memcpy(to, at(&window->in, x, i, part.left), (size_t)((part.right - part.left) * window->in.channels));
+  }
+  return patch;
+}
+
+/* One position: all filters on n inputs. */
+static void conv_at(const int8_t *x, int32_t n, const int8_t *weights, int32_t filters, const gunshot_rescale *rescale,
+                    int8_t *out) {
+  int32_t f = 0;
+  for (; f + 4 <= filters; f += 4, weights += 4 * n) {
+    int32_t sums[4];
+    memcpy(sums, rescale->bias + f, sizeof sums);
+    dot4(x, weights, n, sums);
+    for (int32_t k = 0; k < 4; k++) out[f + k] = rescaled(sums[k], f + k, rescale);
+  }
+  for (; f < filters; f++, weights += n) out[f] = rescaled(dot(x, weights, n, rescale->bias[f]), f, rescale);
+}
+
+void gunshot_conv(const gunshot_window *window, const int8_t *x, const int8_t *weights, const gunshot_rescale *rescale,
+                  int8_t *patch, int8_t *out) {
+  const int32_t n = window->kernel.height * window->kernel.width * window->in.channels;
+  for (int32_t h = 0; h < window->out.height; h++) {
+    for (int32_t w = 0; w < window->out.width; w++, out += window->out.channels) {
+      conv_at(under(window, x, rescale->outside, h, w, patch), n, weights, window->out.channels, rescale, out);
+    }
+  }
+}
+
+/* One position: each filter on the channel that is its own. */
+static void depthwise_at(const int8_t *x, int32_t n, const int8_t *weights, const gunshot_window *window,
+                         const gunshot_rescale *rescale, int8_t *out) {
+  const int32_t filters = window->out.channels, channels = window->in.channels, each = filters / channels;
+  for (int32_t f = 0; f < filters; f++) {
+    int32_t sum = rescale->bias[f];
+    for (int32_t k = 0; k < n; k++) {
+      sum += weights ? x[k * channels + f / each] * weights[k * filters + f] : x[k * channels + f / each];
+    }
+    out[f] = rescaled(sum, f, rescale);
+  }
+}
+
+void gunshot_depthwise(const gunshot_window *window, const int8_t *x, const int8_t *weights,
+                       const gunshot_rescale *rescale, int8_t *patch, int8_t *out) {
+  const int32_t n = window->kernel.height * window->kernel.width;
+  for (int32_t h = 0; h < window->out.height; h++) {
+    for (int32_t w = 0; w < window->out.width; w++, out += window->out.channels) {
+      depthwise_at(under(window, x, rescale->outside, h, w, patch), n, weights, window, rescale, out);
+    }
+  }
 }
 
 static int32_t average(const gunshot_map *map, const int8_t *x, gunshot_part part) {

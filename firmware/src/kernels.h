@@ -24,18 +24,16 @@ typedef struct {
 typedef struct {
   const int32_t *bias, *multiplier;
   const int8_t *shift;
-  int32_t zero_point;
+  int32_t zero_point, outside; /* of the output; the code that stands around the input */
   const int8_t *table;
 } gunshot_rescale;
 
-/* The map in the middle of a larger one of `code`. */
-void gunshot_pad(const gunshot_window *window, const int8_t *x, int8_t code, int8_t *out);
-/* No window may reach beyond the map: weights [filters][height][width][channels]. */
+/* Weights [filters][height][width][channels]. `patch` is room for what lies under the kernel. */
 void gunshot_conv(const gunshot_window *window, const int8_t *x, const int8_t *weights, const gunshot_rescale *rescale,
-                  int8_t *out);
+                  int8_t *patch, int8_t *out);
 /* As conv, channel by channel: weights [height][width][filters]; NULL: all are 1. */
 void gunshot_depthwise(const gunshot_window *window, const int8_t *x, const int8_t *weights,
-                       const gunshot_rescale *rescale, int8_t *out);
+                       const gunshot_rescale *rescale, int8_t *patch, int8_t *out);
 /* Of what lies in the map. */
 void gunshot_average_pool(const gunshot_window *window, const int8_t *x, const int8_t *table, int8_t *out);
 void gunshot_max_pool(const gunshot_window *window, const int8_t *x, const int8_t *table, int8_t *out);

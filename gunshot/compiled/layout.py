@@ -1,7 +1,7 @@
 """Layers as steps on two ends of an arena, and all that they need to know as one block of bytes."""
 
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,8 +25,9 @@ class Step:
     size_out: Map
     window: tuple[int, int]
     strides: tuple[int, int]
-    before: tuple[int, int] = (0, 0)
+    before: tuple[int, int]
     constants: dict[str, np.ndarray] = field(default_factory=dict)  # name: int32 or int8, shapes () or (n,)
+    patch: int = 0  # bytes of room for what lies under the kernel
 
 
 @dataclass
@@ -42,13 +43,18 @@ class Plan:
         return self.steps[-1].size_out[2]
 
     @property
-    def arena_bytes(self) -> int:
-        """The smallest arena: what a step reads lies at one end and what it writes at the other.
+    def maps(self) -> list[int]:
+        """The bytes in the arena of what each step reads and, at last, of what the last one writes.
 
         The first step reads the caller's codes, and the last writes to the caller's outputs.
         """
-        maps = [int(np.prod(step.size_out)) for step in self.steps[:-1]]
-        peak = max((a + b for a, b in zip(maps, [*maps[1:], 0], strict=True)), default=0)
+        return [0, *(int(np.prod(step.size_out)) for step in self.steps[:-1]), 0]
+
+    @property
+    def arena_bytes(self) -> int:
+        """The smallest arena: a step reads a map at one end and writes one at the other, its patch between them."""
+        maps = self.maps
+        peak = max(a + b + step.patch for a, b, step in zip(maps[:-1], maps[1:], self.steps, strict=True))
         return max(ALIGNMENT, -(-peak // ALIGNMENT) * ALIGNMENT)
 
     def members(self) -> dict[str, np.ndarray]:
@@ -82,7 +88,7 @@ def plan(model: bytes) -> Plan:
         An operator, type or topology is not covered, or a sum may exceed 32 bits; the message names it.
     """
     graph = Graph(model)
-    steps = [step for name, layer, shape in line(graph) for step in _steps(name, layer, shape)]
+    steps = [_step(name, layer, shape) for name, layer, shape in line(graph)]
     first, last = graph.tensor(graph.input), graph.tensor(graph.output)
     header = {"n_frames": np.uint32(first.shape[2]), "n_mels": np.uint32(first.shape[1])}
     for name, tensor in (("input", first), ("output", last)):
@@ -90,23 +96,21 @@ def plan(model: bytes) -> Plan:
     return Plan(steps, header)
 
 
-def _steps(name: str, layer: Layer, shape: Map) -> list[Step]:
-    """Return a layer as a step, and where it sums over pads, a step before that adds them."""
-    constants = {}
+def _step(name: str, layer: Layer, shape: Map) -> Step:
+    constants, patch = {}, 0
     if np.any(layer.table != elementwise.CODES):
         constants["table"] = layer.table
     if isinstance(layer, Conv | Depthwise):
         constants |= _rescale(name, layer) | _weights(layer, shape)
+        if np.any(layer.pads):
+            constants["outside"] = np.asarray(layer.outside, np.int32)
+        if np.any(layer.pads) or (layer.kernel[1] > 1 and layer.kernel[0] < shape[0]):  # else it lies in one piece
+            patch = layer.kernel[0] * layer.kernel[1] * shape[2]
     kernel = {Conv: "conv", Depthwise: "depthwise", AveragePool: "average_pool", MaxPool: "max_pool"}[type(layer)]
     out = (*layer.size(*shape[:2]), layer.filters or shape[2])
     before = tuple(pad[0] for pad in layer.pads)
-    step = Step(kernel, name, *map(_turned, (shape, out, layer.kernel, layer.strides, before)), constants)
-    if isinstance(layer, AveragePool | MaxPool) or not np.any(layer.pads):
-        return [step]
-    larger = _turned((*(n + sum(pad) for n, pad in zip(shape[:2], layer.pads, strict=True)), shape[2]))
-    constants = {"outside": np.asarray(layer.outside, np.int32)}
-    pad = Step("pad", "padding of", step.size_in, larger, (1, 1), (1, 1), step.before, constants)
-    return [pad, replace(step, size_in=larger, before=(0, 0))]
+    sizes = map(_turned, (shape, out, layer.kernel, layer.strides, before))
+    return Step(kernel, name, *sizes, constants=constants, patch=patch)
 
 
 def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """A plan as the text of network.h and network.c."""
 
+import textwrap
+
 import numpy as np
 
 from gunshot.compiled.layout import VERSION, Plan, Step, plan
@@ -55,13 +57,8 @@ def _length(value: np.ndarray) -> str:
 def _code(found: Plan) -> str:
     values = "\n".join(f"    .{name} = {_literal(value)}," for name, value in found.members().items())
     windows = "\n".join(_window(i, step) for i, step in enumerate(found.steps))
-    places = ["codes"]
-    for i, step in enumerate(found.steps):  # from one end of the arena to the other, and at last out of it
-        size = int(np.prod(step.size_out))
-        places.append("arena" if i % 2 == 0 else f"arena + {found.arena_bytes - size}")
-    places[-1] = "outputs"
-    calls = "\n".join(_call(i, step, *places[i : i + 2]) for i, step in enumerate(found.steps))
-    unused = "" if "arena" in "".join(places) else "  (void)arena;\n"
+    calls = "\n".join(_call(i, found) for i in range(len(found.steps)))
+    unused = "" if "arena" in calls else "  (void)arena;\n"
     return f"""{NOTE}#include "network.h"
 
 #include <stddef.h>
@@ -86,8 +83,7 @@ def _literal(value: np.ndarray) -> str:
     texts = [str(v) if v > -(2**31) else "INT32_MIN" for v in value.ravel().tolist()]
     if not value.ndim:
         return f"{texts[0]}u" if value.dtype == np.uint32 else texts[0]
-    lines = [", ".join(texts[i : i + 16]) for i in range(0, len(texts), 16)]
-    return "{\n      " + ",\n      ".join(lines) + "}"
+    return "{\n" + textwrap.indent(textwrap.fill(", ".join(texts), 114), " " * 6) + "}"
 
 
 def _window(i: int, step: Step) -> str:
@@ -99,22 +95,28 @@ def _braces(part: tuple[int, ...]) -> str:
     return f"{{{', '.join(map(str, part))}}}"
 
 
-def _call(i: int, step: Step, start: str, to: str) -> str:
-    def pointer(name: str) -> str:
-        return f"network->{name}{i}" if name in step.constants else "NULL"
+def _call(i: int, found: Plan) -> str:
+    step, x, out = found.steps[i], _place(i, found), _place(i + 1, found)
 
-    note = f"  /* {step.of} {_size(step.size_in)} to {_size(step.size_out)} */"
-    match step.kernel:
-        case "pad":
-            extra = f"(int8_t){pointer('outside')}, "
-        case "conv" | "depthwise":
-            names = ("bias", "multiplier", "shift", "zero_point", "table")
-            rescale = ", ".join(pointer(name) for name in names)
-            note += f"\n  const gunshot_rescale to{i} = {{{rescale}}};"
-            extra = f"{pointer('weights')}, &to{i}, "
-        case _:
-            extra = f"{pointer('table')}, "
-    return f"{note}\n  gunshot_{step.kernel}(&WINDOW{i}, {start}, {extra}{to});"
+    def member(name: str, otherwise: str = "NULL") -> str:
+        return f"network->{name}{i}" if name in step.constants else otherwise
+
+    note = f"  /* {step.of} {_size(step.size_in)} to {_size(step.size_out)} */\n"
+    if step.kernel in ("average_pool", "max_pool"):
+        return f"{note}  gunshot_{step.kernel}(&WINDOW{i}, {x}, {member('table')}, {out});"
+    low = found.maps[i | 1]  # of the two maps the one at the arena's beginning; the patch lies behind it
+    patch = f"arena + {low}" if step.patch else "NULL"
+    sums = ", ".join(member(name) for name in ("bias", "multiplier", "shift", "zero_point"))
+    return f"""{note}  const gunshot_rescale to{i} = {{{sums},
+                               {member("outside", "0")}, {member("table")}}};
+  gunshot_{step.kernel}(&WINDOW{i}, {x}, {member("weights")}, &to{i}, {patch}, {out});"""
+
+
+def _place(i: int, found: Plan) -> str:
+    """Return where the map that step `i` reads lies: from one end of the arena to the other."""
+    if i in (0, len(found.steps)):
+        return "outputs" if i else "codes"
+    return "arena" if i % 2 else f"arena + {found.arena_bytes - found.maps[i]}"
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -10,9 +10,9 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from gunshot import params, quantize, training
+from tests.networks import N_FRAMES, log_mels
 
 ROOT = Path(__file__).parents[2]
-N_MELS, N_FRAMES = 32, 33
 
 
 @pytest.fixture(scope="session")
@@ -21,16 +21,6 @@ def section():
     whole = params.load("network", path=ROOT / "params.yaml").network
     small = {"width": 1.0, "depth": 3, "epochs": 9, "batch_size": 64, "learning_rate": 0.003, "band_spread_db": 0.0}
     return lambda **values: whole.model_copy(update={**small, **values})
-
-
-def log_mels(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise about -60 dB; every second chunk with a step that decays, as a shot has."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(-60, 6, (n, N_MELS, N_FRAMES)) + rng.normal(0, 5, (n, 1, 1))
-    y = np.arange(n) % 2
-    after = np.arange(N_FRAMES) - rng.integers(2, 24, (n, 1))
-    shot = np.where(after >= 0, 30 * np.exp(-after / 8), 0)[:, None] * np.linspace(1, 0.4, N_MELS)[:, None]
-    return (x + shot * y[:, None, None]).astype(np.float32), y
 
 
 @pytest.fixture(scope="session")

@@ -9,40 +9,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import N_FRAMES, N_MELS, log_mels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 from tensorflow.lite.python import lite
-from test_network import SIZES, unsettled
+from test_network import SIZES
 
 from gunshot import int8, quantize
+from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, converted, extremes, log_mels, pool, unsettled
 
 pytestmark = pytest.mark.slow
-
-
-def converted(*parts, shape=(N_MELS, N_FRAMES), seed=0, spread=1.0, weights=None, representative=None) -> bytes:
-    """A network of Keras layers with random weights and biases, or all of one value, as int8."""
-    model = keras.Sequential([layers.Input(batch_shape=(1, *shape, 1)), *parts])
-    rng = np.random.default_rng(seed)
-    for layer in model.layers:
-        drawn = [rng.normal(0, spread * w[..., 0].size ** -0.5, w.shape) for w in layer.get_weights()]
-        layer.set_weights(drawn if weights is None else [np.full(w.shape, weights) for w in layer.get_weights()])
-    return quantize.convert(model, log_mels(64, 5)[0] / 30 if representative is None else representative)
-
-
-def extremes(shape=(N_MELS, N_FRAMES), n: int = 40, seed: int = 1) -> np.ndarray:
-    """Codes: noise of all means and widths, steps along time and frequency, all alike, the two ends alone."""
-    rng = np.random.default_rng(seed)
-    each = (n, 1, 1)
-    noise = rng.normal(rng.uniform(-128, 127, each), rng.uniform(1, 90, each), (n, *shape))
-    low, high = rng.integers(-128, 128, (2, *each))
-    times = np.where(np.arange(shape[1]) < rng.integers(0, shape[1] + 1, each), low, high) + np.zeros((n, *shape))
-    bands = np.where(np.arange(shape[0])[:, None] < rng.integers(0, shape[0] + 1, each), low, high)
-    alike = np.linspace(-128, 127, n).round().reshape(each) + np.zeros((n, *shape))
-    ends = np.where(rng.random((n, *shape)) < rng.random(each), -128, 127)
-    parts = [noise, times, bands + np.zeros((n, *shape)), alike, ends, rng.integers(-128, 128, (n, *shape))]
-    return np.clip(np.rint(np.concatenate(parts)), -128, 127).astype(np.int8)
 
 
 def differing(model: bytes, codes: np.ndarray) -> tuple[int, int]:
@@ -94,40 +70,6 @@ def test_other_sizes(section, depth, width, separable):
     model = quantize.convert(fixed, log_mels(64, 5)[0])
     assert differing(model, extremes())[0] == 0
     assert int8.Int8(model).stride == np.prod([2, 2, 1, 1][:depth])
-
-
-conv, pool = layers.Conv2D, layers.MaxPooling2D
-FAMILY = {
-    "relu": lambda: [conv(8, 3, 2, activation="relu"), conv(12, 3, activation="relu"), layers.Flatten()],
-    "relu6": lambda: [
-        conv(8, 3, 2, activation="relu6"),
-        conv(12, (5, 3), (3, 1), activation="relu6"),
-        layers.Flatten(),
-    ],
-    "separable": lambda: [
-        conv(6, 3, 2),
-        layers.DepthwiseConv2D(3, activation="relu"),
-        conv(10, 1, activation="relu"),
-        layers.DepthwiseConv2D((4, 3), strides=2, depth_multiplier=3),
-        layers.LeakyReLU(negative_slope=0.2),
-        layers.Flatten(),
-    ],
-    "first depthwise": lambda: [layers.DepthwiseConv2D(5, strides=2, depth_multiplier=7), layers.Flatten()],
-    "max pool": lambda: [conv(8, 3, activation="relu"), pool(2), conv(9, 3), pool((3, 2), (2, 1)), layers.Flatten()],
-    "relu of max pool": lambda: [conv(8, 3), pool(2), layers.ReLU(), conv(4, 3), pool(3), layers.Flatten()],
-    "average pool": lambda: [conv(7, 3, 2), layers.AveragePooling2D((2, 3)), conv(5, 3), layers.Flatten()],
-    "average pool of all": lambda: [conv(7, 3, 2), layers.AveragePooling2D((15, 16)), layers.Flatten()],
-    "mean": lambda: [conv(7, 3, 2), layers.LeakyReLU(negative_slope=0.1), layers.GlobalAveragePooling2D()],
-    "mean with shape kept": lambda: [conv(7, 3, 2), layers.GlobalAveragePooling2D(keepdims=True), layers.Flatten()],
-    "largest": lambda: [conv(7, 3, 2, activation="relu"), layers.GlobalMaxPooling2D()],
-    "same without padding": lambda: [
-        conv(7, 1, padding="same"),
-        conv(7, (8, 11), (8, 11), padding="same"),
-        layers.Flatten(),
-    ],
-    "dense on a map": lambda: [layers.Flatten(), layers.Dense(9, activation="relu")],
-    "no bias": lambda: [conv(7, 3, 2, use_bias=False), layers.Flatten(), layers.Dense(5, use_bias=False)],
-}
 
 
 @pytest.fixture(scope="module", params=FAMILY)

@@ -7,37 +7,13 @@ import numpy as np
 import pytest
 
 from gunshot import network
+from tests.networks import N_FRAMES, N_MELS, unsettled
 
-N_MELS, N_FRAMES = 32, 33
 SIZES = [(2, 0.5, False), (2, 1.0, True), (3, 0.25, True), (3, 1.0, False), (4, 2.0, False), (4, 1.0, True)]
 
 
 def digest(model: keras.Model) -> str:
     return hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
-
-
-def unsettled(p, seed: int = 0) -> keras.Model:
-    """A network whose every weight is drawn, also the statistics of its normalizations, with logits of deviation 1."""
-    model = network.build(p, n_mels=N_MELS, n_frames=N_FRAMES)
-    rng = np.random.default_rng(seed)
-
-    def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        match name:
-            case "kernel":
-                return rng.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape)
-            case "gamma" | "moving_variance":
-                return rng.uniform(0.3, 2, shape)
-            case _:
-                return rng.uniform(-0.5, 0.5, shape)
-
-    model.set_weights([drawn(weight.name, tuple(weight.shape)) for weight in model.weights])
-    last = model.get_layer("gun_env")
-    kernel, _ = last.get_weights()
-    x = rng.normal(-60, 15, (64, N_MELS, N_FRAMES, 1)).astype(np.float32)
-    logits = keras.Model(model.input, last.input).predict(x, verbose=0)[:, 0, 0] @ kernel[0, 0]
-    kernel /= logits.std(axis=0)
-    last.set_weights([kernel, -(logits / logits.std(axis=0)).mean(axis=0)])
-    return model
 
 
 @pytest.mark.slow

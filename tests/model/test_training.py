@@ -191,9 +191,10 @@ def test_training_has_the_same_weights_twice(data, section):
 TRAIN_ANEW = """
 import sys, numpy as np
 sys.path.insert(0, "tests/model")
-import conftest, test_network
+import test_network
+from tests.networks import log_mels
 from gunshot import params, training
-x, y = conftest.log_mels(384, 0); x_val, y_val = conftest.log_mels(160, 1)
+x, y = log_mels(384, 0); x_val, y_val = log_mels(160, 1)
 p = params.Network.model_validate_json(sys.argv[1])
 print("weights", test_network.digest(training.train(x, y, x_val, y_val, np.random.default_rng(3), p)[0]))
 """

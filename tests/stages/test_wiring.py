@@ -13,7 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
-FOLDERS = ("gunshot/corpora", "gunshot/int8", "gunshot/simulate", "gunshot/validation")  # dependencies as a whole
+ROOMS = ("compiled", "corpora", "int8", "simulate", "validation")
+FOLDERS = tuple(f"gunshot/{room}" for room in ROOMS)  # dependencies as a whole
 TEMPLATES = {
     "gunshot.report": ["gunshot/report.html.j2", "gunshot/style.css.j2"],
     "gunshot.validation.data_docs": ["gunshot/validation/data_docs.html.j2"],

@@ -30,6 +30,7 @@ REPORT = {
 }
 SETTINGS = detector.Settings(on=46, off=31, windows=2, hop=8, n_frames=33, first=2, stop=26, cooldown=17, min_rise=1602)
 OPERATING = {"logit": 3.0, "score": 0.9, "proof": "unproven", "settings": vars(SETTINGS)}
+NETWORK = {name: f"/* {name}: Never edit. */\n" for name in ("network.h", "network.c")}
 WARN = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 PROGRAM = r"""
 #include <stdio.h>
@@ -71,7 +72,8 @@ int main(void) {
 def generated(tmp_path_factory):
     out = tmp_path_factory.mktemp("generated")
     constants = export.constants(MODEL, REPORT, OPERATING, P)
-    assert export.write(MODEL, REPORT, out, constants=constants) == ["constants.h", "model.c", "model.h"]
+    written = export.write(MODEL, REPORT, out, constants=constants, network=NETWORK)
+    assert written == ["constants.h", "model.c", "model.h", "network.c", "network.h"]
     (out / "main.c").write_text(PROGRAM)
     return out, constants
 
@@ -131,7 +133,7 @@ def test_constants_hold_all_that_the_detector_needs(generated):
 
 def test_the_same_input_gives_the_same_bytes(generated, tmp_path):
     out, constants = generated
-    names = export.write(MODEL, REPORT, tmp_path, constants=constants)
+    names = export.write(MODEL, REPORT, tmp_path, constants=constants, network=NETWORK)
     assert all((tmp_path / name).read_bytes() == (out / name).read_bytes() for name in names)
     assert {path.name for path in tmp_path.iterdir()} == set(names)
     assert all("Never edit" in (out / name).read_text() for name in names)

@@ -1,0 +1,299 @@
+"""The generated C: the same bytes as TFLM's interpreter, over networks of many kinds; wrong kernels are seen."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from gunshot import compiled, int8, params, quantize
+from tests import networks
+from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, cooked, extremes, keras, layers, pool
+
+ROOT = Path(__file__).parents[2]
+FIRMWARE = ROOT / "firmware" / "src"
+ENOUGH = 100  # different output codes, for a network to prove anything
+FORMS = [(4, 1.1, False), (2, 0.5, False), (3, 0.25, True), (4, 1.0, True)]  # depth, width, separable
+PADDED = {
+    "padded": lambda: [
+        conv(6, 3, 2, padding="same", activation="relu6"),
+        layers.DepthwiseConv2D((4, 3), padding="same", depth_multiplier=2),
+        conv(7, (2, 5), (3, 1), padding="same"),
+        layers.Flatten(),
+    ],
+    "padded pools": lambda: [
+        conv(5, 3, padding="same"),
+        layers.AveragePooling2D((3, 4), (2, 3), padding="same"),
+        pool((4, 3), (3, 2), padding="same"),
+        layers.Flatten(),
+    ],
+    "logistic inside": lambda: [conv(6, 3, 2, activation="sigmoid"), conv(5, 4, 3), layers.Flatten()],
+}
+KINDS = FAMILY | PADDED
+
+
+def compared(model: bytes, codes: np.ndarray, firmware: Path = FIRMWARE) -> tuple[int, int]:
+    """How many bytes differ from TFLM's, and how many different ones TFLM gives."""
+    return compiled.compare(model, codes, firmware=firmware), len(np.unique(quantize.Tflm(model).outputs(codes)))
+
+
+def of_params(depth: int, width: float, separable: bool) -> bytes:
+    """The project's own network, its weights drawn."""
+    p = params.load("network", path=ROOT / "params.yaml").network
+    p = p.model_copy(update={"depth": depth, "width": width, "separable": separable})
+    fixed = quantize.fixed(networks.unsettled(p), n_frames=N_FRAMES)
+    return quantize.convert(fixed, networks.log_mels(64, 5)[0])
+
+
+def of_kind(name: str) -> bytes:
+    return cooked(*KINDS[name](), layers.Dense(2))
+
+
+def inputs(model: bytes, n: int) -> np.ndarray:
+    """At least `n` windows of codes for a model."""
+    shape = quantize.Tflm(model).input["shape"][1:3]
+    return extremes(tuple(int(side) for side in shape), n=-(-n // 6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_the_networks_of_params(form):
+    model = of_params(*form)
+    wrong, distinct = compared(model, inputs(model, 400))
+    assert wrong == 0 and distinct >= ENOUGH
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+def test_family(name):
+    model = of_kind(name)
+    wrong, distinct = compared(model, inputs(model, 400))
+    assert wrong == 0 and distinct >= ENOUGH
+
+
+def over_recipes(examples: int, n: int) -> list[int]:
+    """Compare on networks that are drawn; return how many different codes each gave."""
+    found = []
+
+    @given(drawn=networks.recipes())
+    @settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate],
+    )  # fmt: skip
+    def check(drawn):
+        model = networks.recipe(drawn)
+        wrong, distinct = compared(model, inputs(model, n))
+        assert wrong == 0, drawn
+        found.append(distinct)
+
+    check()
+    return found
+
+
+@pytest.mark.slow
+def test_networks_that_are_drawn():
+    """Some end in a code or two; they are compared too, but no proof."""
+    found = over_recipes(15, 600)
+    assert sum(distinct >= ENOUGH for distinct in found) >= 10
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("made", [*((of_params, form) for form in FORMS), *((of_kind, (name,)) for name in KINDS)])
+def test_ten_thousand_inputs(made):
+    model = made[0](*made[1])
+    codes = inputs(model, 10_000)
+    wrong, distinct = compared(model, codes)
+    assert len(codes) >= 10_000 and wrong == 0 and distinct >= ENOUGH
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_ten_thousand_inputs_of_networks_that_are_drawn():
+    found = over_recipes(60, 10_000)
+    assert sum(distinct >= ENOUGH for distinct in found) >= 40
+
+
+DEGENERATE = {
+    "one filter": lambda: networks.converted(conv(1, 3, 2), conv(1, 1), layers.Flatten(), layers.Dense(2)),
+    "one code": lambda: networks.converted(
+        conv(2, 1), layers.Flatten(), layers.Dense(2), shape=(1, 1), representative=np.ones((9, 1, 1), np.float32)
+    ),
+    "zeros": lambda: networks.converted(conv(9, 3, 2), layers.Flatten(), layers.Dense(2), weights=0.0),
+    "all alike": lambda: networks.converted(conv(9, 3, 2), layers.Flatten(), layers.Dense(2), weights=-0.5),
+    "dead": lambda: networks.converted(
+        conv(5, 3, 2, activation="relu"), layers.Flatten(), layers.Dense(2), weights=-1.0
+    ),
+    "saturated": lambda: networks.converted(
+        conv(6, 3, 2), conv(6, 3, 2, activation="relu6"), layers.Flatten(), layers.Dense(2), spread=30,
+        representative=networks.log_mels(64, 5)[0] / 3000,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate(name):
+    """No proof by themselves: they give few different codes."""
+    model = DEGENERATE[name]()
+    assert compiled.compare(model, inputs(model, 300), firmware=FIRMWARE) == 0
+
+
+@pytest.fixture(scope="module")
+def several():
+    """Networks that between them use all of the kernels, and codes for each; the first is small, its codes many."""
+    small = cooked(conv(4, 2), layers.Flatten(), layers.Dense(2), shape=(4, 4))
+    names = ("separable", "mean", "average pool", "largest", "padded", "padded pools", "logistic inside")
+    return [(small, inputs(small, 9000)), *((model, inputs(model, 120)) for model in map(of_kind, names))]
+
+
+MUTATIONS = {
+    "truncates": ("kernels.c", "+ (1 << 30)) >> 31", ") >> 31"),
+    "rounds once": ("kernels.c", "& mask) > half)", "& mask) > half + mask)"),
+    "rounds up": ("kernels.c", "(mask >> 1) + (high < 0)", "(mask >> 1)"),
+    "leaves the zero point": ("kernels.c", "to->zero_point + multiply(", "multiply("),
+    "pads with 0": ("kernels.c", "memset(patch, outside", "memset(patch, 0 * outside"),
+    "exchanges height and width": ("kernels.c", "(h * map->width + w)", "(w * map->width + h)"),
+    "orders filters anew": ("kernels.c", "rescaled(sums[k],", "rescaled(sums[3 - k],"),
+    "takes a weight twice": ("dot.h", "block(weights + 3 * n)", "block(weights + 2 * n)"),
+    "saturates early": ("kernels.c", "clamp(code, -128, 127)", "clamp(code, -127, 127)"),
+    "looks up beside": ("kernels.c", "table[code + 128]", "table[code + 127 + (code == -128)]"),
+    "takes another channel": ("kernels.c", "f / each] * weights", "f % channels] * weights"),
+    "averages over pads": ("kernels.c", "inside(window, h, w);\n      for", "inside(window, 1, 1);\n      for"),
+    "averages down": ("kernels.c", "sum + count / 2", "sum"),
+    "knows no negative maximum": ("kernels.c", "int32_t top = -128", "int32_t top = 0"),
+    "scores the other output": ("model_compiled.c", "outputs[0]", "outputs[1]"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_wrong_kernel_is_seen(several, tmp_path, name):
+    file, right, wrong = MUTATIONS[name]
+    shutil.copytree(FIRMWARE, tmp_path / "src")
+    text = (tmp_path / "src" / file).read_text()
+    assert text.count(right) == 1
+    (tmp_path / "src" / file).write_text(text.replace(right, wrong))
+    assert any(compiled.compare(model, codes, firmware=tmp_path / "src") for model, codes in several)
+
+
+@pytest.mark.slow
+def test_right_kernels_pass_where_wrong_ones_are_seen(several):
+    assert [compared(model, codes)[0] for model, codes in several] == [0] * len(several)
+    assert {line.split("(")[0].strip() for model, _ in several for line in calls(model)} == set(kernels())
+
+
+def calls(model: bytes) -> list[str]:
+    return [line for line in compiled.sources(model)["network.c"].splitlines() if line.startswith("  gunshot_")]
+
+
+def kernels() -> list[str]:
+    text = (FIRMWARE / "kernels.h").read_text()
+    return [line.split("(")[0].removeprefix("void ") for line in text.splitlines() if line.startswith("void ")]
+
+
+@pytest.mark.slow
+def test_the_same_model_gives_the_same_text():
+    model = of_kind("padded")
+    first, second = compiled.sources(model), compiled.sources(model)
+    assert first == second and set(first) == {"network.h", "network.c"}
+    assert all("Never edit" in text and max(map(len, text.splitlines())) <= 120 for text in first.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([conv(4, 3, activation="tanh"), layers.Flatten()], "operator TANH"),
+        ([layers.ZeroPadding2D(1), layers.Flatten()], "operator PAD"),
+        ([layers.ReLU(), layers.Flatten()], "RELU must not be the first"),
+        ([conv(4, 3), layers.Reshape((15, 62, 4)), conv(2, 3), layers.Flatten()], "operator RESHAPE"),
+        ([layers.Conv2D(4, 3, dilation_rate=2), layers.Flatten()], r"SPACE_TO_BATCH_ND|dilation"),
+        ([layers.Flatten(), layers.Dense(2), layers.Softmax()], "operator SOFTMAX"),
+    ],
+)
+def test_what_is_not_covered_is_named(parts, words):
+    with pytest.raises(ValueError, match=words):
+        compiled.sources(networks.converted(*parts, layers.Dense(2)))
+
+
+@pytest.mark.slow
+def test_branches_and_maps_are_refused():
+    x = layers.Input(batch_shape=(1, N_MELS, N_FRAMES, 1))
+    y = layers.Flatten()(conv(1, 3)(x))
+    model = keras.Model(x, layers.Add()([layers.Dense(2)(y), layers.Dense(2)(y)]))
+    with pytest.raises(ValueError, match=r"FULLY_CONNECTED must take the output|operator ADD"):
+        compiled.sources(quantize.convert(model, networks.log_mels(16, 5)[0]))
+    with pytest.raises(ValueError, match=r"must be a \.tflite file"):
+        compiled.sources(b"no model at all")
+    with pytest.raises(ValueError, match="must be one position"):
+        compiled.sources(networks.converted(conv(2, 3)))
+
+
+@pytest.mark.slow
+def test_numbers_beyond_32_bits_are_refused():
+    model = of_kind("relu")
+    graph = int8.graph.Graph(model)
+    last = graph.operators[-1]
+    bias = graph.tensor(last.inputs[2], "INT32").data.tobytes()
+    scale = graph.tensor(last.outputs[0]).scale.tobytes()
+    for old, new, words in (
+        (bias, np.full(2, 2**31 - 9, np.int32).tobytes(), r"FULLY_CONNECTED: sums up to \d+ must be less than 2\^31"),
+        (scale, np.float32(1e-14).tobytes(), r"FULLY_CONNECTED: a factor of 2\^\d+ must be at most 2\^30"),
+    ):
+        assert model.count(old) == 1
+        with pytest.raises(ValueError, match=words):
+            compiled.sources(model.replace(old, new))
+
+
+@pytest.mark.slow
+def test_codes_of_another_shape_or_type_are_refused():
+    model = of_kind("mean")
+    for codes in (np.zeros((3, N_FRAMES, N_MELS), np.int8), np.zeros((3, N_MELS, N_FRAMES), np.uint8)):
+        with pytest.raises(ValueError, match=r"codes .*must be int8"):
+            compiled.compare(model, codes, firmware=FIRMWARE)
+
+
+SANITIZED = """
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "constants.h"
+#include "model.h"
+#include "network.h"
+
+/* All from the heap, and no byte more than asked for: what is read or written beside is seen. */
+int main(void) {
+  const size_t size = GUNSHOT_N_FRAMES * GUNSHOT_N_MELS;
+  uint8_t *arena = aligned_alloc(16, GUNSHOT_NETWORK_ARENA_BYTES);
+  int8_t *codes = malloc(size);
+  gunshot_network *weights = malloc(sizeof *weights);
+  *weights = gunshot_network_weights;
+  gunshot_status status =
+      gunshot_model_init((gunshot_artifact){(uint8_t *)weights, sizeof *weights}, arena, GUNSHOT_NETWORK_ARENA_BYTES);
+  while (!status && fread(codes, 1, size, stdin) == size) {
+    int16_t level;
+    status = gunshot_model_score(codes, &level);
+    fwrite(&level, sizeof level, 1, stdout);
+  }
+  free(weights), free(codes), free(arena);
+  return (int)status;
+}
+"""
+
+
+@pytest.mark.slow
+def test_sanitizers_find_nothing(several, tmp_path):
+    for model, codes in several:
+        (tmp_path / "main.c").write_text(SANITIZED)
+        checks = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+        flags = (*[flag for flag in compiled.host.FLAGS if flag != "-shared"], *checks, "main.c")
+        program = compiled.host.build(model, tmp_path, firmware=FIRMWARE, flags=flags)
+        frames = np.ascontiguousarray(codes.transpose(0, 2, 1)).tobytes()
+        done = subprocess.run([program], input=frames, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        expected = quantize.Tflm(model).outputs(codes)[:, 0].astype(int)
+        zero_point = quantize.Tflm(model).quantization()["output_zero_point"]
+        np.testing.assert_array_equal(np.frombuffer(done.stdout, "<i2"), expected - zero_point)

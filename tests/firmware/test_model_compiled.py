@@ -1,0 +1,171 @@
+"""model.h by the generated C: what is wrong with an artifact or an arena has a status of its own."""
+
+import ctypes
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_compiled import FIRMWARE, inputs, of_kind, of_params
+
+from gunshot import compiled, quantize
+from gunshot.compiled.host import build
+from gunshot.compiled.layout import plan
+
+pytestmark = pytest.mark.slow
+OK, CRC, TRUNCATED, VERSION, SHAPE, TYPE, OPERATOR, ARENA, NOT_READY = range(9)  # of status.h
+
+
+class Artifact(ctypes.Structure):
+    _fields_ = (("bytes", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+class Library:
+    """The generated C of a model, with room of its own: bytes to spoil, and an arena between guards."""
+
+    def __init__(self, model: bytes, folder):
+        self.c = ctypes.CDLL(str(build(model, folder, firmware=FIRMWARE)))
+        own = Artifact.in_dll(self.c, "gunshot_model_artifact")
+        self.right = ctypes.string_at(own.bytes, own.size)
+        self.need = ctypes.c_size_t.in_dll(self.c, "gunshot_model_arena_bytes").value
+        self.room = np.zeros(self.need + 64 + 16, np.uint8)
+        self.start = -self.room.ctypes.data % 16 + 16  # of the arena in the room
+        self.c.gunshot_crc32.restype = ctypes.c_uint32
+
+    def init(self, content: bytes | np.ndarray, *, shift: int = 0, less: int = 0, offset: int = 0) -> int:
+        kept = np.zeros(len(content) + 32, np.uint8)
+        begin = -kept.ctypes.data % 16 + shift
+        kept[begin : begin + len(content)] = np.frombuffer(bytes(content), np.uint8)
+        self.kept = kept  # until the next Init
+        return self.init_at(kept.ctypes.data + begin, len(content), less=less, offset=offset)
+
+    def init_at(self, address: int, size: int, *, less: int = 0, offset: int = 0) -> int:
+        arena = ctypes.c_void_p(self.room.ctypes.data + self.start + offset)
+        return self.c.gunshot_model_init(Artifact(address, size), arena, ctypes.c_size_t(self.need - less))
+
+    def score(self, codes: np.ndarray) -> tuple[int, int]:
+        level = ctypes.c_int16(-1234)
+        frames = np.ascontiguousarray(codes.T)
+        return self.c.gunshot_model_score(ctypes.c_void_p(frames.ctypes.data), ctypes.byref(level)), level.value
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    model = of_params(4, 1.1, False)
+    return model, Library(model, tmp_path_factory.mktemp("made")), inputs(model, 60)
+
+
+def with_crc(content: bytes) -> bytes:
+    return zlib.crc32(content[4:]).to_bytes(4, "little") + content[4:]
+
+
+def changed(library: Library, name: str, value) -> bytes:
+    """The artifact with another value in its header, and the CRC of that."""
+    names = ("crc32", "version", "size", "n_frames", "n_mels", "input_scale", "input_zero_point", "output_scale",
+             "output_zero_point")  # fmt: skip
+    words = np.frombuffer(library.right, "<u4").copy()
+    words[names.index(name)] = np.array([value]).view(np.uint32)[0]
+    return with_crc(words.tobytes())
+
+
+@given(st.binary(max_size=300))
+def test_crc_is_that_of_zlib(made, content):
+    assert made[1].c.gunshot_crc32(content, ctypes.c_size_t(len(content))) == zlib.crc32(content)
+
+
+def test_the_artifact_is_what_python_packed(made):
+    model, library, _ = made
+    members = plan(model).members()
+    assert library.right == compiled.layout.packed(members)
+    crc, version, size = np.frombuffer(library.right[:12], "<u4")
+    assert crc == zlib.crc32(library.right[4:]) and version == 1 and size == len(library.right)
+
+
+def test_a_right_artifact_scores_as_tflm(made):
+    model, library, codes = made
+    tflm = quantize.Tflm(model)
+    expected = tflm.outputs(codes)[:, 0].astype(int) - tflm.quantization()["output_zero_point"]
+    assert library.init(library.right) == OK
+    assert [library.score(window) for window in codes] == [(OK, level) for level in expected]
+
+
+def test_every_byte_that_is_flipped_is_seen(made):
+    _, library, _ = made
+    content = np.zeros(len(library.right) + 16, np.uint8)
+    content = content[-content.ctypes.data % 16 :][: len(library.right)]
+    content[:] = np.frombuffer(library.right, np.uint8)
+    flips = np.random.default_rng(0).integers(1, 256, len(content), dtype=np.uint8)
+    found = []
+    for i, flip in enumerate(flips):
+        content[i] ^= flip
+        found.append(library.init_at(content.ctypes.data, len(content)))
+        content[i] ^= flip
+    assert found == [CRC] * len(content)
+    assert library.init_at(content.ctypes.data, len(content)) == OK
+
+
+def test_each_fault_has_its_status(made):
+    _, library, _ = made
+    right = library.right
+    assert library.init(right) == OK
+    assert library.init(changed(library, "version", np.uint32(2))) == VERSION
+    assert library.init(changed(library, "size", np.uint32(len(right) - 4))) == TRUNCATED
+    for name in ("n_frames", "n_mels"):
+        assert library.init(changed(library, name, np.uint32(31))) == SHAPE
+    for name in ("input_scale", "output_scale"):
+        assert library.init(changed(library, name, np.float32(0.5))) == TYPE
+    for name in ("input_zero_point", "output_zero_point"):
+        assert library.init(changed(library, name, np.int32(-77))) == TYPE
+    assert library.init_at(0, len(right)) == TRUNCATED and library.init_at(0, 0) == TRUNCATED
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 11, 12, 100, -4, -1])
+def test_a_truncated_artifact(made, size):
+    _, library, _ = made
+    cut = library.right[:size]
+    assert library.init(cut) == (TRUNCATED if len(cut) < 12 else CRC)
+    assert len(cut) < 4 or library.init(with_crc(cut)) == TRUNCATED
+    assert library.init(with_crc(library.right + bytes(4))) == TRUNCATED  # as one that is too long
+
+
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_an_artifact_that_is_not_aligned(made, shift):
+    assert made[1].init(made[1].right, shift=shift) == TYPE
+
+
+def test_the_crc_is_checked_before_all_else(made):
+    _, library, _ = made
+    spoilt = changed(library, "version", np.uint32(9))[:-1] + b"\xaa"
+    assert library.init(spoilt, shift=1, less=1, offset=1) == CRC
+
+
+@pytest.mark.parametrize(("less", "offset"), [(1, 0), (16, 0), (0, 1), (0, 8), (0, 15)])
+def test_an_arena_that_is_too_small_or_not_aligned(made, less, offset):
+    assert made[1].need % 16 == 0
+    assert made[1].init(made[1].right, less=less, offset=offset) == ARENA
+
+
+def test_no_score_before_an_init_or_after_one_that_failed(tmp_path):
+    library = Library(of_kind("mean"), tmp_path)
+    window = np.zeros((32, 33), np.int8)
+    assert library.score(window) == (NOT_READY, -1234)
+    assert library.init(library.right) == OK and library.score(window)[0] == OK
+    assert library.init(library.right[:-1]) == CRC
+    assert library.score(window) == (NOT_READY, -1234)
+
+
+@pytest.mark.parametrize("name", ["relu", "separable", "padded", "padded pools", "mean", "dense on a map"])
+def test_the_arena_is_used_to_its_end_and_not_beyond(name, tmp_path):
+    model = of_kind(name)
+    library, codes = Library(model, tmp_path), inputs(model, 60)
+    touched = np.zeros(len(library.room), bool)
+    assert library.init(library.right) == OK
+    for fill in (0x55, 0xAA):
+        for window in codes[::6]:
+            library.room[:] = fill
+            assert library.score(window)[0] == OK
+            touched |= library.room != fill
+    inside = touched[library.start : library.start + library.need]
+    assert touched.sum() == inside.sum()
+    assert (~inside).sum() < 16 or library.need == 16
