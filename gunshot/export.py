@@ -1,6 +1,7 @@
 """The int8 artifact as C: an aligned array, and the constants that firmware shares with the pipeline."""
 
 import hashlib
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ def constants(model: bytes, report: dict, operating: dict, p) -> dict[str, int |
         "ARENA_BYTES": report["arena_bytes"],
         "OPERATOR_COUNT": len(report["operators"]),
         "MODEL_BYTES": len(model),
+        "MODEL_CRC32": zlib.crc32(model),
         "MODEL_SHA256": hashlib.sha256(model).hexdigest(),
     }
 
