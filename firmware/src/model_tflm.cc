@@ -16,11 +16,6 @@ namespace micro {} /* newer trees have their names here, older ones in tflite */
 using namespace tflite;
 using namespace tflite::micro;
 
-/* Optimized kernels may want more than the reference kernels, for which it is measured. */
-#ifndef GUNSHOT_TFLM_ARENA_BYTES
-#define GUNSHOT_TFLM_ARENA_BYTES GUNSHOT_ARENA_BYTES
-#endif
-
 /* TFLM's methods by the schema's names. An operator that is missing here is an error of the compiler: ADD_ its name. */
 #define ADD_AVERAGE_POOL_2D AddAveragePool2D
 #define ADD_CONV_2D AddConv2D
@@ -87,7 +82,7 @@ gunshot_status output_fits(const TfLiteTensor *output) {
 }  // namespace
 
 const gunshot_artifact gunshot_model_artifact = {gunshot_model, GUNSHOT_MODEL_BYTES};
-const size_t gunshot_model_arena_bytes = GUNSHOT_TFLM_ARENA_BYTES;
+const size_t gunshot_model_arena_bytes = GUNSHOT_ARENA_BYTES;
 
 gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, size_t arena_bytes) {
   interpreter = nullptr;
