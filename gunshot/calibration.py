@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+STEP = 1 / 16  # logit of one level, where the model is not int8
+MOST = 32767  # levels are int16
+
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
     """Return ``1 / (1 + exp(-logit))``, same shape."""
@@ -14,6 +17,11 @@ def logit(probability: np.ndarray, *, least: float = 1e-3) -> np.ndarray:
     """Return ``log(p / (1 - p))``, same shape, of probabilities held between `least` and 1 - `least`."""
     p = np.clip(probability, least, 1 - least)
     return np.log(p / (1 - p))
+
+
+def levels(logit: np.ndarray, *, step: float = STEP) -> np.ndarray:
+    """Return logits in units of `step`, rounded half to even, int16, same shape."""
+    return np.clip(np.rint(logit / step), -MOST, MOST).astype(np.int16)
 
 
 def calibrate(y: np.ndarray, logit: np.ndarray) -> dict[str, float]:

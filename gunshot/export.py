@@ -1,11 +1,13 @@
-"""The int8 artifact as C: an aligned array, and the constants that firmware shares with the pipeline."""
+"""The int8 artifact and the forest as C, and the constants that firmware shares with the pipeline."""
 
 import hashlib
+import re
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from gunshot import audio, detector
+from gunshot import audio, calibration, detector, features
 
 DETECTOR = ("on", "off", "windows", "hop", "first", "stop", "cooldown", "min_rise")  # of detector.Settings
 MOST_INT = 2**31 - 1  # a literal above needs a suffix
@@ -22,8 +24,37 @@ def constants(model: bytes, report: dict, operating: dict, p) -> dict[str, int |
     operating : what the stage operate chose for it
     p : the sections audio, features and firmware of params.yaml
     """
+    return {
+        **_shared(report, operating, p, codes=report["quantization"]),
+        "ARENA_BYTES": report["arena_bytes"],
+        "OPERATOR_COUNT": len(report["operators"]),
+        **_identity(model),
+    }
+
+
+def forest_constants(source: str, report: dict, operating: dict, p) -> dict[str, int | float | str]:
+    """Return the constants of firmware/generated/forest/constants.h: as `constants`, of the forest's C."""
+    codes = {
+        "input_scale": features.CODE_DB,
+        "input_zero_point": features.CODE_ZERO,
+        "output_scale": calibration.STEP,
+        "output_zero_point": 0,
+    }
+    # It needs no arena, but C knows no array of 0 bytes.
+    return {**_shared(report, operating, p, codes=codes), "ARENA_BYTES": 1, **_identity(source.encode())}
+
+
+def _identity(model: bytes) -> dict[str, int | str]:
     sha256 = hashlib.sha256(model).hexdigest()
-    q = report["quantization"]
+    return {
+        "MODEL_BYTES": len(model),
+        "MODEL_CRC32": zlib.crc32(model),
+        "MODEL_SHA256": sha256,
+        "MODEL_VERSION": int(sha256[:16], 16),
+    }
+
+
+def _shared(report: dict, operating: dict, p, *, codes: dict) -> dict[str, int | float | str]:
     n_frames = 1 + (p.audio.chunk_length - p.features.n_fft) // p.features.hop_length
     settings = operating["settings"]
     return {
@@ -36,10 +67,10 @@ def constants(model: bytes, report: dict, operating: dict, p) -> dict[str, int |
         "FMIN": p.features.fmin,
         "FMAX": p.features.fmax,
         "AMIN": p.features.amin,
-        "INPUT_SCALE": q["input_scale"],
-        "INPUT_ZERO_POINT": q["input_zero_point"],
-        "OUTPUT_SCALE": q["output_scale"],
-        "OUTPUT_ZERO_POINT": q["output_zero_point"],
+        "INPUT_SCALE": codes["input_scale"],
+        "INPUT_ZERO_POINT": codes["input_zero_point"],
+        "OUTPUT_SCALE": codes["output_scale"],
+        "OUTPUT_ZERO_POINT": codes["output_zero_point"],
         "CALIBRATION_SLOPE": report["calibration"]["slope"],
         "CALIBRATION_INTERCEPT": report["calibration"]["intercept"],
         **{f"DETECTOR_{name.upper()}": settings[name] for name in DETECTOR},
@@ -50,11 +81,6 @@ def constants(model: bytes, report: dict, operating: dict, p) -> dict[str, int |
         "OPERATING_POINT_PROOF": operating["proof"],
         "HEARTBEAT_MS": round(1000 * p.firmware.heartbeat_s),
         "FULL_SCALE_PA": p.firmware.full_scale_pa,
-        "ARENA_BYTES": report["arena_bytes"],
-        "OPERATOR_COUNT": len(report["operators"]),
-        "MODEL_BYTES": len(model),
-        "MODEL_SHA256": sha256,
-        "MODEL_VERSION": int(sha256[:16], 16),
     }
 
 
@@ -78,8 +104,6 @@ def write(
     The array is aligned to 16 bytes, as TFLM asks; OPERATORS(X) lists the operators for a resolver.
     """
     lines = [", ".join(f"0x{byte:02x}" for byte in model[i : i + 16]) for i in range(0, len(model), 16)]
-    operators = " \\\n".join(f"  X({name})" for name in report["operators"])
-    defines = "\n".join(f"#define GUNSHOT_{name} {_literal(value)}" for name, value in constants.items())
     array = ",\n  ".join(lines)
     size = "gunshot_model[GUNSHOT_MODEL_BYTES]"
     files = {
@@ -105,19 +129,33 @@ alignas(16) extern const unsigned char {size};
 
 #endif
 """,
-        "constants.h": f"""{NOTE}#ifndef GUNSHOT_CONSTANTS_H
+        "constants.h": _header(constants, report["operators"]),
+    }
+    return _write(files, out)
+
+
+def write_forest(source: str, out: Path, *, constants: dict[str, int | float | str]) -> list[str]:
+    """Write forest/forest.h, and the constants.h that its firmware finds first, to `out` and return their names."""
+    return _write({"forest/forest.h": source, "forest/constants.h": _header(constants, [])}, out)
+
+
+def _header(constants: dict[str, int | float | str], operators: list[str]) -> str:
+    defines = "\n".join(f"#define GUNSHOT_{name} {_literal(value)}" for name, value in constants.items())
+    # Optimized kernels may want more: a build may say how much.
+    defines = re.sub("(?m)^(#define GUNSHOT_ARENA_BYTES .*)$", r"#ifndef GUNSHOT_ARENA_BYTES\n\1\n#endif", defines)
+    listed = " \\\n".join(f"  X({name})" for name in operators)
+    if listed:
+        defines += f"\n\n/* X(NAME) for each TFLM operator of the model. */\n#define GUNSHOT_OPERATORS(X) \\\n{listed}"
+    return f"""{NOTE}#ifndef GUNSHOT_CONSTANTS_H
 #define GUNSHOT_CONSTANTS_H
 
 {defines}
 
-/* X(NAME) for each TFLM operator of the model. */
-#define GUNSHOT_OPERATORS(X) \\
-{operators}
-
 #endif
-""",
-    }
-    files |= network
+"""
+
+
+def _write(files: dict[str, str], out: Path) -> list[str]:
     for name, text in files.items():
         with audio.atomic(out / name) as part:
             part.write_text(text)

@@ -11,6 +11,7 @@ from gunshot import audio
 
 BLOCK = 264  # frames that are transformed at once: their spectra stay in a core's cache
 LANES = 8  # frames whose bands are summed side by side
+CODE_DB, CODE_ZERO = 0.5, 72  # int8 codes, where a network does not set its own: -100 dB is -128
 
 
 @cache
@@ -144,3 +145,10 @@ def of_file(path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_lengt
     if total < min_length:
         parts = [log_mel(np.pad(rest, (0, min_length - len(rest))), **kept)]
     return np.concatenate(parts, axis=1)
+
+
+def codes(log_mel: np.ndarray, *, scale: float = CODE_DB, zero_point: int = CODE_ZERO) -> np.ndarray:
+    """Return log-mels in dB as int8 codes of `scale` dB, same shape: round half to even, then saturate."""
+    steps = np.divide(log_mel, np.float32(scale), dtype=np.float32)
+    steps = np.add(np.rint(steps, out=steps), np.float32(zero_point), out=steps)
+    return np.clip(steps, -128, 127, out=steps).astype(np.int8)

@@ -1,6 +1,6 @@
-"""Random Forest on log-mels in int16, tuned by a grid search that never splits a recording group.
+"""Random Forest on log-mels in int8 codes, tuned by a grid search that never splits a recording group.
 
-Trees compare integers, on the host as on a device, so that their thresholds are exact on both.
+Trees compare integers, and what their leaves say is added in integers, on the host as on a device.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
-from gunshot import audio
+from gunshot import audio, features
 
-STEPS_PER_DB = 256  # of int16: from -128 to 128 dB, where log-mels lie between -100 (amin) and 50
+LEAF = 255  # what a leaf says where all is GUN
 GRID = ("n_estimators", "max_depth", "min_samples_leaf", "max_features")
 
 
@@ -58,18 +58,32 @@ def search(
 
 
 def codes(x: np.ndarray) -> np.ndarray:
-    """Return log-mels [shape=(n, n_mels, frames)] in dB as the trees read them, int16 [shape=(n, n_mels * frames)].
+    """Return log-mels [shape=(n, n_mels, frames)] in dB as the trees read them, int8 [shape=(n, frames * n_mels)].
 
-    A code is 1/256 dB; halves are rounded to even, and what int16 cannot hold saturates.
+    They are `features.codes`, frame by frame as a device makes them.
     """
-    steps = np.multiply(x, np.float32(STEPS_PER_DB), dtype=np.float32, order="C")
-    np.clip(np.rint(steps, out=steps), -32768, 32767, out=steps)
-    return steps.astype(np.int16).reshape(len(x), -1)
+    return features.codes(np.moveaxis(x, 1, 2)).reshape(len(x), -1)
+
+
+def leaves(tree) -> np.ndarray:
+    """Return what each node of a tree of scikit-learn says where it is a leaf: its share of GUN in 1/255, uint8.
+
+    Rounded as emlearn 0.23 does it (``quantize_probabilities_into_byte``): to 254 steps, then cut to 255.
+    """
+    return (np.rint(tree.value[:, 0, 1] * 254) / 254 * LEAF).astype(np.uint8)
+
+
+def votes(model: RandomForestClassifier, codes: np.ndarray) -> np.ndarray:
+    """Return the sums of what the trees' leaves say of `codes`, int32 [shape=(n,)], as the C adds them on a device."""
+    rows, total = codes.astype(np.float32), np.zeros(len(codes), np.int32)
+    for tree in (estimator.tree_ for estimator in model.estimators_):
+        total += leaves(tree)[tree.apply(rows)]
+    return total
 
 
 def score(model: RandomForestClassifier, x: np.ndarray) -> np.ndarray:
     """Return the score for GUN of log-mels [shape=(n, n_mels, frames)] in dB, float64 [shape=(n,)]."""
-    return model.predict_proba(codes(x))[:, 1]
+    return votes(model, codes(x)) / (LEAF * len(model.estimators_))
 
 
 def save(model: RandomForestClassifier, path: Path) -> None:
@@ -88,9 +102,10 @@ def load(path: Path) -> RandomForestClassifier:
     """
     model = joblib.load(path)
     for tree in model.estimators_:
-        if len(other := tree.tree_.threshold[tree.tree_.threshold % 0.5 != 0]):  # half-way between two integers
+        at = tree.tree_.threshold[tree.tree_.children_left >= 0]
+        if len(other := at[(at % 0.5 != 0) | (np.abs(at) > 128)]):  # half-way between two codes
             raise ValueError(
-                f"{path}: threshold={other[0]:g} must be a multiple of 0.5, as the forest is to read int16; "
-                "train it anew with `dvc repro train_forest`"
+                f"{path}: threshold={other[0]:g} must be a multiple of 0.5 from -128 to 128, as the forest is to read "
+                "int8; train it anew with `dvc repro train_forest`"
             )
     return model

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import calibration, detector, tables
+from gunshot import calibration, detector, features, tables
 
 BLOCK = 4096  # windows that are scored at once: memory stays bounded
-STEP = 1 / 16  # logit of one level, where the model is not int8
-CODE_DB, CODE_ZERO = 0.5, 72  # log-mel codes, where the model is not int8: -100 dB is -128
-MOST = 32767  # levels are int16
 
 
 @dataclass(frozen=True)
@@ -28,9 +25,9 @@ class Model:
     logit: Callable[[np.ndarray], np.ndarray]
     one_pass: Callable[[np.ndarray], np.ndarray] | None = None
     stride: int = 0
-    step: float = STEP
-    code_db: float = CODE_DB
-    code_zero: int = CODE_ZERO
+    step: float = calibration.STEP
+    code_db: float = features.CODE_DB
+    code_zero: int = features.CODE_ZERO
 
     @property
     def operating_point(self) -> float:
@@ -72,7 +69,7 @@ class Model:
 
     def codes(self, log_mel: np.ndarray) -> np.ndarray:
         """Return a log-mel in dB as int8 codes, same shape: round half to even, then saturate."""
-        return np.clip(np.rint(log_mel / np.float32(self.code_db)) + self.code_zero, -128, 127).astype(np.int8)
+        return features.codes(log_mel, scale=self.code_db, zero_point=self.code_zero)
 
     def levels(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
         """Return the levels of all windows of a log-mel [shape=(n_mels, frames)] at a hop of `hop` frames, int16.
@@ -94,7 +91,7 @@ class Model:
             else:
                 cut = np.lib.stride_tricks.sliding_window_view(part, n_frames, axis=1)[:, ::hop]
                 logit = self.logit(np.moveaxis(cut, 1, 0))
-            out[i : i + count] = np.clip(np.rint(logit / self.step), -MOST, MOST)
+            out[i : i + count] = calibration.levels(logit, step=self.step)
         return out
 
     def sweep(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:

@@ -15,19 +15,19 @@ def main(folder: Path, out: Path) -> None:
     model, grid = forest.search(x, y, groups, np.random.default_rng(p.forest.seed), p.forest)
     x_val, y_val, _ = tables.features(folder, "val")
     best = grid[grid["best"]].to_dict("records")[0]
-    source = forest_c.to_c(model, steps_per_db=forest.STEPS_PER_DB)
+    source, codes = forest_c.to_c(model), forest.codes(x_val)
     report = {
         **scoring.stated(y_val, calibration.logit(forest.score(model, x_val)), min_recall=p.evaluate.min_recall),
         "search_auc": best["auc_mean"],
         "best": {name: getattr(model, name) for name in forest.GRID},
-        **forest_c.compare(model, source, forest.codes(x_val)),
+        **forest_c.compare(model, source, codes, votes=forest.votes(model, codes)),
     }
     forest.save(model, out)
     with audio.atomic(out.with_name("forest.h")) as part:
         part.write_text(source)
     tables.write(out.with_name("grid.csv"), grid)
     with audio.atomic(out.with_name("importances.npy")) as part, open(part, "wb") as file:
-        np.save(file, model.feature_importances_.reshape(x.shape[1:]))
+        np.save(file, model.feature_importances_.reshape(x.shape[:0:-1]).T)
     tables.write_json(out.with_name("report.json"), report)
     print(
         f"train_forest: best {report['best']}, AUC {report['validation_auc']:.4f} on validation, "

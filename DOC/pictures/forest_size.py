@@ -39,13 +39,13 @@ def measure(folder: Path) -> pd.DataFrame:
             for n in TREES:  # the first n trees are those that a forest of n trees would have
                 model = copy.copy(whole)
                 model.estimators_ = whole.estimators_[:n]
-                found = model.predict_proba(codes)[:, 1]
+                votes = forest.votes(model, codes)
+                found = votes / (forest.LEAF * n)
                 point = scoring.operating_point(y_val, found, min_recall=P.evaluate.min_recall)
                 row = how | {"n_estimators": n, "draw": draw, "auc": scoring.auc(y_val, found)}
                 row["false_rate"] = scoring.at_threshold(y_val, found, point)["false_rate"]
                 if draw == 0:
-                    source = forest_c.to_c(model, steps_per_db=forest.STEPS_PER_DB)
-                    row |= forest_c.compare(model, source, codes)
+                    row |= forest_c.compare(model, forest_c.to_c(model), codes, votes=votes)
                 rows.append(row)
                 print(row, file=sys.stderr, flush=True)
     return pd.DataFrame(rows)

@@ -10,5 +10,6 @@ endif()
 include_directories(. SYSTEM ${TFLM_ROOT} ${TFLM_ROOT}/third_party/flatbuffers/include ${TFLM_ROOT}/third_party/gemmlowp)
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions> $<$<COMPILE_LANGUAGE:CXX>:-fno-rtti>
                     $<$<COMPILE_LANGUAGE:CXX>:-fno-threadsafe-statics>)
+add_compile_definitions(TF_LITE_STATIC_MEMORY) # as TFLM is built: a tensor's layout depends on it
 set(BACKEND_SOURCES src/model_tflm.cc generated/model.c)
 set(BACKEND_LIBRARIES ${TFLM_LIBRARY})

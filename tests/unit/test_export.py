@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,8 @@ int main(void) {
   printf("\"ARENA_BYTES\": %d, \"OPERATOR_COUNT\": %d, \"MODEL_BYTES\": %d,", GUNSHOT_ARENA_BYTES,
          GUNSHOT_OPERATOR_COUNT, GUNSHOT_MODEL_BYTES);
   printf("\"HEARTBEAT_MS\": %d, \"FULL_SCALE_PA\": %.9g,", GUNSHOT_HEARTBEAT_MS, GUNSHOT_FULL_SCALE_PA);
-  printf("\"MODEL_VERSION\": %llu, \"MODEL_SHA256\": \"%s\"}\n", (unsigned long long)GUNSHOT_MODEL_VERSION,
-         GUNSHOT_MODEL_SHA256);
+  printf("\"MODEL_CRC32\": %lu, \"MODEL_VERSION\": %llu, \"MODEL_SHA256\": \"%s\"}\n",
+         (unsigned long)GUNSHOT_MODEL_CRC32, (unsigned long long)GUNSHOT_MODEL_VERSION, GUNSHOT_MODEL_SHA256);
   printf("%d\n", (int)((unsigned long)(const void *)gunshot_model % 16));
   for (unsigned i = 0; i < sizeof gunshot_model; i++) printf("%02x", gunshot_model[i]);
   printf("\n" GUNSHOT_OPERATORS(NAME));
@@ -118,7 +119,7 @@ def test_constants_are_those_of_params_and_report(generated):
     assert found["OPERATING_POINT_PROOF"] == "unproven" and found["CALIBRATION_INTERCEPT"] == -0.7128
     assert found["HEARTBEAT_MS"] == 600_000 and found["FULL_SCALE_PA"] == 20.0
     assert f"{found['MODEL_VERSION']:016x}" == found["MODEL_SHA256"][:16]
-    assert found["MODEL_SHA256"] == hashlib.sha256(MODEL).hexdigest()
+    assert found["MODEL_SHA256"] == hashlib.sha256(MODEL).hexdigest() and found["MODEL_CRC32"] == zlib.crc32(MODEL)
 
 
 def test_constants_hold_all_that_the_detector_needs(generated):
@@ -143,3 +144,32 @@ def test_the_same_input_gives_the_same_bytes(generated, tmp_path):
 def test_a_float_literal_is_the_same_float32(value):
     text = export._literal(value)
     assert text.endswith("f") and ("." in text or "e" in text) and np.float32(text[:-1]) == np.float32(value)
+
+
+def test_a_build_may_want_another_arena(generated):
+    out, _ = generated
+    asked = [
+        "gcc",
+        "-std=c11",
+        *WARN,
+        "-DGUNSHOT_ARENA_BYTES=9",
+        "-fsyntax-only",
+        "-include",
+        "constants.h",
+        "-xc",
+        "-",
+    ]
+    text = '_Static_assert(GUNSHOT_ARENA_BYTES == 9, "");'
+    subprocess.run(asked, cwd=out, input=text, text=True, check=True)
+
+
+def test_the_forest_has_constants_of_the_same_names(generated, tmp_path):
+    _, network = generated
+    report = {"calibration": {"slope": 2.0, "intercept": 0.5}}
+    made = export.forest_constants("text", report, OPERATING, P)
+    assert set(network) - set(made) == {"OPERATOR_COUNT"} and set(made) < set(network)
+    assert (made["INPUT_SCALE"], made["INPUT_ZERO_POINT"], made["OUTPUT_SCALE"]) == (0.5, 72, 1 / 16)
+    assert made["CALIBRATION_SLOPE"] == 2.0 and made["MODEL_CRC32"] == zlib.crc32(b"text")
+    assert export.write_forest("text", tmp_path, constants=made) == ["forest/constants.h", "forest/forest.h"]
+    assert (tmp_path / "forest" / "forest.h").read_text() == "text"
+    assert "GUNSHOT_OPERATORS" not in (tmp_path / "forest" / "constants.h").read_text()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
-from gunshot import calibration, detector, forest, models, params
+from gunshot import calibration, detector, features, forest, models, params
 
 P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 N_MELS, N_FRAMES, STRIDE = 4, 9, 2
@@ -115,7 +115,7 @@ def test_settings_are_those_of_params_in_the_model_s_units():
     found = SINGLE.settings(p, n_mels=32, n_frames=33, logit=2.0)
     assert vars(found) == {
         "on": 96, "off": 72, "windows": 3, "hop": 8, "n_frames": 33, "first": 2, "stop": 26, "cooldown": 17,
-        "min_rise": detector.min_rise(32, models.CODE_DB),
+        "min_rise": detector.min_rise(32, features.CODE_DB),
     }  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def test_a_forest_is_loaded_and_scores(tmp_path):
     model = models.load(tmp_path / "forest.joblib")
     share = fitted.predict_proba(forest.codes(x))[:, 1]
     assert model.operating_point == 0.25 and model.one_pass is None
-    assert calibration.sigmoid(model.logit(x)) == pytest.approx(np.clip(share, 0.001, 0.999), abs=1e-6)
+    assert calibration.sigmoid(model.logit(x)) == pytest.approx(np.clip(share, 0.001, 0.999), abs=0.006)
     assert np.mean((model.score(x) > model.calibrated(np.float64(0))) == y) > 0.95
 
 
