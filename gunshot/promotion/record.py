@@ -44,7 +44,9 @@ def _entry(line: bytes, number: int) -> dict:
     try:
         found = json.loads(line)
     except ValueError as e:
-        raise ValueError(f"{PATH} line {number}: no JSON: {e}; `git checkout {PATH}` brings the last good one") from None
+        raise ValueError(
+            f"{PATH} line {number}: no JSON: {e}; `git checkout {PATH}` brings the last good one"
+        ) from None
     if not isinstance(found, dict):
         raise ValueError(f"{PATH} line {number}: must be a JSON object")
     return found

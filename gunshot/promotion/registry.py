@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gunshot import models, pipeline
+from gunshot import pipeline
 from gunshot.promotion import record, signing
 from gunshot.promotion.repository import Repository, Tag
 
@@ -53,40 +53,34 @@ def promote(
     """
     if stage not in STAGES:
         raise ValueError(f"stage={stage!r} must be {' or '.join(STAGES)}")
+    page = Path(dossier).read_bytes()
+    asked = _asked("promoted", stage, by, reason, dossier=page, commit=Repository(root).commit(candidate))
     overruled = {name: _line(f"overrule of {name}", text) for name, text in (overrule or {}).items()}
 
     def event(repo: Repository, entries: list[dict]) -> dict:
-        found = _decision(repo, candidate, dossier, review, by, reason) | {"event": "promoted", "stage": stage}
+        found = _candidate(repo, asked["commit"], review)
         failed = {gate["name"] for gate in found["gates"] if not gate["passed"]}
         if bare := sorted(failed - set(overruled)):
             raise ValueError(f"gates={bare} failed; overrule each with a reason of its own, or reject the candidate")
         if idle := sorted(set(overruled) - failed):
             raise ValueError(f"overrule={idle} must name gates that failed: {sorted(failed)}")
-        return found | {"overruled": overruled}
-
-    def check(repo: Repository, entries: list[dict], found: dict) -> dict:
         compared, now = review.get("champion"), (champion(entries) or {}).get("version")
         if compared != now:
             raise ValueError(f"champion={now} is in production, the gates compared with {compared}; evaluate anew")
-        same = [e for e in entries if e["event"] == "promoted" and e["files"] == found["files"]]
-        current = champion(entries, stage)
-        if current and current["files"] == found["files"]:
-            raise ValueError(f"candidate={candidate} is {current['version']}, in {stage} already; nothing to promote")
-        if any(e["stage"] == stage for e in same):
-            raise ValueError(f"candidate={candidate} is {same[0]['version']}; `gunshot rollback --to` gives it back")
-        return found | {"version": same[0]["version"] if same else _next_version(entries)}
+        return found | {"overruled": overruled, "version": _version(entries, asked | found)}
 
-    return _decide(root, event, check)
+    return _decide(root, asked, event, page=page)
 
 
 def reject(candidate: str, *, dossier: Path, review: dict, by: str, reason: str, root: Path = Path()) -> dict:
     """Archive a candidate, with the gates and the dossier that spoke against it; arguments as of `promote`."""
+    page = Path(dossier).read_bytes()
+    asked = _asked("rejected", ARCHIVED, by, reason, dossier=page, commit=Repository(root).commit(candidate))
 
     def event(repo: Repository, entries: list[dict]) -> dict:
-        found = _decision(repo, candidate, dossier, review, by, reason)
-        return found | {"event": "rejected", "stage": ARCHIVED, "overruled": {}, "version": None}
+        return _candidate(repo, asked["commit"], review) | {"overruled": {}, "version": None}
 
-    return _decide(root, event, lambda repo, entries, found: found)
+    return _decide(root, asked, event, page=page)
 
 
 def rollback(*, to: str | None = None, by: str, reason: str, root: Path = Path()) -> dict:
@@ -96,27 +90,20 @@ def rollback(*, to: str | None = None, by: str, reason: str, root: Path = Path()
 
     ValueError as for `promote`, or where there is no such version.
     """
+    asked = _asked("rolled back", "prod", by, reason) | ({"version": to} if to else {})
 
     def event(repo: Repository, entries: list[dict]) -> dict:
-        # An unfinished rollback is the last entry: who repeats the command means the one before it.
-        target = to or _replaced(entries)
-        promoted = promotions(entries).get(target)
-        if promoted is None:
-            known = ", ".join(promotions(entries)) or "none"
-            raise ValueError(f"to={target} must be a version that was in production: {known}")
-        kept = {name: promoted[name] for name in ("artifact", "version", "commit", "data", "files", "model", "dossier")}
-        return kept | {
-            "event": "rolled back", "stage": "prod", "gates": [], "overruled": {},
-            "by": _line("by", by), "reason": _line("reason", reason),
-        }  # fmt: skip
+        known, now = promotions(entries), champion(entries)
+        target = to or (now and known[now["version"]]["replaced"])
+        if target not in known:
+            raise ValueError(f"to={target} must be a version that was in production: {', '.join(known) or 'none'}")
+        if target == now["version"]:
+            raise ValueError(f"to={target} is in production already")
+        kept = ("version", "commit", "data", "model", "files", "dossier")
+        content(known[target], root=root)
+        return {name: known[target][name] for name in kept} | {"gates": [], "overruled": {}}
 
-    def check(repo: Repository, entries: list[dict], found: dict) -> dict:
-        if champion(entries)["version"] == found["version"]:
-            raise ValueError(f"to={found['version']} is in production already")
-        content(found, root=repo.root)
-        return found
-
-    return _decide(root, event, check)
+    return _decide(root, asked, event)
 
 
 def content(entry: dict, *, root: Path = Path()) -> bytes:
@@ -147,46 +134,51 @@ def production(entries: list[dict]) -> list[dict]:
     ]
 
 
-def _replaced(entries: list[dict]) -> str | None:
-    now = champion(entries)
-    return promotions(entries)[now["version"]]["replaced"] if now else None
-
-
-def _next_version(entries: list[dict]) -> str:
-    from gto.versions import SemVer
-
-    versions = [SemVer(e["version"]) for e in entries if e["version"]]
-    return max(versions).bump(bump_minor=True).version if versions else "v1.0.0"
+def _asked(event: str, stage: str, by: str, reason: str, *, dossier: bytes | None = None, **more: str) -> dict:
+    """Return what a command asks for, by which an unfinished one is known again."""
+    if dossier is not None:
+        more["dossier"] = hashlib.sha256(dossier).hexdigest()
+    return {"event": event, "stage": stage, "by": _line("by", by), "reason": _line("reason", reason)} | more
 
 
 def _line(name: str, text: str) -> str:
-    if not (text := " ".join(text.split())):
+    if not (line := " ".join(text.split())):
         raise ValueError(f"{name}={text!r} must say something")
-    return text
+    return line
 
 
-def _decision(repo: Repository, candidate: str, dossier: Path, review: dict, by: str, reason: str) -> dict:
-    """Return what promote and reject record of a candidate; a copy of the dossier is kept."""
-    commit = repo.commit(candidate)
+def _version(entries: list[dict], found: dict) -> str:
+    """Return the version of a candidate: the one that the same model has in another stage, else the next."""
+    from gto.versions import SemVer
+
+    same = [e for e in entries if e["event"] == "promoted" and e["files"] == found["files"]]
+    for entry in same:
+        if entry["stage"] == found["stage"]:
+            where = champion(entries, found["stage"])["version"] == entry["version"]
+            rest = "is there; nothing to promote" if where else "was; `gunshot rollback --to` gives it back"
+            raise ValueError(f"candidate={found['commit'][:12]} is {entry['version']}, which {rest}")
+        if entry["commit"] != found["commit"]:
+            raise ValueError(
+                f"candidate={found['commit'][:12]} is {entry['version']} of {entry['commit'][:12]}; promote that"
+            )
+    versions = [SemVer(e["version"]) for e in entries if e["version"]]
+    return same[0]["version"] if same else max(versions).bump(bump_minor=True).version if versions else "v1.0.0"
+
+
+def _candidate(repo: Repository, commit: str, review: dict) -> dict:
+    """Return what is recorded of a candidate: its files, its data, its gates."""
     if (reviewed := repo.commit(str(review.get("candidate")))) != commit:
         raise ValueError(f"candidate={commit[:12]} must be the one whose gates these are, {reviewed[:12]}")
-    page = Path(dossier).read_bytes()
+    gates = _gates(review.get("gates"))
     path = pipeline.models(root=repo.root)[ARTIFACT].relative_to(repo.root)
     files = {path.as_posix(): repo.artifact(commit, path)}
     for name in ("report.json", "operating.json"):  # what decides how it is used; these are in Git itself
         files[path.with_name(name).as_posix()] = repo.show(commit, path.with_name(name))
-    sha256 = hashlib.sha256(page).hexdigest()
-    record.write(repo.root / DOSSIERS / f"{sha256}.html", page)
     return {
-        "artifact": ARTIFACT,
-        "by": _line("by", by),
-        "reason": _line("reason", reason),
-        "commit": commit,
         "data": hashlib.sha256(repo.show(commit, LOCK)).hexdigest(),
         "model": path.as_posix(),
         "files": {name: hashlib.sha256(found).hexdigest() for name, found in files.items()},
-        "dossier": sha256,
-        "gates": _gates(review.get("gates")),
+        "gates": gates,
     }
 
 
@@ -203,8 +195,8 @@ def _gates(gates: list[dict]) -> list[dict]:
     return found
 
 
-def _decide(root: Path, event: Callable, check: Callable) -> dict:
-    """Record what `event` makes, after `check`; where it is the last entry and was left unfinished, finish that."""
+def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = None) -> dict:
+    """Record what is asked and what `event` adds to it; where the last entry is the same, unfinished, finish that."""
     repo = Repository(root)
     with repo.lock():
         repo.ready()
@@ -213,14 +205,13 @@ def _decide(root: Path, event: Callable, check: Callable) -> dict:
         if faults := [*record.faults(root), *tag_faults(entries, repo.tags(ARTIFACT), unfinished=True)]:
             raise ValueError("the record has faults, see `gunshot models verify`: " + "; ".join(faults))
         if entries and not settled(repo, entries[-1]):
-            before, last = entries[:-1], entries[-1]
-            asked = event(repo, before)
-            _settle(repo, last)
-            if all(last[name] == value for name, value in asked.items() if name != "version" or value):
-                return last
-        found = check(repo, entries, event(repo, entries))
-        if found["stage"] == "prod":
-            found["replaced"] = (champion(entries) or {}).get("version")
+            _settle(repo, entries[-1])
+            if all(entries[-1][name] == value for name, value in asked.items()):
+                return entries[-1]
+        found = {"artifact": ARTIFACT, "replaced": (champion(entries) or {}).get("version")}
+        found |= asked | event(repo, entries)
+        if page is not None:
+            record.write(dossier_of(found, root), page)
         entry = record.append(found, key, root=root)
         _settle(repo, entry)
         return entry
@@ -229,7 +220,9 @@ def _decide(root: Path, event: Callable, check: Callable) -> dict:
 def _key(root: Path) -> Ed25519PrivateKey:
     key = signing.private()
     if (mark := signing.fingerprint(key.public_key())) not in signing.trusted(root / record.KEYS):
-        raise ValueError(f"{signing.path()}: fingerprint={mark} is none of those in {record.KEYS}; commit its public key")
+        raise ValueError(
+            f"{signing.path()}: fingerprint={mark} is none of those in {record.KEYS}; commit its public key"
+        )
     return key
 
 
@@ -268,18 +261,23 @@ def tag_faults(entries: list[dict], tags: dict[str, Tag], *, unfinished: bool = 
                 continue
             if name not in tags:
                 if not (unfinished and entry is entries[-1]):
-                    yield f"tag {name} is missing, record line {entry['number']}; fetch it, or repeat an unfinished command"
+                    yield f"tag {name} of line {entry['number']} is missing; fetch it, or repeat an unfinished command"
             elif tags[name].commit != entry["commit"]:
-                yield f"tag {name} is at {tags[name].commit[:12] or 'no tag object'}, recorded is {entry['commit'][:12]}"
+                yield f"tag {name} is at {tags[name].commit or 'no tag object'}, recorded is {entry['commit']}"
             elif tags[name].message != message:
                 yield f"tag {name}: its message is not what record line {entry['number']} makes it"
     for name in sorted(set(tags) - known):
         yield f"tag {name} is not in the record: lines are missing, or someone tagged by hand; is this branch behind?"
 
 
+def dossier_of(entry: dict, root: Path = Path()) -> Path:
+    """Return where the copy of an entry's dossier is kept."""
+    return root / DOSSIERS / f"{entry['dossier']}.html"
+
+
 def settled(repo: Repository, entry: dict) -> bool:
     """Return whether an entry is committed and has its tags."""
-    names = [record.PATH.as_posix(), (DOSSIERS / f"{entry['dossier']}.html").as_posix()]
+    names = [record.PATH.as_posix(), dossier_of(entry).as_posix()]
     return not repo.git("status", "--porcelain", "--ignored", "--", *names) and all(
         name in repo.tags(ARTIFACT) for name in tags_of(entry)
     )
@@ -289,7 +287,7 @@ def _settle(repo: Repository, entry: dict) -> None:
     """Commit an entry and make its tags, each only where that is not done."""
     what = entry["version"] or entry["commit"][:12]
     message = f"{ARTIFACT} {what} {entry['event']}, {entry['stage']}: {entry['reason']}"
-    repo.save([record.PATH, DOSSIERS / f"{entry['dossier']}.html"], message)
+    repo.save([record.PATH, dossier_of(entry)], message)
     tags = repo.tags(ARTIFACT)
     # GTO orders by date: one second after the latest, whatever the clock says; the message holds the clock's time.
     seconds = max([int(time.time()), *(tag.seconds + 1 for tag in tags.values())])

@@ -74,7 +74,9 @@ class Repository:
             try:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError("another decision is just being recorded; look at `gunshot models`, then decide") from None
+                raise ValueError(
+                    "another decision is just being recorded; look at `gunshot models`, then decide"
+                ) from None
             yield
 
     def save(self, paths: list[Path], message: str) -> None:
@@ -97,7 +99,17 @@ class Repository:
 
     def tag(self, name: str, commit: str, message: str, *, seconds: int) -> None:
         """Make an annotated tag with this date: GTO and DVC take the latest date for what is in a stage."""
-        self.git("tag", "-a", "--cleanup=verbatim", "-F", "-", name, commit, text=message, GIT_COMMITTER_DATE=f"{seconds} +0000")
+        self.git(
+            "tag",
+            "-a",
+            "--cleanup=verbatim",
+            "-F",
+            "-",
+            name,
+            commit,
+            text=message,
+            GIT_COMMITTER_DATE=f"{seconds} +0000",
+        )
 
     def data(self, commit: str, path: Path, to: Path) -> Path:
         """Write what DVC keeps at `path`, a file or folder, as it was at a commit, to `to`, from the cache or remote.

@@ -1,0 +1,72 @@
+"""What was altered: the record, its tags, the dossiers, the models' bytes, the exported folders."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from gunshot.promotion import bundle, record, registry
+from gunshot.promotion.repository import Repository
+
+
+def verify(root: Path = Path()) -> list[str]:
+    """Return all that is wrong, a line each; none: every byte is what was decided on.
+
+    It trusts the keys in models/keys. Whoever holds one of them and can rewrite tags and branches on every clone can
+    rewrite the past: keep the last line's SHA-256, or a clone, where they cannot reach it.
+    """
+    repo = Repository(root)
+    found = list(record.faults(root))
+    try:
+        entries = record.read(root)
+        found += registry.tag_faults(entries, repo.tags(registry.ARTIFACT))
+        found += [*_committed(repo), *_dossiers(entries, root), *_models(entries, root), *_stage(entries, root)]
+        found += bundle.faults(entries, root)
+    except (ValueError, KeyError, TypeError) as e:  # a line that says nothing that can be followed
+        found.append(f"{record.PATH}: cannot be followed further: {e!r}" if not isinstance(e, ValueError) else str(e))
+    return list(dict.fromkeys(found))
+
+
+def _committed(repo: Repository) -> Iterator[str]:
+    """The record only ever grew: each version of it in Git is how the present one begins."""
+    now = (repo.root / record.PATH).read_bytes() if (repo.root / record.PATH).exists() else b""
+    path = record.PATH.as_posix()
+    commits = repo.git("log", "--format=%H", "--diff-filter=AM", "--", path).decode().split()
+    if commits and repo.show(commits[0], record.PATH) != now:
+        yield f"{path}: is not what is committed; `git diff {path}` shows it, an unfinished command is finished by itself"
+    for commit in commits:
+        if not now.startswith(repo.show(commit, record.PATH)):
+            yield f"{path}: commit {commit[:12]} has lines that are altered or gone"
+
+
+def _dossiers(entries: list[dict], root: Path) -> Iterator[str]:
+    for entry in entries:
+        path = registry.dossier_of(entry, root)
+        if not path.is_file():
+            yield f"{path}: the dossier of line {entry['number']} is gone; `git checkout` brings it back"
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != entry["dossier"]:
+            yield f"{path}: the dossier of line {entry['number']} was altered"
+
+
+def _models(entries: list[dict], root: Path) -> Iterator[str]:
+    repo = Repository(root)
+    for entry in {e["commit"]: e for e in entries}.values():
+        try:
+            registry.content(entry, root=root)
+            for name, sha256 in entry["files"].items():
+                if name != entry["model"] and hashlib.sha256(repo.show(entry["commit"], name)).hexdigest() != sha256:
+                    yield f"{name} of {entry['commit'][:12]} is not the recorded one"
+            if hashlib.sha256(repo.show(entry["commit"], registry.LOCK)).hexdigest() != entry["data"]:
+                yield f"{registry.LOCK} of {entry['commit'][:12]} is not the recorded one"
+        except ValueError as e:
+            yield str(e)
+
+
+def _stage(entries: list[dict], root: Path) -> Iterator[str]:
+    """What GTO and DVC take for the champion is the record's."""
+    import gto.api
+
+    for stage in registry.STAGES:
+        if entry := registry.champion(entries, stage):
+            there = gto.api.find_versions_in_stage(str(root), registry.ARTIFACT, stage) or []
+            if [v.version for v in there] != [entry["version"]]:
+                yield f"{stage}: GTO takes {[v.version for v in there]} to be there, recorded is {entry['version']}"
