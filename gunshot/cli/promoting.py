@@ -60,9 +60,8 @@ def listing(context: typer.Context, format: FormatOption = Format.text) -> None:
     until = {p["entry"]["number"]: p["until"] or "now" for p in periods}
     for e in entries:
         what = e["version"] or e["commit"][:12]
-        print(
-            f"{e['number']:>4}  {what:<12}  {e['event']:<11}  {e['stage']:<8}  {e['at']} to {until.get(e['number'], '-')}"
-        )
+        time = f"{e['at']} to {until.get(e['number'], '-')}"
+        print(f"{e['number']:>4}  {what:<12}  {e['event']:<11}  {e['stage']:<8}  {time}")
         print(f"      {e['by']}: {e['reason']}")
         for name, text in e["overruled"].items():
             print(f"      overruled {name}: {text}")
@@ -125,7 +124,7 @@ def rollback(
     reason: Reason,
     to: Annotated[str | None, typer.Option(help="Default: the version that the present one replaced.")] = None,
 ) -> None:
-    """Give back an earlier version: the same bytes, in models/promoted/VERSION/, on the record, signed, with its tag."""
+    """Put an earlier version back into production, the same bytes, in models/promoted/VERSION/; on the record too."""
     from gunshot.promotion import bundle, registry
 
     entry = registry.rollback(to=to, by=by, reason=reason)

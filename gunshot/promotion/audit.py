@@ -1,6 +1,5 @@
 """What was altered: the record, its tags, the dossiers, the models' bytes, the exported folders."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def _committed(repo: Repository) -> Iterator[str]:
     path = record.PATH.as_posix()
     commits = repo.git("log", "--format=%H", "--diff-filter=AM", "--", path).decode().split()
     if commits and repo.show(commits[0], record.PATH) != now:
-        yield f"{path}: is not what is committed; `git diff {path}` shows it, an unfinished command is finished by itself"
+        yield f"{path}: is not what is committed; see `git diff {path}`, or repeat an unfinished command"
     for commit in commits:
         if not now.startswith(repo.show(commit, record.PATH)):
             yield f"{path}: commit {commit[:12]} has lines that are altered or gone"
@@ -43,7 +42,7 @@ def _dossiers(entries: list[dict], root: Path) -> Iterator[str]:
         path = registry.dossier_of(entry, root)
         if not path.is_file():
             yield f"{path}: the dossier of line {entry['number']} is gone; `git checkout` brings it back"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != entry["dossier"]:
+        elif registry.sha256(path.read_bytes()) != entry["dossier"]:
             yield f"{path}: the dossier of line {entry['number']} was altered"
 
 
@@ -52,11 +51,9 @@ def _models(entries: list[dict], root: Path) -> Iterator[str]:
     for entry in {e["commit"]: e for e in entries}.values():
         try:
             registry.content(entry, root=root)
-            for name, sha256 in entry["files"].items():
-                if name != entry["model"] and hashlib.sha256(repo.show(entry["commit"], name)).hexdigest() != sha256:
+            for name, sha256 in (entry["files"] | {registry.LOCK.as_posix(): entry["data"]}).items():
+                if name != entry["model"] and registry.sha256(repo.show(entry["commit"], Path(name))) != sha256:
                     yield f"{name} of {entry['commit'][:12]} is not the recorded one"
-            if hashlib.sha256(repo.show(entry["commit"], registry.LOCK)).hexdigest() != entry["data"]:
-                yield f"{registry.LOCK} of {entry['commit'][:12]} is not the recorded one"
         except ValueError as e:
             yield str(e)
 

@@ -1,6 +1,5 @@
-"""A promoted model as one folder, models/promoted/VERSION/: made from the registry and DVC, never a source of its own."""
+"""A promoted model as one folder, models/promoted/VERSION/: made from registry and DVC, no source of its own."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -71,7 +70,7 @@ def _fill(out: Path, entry: dict, root: Path) -> None:
         np.savez(out / "golden.npz", input=codes, output=tflm.outputs(codes))
         sources = _sources(repo, commit, Path(folder))
     (out / "card.md").write_text(_card(entry, repo, sources), encoding="utf-8")
-    files = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _files(out).items()}
+    files = {name: registry.sha256(path.read_bytes()) for name, path in _files(out).items()}
     told = ("artifact", "version", "commit", "data", "dossier", "number")
     tables.write_json(out / MANIFEST, {name: entry[name] for name in told} | {"files": files})
 
@@ -128,7 +127,7 @@ def faults(entries: list[dict], root: Path = Path()) -> Iterator[str]:
         except (OSError, ValueError):
             yield f"{folder / MANIFEST}: cannot be read; `gunshot export promoted {folder.name}` makes it anew"
             continue
-        found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _files(folder).items()}
+        found = {name: registry.sha256(path.read_bytes()) for name, path in _files(folder).items()}
         entry = known[folder.name]
         recorded = {Path(name).name: sha256 for name, sha256 in entry["files"].items()}
         for name in sorted({*found, *stated.get("files", {}), *recorded}):

@@ -109,9 +109,14 @@ def rollback(*, to: str | None = None, by: str, reason: str, root: Path = Path()
 def content(entry: dict, *, root: Path = Path()) -> bytes:
     """Return the model's bytes of an entry, from DVC; ValueError where they cannot be had or are not the same."""
     found = Repository(root).artifact(entry["commit"], Path(entry["model"]))
-    if (sha256 := hashlib.sha256(found).hexdigest()) != (stated := entry["files"][entry["model"]]):
-        raise ValueError(f"{entry['model']} of {entry['version']}: sha256={sha256} must be {stated}, as recorded")
+    if (is_ := sha256(found)) != (stated := entry["files"][entry["model"]]):
+        raise ValueError(f"{entry['model']} of {entry['version']}: sha256={is_} must be {stated}, as recorded")
     return found
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def champion(entries: list[dict], stage: str = "prod") -> dict | None:
@@ -137,7 +142,7 @@ def production(entries: list[dict]) -> list[dict]:
 def _asked(event: str, stage: str, by: str, reason: str, *, dossier: bytes | None = None, **more: str) -> dict:
     """Return what a command asks for, by which an unfinished one is known again."""
     if dossier is not None:
-        more["dossier"] = hashlib.sha256(dossier).hexdigest()
+        more["dossier"] = sha256(dossier)
     return {"event": event, "stage": stage, "by": _line("by", by), "reason": _line("reason", reason)} | more
 
 
@@ -175,9 +180,9 @@ def _candidate(repo: Repository, commit: str, review: dict) -> dict:
     for name in ("report.json", "operating.json"):  # what decides how it is used; these are in Git itself
         files[path.with_name(name).as_posix()] = repo.show(commit, path.with_name(name))
     return {
-        "data": hashlib.sha256(repo.show(commit, LOCK)).hexdigest(),
+        "data": sha256(repo.show(commit, LOCK)),
         "model": path.as_posix(),
-        "files": {name: hashlib.sha256(found).hexdigest() for name, found in files.items()},
+        "files": {name: sha256(found) for name, found in files.items()},
         "gates": gates,
     }
 
