@@ -94,7 +94,7 @@ def rollback(*, to: str | None = None, by: str, reason: str, root: Path = Path()
 
     def event(repo: Repository, entries: list[dict]) -> dict:
         known, now = promotions(entries), champion(entries)
-        target = to or (now and known[now["version"]]["replaced"])
+        target = to or (now and (known[now["version"]]["replaced"] or {}).get("version"))
         if target not in known:
             raise ValueError(f"to={target} must be a version that was in production: {', '.join(known) or 'none'}")
         if target == now["version"]:
@@ -213,8 +213,9 @@ def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = No
             _settle(repo, entries[-1])
             if all(entries[-1][name] == value for name, value in asked.items()):
                 return entries[-1]
-        found = {"artifact": ARTIFACT, "replaced": (champion(entries) or {}).get("version")}
-        found |= asked | event(repo, entries)
+        now = champion(entries, asked["stage"]) if asked["stage"] in STAGES else None
+        replaced = now and {name: now[name] for name in ("version", "commit")}
+        found = {"artifact": ARTIFACT, "replaced": replaced} | asked | event(repo, entries)
         if page is not None:
             record.write(dossier_of(found, root), page)
         entry = record.append(found, key, root=root)
@@ -231,18 +232,24 @@ def _key(root: Path) -> Ed25519PrivateKey:
     return key
 
 
-def tags_of(entry: dict) -> dict[str, str]:
-    """Return the tags of an entry, by GTO's names, with their messages.
+def tags_of(entry: dict) -> dict[str, tuple[str, str]]:
+    """Return the tags of an entry, by GTO's names and in their order: commit and message of each.
 
-    The number is the entry's, so that tags and lines answer each other one to one.
+    The number is the entry's, so that tags and lines answer each other one to one. What leaves a stage is unassigned
+    first: of all that are in a stage GTO names the highest version, which after a rollback is the wrong one.
     """
     from gto.constants import Action
     from gto.tag import name_tag
 
-    stage = name_tag(Action.ASSIGN, ARTIFACT, stage=entry["stage"], simple=True)
-    names = [f"{stage}#{entry['number']}"]
+    def name(action: Action) -> str:
+        return name_tag(action, ARTIFACT, version=entry["version"], stage=entry["stage"], simple=True)
+
+    commits = {}
     if entry["event"] == "promoted":
-        names.insert(0, name_tag(Action.REGISTER, ARTIFACT, version=entry["version"], simple=True))
+        commits[name(Action.REGISTER)] = entry["commit"]
+    if entry["replaced"]:
+        commits[f"{name(Action.UNASSIGN)}#{entry['number']}"] = entry["replaced"]["commit"]
+    commits[f"{name(Action.ASSIGN)}#{entry['number']}"] = entry["commit"]
     what = entry["version"] or entry["commit"][:12]
     overruled = "".join(f"overruled {name}: {text}\n" for name, text in entry["overruled"].items())
     message = (
@@ -252,14 +259,14 @@ def tags_of(entry: dict) -> dict[str, str]:
         f"data, sha256 of dvc.lock: {entry['data']}\ncode: {entry['commit']}\n"
         f"record {entry['number']}: {record.digest(entry)}"
     )
-    return dict.fromkeys(names, message)
+    return {tag: (commit, message) for tag, commit in commits.items()}
 
 
 def tag_faults(entries: list[dict], tags: dict[str, Tag], *, unfinished: bool = False) -> Iterator[str]:
     """Yield where tags and record disagree; `unfinished`: the last entry's may be missing."""
     known = set()
     for entry in entries:
-        for name, message in tags_of(entry).items():
+        for name, (commit, message) in tags_of(entry).items():
             first = name in known  # staging, then prod: the version's tag is the first's
             known.add(name)
             if first:
@@ -267,8 +274,8 @@ def tag_faults(entries: list[dict], tags: dict[str, Tag], *, unfinished: bool = 
             if name not in tags:
                 if not (unfinished and entry is entries[-1]):
                     yield f"tag {name} of line {entry['number']} is missing; fetch it, or repeat an unfinished command"
-            elif tags[name].commit != entry["commit"]:
-                yield f"tag {name} is at {tags[name].commit or 'no tag object'}, recorded is {entry['commit']}"
+            elif tags[name].commit != commit:
+                yield f"tag {name} is at {tags[name].commit or 'no tag object'}, recorded is {commit}"
             elif tags[name].message != message:
                 yield f"tag {name}: its message is not what record line {entry['number']} makes it"
     for name in sorted(set(tags) - known):
@@ -294,8 +301,8 @@ def _settle(repo: Repository, entry: dict) -> None:
     message = f"{ARTIFACT} {what} {entry['event']}, {entry['stage']}: {entry['reason']}"
     repo.save([record.PATH, dossier_of(entry)], message)
     tags = repo.tags(ARTIFACT)
-    # GTO orders by date: one second after the latest, whatever the clock says; the message holds the clock's time.
+    # GTO orders by date: each a second after the latest, whatever the clock says; the message holds the clock's time.
     seconds = max([int(time.time()), *(tag.seconds + 1 for tag in tags.values())])
-    for name, text in tags_of(entry).items():
+    for i, (name, (commit, text)) in enumerate(tags_of(entry).items()):
         if name not in tags:
-            repo.tag(name, entry["commit"], text, seconds=seconds)
+            repo.tag(name, commit, text, seconds=seconds + i)

@@ -117,11 +117,12 @@ class Repository:
         ValueError where neither has it.
         """
         done = subprocess.run(
-            [DVC, "get", "--quiet", "--force", ".", path.as_posix(), "--rev", commit, "--out", to.absolute()],
+            [DVC, "get", "--force", ".", path.as_posix(), "--rev", commit, "--out", to.absolute()],
             cwd=self.root, capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode or not to.exists():
-            reason = done.stderr.strip().split("\n")[0].removeprefix("ERROR: ").removeprefix("unexpected error - ")
+            told = re.search(r"^ERROR: (?:unexpected error - )?(.*)", done.stderr, re.MULTILINE)
+            reason = told[1] if told else f"dvc get exited with {done.returncode}"
             raise ValueError(
                 f"{path} of {commit[:12]}: neither DVC's cache nor its remote gives it: {reason}; "
                 "reach the remote (`dvc pull`) and repeat"

@@ -1,10 +1,13 @@
 """A small project in Git and DVC whose model is a file, with a key and candidates to decide on."""
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 BIN = Path(sys.executable).parent
@@ -23,6 +26,20 @@ DVC_YAML = {
 }
 
 
+def dvc(root: Path, *arguments: str) -> None:
+    """Run a DVC command in this process: its import takes longer than its work."""
+    from dvc.cli import main
+
+    with contextlib.chdir(root):
+        assert main(arguments) == 0, arguments
+
+
+def get(self, commit: str, path: Path, to: Path) -> Path:
+    """Do as Repository.data, in this process."""
+    dvc(self.root, "get", "-q", "-f", ".", path.as_posix(), "--rev", commit, "--out", str(to.absolute()))
+    return to
+
+
 class Project:
     """The folder, and what a person does in it."""
 
@@ -39,7 +56,7 @@ class Project:
         from gunshot.promotion import record, signing
 
         self.run("git", "init", "-q", "-b", "main")
-        self.run(BIN / "dvc", "init", "-q")
+        dvc(self.root, "init", "-q")
         (self.root / "dvc.yaml").write_text(yaml.safe_dump(DVC_YAML))
         signing.create("operator", self.root / record.KEYS)
         self.candidate("one")
@@ -49,7 +66,7 @@ class Project:
         """Make and commit a model of this content; return the commit."""
         (self.root / "source").write_text(model)
         (self.root / MODEL).parent.mkdir(parents=True, exist_ok=True)
-        self.run(BIN / "dvc", "repro", "-q")
+        dvc(self.root, "repro", "-q")
         for name, content in (("report.json", "{}"), ("operating.json", operating)):
             (self.root / MODEL).with_name(name).write_text(content)
         self.run("git", "add", "-A")
@@ -90,3 +107,39 @@ class Project:
         """All that a decision may change: the record, the tags, the branch."""
         record = self.root / "models/record.jsonl"
         return record.read_bytes() if record.exists() else b"", self.run("git", "show-ref")
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """A project where v1.0.0 is in production and a second candidate waits."""
+    folder = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (ENVIRONMENT | {"GUNSHOT_KEY": str(folder / "key.pem")}).items():
+            patch.setenv(name, value)
+        (folder / "project").mkdir()
+        project = Project(folder / "project").make()
+        first = project.head()
+        project.promote(first, None)
+        second = project.candidate("two")
+    return project, first, second
+
+
+@pytest.fixture
+def copy(template, tmp_path, monkeypatch):
+    """A copy of the template, with `first` and `second`, its candidates' commits."""
+    original, first, second = template
+    for name, value in (ENVIRONMENT | {"GUNSHOT_KEY": str(original.root.parent / "key.pem")}).items():
+        monkeypatch.setenv(name, value)
+    shutil.copytree(original.root, tmp_path / "project", symlinks=True)
+    project = Project(tmp_path / "project")
+    project.first, project.second = first, second
+    return project
+
+
+@pytest.fixture
+def project(copy, monkeypatch):
+    """The copy, with DVC in this process; tests of DVC's own faults run the command."""
+    from gunshot.promotion import repository
+
+    monkeypatch.setattr(repository.Repository, "data", get)
+    return copy

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,38 +10,14 @@ from pathlib import Path
 
 import pytest
 from registry_project import BIN, ENVIRONMENT, MODEL, Project
+from typer.testing import CliRunner
 
+from gunshot import cli
 from gunshot.promotion import audit, record, registry, repository, signing
 
+pytest_plugins = "registry_project"
 ROOT = Path(__file__).parents[2]
 GATES = [{"name": "recall", "passed": False, "figure": 0.71}, {"name": "size", "passed": True, "figure": 27864}]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A project where v1.0.0 is in production and a second candidate waits."""
-    folder = tmp_path_factory.mktemp("registry")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (ENVIRONMENT | {"GUNSHOT_KEY": str(folder / "key.pem")}).items():
-            patch.setenv(name, value)
-        (folder / "project").mkdir()
-        project = Project(folder / "project").make()
-        first = project.head()
-        project.promote(first, None)
-        second = project.candidate("two")
-    return project, first, second
-
-
-@pytest.fixture
-def project(template, tmp_path, monkeypatch):
-    """A copy of the template, with `first` and `second`, its candidates' commits."""
-    original, first, second = template
-    for name, value in (ENVIRONMENT | {"GUNSHOT_KEY": str(original.root.parent / "key.pem")}).items():
-        monkeypatch.setenv(name, value)
-    shutil.copytree(original.root, tmp_path / "project", symlinks=True)
-    copy = Project(tmp_path / "project")
-    copy.first, copy.second = first, second
-    return copy
 
 
 def refused(project, match: str, call) -> None:
@@ -61,7 +36,8 @@ def test_gto_and_dvc_see_what_was_promoted_and_rolled_back(project):
     import gto.api
 
     entry = project.promote(project.second, "v1.0.0")
-    assert (entry["version"], entry["number"], entry["stage"], entry["replaced"]) == ("v1.1.0", 2, "prod", "v1.0.0")
+    assert (entry["version"], entry["number"], entry["stage"]) == ("v1.1.0", 2, "prod")
+    assert entry["replaced"] == {"version": "v1.0.0", "commit": project.first}
     get = [BIN / "dvc", "artifacts", "get", "--quiet", "--force", ".", "int8", "--stage", "prod", "--out", "got"]
     for expected, decide in (("two", lambda: None), ("one", project.rollback)):
         decide()
@@ -71,7 +47,7 @@ def test_gto_and_dvc_see_what_was_promoted_and_rolled_back(project):
     shown = gto.api.show(str(project.root), "int8")
     assert sorted(v["version"] for v in shown) == ["v1.0.0", "v1.1.0"]
     assert project.run("git", "tag", "-l").split() == [
-        "int8#prod#1", "int8#prod#2", "int8#prod#3", "int8@v1.0.0", "int8@v1.1.0"
+        "int8#prod!#2", "int8#prod!#3", "int8#prod#1", "int8#prod#2", "int8#prod#3", "int8@v1.0.0", "int8@v1.1.0"
     ]  # fmt: skip
     message = project.run("git", "tag", "-l", "--format=%(contents)", "int8@v1.1.0")
     sha256 = entry["files"][str(MODEL)]
@@ -146,7 +122,7 @@ def test_a_trial_in_staging_keeps_its_version_in_production(project):
     assert project.promote(project.second, "v1.0.0")["version"] == "v1.1.0"
     assert audit.verify(project.root) == []
     assert project.run("git", "tag", "-l", "int8*").split() == [
-        "int8#prod#1", "int8#prod#3", "int8#staging#2", "int8@v1.0.0", "int8@v1.1.0"
+        "int8#prod!#3", "int8#prod#1", "int8#prod#3", "int8#staging#2", "int8@v1.0.0", "int8@v1.1.0"
     ]  # fmt: skip
 
 
@@ -207,7 +183,7 @@ def test_two_processes_at_once_leave_one_line(project):
     assert len(record.read(project.root)) == 2 and audit.verify(project.root) == []
 
 
-STEPS = ["dossier", "line", "add", "commit", "version", "stage"]
+STEPS = ["dossier", "line", "add", "commit", "version tag", "unassigning tag", "assigning tag"]
 
 
 class Crash(BaseException):
@@ -215,7 +191,7 @@ class Crash(BaseException):
 
 
 def crash_at(monkeypatch, step: int) -> None:
-    """Die before the write number `step`: dossier, line, git add, git commit, version tag, stage tag."""
+    """Die before the write number `step`, as STEPS has them."""
     done = 0
 
     def dying(function, writes):
@@ -252,16 +228,16 @@ def test_a_crash_leaves_all_as_it_was_or_the_same_command_completes(project, ste
     assert project.run("git", "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("step", range(1, 5), ids=["line", "add", "commit", "stage"][:4])
+@pytest.mark.parametrize("step", range(5), ids=[STEPS[i] for i in (1, 2, 3, 5, 6)])
 def test_another_command_finishes_what_a_crash_left(project, step):
     project.promote(project.second, "v1.0.0")
     with pytest.MonkeyPatch.context() as patch:
-        crash_at(patch, step - 1)
+        crash_at(patch, step)
         with pytest.raises(Crash):
             project.rollback()
     third = project.candidate("three")
     champion = registry.champion(record.read(project.root))["version"]
-    assert champion == ("v1.1.0" if step == 1 else "v1.0.0")
+    assert champion == ("v1.1.0" if step == 0 else "v1.0.0")
     assert project.promote(third, champion)["version"] == "v1.2.0"
     assert audit.verify(project.root) == []
 
@@ -292,7 +268,8 @@ def test_a_full_disk_changes_nothing(project):
     assert project.promote(project.second, "v1.0.0")["number"] == 2
 
 
-def test_a_rollback_without_the_bytes_changes_nothing_and_works_once_the_remote_is_back(project, tmp_path):
+def test_a_rollback_without_the_bytes_changes_nothing_and_works_once_the_remote_is_back(copy, tmp_path):
+    project = copy
     project.run(BIN / "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     project.run("git", "commit", "-qam", "remote")
     second = project.candidate("two again")
@@ -307,7 +284,8 @@ def test_a_rollback_without_the_bytes_changes_nothing_and_works_once_the_remote_
     assert registry.content(entry, root=project.root) == b"one"
 
 
-def test_a_corrupt_cache_object_is_neither_promoted_nor_rolled_back_to(project):
+def test_a_corrupt_cache_object_is_neither_promoted_nor_rolled_back_to(copy):
+    project = copy
     for commit, decide in (
         (project.second, lambda: project.promote(project.second, "v1.0.0")),
         (project.first, project.rollback),
@@ -374,25 +352,26 @@ def test_other_changes_of_the_working_tree_stay_uncommitted(project):
     assert set(project.run("git", "show", "--name-only", "--format=", "HEAD").split()) == {"models/record.jsonl"}
 
 
-def test_the_command_tells_people_and_machines(project):
+def test_the_command_tells_people_and_machines(project, monkeypatch):
     gates = project.root.parent / "gates.json"
     gates.write_text(json.dumps(review(project, project.second, "v1.0.0")))
 
-    def gunshot(*arguments: str, fails: bool = False) -> str:
-        return project.run(sys.executable, "-c", "from gunshot.cli import main; main()", *arguments, fails=fails)
+    def gunshot(*arguments: str, code: int = 0) -> str:
+        done = CliRunner().invoke(cli.app, list(arguments))
+        assert done.exit_code == code, done.output
+        return done.output
 
     options = ["--dossier", str(project.dossier()), "--gates", str(gates), "--by", "Ada", "--reason", "night"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        assert "error: gates=['recall'] failed" in gunshot("promote", project.second, *options, fails=True)
-        assert "v1.1.0 is in prod, line 2" in gunshot(
-            "promote", project.second, *options, "--overrule", "recall=few cases"
-        )
-        shown = json.loads(gunshot("models", "--format", "json"))
-        assert shown["champion"] == "v1.1.0" and [p["version"] for p in shown["production"]] == ["v1.0.0", "v1.1.0"]
-        assert shown["record"] == record.read(project.root)
-        text = gunshot("models")
-        assert "v1.1.0" in text and "Ada: night" in text and "overruled recall: few cases" in text
-        assert "2 lines, no fault" in gunshot("models", "verify")
-        (project.root / record.PATH).write_bytes(b"")
-        assert "fault: tag int8#prod#1 is not in the record" in gunshot("models", "verify", fails=True)
+    why = ["--overrule", "recall=few cases"]
+    monkeypatch.chdir(project.root)
+    gunshot("promote", project.second, *options, code=1)
+    assert "v1.1.0 is in prod, line 2" in gunshot("promote", project.second, *options, *why)
+    shown = json.loads(gunshot("models", "--format", "json"))
+    assert shown["champion"] == "v1.1.0" and [p["version"] for p in shown["production"]] == ["v1.0.0", "v1.1.0"]
+    assert shown["record"] == record.read(project.root)
+    text = gunshot("models")
+    assert "v1.1.0" in text and "Ada: night" in text and "overruled recall: few cases" in text
+    assert "2 lines, no fault" in gunshot("models", "verify")
+    assert json.loads(gunshot("models", "verify", "--format", "json"))["faults"] == []
+    (project.root / record.PATH).write_bytes(b"")
+    assert "fault: tag int8#prod#1 is not in the record" in gunshot("models", "verify", code=1)

@@ -18,6 +18,7 @@ from gunshot.promotion import ota, record, registry, signing
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 MONOCYPHER = FIRMWARE / "third_party" / "monocypher"
 IMAGE = bytes(range(256)) * 5
+CLASS = "pole-mounted-mk2"  # 16 characters: no zero ends it
 TAKE, LAYOUT, SIGNATURE, DEVICE, OLDER, OTHER_IMAGE = range(6)
 L = 2**252 + 27742317777372353535851937790883648493  # the order of Ed25519's group
 
@@ -61,7 +62,7 @@ def manifest(key):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record, "read", lambda root: [{"stage": "prod", "number": 7, "version": "v1.3.0"}])
         patch.setattr(record, "faults", lambda root: [])
-        return ota.manifest(IMAGE, device="pole-mounted-mk2")  # 16 characters: no zero at its end
+        return ota.manifest(IMAGE, device=CLASS)
 
 
 def verdict(
