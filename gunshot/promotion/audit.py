@@ -61,9 +61,14 @@ def _models(entries: list[dict], root: Path) -> Iterator[str]:
 def _stage(entries: list[dict], root: Path) -> Iterator[str]:
     """What GTO and DVC take for the champion is the record's."""
     import gto.api
+    from gto.exceptions import GTOException
 
     for stage in registry.STAGES:
         if entry := registry.champion(entries, stage):
-            there = gto.api.find_versions_in_stage(str(root), registry.ARTIFACT, stage) or []
-            if [v.version for v in there] != [entry["version"]]:
-                yield f"{stage}: GTO takes {[v.version for v in there]} to be there, recorded is {entry['version']}"
+            try:
+                there = gto.api.find_versions_in_stage(str(root), registry.ARTIFACT, stage) or []
+            except GTOException as e:
+                yield f"{stage}: GTO cannot follow the tags: {e}"
+                continue
+            if (found := [v.version for v in there]) != [entry["version"]]:
+                yield f"{stage}: GTO takes {found} to be there, recorded is {entry['version']}"

@@ -99,17 +99,8 @@ class Repository:
 
     def tag(self, name: str, commit: str, message: str, *, seconds: int) -> None:
         """Make an annotated tag with this date: GTO and DVC take the latest date for what is in a stage."""
-        self.git(
-            "tag",
-            "-a",
-            "--cleanup=verbatim",
-            "-F",
-            "-",
-            name,
-            commit,
-            text=message,
-            GIT_COMMITTER_DATE=f"{seconds} +0000",
-        )
+        options = ["-a", "--cleanup=verbatim", "-F", "-"]
+        self.git("tag", *options, name, commit, text=message, GIT_COMMITTER_DATE=f"{seconds} +0000")
 
     def data(self, commit: str, path: Path, to: Path) -> Path:
         """Write what DVC keeps at `path`, a file or folder, as it was at a commit, to `to`, from the cache or remote.
@@ -117,7 +108,8 @@ class Repository:
         ValueError where neither has it.
         """
         done = subprocess.run(
-            [DVC, "get", "--force", ".", path.as_posix(), "--rev", commit, "--out", to.absolute()],
+            [DVC, "get", "--force", ".", path.as_posix(), "--rev", commit, "--out", to.absolute(),
+             "--config", self.root.absolute() / ".dvc/config"],  # today's remotes, whatever that commit's were
             cwd=self.root, capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode or not to.exists():

@@ -166,7 +166,7 @@ def test_tampering_is_found(story, tamper):
     assert any(re.search(TAMPERING[tamper], fault) for fault in found), found
     before = story.state()
     if "tag_deleted" not in tamper.__name__ and "dossier" not in tamper.__name__ and "cache" not in tamper.__name__:
-        with pytest.raises(ValueError, match="the record has faults|no JSON|JSON object|is not what is committed"):
+        with pytest.raises(ValueError, match=r"the record has faults|JSON"):
             story.rollback(to="v1.1.0")
         assert story.state() == before
 
