@@ -102,16 +102,22 @@ class Repository:
         options = ["-a", "--cleanup=verbatim", "-F", "-"]
         self.git("tag", *options, name, commit, text=message, GIT_COMMITTER_DATE=f"{seconds} +0000")
 
+    def remotes(self) -> list[str]:
+        """Return the options that make DVC ask today's remote, whatever that commit's was."""
+        config = ".dvc/config"
+        try:
+            self.git("config", "--file", config, "--get", "core.remote")
+        except ValueError:
+            return []
+        return ["--config", os.path.abspath(self.root / config)]
+
     def data(self, commit: str, path: Path, to: Path) -> Path:
         """Write what DVC keeps at `path`, a file or folder, as it was at a commit, to `to`, from the cache or remote.
 
         ValueError where neither has it.
         """
-        done = subprocess.run(
-            [DVC, "get", "--force", ".", path.as_posix(), "--rev", commit, "--out", to.absolute(),
-             "--config", self.root.absolute() / ".dvc/config"],  # today's remotes, whatever that commit's were
-            cwd=self.root, capture_output=True, text=True,
-        )  # fmt: skip
+        command = [DVC, "get", "--force", ".", path.as_posix(), "--rev", commit, "--out", to.absolute()]
+        done = subprocess.run([*command, *self.remotes()], cwd=self.root, capture_output=True, text=True)
         if done.returncode or not to.exists():
             told = re.search(r"^ERROR: (?:unexpected error - )?(.*)", done.stderr, re.MULTILINE)
             reason = told[1] if told else f"dvc get exited with {done.returncode}"

@@ -36,8 +36,8 @@ def dvc(root: Path, *arguments: str) -> None:
 
 def get(self, commit: str, path: Path, to: Path) -> Path:
     """Do as Repository.data, in this process."""
-    dvc(self.root, "get", "-q", "-f", ".", path.as_posix(), "--rev", commit, "--out", str(to.absolute()),
-        "--config", str(self.root / ".dvc/config"))  # fmt: skip
+    wanted = [path.as_posix(), "--rev", commit, "--out", str(to.absolute()), *self.remotes()]
+    dvc(self.root, "get", "-q", "-f", ".", *wanted)
     return to
 
 

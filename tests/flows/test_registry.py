@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -273,8 +274,11 @@ def test_a_rollback_without_the_bytes_changes_nothing_and_works_once_the_remote_
     project.run(BIN / "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     project.run("git", "commit", "-qam", "remote")
     second = project.candidate("two again")
-    project.run(BIN / "dvc", "push", "-q", "--all-commits")
+    shutil.copytree(project.root / ".dvc/cache", tmp_path / "store")  # all commits', also those before the remote
     project.promote(second, "v1.0.0")
+    os.rename(tmp_path / "store", tmp_path / "gone")
+    assert audit.verify(project.root) == []  # the cache has all
+    os.rename(tmp_path / "gone", tmp_path / "store")
     project.cached(project.first).unlink()
     os.rename(tmp_path / "store", tmp_path / "gone")
     refused(project, "neither DVC's cache nor its remote gives it", project.rollback)
