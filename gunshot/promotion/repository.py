@@ -1,5 +1,6 @@
 """Git and DVC as their commands: commits, tags, and files as they were at a commit."""
 
+import configparser
 import fcntl
 import hashlib
 import os
@@ -104,12 +105,10 @@ class Repository:
 
     def remotes(self) -> list[str]:
         """Return the options that make DVC ask today's remote, whatever that commit's was."""
-        config = ".dvc/config"
-        try:
-            self.git("config", "--file", config, "--get", "core.remote")
-        except ValueError:
-            return []
-        return ["--config", os.path.abspath(self.root / config)]
+        path = Path(self.root, ".dvc", "config").absolute()
+        config = configparser.ConfigParser(interpolation=None)
+        config.read(path)
+        return ["--config", str(path)] if config.has_option("core", "remote") else []
 
     def data(self, commit: str, path: Path, to: Path) -> Path:
         """Write what DVC keeps at `path`, a file or folder, as it was at a commit, to `to`, from the cache or remote.
