@@ -39,7 +39,15 @@ def ready(out: Path) -> bool:
 def download(folder: Path) -> None:
     """Download the pinned packages to `folder`, and exit with pip's words where it cannot."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--require-hashes", "--no-binary", "cmsisdsp,pymonocypher", "--requirement", str(PINNED), "--dest", str(folder)]
+    command += [
+        "--require-hashes",
+        "--no-binary",
+        "cmsisdsp,pymonocypher",
+        "--requirement",
+        str(PINNED),
+        "--dest",
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{done.stderr}third_party: pip could not download {PINNED}; a network is needed, once")

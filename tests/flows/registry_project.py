@@ -31,7 +31,8 @@ def dvc(root: Path, *arguments: str) -> None:
     from dvc.cli import main
 
     with contextlib.chdir(root):
-        assert main(arguments) == 0, arguments
+        if main(arguments):
+            raise ValueError(f"dvc {' '.join(arguments)} failed")
 
 
 def get(self, commit: str, path: Path, to: Path) -> Path:
