@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bring CMSIS-DSP, CMSIS-Core and Monocypher to firmware/third_party; nothing is done where they are there.
 
-Their C source is released elsewhere, so packages that carry it are taken from the Python index; pip checks their SHA-256.
+Their C source is released elsewhere: packages that carry it are taken from the Python index; pip checks their SHA-256.
 """
 
 import os
@@ -59,7 +59,8 @@ def unpack(folder: Path, out: Path) -> None:
         if package.suffix == ".whl":
             zipfile.ZipFile(package).extractall(folder)
         elif package.name.endswith(".tar.gz"):
-            tarfile.open(package).extractall(folder, filter="data")
+            with tarfile.open(package) as archive:
+                archive.extractall(folder, filter="data")
     for source, kept in KEPT.items():
         (out / kept).parent.mkdir(parents=True, exist_ok=True)
         (folder / source).rename(out / kept)
