@@ -91,6 +91,12 @@ def signed_by_a_thief_of_the_key(project):
     rewrite(project, signed_anew(entries))
 
 
+def one_line_signed_by_a_thief_of_the_key(project):
+    entry = {k: v for k, v in record.read(project.root)[1].items() if k != "signature"} | {"by": "Eve"}
+    entry["signature"] = signing.private().sign(record.canonical(entry)).hex()
+    rewrite(project, [lines(project)[0], record.canonical(entry) + b"\n", lines(project)[2]])
+
+
 def committed_by_a_thief_of_the_key(project):
     signed_by_a_thief_of_the_key(project)
     project.run("git", "commit", "-qam", "nothing to see here")
@@ -147,6 +153,7 @@ TAMPERING = {
     doubled: r"line 4: says number=3",
     signed_by_another: r"key='[0-9a-f]{64}' is none of those in models/keys",
     signed_by_a_thief_of_the_key: r"tag int8@v1.1.0: its message is not what record line 2 makes it",
+    one_line_signed_by_a_thief_of_the_key: r"line 3: does not follow the line before it",
     committed_by_a_thief_of_the_key: r"commit [0-9a-f]{12} has lines that are altered or gone",
     tag_moved: r"tag int8@v1.1.0 is at [0-9a-f]{40}, recorded is [0-9a-f]{40}",
     tag_reworded: r"tag int8@v1.1.0: its message is not what record line 2 makes it",
