@@ -148,8 +148,8 @@ def test_a_candidate_equal_to_the_champion_is_refused(project):
 
 def test_of_two_reviewers_at_once_one_is_refused(project):
     common = project.root / ".git" / "gunshot-record.lock"
-    with common.open("w") as f:  # the other one's process
-        fcntl.flock(f, fcntl.LOCK_EX)
+    with common.open("w") as f:  # the other one's process; any lock of theirs must do
+        fcntl.flock(f, fcntl.LOCK_SH)
         refused(project, "another decision is just being recorded", lambda: project.promote(project.second, "v1.0.0"))
     project.promote(project.second, "v1.0.0")
     third = project.candidate("three")
