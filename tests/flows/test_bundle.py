@@ -139,7 +139,8 @@ def test_the_golden_vectors_are_tflm_s(promoted):
 def test_the_card_says_what_decides(promoted):
     card = (promoted[0].root / "models/promoted/v1.1.0/card.md").read_text()
     for told in ("int8 v1.1.0", "by Ada: better at night", "| recall | yes | 0.9 |", "0.987, 0.975", "60.00, 91.10",
-                 "| simulated | physics | CC0-1.0 | 2 |", "unproven", "8736 bytes", "| real | 0.00 | 0 | not measured | not measured |"):  # fmt: skip
+                 "| simulated | physics | CC0-1.0 | 2 |", "unproven", "8736 bytes",
+                 "| real | 0.00 | 0 | not measured | not measured |"):  # fmt: skip
         assert told in card, told
 
 
