@@ -26,13 +26,13 @@ def shared(project, tmp_path, monkeypatch):
         yield project
 
 
-def decide(project: Project) -> dict:
+def decide(project: Project, by: str = "Ada") -> dict:
     gates = [{"name": "recall", "passed": True, "figure": 0.9}]
     return promote.promote.fn(
         project.second,
         dossier=project.dossier(),
         review={"candidate": project.second, "champion": "v1.0.0", "gates": gates},
-        by="Ada",
+        by=by,
         reason="better at night",
     )
 
@@ -62,7 +62,7 @@ def test_two_reviewers_in_two_clones_cannot_both_publish(shared, tmp_path, monke
     decide(shared)
     monkeypatch.chdir(other.root)
     with pytest.raises(RuntimeError, match=r"git push .* exited with 1"):
-        decide(other)
+        decide(other, by="Bo")
     assert shared.run("git", "ls-remote", "--tags", "origin", "int8#prod#2^{}").split()[0] == shared.second
     assert shared.run("git", "ls-remote", "origin", "main").split()[0] == shared.head()
 
