@@ -36,3 +36,8 @@ def field(*, root: Path = Path()) -> Path:
 def models(*, root: Path = Path()) -> dict[str, Path]:
     """Return the paths of the models that dvc.yaml names as artifacts, by name."""
     return {name: root / artifact["path"] for name, artifact in _read(root)["artifacts"].items()}
+
+
+def metrics(stage: str, *, root: Path = Path()) -> Path:
+    """Return the path of a stage's first metrics file, as dvc.yaml has it."""
+    return Path(next(iter(_read(root)["stages"][stage]["metrics"][0])))

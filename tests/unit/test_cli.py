@@ -21,6 +21,7 @@ REPO = Path(__file__).parents[2]
 COMMANDS = [
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
     "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out", "firmware",
+    "models", "promote", "rollback",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 

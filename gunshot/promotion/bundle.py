@@ -1,0 +1,135 @@
+"""A promoted model as one folder, models/promoted/VERSION/: made from registry and DVC, no source of its own."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import jinja2
+import numpy as np
+import pandas as pd
+import yaml
+
+from gunshot import pipeline, quantize, tables
+from gunshot.promotion import record, registry
+from gunshot.promotion.repository import Repository
+
+FOLDER = Path("models/promoted")
+MANIFEST = "manifest.json"
+GOLDEN = 48  # windows: some dozens
+RENDER = jinja2.Environment(
+    loader=jinja2.PackageLoader("gunshot.promotion", ""),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+def export(version: str | None = None, *, root: Path = Path()) -> Path:
+    """Write the folder of a version, None: the one in production, whole or not at all, and return it.
+
+    It holds the .tflite, report.json (int8 against float) and operating.json, firmware/ (what the stage export made of
+    it), golden.npz (``input`` codes int8 [shape=(n, n_mels, frames)], ``output`` codes of TFLM's interpreter
+    [shape=(n, 2)]), card.md, and manifest.json with the SHA-256 of each. ValueError where there is no such version or
+    DVC gives other bytes than the record says.
+    """
+    entries = record.read(root)
+    if faults := list(record.faults(root)):
+        raise ValueError("; ".join(faults))
+    known = {e["version"]: e for e in entries if e["event"] == "promoted"}
+    version = version or (registry.champion(entries) or {}).get("version")
+    if version not in known:
+        raise ValueError(f"version={version} must be a promoted one: {', '.join(known) or 'there is none'}")
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
+        made = Path(part, version)
+        made.mkdir()
+        _fill(made, known[version], root)
+        shutil.rmtree(folder / version, ignore_errors=True)
+        os.replace(made, folder / version)
+    return folder / version
+
+
+def _fill(out: Path, entry: dict, root: Path) -> None:
+    repo, commit = Repository(root), entry["commit"]
+    model = registry.content(entry, root=root)
+    (out / Path(entry["model"]).name).write_bytes(model)
+    for name in entry["files"]:
+        if name != entry["model"]:
+            (out / Path(name).name).write_bytes(repo.show(commit, Path(name)))
+    repo.data(commit, pipeline.output("export", root=root).relative_to(root), out / "firmware")
+    features = pipeline.output("featurize", root=root).relative_to(root)
+    with tempfile.TemporaryDirectory() as folder:
+        x = np.load(repo.data(commit, features / "val.npy", Path(folder, "val.npy")))
+        x = x[np.unique(np.linspace(0, len(x) - 1, GOLDEN).astype(int))]
+        tflm = quantize.Tflm(model)
+        codes = tflm.codes(x)
+        np.savez(out / "golden.npz", input=codes, output=tflm.outputs(codes))
+        sources = _sources(repo, commit, Path(folder))
+    (out / "card.md").write_text(_card(entry, repo, sources), encoding="utf-8")
+    files = {name: registry.sha256(path.read_bytes()) for name, path in _files(out).items()}
+    told = ("artifact", "version", "commit", "data", "dossier", "number")
+    tables.write_json(out / MANIFEST, {name: entry[name] for name in told} | {"files": files})
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    found.pop(MANIFEST, None)
+    return found
+
+
+def _sources(repo: Repository, commit: str, folder: Path) -> list[dict]:
+    """Return source, upstream, licence and number of recordings of all corpora that the commit's data/raw holds."""
+    raw = pipeline.raw(root=repo.root).relative_to(repo.root)
+    stages = yaml.safe_load(repo.show(commit, Path("dvc.yaml")))["stages"]
+    outs = [
+        out if isinstance(out, str) else next(iter(out)) for stage in stages.values() for out in stage.get("outs", [])
+    ]
+    names = [PurePosixPath(out).name for out in outs if PurePosixPath(out).parent == PurePosixPath(raw)]
+    added = repo.git("ls-tree", "--name-only", commit, f"{raw.as_posix()}/").decode().split("\n")
+    names += [PurePosixPath(path).stem for path in added if path.endswith(".dvc")]
+    found = [
+        tables.read(repo.data(commit, raw / name / "recordings.csv", folder / f"{name}.csv"), tables.RECORDING)
+        for name in names
+    ]
+    keys = ["source", "upstream", "licence"]
+    return pd.concat(found).groupby(keys).size().reset_index(name="recordings").to_dict("records")
+
+
+def _card(entry: dict, repo: Repository, sources: list[dict]) -> str:
+    streams = json.loads(repo.show(entry["commit"], pipeline.metrics("score_streams", root=repo.root)))
+    report, operating = (
+        json.loads(repo.show(entry["commit"], Path(entry["model"]).with_name(f"{name}.json")))
+        for name in ("report", "operating")
+    )
+    int8 = {
+        where: figures[registry.ARTIFACT]
+        for where, figures in streams.items()
+        if isinstance(figures, dict) and registry.ARTIFACT in figures and "hours" in figures[registry.ARTIFACT]
+    }
+    return RENDER.get_template("card.md.j2").render(
+        entry=entry, report=report, operating=operating, streams=int8, sources=sources
+    )
+
+
+def faults(entries: list[dict], root: Path = Path()) -> Iterator[str]:
+    """Yield what was altered in exported folders."""
+    known = {e["version"]: e for e in entries if e["event"] == "promoted"}
+    for folder in sorted(path for path in (root / FOLDER).glob("[!.]*") if path.is_dir()):
+        if folder.name not in known:
+            yield f"{folder}: was never promoted"
+            continue
+        try:
+            stated = tables.read_json(folder / MANIFEST)
+        except (OSError, ValueError):
+            yield f"{folder / MANIFEST}: cannot be read; `gunshot export promoted {folder.name}` makes it anew"
+            continue
+        found = {name: registry.sha256(path.read_bytes()) for name, path in _files(folder).items()}
+        entry = known[folder.name]
+        recorded = {Path(name).name: sha256 for name, sha256 in entry["files"].items()}
+        for name in sorted({*found, *stated.get("files", {}), *recorded}):
+            if not found.get(name) == stated["files"].get(name) == recorded.get(name, found.get(name)):
+                yield f"{folder / name}: was altered; `gunshot export promoted {folder.name}` makes it anew"

@@ -1,0 +1,184 @@
+"""The exported folder of a promoted model: the promoted bytes, what belongs to them, and hashes that hold."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from registry_project import ENVIRONMENT, MODEL, Project, dvc, get
+
+from gunshot.promotion import audit, bundle, record, registry, repository
+
+pytest_plugins = "registry_project"
+pytestmark = pytest.mark.slow
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+FIGURES = {
+    "auc": 0.9838, "operating_point": 0.17, "recall_at_operating_point": 0.987,
+    "recall_at_operating_point_lower": 0.975, "false_rate_at_operating_point": 0.15,
+    "false_rate_at_operating_point_upper": 0.174, "shots": 527, "environment": 675,
+}  # fmt: skip
+REPORT = {
+    "bytes": 1, "arena_bytes": 8736, "flip_rate_at_operating_point": 0.0025, "recall_delta": -0.0038,
+    "float": FIGURES, "int8": FIGURES,
+}  # fmt: skip
+STREAMS = {
+    "simulated": {"int8": {"hours": 0.5, "shots": 121, "recall": 0.57, "recall_lower": 0.49, "fa_per_hour": 60.0,
+                           "fa_per_hour_upper": 91.1}},
+    "real": {"int8": {"hours": 0.0, "shots": 0, "recall": None, "recall_lower": None, "fa_per_hour": None,
+                      "fa_per_hour_upper": None}},
+    "int8_against_float": {"simulated": 0.1},
+}  # fmt: skip
+OUTS = {
+    "simulate": "data/raw/simulated", "featurize": "data/features", "quantize": str(MODEL),
+    "export": "firmware/generated",
+}  # fmt: skip
+
+
+def models(n: int, seed: int) -> list[bytes]:
+    """Small int8 networks with weights of their own."""
+    import keras
+    from keras import layers
+
+    from gunshot import quantize
+
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(n):
+        x = inputs = layers.Input(batch_shape=(1, 32, 33, 1))
+        x = layers.Conv2D(4, 5, strides=4)(x)
+        x = layers.Dense(2)(layers.Flatten()(layers.LeakyReLU()(x)))
+        model = keras.Model(inputs, x)
+        model.set_weights([rng.normal(0, 0.1, w.shape) for w in model.get_weights()])
+        found.append(quantize.convert(model, rng.normal(-60, 12, (32, 32, 33)).astype(np.float32)))
+    return found
+
+
+def write(root: Path, model: bytes) -> str:
+    """Make what the pipeline would, and commit it."""
+    rng = np.random.default_rng(1)
+    for name in ("made/simulated", "made/features", "made/generated", MODEL.parent, "reports", "data/raw"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "made/model.tflite").write_bytes(model)
+    np.save(root / "made/features/val.npy", rng.normal(-60, 12, (100, 32, 33)).astype(np.float32))
+    (root / "made/generated/model.h").write_text(f"/* {len(model)} */\n")
+    row = {"path": "a.wav", "class": "gun", "label": "rifle", "recording_group": "g", "source": "simulated"}
+    row |= {"upstream": "physics", "licence": "CC0-1.0", "sr_found": 16000, "duration_s": 1.0, "sha256": "0"}
+    pd.DataFrame([row, row | {"path": "b.wav"}]).to_csv(root / "made/simulated/recordings.csv", index=False)
+    (root / MODEL).with_name("report.json").write_text(json.dumps(REPORT | {"bytes": len(model)}))
+    (root / MODEL).with_name("operating.json").write_text(
+        json.dumps({"score": 0.86, "proof": "unproven", "fa_per_hour_limit": 0.5})
+    )
+    (root / "made/streams.json").write_text(json.dumps(STREAMS))
+    stages = {
+        name: {"cmd": f"mkdir -p {Path(out).parent} && cp -r made/{Path(out).name} {out}",
+               "deps": [f"made/{Path(out).name}"], "outs": [out]}
+        for name, out in OUTS.items()
+    }  # fmt: skip
+    stages["score_streams"] = {
+        "cmd": "cp made/streams.json reports",
+        "metrics": [{"reports/streams.json": {"cache": False}}],
+    }
+    document = {"stages": stages, "artifacts": {"int8": {"path": str(MODEL), "type": "model"}}}
+    (root / "dvc.yaml").write_text(yaml.safe_dump(document))
+    (root / ".gitignore").write_text("/made/\n/models/promoted/\n")
+    dvc(root, "repro", "-q")
+    project = Project(root)
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "candidate")
+    return project.head()
+
+
+@pytest.fixture(scope="module")
+def promoted(tmp_path_factory):
+    """Two versions in production one after the other, exported; the folder's project and the models' bytes."""
+    folder = tmp_path_factory.mktemp("bundle")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (ENVIRONMENT | {"GUNSHOT_KEY": str(folder / "key.pem")}).items():
+            patch.setenv(name, value)
+        patch.setattr(repository.Repository, "data", get)
+        (folder / "project").mkdir()
+        project = Project(folder / "project").make()
+        found = models(2, 0)
+        for model, champion in zip(found, (None, "v1.0.0"), strict=True):
+            project.promote(write(project.root, model), champion)
+            assert bundle.export(root=project.root).name == ("v1.1.0" if champion else "v1.0.0")
+        yield project, found
+
+
+def test_the_folder_holds_the_promoted_bytes_and_what_belongs_to_them(promoted):
+    project, found = promoted
+    folder = project.root / "models/promoted/v1.1.0"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert set(manifest["files"]) == files - {"manifest.json"} == {
+        "model.tflite", "report.json", "operating.json", "firmware/model.h", "golden.npz", "card.md"
+    }  # fmt: skip
+    assert (folder / "model.tflite").read_bytes() == found[1] != found[0]
+    assert all(registry.sha256((folder / name).read_bytes()) == sha256 for name, sha256 in manifest["files"].items())
+    assert manifest["version"] == "v1.1.0" and manifest["commit"] == record.read(project.root)[1]["commit"]
+    assert audit.verify(project.root) == []
+
+
+def test_the_golden_vectors_are_tflm_s(promoted):
+    from tflite_micro import runtime
+
+    project, found = promoted
+    golden = np.load(project.root / "models/promoted/v1.1.0/golden.npz")
+    assert golden["input"].shape == (48, 32, 33) and golden["input"].dtype == golden["output"].dtype == np.int8
+    assert len(np.unique(golden["output"], axis=0)) > 8
+    interpreter = runtime.Interpreter.from_bytes(found[1])
+    for codes, output in zip(golden["input"], golden["output"], strict=True):
+        interpreter.set_input(codes.reshape(1, 32, 33, 1), 0)
+        interpreter.invoke()
+        assert interpreter.get_output(0).reshape(2).tolist() == output.tolist()
+
+
+def test_the_card_says_what_decides(promoted):
+    card = (promoted[0].root / "models/promoted/v1.1.0/card.md").read_text()
+    for told in ("int8 v1.1.0", "by Ada: better at night", "| recall | yes | 0.9 |", "0.987, 0.975", "60.00, 91.10",
+                 "| simulated | physics | CC0-1.0 | 2 |", "unproven", "8736 bytes",
+                 "| real | 0.00 | 0 | not measured | not measured |"):  # fmt: skip
+        assert told in card, told
+
+
+def test_a_rollback_s_folder_is_the_same_to_the_byte(promoted, tmp_path):
+    project, _ = promoted
+    folder = project.root / "models/promoted/v1.0.0"
+    before = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    shutil.rmtree(folder)
+    bundle.export("v1.0.0", root=project.root)
+    assert {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "operating.json", "card.md", "golden.npz", "manifest.json", "extra"])
+def test_an_altered_folder_is_found_and_made_anew(promoted, name):
+    root = promoted[0].root
+    with (root / "models/promoted/v1.1.0" / name).open("ab") as f:
+        f.write(b"x")
+    assert any("models/promoted/v1.1.0/" + name in fault for fault in audit.verify(root))
+    bundle.export(root=root)
+    assert audit.verify(root) == []
+
+
+def test_a_model_and_manifest_altered_together_are_found(promoted):
+    root = promoted[0].root
+    folder = root / "models/promoted/v1.1.0"
+    (folder / "model.tflite").write_bytes(b"other")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["model.tflite"] = registry.sha256(b"other")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert any("model.tflite: was altered" in fault for fault in audit.verify(root))
+    bundle.export(root=root)
+
+
+def test_what_was_never_promoted_is_neither_exported_nor_left_unseen(promoted):
+    root = promoted[0].root
+    with pytest.raises(ValueError, match=r"version=v9.0.0 must be a promoted one: v1.0.0, v1.1.0"):
+        bundle.export("v9.0.0", root=root)
+    (root / "models/promoted/v9.0.0").mkdir()
+    assert any("v9.0.0: was never promoted" in fault for fault in audit.verify(root))
+    (root / "models/promoted/v9.0.0").rmdir()
