@@ -12,6 +12,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     importing,
     listening,
     models,
+    reviewing,
     simulating,
     tagging,
     transferring,

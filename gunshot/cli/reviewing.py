@@ -1,0 +1,42 @@
+"""gunshot compare, gunshot dossier, gunshot review: what speaks for a candidate and against it, and a person's word."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gunshot import params, pipeline, tables
+from gunshot.cli.app import app
+
+Streams = Annotated[Path | None, typer.Option(help="A folder of test streams. Default: where dvc.yaml has them.")]
+
+
+@app.command()
+def compare(
+    candidate: Annotated[Path, typer.Argument(help="A folder with model.tflite, report.json and operating.json.")],
+    champion: Annotated[Path | None, typer.Argument(help="Another one. None: nothing is in production yet.")] = None,
+    streams: Streams = None,
+    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("comparison.json"),
+) -> None:
+    """Measure two models on the same test streams, each at its own operating point, and test which finds less."""
+    from tqdm import tqdm
+
+    from gunshot import alarms, comparison
+    from gunshot import streams as library
+
+    p = params.load("audio", "features", "chunks", "detector", "promotion")
+    folder = streams or pipeline.output("streams_test")
+    sides = {comparison.CANDIDATE: comparison.side(candidate)}
+    if champion:
+        sides[comparison.CHAMPION] = comparison.side(champion)
+    table = tables.read(folder / "streams.csv", library.STREAM)
+    scored = comparison.scored(sides, table, folder, p)
+    found = alarms.gathered(tqdm(scored, total=len(table), desc="compare", unit="stream"))
+    made = comparison.compare(sides, found, table, folder, p)
+    tables.write_json(out, made)
+    recall, false = made["recall"], made["false_alarms"]
+    for name in sides:
+        print(f"{name:9} {recall[name]} of {recall['cases']} clear shots, {false[name]} false alarms in "
+              f"{false['hours']:.2f} h")  # fmt: skip
+    if champion:
+        print(f"lost {recall['lost']}, won {recall['won']}: p={recall['p']:.3g}; false alarms: p={false['p']:.3g}")
