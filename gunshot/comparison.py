@@ -7,6 +7,7 @@ tests stricter than their level says. A comparison without a champion states fig
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,13 +21,12 @@ from gunshot import alarms, listener, models, scoring, tables, tally
 from gunshot.streams import TABLES
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-FILES = ("model.tflite", "report.json", "operating.json")  # that make a model what it does
 AXES = {  # what slices shots, by which column, between which edges; of which shots `_of_axis` says
     "origin": ("origin", None),
     "place": ("place", None),
     "weapon": ("weapon", None),
-    "distance": ("distance_m", tally.DISTANCES_M),
-    "snr": ("peak_snr_db", tally.SNRS_DB),
+    "distance": ("distance_m", tally.DISTANCES_M),  # bands in m
+    "snr": ("peak_snr_db", tally.SNRS_DB),  # in dB
 }
 NEGATIVE = "negative"  # the axis of false alarms: what sounded when one was raised
 BACKGROUND = "background"  # where that was no event
@@ -35,7 +35,7 @@ SHOWN = ["path", "origin", "onset", "firing", "weapon", "place", "distance_m", "
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: its folder's model and what is stated of it."""
+    """One of the two: a model's file and what is stated of it; `sha256` also of what lies beside it."""
 
     path: Path
     operating: dict
@@ -48,11 +48,11 @@ class Side:
         return self.operating["logit"]
 
 
-def side(folder: Path) -> Side:
-    """Return the model in a folder that holds FILES; FileNotFoundError names what is missing."""
-    path = folder / FILES[0]
+def side(path: Path) -> Side:
+    """Return a model with report.json and operating.json beside it; FileNotFoundError names what is missing."""
     stated, operating = models.report(path), models.operating(path)
-    return Side(path, operating, stated, {name: _sha256(folder / name) for name in FILES})
+    beside = (path, path.with_name("report.json"), path.with_name("operating.json"))
+    return Side(path, operating, stated, {file.name: _sha256(file) for file in beside})
 
 
 def _sha256(path: Path) -> str:
@@ -113,9 +113,7 @@ def told_apart(false: pd.DataFrame, *, collar_s: float) -> pd.DataFrame:
         both, known = set(pairs[:, 0]), set(pairs[:, 1])
         rows += [row | {CANDIDATE: True, CHAMPION: i in both} for i, row in enumerate(mine.to_dict("records"))]
         rows += [
-            row | {CANDIDATE: False, CHAMPION: True}
-            for i, row in enumerate(other.to_dict("records"))
-            if i not in known
+            row | {CANDIDATE: False, CHAMPION: True} for i, row in enumerate(other.to_dict("records")) if i not in known
         ]
     return pd.DataFrame(rows, columns=[*tally.KEYS, *tally.FALSE, CANDIDATE, CHAMPION]).drop(columns="model")
 
@@ -138,14 +136,19 @@ def _of_axis(shots: pd.DataFrame, axis: str) -> pd.DataFrame:
 
 
 def shot_slices(shots: pd.DataFrame) -> list[dict]:
-    """Return `tested` of each slice of the rows of `paired`, with its axis and its name, such as place=street."""
+    """Return `tested` of each slice of the rows of `paired`, with its axis and its name, such as place=street.
+
+    An axis of one value alone has no slice: that would be the overall test again.
+    """
     rows = []
     for axis, (column, edges) in AXES.items():
         part = _of_axis(shots, axis)
         key = part[column]
         if edges is not None:
-            labels = [f"{low:g} to {high:g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+            labels = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
             key = pd.cut(key, edges, right=False, labels=labels)
+        elif key.nunique() < 2:
+            continue
         for value, of in part[key != ""].groupby(key, observed=True, sort=True):
             rows.append({"axis": axis, "name": f"{axis}={value}"} | tested(of))
     return rows
