@@ -162,9 +162,9 @@ def seeds(found: dict | None, *, min_seeds: int, max_seed_spread: float) -> Gate
     if len(values) < min_seeds:
         text = f"{len(values)} seeds were trained, {min_seeds} are asked for."
         return Gate("seeds", False, NOT_MEASURED, max_seed_spread, text)
-    spread = max(values) - min(values)
+    spread = round(max(values) - min(values), 6)
     text = f"Recall of {len(values)} seeds, {min(values):.3f} to {max(values):.3f}."
-    return Gate("seeds", spread <= max_seed_spread, round(spread, 4), max_seed_spread, text)
+    return Gate("seeds", spread <= max_seed_spread, spread, max_seed_spread, text)
 
 
 def groups(sides: dict[str, set[str]]) -> Gate:
