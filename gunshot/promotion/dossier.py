@@ -184,10 +184,14 @@ def _int8(found: dict | None) -> Section:
 def _drift(found: dict | None) -> Section:
     if not found:
         return Section("Drift", "No drift report was given: this retraining was not asked for by one.")
-    text = f"{'Drift' if found['drift'] else 'No drift'}: {found['reason']}. {found['recordings']} recordings, "
-    text += f"{found['chunks']:,} chunks from the field, against what the champion was trained on."
-    table = pd.DataFrame(found["columns"]).rename(columns={"drifts": "drifts?"})
-    return Section("Drift", text, table)
+    text = f"{'Drift' if found['drift'] else 'No drift'}: {found['reason']}."
+    if "columns" not in found:
+        return Section("Drift", text)
+    text += (
+        f" {found['recordings']} recordings, {found['chunks']:,} chunks from the field, against what the champion was "
+        "trained on."
+    )
+    return Section("Drift", text, pd.DataFrame(found["columns"]))
 
 
 def _changes(facts: dict) -> list[Section]:

@@ -24,6 +24,15 @@ def _optional(path: Path):
     return tables.read_json(path) if path.exists() else None
 
 
+def firmware(path: Path, sha256: str) -> dict | None:
+    """Return by port what `gunshot firmware parity` measured; None where it measured no model of this SHA-256.
+
+    The report is in Git: a new candidate's tree holds the champion's until it is made anew.
+    """
+    found = _optional(path) or {}
+    return found["ports"] if found.get("model_sha256") == sha256 else None
+
+
 def versions(root: Path, champion: str | None) -> dict:
     """Return the tree's commit, the champion's, what is changed since, and the log of the commits between.
 
@@ -98,7 +107,7 @@ def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
         "groups": groups(root),
         "sources": sources(root),
         "streams": _optional(reports / "streams.json"),
-        "firmware": _optional(reports / "firmware.json"),
+        "firmware": firmware(reports / "firmware.json", comparison.side(path).sha256[path.name]),
         "report": models.report(path),
         **{name: _optional(folder / f"{name}.json") for name in BESIDE},
     }

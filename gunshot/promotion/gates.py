@@ -112,11 +112,11 @@ def parity(firmware: dict | None, *, max_differing_codes: float) -> list[Gate]:
 
     Parameters
     ----------
-    firmware : by port what reports/firmware.json holds; None: there is none, which is a refusal
+    firmware : by port what reports/firmware.json holds; None: there is none of this model, which is a refusal
     """
     of = {port: found["parity"] for port, found in (firmware or {}).items() if "parity" in found}
     if not of:
-        text = "No reports/firmware.json states it."
+        text = "No reports/firmware.json of this model states it."
         return [Gate(f"parity-{what}", False, NOT_MEASURED, 0, text) for what in ("model", "features", "onsets")]
     ports = ", ".join(of)
     wrong = max(found["mismatched_bytes"] for found in of.values())
@@ -140,7 +140,7 @@ def budgets(
     total = (firmware or {}).get(board, {}).get("instructions", {}).get("total")
     counted = "Of a window, from samples to decision, on " + board + "."
     if total is None:
-        counted = f"No reports/firmware.json counts them on {board}."
+        counted = f"No reports/firmware.json of this model counts them on {board}."
     return [
         Gate("bytes", size <= max_bytes, size, max_bytes, "Of the .tflite."),
         Gate("arena", arena <= max_arena_bytes, arena, max_arena_bytes, "Bytes that TFLM allocates."),
