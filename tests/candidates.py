@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 P = params.load("audio", "chunks", "features", "detector", "promotion", path=ROOT / "params.yaml")
 SR = P.audio.sr
 STREAM_S = 40.0
+COMMIT = "3f9c1e0b7d52a4866e01c39d7fb2858c04aa917e"
 OPERATING = {"proof": "unproven", "fa_per_hour_limit": 0.5, "score": 0.5}
 REPORT = {
     "operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}, "bytes": 20_000, "arena_bytes": 9_000,
@@ -117,8 +118,9 @@ SOURCES = [{"source": "simulated", "upstream": "simulated", "licence": "CC0-1.0"
 def facts(made: dict, **values) -> dict:
     """What speaks for a candidate: all of it does, but for what is given otherwise."""
     found = {
-        "commit": "c" * 40, "champion": "v1.0.0", "champion_commit": "b" * 40, "changed": [], "stale": [],
-        "log": ["ccccccc 2026-01-02 More recordings", "ddddddd 2026-01-01 Another <b>seed</b>"], "comparison": made,
+        "commit": COMMIT, "champion": "v1.0.0", "champion_commit": COMMIT[::-1], "changed": [], "stale": [],
+        "log": [f"{COMMIT[:7]} 2026-01-02 More recordings", "5d0e9a1 2026-01-01 Another <b>seed</b>"],
+        "comparison": made,
         "validation": [{"suite": "raw", "success": True, "failed": {"critical": 0, "warning": 1, "info": 0}}],
         "groups": {"train": {"a", "b"}, "val": {"c"}, "test": {"d"}}, "sources": SOURCES,
         "streams": {"simulated": {}, "real": {}, "int8_against_float": {

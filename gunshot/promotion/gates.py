@@ -32,7 +32,7 @@ def validation(suites: list[dict]) -> Gate:
     if not suites:
         return Gate("validation", False, NOT_MEASURED, 0, "No suite's result is there; run `dvc repro`.")
     bad = ", ".join(suite["suite"] for suite in suites if suite["failed"]["critical"] or not suite["success"])
-    text = f"Critical failures in {len(suites)} suites" + (f": {bad}." if bad else ".")
+    text = f"Critical failures; suites: {len(suites)}" + (f", failed: {bad}." if bad else ".")
     return Gate("validation", not bad, failed, 0, text)
 
 
@@ -44,7 +44,7 @@ def recall(comparison: dict, *, alpha: float) -> Gate:
     """Return whether the candidate's recall is not below the champion's, by the exact paired test."""
     of = comparison["recall"]
     if not of["cases"]:
-        return Gate("recall", False, NOT_MEASURED, f"p>={alpha:g}", "The test streams hold no clear shot.")
+        return Gate("recall", False, NOT_MEASURED, f"p≥{alpha:g}", "The test streams hold no clear shot.")
     mine = f"{of[CANDIDATE]} of {of['cases']} clear shots"
     if of["p"] is None:
         return Gate("recall", True, mine, "no champion", NO_CHAMPION)
@@ -52,7 +52,7 @@ def recall(comparison: dict, *, alpha: float) -> Gate:
         f"{mine}, the champion {of[CHAMPION]}: {of['lost']} lost, {of['won']} won. "
         f"Recall changes by at least {100 * of['difference_lower']:+.1f} points (95 % bound).".replace(" -", " \u2212")
     )
-    return Gate("recall", of["p"] >= alpha, _p(of["p"]), f"p>={alpha:g}", text)
+    return Gate("recall", of["p"] >= alpha, _p(of["p"]), f"p≥{alpha:g}", text)
 
 
 def slices(name: str, rows: list[dict], what: str, *, alpha: float) -> Gate:
@@ -63,11 +63,11 @@ def slices(name: str, rows: list[dict], what: str, *, alpha: float) -> Gate:
     small = len(rows) - len(large)
     rest = f" {small} of {len(rows)} have too few cases and must be acknowledged." if small else ""
     if not large:
-        return Gate(name, True, "no test", f"p>={alpha:g}", f"No slice can be tested.{rest}")
+        return Gate(name, True, "no test", f"p≥{alpha:g}", f"No slice can be tested.{rest}")
     least = min(large, key=lambda row: row["p_holm"])
     bad = [row["name"] for row in large if row["p_holm"] < alpha]
     text = f"{what} worse: {', '.join(bad)}." if bad else f"None of {len(large)} is worse; least: {least['name']}."
-    return Gate(name, not bad, _p(least["p_holm"]), f"p>={alpha:g}", text + rest)
+    return Gate(name, not bad, _p(least["p_holm"]), f"p≥{alpha:g}", text + rest)
 
 
 def false_alarms(comparison: dict, *, alpha: float) -> Gate:
@@ -76,7 +76,7 @@ def false_alarms(comparison: dict, *, alpha: float) -> Gate:
     if of["p"] is None:
         return Gate("false-alarms", True, of[CANDIDATE], "no champion", NO_CHAMPION)
     text = f"{of[CANDIDATE]} in {of['hours']:.2f} h, the champion {of[CHAMPION]}."
-    return Gate("false-alarms", of["p"] >= alpha, _p(of["p"]), f"p>={alpha:g}", text)
+    return Gate("false-alarms", of["p"] >= alpha, _p(of["p"]), f"p≥{alpha:g}", text)
 
 
 def false_alarm_bound(comparison: dict, *, limit: float) -> Gate:

@@ -17,6 +17,7 @@ FOLDERS = ("gunshot/corpora", "gunshot/int8", "gunshot/simulate", "gunshot/valid
 TEMPLATES = {
     "gunshot.report": ["gunshot/report.html.j2", "gunshot/style.css.j2"],
     "gunshot.validation.data_docs": ["gunshot/validation/data_docs.html.j2"],
+    "gunshot.promotion.dossier": ["gunshot/promotion/dossier.html.j2", "gunshot/report.html.j2"],
     "gunshot.pages.explore": ["gunshot/pages/explore.html.j2", "gunshot/style.css.j2"],
 }
 PAGE = "reports/index.html"  # for people; holds nothing that a stage or a test reads

@@ -42,7 +42,9 @@ def opened(made, tmp_path, new_page):
 
 def test_the_decision_and_every_gate_are_told(opened, tmp_path):
     found = candidates.read(tmp_path / dossier.GATES)
-    expect(opened.locator("header")).to_contain_text("put commit cccccccccccc into production, in place of v1.0.0")
+    expect(opened.locator("header")).to_contain_text(
+        f"put commit {candidates.COMMIT[:12]} into production, in place of v1.0.0"
+    )
     rows = opened.locator("#gates tbody tr")
     expect(rows).to_have_count(len(found["gates"]))
     failed = [gate["name"] for gate in found["gates"] if not gate["passed"]]
@@ -84,7 +86,7 @@ def test_the_same_facts_give_the_same_bytes_and_the_gates_its_hash(made, tmp_pat
     assert dossier_of(tmp_path, made).read_bytes() == first
     found = candidates.read(tmp_path / dossier.GATES)
     assert found["dossier"] == hashlib.sha256(first).hexdigest()
-    assert (found["candidate"], found["champion"]) == ("c" * 40, "v1.0.0")
+    assert (found["candidate"], found["champion"]) == (candidates.COMMIT, "v1.0.0")
     assert found["small"][:2] == ["place=mall", "place=park"] and "negative=door" in found["small"]
     review.decide(tmp_path, "reject", by="Ada", reason="misses soft shots")
     with pytest.raises(ValueError, match="it was reviewed"):
@@ -115,7 +117,7 @@ def test_what_its_licence_keeps_out_is_not_inside(made, tmp_path, licence, heard
 
 def test_the_dossier_is_as_in_the_documentation(opened, tmp_path):
     """`make pictures` keeps its picture."""
-    opened.set_viewport_size({"width": 1100, "height": 1330})
+    opened.set_viewport_size({"width": 1100, "height": 1350})
     file = Path(os.environ.get("PICTURES", tmp_path)) / "dossier.png"
     opened.screenshot(path=file)
     assert file.stat().st_size > 50_000
