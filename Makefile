@@ -58,7 +58,7 @@ lock: $(READY)
 	  --python-version 3.11 pyproject.toml -o requirements.lock
 
 pictures: $(READY)
-	PICTURES=DOC/pictures pytest tests/web/test_annotate.py -k documentation
+	PICTURES=DOC/pictures pytest tests/web/test_annotate.py tests/web/test_dossier.py -k documentation
 	python DOC/pictures/simulator.py $(RECORDING)
 
 dag: $(READY)

@@ -228,6 +228,23 @@ class Validation(Section):
     sample_rows: Count
 
 
+class Promotion(Section):
+    """What a candidate must keep to replace the champion."""
+
+    alpha: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    min_cases: Count
+    max_fa_per_hour: Positive
+    max_int8_drop: Share
+    max_bytes: Count
+    max_arena_bytes: Count
+    board: str
+    max_instructions: Count
+    max_differing_codes: Share
+    min_seeds: Annotated[int, pydantic.Field(ge=2)]
+    max_seed_spread: Share
+    licences: Annotated[list[str], pydantic.Field(min_length=1)]
+
+
 SECTIONS: dict[str, type[Section]] = {c.__name__.lower(): c for c in Section.__subclasses__()}
 
 

@@ -10,7 +10,7 @@ from gunshot import alerts, audio, cost, detector, emulator, features, listener,
 from gunshot.int8 import Int8
 from gunshot.simulate import streams
 
-SEED, DURATION_S = 1, 30.0  # of the stream that parity and cost are measured on
+SEED, DURATION_S = 1, 60.0  # of the stream that parity and cost are measured on
 PATIENCE = 10  # times as long as it sounds may a recording take
 
 

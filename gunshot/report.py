@@ -203,7 +203,12 @@ def html(
     path: Path, *, title: str, intro: str, figures: dict, extra: list[Section], first: Sequence[Section] = ()
 ) -> None:
     """Write one page, `first`, the results, then `extra`: no script; the same bytes for the same data."""
-    sections = [
+    page(path, "report.html.j2", title=title, intro=intro, sections=[*first, *_sections(figures), *extra])
+
+
+def page(path: Path, template: str, *, title: str, intro: str, sections: list[Section], **content) -> None:
+    """Write a template of this package with sections, and what else it names, as one page; the same bytes for these."""
+    shown = [
         {
             "id": f"s{i}",
             "title": section.title,
@@ -212,7 +217,7 @@ def html(
             "svg": _svg(section, f"s{i}"),
             "grid": None if section.table is None else _grid(section.table),
         }
-        for i, section in enumerate([*first, *_sections(figures), *extra], 1)
+        for i, section in enumerate(sections, 1)
     ]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -221,9 +226,9 @@ def html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.j2").render(title=title, intro=intro.split("\n\n"), sections=sections)
+    text = environment.get_template(template).render(title=title, intro=intro.split("\n\n"), sections=shown, **content)
     with audio.atomic(path) as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
 
 
 def _svg(section: Section, prefix: str) -> str:

@@ -40,11 +40,8 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
     for origin in reversed(ORIGINS):
         for model, found in figures[origin].items():
             if found["hours"]:
-                shown = {name: _shown(found[key], form) for key, (name, form) in ROWS.items()}
                 proof = operating[model]["proof"]
-                columns[f"{origin} streams", model] = shown | {"limit": proof} | _sizes(costs[model])
-    table = pd.DataFrame(columns)
-    table.insert(0, ("", "measure"), table.index)
+                columns[f"{origin} streams", model] = measures(found) | {"limit": proof} | _sizes(costs[model])
     limit = figures["limit"]
     text = (
         f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
@@ -58,7 +55,19 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
     )
     if not any(found["hours"] for found in figures["real"].values()):
         text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
-    return Section("On streams: recall and false alarms per hour", text, table.reset_index(drop=True))
+    return Section("On streams: recall and false alarms per hour", text, beside(columns))
+
+
+def measures(found: dict) -> dict[str, str]:
+    """Return what `tally.summary` gives of a model, as a column of text by ROWS."""
+    return {name: _shown(found[key], form) for key, (name, form) in ROWS.items()}
+
+
+def beside(columns: dict[tuple[str, str], dict[str, str]]) -> pd.DataFrame:
+    """Return columns of text by measure, under two rows of headings, as a table."""
+    table = pd.DataFrame(columns)
+    table.insert(0, ("", "measure"), table.index)
+    return table.reset_index(drop=True)
 
 
 def _sizes(cost: dict[str, int | None]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """gunshot firmware: recordings through the firmware, on this machine or on an emulated microcontroller."""
 
+import hashlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +59,8 @@ def parity(
     model, pcm = models.load(pipeline.models()["int8"]), library.recording(sr=p.audio.sr)
     ports = {port: library.measure(port, emulator.build(port), pcm, model, p) for port in emulator.PORTS}
     note = "instructions of a window at the detector's hop, not cycles; estimate_ms: at 80 MHz, one cycle each"
-    tables.write_json(out or pipeline.output("evaluate").parent / "firmware.json", {"note": note, "ports": ports})
+    content = {"note": note, "model_sha256": hashlib.sha256(model.path.read_bytes()).hexdigest(), "ports": ports}
+    tables.write_json(out or pipeline.output("evaluate").parent / "firmware.json", content)
     print(pd.json_normalize(list(ports.values())).set_axis(list(ports)).T.to_string(float_format="{:g}".format))
     different = ("mismatched_bytes", "differing_onsets")
     if bad := [port for port, found in ports.items() if any(found["parity"][name] for name in different)]:

@@ -15,8 +15,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from gunshot import audio, chunks, features, leakage, tables, tags
-from gunshot.pages import charts, media
+from gunshot import audio, chunks, features, leakage, media, tables, tags
+from gunshot.pages import charts
 
 EMBEDDED = 2500  # chunks in the plane
 LEAKED = 3000  # chunks that the leakage gap is measured on

@@ -18,7 +18,7 @@ from gunshot import audio, chunks, cli, params, simulate, splits, tables
 from gunshot.forest import codes
 
 REPO = Path(__file__).parents[2]
-COMMANDS = [
+COMMANDS = ["compare", "dossier", "review", 
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
     "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out", "firmware",
     "models", "promote", "rollback",
@@ -79,6 +79,9 @@ WORDS = {
     "leave-one-out": ["--out", "upstream sources"],
     "sim-and-real": ["--seeds", "--folds", "held out"],
     "sim-to-real": ["--half", "sealed", "simulate.preset=full"],
+    "compare": ["--streams", "--out", "operating.json"],
+    "dossier": ["--champion", "--root", "gates.json", "seeds.json"],
+    "review": ["--by", "--reason", "--overrule", "--acknowledge", "weapon=M16"],
     "evaluate": ["--out", "--model", "metrics.json", "never have been trained on"],
 }
 

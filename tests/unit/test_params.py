@@ -130,7 +130,10 @@ def test_a_bad_value_is_named_with_its_rule(tmp_path, section, key, value, rule)
 
 
 RANGES = [
-    (s, k) for s, keys in DOCUMENT.items() for k, v in keys.items() if isinstance(v, list) and v and s != "forest"
+    (s, k)
+    for s, keys in DOCUMENT.items()
+    for k, v in keys.items()
+    if isinstance(v, list) and v and s != "forest" and not isinstance(v[0], str)
 ]
 
 

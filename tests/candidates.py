@@ -1,0 +1,144 @@
+"""Two models that hear loud onsets, their streams with shots and doors, and facts that gates judge."""
+
+import copy
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from gunshot import alarms, audio, comparison, models, params, streams, tables
+
+ROOT = Path(__file__).parents[1]
+P = params.load("audio", "chunks", "features", "detector", "promotion", path=ROOT / "params.yaml")
+SR = P.audio.sr
+STREAM_S = 40.0
+COMMIT = "3f9c1e0b7d52a4866e01c39d7fb2858c04aa917e"
+OPERATING = {"proof": "unproven", "fa_per_hour_limit": 0.5, "score": 0.5}
+REPORT = {
+    "operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}, "bytes": 20_000, "arena_bytes": 9_000,
+    "operators": ["CONV_2D"], "flip_rate": 0.001, "flip_rate_at_operating_point": 0.002,
+    **{kind: {"accuracy": 0.95, "recall": 0.9, "auc": 0.98, "recall_at_operating_point": 0.97,
+              "false_rate_at_operating_point": 0.1} for kind in ("float", "int8")},
+}  # fmt: skip
+
+
+def jump(x: np.ndarray) -> np.ndarray:
+    """Logits that are high where a window's loudest frame, far above its mean, is where training has a shot."""
+    level = x.mean(axis=1, dtype=np.float64)
+    place = level.argmax(axis=1)
+    return np.where((place >= 2) & (place < 26), (level.max(axis=1) - level.mean(axis=1) - 15) / 4, -6)
+
+
+def load(path: Path) -> models.Model:
+    """A model whose file holds its name alone."""
+    return models.Model(path, REPORT, jump)
+
+
+def model(folder: Path, *, logit: float) -> Path:
+    """Write a model that opens at a mean logit, and return its file."""
+    path = folder / "model.tflite"
+    folder.mkdir(parents=True)
+    path.write_text("jump")
+    tables.write_json(folder / "report.json", REPORT)
+    p, kept = P, {"n_mels": P.features.n_mels, "n_frames": 33}
+    settings = vars(load(path).settings(p, logit=logit, **kept))
+    tables.write_json(folder / "operating.json", OPERATING | {"logit": logit, "settings": settings})
+    return path
+
+
+def bangs(starts_s, peaks, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    y = 60 * rng.standard_normal(int(STREAM_S * SR))
+    for start_s, peak in zip(starts_s, peaks, strict=True):
+        part = y[round(start_s * SR) :][:800]
+        part += peak * rng.standard_normal(len(part)) * np.exp(-np.arange(len(part)) / 200)
+    return np.clip(y, -32768, 32767).astype(np.int16)
+
+
+STARTS_S = np.arange(2.0, 38.0, 3.0)  # 12 of them
+LOUD, SOFT = 20_000, 1500
+SHOT_PEAKS = [LOUD, SOFT] * 6
+DOOR_PEAKS = [LOUD] * 3 + [SOFT] * 9
+
+
+def write_streams(folder: Path) -> Path:
+    """Write two streams with 12 shots each, half of them soft, and a quiet one with 12 doors, 3 of them loud."""
+    rows, shots, events = [], [], []
+    for path, kind, peaks, seed in (
+        ("a.wav", "shots", SHOT_PEAKS, 0), ("b.wav", "shots", SHOT_PEAKS, 1), ("q.wav", "quiet", DOOR_PEAKS, 2),
+    ):  # fmt: skip
+        audio.write_pcm(folder / path, bangs(STARTS_S, peaks, seed), sr=SR)
+        place = "park" if path == "a.wav" else "mall"
+        row = {"path": path, "side": "test", "origin": "simulated", "kind": kind, "place": place}
+        rows.append(row | {"unique_s": STREAM_S, "duration_s": STREAM_S})
+        events.append({"path": path, "start": 0, "stop": int(STREAM_S * SR), "label": "wind+rain", "kind": "bed"})
+        for i, (start_s, peak) in enumerate(zip(STARTS_S, peaks, strict=True)):
+            at = round(start_s * SR)
+            if kind == "quiet":
+                events.append({"path": path, "start": at - 100, "stop": at + 800, "label": "door", "kind": "event"})
+                continue
+            shots.append({
+                "path": path, "onset": at, "shock": -1, "blast": at, "firing": i, "weapon": ("M16", "Uzi")[i % 2],
+                "distance_m": 30.0, "place": place, "peak_snr_db": 45.0 if peak == LOUD else 15.0, "heard": True,
+            })  # fmt: skip
+    for name, found in (("streams.csv", rows), ("shots.csv", shots), ("events.csv", events)):
+        columns = streams.TABLES[name]
+        blank = {column: kind() for column, kind in columns.items()}
+        tables.write(folder / name, tables.frame([blank | row for row in found], columns))
+    return folder
+
+
+def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | None) -> dict:
+    """Compare models that open at these logits on such streams, all below a folder."""
+    monkeypatch.setattr(alarms, "load", load)
+    monkeypatch.setattr(models, "load", load)
+    logits = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
+    paths = {name: model(folder / name, logit=logit) for name, logit in logits.items() if logit is not None}
+    tested = write_streams(folder / "streams")
+    sides = {name: comparison.side(path) for name, path in paths.items()}
+    table = tables.read(tested / "streams.csv", streams.STREAM)
+    found = alarms.gathered(alarms.score_stream(row, tested, *_shared(sides), P) for row in table.to_dict("records"))
+    return comparison.compare(sides, found, table, tested, P)
+
+
+def _shared(sides: dict) -> tuple[dict, dict]:
+    return {name: s.path for name, s in sides.items()}, {name: s.logit for name, s in sides.items()}
+
+
+PARITY = {"cells": 1_000_000, "differing_codes": 1, "windows": 1000, "mismatched_bytes": 0, "onsets": 9,
+          "differing_onsets": 0}  # fmt: skip
+PORT = {
+    "flash_bytes": 90_000, "ram_bytes": 20_000, "parity": PARITY,
+    "instructions": {"features": 1_000_000, "inference": 2_000_000, "total": 3_000_000},
+}  # fmt: skip
+SOURCES = [{"source": "simulated", "upstream": "simulated", "licence": "CC0-1.0", "recordings": 900}]
+
+
+def facts(made: dict, **values) -> dict:
+    """What speaks for a candidate: all of it does, but for what is given otherwise."""
+    found = {
+        "commit": COMMIT, "champion": "v1.0.0", "champion_commit": COMMIT[::-1], "changed": [], "stale": [],
+        "log": [f"{COMMIT[:7]} 2026-01-02 More recordings", "5d0e9a1 2026-01-01 Another <b>seed</b>"],
+        "comparison": made,
+        "validation": [{"suite": "raw", "success": True, "failed": {"critical": 0, "warning": 1, "info": 0}}],
+        "groups": {"train": {"a", "b"}, "val": {"c"}, "test": {"d"}}, "sources": SOURCES,
+        "streams": {"simulated": {}, "real": {}, "int8_against_float": {
+            "simulated": {"recall_drop": 0.001, "fa_per_hour_within_bound": True}}},
+        "firmware": {"host": PORT, "mps2-an386": PORT}, "report": REPORT, "seeds": {"recall": [0.9, 0.91, 0.92]},
+        "metrics": {"reports/metrics.json": {"int8.auc": {"old": 0.97, "new": 0.98, "diff": 0.01}}},
+        "params": {"params.yaml": {"network.epochs": {"old": 10, "new": 12, "diff": 2}}},
+        "drift": {"drift": True, "reason": "2 of 12 columns drift: level -40 -> -30", "recordings": 20, "effective": 12,
+                  "chunks": 4000, "columns": [{"column": "level", "distance": 0.4, "threshold": 0.2, "drifts": True,
+                                               "reference": -40.0, "batch": -30.0}]},
+    }  # fmt: skip
+    return copy.deepcopy(found | values)
+
+
+def section(**values) -> SimpleNamespace:
+    """The sections of params.yaml with other values in promotion."""
+    return SimpleNamespace(**vars(P) | {"promotion": P.promotion.model_copy(update=values)})
+
+
+def read(path: Path):
+    return json.loads(path.read_text())

@@ -1,0 +1,190 @@
+"""Candidate against champion: tests against formulas and other libraries, slices by hand, two models on streams."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import multinomial
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.rates import test_poisson_2indep as poisson_2indep
+
+from gunshot import comparison, models, tally
+from tests.candidates import LOUD, SHOT_PEAKS, P, compared, load, model
+
+COUNT = st.integers(0, 60)
+
+
+@given(COUNT, COUNT)
+def test_worse_is_the_binomial_tail(lost, won):
+    n = lost + won
+    tail = sum(math.comb(n, k) for k in range(lost, n + 1)) / 2**n
+    assert comparison.worse(lost, won) == pytest.approx(tail, rel=1e-9)
+
+
+@given(COUNT, COUNT)
+def test_worse_is_one_side_of_the_exact_mcnemar_test(lost, won):
+    both = mcnemar([[5, lost], [won, 7]], exact=True).pvalue
+    sides = comparison.worse(lost, won), comparison.worse(won, lost)
+    assert both == pytest.approx(min(1.0, 2 * min(sides)), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@given(st.integers(0, 40), st.integers(0, 40), st.floats(0.1, 50))
+def test_worse_is_the_conditional_exact_test_of_two_poisson_rates(mine, other, hours):
+    if mine + other:  # statsmodels divides by the other's rate for its statistic
+        found = poisson_2indep(mine, hours, other, hours, method="exact-cond", alternative="larger")
+        assert comparison.worse(mine, other) == pytest.approx(found.pvalue, rel=1e-9)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_is_that_of_statsmodels(p):
+    assert comparison.holm(np.array(p)) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def test_holm_of_nothing_is_nothing():
+    assert len(comparison.holm(np.array([]))) == 0
+
+
+CASES = 14
+PAIRS = [(a, b) for a, b in itertools.product(range(CASES + 1), repeat=2) if a + b <= CASES]
+BOUNDS = np.array([comparison.difference_lower(a, b, CASES) for a, b in PAIRS])
+
+
+@given(st.floats(0, 0.5), st.floats(0, 0.5))
+def test_the_bound_of_the_difference_holds_in_19_of_20_cases(lost, won):
+    every = [(a, b, CASES - a - b) for a, b in PAIRS]
+    likely = multinomial.pmf(every, CASES, [lost, won, 1 - lost - won])
+    assert likely[won - lost + 1e-12 < BOUNDS].sum() <= 0.05
+
+
+def test_a_bound_without_a_difference_still_says_how_little_is_known():
+    assert comparison.difference_lower(0, 0, 20) == pytest.approx(0.025 ** (1 / 20) - 1)
+    assert comparison.difference_lower(0, 0, 2000) > -0.002
+    assert math.isnan(comparison.difference_lower(0, 0, 0))
+
+
+def false(onset_s, model: str, path: str = "q") -> list[dict]:
+    row = dict.fromkeys((*tally.KEYS, *tally.FALSE), "") | {"model": model, "path": path, "kind": "quiet"}
+    return [row | {"onset_s": t} for t in onset_s]
+
+
+def test_false_alarms_of_both_are_told_once():
+    rows = [*false([1.0, 5.0], "candidate"), *false([1.15, 7.0, 9.0], "champion"), *false([1.0], "champion", "r")]
+    found = comparison.told_apart(pd.DataFrame(rows), collar_s=0.2)
+    told = found[["path", "onset_s", "candidate", "champion"]].values.tolist()
+    assert told == [["q", 1.0, True, True], ["q", 5.0, True, False], ["q", 7.0, False, True], ["q", 9.0, False, True],
+                    ["r", 1.0, False, True]]  # fmt: skip
+
+
+TIMES = st.lists(st.integers(0, 100), max_size=12).map(lambda v: [t / 10 for t in v])
+
+
+@given(TIMES, TIMES)
+def test_no_false_alarm_is_lost_in_telling_them_apart(mine, other):
+    rows = [*false(mine, "candidate"), *false(other, "champion")]
+    table = pd.DataFrame(rows, columns=[*tally.KEYS, *tally.FALSE])
+    found = comparison.told_apart(table, collar_s=0.2)
+    assert (int(found["candidate"].sum()), int(found["champion"].sum())) == (len(mine), len(other))
+
+
+def shots(n: int, **values) -> pd.DataFrame:
+    base = {"path": "a", "onset": np.arange(n), "clear": True, "origin": "simulated", "place": "mall", "weapon": "M16",
+            "distance_m": 30.0, "peak_snr_db": 25.0}  # fmt: skip
+    return pd.DataFrame(base | values)
+
+
+def test_slices_by_hand():
+    table = shots(
+        4, place=["mall", "mall", "park", ""], weapon="M16", distance_m=[5.0, 30.0, 300.0, -1.0],
+        peak_snr_db=[25.0, 5.0, 25.0, 35.0], candidate=[True, False, False, True], champion=[False, True, True, True],
+    )  # fmt: skip
+    found = {row["name"]: (row["cases"], row["lost"], row["won"]) for row in comparison.shot_slices(table)}
+    assert found == {
+        "place=mall": (1, 0, 1),  # the second is too faint, the third too far, the fourth of no known place
+        "distance=0 to 10": (1, 0, 1), "distance=200 to 400": (1, 1, 0),
+        "snr=0 to 10": (1, 1, 0), "snr=20 to 30": (1, 0, 1), "snr=30 to 40": (1, 0, 0),
+    }  # fmt: skip
+
+
+def test_a_small_slice_is_not_tested_and_weighs_on_no_other():
+    rows = [{"cases": cases, "p": p} for cases, p in ((19, 1e-9), (20, 0.01), (500, 0.04), (30, None))]
+    found = comparison.judged(rows, min_cases=20)
+    assert [row["small"] for row in found] == [True, False, False, False]
+    assert [row["p_holm"] for row in found] == [None, 0.02, 0.04, None]
+
+
+def test_negatives_are_counted_by_what_sounded():
+    columns = ["model", "label", "cause", "origin"]
+    raised = pd.DataFrame(
+        [["candidate", "door", "event", "simulated"], ["candidate", "rain+hum", "bed", "simulated"],
+         ["champion", "door", "event", "simulated"], ["champion", "dog", "bed", "real"], ["champion", "", "", "real"]],
+        columns=columns,
+    )  # fmt: skip
+    laid = pd.DataFrame(
+        [["door", "event", "simulated"], ["door", "event", "simulated"], ["hum", "bed", "simulated"],
+         ["dog", "bed", "real"]], columns=["label", "kind", "origin"],
+    )  # fmt: skip
+    found = {row["name"]: row for row in comparison.negative_slices(raised, laid, ["candidate", "champion"])}
+    assert {name: (row["cases"], row["candidate"], row["champion"]) for name, row in found.items()} == {
+        "negative=background": (1, 1, 0), "negative=dog": (1, 0, 1), "negative=door": (2, 1, 1),
+    }  # fmt: skip
+    assert found["negative=background"]["p"] == 0.5
+    alone = comparison.negative_slices(raised[:2], laid, ["candidate"])
+    assert {row["p"] for row in alone} == {None} and alone[2]["candidate"] == 1
+
+
+def test_shots_of_other_streams_are_refused():
+    rows = pd.concat([shots(3, model="candidate"), shots(3, model="champion", onset=[0, 1, 3])])
+    with pytest.raises(ValueError, match="same streams"):
+        comparison.paired(rows.assign(found=True, delay_s=0.1))
+
+
+def test_a_deaf_candidate_loses_the_soft_shots(tmp_path, monkeypatch):
+    found = compared(tmp_path, monkeypatch, candidate=3.0, champion=0.0)
+    soft = 2 * sum(peak != LOUD for peak in SHOT_PEAKS)
+    recall = found["recall"]
+    assert (recall["cases"], recall["champion"], recall["lost"], recall["won"]) == (24, 24, soft, 0)
+    assert recall["p"] == 0.5**soft and recall["difference_lower"] < -0.5
+    assert not found["same"]
+    alarms = found["false_alarms"]
+    assert (alarms["candidate"], alarms["champion"]) == (3, 12) and alarms["hours"] == pytest.approx(40 / 3600)
+    of = {row["name"]: row for row in found["slices"]}
+    assert (of["weapon=Uzi"]["lost"], of["weapon=M16"]["lost"]) == (12, 0)
+    assert of["distance=25 to 50"]["p_holm"] < 0.05
+    assert [row["candidate"] for row in found["shots"]] == 2 * [peak == LOUD for peak in SHOT_PEAKS]
+    assert sum(row["candidate"] and row["champion"] for row in found["false"]) == 3
+    assert found["figures"]["simulated"]["candidate"]["recall"] == 0.5
+
+
+def test_the_champion_itself_is_the_same(tmp_path, monkeypatch):
+    found = compared(tmp_path, monkeypatch, candidate=0.0, champion=0.0)
+    assert found["same"] and found["recall"]["lost"] == found["recall"]["won"] == 0
+    assert found["models"]["champion"]["other_settings"] == {}
+
+
+def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch):
+    found = compared(tmp_path, monkeypatch, candidate=0.0, champion=None)
+    assert found["recall"]["candidate"] == 24 and found["recall"]["p"] is found["recall"]["champion"] is None
+    assert not found["same"] and "champion" not in found["false"][0]
+    assert all(row["p"] is row["p_holm"] is None for row in found["slices"] + found["negatives"])
+
+
+def test_other_params_than_the_champion_s_own_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "load", load)
+    path = model(tmp_path / "champion", logit=0.0)
+    changed = P.detector.model_copy(update={"hop": 4})
+    p = type(P)(**vars(P) | {"detector": changed})
+    assert comparison.other_settings(comparison.side(path), P) == {}
+    assert comparison.other_settings(comparison.side(path), p)["hop"] == [8, 4]
+
+
+def test_a_model_without_its_operating_point_is_named(tmp_path):
+    path = model(tmp_path / "candidate", logit=0.0)
+    path.with_name("operating.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"operating\.json"):
+        comparison.side(path)
