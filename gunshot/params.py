@@ -221,6 +221,15 @@ class Validation(Section):
     sample_rows: Count
 
 
+class Monitor(Section):
+    """Drift of recordings from the field."""
+
+    seed: Seed
+    rows: Count
+    min_distance: Positive
+    min_share: Annotated[float, pydantic.Field(gt=0, le=1)]
+
+
 SECTIONS: dict[str, type[Section]] = {c.__name__.lower(): c for c in Section.__subclasses__()}
 
 
