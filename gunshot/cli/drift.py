@@ -58,7 +58,7 @@ def _judged(root: Path, out: Path) -> tuple[dict, list[str]]:
     tables.write_json(out / "validation.json", valid)
     told.append(validation.report(valid))
     if not valid["success"]:
-        raise ValueError("\n".join([f"{root}: no recording can be measured", *told]))
+        raise ValueError(f"{root}: no recording can be measured; {len(bad)} are listed in {out / 'rejected.csv'}")
     rng = np.random.default_rng(p.monitor.seed)
     n = drift.effective(batch["recording"])
     limits = drift.thresholds(reference, n=n, least=p.monitor.min_distance, rng=rng)

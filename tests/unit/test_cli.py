@@ -20,7 +20,7 @@ from gunshot.forest import codes
 REPO = Path(__file__).parents[2]
 COMMANDS = [
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
-    "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out",
+    "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out", "drift",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
