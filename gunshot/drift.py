@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = (*descriptors.NAMES, "score", "alarm")  # alarm: 1 where the score reaches the model's operating point
 REFERENCE = {"recording": str, **dict.fromkeys(COLUMNS, float)}  # a row a chunk
 FACTS = {"file": str, "problem": object, "chunks": int, "peak_db": float, "clipped": float, "dc_offset": float}
-DRAWS = 399  # of as many recordings from the reference; the largest distance is the threshold
+DRAWS, FALSE_ALARMS = 399, 0.01  # batches drawn from the reference, and the share of them that may drift
 LEAST_STD = 0.001  # Evidently's: of a column that hardly varies
 DIGITS = 6  # of figures in a CSV
 
@@ -115,12 +115,15 @@ def effective(recordings: pd.Series) -> int:
     return max(1, int(n.sum() ** 2 / np.square(n).sum()))
 
 
-def thresholds(reference: pd.DataFrame, *, n: int, least: float, rng: np.random.Generator) -> dict[str, float]:
-    """Return for each of COLUMNS the distance above which a batch of `n` recordings drifts, at least `least`.
+def thresholds(
+    reference: pd.DataFrame, *, n: int, least: float, share: float, rng: np.random.Generator
+) -> dict[str, float]:
+    """Return for each of COLUMNS the distance at which it drifts in a batch of `n` recordings, at least `least`.
 
-    It is the largest of DRAWS distances, of `n` recordings drawn from the reference to all others: a recording of the
-    same kind exceeds it in one of DRAWS + 1 batches. At most half of the reference is drawn, which is strict enough
-    for larger batches.
+    Of DRAWS batches of `n` recordings that are drawn from the reference, and compared with all its others, no more than
+    FALSE_ALARMS have at least `share` of the columns at their thresholds, and so has a new batch of the same kind: all
+    columns have the same quantile of their own distances, the lowest that keeps this. At most half of the reference is
+    drawn, which is strict enough for larger batches.
 
     Raises
     ------
@@ -130,16 +133,23 @@ def thresholds(reference: pd.DataFrame, *, n: int, least: float, rng: np.random.
     row, names = pd.factorize(reference["recording"])
     if len(names) < 2:
         raise ValueError(f"recordings of the reference={len(names)} must be at least 2; run `dvc repro reference`")
-    n = min(n, len(names) // 2)
-    drawn = rng.random((DRAWS, len(names))).argsort(axis=1) < n
-    found = {}
-    for column in COLUMNS:
+    drawn = rng.random((DRAWS, len(names))).argsort(axis=1) < min(n, len(names) // 2)
+    found = np.empty((DRAWS, len(COLUMNS)))
+    for i, column in enumerate(COLUMNS):
         values = reference[column].to_numpy()
         order = values.argsort()
         gaps, drawn_of = np.diff(values[order]), row[order]
-        distance = max(_distance(which[drawn_of], gaps) for which in drawn)
-        found[column] = max(least, distance / max(float(values.std()), LEAST_STD))
-    return found
+        found[:, i] = [_distance(which[drawn_of], gaps) for which in drawn]
+        found[:, i] /= max(float(values.std()), LEAST_STD)
+    rank = found.argsort(axis=0).argsort(axis=0)
+    deciding = np.sort(rank, axis=1)[:, -needed(share)]  # a draw alarms where the thresholds' rank is below this
+    quantile = np.sort(deciding)[-int(FALSE_ALARMS * (DRAWS + 1))]
+    return {c: max(least, float(np.sort(d)[quantile])) for c, d in zip(COLUMNS, found.T, strict=True)}
+
+
+def needed(share: float) -> int:
+    """Return how many of COLUMNS must drift."""
+    return max(1, math.ceil(share * len(COLUMNS)))
 
 
 def _distance(drawn: np.ndarray, gaps: np.ndarray) -> float:
@@ -189,7 +199,7 @@ def judge(snapshot: "Snapshot", reference: pd.DataFrame, batch: pd.DataFrame, *,
     drifting = [row for row in found if row["drifts"]]
     told = ", ".join(f"{r['column']} {r['reference']:.4g} -> {r['batch']:.4g}" for r in drifting)
     return {
-        "drift": len(drifting) >= share * len(found),
+        "drift": len(drifting) >= needed(share),
         "reason": f"{len(drifting)} of {len(found)} columns drift" + (f": {told}" if told else ""),
         "recordings": int(batch["recording"].nunique()),
         "effective": effective(batch["recording"]),

@@ -59,11 +59,11 @@ def _judged(root: Path, out: Path) -> tuple[dict, list[str]]:
     told.append(validation.report(valid))
     if not valid["success"]:
         raise ValueError(f"{root}: no recording can be measured; {len(bad)} are listed in {out / 'rejected.csv'}")
-    rng = np.random.default_rng(p.monitor.seed)
-    n = drift.effective(batch["recording"])
-    limits = drift.thresholds(reference, n=n, least=p.monitor.min_distance, rng=rng)
+    m, n = p.monitor, drift.effective(batch["recording"])
+    rng = np.random.default_rng(m.seed)
+    limits = drift.thresholds(reference, n=n, least=m.min_distance, share=m.min_share, rng=rng)
     compared = drift.compare(reference, batch, limits)
-    verdict = drift.judge(compared, reference, batch, share=p.monitor.min_share) | {"rejected": len(bad)}
+    verdict = drift.judge(compared, reference, batch, share=m.min_share) | {"rejected": len(bad)}
     drift.save(compared, out)
     tables.write_json(out / "verdict.json", verdict)
     return verdict, told

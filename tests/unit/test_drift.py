@@ -47,8 +47,9 @@ def table(indices, made: corpus.Corpus, change=None) -> pd.DataFrame:
 
 def verdict(reference: pd.DataFrame, batch: pd.DataFrame) -> dict:
     n, rng = drift.effective(batch["recording"]), np.random.default_rng(P.monitor.seed)
-    limits = drift.thresholds(reference, n=n, least=P.monitor.min_distance, rng=rng)
-    return drift.judge(drift.compare(reference, batch, limits), reference, batch, share=P.monitor.min_share)
+    share = P.monitor.min_share
+    limits = drift.thresholds(reference, n=n, least=P.monitor.min_distance, share=share, rng=rng)
+    return drift.judge(drift.compare(reference, batch, limits), reference, batch, share=share)
 
 
 def drifting(found: dict) -> set[str]:
@@ -96,12 +97,12 @@ def test_a_new_microphone_and_a_rising_noise_floor_are_found(reference, change, 
 
 
 @pytest.mark.slow
-def test_a_new_place_is_found(reference):
-    """Recordings of one kind of bed, of which the reference holds a few."""
-    beds = [i for i in range(3000) if i % 3 == 2 and i // 3 % 2]  # a bed alone, the kinds in turns
-    one = beds[4 :: len(corpus.BEDS)][:40]
-    found = verdict(reference, table(one, FRESH))
-    assert found["drift"], found
+@pytest.mark.parametrize(("kinds", "kind", "odd"), [(corpus.BEDS, "rain", 1), (corpus.PLACES, "subway", 0)])
+def test_a_new_place_is_found(reference, kinds, kind, odd):
+    """Recordings of one bed or place alone, of which the reference holds a few: see `corpus.env` for their turns."""
+    turns = [2 * (list(kinds).index(kind) + len(kinds) * k) + odd for k in range(80)]
+    found = verdict(reference, table([3 * turn + 2 for turn in turns], FRESH))
+    assert found["drift"], found["reason"]
 
 
 @pytest.mark.slow
@@ -141,13 +142,16 @@ def test_distance_is_scipys(seed, n):
 
 def test_thresholds_shrink_with_recordings_not_with_chunks_and_stop_at_the_least():
     reference = small(np.random.default_rng(0), 200)
-    found = {n: drift.thresholds(reference, n=n, least=0.05, rng=np.random.default_rng(1)) for n in (2, 20, 100, 5000)}
+
+    def limits(table: pd.DataFrame, n: int, least: float = 0.05) -> dict[str, float]:
+        return drift.thresholds(table, n=n, least=least, share=0.2, rng=np.random.default_rng(1))
+
+    found = {n: limits(reference, n) for n in (2, 20, 100, 5000)}
     for column in drift.COLUMNS:
         assert found[2][column] > found[20][column] > found[100][column] == found[5000][column]
     longer = pd.concat([reference] * 4)
-    again = drift.thresholds(longer, n=20, least=0.05, rng=np.random.default_rng(1))
-    assert again == pytest.approx(found[20])
-    assert set(drift.thresholds(reference, n=20, least=9.0, rng=np.random.default_rng(1)).values()) == {9.0}
+    assert limits(longer, 20) == pytest.approx(found[20])
+    assert set(limits(reference, 20, least=9.0).values()) == {9.0}
 
 
 def test_effective_is_the_number_of_recordings_unless_one_outweighs():
