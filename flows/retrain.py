@@ -83,8 +83,10 @@ def publish() -> dict[str, dict]:
 
 
 @flow
-def retrain() -> dict[str, dict]:
+def retrain(reason: str = "by hand") -> dict[str, dict]:
     """Bring the pipeline up to date and publish what it measured; return the metrics by path.
+
+    `reason` says why, in words; it is a parameter of the run, and in its log.
 
     Raises
     ------
@@ -95,6 +97,7 @@ def retrain() -> dict[str, dict]:
     """
     if not Path("dvc.yaml").is_file():
         raise FileNotFoundError("dvc.yaml: no such file; run this from the project's folder")
+    get_run_logger().info("retrain: %s", reason)
     repro()
     return publish()
 

@@ -245,6 +245,15 @@ class Promotion(Section):
     licences: Annotated[list[str], pydantic.Field(min_length=1)]
 
 
+class Monitor(Section):
+    """Drift of recordings from the field."""
+
+    seed: Seed
+    rows: Count
+    min_distance: Positive
+    min_share: Annotated[float, pydantic.Field(gt=0, le=1)]
+
+
 SECTIONS: dict[str, type[Section]] = {c.__name__.lower(): c for c in Section.__subclasses__()}
 
 

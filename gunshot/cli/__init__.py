@@ -5,6 +5,7 @@ import sys
 
 from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     annotating,
+    drift,
     exploring,
     exporting,
     field,

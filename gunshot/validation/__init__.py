@@ -6,6 +6,6 @@ import os
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 from gunshot.validation.data_docs import page
-from gunshot.validation.expectations import report, validate
+from gunshot.validation.expectations import field, report, validate
 
-__all__ = ["page", "report", "validate"]
+__all__ = ["field", "page", "report", "validate"]

@@ -74,6 +74,18 @@ def _judge(tables: dict[str, pd.DataFrame], suite: suites.Suite, *, sample_rows:
     return sorted(entries, key=lambda e: (e["table"], e["column"], e["expectation"]))
 
 
+def _result(suite: str, tables: dict[str, pd.DataFrame], declared: suites.Suite, *, p: SimpleNamespace) -> dict:
+    entries = _judge(tables, declared, sample_rows=p.validation.sample_rows)
+    failed = {s: sum(not e["success"] for e in entries if e["severity"] == s) for s in SEVERITIES}
+    return {
+        "suite": suite,
+        "success": failed["critical"] == 0,
+        "evaluated": len(entries),
+        "failed": failed,
+        "expectations": entries,
+    }
+
+
 def validate(suite: str, inputs: Sequence[Path], *, p: SimpleNamespace) -> dict:
     """Return what a suite, one of `SUITES`, finds in `inputs`: counts, and samples of offending rows.
 
@@ -90,15 +102,17 @@ def validate(suite: str, inputs: Sequence[Path], *, p: SimpleNamespace) -> dict:
     if suite not in SUITES:
         raise ValueError(f"suite={suite!r} must be one of {', '.join(SUITES)}")
     measure, declare = SUITES[suite]
-    entries = _judge(measure(*inputs, p=p), declare(p), sample_rows=p.validation.sample_rows)
-    failed = {s: sum(not e["success"] for e in entries if e["severity"] == s) for s in SEVERITIES}
-    return {
-        "suite": suite,
-        "success": failed["critical"] == 0,
-        "evaluated": len(entries),
-        "failed": failed,
-        "expectations": entries,
-    }
+    return _result(suite, measure(*inputs, p=p), declare(p), p=p)
+
+
+def field(recordings: pd.DataFrame, *, p: SimpleNamespace) -> dict:
+    """Return what the suite field finds in devices' recordings, as `validate` does, given what was measured of them.
+
+    `recordings` has the columns file, problem (null where it could be read), peak_db, clipped and dc_offset. `p` has
+    the sections quality and validation.
+    """
+    batch = pd.DataFrame({"file": ["batch"], "readable": [int(recordings["problem"].isna().sum())]})
+    return _result("field", {"recordings": recordings, "batch": batch}, suites.field(p), p=p)
 
 
 def report(result: dict) -> str:

@@ -182,3 +182,23 @@ def features(p: SimpleNamespace) -> Suite:
              "should vary over the training split"),
         ],
     }  # fmt: skip
+
+
+def field(p: SimpleNamespace) -> Suite:
+    """Return what must hold of a batch of devices' recordings, given the sections quality and validation.
+
+    One malformed recording is no more than a warning: it is left out and listed.
+    """
+    q = p.quality
+    return {
+        "recordings": [
+            (NULL, {"column": "problem"}, "warning", "should be audio that can be read, and hold one chunk"),
+            (BETWEEN, {"column": "peak_db", "min_value": q.silence_db}, "warning", "should not be silent"),
+            (BETWEEN, {"column": "clipped", "max_value": q.max_clipped}, "warning", "should not be all clipped"),
+            (BETWEEN, {"column": "dc_offset", "max_value": p.validation.max_dc_offset}, "warning",
+             "should have no DC offset"),
+        ],
+        "batch": [
+            (BETWEEN, {"column": "readable", "min_value": 1}, "critical", "must hold a recording that can be read"),
+        ],
+    }  # fmt: skip

@@ -21,7 +21,7 @@ REPO = Path(__file__).parents[2]
 COMMANDS = ["compare", "dossier", "review", 
     "import", "export", "detect", "evaluate", "tag", "tag-report", "annotate", "purge", "explore", "simulate",
     "sim-to-real", "sim-and-real", "listen", "cross-validate", "leave-one-out", "firmware",
-    "models", "promote", "rollback",
+    "models", "promote", "rollback", "drift",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 

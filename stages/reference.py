@@ -1,0 +1,29 @@
+"""What the model was trained on, for drift: descriptors and int8 scores of training chunks without a shot."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from gunshot import chunks, drift, models, params, splits, tables
+
+
+def main(folder: Path, sides: Path, model: Path, out: Path) -> None:
+    p = params.load("audio", "features", "monitor")
+    side = tables.read(sides, splits.SPLIT).set_index("recording_group")["side"]
+    table = tables.read(folder / "chunks.csv", tables.CHUNK)
+    # Devices hear no shot nearly always: beside training's half of shots they would always drift.
+    table = table[(table["recording_group"].map(side) == "train") & (table["class"] == "env")]
+    table = drift.sample(table, rows=p.monitor.rows, rng=np.random.default_rng(p.monitor.seed)).reset_index(drop=True)
+    loaded, values = models.load(model), np.empty((len(table), len(drift.COLUMNS)), np.float32)
+    recordings = table.groupby("recording", sort=False).indices.values()
+    for rows in tqdm(recordings, desc="reference", unit="recording"):
+        pcm = chunks.load(folder, table.iloc[rows], sr=p.audio.sr, chunk_length=p.audio.chunk_length)
+        values[rows] = drift.measure(pcm, loaded, p)
+    tables.write(out, drift.frame(table["recording"], values))
+    print(f"reference: {len(table)} chunks of {len(recordings)} recordings, {len(drift.COLUMNS)} columns")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
