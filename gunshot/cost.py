@@ -5,7 +5,7 @@ import re
 FLASH, RAM = (".text", ".ARM.exidx", ".data"), (".stack", ".data", ".bss")  # output sections, firmware/ports/cortex-m
 PARTS = {  # by what the object's path holds, the first that does
     "libc": r"\.a\(|\.a$|/crt",
-    "weights": r"generated/(network|model|forest)\.c",
+    "weights": r"generated/(network|model)\.c|src/model_forest\.c",
     "tables": r"generated/tables\.c",
     "port": r"/ports/",
     "code": r"/src/",

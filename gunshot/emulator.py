@@ -46,7 +46,7 @@ def _check(port: str) -> None:
 def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "compiled") -> Path:
     """Build a preset of firmware/CMakePresets.json, where anything changed, and return the folder of its programs.
 
-    The first time, third-party sources are downloaded.
+    Each backend has a folder of its own. The first time, third-party sources are downloaded.
 
     Raises
     ------
@@ -57,15 +57,16 @@ def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "com
     """
     for name in ["cmake", "ninja"] + ["arm-none-eabi-gcc"] * (not preset.startswith("host")):
         tool(name)
+    folder = f"build/{preset}" if backend == "compiled" else f"build/{preset}-{backend}"
     for command in (
         [sys.executable, "third_party/fetch.py"],
-        ["cmake", "--preset", preset, f"-DGUNSHOT_BACKEND={backend}"],
-        ["cmake", "--build", "--preset", preset],
+        ["cmake", "--preset", preset, "-B", folder, f"-DGUNSHOT_BACKEND={backend}"],
+        ["cmake", "--build", folder],
     ):
         done = subprocess.run(command, cwd=firmware, capture_output=True, text=True)
         if done.returncode:
             raise FirmwareError(f"{preset}: {' '.join(command[:2])} failed:\n{done.stdout}{done.stderr}")
-    return firmware / "build" / preset
+    return firmware / folder
 
 
 def run(program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path, timeout_s: float = 600) -> Run:

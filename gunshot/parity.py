@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from gunshot import alerts, audio, cost, detector, emulator, features, listener, models
-from gunshot.int8 import Int8
 from gunshot.simulate import streams
 
 SEED, DURATION_S = 1, 60.0  # of the stream that parity and cost are measured on
@@ -87,20 +86,17 @@ def expected(pcm: np.ndarray, model: models.Model, p) -> np.ndarray:
 
 
 def compare(made: Trace, pcm: np.ndarray, model: models.Model, p) -> dict[str, int]:
-    """Return how a port differs from Python.
+    """Return how a port differs from Python with the same model.
 
     `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: levels from those codes, so
     that they must be equal, code or no code. `onsets`, `differing_onsets`: of Python, and of one side alone.
 
-    Parameters
-    ----------
-    model : of a .tflite file
     """
     codes = model.codes(features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump()))
     if made.codes.shape != codes.shape:
         raise ValueError(f"codes shape={made.codes.shape} must be {codes.shape}, as Python's")
-    net = Int8(model.path.read_bytes())
-    levels = net.sweep(made.codes)[:: p.detector.hop // net.stride, 0].astype(np.int16) - net.output_zero_point
+    heard = (made.codes.astype(np.float32) - model.code_zero) * np.float32(model.code_db)  # these codes again
+    levels = model.levels(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
     if made.levels.shape != levels.shape:
         raise ValueError(f"levels shape={made.levels.shape} must be {levels.shape}, as Python's")
     wanted = set(expected(pcm, model, p).tolist())

@@ -12,6 +12,7 @@ from gunshot import audio, emulator, params, pipeline, tables
 from gunshot.cli.app import firmware
 from gunshot.cli.models import Format, _print
 
+NOTE = "instructions of a window at the detector's hop, not cycles; estimate_ms: at 80 MHz, one cycle each"
 Port = StrEnum("Port", {name: name for name in emulator.PORTS})
 
 
@@ -45,23 +46,33 @@ def run(
 def parity(
     out: Annotated[Path | None, typer.Option(help="Default: firmware.json beside the reports.")] = None,
 ) -> None:
-    """Compare each port with Python on simulated shots, and count what it costs.
+    """Compare each port with Python on simulated shots, the network and the forest, and count what they cost.
 
-    Prints a table, and writes reports/firmware.json. Instructions are of a window, counted by QEMU; they are not
+    Prints tables, and writes reports/firmware.json. Instructions are of a window, counted by QEMU; they are not
     cycles, and the estimate at 80 MHz takes each for one. Fails where a level from the same codes or an onset differs.
     """
     import pandas as pd
 
-    from gunshot import models
+    from gunshot import ethos, models
     from gunshot import parity as library
 
     p = params.load("audio", "chunks", "features", "detector")
-    model, pcm = models.load(pipeline.models()["int8"]), library.recording(sr=p.audio.sr)
-    ports = {port: library.measure(port, emulator.build(port), pcm, model, p) for port in emulator.PORTS}
-    note = "instructions of a window at the detector's hop, not cycles; estimate_ms: at 80 MHz, one cycle each"
-    content = {"note": note, "model_sha256": hashlib.sha256(model.path.read_bytes()).hexdigest(), "ports": ports}
+    known, pcm = pipeline.models(), library.recording(sr=p.audio.sr)
+    found = {}
+    for key, name, backend in (("ports", "int8", "compiled"), ("forest", "forest", "forest")):
+        model = models.load(known[name])
+        built = {port: emulator.build(port, backend=backend) for port in emulator.PORTS}
+        found[key] = {port: library.measure(port, built[port], pcm, model, p) for port in built}
+        print(backend, pd.json_normalize(list(found[key].values())).set_axis(list(built)).T.to_string(), sep="\n")
+    artifact = known["int8"].read_bytes()
+    content = {"note": NOTE, "model_sha256": hashlib.sha256(artifact).hexdigest(), **found}
+    content["ethos_u55"] = ethos.estimate(artifact)
     tables.write_json(out or pipeline.output("evaluate").parent / "firmware.json", content)
-    print(pd.json_normalize(list(ports.values())).set_axis(list(ports)).T.to_string(float_format="{:g}".format))
     different = ("mismatched_bytes", "differing_onsets")
-    if bad := [port for port, found in ports.items() if any(found["parity"][name] for name in different)]:
+    if bad := [
+        f"{key} on {port}"
+        for key, ports in found.items()
+        for port, figures in ports.items()
+        if any(figures["parity"][name] for name in different)
+    ]:
         raise ValueError(f"ports={bad} must equal Python in {' and '.join(different)}")

@@ -18,6 +18,7 @@ FOLDERS = tuple(f"gunshot/{room}" for room in ROOMS)  # dependencies as a whole
 TEMPLATES = {
     "gunshot.report": ["gunshot/report.html.j2", "gunshot/style.css.j2"],
     "gunshot.validation.data_docs": ["gunshot/validation/data_docs.html.j2"],
+    "gunshot.promotion.bundle": ["gunshot/promotion/card.md.j2"],
     "gunshot.promotion.dossier": ["gunshot/promotion/dossier.html.j2", "gunshot/report.html.j2"],
     "gunshot.pages.explore": ["gunshot/pages/explore.html.j2", "gunshot/style.css.j2"],
 }
