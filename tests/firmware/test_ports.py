@@ -74,6 +74,37 @@ def test_a_port_equals_python(measured, port):
     assert found["onsets"] >= 3 and found["differing_onsets"] == 0
 
 
+REAL = REPO.parent / "shared" / "audio" / "raw"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real recordings beside the project")
+def test_ten_minutes_of_real_recordings_give_the_onsets_of_detect(programs):
+    """Low threshold or not: the operating point of the promoted model, and what it tells on bangs and on the rest."""
+    files = sorted(REAL.rglob("*.wav"))
+    order = np.random.default_rng(0).permutation(len(files))
+    parts, total = [], 0
+    for i in order:
+        parts += [audio.to_int16(block) for block in audio.blocks(files[i], sr=P.audio.sr)]
+        total = sum(map(len, parts))
+        if total >= 600 * P.audio.sr:
+            break
+    pcm = np.concatenate(parts)
+    assert len(pcm) >= 600 * P.audio.sr
+    found = parity.measure("host", programs["host"], pcm, models.load(REPO / "models/quantized/model.tflite"), P)
+    assert found["parity"]["onsets"] >= 10 and found["parity"]["differing_onsets"] == 0, found
+    assert found["parity"]["mismatched_bytes"] == 0
+    assert found["parity"]["differing_codes"] <= found["parity"]["cells"] / 100_000
+
+
+def test_the_forest_on_a_board_equals_python():
+    programs = emulator.build("mps2-an386", firmware=FIRMWARE, backend="forest")
+    pcm = parity.recording(sr=P.audio.sr, duration_s=15.0)
+    found = parity.measure("mps2-an386", programs, pcm, models.load(REPO / "models/forest/forest.joblib"), P)
+    assert found["parity"]["windows"] > 200 and found["parity"]["mismatched_bytes"] == 0
+    assert found["parity"]["differing_onsets"] == 0
+    assert found["instructions"]["inference"] < 50_000 and found["flash"]["weights"] > 10_000
+
+
 @pytest.mark.parametrize("board", BOARDS)
 def test_cost_is_within_the_budget(measured, board):
     assert cost.over(tables.read_json(FIRMWARE / "budget.json")[board], measured[0][board]) == []
