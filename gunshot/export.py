@@ -131,7 +131,7 @@ alignas(16) extern const unsigned char {size};
 """,
         "constants.h": _header(constants, report["operators"]),
     }
-    return _write(files, out)
+    return _write(files | network, out)
 
 
 def write_forest(source: str, out: Path, *, constants: dict[str, int | float | str]) -> list[str]:

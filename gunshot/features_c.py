@@ -66,7 +66,7 @@ const float gunshot_weights[GUNSHOT_WEIGHTS] = {{
 
 #include <stdint.h>
 
-#include "constants.h"
+#include <constants.h> /* of the backend, not of this folder */
 
 #define GUNSHOT_FFT_INIT arm_rfft_fast_init_{p.features.n_fft}_f32
 #define GUNSHOT_WEIGHTS {len(weights)}
