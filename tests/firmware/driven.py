@@ -40,7 +40,7 @@ SETTINGS: detector.Settings = MODEL.settings(p, n_mels=N_MELS, n_frames=N_FRAMES
 def generate(out: Path) -> None:
     """Write constants.h and tables.c of the driver's model and settings."""
     operating = {"proof": "unproven", "settings": vars(SETTINGS)}
-    export.write(ARTIFACT, REPORT, out, constants=export.constants(ARTIFACT, REPORT, operating, p))
+    export.write(ARTIFACT, REPORT, out, constants=export.constants(ARTIFACT, REPORT, operating, p), network={})
     features_c.write(out, p)
 
 

@@ -44,7 +44,7 @@ def with_features(**changed) -> SimpleNamespace:
 def generate(out: Path, p=P) -> Path:
     """Write what the stage export writes, of no particular model."""
     operating = {"proof": "unproven", "settings": vars(SETTINGS)}
-    export.write(b"model", REPORT, out, constants=export.constants(b"model", REPORT, operating, p))
+    export.write(b"model", REPORT, out, constants=export.constants(b"model", REPORT, operating, p), network={})
     features_c.write(out, p)
     return out
 

@@ -72,7 +72,7 @@ def build(made, tmp_path_factory):
         report = made.report | {"operators": operators or made.report["operators"]}
         folder = tmp_path_factory.mktemp("tflm")
         values = export.constants(model, report, OPERATING, P) | constants
-        export.write(model, report, folder / "generated", constants=values)
+        export.write(model, report, folder / "generated", constants=values, network={})
         sources = [SRC / "model_tflm.cc", SRC / "crc32.c", folder / "generated" / "model.c"]
         include = ["-I", str(folder), "-I", str(folder / "generated"), "-I", str(STANDS_IN)]
         return Backend(linked(folder, sources, *include, *flags))
