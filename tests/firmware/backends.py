@@ -11,7 +11,7 @@ from gunshot import params
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "firmware" / "src"
-P = params.load("audio", "features", path=ROOT / "params.yaml")
+P = params.load("audio", "features", "firmware", path=ROOT / "params.yaml")
 N_MELS, N_FRAMES = 32, 33
 WARN = ("-Wall", "-Wextra", "-Werror", "-O2", "-fPIC")
 NAMES = re.findall(r"^  GUNSHOT_(\w+)", (SRC / "status.h").read_text(), flags=re.MULTILINE)
