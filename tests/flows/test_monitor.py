@@ -1,0 +1,131 @@
+"""The flow monitor on a real server, over a stand-in for `gunshot drift`."""
+
+import importlib
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+QUIET = {
+    "drift": False, "reason": "0 of 2 columns drift", "recordings": 40, "effective": 39, "chunks": 200, "rejected": 1,
+    "columns": [
+        {"column": "level_db", "distance": 0.1, "threshold": 0.2, "drifts": False, "reference": -40.0, "batch": -41.5},
+    ],
+}  # fmt: skip
+LOUD = QUIET | {
+    "drift": True, "reason": "1 of 2 columns drift: level_db -40 -> -28",
+    "columns": [
+        {"column": "level_db", "distance": 0.5, "threshold": 0.2, "drifts": True, "reference": -40.0, "batch": -28.0},
+    ],
+}  # fmt: skip
+NONE = {"drift": False, "reason": "no recordings in data/field", "recordings": 0, "rejected": 0}
+
+
+@pytest.fixture(scope="module")
+def flows(tmp_path_factory):
+    """The module flows.monitor, on a server and in a home that last as long as this file's tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.delenv("PREFECT_API_URL", raising=False)
+        monitor = importlib.import_module("flows.monitor")
+        from prefect.testing.utilities import prefect_test_harness
+
+        with prefect_test_harness(server_startup_timeout=None):
+            yield monitor
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, flows):
+    """A folder in which `gunshot` says what `said` writes, and what was asked of retrain is noted."""
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").touch()
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    monkeypatch.setattr(sys, "executable", str(python))
+    started = []
+    monkeypatch.setattr(flows, "retrain", lambda **given: started.append(given))
+    return started
+
+
+def says(verdict: dict, *, code: int = 0, amiss: str = "") -> None:
+    """Put a command beside this Python that prints its arguments and `amiss` as errors, then a verdict."""
+    command = Path("bin/gunshot")
+    command.write_text(
+        f"#!/bin/sh\nprintf '%s\\n' \"arguments: $*\" '{amiss}' >&2\n"
+        f"cat <<'END'\n{json.dumps(verdict)}\nEND\nexit {code}\n"
+    )
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+
+
+def artifact(key: str):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    with get_client(sync_client=True) as client:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+        return client.read_artifacts(artifact_filter=wanted, limit=10, sort="CREATED_DESC")
+
+
+@pytest.mark.slow
+def test_without_drift_the_verdict_is_published_and_nothing_starts(flows, project, caplog):
+    says(QUIET, amiss="rejected: a.wav: broken: must be audio")
+    assert flows.monitor() == QUIET
+    assert project == []
+    assert "rejected: a.wav: broken: must be audio" in caplog.messages
+    assert "arguments: drift --format json" in caplog.messages
+    shown = artifact("drift")[0]
+    assert shown.type == "markdown" and shown.data.startswith("# No drift")
+    assert "level_db | 0.100 | 0.200 | -40 | -41.5" in shown.data and "1 rejected" in shown.data
+    link = artifact("drift-report")[0]
+    assert Path("reports/drift/report.html").resolve().as_uri() in link.data
+
+
+@pytest.mark.slow
+def test_drift_starts_retrain_once_with_its_reason(flows, project, caplog):
+    says(LOUD)
+    assert flows.monitor("data/field/mast1")["drift"]
+    assert project == [{"reason": "drift: 1 of 2 columns drift: level_db -40 -> -28"}]
+    assert "arguments: drift --format json data/field/mast1" in caplog.messages
+    assert artifact("drift")[0].data.startswith("# Drift") and "**drifts**" in artifact("drift")[0].data
+
+
+@pytest.mark.slow
+def test_a_deployment_starts_the_deployment_and_does_not_wait(flows, project, monkeypatch):
+    """Its review suspends it, which Prefect forbids to a flow within a flow."""
+    asked = []
+    monkeypatch.setattr(flows.runtime.deployment, "id", "1234", raising=False)
+    monkeypatch.setattr(flows, "run_deployment", lambda *args, **given: asked.append((args, given)))
+    says(LOUD)
+    flows.monitor()
+    expected = {"parameters": {"reason": f"drift: {LOUD['reason']}"}, "timeout": 0, "as_subflow": False}
+    assert asked == [((flows.RETRAIN,), expected)] and project == []
+
+
+@pytest.mark.slow
+def test_no_recordings_are_no_failure(flows, project):
+    says(NONE)
+    assert flows.monitor() == NONE
+    assert project == [] and "no recordings in data/field" in artifact("drift")[0].data
+
+
+@pytest.mark.slow
+def test_a_command_that_fails_fails_the_flow_and_starts_nothing(flows, project):
+    says(LOUD, code=1, amiss="error: reference.csv: no such file")
+    with pytest.raises(RuntimeError, match=r"gunshot drift exited with 1: error: reference\.csv: no such file"):
+        flows.monitor()
+    assert project == []
+
+
+@pytest.mark.slow
+def test_runs_in_the_project_folder_alone(flows, project):
+    Path("dvc.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"dvc\.yaml: no such file; run this from the project's folder"):
+        flows.monitor.fn()
+
+
+def test_retrain_takes_a_reason():
+    import inspect
+
+    assert inspect.signature(importlib.import_module("flows.retrain").retrain.fn).parameters["reason"].annotation is str
