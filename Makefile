@@ -60,6 +60,7 @@ lock: $(READY)
 pictures: $(READY)
 	PICTURES=DOC/pictures pytest tests/web/test_annotate.py tests/web/test_dossier.py -k documentation
 	python DOC/pictures/simulator.py $(RECORDING)
+	python DOC/pictures/drift.py
 
 dag: $(READY)
 	(echo "# The pipeline"; echo; echo "Made by \`make dag\` from dvc.yaml."; echo; dvc dag --md) > DOC/dag.md

@@ -1,0 +1,35 @@
+"""Evidently's page of a drift in a real browser, opened from the disk with the network off."""
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from gunshot import drift
+
+pytestmark = pytest.mark.slow
+MOVED = ("centroid_hz", "rolloff_hz", "band_4000_8000_db")
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("drift")
+    names = np.repeat([f"r{i}" for i in range(60)], 5)
+    reference, batch = (drift.frame(names, rng.standard_normal((300, len(drift.COLUMNS)))) for _ in range(2))
+    batch[list(MOVED)] -= 2
+    limits = drift.thresholds(reference, n=60, least=0.2, share=0.2, rng=rng)
+    drift.save(drift.compare(reference, batch, limits), folder)
+    return folder / "report.html"
+
+
+def test_the_page_needs_no_network_and_shows_what_drifts(page_file, new_page):
+    page = new_page()
+    page.context.set_offline(True)
+    page.goto(page_file.as_uri())
+    expect(page.get_by_text("Drift in column")).to_have_count(len(drift.COLUMNS))
+    expect(page.get_by_text("Data drift detected")).to_have_count(len(MOVED))
+    expect(page.locator(".main-svg").first).to_be_visible()  # Plotly's own figure
+    page.get_by_text("Tests", exact=True).click()
+    for column in drift.COLUMNS:
+        sign = ">=" if column in MOVED else "<"
+        said = page.get_by_text(f"Value drift for {column}: Actual value")
+        expect(said).to_contain_text(f" {sign} ")
