@@ -10,8 +10,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
-    ".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "data/tags", "dvc.yaml", "gunshot", "params.yaml",
-    "reports/tagging.json", "stages",
+    ".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "data/tags", "dvc.yaml", "firmware/src",
+    "gunshot", "params.yaml", "reports/tagging.json", "stages",
 )  # fmt: skip
 SMALL = {
     "simulate": {"seed": 2, "gun_recordings": 24, "env_recordings": 40, "duration_s": [1.5, 2.0]},
