@@ -32,7 +32,8 @@ def gather(tree: Path) -> None:
 
     The originals stay until the branch is merged and `gunshot import field` has been run here.
     """
-    if pipeline.field().is_dir():
+    here = pipeline.field()
+    if here.is_dir() and any(path.is_dir() for path in here.iterdir()):  # a folder a device
         worktree.lend(tree)
         get_run_logger().info(run(GUNSHOT, "import", "field", cwd=tree).strip())
         worktree.commit(tree, "Recordings from the field")
