@@ -45,10 +45,11 @@ else:
 """
 
 
-def prepare(project: Project, **promotion) -> None:
-    """Give a project params, a stage that measures, and a commit of all that."""
+def prepare(project: Project, **changes: dict) -> None:
+    """Give a project params with these sections, a stage that measures, and a commit of all that."""
     sections = yaml.safe_load((ROOT / "params.yaml").read_text())
-    sections["promotion"] |= promotion
+    for name, section in changes.items():
+        sections[name] |= section
     (project.root / "params.yaml").write_text(yaml.safe_dump(sections))
     (project.root / "stage.py").write_text(STAGE)
     raw = project.root / "data/raw"

@@ -146,6 +146,16 @@ def test_a_reviewer_who_never_answers_has_rejected(flows, retraining):
     assert (last["event"], last["by"]) == ("rejected", "nobody") and "no decision within" in last["reason"]
 
 
+def test_where_the_params_say_so_what_passes_every_gate_is_promoted(flows, retraining):
+    sections = yaml.safe_load(Path("params.yaml").read_text())
+    sections["promotion"]["auto"] = True
+    Path("params.yaml").write_text(yaml.safe_dump(sections))
+    retraining.run("git", "commit", "-qam", "auto")
+    flows.retrain()
+    last = record.read(retraining.root)[-1]
+    assert (last["version"], last["by"]) == ("v1.1.0", "promotion.auto")
+
+
 def test_runs_in_the_project_folder_alone(flows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"dvc\.yaml: no such file; run this from the project's folder"):
