@@ -1,32 +1,20 @@
 """Promote a candidate: its data to DVC's remote, the decision on the record, both to where others see them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 
+from flows.commands import DVC, run
 from gunshot.promotion import registry
 
 RETRIES = {"retries": 3, "retry_delay_seconds": [2, 10, 60]}
 
 
-def _run(*command: str | Path) -> str:
-    """Return what a command prints; RuntimeError with its last lines where it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    if done.returncode:
-        raise RuntimeError(
-            f"{' '.join(map(str, command))} exited with {done.returncode}: {done.stdout.strip()[-2000:]}"
-        )
-    return done.stdout
-
-
 @task(**RETRIES)
 def keep() -> None:
     """Push the data to DVC's remote, where there is one, so that a promoted model can always be had again."""
-    dvc = Path(sys.executable).with_name("dvc")
-    if _run(dvc, "remote", "list").strip():
-        _run(dvc, "push", "--quiet")
+    if run(DVC, "remote", "list").strip():
+        run(DVC, "push", "--all-branches", "--quiet")  # the candidate is on a branch of its own
     else:
         get_run_logger().warning("no DVC remote: the cache has the only copy of the model")
 
@@ -34,9 +22,9 @@ def keep() -> None:
 @task(**RETRIES)
 def publish() -> None:
     """Push the branch and the decision's tags to origin, all or none; others' decisions in between refuse it."""
-    if "origin" in _run("git", "remote").split():
-        tags = _run("git", "tag", "--list", f"{registry.ARTIFACT}[@#]*").split()
-        _run("git", "push", "--atomic", "--quiet", "origin", "HEAD", *(f"refs/tags/{tag}" for tag in tags))
+    if "origin" in run("git", "remote").split():
+        tags = run("git", "tag", "--list", f"{registry.ARTIFACT}[@#]*").split()
+        run("git", "push", "--atomic", "--quiet", "origin", "HEAD", *(f"refs/tags/{tag}" for tag in tags))
 
 
 @flow

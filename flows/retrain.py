@@ -1,32 +1,47 @@
-"""Run the pipeline, publish its metrics: `python -m flows.retrain` in the project's folder."""
+"""From new recordings to a candidate for review: `python -m flows.retrain [REASON]` in the project's folder."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_table_artifact
+from prefect import flow, get_run_logger, runtime, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.deployments import run_deployment
+
+from flows import worktree
+from flows.commands import DVC, GUNSHOT, run
+from flows.review import REVIEW, expire, review
+from gunshot import params, pipeline, tables
 
 TAIL = 20  # lines of output that a failure repeats
 # Output as it comes, and a progress bar that does not fill the log.
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30"}
-
-
-def _dvc(*arguments: str, stderr: int | None = None) -> subprocess.Popen:
-    """Return a running `dvc` of this Python's environment, whichever shell started it."""
-    command = [str(Path(sys.executable).with_name("dvc")), *arguments]
-    return subprocess.Popen(
-        command, env={**ENVIRONMENT, **os.environ}, stdout=subprocess.PIPE, stderr=stderr, text=True, errors="replace"
-    )
+CANDIDATES = Path("reports/candidates")
+VERDICT = Path("reports/drift/verdict.json")
 
 
 @task
-def repro() -> None:
-    """Run `dvc repro`, its output in the run's log line by line.
+def gather(tree: Path) -> None:
+    """Bring the recordings that a person confirmed in data/field into a worktree, and commit them there.
+
+    The originals stay until the branch is merged and `gunshot import field` has been run here.
+    """
+    here = pipeline.field()
+    if here.is_dir() and any(path.is_dir() for path in here.iterdir()):  # a folder a device
+        worktree.lend(tree)
+        get_run_logger().info(run(GUNSHOT, "import", "field", cwd=tree).strip())
+        worktree.commit(tree, "Recordings from the field")
+
+
+@task
+def repro(tree: Path) -> None:
+    """Run `dvc repro` in a worktree, its output in the run's log line by line.
 
     Raises
     ------
@@ -34,16 +49,20 @@ def repro() -> None:
         It failed; the message names the stage, as DVC does, and repeats the last lines.
     """
     log, tail = get_run_logger(), deque(maxlen=TAIL)
-    with _dvc("repro", stderr=subprocess.STDOUT) as run:
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with subprocess.Popen([DVC, "repro"], cwd=tree, env={**ENVIRONMENT, **os.environ}, **said) as started:
         try:
-            for line in map(str.rstrip, run.stdout):
+            for line in map(str.rstrip, started.stdout):
                 if line:
                     log.info(line)
                     tail.append(line)
         finally:
-            run.terminate()  # a cancelled run leaves no pipeline behind; one that has ended does not notice
-    if run.returncode:
-        raise RuntimeError(f"dvc repro exited with {run.returncode}; its last lines:\n" + "\n".join(tail))
+            started.terminate()  # a cancelled run leaves no pipeline behind; one that has ended does not notice
+    if started.returncode:
+        raise RuntimeError(
+            f"dvc repro exited with {started.returncode}; until the next run, {tree} is as it was left; its last "
+            "lines:\n" + "\n".join(tail)
+        )
 
 
 def rows(content: dict) -> list[dict]:
@@ -57,8 +76,8 @@ def rows(content: dict) -> list[dict]:
 
 
 @task
-def publish() -> dict[str, dict]:
-    """Publish each metrics file that dvc.yaml declares as a table artifact; return their contents by path.
+def publish(tree: Path) -> None:
+    """Publish each metrics file that dvc.yaml declares as a table artifact.
 
     An artifact's key is its path in lower case with dashes: `reports-metrics-json`.
 
@@ -67,11 +86,7 @@ def publish() -> dict[str, dict]:
     RuntimeError
         `dvc metrics show` failed or shows none, or a file cannot be read.
     """
-    with _dvc("metrics", "show", "--json") as run:
-        shown = run.stdout.read()
-    if run.returncode:
-        raise RuntimeError(f"dvc metrics show exited with {run.returncode}")
-    files = json.loads(shown).get("", {}).get("data", {})
+    files = json.loads(run(DVC, "metrics", "show", "--json", cwd=tree, errors=False)).get("", {}).get("data", {})
     if not files:
         raise RuntimeError("metrics=0: dvc.yaml must declare at least one metrics file")
     if broken := [path for path, file in files.items() if "data" not in file]:
@@ -79,28 +94,79 @@ def publish() -> dict[str, dict]:
     for path, file in files.items():
         key = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
         create_table_artifact(table=rows(file["data"]), key=key, description=path)
-    return {path: file["data"] for path, file in files.items()}
+
+
+@task
+def candidate(tree: Path, base: str, folder: Path) -> None:
+    """Compare a worktree's model with the champion, and write all that a reviewer decides from to a folder.
+
+    base : the commit that the differences are shown against where there is no champion
+    """
+    champion = json.loads(run(GUNSHOT, "models", "--format", "json", errors=False))["champion"]
+    sides = [pipeline.models(root=tree)["int8"].parent]
+    if champion:
+        sides.append(Path(run(GUNSHOT, "export", "promoted", champion, errors=False).split()[-1]).absolute())
+        base = run("git", "rev-parse", f"int8@{champion}^{{commit}}").strip()
+    folder.mkdir(parents=True)
+    run(GUNSHOT, "compare", *sides, "--out", folder / "comparison.json", cwd=tree)
+    for kind in ("metrics", "params"):
+        (folder / f"{kind}.json").write_text(run(DVC, kind, "diff", "--json", base, cwd=tree, errors=False))
+    if VERDICT.exists():
+        shutil.copy(VERDICT, folder / "drift.json")
+    against = ["--champion", champion] if champion else []
+    get_run_logger().info(run(GUNSHOT, "dossier", folder, *against, cwd=tree).strip())
+    create_link_artifact((folder / "dossier.html").as_uri(), link_text="The dossier", key="dossier")
+    create_table_artifact(table=tables.read_json(folder / "gates.json")["gates"], key="gates")
 
 
 @flow
-def retrain(reason: str = "by hand") -> dict[str, dict]:
-    """Bring the pipeline up to date and publish what it measured; return the metrics by path.
+def retrain(reason: str = "by hand") -> str:
+    """Make a candidate in a worktree of its own and hand it over for review; return its folder.
 
-    `reason` says why, in words; it is a parameter of the run, and in its log.
+    `reason` says why, in words; it is a parameter of the run, in its log, and the candidate's commit. Nothing else
+    than that folder and the branch is left here; a run that fails changes neither champion nor working tree.
 
     Raises
     ------
     FileNotFoundError
         The working directory is not the project's folder.
     RuntimeError
-        As for `repro` and `publish`.
+        Another retraining is running, the working tree is not clean, or a command failed.
     """
     if not Path("dvc.yaml").is_file():
         raise FileNotFoundError("dvc.yaml: no such file; run this from the project's folder")
     get_run_logger().info("retrain: %s", reason)
-    repro()
-    return publish()
+    with worktree.alone(reason):
+        worktree.sweep()
+        expire(CANDIDATES)
+        worktree.clean()
+        now, base = datetime.now(UTC), run("git", "rev-parse", "HEAD").strip()
+        folder = (CANDIDATES / f"{now:{worktree.TIME}}").absolute()
+        tree = worktree.make(now)
+        gather(tree)
+        repro(tree)
+        publish(tree)
+        worktree.commit(tree, f"Candidate {folder.name}: {reason}")
+        candidate(tree, base, folder)
+        worktree.remove(tree)
+    hand_over(folder)
+    return str(folder)
+
+
+def hand_over(folder: Path) -> None:
+    """Ask for a decision: the params' where they say so, else on a server in its pages, else by the command."""
+    auto = params.load("promotion").promotion.auto
+    if auto or runtime.deployment.id:
+        given = {"folder": str(folder), "auto": auto}
+        if runtime.deployment.id:
+            run_deployment(REVIEW, parameters=given, timeout=0, as_subflow=False)
+            return
+        review(**given)
+    get_run_logger().warning(
+        f"read {folder}/dossier.html, decide with `gunshot review {folder} approve|reject --by NAME --reason TEXT`, "
+        f"then `python -m flows.review {folder}`"
+    )
 
 
 if __name__ == "__main__":
-    retrain()
+    retrain(*sys.argv[1:])

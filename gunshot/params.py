@@ -1,5 +1,6 @@
 """The only reader of params.yaml: typed, frozen sections, one for each topic."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Literal
@@ -243,6 +244,32 @@ class Promotion(Section):
     min_seeds: Annotated[int, pydantic.Field(ge=2)]
     max_seed_spread: Share
     licences: Annotated[list[str], pydantic.Field(min_length=1)]
+    review_days: Positive
+    auto: bool
+
+
+CRON = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "day of the week": (0, 7)}
+
+
+def _cron(text: str) -> str:
+    """Return a schedule of cron; ValueError where a part is missing, ill-formed or out of its range."""
+    parts = text.split()
+    if len(parts) != len(CRON):
+        raise ValueError(f"{text!r} must have {len(CRON)} parts: {', '.join(CRON)}")
+    for (name, (low, high)), part in zip(CRON.items(), parts, strict=True):
+        for item in part.split(","):
+            found = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/[1-9]\d*)?", item)
+            ends = [int(end) for end in found.groups() if end] if found else [high + 1]
+            if ends != sorted(ends) or not all(low <= end <= high for end in ends):
+                raise ValueError(f"{text!r}: {name}={item} must be *, {low} to {high}, or a range, with /STEP or not")
+    return text
+
+
+class Schedule(Section):
+    """When flows run by themselves, as cron's five parts, in UTC."""
+
+    retrain: Annotated[str, pydantic.AfterValidator(_cron)]
+    monitor: Annotated[str, pydantic.AfterValidator(_cron)]
 
 
 class Monitor(Section):

@@ -34,9 +34,8 @@ def import_field() -> None:
     confirmed = [key for key, state in states.items() if state == "confirmed"]
     waiting = len(states) - len(confirmed)
     if not confirmed:
-        raise ValueError(
-            f"{root}: none of {waiting} recordings is confirmed; look at them with `gunshot annotate {root}`"
-        )
+        print(f"{root}: none of {waiting} recordings is confirmed; look at them with `gunshot annotate {root}`")
+        return
     out = pipeline.raw() / "field"
     sources = importing.convert("field", root, out)
     there = set(tables.read(out / "recordings.csv", tables.RECORDING)["path"])

@@ -71,6 +71,6 @@ def test_where_the_remote_is_unreachable_nothing_is_decided(shared, tmp_path):
     (tmp_path / "store").mkdir(exist_ok=True)
     (tmp_path / "store" / "files").write_text("no folder")
     before = shared.state()
-    with pytest.raises(RuntimeError, match="dvc push --quiet exited with"):
+    with pytest.raises(RuntimeError, match="dvc push --all-branches --quiet exited with"):
         decide(shared)
     assert shared.state() == before

@@ -1,54 +1,23 @@
-"""The flow retrain on a real server, over a DVC project of one stage."""
+"""The flow retrain on a real server, over a small project in Git and DVC that has a champion."""
 
-import importlib
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 import yaml
+from registry_project import MODEL
+from retraining_project import METRICS, everything
 
-METRICS = {"int8": {"auc": 0.75, "shots": 4}, "float": {"auc": 0.875, "shots": 4}}
-REPORT = {"bytes": 1234, "float": {"auc": 0.875}}
-STAGE = f"""
-import json, pathlib, sys
-print("making", "figures")
-for path, content in zip(sys.argv[1:], ({METRICS}, {REPORT})):
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(path).write_text(json.dumps(content))
-"""
+from gunshot import tags
+from gunshot.promotion import record
 
-
-@pytest.fixture(scope="module")
-def flows(tmp_path_factory):
-    """The module flows.retrain, on a server and in a home that last as long as this file's tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        patch.delenv("PREFECT_API_URL", raising=False)
-        retrain = importlib.import_module("flows.retrain")  # first: it sets variables that Prefect reads
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=None):
-            yield retrain
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A DVC project whose one stage writes a metrics file and a report."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    dvc = Path(sys.executable).with_name("dvc")
-    subprocess.run([dvc, "init", "--no-scm", "--quiet"], check=True)
-    write_stage("figures", STAGE)
-    return tmp_path
-
-
-def write_stage(name: str, code: str) -> None:
-    outs = ["reports/metrics.json", "models/quantized/report.json"]
-    Path("stage.py").write_text(code)
-    command = f'"{sys.executable}" stage.py {" ".join(outs)}'
-    stage = {"cmd": command, "deps": ["stage.py"], "metrics": [{out: {"cache": False}} for out in outs]}
-    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {name: stage}}))
+pytest_plugins = ("registry_project", "retraining_project")
+pytestmark = pytest.mark.slow
 
 
 def artifact(key: str):
@@ -60,41 +29,133 @@ def artifact(key: str):
         return client.read_artifacts(artifact_filter=wanted, limit=10, sort="CREATED_DESC")
 
 
-@pytest.mark.slow
-def test_publishes_what_the_pipeline_measured(flows, project, caplog):
-    found = flows.retrain()
-    assert found == {"reports/metrics.json": METRICS, "models/quantized/report.json": REPORT}
+def decide(folder: str, decision: str, project) -> None:
+    command = ["gunshot", "review", folder, decision, "--by", "Ada", "--reason", "better at night"]
+    project.run(*command)
+
+
+def test_a_candidate_is_made_beside_the_tree_reviewed_and_promoted(flows, retraining, caplog):
+    before, head = retraining.state(), retraining.head()
+    folder = Path(flows.retrain("a new place"))
     assert "making figures" in caplog.messages
-    [metrics] = artifact("reports-metrics-json")
-    assert yaml.safe_load(metrics.data) == [{"model": name, **figures} for name, figures in METRICS.items()]
-    assert (metrics.type, metrics.description) == ("table", "reports/metrics.json")
-    [report] = artifact("models-quantized-report-json")
-    assert yaml.safe_load(report.data) == [
-        {"figure": "bytes", "value": 1234},
-        {"figure": "float.auc", "value": 0.875},
+    assert retraining.state()[0] == before[0] and retraining.head() == head
+    assert retraining.run("git", "status", "--porcelain") == "" and (retraining.root / MODEL).read_text() == "two"
+    assert not list(Path(".worktrees").iterdir())
+    branch = f"retrain/{folder.name}"
+    assert "a new place" in retraining.run("git", "log", "-1", "--format=%s", branch)
+    gates = json.loads((folder / "gates.json").read_text())
+    assert gates["candidate"] == retraining.run("git", "rev-parse", branch).strip()
+    assert gates["champion"] == "v1.0.0" and gates["gates"][0]["passed"]
+    compared = json.loads((folder / "comparison.json").read_text())
+    assert compared[:2] == [
+        str(retraining.root / f".worktrees/retrain-{folder.name}/models/quantized"),
+        str(retraining.root / "models/promoted/v1.0.0"),
     ]
+    differ = json.loads((folder / "metrics.json").read_text())["reports/metrics.json"]
+    assert differ["int8.auc"]["new"] == 0.75
+    [metrics] = artifact("reports-metrics-json")
+    assert [row["auc"] for row in yaml.safe_load(metrics.data)] == [f["auc"] for f in METRICS.values()]
+    assert yaml.safe_load(artifact("gates")[0].data) == gates["gates"] and artifact("dossier")
+
+    from flows.review import review
+
+    assert review(str(folder)) is None  # nobody has decided
+    decide(str(folder), "approve", retraining)
+    assert review(str(folder))["version"] == "v1.1.0"
+    assert record.read(retraining.root)[-1]["commit"] == gates["candidate"]
 
 
-@pytest.mark.slow
-def test_a_failing_stage_fails_the_flow_by_name(flows, project):
-    write_stage("tuning", 'raise SystemExit("widths=0 must be at least 1")')
-    with pytest.raises(RuntimeError, match=r"(?s)widths=0 must be at least 1.*failed to reproduce 'tuning'"):
+def test_a_dirty_tree_is_refused_by_name(flows, retraining):
+    Path("notes.txt").write_text("new")
+    before = everything(retraining)
+    with pytest.raises(RuntimeError, match=r"not clean: notes\.txt"):
         flows.retrain()
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        states = [run.state_type.value for run in client.read_flow_runs(limit=1, sort="START_TIME_DESC")]
-    assert states == ["FAILED"]
+    assert everything(retraining) == before
 
 
-@pytest.mark.slow
-def test_a_pipeline_without_metrics_is_an_error(flows, project):
-    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"figures": {"cmd": "true"}}}))
-    with pytest.raises(RuntimeError, match="metrics=0"):
+def test_of_two_at_once_the_second_is_told_who_is_first(flows, retraining):
+    hold = "import sys; from flows.worktree import alone\nwith alone('the first'): print('held', flush=True); input()"
+    first = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(RuntimeError, match=rf"process {first.pid}, .* the first"):
+            flows.retrain()
+        assert not Path(".worktrees").exists()
+    finally:
+        first.kill()
+        first.communicate()
+    with flows.worktree.alone("the second"):  # a killed process holds nothing
+        pass
+
+
+def test_a_failing_stage_fails_by_name_and_changes_nothing(flows, retraining):
+    Path("fail").write_text("")
+    retraining.run("git", "add", "fail")
+    retraining.run("git", "commit", "-qm", "fails")
+    record_before, head, model = retraining.state()[0], retraining.head(), Path(MODEL).read_bytes()
+    with pytest.raises(RuntimeError, match=r"(?s)widths=0 must be at least 1.*failed to reproduce 'figures'"):
         flows.retrain()
+    assert (retraining.state()[0], retraining.head(), Path(MODEL).read_bytes()) == (record_before, head, model)
+    assert retraining.run("git", "status", "--porcelain") == "" and not Path("reports/candidates").exists()
+    [left] = Path(".worktrees").iterdir()  # to be looked at, until the next run
+    retraining.run("git", "rm", "-q", "fail")
+    retraining.run("git", "commit", "-qm", "mended")
+    folder = Path(flows.retrain())
+    assert not left.exists() and (folder / "gates.json").exists()
+    assert retraining.run("git", "branch", "--list", "retrain/*").split() == [f"retrain/{folder.name}"]
 
 
-@pytest.mark.slow
+def test_what_a_person_confirmed_is_trained_on_and_stays_here(flows, retraining):
+    root = Path("data/field")
+    for name in ("shot", "unheard"):
+        (root / "dev-1").mkdir(parents=True, exist_ok=True)
+        sf.write(root / f"dev-1/{name}.wav", 0.1 * np.random.default_rng(len(name)).standard_normal(16000), 16000)
+    tags.amend(root / "tags.csv", {"dev-1/shot.wav": [tags.Tag(500)]})
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    folder = Path(flows.retrain())
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    assert not Path("data/raw/field").exists()
+    made = json.loads(retraining.run("git", "show", f"retrain/{folder.name}:reports/metrics.json"))
+    assert made["int8"]["field"] == 1
+    files = retraining.run("git", "ls-tree", "-r", "--name-only", f"retrain/{folder.name}").split()
+    assert "data/raw/field.dvc" in files and not [name for name in files if name.endswith(".wav")]
+
+
+def test_the_first_training_needs_no_champion(flows, retraining):
+    retraining.run("git", "rm", "-q", "models/record.jsonl")
+    retraining.run("git", "commit", "-qm", "as before the first")
+    retraining.run("git", "tag", "-d", *retraining.run("git", "tag").split())
+    folder = Path(flows.retrain())
+    assert json.loads((folder / "gates.json").read_text())["champion"] is None
+    assert len(json.loads((folder / "comparison.json").read_text())) == 3  # one model, --out FILE
+
+
+def test_a_reviewer_who_never_answers_has_rejected(flows, retraining):
+    folder = Path(flows.retrain())
+    from prefect import flow
+
+    from flows.review import expire
+
+    days = yaml.safe_load(Path("params.yaml").read_text())["promotion"]["review_days"]
+    made = datetime.strptime(folder.name, flows.worktree.TIME).replace(tzinfo=UTC)
+    before = len(record.read(retraining.root))
+    flow(expire)(folder.parent, made + timedelta(days=days))
+    assert len(record.read(retraining.root)) == before
+    flow(expire)(folder.parent, made + timedelta(days=days, seconds=1))
+    last = record.read(retraining.root)[-1]
+    assert (last["event"], last["by"]) == ("rejected", "nobody") and "no decision within" in last["reason"]
+
+
+def test_where_the_params_say_so_what_passes_every_gate_is_promoted(flows, retraining):
+    sections = yaml.safe_load(Path("params.yaml").read_text())
+    sections["promotion"]["auto"] = True
+    Path("params.yaml").write_text(yaml.safe_dump(sections))
+    retraining.run("git", "commit", "-qam", "auto")
+    flows.retrain()
+    last = record.read(retraining.root)[-1]
+    assert (last["version"], last["by"]) == ("v1.1.0", "promotion.auto")
+
+
 def test_runs_in_the_project_folder_alone(flows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"dvc\.yaml: no such file; run this from the project's folder"):

@@ -1,0 +1,98 @@
+"""A person's decision about a candidate, carried out: `python -m flows.review FOLDER` in the project's folder."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow, get_run_logger, runtime
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from flows.commands import GUNSHOT, run
+from flows.promote import promote
+from flows.promote import publish as publish_decision
+from flows.worktree import TIME
+from gunshot import params
+from gunshot.promotion import registry
+from gunshot.promotion import review as library
+
+REVIEW = "review/review"  # the deployment
+AUTO, NOBODY = "promotion.auto", "nobody"
+DAY_S = 86400
+
+
+class Decision(RunInput):
+    """What a reviewer fills in, as the options of `gunshot review`."""
+
+    decision: Literal["approve", "reject"]
+    by: str
+    reason: str
+    overrule: list[str] = Field(default_factory=list)
+    acknowledge: list[str] = Field(default_factory=list)
+
+
+def decide(folder: Path, given: Decision) -> None:
+    """Run `gunshot review`; RuntimeError where it refuses the decision."""
+    more = [
+        text for name in ("overrule", "acknowledge") for value in getattr(given, name) for text in (f"--{name}", value)
+    ]
+    run(GUNSHOT, "review", folder, given.decision, "--by", given.by, "--reason", given.reason, *more)
+
+
+def settle(folder: Path) -> dict | None:
+    """Promote or archive a candidate as review.json says, and return the record's entry; None without a decision."""
+    made = library.decided(folder)
+    if made is None:
+        return None
+    if made["decision"] == "approve":
+        return promote(**made["call"])
+    entry = registry.reject(**made["call"])
+    publish_decision()
+    return entry
+
+
+@flow
+def review(folder: str, auto: bool = False) -> dict | None:
+    """Wait for a decision where there is none, carry it out, and return the record's entry.
+
+    A run of a deployment is suspended, which holds no process, until someone has filled in `Decision` in Prefect's
+    pages; a decision that is refused is asked for again. Elsewhere it returns None where nobody has decided.
+
+    auto : approve where every gate passed and no slice is small
+    """
+    path, log = Path(folder), get_run_logger()
+    if auto and not (path / library.FILE).exists():
+        try:
+            decide(path, Decision(decision="approve", by=AUTO, reason="all gates passed"))
+        except RuntimeError as error:
+            log.warning("left to a person: %s", error)
+    while runtime.deployment.id and not (path / library.FILE).exists():
+        days = params.load("promotion").promotion.review_days
+        given = suspend_flow_run(wait_for_input=Decision, timeout=int(days * DAY_S))
+        try:
+            decide(path, given)
+        except RuntimeError as error:
+            log.error("%s", error)
+    return settle(path)
+
+
+def expire(candidates: Path, now: datetime | None = None) -> None:
+    """Reject, on the record, the candidates that nobody decided on within promotion.review_days."""
+    days = params.load("promotion").promotion.review_days
+    for folder in sorted(candidates.glob("*Z")):
+        made = datetime.strptime(folder.name, TIME).replace(tzinfo=UTC)
+        if not (folder / library.GATES).exists() or (folder / library.FILE).exists():
+            continue
+        if (now or datetime.now(UTC)) - made > timedelta(days=days):
+            try:
+                decide(folder, Decision(decision="reject", by=NOBODY, reason=f"no decision within {days:g} days"))
+                settle(folder)
+            except (RuntimeError, ValueError) as error:  # no key here, a remote not reached: no reason not to retrain
+                get_run_logger().error("%s: %s", folder, error)
+
+
+if __name__ == "__main__":
+    if review(sys.argv[1]) is None:
+        sys.exit(f"{sys.argv[1]}: nobody has decided; see `gunshot review --help`")

@@ -1,0 +1,92 @@
+"""A Git worktree and branch of its own for one retraining, so that nobody's working tree changes."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.commands import DVC, run
+from gunshot import pipeline
+
+FOLDER, BRANCH = Path(".worktrees"), "retrain"
+TIME = "%Y%m%dT%H%M%SZ"
+
+
+@contextmanager
+def alone(reason: str) -> Iterator[None]:
+    """Hold the only right to retrain, in all worktrees; it ends with this process, however that ends.
+
+    RuntimeError that tells who has it where another does.
+    """
+    common = Path(run("git", "rev-parse", "--git-common-dir").strip())
+    with (common / "gunshot-retrain.lock").open("a+") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            f.seek(0)
+            raise RuntimeError(f"another retraining is running: {f.read().strip()}; let it end, or stop it") from None
+        f.truncate(0)
+        f.write(f"process {os.getpid()}, since {datetime.now(UTC):{TIME}}, {reason}\n")
+        f.flush()
+        yield
+
+
+def clean() -> None:
+    """Raise RuntimeError that names them where files are changed or untracked: no commit would say what was trained."""
+    lines = run("git", "status", "--porcelain").splitlines()
+    if lines:
+        names = ", ".join(line[3:] for line in lines)
+        raise RuntimeError(f"the working tree is not clean: {names}; commit or remove them")
+
+
+def sweep() -> None:
+    """Remove the worktrees, and their branches, of retrainings that failed or were killed; the lock must be held."""
+    for folder in FOLDER.glob(f"{BRANCH}-*"):
+        shutil.rmtree(folder)
+        branch = folder.name.replace("-", "/", 1)
+        run("git", "worktree", "prune")
+        if run("git", "branch", "--list", branch).strip():
+            run("git", "branch", "--quiet", "-D", branch)
+
+
+def make(now: datetime) -> Path:
+    """Return a worktree at HEAD on a branch of its own, that shares this clone's DVC settings and cache."""
+    tree = (FOLDER / f"{BRANCH}-{now:{TIME}}").absolute()
+    run("git", "worktree", "add", "--quiet", "-b", f"{BRANCH}/{now:{TIME}}", tree)
+    local = Path(".dvc/config.local")
+    if local.exists():
+        shutil.copy(local, tree / local)
+    cache = run(DVC, "cache", "dir", errors=False).strip()
+    run(DVC, "cache", "dir", "--local", cache, cwd=tree)
+    run(DVC, "checkout", "--quiet", "--allow-missing", cwd=tree)
+    return tree
+
+
+def lend(tree: Path) -> None:
+    """Give a worktree the devices' recordings of this clone; what its commands delete there stays here."""
+    here = pipeline.field()
+    if here.is_dir():
+        there = pipeline.field(root=tree)
+        shutil.copytree(here, there, copy_function=_link)
+
+
+def _link(source: str, to: str) -> None:
+    if source.endswith(".csv"):  # tags and scores, which commands amend
+        shutil.copy2(source, to)
+    else:
+        os.link(source, to)
+
+
+def commit(tree: Path, message: str) -> None:
+    """Commit all that changed in a worktree; nothing to do where nothing did."""
+    run("git", "add", "--all", cwd=tree)
+    if run("git", "status", "--porcelain", cwd=tree):
+        run("git", "commit", "--quiet", "--no-verify", "-m", message, cwd=tree)
+
+
+def remove(tree: Path) -> None:
+    """Remove a worktree; its branch stays, and what DVC tracks is in the cache."""
+    run("git", "worktree", "remove", "--force", tree)

@@ -1,0 +1,107 @@
+"""A project that retrains in seconds: its model is a copied file, its comparison and its page are stand-ins."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from registry_project import MODEL, Project
+
+ROOT = Path(__file__).parents[2]
+METRICS = {"int8": {"auc": 0.75, "shots": 4}, "float": {"auc": 0.875, "shots": 4}}
+STAGE = f"""
+import json, os, pathlib, sys
+print("making", "figures")
+if pathlib.Path("fail").exists():
+    sys.exit("widths=0 must be at least 1")
+pathlib.Path("reports").mkdir(exist_ok=True)
+field = pathlib.Path("data/raw/field/recordings.csv")
+metrics = {METRICS}
+metrics["int8"]["field"] = len(field.read_text().splitlines()) - 1 if field.exists() else 0
+pathlib.Path("reports/metrics.json").write_text(json.dumps(metrics))
+"""
+# compare, export and dossier need trained models and streams (tests/flows/test_dossier_command.py); the rest is real.
+GUNSHOT = f"""#!{sys.executable}
+import hashlib, json, pathlib, subprocess, sys
+name, *rest = sys.argv[1:]
+if name == "compare":
+    pathlib.Path(rest[rest.index("--out") + 1]).write_text(json.dumps(rest))
+elif name == "export":
+    print("models/promoted/" + rest[1])
+elif name == "dossier":
+    folder = pathlib.Path(rest[0])
+    (folder / "dossier.html").write_text("the page")
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
+    champion = rest[rest.index("--champion") + 1] if "--champion" in rest else None
+    dirty = subprocess.check_output(["git", "status", "--porcelain"], text=True)
+    gates = [{{"name": "code", "passed": not dirty, "figure": len(dirty), "limit": 0, "text": dirty}}]
+    (folder / "gates.json").write_text(json.dumps({{
+        "candidate": commit, "champion": champion, "gates": gates, "small": [],
+        "dossier": hashlib.sha256(b"the page").hexdigest()}}))
+else:
+    from gunshot.cli import main
+    main()
+"""
+
+
+def prepare(project: Project, **changes: dict) -> None:
+    """Give a project params with these sections, a stage that measures, and a commit of all that."""
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, section in changes.items():
+        sections[name] |= section
+    (project.root / "params.yaml").write_text(yaml.safe_dump(sections))
+    (project.root / "stage.py").write_text(STAGE)
+    raw = project.root / "data/raw"
+    raw.mkdir(parents=True)
+    (raw / "keep").write_text("")
+    stages = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    stages["stages"] |= {
+        "simulate": {"cmd": "mkdir data/raw/simulated && touch data/raw/simulated/a", "outs": ["data/raw/simulated"]},
+        "figures": {
+            "cmd": f'"{sys.executable}" stage.py', "deps": ["stage.py", "source", "data/raw"],
+            "metrics": [{"reports/metrics.json": {"cache": False}}],
+        },
+    }  # fmt: skip
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
+    (project.root / ".gitignore").write_text("/reports/candidates/\n/.worktrees/\n/data/field\n/models/promoted\n")
+    (project.root / ".dvcignore").write_text("/.worktrees\n")
+    (project.root / "source").write_text("three")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "three")
+
+
+@pytest.fixture(scope="module")
+def flows(tmp_path_factory):
+    """The module flows.retrain, on a server and in a home that last as long as a file's tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.delenv("PREFECT_API_URL", raising=False)
+        retrain = importlib.import_module("flows.retrain")  # first: it sets variables that Prefect reads
+        from prefect.testing.utilities import prefect_test_harness
+
+        with prefect_test_harness(server_startup_timeout=None):
+            yield retrain
+
+
+@pytest.fixture
+def retraining(flows, copy, monkeypatch, tmp_path):
+    """A project where v1.0.0 is in production and the next model is to be made, its commands and the flow in it."""
+    prepare(copy)
+    stand_in(tmp_path / "gunshot", monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(copy.root)
+    return copy
+
+
+def stand_in(path: Path, monkeypatch) -> None:
+    path.write_text(GUNSHOT)
+    path.chmod(0o755)
+    for name in ("flows.retrain", "flows.review"):
+        monkeypatch.setattr(importlib.import_module(name), "GUNSHOT", path)
+
+
+def everything(project: Project) -> tuple:
+    """Return what a retraining that fails must leave: files, HEAD, record, tags and branches."""
+    names = project.run("git", "status", "--porcelain", "--ignored")
+    return names, project.state(), (project.root / MODEL).read_bytes()
