@@ -74,10 +74,10 @@ def lend(tree: Path) -> None:
 
 
 def _link(source: str, to: str) -> None:
-    if source.endswith(".csv"):  # tags and scores, which commands amend
+    try:
+        os.link(source, to)  # commands write anew and rename, so that the original never changes
+    except OSError:  # on another file system
         shutil.copy2(source, to)
-    else:
-        os.link(source, to)
 
 
 def commit(tree: Path, message: str) -> None:
