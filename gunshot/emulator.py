@@ -12,7 +12,6 @@ PACKAGES = {  # of Debian, by the program that each brings
     "cmake": "cmake",
     "ninja": "ninja-build",
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    "arm-none-eabi-size": "binutils-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
 }
 LONGEST = 255  # characters of all arguments: a buffer in firmware/ports/semihosting
