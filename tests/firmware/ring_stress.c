@@ -11,20 +11,27 @@ static gunshot_ring ring;
 static uint32_t total;
 static atomic_bool done;
 
+static void wait_until_passed(void) {
+  while (atomic_load(&ring.written) != atomic_load(&ring.read) || atomic_load(&ring.gaps) != atomic_load(&ring.passed)) {
+    sched_yield();
+  }
+}
+
 static void *write_all(void *unused) {
-  int16_t piece[700];
+  static int16_t piece[GUNSHOT_RING_SAMPLES + 1];
   uint32_t random = 1;
   for (uint32_t at = 0; at < total;) {
     random = random * 1664525u + 1013904223u;
-    uint32_t n = random >> 16 & 511u;
+    bool too_long = (random >> 25 & 63u) == 0; /* never fits: an overrun, however fast the reader is */
+    uint32_t n = too_long ? GUNSHOT_RING_SAMPLES + 1 : random >> 16 & 511u;
     n = n < total - at ? n : total - at;
     for (uint32_t i = 0; i < n; i++) {
       piece[i] = (int16_t)(at + i);
     }
     gunshot_ring_write(&ring, piece, n);
     at += n;
-    while (random >> 31 && atomic_load(&ring.written) - atomic_load(&ring.read) > GUNSHOT_RING_SAMPLES / 2) {
-      sched_yield(); /* or the reader would hardly read; half of the time, so that the ring overruns too */
+    if (too_long || random >> 29 == 0) {
+      wait_until_passed(); /* the next piece fits, however slow the reader is */
     }
   }
   atomic_store(&done, true);

@@ -91,4 +91,4 @@ def test_two_threads_lose_nothing_that_is_not_counted(tmp_path, sanitizer):
     out = host_c.run(tmp_path / "stress", total, timeout=100).stdout.split()
     read, dropped, gaps = map(int, out)
     print(f"{read} read, {dropped} dropped, {gaps} gaps")
-    assert read + dropped == total and read > total / 10 and gaps > 3
+    assert read + dropped == total and read > total / 4 and gaps > 20
