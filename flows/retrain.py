@@ -4,12 +4,14 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
+import yaml
 from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.deployments import run_deployment
@@ -40,8 +42,10 @@ def gather(tree: Path) -> None:
 
 
 @task
-def repro(tree: Path) -> None:
+def repro(tree: Path, *stages: str) -> None:
     """Run `dvc repro` in a worktree, its output in the run's log line by line.
+
+    stages : the last ones to run; none: all of the pipeline
 
     Raises
     ------
@@ -50,7 +54,7 @@ def repro(tree: Path) -> None:
     """
     log, tail = get_run_logger(), deque(maxlen=TAIL)
     said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with subprocess.Popen([DVC, "repro"], cwd=tree, env={**ENVIRONMENT, **os.environ}, **said) as started:
+    with subprocess.Popen([DVC, "repro", *stages], cwd=tree, env={**ENVIRONMENT, **os.environ}, **said) as started:
         try:
             for line in map(str.rstrip, started.stdout):
                 if line:
@@ -97,6 +101,43 @@ def publish(tree: Path) -> None:
 
 
 @task
+def parity(tree: Path) -> None:
+    """Measure the firmware with a worktree's model: its gates are of this report, and fail where there is none."""
+    shutil.copytree("firmware/third_party", tree / "firmware/third_party", dirs_exist_ok=True)  # or it would download
+    try:
+        run(GUNSHOT, "firmware", "parity", cwd=tree)
+    except RuntimeError as error:
+        get_run_logger().error("the gates of parity and of instructions will fail: %s", error)
+
+
+@task
+def seeds(tree: Path, folder: Path) -> None:
+    """Write the recall of networks that differ by the seed alone, at the limit of false alarms, to seeds.json.
+
+    It is of validation streams: test streams are for the candidate alone. The worktree must be committed; it is left
+    as it was. The networks stay in DVC's run cache, so that a rerun does not train them again.
+    """
+    path = tree / "params.yaml"
+    sections = yaml.safe_load(path.read_text())
+    first, count = sections["network"]["seed"], sections["promotion"]["min_seeds"]
+    found = [validated(tree)]
+    for seed in range(first + 1, first + count):
+        sections["network"]["seed"] = seed
+        path.write_text(yaml.safe_dump(sections))
+        repro(tree, "operate")
+        found.append(validated(tree))
+    run("git", "checkout", "--quiet", "--", ".", cwd=tree)
+    run(DVC, "checkout", "--quiet", "--force", cwd=tree)
+    tables.write_json(folder / "seeds.json", {"seeds": list(range(first, first + count)), "recall": found})
+
+
+def validated(tree: Path) -> float:
+    """Return the int8 model's recall at its operating point on validation streams, the mean over their origins."""
+    found = tables.read_json(pipeline.models(root=tree)["int8"].with_name("operating.json"))["validation"]
+    return statistics.mean(figures["recall"] for figures in found.values())
+
+
+@task
 def candidate(tree: Path, base: str, folder: Path) -> None:
     """Compare a worktree's model with the champion, and write all that a reviewer decides from to a folder.
 
@@ -107,7 +148,6 @@ def candidate(tree: Path, base: str, folder: Path) -> None:
     if champion:
         sides.append(Path(run(GUNSHOT, "export", "promoted", champion, errors=False).split()[-1]).absolute())
         base = run("git", "rev-parse", f"int8@{champion}^{{commit}}").strip()
-    folder.mkdir(parents=True)
     run(GUNSHOT, "compare", *sides, "--out", folder / "comparison.json", cwd=tree)
     for kind in ("metrics", "params"):
         (folder / f"{kind}.json").write_text(run(DVC, kind, "diff", "--json", base, cwd=tree, errors=False))
@@ -146,7 +186,10 @@ def retrain(reason: str = "by hand") -> str:
         gather(tree)
         repro(tree)
         publish(tree)
+        parity(tree)
         worktree.commit(tree, f"Candidate {folder.name}: {reason}")
+        folder.mkdir(parents=True)
+        seeds(tree, folder)
         candidate(tree, base, folder)
         worktree.remove(tree)
     hand_over(folder)

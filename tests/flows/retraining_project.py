@@ -21,6 +21,12 @@ metrics = {METRICS}
 metrics["int8"]["field"] = len(field.read_text().splitlines()) - 1 if field.exists() else 0
 pathlib.Path("reports/metrics.json").write_text(json.dumps(metrics))
 """
+OPERATE = """
+import json, pathlib, yaml
+seed = yaml.safe_load(pathlib.Path("params.yaml").read_text())["network"]["seed"]
+found = {"validation": {"simulated": {"recall": seed / 8}, "real": {"recall": 0.0}}}
+pathlib.Path("models/quantized/operating.json").write_text(json.dumps(found))
+"""
 # compare, export and dossier need trained models and streams (tests/flows/test_dossier_command.py); the rest is real.
 GUNSHOT = f"""#!{sys.executable}
 import hashlib, json, pathlib, subprocess, sys
@@ -52,6 +58,10 @@ def prepare(project: Project, **changes: dict) -> None:
         sections[name] |= section
     (project.root / "params.yaml").write_text(yaml.safe_dump(sections))
     (project.root / "stage.py").write_text(STAGE)
+    (project.root / "operate.py").write_text(OPERATE)
+    third_party = project.root / "firmware/third_party"
+    third_party.mkdir(parents=True)
+    (third_party / "requirements.txt").write_text("")
     raw = project.root / "data/raw"
     raw.mkdir(parents=True)
     (raw / "keep").write_text("")
@@ -61,6 +71,10 @@ def prepare(project: Project, **changes: dict) -> None:
         "figures": {
             "cmd": f'"{sys.executable}" stage.py', "deps": ["stage.py", "source", "data/raw"],
             "metrics": [{"reports/metrics.json": {"cache": False}}],
+        },
+        "operate": {
+            "cmd": f'"{sys.executable}" operate.py', "deps": ["operate.py", "source"], "params": ["network.seed"],
+            "metrics": [{"models/quantized/operating.json": {"cache": False}}],
         },
     }  # fmt: skip
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
