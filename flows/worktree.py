@@ -4,23 +4,36 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.settings import get_current_settings
 
 from flows.commands import DVC, run
 from gunshot import pipeline
 
 FOLDER, BRANCH = Path(".worktrees"), "retrain"
 TIME = "%Y%m%dT%H%M%SZ"
+LIMIT = "retrain"
+LEASE_S, WAIT_S = 60, 90  # a killed process's place is free after LEASE_S, and the next one waits for that
 
 
 @contextmanager
 def alone(reason: str) -> Iterator[None]:
-    """Hold the only right to retrain, in all worktrees; it ends with this process, however that ends.
+    """Hold the only right to retrain, in all worktrees and on all machines of one Prefect server.
 
-    RuntimeError that tells who has it where another does.
+    Here it ends with this process, however that ends; on the server within LEASE_S after that. RuntimeError that tells
+    who has it where another does.
     """
+    with _locked(reason), _limited():
+        yield
+
+
+@contextmanager
+def _locked(reason: str) -> Iterator[None]:
     common = Path(run("git", "rev-parse", "--git-common-dir").strip())
     with (common / "gunshot-retrain.lock").open("a+") as f:
         try:
@@ -31,6 +44,28 @@ def alone(reason: str) -> Iterator[None]:
         f.truncate(0)
         f.write(f"process {os.getpid()}, since {datetime.now(UTC):{TIME}}, {reason}\n")
         f.flush()
+        yield
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Hold the server's global concurrency limit, which its pages show; nothing where no server is named."""
+    if not get_current_settings().api.url:
+        yield
+        return
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+    with ExitStack() as stack:
+        try:
+            # A renewal that fails is no reason to lose hours of training; the server's end is told by the run itself.
+            stack.enter_context(
+                concurrency(LIMIT, timeout_seconds=WAIT_S, lease_duration=LEASE_S, strict=True,
+                            raise_on_lease_renewal_failure=False)
+            )  # fmt: skip
+        except TimeoutError:
+            raise RuntimeError(
+                f"another retraining is running: it holds Prefect's concurrency limit {LIMIT!r}; let it end, or stop it"
+            ) from None
         yield
 
 

@@ -91,6 +91,21 @@ def test_of_two_at_once_the_second_is_told_who_is_first(flows, retraining):
         pass
 
 
+def test_of_two_machines_on_one_server_the_second_is_refused(flows, retraining, monkeypatch):
+    from prefect.concurrency.sync import concurrency
+
+    tree = flows.worktree
+    with tree.alone("makes the limit"):
+        pass
+    before = everything(retraining)
+    monkeypatch.setattr(tree, "WAIT_S", 1)
+    with concurrency(tree.LIMIT, lease_duration=60, strict=True), pytest.raises(RuntimeError, match="limit 'retrain'"):
+        flows.retrain()
+    assert everything(retraining) == before
+    with tree.alone("it is free again"):
+        pass
+
+
 def test_a_failing_stage_fails_by_name_and_changes_nothing(flows, retraining):
     Path("fail").write_text("")
     retraining.run("git", "add", "fail")
