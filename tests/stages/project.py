@@ -81,12 +81,15 @@ class Project:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
 
-    def params(self, changes: dict[str, dict]) -> None:
+    def params(self, changes: dict[str, dict]) -> dict[str, dict]:
+        """Change params.yaml, and return what these changes replaced."""
         path = self.root / "params.yaml"
         document = yaml.safe_load(path.read_text())
+        before = {section: {name: document[section][name] for name in values} for section, values in changes.items()}
         for section, values in changes.items():
             document[section].update(values)
         path.write_text(yaml.safe_dump(document, sort_keys=False))
+        return before
 
     def lock(self) -> dict:
         return yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
