@@ -181,7 +181,7 @@ def render(
     seed, side, index, kind : of SIDES and of KINDS; no two streams share a draw
     stream_s : how long it is
     events_per_min : bouts of hard negatives; all kinds take turns
-    distance_m : how far sources may be; no farther than the scene reaches
+    distance_m : how far sources may be, in m; all at the scene's reach where it is nearer than both
 
     Raises
     ------
@@ -194,7 +194,7 @@ def render(
     rng, n = seeds.generator(seed, f"streams/{side}/{kind}/{index}"), int(stream_s * sr)
     where = place(seed, side, kind, index)
     scene = str(rng.choice(PLACES[where].scenes))
-    reach = distance_m[0], min(distance_m[1], SCENES[scene].reach_m)
+    reach = tuple(min(limit, SCENES[scene].reach_m) for limit in distance_m)
     air, device = weather(rng), Device.draw(rng, sr)
     level_db = uniform(rng, PLACES[where].level_db)
     stand = _Stand(where, scene, air, sr, reach, level_db, 20 * np.log10(device.floor))
