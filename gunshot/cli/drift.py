@@ -135,4 +135,5 @@ def _text(verdict: dict) -> str:
         for r in verdict.get("columns", [])
     ]
     told = f"{'drift' if verdict['drift'] else 'no drift'}: {verdict['reason']}"
-    return "\n".join([*lines, f"{told} ({verdict['recordings']} recordings, {verdict['rejected']} rejected)"])
+    counts = f"{verdict['recordings']} recordings, {verdict['rejected']} rejected"
+    return "\n".join([*lines, f"{told} ({counts}; measured with {verdict['model']})"])
