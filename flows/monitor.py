@@ -9,7 +9,11 @@ from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.deployments import run_deployment
 
-from flows.retrain import retrain
+from flows import worktree
+from flows.retrain import CANDIDATES, retrain
+from flows.review import waiting
+from gunshot import tables
+from gunshot.promotion import review
 
 RETRAIN = "retrain/retrain"  # the deployment
 REPORT = Path("reports/drift/report.html")
@@ -35,11 +39,34 @@ def drift(folder: str | None = None) -> dict:
     return json.loads(done.stdout)
 
 
-def markdown(verdict: dict) -> str:
-    """Return a verdict as a page: what it is, then a table of the columns, those that drift first."""
+def held(verdict: dict) -> str | None:
+    """Return why no retraining is to be started for a drift, and what to do; None: nothing speaks against it.
+
+    One that failed has left no gates, so that it is started again.
+    """
+    if found := worktree.running():
+        return found
+    if found := waiting(CANDIDATES):
+        return (
+            f"{found[-1]} waits for review; read its {review.PAGE}, then `gunshot review {found[-1]} approve|reject "
+            f"--by NAME --reason TEXT` and `python -m flows.review {found[-1]}`, or decide in Prefect's pages"
+        )
+    for path in sorted(CANDIDATES.glob("*Z/drift.json"), reverse=True):
+        if path.with_name(review.GATES).exists() and tables.read_json(path).get("batch") == verdict["batch"]:
+            return (
+                f"{path.parent} was made from this very batch; confirm recordings (`gunshot annotate data/field`), "
+                "mend the device, or `python -m flows.retrain` all the same"
+            )
+    return None
+
+
+def markdown(verdict: dict, *, told: str = "") -> str:
+    """Return a verdict as a page: what it is, what follows, then a table of the columns, those that drift first."""
     head = f"# {'Drift' if verdict['drift'] else 'No drift'}\n\n{verdict['reason']}.\n"
+    head += f"\n{told}.\n" if told else ""
     counts = (
-        f"\n{verdict['recordings']} recordings, {verdict.get('chunks', 0)} chunks, {verdict['rejected']} rejected.\n"
+        f"\n{verdict['recordings']} recordings, {verdict.get('chunks', 0)} chunks, {verdict['rejected']} rejected; "
+        f"measured with {verdict['model']}.\n"
     )
     if not verdict.get("columns"):
         return head + counts
@@ -52,9 +79,9 @@ def markdown(verdict: dict) -> str:
 
 
 @task
-def publish(verdict: dict) -> None:
-    """Publish a verdict as the markdown artifact `drift`, and the link to Evidently's page as `drift-report`."""
-    create_markdown_artifact(markdown(verdict), key=KEY, description=verdict["reason"])
+def publish(verdict: dict, told: str = "") -> None:
+    """Publish a verdict and what follows as the markdown artifact `drift`, and a link to Evidently's `drift-report`."""
+    create_markdown_artifact(markdown(verdict, told=told), key=KEY, description=verdict["reason"])
     if verdict.get("columns"):
         create_link_artifact(REPORT.resolve().as_uri(), link_text="Evidently's report", key=f"{KEY}-report")
 
@@ -63,6 +90,7 @@ def publish(verdict: dict) -> None:
 def monitor(folder: str | None = None) -> dict:
     """Measure the drift of a folder's recordings, data/field by default; where it is past the params start retrain.
 
+    It does not where one is running, a candidate waits for review, or one was made from this very batch: `held`.
     Returns the verdict. A monitor that a deployment runs starts retrain's deployment and does not wait for it, since
     its review may take days; one that runs directly runs retrain directly.
 
@@ -76,8 +104,14 @@ def monitor(folder: str | None = None) -> dict:
     if not Path("dvc.yaml").is_file():
         raise FileNotFoundError("dvc.yaml: no such file; run this from the project's folder")
     verdict = drift(folder)
-    publish(verdict)
-    if verdict["drift"]:
+    if not verdict["drift"]:
+        publish(verdict)
+        return verdict
+    reason = held(verdict)
+    told = f"No retraining is started: {reason}" if reason else "A retraining is started"
+    get_run_logger().warning("drift: %s. %s", verdict["reason"], told)
+    publish(verdict, told)
+    if not reason:
         start_retrain(f"drift: {verdict['reason']}")
     return verdict
 

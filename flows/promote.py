@@ -29,11 +29,20 @@ def publish() -> None:
 
 @flow
 def promote(
-    candidate: str, *, dossier: Path, review: dict, by: str, reason: str, overrule: dict[str, str] | None = None
+    candidate: str,
+    *,
+    dossier: Path,
+    review: dict,
+    by: str,
+    reason: str,
+    overrule: dict[str, str] | None = None,
+    acknowledge: list[str] | None = None,
 ) -> dict:
     """Put a candidate into production and return the record's entry; arguments and errors as of `registry.promote`."""
     keep()
-    entry = registry.promote(candidate, dossier=dossier, review=review, by=by, reason=reason, overrule=overrule)
+    entry = registry.promote(
+        candidate, dossier=dossier, review=review, by=by, reason=reason, overrule=overrule, acknowledge=acknowledge
+    )
     get_run_logger().info("%s is in production, line %d of the record", entry["version"], entry["number"])
     publish()
     return entry

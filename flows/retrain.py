@@ -32,8 +32,12 @@ VERDICT = Path("reports/drift/verdict.json")
 def gather(tree: Path) -> None:
     """Bring the recordings that a person confirmed in data/field into a worktree, and commit them there.
 
-    The originals stay until the branch is merged and `gunshot import field` has been run here.
+    The originals stay until the branch is merged and `gunshot import field` has been run here. Drift's verdict on them
+    comes along: by the time that a candidate is made the monitor may have written that of another batch.
     """
+    if VERDICT.exists():
+        (tree / VERDICT).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(VERDICT, tree / VERDICT)
     here = pipeline.field()
     if here.is_dir() and any(path.is_dir() for path in here.iterdir()):  # a folder a device
         worktree.lend(tree)
@@ -151,8 +155,8 @@ def candidate(tree: Path, base: str, folder: Path) -> None:
     run(GUNSHOT, "compare", *sides, "--out", folder / "comparison.json", cwd=tree)
     for kind in ("metrics", "params"):
         (folder / f"{kind}.json").write_text(run(DVC, kind, "diff", "--json", base, cwd=tree, errors=False))
-    if VERDICT.exists():
-        shutil.copy(VERDICT, folder / "drift.json")
+    if (tree / VERDICT).exists():
+        shutil.copy(tree / VERDICT, folder / "drift.json")
     against = ["--champion", champion] if champion else []
     get_run_logger().info(run(GUNSHOT, "dossier", folder, *against, cwd=tree).strip())
     create_link_artifact((folder / "dossier.html").as_uri(), link_text="The dossier", key="dossier")

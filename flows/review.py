@@ -78,13 +78,20 @@ def review(folder: str, auto: bool = False) -> dict | None:
     return settle(path)
 
 
+def waiting(candidates: Path) -> list[Path]:
+    """Return the folders of the candidates that nobody has decided on, oldest first."""
+    return [
+        path.parent
+        for path in sorted(candidates.glob(f"*Z/{library.GATES}"))
+        if not (path.parent / library.FILE).exists()
+    ]
+
+
 def expire(candidates: Path, now: datetime | None = None) -> None:
     """Reject, on the record, the candidates that nobody decided on within promotion.review_days."""
     days = params.load("promotion").promotion.review_days
-    for folder in sorted(candidates.glob("*Z")):
+    for folder in waiting(candidates):
         made = datetime.strptime(folder.name, TIME).replace(tzinfo=UTC)
-        if not (folder / library.GATES).exists() or (folder / library.FILE).exists():
-            continue
         if (now or datetime.now(UTC)) - made > timedelta(days=days):
             try:
                 decide(folder, Decision(decision="reject", by=NOBODY, reason=f"no decision within {days:g} days"))

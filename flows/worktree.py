@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from flows.commands import DVC, run
@@ -21,12 +22,16 @@ LIMIT = "retrain"
 LEASE_S, WAIT_S = 60, 90  # a killed process's place is free after LEASE_S, and the next one waits for that
 
 
+class RunningError(RuntimeError):
+    """Another retraining is running; the message tells which."""
+
+
 @contextmanager
 def alone(reason: str) -> Iterator[None]:
     """Hold the only right to retrain, in all worktrees and on all machines of one Prefect server.
 
-    Here it ends with this process, however that ends; on the server within LEASE_S after that. RuntimeError that tells
-    who has it where another does.
+    Here it ends with this process, however that ends; on the server within LEASE_S after that. RunningError where
+    another has it.
     """
     with _locked(reason), _limited():
         yield
@@ -40,7 +45,7 @@ def _locked(reason: str) -> Iterator[None]:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             f.seek(0)
-            raise RuntimeError(f"another retraining is running: {f.read().strip()}; let it end, or stop it") from None
+            raise RunningError(f"another retraining is running: {f.read().strip()}; let it end, or stop it") from None
         f.truncate(0)
         f.write(f"process {os.getpid()}, since {datetime.now(UTC):{TIME}}, {reason}\n")
         f.flush()
@@ -63,10 +68,29 @@ def _limited() -> Iterator[None]:
                             raise_on_lease_renewal_failure=False)
             )  # fmt: skip
         except TimeoutError:
-            raise RuntimeError(
+            raise RunningError(
                 f"another retraining is running: it holds Prefect's concurrency limit {LIMIT!r}; let it end, or stop it"
             ) from None
         yield
+
+
+def running() -> str | None:
+    """Return who retrains, here or on the server; None: nobody does."""
+    try:
+        with _locked("a look at who retrains"):
+            pass
+    except RunningError as error:
+        return str(error)
+    if not get_current_settings().api.url:
+        return None
+    with get_client(sync_client=True) as client:
+        try:
+            taken = client.read_global_concurrency_limit_by_name(LIMIT).active_slots
+        except ObjectNotFound:  # nobody has retrained yet
+            return None
+    return (
+        f"another retraining is running: it holds Prefect's concurrency limit {LIMIT!r}; let it end" if taken else None
+    )
 
 
 def clean() -> None:

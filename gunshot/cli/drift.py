@@ -1,5 +1,6 @@
 """gunshot drift: whether devices' recordings still sound like what the model was trained on."""
 
+import hashlib
 import json
 import os
 import sys
@@ -13,7 +14,8 @@ from gunshot import params, pipeline, tables
 from gunshot.cli.app import app
 from gunshot.cli.models import Format
 
-OWN = ("tags.csv", "scores.csv")  # in data/field, of `gunshot annotate`
+TAGS = "tags.csv"
+OWN = (TAGS, "scores.csv")  # in data/field, of `gunshot annotate`
 SHOWN = 10  # rejected recordings that are printed; all are in rejected.csv
 
 
@@ -24,8 +26,9 @@ def drift(
     ] = None,
     format: Annotated[Format, typer.Option(help="json: the verdict as one object.")] = Format.text,
 ) -> None:
-    """Compare recordings with those that the int8 model was trained on, without listening to one.
+    """Compare recordings with those that the champion was trained on, without listening to one.
 
+    The champion is the record's, as `gunshot export promoted` writes it; without a record, the working tree's int8.
     Writes reports/drift: report.html and report.json (Evidently), verdict.json, validation.json and rejected.csv,
     which lists every file that could not be measured. Nothing is labelled, moved or trained on.
     """
@@ -41,17 +44,19 @@ def _judged(root: Path, out: Path) -> tuple[dict, list[str]]:
     from gunshot.corpora import sources
 
     p = params.load("audio", "chunks", "features", "quality", "validation", "monitor")
-    reference = _reference()
+    version, model, path = measured_with()
+    reference = _reference(path)
     names, bad = sources.walk(root, ".") if root.is_dir() else ([], [])
     names = [name for name in names if name not in OWN]
-    facts, batch = _measured({name: root / name for name in names}, p)
+    what = {"model": version, "batch": _digest(root, names)}
+    facts, batch = _measured({name: root / name for name in names}, model, p)
     bad += [sources.rejected(row["file"], *row["problem"].split(": ", 1)) for row in facts if row["problem"]]
     rejected = tables.frame(bad, tables.REJECTED)
     tables.write(out / "rejected.csv", rejected)
     told = [f"rejected: {row.file}: {row.value}: {row.rule}" for row in rejected.head(SHOWN).itertuples()]
     told += [f"{len(rejected)} rejected, see {out / 'rejected.csv'}"] if len(rejected) else []
     if not names:
-        verdict = {"drift": False, "reason": f"no recordings in {root}", "recordings": 0, "rejected": len(bad)}
+        verdict = {"drift": False, "reason": f"no recordings in {root}", "recordings": 0, "rejected": len(bad)} | what
         tables.write_json(out / "verdict.json", verdict)
         return verdict, told
     valid = validation.field(tables.frame(facts, drift.FACTS), p=p)
@@ -63,28 +68,57 @@ def _judged(root: Path, out: Path) -> tuple[dict, list[str]]:
     rng = np.random.default_rng(m.seed)
     limits = drift.thresholds(reference, n=n, least=m.min_distance, share=m.min_share, rng=rng)
     compared = drift.compare(reference, batch, limits)
-    verdict = drift.judge(compared, reference, batch, share=m.min_share) | {"rejected": len(bad)}
+    verdict = drift.judge(compared, reference, batch, share=m.min_share) | {"rejected": len(bad)} | what
     drift.save(compared, out)
     tables.write_json(out / "verdict.json", verdict)
     return verdict, told
 
 
-def _reference():
+def measured_with() -> tuple[str, Path, Path]:
+    """Return the champion's version, its model and its reference, which are exported where they are not there.
+
+    Nothing is in production: the working tree's model, by its path.
+    """
+    from gunshot.promotion import record, registry
+
+    model, champion = pipeline.models()[registry.ARTIFACT], registry.champion(record.read())
+    if champion is None:
+        return model.as_posix(), model, pipeline.output("reference")
+    from gunshot.promotion import bundle
+
+    folder = bundle.FOLDER / champion["version"]
+    if not (folder / bundle.REFERENCE).exists():
+        bundle.export(champion["version"])
+    return champion["version"], folder / model.name, folder / bundle.REFERENCE
+
+
+def _digest(root: Path, names: list[str]) -> str:
+    """Return the SHA-256 of a batch: its recordings' names, sizes and bytes, and what a person confirmed of them."""
+    found = hashlib.sha256()
+    for name in [*names, *([TAGS] if (root / TAGS).exists() else [])]:
+        try:
+            with (root / name).open("rb") as f:
+                content = f"{os.fstat(f.fileno()).st_size} {hashlib.file_digest(f, 'sha256').hexdigest()}"
+        except OSError as error:  # it is listed as rejected
+            content = error.strerror
+        found.update(f"{name}\0{content}\n".encode())
+    return found.hexdigest()
+
+
+def _reference(path: Path):
     from gunshot import drift
 
-    path = pipeline.output("reference")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; make it with `dvc repro reference` or get it with `dvc pull`")
     return tables.read(path, drift.REFERENCE)
 
 
-def _measured(listed: dict[str, Path], p):
+def _measured(listed: dict[str, Path], model: Path, p):
     """Return the facts of all recordings and the table of their chunks."""
     from tqdm import tqdm
 
     from gunshot import drift
 
-    model = pipeline.models()["int8"]
     found = drift.of_recordings(listed, model, p, workers=os.cpu_count() or 1)
     facts, names, values = [], [], [np.empty((0, len(drift.COLUMNS)), np.float32)]
     for row, measured in tqdm(found, total=len(listed), desc="drift", unit="recording", disable=None):
@@ -101,4 +135,5 @@ def _text(verdict: dict) -> str:
         for r in verdict.get("columns", [])
     ]
     told = f"{'drift' if verdict['drift'] else 'no drift'}: {verdict['reason']}"
-    return "\n".join([*lines, f"{told} ({verdict['recordings']} recordings, {verdict['rejected']} rejected)"])
+    counts = f"{verdict['recordings']} recordings, {verdict['rejected']} rejected"
+    return "\n".join([*lines, f"{told} ({counts}; measured with {verdict['model']})"])

@@ -65,6 +65,8 @@ def listing(context: typer.Context, format: FormatOption = Format.text) -> None:
         print(f"      {e['by']}: {e['reason']}")
         for name, text in e["overruled"].items():
             print(f"      overruled {name}: {text}")
+        for name in e["acknowledged"]:
+            print(f"      acknowledged: {name}")
 
 
 @models.command()
@@ -99,11 +101,14 @@ def key(name: Annotated[str, typer.Argument(help="The operator's, as the public 
 def promote(
     candidate: Annotated[str, typer.Argument(help="A commit, branch or tag whose dvc.lock names the model.")],
     dossier: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The page that was decided from.")],
-    gates: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSON: candidate, champion, gates.")],
+    gates: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSON: candidate, champion, gates, small.")],
     by: By,
     reason: Reason,
     overrule: Annotated[
         list[str] | None, typer.Option(help="GATE=TEXT: why a gate that failed may be; repeat for each.")
+    ] = None,
+    acknowledge: Annotated[
+        list[str] | None, typer.Option(help="A slice with too few cases, or an axis for all of them; repeat for each.")
     ] = None,
     stage: Annotated[Stage, typer.Option(help="staging: for a trial; what is in production stays.")] = Stage.prod,
 ) -> None:
@@ -113,7 +118,7 @@ def promote(
     pairs = [text.partition("=")[::2] for text in overrule or ()]
     entry = registry.promote(
         candidate, dossier=dossier, review=tables.read_json(gates), by=by, reason=reason, overrule=dict(pairs),
-        stage=stage.value,
+        acknowledge=acknowledge, stage=stage.value,
     )  # fmt: skip
     print(f"{entry['version']} is in {entry['stage']}, line {entry['number']} of the record")
 

@@ -13,11 +13,12 @@ import pandas as pd
 import yaml
 
 from gunshot import pipeline, quantize, tables
-from gunshot.promotion import record, registry
+from gunshot.promotion import ota, record, registry
 from gunshot.promotion.repository import Repository
 
 FOLDER = Path("models/promoted")
-MANIFEST = "manifest.json"
+MANIFEST, REFERENCE = "manifest.json", "reference.csv"
+KEY = f"firmware/{ota.HEADER}"
 GOLDEN = 48  # windows: some dozens
 RENDER = jinja2.Environment(
     loader=jinja2.PackageLoader("gunshot.promotion", ""),
@@ -30,10 +31,10 @@ RENDER = jinja2.Environment(
 def export(version: str | None = None, *, root: Path = Path()) -> Path:
     """Write the folder of a version, None: the one in production, whole or not at all, and return it.
 
-    It holds the .tflite, report.json (int8 against float) and operating.json, firmware/ (what the stage export made of
-    it), golden.npz (``input`` codes int8 [shape=(n, n_mels, frames)], ``output`` codes of TFLM's interpreter
-    [shape=(n, 2)]), card.md, and manifest.json with the SHA-256 of each. ValueError where there is no such version or
-    DVC gives other bytes than the record says.
+    It holds the .tflite, report.json (int8 against float), operating.json and reference.csv, against which drift is
+    measured; firmware/ (what the stage export made of it, and ota_key.h of `ota.header`); golden.npz (``input`` codes
+    int8 [shape=(n, n_mels, frames)], ``output`` codes of TFLM's interpreter [shape=(n, 2)]); card.md; and manifest.json
+    with the SHA-256 of each. ValueError where there is no such version or DVC gives other bytes than the record says.
     """
     entries = record.read(root)
     if faults := list(record.faults(root)):
@@ -48,6 +49,10 @@ def export(version: str | None = None, *, root: Path = Path()) -> Path:
         made = Path(part, version)
         made.mkdir()
         _fill(made, known[version], root)
+        periods = [p["entry"] for p in registry.production(entries) if p["version"] == version]
+        # of the line that put it there last, as `ota.manifest` numbers images
+        (made / KEY).write_text(ota.header([known[version], *periods][-1], root=root))
+        _seal(made, known[version])
         shutil.rmtree(folder / version, ignore_errors=True)
         os.replace(made, folder / version)
     return folder / version
@@ -60,6 +65,7 @@ def _fill(out: Path, entry: dict, root: Path) -> None:
     for name in entry["files"]:
         if name != entry["model"]:
             (out / Path(name).name).write_bytes(repo.show(commit, Path(name)))
+    (out / REFERENCE).write_bytes(repo.artifact(commit, pipeline.output("reference", root=root).relative_to(root)))
     repo.data(commit, pipeline.output("export", root=root).relative_to(root), out / "firmware")
     features = pipeline.output("featurize", root=root).relative_to(root)
     with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +76,9 @@ def _fill(out: Path, entry: dict, root: Path) -> None:
         np.savez(out / "golden.npz", input=codes, output=tflm.outputs(codes))
         sources = _sources(repo, commit, Path(folder))
     (out / "card.md").write_text(_card(entry, repo, sources), encoding="utf-8")
+
+
+def _seal(out: Path, entry: dict) -> None:
     files = {name: registry.sha256(path.read_bytes()) for name, path in _files(out).items()}
     told = ("artifact", "version", "commit", "data", "dossier", "number")
     tables.write_json(out / MANIFEST, {name: entry[name] for name in told} | {"files": files})
@@ -128,8 +137,10 @@ def faults(entries: list[dict], root: Path = Path()) -> Iterator[str]:
             yield f"{folder / MANIFEST}: cannot be read; `gunshot export promoted {folder.name}` makes it anew"
             continue
         found = {name: registry.sha256(path.read_bytes()) for name, path in _files(folder).items()}
+        keys = {registry.sha256(ota.header(e, root=root).encode()) for e in entries if e["version"] == folder.name}
         entry = known[folder.name]
         recorded = {Path(name).name: sha256 for name, sha256 in entry["files"].items()}
-        for name in sorted({*found, *stated.get("files", {}), *recorded}):
-            if not found.get(name) == stated["files"].get(name) == recorded.get(name, found.get(name)):
+        for name in sorted({*found, *stated.get("files", {}), *recorded, KEY}):
+            same = found.get(name) == stated["files"].get(name) == recorded.get(name, found.get(name))
+            if not same or (name == KEY and found.get(name) not in keys):
                 yield f"{folder / name}: was altered; `gunshot export promoted {folder.name}` makes it anew"

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gunshot import pipeline
 from gunshot.promotion import record, signing
 from gunshot.promotion.repository import Repository, Tag
+from gunshot.promotion.review import acknowledgements
 
 ARTIFACT = "int8"
 STAGES = ("prod", "staging")
@@ -30,6 +31,7 @@ def promote(
     by: str,
     reason: str,
     overrule: dict[str, str] | None = None,
+    acknowledge: list[str] | None = None,
     stage: str = "prod",
     root: Path = Path(),
 ) -> dict:
@@ -40,16 +42,17 @@ def promote(
     candidate : a commit, branch or tag whose dvc.lock names the model
     dossier : the page that the decision was made from; a copy is kept under its SHA-256
     review : what the dossier compared: ``candidate``, a commit; ``champion``, a version or None; ``gates``, a list of
-        ``name``, ``passed`` and ``figure``
+        ``name``, ``passed`` and ``figure``; ``small``, the names of slices with too few cases to test, where there are
     overrule : a reason of its own for each gate that failed, by its name
+    acknowledge : each of the small slices, by name or by axis
     stage : prod or staging
 
     Raises
     ------
     ValueError
-        A gate failed and is not overruled; the champion is another one than was compared; the same model is or was
-        there; another decision is being recorded; the record has a fault; the model's bytes cannot be had or are not
-        those of dvc.lock; there is no key. Nothing is recorded then.
+        A gate failed and is not overruled; a small slice is not acknowledged; the champion is another one than was
+        compared; the same model is or was there; another decision is being recorded; the record has a fault; the
+        model's bytes cannot be had or are not those of dvc.lock; there is no key. Nothing is recorded then.
     """
     if stage not in STAGES:
         raise ValueError(f"stage={stage!r} must be {' or '.join(STAGES)}")
@@ -67,7 +70,8 @@ def promote(
         compared, now = review.get("champion"), (champion(entries) or {}).get("version")
         if compared != now:
             raise ValueError(f"champion={now} is in production, the gates compared with {compared}; evaluate anew")
-        return found | {"overruled": overruled, "version": _version(entries, asked | found)}
+        seen = acknowledgements(review, acknowledge or [])
+        return found | {"overruled": overruled, "acknowledged": seen, "version": _version(entries, asked | found)}
 
     return _decide(root, asked, event, page=page)
 
@@ -78,7 +82,7 @@ def reject(candidate: str, *, dossier: Path, review: dict, by: str, reason: str,
     asked = _asked("rejected", ARCHIVED, by, reason, dossier=page, commit=Repository(root).commit(candidate))
 
     def event(repo: Repository, entries: list[dict]) -> dict:
-        return _candidate(repo, asked["commit"], review) | {"overruled": {}, "version": None}
+        return _candidate(repo, asked["commit"], review) | {"overruled": {}, "acknowledged": [], "version": None}
 
     return _decide(root, asked, event, page=page)
 
@@ -101,7 +105,7 @@ def rollback(*, to: str | None = None, by: str, reason: str, root: Path = Path()
             raise ValueError(f"to={target} is in production already")
         kept = ("version", "commit", "data", "model", "files", "dossier")
         content(known[target], root=root)
-        return {name: known[target][name] for name in kept} | {"gates": [], "overruled": {}}
+        return {name: known[target][name] for name in kept} | {"gates": [], "overruled": {}, "acknowledged": []}
 
     return _decide(root, asked, event)
 
@@ -251,10 +255,11 @@ def tags_of(entry: dict) -> dict[str, tuple[str, str]]:
         commits[f"{name(Action.UNASSIGN)}#{entry['number']}"] = entry["replaced"]["commit"]
     commits[f"{name(Action.ASSIGN)}#{entry['number']}"] = entry["commit"]
     what = entry["version"] or entry["commit"][:12]
-    overruled = "".join(f"overruled {name}: {text}\n" for name, text in entry["overruled"].items())
+    told = "".join(f"overruled {name}: {text}\n" for name, text in entry["overruled"].items())
+    told += "".join(f"acknowledged: {name}\n" for name in entry["acknowledged"])
     message = (
         f"{ARTIFACT} {what} {entry['event']}, {entry['stage']}\n\n"
-        f"by: {entry['by']}\nat: {entry['at']}\nreason: {entry['reason']}\n{overruled}"
+        f"by: {entry['by']}\nat: {entry['at']}\nreason: {entry['reason']}\n{told}"
         f"artifact sha256: {entry['files'][entry['model']]}\ndossier sha256: {entry['dossier']}\n"
         f"data, sha256 of dvc.lock: {entry['data']}\ncode: {entry['commit']}\n"
         f"record {entry['number']}: {record.digest(entry)}"

@@ -63,7 +63,7 @@ def decide(
     overruled, acknowledged = overruled or {}, acknowledged or []
     made = {"decision": decision, "by": _line("by", by), "reason": _line("reason", reason)}
     if decision == "approve":
-        made |= {"overruled": _overruled(gates, overruled), "acknowledged": _acknowledged(gates, acknowledged)}
+        made |= {"overruled": _overruled(gates, overruled), "acknowledged": acknowledgements(gates, acknowledged)}
     elif overruled or acknowledged:
         raise ValueError("overrule and acknowledge belong to an approval; a rejection needs its reason alone")
     made |= {
@@ -88,9 +88,9 @@ def _overruled(gates: dict, overruled: dict[str, str]) -> dict[str, str]:
     return {name: _line(f"overrule of {name}", text) for name, text in overruled.items()}
 
 
-def _acknowledged(gates: dict, named: list[str]) -> list[str]:
-    """Return the slices that were acknowledged by name: all that are small."""
-    small = gates["small"]
+def acknowledgements(gates: dict, named: list[str]) -> list[str]:
+    """Return the slices that were acknowledged, by name or by axis: all that are small, else ValueError says which."""
+    small = gates.get("small", [])
     axes = {name.partition("=")[0] for name in small}
     if idle := sorted(set(named) - set(small) - axes):
         raise ValueError(f"acknowledge={idle} must name slices that have too few cases, or their axis: {small}")
@@ -119,10 +119,10 @@ def _write_once(path: Path, made: dict) -> None:
 
 
 def decided(folder: Path) -> dict | None:
-    """Return the decision, what was acknowledged, and `call`; None where nobody has decided.
+    """Return the decision and `call`; None where nobody has decided.
 
     `call` holds the keywords of `registry.promote` or `registry.reject`: candidate, dossier, review, by, reason, and
-    overrule where it was approved.
+    overrule and acknowledge where it was approved.
 
     Raises
     ------
@@ -137,5 +137,5 @@ def decided(folder: Path) -> dict | None:
     call = {"candidate": made["candidate"], "dossier": folder / PAGE, "review": gates}
     call |= {"by": made["by"], "reason": made["reason"]}
     if made["decision"] == "approve":
-        call["overrule"] = made["overruled"]
-    return {"decision": made["decision"], "acknowledged": made.get("acknowledged", []), "call": call}
+        call |= {"overrule": made["overruled"], "acknowledge": made["acknowledged"]}
+    return {"decision": made["decision"], "call": call}

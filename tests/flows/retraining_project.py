@@ -78,7 +78,9 @@ def prepare(project: Project, **changes: dict) -> None:
         },
     }  # fmt: skip
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
-    (project.root / ".gitignore").write_text("/reports/candidates/\n/.worktrees/\n/data/field\n/models/promoted\n")
+    (project.root / ".gitignore").write_text(
+        "/reports/candidates/\n/reports/drift/\n/.worktrees/\n/data/field\n/models/promoted\n"
+    )
     (project.root / ".dvcignore").write_text("/.worktrees\n")
     (project.root / "source").write_text("three")
     project.run("git", "add", "-A")

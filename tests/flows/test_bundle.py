@@ -11,6 +11,7 @@ import pytest
 import yaml
 from registry_project import ENVIRONMENT, MODEL, Project, dvc, get
 
+from gunshot.cli import drift
 from gunshot.promotion import audit, bundle, record, registry, repository
 
 pytest_plugins = "registry_project"
@@ -34,7 +35,7 @@ STREAMS = {
 }  # fmt: skip
 OUTS = {
     "simulate": "data/raw/simulated", "featurize": "data/features", "quantize": str(MODEL),
-    "export": "firmware/generated",
+    "reference": "models/quantized/reference.csv", "export": "firmware/generated",
 }  # fmt: skip
 
 
@@ -64,6 +65,7 @@ def write(root: Path, model: bytes) -> str:
     (root / "made/model.tflite").write_bytes(model)
     np.save(root / "made/features/val.npy", rng.normal(-60, 12, (100, 32, 33)).astype(np.float32))
     (root / "made/generated/model.h").write_text(f"/* {len(model)} */\n")
+    (root / "made/reference.csv").write_text(f"recording,score\n{len(model)},0.5\n")
     row = {"path": "a.wav", "class": "gun", "label": "rifle", "recording_group": "g", "source": "simulated"}
     row |= {"upstream": "physics", "licence": "CC0-1.0", "sr_found": 16000, "duration_s": 1.0, "sha256": "0"}
     pd.DataFrame([row, row | {"path": "b.wav"}]).to_csv(root / "made/simulated/recordings.csv", index=False)
@@ -114,12 +116,34 @@ def test_the_folder_holds_the_promoted_bytes_and_what_belongs_to_them(promoted):
     manifest = json.loads((folder / "manifest.json").read_text())
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(manifest["files"]) == files - {"manifest.json"} == {
-        "model.tflite", "report.json", "operating.json", "firmware/model.h", "golden.npz", "card.md"
+        "model.tflite", "report.json", "operating.json", "reference.csv", "firmware/model.h", "firmware/ota_key.h",
+        "golden.npz", "card.md",
     }  # fmt: skip
     assert (folder / "model.tflite").read_bytes() == found[1] != found[0]
     assert all(registry.sha256((folder / name).read_bytes()) == sha256 for name, sha256 in manifest["files"].items())
+    assert (folder / "reference.csv").read_text() == f"recording,score\n{len(found[1])},0.5\n"
     assert manifest["version"] == "v1.1.0" and manifest["commit"] == record.read(project.root)[1]["commit"]
     assert audit.verify(project.root) == []
+
+
+def test_the_ota_header_has_the_number_of_the_line_that_put_the_version_there(promoted):
+    project, folder = promoted[0], promoted[0].root / "models/promoted"
+    for version, number in (("v1.1.0", 2), ("v1.0.0", 3), ("v1.1.0", 4)):
+        if number > 2:
+            assert project.rollback(to=version)["number"] == number
+            bundle.export(root=project.root)
+        text = (folder / version / "firmware/ota_key.h").read_text()
+        assert f"#define GUNSHOT_OTA_INSTALLED {number}u\n" in text and record.read(project.root)[0]["key"] in text
+    assert audit.verify(project.root) == []
+
+
+def test_drift_is_measured_with_the_champion_which_is_exported_where_it_is_not(promoted, monkeypatch):
+    monkeypatch.chdir(promoted[0].root)
+    folder = Path("models/promoted/v1.1.0")
+    shutil.rmtree(folder)
+    for _ in range(2):
+        assert drift.measured_with() == ("v1.1.0", folder / "model.tflite", folder / "reference.csv")
+        assert (folder / "reference.csv").exists() and audit.verify() == []
 
 
 def test_the_golden_vectors_are_tflm_s(promoted):
@@ -164,14 +188,15 @@ def test_an_altered_folder_is_found_and_made_anew(promoted, name):
     assert audit.verify(root) == []
 
 
-def test_a_model_and_manifest_altered_together_are_found(promoted):
+@pytest.mark.parametrize("name", ["model.tflite", "firmware/ota_key.h"])
+def test_a_file_that_decides_and_the_manifest_altered_together_are_found(promoted, name):
     root = promoted[0].root
     folder = root / "models/promoted/v1.1.0"
-    (folder / "model.tflite").write_bytes(b"other")
+    (folder / name).write_bytes(b"other")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["model.tflite"] = registry.sha256(b"other")
+    manifest["files"][name] = registry.sha256(b"other")
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert any("model.tflite: was altered" in fault for fault in audit.verify(root))
+    assert any(f"{name}: was altered" in fault for fault in audit.verify(root))
     bundle.export(root=root)
 
 

@@ -115,7 +115,7 @@ def test_from_a_comparison_to_a_decision(tree):
     done = gunshot(*said, *over, *named)
     assert done.exit_code == 0, done.exception
     found = review.decided(folder)
-    assert found["acknowledged"] == small
+    assert found["call"]["acknowledge"] == small
     assert found["call"]["overrule"]["false-alarm-bound"] == "a trial = 1 day"
     assert found["call"]["candidate"] == run("git", "rev-parse", "HEAD", root=tree)
     assert "Ada decided" in str(gunshot("review", folder, "reject", "--by", "Bo", "--reason", "no").exception)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 QUIET = {
     "drift": False, "reason": "0 of 2 columns drift", "recordings": 40, "effective": 39, "chunks": 200, "rejected": 1,
+    "model": "v1.0.0", "batch": "ab" * 32,
     "columns": [
         {"column": "level_db", "distance": 0.1, "threshold": 0.2, "drifts": False, "reference": -40.0, "batch": -41.5},
     ],
@@ -20,7 +22,9 @@ LOUD = QUIET | {
         {"column": "level_db", "distance": 0.5, "threshold": 0.2, "drifts": True, "reference": -40.0, "batch": -28.0},
     ],
 }  # fmt: skip
-NONE = {"drift": False, "reason": "no recordings in data/field", "recordings": 0, "rejected": 0}
+NONE = {"drift": False, "reason": "no recordings in data/field", "recordings": 0, "rejected": 0} | {
+    name: QUIET[name] for name in ("model", "batch")
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,7 @@ def project(tmp_path, monkeypatch, flows):
     """A folder in which `gunshot` says what `said` writes, and what was asked of retrain is noted."""
     monkeypatch.chdir(tmp_path)
     Path("dvc.yaml").touch()
+    subprocess.run(["git", "init", "-q"], check=True)
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     monkeypatch.setattr(sys, "executable", str(python))
@@ -88,7 +93,67 @@ def test_drift_starts_retrain_once_with_its_reason(flows, project, caplog):
     assert flows.monitor("data/field/mast1")["drift"]
     assert project == [{"reason": "drift: 1 of 2 columns drift: level_db -40 -> -28"}]
     assert "arguments: drift --format json data/field/mast1" in caplog.messages
-    assert artifact("drift")[0].data.startswith("# Drift") and "**drifts**" in artifact("drift")[0].data
+    shown = artifact("drift")[0].data
+    assert shown.startswith("# Drift") and "**drifts**" in shown
+    assert "A retraining is started." in shown and "measured with v1.0.0" in shown
+    assert flows.worktree.running() is None
+
+
+def candidate(name: str, **files: dict) -> Path:
+    folder = Path("reports/candidates", name)
+    folder.mkdir(parents=True)
+    for file, content in files.items():
+        (folder / f"{file}.json").write_text(json.dumps(content))
+    return folder
+
+
+def held(flows, started: list, *words: str) -> None:
+    """The monitor finds drift, starts nothing, and says these words in log and artifact."""
+    says(LOUD)
+    assert flows.monitor()["drift"] and started == []
+    shown = artifact("drift")[0].data
+    assert "No retraining is started: " in shown
+    assert all(word in shown for word in words), shown
+
+
+@pytest.mark.slow
+def test_while_a_candidate_waits_for_review_nothing_starts(flows, project, caplog):
+    folder = candidate("20260102T030405Z", gates={}, drift={"batch": "another"})
+    held(flows, project, f"{folder} waits for review", f"gunshot review {folder} approve|reject")
+    assert any(f"No retraining is started: {folder} waits" in message for message in caplog.messages)
+
+
+@pytest.mark.slow
+def test_a_second_candidate_of_the_same_batch_is_not_made(flows, project):
+    folder = candidate("20260102T030405Z", gates={}, review={}, drift=LOUD)
+    candidate("20260103T030405Z", gates={}, review={}, drift=LOUD | {"batch": "another"})
+    candidate("20260104T030405Z", gates={}, review={})  # by hand, before anything came back
+    held(flows, project, f"{folder} was made from this very batch", "gunshot annotate data/field")
+
+
+@pytest.mark.slow
+def test_while_another_retraining_runs_nothing_starts(flows, project, monkeypatch):
+    from prefect.concurrency.sync import concurrency
+
+    with flows.worktree.alone("the first"):
+        held(flows, project, "another retraining is running: process", "the first; let it end")
+    with concurrency(flows.worktree.LIMIT, lease_duration=60, strict=True):  # on another machine
+        held(flows, project, "it holds Prefect's concurrency limit 'retrain'")
+
+
+@pytest.mark.slow
+def test_a_retraining_that_failed_is_started_again_and_so_is_one_of_another_batch(flows, project):
+    says(LOUD)
+    candidate("20260102T030405Z", drift=LOUD)  # no gates: it was never finished
+    candidate("20260103T030405Z", gates={}, review={}, drift=LOUD | {"batch": "another"})
+    flows.monitor()
+    assert len(project) == 1
+
+
+def test_where_git_cannot_be_asked_nobody_is_said_to_be_running(flows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError, match="git rev-parse"):
+        flows.worktree.running()
 
 
 @pytest.mark.slow

@@ -31,9 +31,10 @@ def decide(project: Project, by: str = "Ada") -> dict:
     return promote.promote.fn(
         project.second,
         dossier=project.dossier(),
-        review={"candidate": project.second, "champion": "v1.0.0", "gates": gates},
+        review={"candidate": project.second, "champion": "v1.0.0", "gates": gates, "small": ["weapon=M16"]},
         by=by,
         reason="better at night",
+        acknowledge=["weapon"],
     )
 
 
@@ -49,7 +50,7 @@ def test_a_decision_reaches_a_clone_that_can_check_it(shared, tmp_path):
     assert rollback.rollback.fn("Bo", "alarms at noon", "v1.0.0")["version"] == "v1.0.0"
     shared.run("git", "clone", "-q", tmp_path / "origin", tmp_path / "clone")
     clone = Project(tmp_path / "clone")
-    assert len(record.read(clone.root)) == 3
+    assert len(record.read(clone.root)) == 3 and record.read(clone.root)[1]["acknowledged"] == ["weapon=M16"]
     faults = audit.verify(clone.root)  # version 1.0.0 was made before there was a remote
     assert len(faults) == 1 and shared.first[:12] in faults[0]
 

@@ -92,6 +92,23 @@ def test_a_failed_gate_needs_a_reason_of_its_own(project):
     )
 
 
+def test_what_a_reviewer_acknowledged_is_on_the_record_and_in_the_tags(project):
+    given = review(project, project.second, "v1.0.0", GATES[1:]) | {"small": ["weapon=M16", "weapon=Uzi", "place=mall"]}
+
+    def decide(*acknowledge: str):
+        return project.promote(project.second, "v1.0.0", review=given, acknowledge=list(acknowledge))
+
+    refused(project, r"slices=\['weapon=M16', 'weapon=Uzi', 'place=mall'\] have too few cases", decide)
+    refused(project, r"slices=\['place=mall'\]", lambda: decide("weapon"))
+    refused(project, r"acknowledge=\['place=subway'\] must name", lambda: decide("weapon", "place", "place=subway"))
+    entry = decide("weapon", "place=mall")
+    assert record.read(project.root)[-1] == entry and entry["acknowledged"] == given["small"]
+    message = project.run("git", "tag", "-l", "--format=%(contents)", "int8@v1.1.0")
+    assert all(f"\nacknowledged: {name}\n" in message for name in given["small"])
+    assert project.rollback()["acknowledged"] == []
+    assert audit.verify(project.root) == []
+
+
 @pytest.mark.parametrize(
     ("gates", "match"),
     [
@@ -358,7 +375,7 @@ def test_other_changes_of_the_working_tree_stay_uncommitted(project):
 
 def test_the_command_tells_people_and_machines(project, monkeypatch):
     gates = project.root.parent / "gates.json"
-    gates.write_text(json.dumps(review(project, project.second, "v1.0.0")))
+    gates.write_text(json.dumps(review(project, project.second, "v1.0.0") | {"small": ["weapon=M16"]}))
 
     def gunshot(*arguments: str, code: int = 0) -> str:
         done = CliRunner().invoke(cli.app, list(arguments))
@@ -369,12 +386,15 @@ def test_the_command_tells_people_and_machines(project, monkeypatch):
     why = ["--overrule", "recall=few cases"]
     monkeypatch.chdir(project.root)
     gunshot("promote", project.second, *options, code=1)
+    gunshot("promote", project.second, *options, *why, code=1)
+    why += ["--acknowledge", "weapon"]
     assert "v1.1.0 is in prod, line 2" in gunshot("promote", project.second, *options, *why)
     shown = json.loads(gunshot("models", "--format", "json"))
     assert shown["champion"] == "v1.1.0" and [p["version"] for p in shown["production"]] == ["v1.0.0", "v1.1.0"]
     assert shown["record"] == record.read(project.root)
     text = gunshot("models")
     assert "v1.1.0" in text and "Ada: night" in text and "overruled recall: few cases" in text
+    assert "acknowledged: weapon=M16" in text and shown["record"][-1]["acknowledged"] == ["weapon=M16"]
     assert "2 lines, no fault" in gunshot("models", "verify")
     assert json.loads(gunshot("models", "verify", "--format", "json"))["faults"] == []
     (project.root / record.PATH).write_bytes(b"")

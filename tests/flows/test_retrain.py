@@ -139,6 +139,17 @@ def test_what_a_person_confirmed_is_trained_on_and_stays_here(flows, retraining)
     assert "data/raw/field.dvc" in files and not [name for name in files if name.endswith(".wav")]
 
 
+def test_a_candidate_has_the_verdict_of_when_its_recordings_were_gathered(flows, retraining, monkeypatch):
+    verdict = {"drift": True, "reason": "rain", "batch": "1"}
+    flows.VERDICT.parent.mkdir(parents=True)
+    flows.VERDICT.write_text(json.dumps(verdict))
+    later = json.dumps(verdict | {"batch": "2"})  # the monitor's, an hour later
+    monkeypatch.setattr(flows, "publish", lambda tree: flows.VERDICT.write_text(later))
+    folder = Path(flows.retrain("drift: rain"))
+    assert json.loads((folder / "drift.json").read_text()) == verdict
+    assert "drift" not in retraining.run("git", "ls-tree", "-r", "--name-only", f"retrain/{folder.name}")
+
+
 def test_the_first_training_needs_no_champion(flows, retraining):
     retraining.run("git", "rm", "-q", "models/record.jsonl")
     retraining.run("git", "commit", "-qm", "as before the first")

@@ -248,7 +248,39 @@ def test_the_command_writes_what_it_says(project):
         sf.write(file, 0.01 * y, SR)
     found = spoken("data/field")
     assert found["drift"] and {"level_db", "band_0_250_db"} <= drifting(found)
-    assert "no drift" not in run("drift").stdout
+    said = run("drift").stdout
+    assert "no drift" not in said and "measured with models/quantized/model.tflite)" in said
+
+
+def test_the_batch_s_digest_is_of_what_arrived_and_was_confirmed(project):
+    batch = lambda: spoken()["batch"]  # noqa: E731
+    first, file, tags = batch(), Path("data/field/mast0/00.flac"), Path("data/field/tags.csv")
+    content = file.read_bytes()
+    file.unlink()
+    Path("data/field/scores.csv").write_text("recording,score\n")  # the command's own
+    gone = batch()
+    file.write_bytes(content)
+    assert batch() == first != gone and len(first) == 64
+    tags.write_text("mast0/00.flac\n")
+    confirmed = batch()
+    tags.unlink()
+    file.rename(file.with_name("aa.flac"))
+    assert len({first, gone, confirmed, batch()}) == 4
+
+
+def test_the_champion_on_the_record_is_measured_not_the_tree_s_model(project):
+    tree = spoken()
+    assert not tree["drift"] and tree["model"] == "models/quantized/model.tflite"
+    folder = Path("models/promoted/v1.0.0")
+    reference = tables.read("models/quantized/reference.csv", drift.REFERENCE)
+    reference["level_db"] += 60
+    reference["band_0_250_db"] += 60
+    reference["snr_db"] += 60
+    tables.write(folder / "reference.csv", reference)
+    Path("models/record.jsonl").write_text('{"stage": "prod", "version": "v1.0.0"}\n')
+    found = spoken()
+    assert found["drift"] and drifting(found) == {"level_db", "band_0_250_db", "snr_db"}
+    assert (found["model"], found["batch"]) == ("v1.0.0", tree["batch"])
 
 
 def test_malformed_recordings_are_listed_and_the_rest_is_measured(project):
@@ -284,7 +316,8 @@ def test_silent_and_clipped_recordings_are_measured_and_warned_of(project):
 
 def test_nothing_arrived_is_no_drift_and_nothing_readable_is_an_error(project, monkeypatch, capsys, tmp_path):
     (tmp_path / "none").mkdir()
-    assert spoken("none") == {"drift": False, "reason": "no recordings in none", "recordings": 0, "rejected": 0}
+    found = spoken("none")
+    assert not found["drift"] and found["reason"] == "no recordings in none" and found["recordings"] == 0
     (tmp_path / "none/a.wav").write_text("no audio")
     monkeypatch.setattr("sys.argv", ["gunshot", "drift", "none"])
     with pytest.raises(SystemExit, match=r"none: no recording can be measured; 1 are listed in .*rejected\.csv"):

@@ -17,6 +17,9 @@ from gunshot.promotion import ota, record, registry, signing
 
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 MONOCYPHER = FIRMWARE / "third_party" / "monocypher"
+SOURCES = [FIRMWARE / "src" / "ota.c", FIRMWARE / "src" / "sha2.c", MONOCYPHER / "monocypher.c"]
+INCLUDE = [f"-I{FIRMWARE / 'src'}", f"-I{MONOCYPHER}"]
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
 IMAGE = bytes(range(256)) * 5
 CLASS = "pole-mounted-mk2"  # 16 characters: no zero ends it
 TAKE, LAYOUT, SIGNATURE, DEVICE, OLDER, OTHER_IMAGE = range(6)
@@ -32,18 +35,7 @@ def c(tmp_path_factory):
     """The firmware's ota.c and sha2.c as a library of this machine, warnings errors, undefined behaviour a trap."""
     runpy.run_path(str(FIRMWARE / "third_party" / "fetch.py"))["main"]()
     library = tmp_path_factory.mktemp("ota") / "ota.so"
-    sources = [FIRMWARE / "src" / "ota.c", FIRMWARE / "src" / "sha2.c", MONOCYPHER / "monocypher.c"]
-    flags = [
-        "-std=c11",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-O2",
-        "-fsanitize=undefined",
-        "-fsanitize-undefined-trap-on-error",
-    ]
-    include = [f"-I{FIRMWARE / 'src'}", f"-I{MONOCYPHER}"]
-    subprocess.run(["gcc", *flags, "-shared", "-fPIC", *include, *sources, "-o", library], check=True)
+    subprocess.run(["gcc", *FLAGS, "-shared", "-fPIC", *INCLUDE, *SOURCES, "-o", library], check=True)
     return ctypes.CDLL(str(library))
 
 
@@ -82,6 +74,51 @@ def test_a_device_takes_what_was_promoted(c, manifest, key):
     magic, layout, version, size, device, model, sha256 = struct.unpack("<4sIII16s16s32s", manifest[:80])
     assert (magic, layout, version, size) == (b"GSOT", 1, 7, len(IMAGE))
     assert (device, model.rstrip(b"\0"), sha256) == (b"pole-mounted-mk2", b"v1.3.0", hashlib.sha256(IMAGE).digest())
+
+
+FLASHED = """
+#include <stdio.h>
+
+#include "ota.h"
+#include "ota_key.h"
+
+int main(int argc, char **argv) {
+  uint8_t manifest[GUNSHOT_OTA_BYTES], image[4096];
+  FILE *f = argc == 3 ? fopen(argv[1], "rb") : NULL, *g = argc == 3 ? fopen(argv[2], "rb") : NULL;
+  if (!f || !g) return 99;
+  size_t n = fread(manifest, 1, sizeof manifest, f), m = fread(image, 1, sizeof image, g);
+  gunshot_ota_device device = {gunshot_ota_key, "pole-mounted-mk2", GUNSHOT_OTA_INSTALLED};
+  return (int)gunshot_ota_verify(manifest, n, image, m, &device);
+}
+"""
+
+
+def test_a_device_built_with_the_exported_header_takes_its_signer_s_images_alone(c, tmp_path, monkeypatch):
+    def signer(name: str) -> Ed25519PrivateKey:
+        monkeypatch.setenv("GUNSHOT_KEY", str(tmp_path / f"{name}.pem"))
+        signing.create(name, tmp_path / record.KEYS)
+        return signing.private()
+
+    def says() -> int:
+        (tmp_path / "manifest").write_bytes(ota.manifest(IMAGE, device=CLASS, root=tmp_path))
+        return subprocess.run([tmp_path / "flashed", tmp_path / "manifest", tmp_path / "image"]).returncode
+
+    event = {"event": "promoted", "stage": "prod", "version": "v1.0.0"}
+    (tmp_path / "image").write_bytes(IMAGE)
+    (tmp_path / "flashed.c").write_text(FLASHED)
+    ada = signer("ada")
+    record.append(event, ada, root=tmp_path)
+    older = ota.manifest(IMAGE, device=CLASS, root=tmp_path)
+    entry = record.append(event, ada, root=tmp_path)
+    (tmp_path / ota.HEADER).write_text(ota.header(entry, root=tmp_path))
+    built = [f"-I{tmp_path}", *INCLUDE, tmp_path / "flashed.c", *SOURCES, "-o", tmp_path / "flashed"]
+    subprocess.run(["gcc", *FLAGS, *built], check=True)
+    assert says() == TAKE
+    (tmp_path / "manifest").write_bytes(older)
+    done = subprocess.run([tmp_path / "flashed", tmp_path / "manifest", tmp_path / "image"])
+    assert done.returncode == OLDER
+    signer("bo")  # trusted by the record, not by this device
+    assert says() == SIGNATURE
 
 
 def test_a_device_refuses_an_older_version(c, manifest, key):

@@ -39,10 +39,11 @@ def test_an_approval_is_what_the_registry_takes(tmp_path):
     assert (made["decision"], made["by"], made["at"]) == ("approve", "Ada", "2026-01-02T03:04:05Z")
     assert made["acknowledged"] == SMALL and made["candidate"] == "c" * 40
     found = review.decided(path)
-    assert found["decision"] == "approve" and found["acknowledged"] == SMALL
+    assert found["decision"] == "approve"
     call = found["call"]
     assert call["overrule"] == {"seeds": "two were alike"} and call["review"]["champion"] == "v1.0.0"
-    assert set(call) == {"candidate", "dossier", "review", "by", "reason", "overrule"}
+    assert call["acknowledge"] == SMALL
+    assert set(call) == {"candidate", "dossier", "review", "by", "reason", "overrule", "acknowledge"}
 
 
 def test_a_rejection_needs_its_reason_alone(tmp_path):
@@ -54,7 +55,7 @@ def test_a_rejection_needs_its_reason_alone(tmp_path):
     assert review.decided(path) is None
     review.decide(path, "reject", by="Ada", reason="worse\nin the mall")
     found = review.decided(path)
-    assert found["decision"] == "reject" and "overrule" not in found["call"]
+    assert found["decision"] == "reject" and not {"overrule", "acknowledge"} & set(found["call"])
     assert found["call"]["reason"] == "worse in the mall"
 
 
@@ -128,7 +129,7 @@ NAMES = st.lists(st.sampled_from(["a=1", "a=2", "b=1", "b=2", "c=3"]), unique=Tr
 def test_an_approval_names_all_small_slices_and_no_other(small, named):
     gates = {"small": small}
     if set(named) == set(small):
-        assert review._acknowledged(gates, named) == small
+        assert review.acknowledgements(gates, named) == small
     else:
         with pytest.raises(ValueError):
-            review._acknowledged(gates, named)
+            review.acknowledgements(gates, named)
