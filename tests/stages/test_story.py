@@ -87,7 +87,7 @@ class Story(Project):
         return hashlib.sha256((self.root / MODEL).read_bytes()).hexdigest()
 
     def arrive(self, n: int) -> None:
-        """Let a device send what it heard, with little above 1 kHz: its opening is covered. A person marks the shots."""
+        """Let a device send what it heard, with little above 1 kHz: it is covered. A person marks the shots."""
         root, placed, covered = self.root / "data/field", {}, signal.butter(8, 1000, fs=SR, output="sos")
         (root / "mast-1").mkdir(parents=True)
         for i in range(n):
