@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from retraining_project import GUNSHOT
+from retraining_project import GUNSHOT, ROOT
 
 
 @contextlib.contextmanager
@@ -75,10 +75,10 @@ class Server:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[subprocess.Popen]:
-        """Run it, in the environment of now; its process is given once it answers."""
+        """Run it, with the settings of pyproject.toml and of the environment; give its process once it answers."""
         log, port = self.folder / "server.log", os.environ["PREFECT_API_URL"].split(":")[2].removesuffix("/api")
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-        with started(log, *command, cwd=self.folder) as one:
+        with started(log, *command, cwd=ROOT) as one:
             end = time.monotonic() + 180
             while self.client.api_healthcheck() is not None:
                 assert one.poll() is None and time.monotonic() < end, log.read_text()
