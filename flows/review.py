@@ -15,8 +15,9 @@ from flows.promote import promote
 from flows.promote import publish as publish_decision
 from flows.worktree import TIME
 from gunshot import params
-from gunshot.promotion import registry
+from gunshot.promotion import record, registry
 from gunshot.promotion import review as library
+from gunshot.promotion.repository import Repository
 
 REVIEW = "review/review"  # the deployment
 AUTO, NOBODY = "promotion.auto", "nobody"
@@ -42,15 +43,28 @@ def decide(folder: Path, given: Decision) -> None:
 
 
 def settle(folder: Path) -> dict | None:
-    """Promote or archive a candidate as review.json says, and return the record's entry; None without a decision."""
+    """Promote or archive a candidate as review.json says, and return the record's entry; None without a decision.
+
+    Where that was recorded before, by another who was asked or in vain for the others' repository, only publish it.
+    """
     made = library.decided(folder)
     if made is None:
         return None
-    if made["decision"] == "approve":
+    entry = recorded(made["call"])
+    if entry is None and made["decision"] == "approve":
         return promote(**made["call"])
-    entry = registry.reject(**made["call"])
+    entry = entry or registry.reject(**made["call"])
     publish_decision()
     return entry
+
+
+def recorded(call: dict) -> dict | None:
+    """Return the entry of a decision that is on the record with its commit and tags."""
+    event, stage = ("promoted", "prod") if "overrule" in call else ("rejected", registry.ARCHIVED)
+    asked = {"event": event, "stage": stage, "commit": call["candidate"], "by": call["by"]}
+    asked["dossier"] = call["review"]["dossier"]
+    entry = next((e for e in reversed(record.read()) if asked.items() <= e.items()), None)
+    return entry if entry and registry.settled(Repository(Path()), entry) else None
 
 
 @flow
@@ -88,16 +102,21 @@ def waiting(candidates: Path) -> list[Path]:
 
 
 def expire(candidates: Path, now: datetime | None = None) -> None:
-    """Reject, on the record, the candidates that nobody decided on within promotion.review_days."""
+    """Reject, on the record, the candidates that nobody decided on within promotion.review_days.
+
+    Prefect fails a suspended review by then, and runs nothing that could.
+    """
     days = params.load("promotion").promotion.review_days
-    for folder in waiting(candidates):
+    for folder in sorted(path.parent for path in candidates.glob(f"*Z/{library.GATES}")):
         made = datetime.strptime(folder.name, TIME).replace(tzinfo=UTC)
-        if (now or datetime.now(UTC)) - made > timedelta(days=days):
-            try:
+        try:
+            if not (folder / library.FILE).exists() and (now or datetime.now(UTC)) - made > timedelta(days=days):
                 decide(folder, Decision(decision="reject", by=NOBODY, reason=f"no decision within {days:g} days"))
+            found = library.decided(folder)
+            if found and found["call"]["by"] == NOBODY and not recorded(found["call"]):  # also what was decided in vain
                 settle(folder)
-            except (RuntimeError, ValueError) as error:  # no key here, a remote not reached: no reason not to retrain
-                get_run_logger().error("%s: %s", folder, error)
+        except (RuntimeError, ValueError) as error:  # no key here, a remote not reached: no reason not to retrain
+            get_run_logger().error("%s: %s", folder, error)
 
 
 if __name__ == "__main__":

@@ -77,11 +77,16 @@ def promote(
 
 
 def reject(candidate: str, *, dossier: Path, review: dict, by: str, reason: str, root: Path = Path()) -> dict:
-    """Archive a candidate, with the gates and the dossier that spoke against it; arguments as of `promote`."""
+    """Archive a candidate, with the gates and the dossier that spoke against it; arguments as of `promote`.
+
+    ValueError as there, or where the same is on the record.
+    """
     page = Path(dossier).read_bytes()
     asked = _asked("rejected", ARCHIVED, by, reason, dossier=page, commit=Repository(root).commit(candidate))
 
     def event(repo: Repository, entries: list[dict]) -> dict:
+        if same := [e for e in entries if asked.items() <= e.items()]:
+            raise ValueError(f"candidate={asked['commit'][:12]} is rejected by line {same[-1]['number']} of the record")
         return _candidate(repo, asked["commit"], review) | {"overruled": {}, "acknowledged": [], "version": None}
 
     return _decide(root, asked, event, page=page)

@@ -1,0 +1,94 @@
+"""The flow monitor with the real `gunshot drift`, over a field in which some recordings are malformed."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile as sf
+from registry_project import Project
+from retraining_project import ROOT
+
+from gunshot import audio, chunks, drift, models, params, tables
+from gunshot.promotion import record, registry
+
+pytest_plugins = ("registry_project", "retraining_project")
+P = params.load("audio", "chunks", "features", path=ROOT / "params.yaml")
+MODEL = models.Model(  # scores how far the loudest frame stands out
+    Path("stand-in"),
+    {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}},
+    logit=lambda x: (x.mean(axis=1).max(axis=1) - np.median(x.mean(axis=1), axis=1)) / 6 - 3,
+)
+GUNSHOT = f"""#!{sys.executable}
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from gunshot import cli, drift
+from test_malformed import MODEL
+drift.load = lambda path: MODEL
+cli.main()
+"""
+
+
+def noise(rng: np.random.Generator) -> np.ndarray:
+    return scipy.signal.lfilter([1], [1, -0.9], rng.standard_normal(20000)) * rng.uniform(0.001, 0.02)
+
+
+def reference(rng: np.random.Generator):
+    """The table of the champion's training: eighty recordings of noise."""
+    cut = {"hop": P.chunks.env_hop, "chunk_length": P.audio.chunk_length}
+    found = []
+    for pcm in (audio.to_int16(noise(rng)) for _ in range(80)):
+        starts = chunks.at_hop(len(pcm), **cut)
+        found.append(drift.measure(chunks.cut(pcm, starts, chunk_length=P.audio.chunk_length), MODEL, P))
+    return drift.frame(np.repeat([f"r{i}" for i in range(80)], [len(part) for part in found]), np.concatenate(found))
+
+
+@pytest.fixture
+def field(flows, copy, tmp_path, monkeypatch) -> tuple[Project, Path]:
+    """A project whose champion's reference is known, and its folder of what one device sends: forty recordings."""
+    for name in ("params.yaml", "dvc.yaml"):
+        (copy.root / name).write_bytes((ROOT / name).read_bytes())
+    rng = np.random.default_rng(7)
+    tables.write(copy.root / "models/promoted/v1.0.0/reference.csv", reference(rng))
+    device = copy.root / "data/field/mast1"
+    device.mkdir(parents=True)
+    for i in range(40):
+        sf.write(device / f"{i:02d}.flac", noise(rng), P.audio.sr)
+    (tmp_path / "gunshot").write_text(GUNSHOT)
+    (tmp_path / "gunshot").chmod(0o755)
+    monitor = importlib.import_module("flows.monitor")
+    monkeypatch.setattr(monitor, "sys", SimpleNamespace(executable=tmp_path / "python"))
+    monkeypatch.setattr(monitor, "retrain", lambda **given: pytest.fail(f"a retraining was started: {given}"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(copy.root)
+    return copy, device
+
+
+@pytest.mark.slow
+def test_malformed_recordings_are_told_by_name_and_the_rest_is_judged(field, caplog):
+    project, device = field
+    before = project.state()
+    (device / "broken.wav").write_bytes(b"RIFF nothing")
+    (device / "empty.wav").touch()
+    sf.write(device / "nan.wav", np.full(P.audio.sr, np.nan), P.audio.sr, subtype="FLOAT")
+    found = importlib.import_module("flows.monitor").monitor()
+    assert (found["drift"], found["model"], found["recordings"], found["rejected"]) == (False, "v1.0.0", 40, 3)
+    for name in ("broken.wav", "empty.wav", "nan.wav"):
+        assert any(message.startswith(f"rejected: mast1/{name}: ") for message in caplog.messages)
+    assert len(list(device.iterdir())) == 43
+    assert project.state() == before and list(record.faults(project.root)) == []
+
+
+@pytest.mark.slow
+def test_where_no_recording_can_be_read_the_run_fails_and_starts_nothing(field):
+    project, device = field
+    before = project.state()
+    for path in device.iterdir():
+        path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(RuntimeError, match=r"no recording can be measured; 40 are listed in .*rejected\.csv"):
+        importlib.import_module("flows.monitor").monitor()
+    assert project.state() == before
+    assert registry.champion(record.read(project.root))["version"] == "v1.0.0"
