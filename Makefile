@@ -19,6 +19,8 @@ export UV_COMPILE_BYTECODE := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: all test test-long bench lock dag check pictures firmware firmware-test parity
+# Two processes, a file each at a time: files share what is slow to make.
+PYTEST := pytest -n 2 --dist loadfile
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
@@ -28,10 +30,10 @@ all: $(READY)
 
 test: $(READY)
 	@echo "Running the tests; the long proofs are in 'make test-long'."
-	pytest -m "not long and not firmware"
+	$(PYTEST) -m "not long and not firmware"
 
 test-long: $(READY)
-	pytest -m long
+	$(PYTEST) -m long
 
 bench: $(READY)
 	python -m tests.bench
@@ -59,6 +61,7 @@ lock: $(READY)
 
 pictures: $(READY)
 	PICTURES=DOC/pictures pytest tests/web/test_annotate.py tests/web/test_dossier.py -k documentation
+	PICTURES=DOC/pictures pytest tests/flows/test_serve.py -k "waits_for_a_person and SQLite"
 	python DOC/pictures/simulator.py $(RECORDING)
 	python DOC/pictures/drift.py
 

@@ -1,5 +1,6 @@
 """A person's decision about a candidate, carried out: `python -m flows.review FOLDER` in the project's folder."""
 
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from flows.commands import GUNSHOT, run
 from flows.promote import promote
 from flows.promote import publish as publish_decision
 from flows.worktree import TIME
-from gunshot import params
+from gunshot import params, tables
 from gunshot.promotion import record, registry
 from gunshot.promotion import review as library
 from gunshot.promotion.repository import Repository
@@ -40,6 +41,22 @@ def decide(folder: Path, given: Decision) -> None:
         text for name in ("overrule", "acknowledge") for value in getattr(given, name) for text in (f"--{name}", value)
     ]
     run(GUNSHOT, "review", folder, given.decision, "--by", given.by, "--reason", given.reason, *more)
+
+
+def asked(folder: Path) -> str:
+    """Return what the form says above its fields: where the dossier is, and what an approval must name."""
+    found = tables.read_json(folder / library.GATES)
+    failed = [
+        f"- {g['name']}: {g['figure']}, limit {g['limit']}. {g['text']}" for g in found["gates"] if not g["passed"]
+    ]
+    axes = sorted({name.partition("=")[0] for name in found["small"]})
+    counts = f"{len(found['gates']) - len(failed)} of {len(found['gates'])} gates passed"
+    lines = [f"{counts}. Read {os.path.relpath(folder / library.PAGE)}."]
+    if failed:
+        lines += ["These failed; to approve, overrule each with a reason of its own, GATE=REASON:", "\n".join(failed)]
+    if axes:
+        lines.append(f"Too few cases to test, to be acknowledged: {', '.join(axes)}.")
+    return "\n\n".join(lines)
 
 
 def settle(folder: Path) -> dict | None:
@@ -84,7 +101,9 @@ def review(folder: str, auto: bool = False) -> dict | None:
             log.warning("left to a person: %s", error)
     while runtime.deployment.id and not (path / library.FILE).exists():
         days = params.load("promotion").promotion.review_days
-        given = suspend_flow_run(wait_for_input=Decision, timeout=int(days * DAY_S))
+        given = suspend_flow_run(
+            wait_for_input=Decision.with_initial_data(description=asked(path)), timeout=int(days * DAY_S)
+        )
         try:
             decide(path, given)
         except RuntimeError as error:

@@ -1,16 +1,20 @@
 """The flows on a real server on loopback: a schedule makes a candidate, its page takes the decision."""
 
 import importlib
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from playwright.sync_api import sync_playwright
 from prefect_server import environment, started, until
 from retraining_project import ROOT, prepare
 
 from gunshot import params
 from gunshot.promotion import record
 
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 pytest_plugins = ("registry_project", "retraining_project", "prefect_server")
 
 
@@ -37,6 +41,26 @@ def test_a_schedule_that_cron_does_not_know_is_refused_by_name(tmp_path, cron):
         params.load("schedule", path=path)
 
 
+def pages(waiting) -> None:
+    """Look at Prefect's pages as a reviewer does: the deployments, and the form that a run asks to be filled in."""
+    folder = Path(os.environ.get("PICTURES", tempfile.gettempdir()))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        page = browser.new_page(viewport={"width": 1300, "height": 420})
+        at = os.environ["PREFECT_API_URL"].removesuffix("/api")
+        page.goto(f"{at}/deployments")
+        page.get_by_text("review").first.wait_for()
+        page.wait_for_timeout(3000)
+        page.screenshot(path=folder / "deployments.png")
+        page.set_viewport_size({"width": 1300, "height": 760})
+        page.goto(f"{at}/runs/flow-run/{waiting}")
+        page.get_by_role("button", name="Resume").first.click()
+        page.get_by_text("gates passed").wait_for()
+        page.wait_for_timeout(2000)
+        page.screenshot(path=folder / "review_form.png")
+        browser.close()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_schedule_makes_a_candidate_that_waits_for_a_person(server, copy, tmp_path, monkeypatch):
@@ -49,6 +73,7 @@ def test_a_schedule_makes_a_candidate_that_waits_for_a_person(server, copy, tmp_
         server.pause_deployment(run.deployment_id)  # one is enough
         until(server, "retrain", "COMPLETED")
         waiting = until(server, "review", "PAUSED")
+        pages(waiting.id)
         assert serving.poll() is None and len(record.read(copy.root)) == 1
         given = {"decision": "approve", "by": "Ada", "reason": "better at night"}
         server.resume_flow_run(waiting.id, run_input=given | {"overrule": ["code=it passed"]})  # refused, asked again
