@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,9 +40,8 @@ def test_a_schedule_that_cron_does_not_know_is_refused_by_name(tmp_path, cron):
         params.load("schedule", path=path)
 
 
-def pages(waiting) -> None:
+def pages(waiting, folder: Path) -> None:
     """Look at Prefect's pages as a reviewer does: the deployments, and the form that a run asks to be filled in."""
-    folder = Path(os.environ.get("PICTURES", tempfile.gettempdir()))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         page = browser.new_page(viewport={"width": 1300, "height": 420})
@@ -73,7 +71,7 @@ def test_a_schedule_makes_a_candidate_that_waits_for_a_person(server, copy, tmp_
         server.pause_deployment(run.deployment_id)  # one is enough
         until(server, "retrain", "COMPLETED")
         waiting = until(server, "review", "PAUSED")
-        pages(waiting.id)
+        pages(waiting.id, Path(os.environ.get("PICTURES", tmp_path)))
         assert serving.poll() is None and len(record.read(copy.root)) == 1
         given = {"decision": "approve", "by": "Ada", "reason": "better at night"}
         server.resume_flow_run(waiting.id, run_input=given | {"overrule": ["code=it passed"]})  # refused, asked again
