@@ -12,7 +12,7 @@ from prefect.deployments import run_deployment
 from flows import worktree
 from flows.retrain import CANDIDATES, retrain
 from flows.review import waiting
-from gunshot import tables
+from gunshot import params, pipeline, tables, tags
 from gunshot.promotion import review
 
 RETRAIN = "retrain/retrain"  # the deployment
@@ -39,8 +39,18 @@ def drift(folder: str | None = None) -> dict:
     return json.loads(done.stdout)
 
 
+def due(verdict: dict) -> str | None:
+    """Return why a retraining is due: drift, or monitor.min_confirmed recordings that are confirmed, else None."""
+    if verdict["drift"]:
+        return f"drift: {verdict['reason']}"
+    path, least = pipeline.field() / "tags.csv", params.load("monitor").monitor.min_confirmed
+    found = tags.read(path)[0].values() if path.exists() else []
+    confirmed = sum(tags.state(placed) == "confirmed" for placed in found)
+    return f"{confirmed} confirmed recordings wait in {path.parent}" if confirmed >= least else None
+
+
 def held(verdict: dict) -> str | None:
-    """Return why no retraining is to be started for a drift, and what to do; None: nothing speaks against it.
+    """Return why one that is due is not to be started, and what to do; None: nothing speaks against it.
 
     One that failed has left no gates, so that it is started again.
     """
@@ -88,7 +98,7 @@ def publish(verdict: dict, told: str = "") -> None:
 
 @flow
 def monitor(folder: str | None = None) -> dict:
-    """Measure the drift of a folder's recordings, data/field by default; where it is past the params start retrain.
+    """Measure the drift of a folder's recordings, data/field by default; start retrain where it is `due`.
 
     It does not where one is running, a candidate waits for review, or one was made from this very batch: `held`.
     Returns the verdict. A monitor that a deployment runs starts retrain's deployment and does not wait for it, since
@@ -104,15 +114,16 @@ def monitor(folder: str | None = None) -> dict:
     if not Path("dvc.yaml").is_file():
         raise FileNotFoundError("dvc.yaml: no such file; run this from the project's folder")
     verdict = drift(folder)
-    if not verdict["drift"]:
+    reason = due(verdict)
+    if not reason:
         publish(verdict)
         return verdict
-    reason = held(verdict)
-    told = f"No retraining is started: {reason}" if reason else "A retraining is started"
-    get_run_logger().warning("drift: %s. %s", verdict["reason"], told)
+    against = held(verdict)
+    told = f"No retraining is started: {against}" if against else "A retraining is started"
+    get_run_logger().warning("%s. %s", reason, told)
     publish(verdict, told)
-    if not reason:
-        start_retrain(f"drift: {verdict['reason']}")
+    if not against:
+        start_retrain(reason)
     return verdict
 
 

@@ -20,6 +20,7 @@ from flows import worktree
 from flows.commands import DVC, GUNSHOT, run
 from flows.review import REVIEW, expire, review
 from gunshot import params, pipeline, tables
+from gunshot.promotion import record, registry
 
 TAIL = 20  # lines of output that a failure repeats
 # Output as it comes, and a progress bar that does not fill the log.
@@ -163,12 +164,23 @@ def candidate(tree: Path, base: str, folder: Path) -> None:
     create_table_artifact(table=tables.read_json(folder / "gates.json")["gates"], key="gates")
 
 
+def nothing_new(tree: Path) -> str | None:
+    """Return the champion's version where a worktree's model, report and operating point are its, byte for byte."""
+    champion = registry.champion(record.read())
+    same = champion and all(
+        (tree / name).exists() and registry.sha256((tree / name).read_bytes()) == sha256
+        for name, sha256 in champion["files"].items()
+    )
+    return champion["version"] if same else None
+
+
 @flow
-def retrain(reason: str = "by hand") -> str:
+def retrain(reason: str = "by hand") -> str | None:
     """Make a candidate in a worktree of its own and hand it over for review; return its folder.
 
     `reason` says why, in words; it is a parameter of the run, in its log, and the candidate's commit. Nothing else
-    than that folder and the branch is left here; a run that fails changes neither champion nor working tree.
+    than that folder and the branch is left here; a run that fails changes neither champion nor working tree. Where the
+    pipeline makes the champion anew there is nothing to review: nothing is left, and None is returned.
 
     Raises
     ------
@@ -190,6 +202,10 @@ def retrain(reason: str = "by hand") -> str:
         gather(tree)
         repro(tree)
         publish(tree)
+        if version := nothing_new(tree):
+            get_run_logger().warning("the pipeline makes %s again, to the byte: nothing to review", version)
+            worktree.sweep()
+            return None
         parity(tree)
         worktree.commit(tree, f"Candidate {folder.name}: {reason}")
         folder.mkdir(parents=True)

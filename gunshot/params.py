@@ -279,6 +279,7 @@ class Monitor(Section):
     rows: Count
     min_distance: Positive
     min_share: Annotated[float, pydantic.Field(gt=0, le=1)]
+    min_confirmed: Count
 
 
 SECTIONS: dict[str, type[Section]] = {c.__name__.lower(): c for c in Section.__subclasses__()}

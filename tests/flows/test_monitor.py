@@ -2,12 +2,16 @@
 
 import importlib
 import json
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from retraining_project import ROOT
+
+from gunshot import params, tags
 
 QUIET = {
     "drift": False, "reason": "0 of 2 columns drift", "recordings": 40, "effective": 39, "chunks": 200, "rejected": 1,
@@ -44,7 +48,8 @@ def flows(tmp_path_factory):
 def project(tmp_path, monkeypatch, flows):
     """A folder in which `gunshot` says what `said` writes, and what was asked of retrain is noted."""
     monkeypatch.chdir(tmp_path)
-    Path("dvc.yaml").touch()
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, name)
     subprocess.run(["git", "init", "-q"], check=True)
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
@@ -166,6 +171,23 @@ def test_a_deployment_starts_the_deployment_and_does_not_wait(flows, project, mo
     flows.monitor()
     expected = {"parameters": {"reason": f"drift: {LOUD['reason']}"}, "timeout": 0, "as_subflow": False}
     assert asked == [((flows.RETRAIN,), expected)] and project == []
+
+
+@pytest.mark.slow
+def test_enough_confirmed_recordings_start_retrain_without_drift(flows, project):
+    least = params.load("monitor").monitor.min_confirmed
+    placed = {f"mast-1/{i}.wav": [tags.Tag(4000)] for i in range(least - 1)}
+    tags.amend(Path("data/field/tags.csv"), placed | {"mast-1/automatic.wav": [tags.Tag(4000, 0.5)]})
+    says(QUIET)
+    flows.monitor()
+    assert project == []
+    tags.amend(Path("data/field/tags.csv"), {"mast-1/without.wav": []})
+    flows.monitor()
+    assert project == [{"reason": f"{least} confirmed recordings wait in data/field"}]
+    assert "A retraining is started." in artifact("drift")[0].data
+    candidate("20260102T030405Z", gates={}, review={}, drift=QUIET)
+    flows.monitor()
+    assert len(project) == 1
 
 
 @pytest.mark.slow

@@ -67,6 +67,13 @@ def test_a_candidate_is_made_beside_the_tree_reviewed_and_promoted(flows, retrai
     assert review(str(folder))["version"] == "v1.1.0"
     assert record.read(retraining.root)[-1]["commit"] == gates["candidate"]
 
+    retraining.run("git", "merge", "-q", "-m", "merge", branch)
+    retraining.run("dvc", "checkout", "-q")
+    assert flows.retrain("schedule") is None  # the pipeline makes the champion again
+    assert any("makes v1.1.0 again, to the byte: nothing to review" in message for message in caplog.messages)
+    assert not list(Path(".worktrees").iterdir()) and len(list(folder.parent.iterdir())) == 1
+    assert retraining.run("git", "branch", "--format=%(refname:short)", "--list", "retrain/*").split() == [branch]
+
 
 def test_a_dirty_tree_is_refused_by_name(flows, retraining):
     Path("notes.txt").write_text("new")
