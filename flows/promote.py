@@ -1,7 +1,5 @@
 """Promote a candidate: its data to DVC's remote, the decision on the record, both to where others see them."""
 
-from pathlib import Path
-
 from prefect import flow, get_run_logger, task
 
 from flows.commands import DVC, run
@@ -28,21 +26,10 @@ def publish() -> None:
 
 
 @flow
-def promote(
-    candidate: str,
-    *,
-    dossier: Path,
-    review: dict,
-    by: str,
-    reason: str,
-    overrule: dict[str, str] | None = None,
-    acknowledge: list[str] | None = None,
-) -> dict:
-    """Put a candidate into production and return the record's entry; arguments and errors as of `registry.promote`."""
+def promote(call: dict) -> dict:
+    """Put a candidate into production and return the record's entry; `call` has the arguments of `registry.promote`."""
     keep()
-    entry = registry.promote(
-        candidate, dossier=dossier, review=review, by=by, reason=reason, overrule=overrule, acknowledge=acknowledge
-    )
+    entry = registry.promote(**call)
     get_run_logger().info("%s is in production, line %d of the record", entry["version"], entry["number"])
     publish()
     return entry

@@ -69,7 +69,7 @@ def settle(folder: Path) -> dict | None:
         return None
     entry = recorded(made["call"])
     if entry is None and made["decision"] == "approve":
-        return promote(**made["call"])
+        return promote(made["call"])
     entry = entry or registry.reject(**made["call"])
     publish_decision()
     return entry

@@ -28,14 +28,14 @@ def shared(project, tmp_path, monkeypatch):
 
 def decide(project: Project, by: str = "Ada") -> dict:
     gates = [{"name": "recall", "passed": True, "figure": 0.9}]
-    return promote.promote.fn(
-        project.second,
-        dossier=project.dossier(),
-        review={"candidate": project.second, "champion": "v1.0.0", "gates": gates, "small": ["weapon=M16"]},
-        by=by,
-        reason="better at night",
-        acknowledge=["weapon"],
-    )
+    return promote.promote.fn({
+        "candidate": project.second,
+        "dossier": project.dossier(),
+        "review": {"candidate": project.second, "champion": "v1.0.0", "gates": gates, "small": ["weapon=M16"]},
+        "by": by,
+        "reason": "better at night",
+        "acknowledge": ["weapon"],
+    })  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
