@@ -119,6 +119,7 @@ def facts(made: dict, **values) -> dict:
     """What speaks for a candidate: all of it does, but for what is given otherwise."""
     found = {
         "commit": COMMIT, "champion": "v1.0.0", "champion_commit": COMMIT[::-1], "changed": [], "stale": [],
+        "front_end": [],
         "log": [f"{COMMIT[:7]} 2026-01-02 More recordings", "5d0e9a1 2026-01-01 Another <b>seed</b>"],
         "comparison": made,
         "validation": [{"suite": "raw", "success": True, "failed": {"critical": 0, "warning": 1, "info": 0}}],
