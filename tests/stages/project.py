@@ -85,7 +85,9 @@ class Project:
         """Change params.yaml, and return what these changes replaced."""
         path = self.root / "params.yaml"
         document = yaml.safe_load(path.read_text())
-        before = {section: {name: document[section][name] for name in values} for section, values in changes.items()}
+        before = {
+            section: {name: document[section].get(name) for name in values} for section, values in changes.items()
+        }
         for section, values in changes.items():
             document[section].update(values)
         path.write_text(yaml.safe_dump(document, sort_keys=False))

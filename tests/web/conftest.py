@@ -9,9 +9,9 @@ FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Return Debian's Chromium as a Playwright browser."""
+    """Return Debian's Chromium as a Playwright browser; its event loop ends with the file."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", headless=True, args=FLAGS)
         yield browser
