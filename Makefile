@@ -25,7 +25,7 @@ PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
 	dvc repro
-	@test -f reports/index.html || dvc repro --single-item --force evaluate  # a pull does not bring the page
+	@test reports/index.html -nt reports/metrics.json || dvc repro --single-item --force evaluate  # pulled, or merged
 	@echo "Done. Read reports/index.html; the int8 model is models/quantized/model.tflite."
 
 test: $(READY)

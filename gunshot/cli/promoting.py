@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +46,7 @@ def listing(context: typer.Context, format: FormatOption = Format.text) -> None:
     """
     if context.invoked_subcommand:
         return
-    from gunshot.promotion import record, registry
+    from gunshot.promotion import record, registry, signing
 
     entries = record.read()
     periods = registry.production(entries)
@@ -57,16 +58,18 @@ def listing(context: typer.Context, format: FormatOption = Format.text) -> None:
         return
     if not entries:
         print("nothing was promoted yet")
+    keys = signing.names(record.KEYS)
     until = {p["entry"]["number"]: p["until"] or "now" for p in periods}
     for e in entries:
         what = e["version"] or e["commit"][:12]
         time = f"{e['at']} to {until.get(e['number'], '-')}"
         print(f"{e['number']:>4}  {what:<12}  {e['event']:<11}  {e['stage']:<8}  {time}")
-        print(f"      {e['by']}: {e['reason']}")
+        print(f"      {e['by']}, with the key of {keys.get(e['key'], 'nobody known here')}: {e['reason']}")
         for name, text in e["overruled"].items():
             print(f"      overruled {name}: {text}")
-        for name in e["acknowledged"]:
-            print(f"      acknowledged: {name}")
+        if small := Counter(name.partition("=")[0] for name in e["acknowledged"]):
+            told = ", ".join(f"{count} of {axis}" for axis, count in small.items())
+            print(f"      acknowledged slices with few cases: {told}")
 
 
 @models.command()

@@ -104,6 +104,8 @@ def rollback(*, to: str | None = None, by: str, reason: str, root: Path = Path()
     def event(repo: Repository, entries: list[dict]) -> dict:
         known, now = promotions(entries), champion(entries)
         target = to or (now and (known[now["version"]]["replaced"] or {}).get("version"))
+        if now and target is None:
+            raise ValueError(f"to=None: nothing was in production before {now['version']}")
         if target not in known:
             raise ValueError(f"to={target} must be a version that was in production: {', '.join(known) or 'none'}")
         if target == now["version"]:

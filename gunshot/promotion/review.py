@@ -59,6 +59,8 @@ def decide(
     """
     if decision not in ("approve", "reject"):
         raise ValueError(f"decision={decision!r} must be approve or reject")
+    if (folder / FILE).exists():
+        raise _decided_before(folder / FILE)
     gates = _gates(folder)
     overruled, acknowledged = overruled or {}, acknowledged or []
     made = {"decision": decision, "by": _line("by", by), "reason": _line("reason", reason)}
@@ -111,11 +113,13 @@ def _write_once(path: Path, made: dict) -> None:
         try:
             os.link(part.name, path)
         except FileExistsError:
-            first = tables.read_json(path)
-            raise ValueError(
-                f"{path}: {first['by']} decided at {first['at']}: {first['decision']}; "
-                "another decision needs a dossier of its own"
-            ) from None
+            raise _decided_before(path) from None
+
+
+def _decided_before(path: Path) -> ValueError:
+    first = tables.read_json(path)
+    told = f"{first['by']} decided at {first['at']}: {first['decision']}"
+    return ValueError(f"{path}: {told}; another decision needs a dossier of its own")
 
 
 def decided(folder: Path) -> dict | None:

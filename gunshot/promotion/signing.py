@@ -76,6 +76,11 @@ def trusted(folder: Path) -> dict[str, Ed25519PublicKey]:
     return found
 
 
+def names(folder: Path) -> dict[str, str]:
+    """Return the operators' names, as their public keys in `folder` are named, by fingerprint."""
+    return {fingerprint(pem.load_pem_public_key(file.read_bytes())): file.stem for file in sorted(folder.glob("*.pem"))}
+
+
 def signed_by(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
     """Return whether `signature` is the key's, of `content`."""
     try:

@@ -75,3 +75,10 @@ def test_where_the_remote_is_unreachable_nothing_is_decided(shared, tmp_path):
     with pytest.raises(RuntimeError, match="dvc push --all-branches --quiet exited with"):
         decide(shared)
     assert shared.state() == before
+
+
+def test_the_only_version_cannot_be_rolled_back(shared):
+    before = shared.state()
+    with pytest.raises(ValueError, match=r"to=None: nothing was in production before v1\.0\.0"):
+        rollback.rollback.fn("Bo", "alarms at noon")
+    assert shared.state() == before

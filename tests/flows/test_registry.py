@@ -392,8 +392,8 @@ def test_the_command_tells_people_and_machines(project, monkeypatch):
     assert shown["champion"] == "v1.1.0" and [p["version"] for p in shown["production"]] == ["v1.0.0", "v1.1.0"]
     assert shown["record"] == record.read(project.root)
     text = gunshot("models")
-    assert "v1.1.0" in text and "Ada: night" in text and "overruled recall: few cases" in text
-    assert "acknowledged: weapon=M16" in text and shown["record"][-1]["acknowledged"] == ["weapon=M16"]
+    assert "v1.1.0" in text and "Ada, with the key of operator: night" in text and "overruled recall: few cases" in text
+    assert "few cases: 1 of weapon" in text and shown["record"][-1]["acknowledged"] == ["weapon=M16"]
     assert "2 lines, no fault" in gunshot("models", "verify")
     assert json.loads(gunshot("models", "verify", "--format", "json"))["faults"] == []
     (project.root / record.PATH).write_bytes(b"")

@@ -120,6 +120,8 @@ def test_of_reviewers_at_once_one_decides_and_the_others_are_told(tmp_path):
     winner = json.loads((path / review.FILE).read_text())["by"]
     assert len(told) == 7 and all(f"{winner} decided at" in text for text in told)
     assert not list(path.glob(".*"))
+    with pytest.raises(ValueError, match=f"{winner} decided at"):  # before anything that an approval lacks
+        review.decide(path, "approve", by="Ada", reason="better")
 
 
 NAMES = st.lists(st.sampled_from(["a=1", "a=2", "b=1", "b=2", "c=3"]), unique=True)
