@@ -66,7 +66,7 @@ def test_a_rollback_walks_back_and_can_go_forward_again(project):
     third = project.candidate("three")
     project.promote(third, "v1.1.0")
     assert [project.rollback()["version"] for _ in range(2)] == ["v1.1.0", "v1.0.0"]
-    refused(project, "to=None must be a version", project.rollback)
+    refused(project, "nothing was in production before v1.0.0", project.rollback)
     refused(project, "in production already", lambda: project.rollback(to="v1.0.0"))
     refused(project, "to=v7.0.0 must be", lambda: project.rollback(to="v7.0.0"))
     assert project.rollback(to="v1.2.0")["number"] == 6
