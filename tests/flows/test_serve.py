@@ -44,7 +44,7 @@ def pages(waiting, folder: Path) -> None:
     """Look at Prefect's pages as a reviewer does: the deployments, and the form that a run asks to be filled in."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        page = browser.new_page(viewport={"width": 1700, "height": 420})
+        page = browser.new_page(viewport={"width": 1300, "height": 420})
         at = os.environ["PREFECT_API_URL"].removesuffix("/api")
         page.goto(f"{at}/deployments")
         page.get_by_text("review").first.wait_for()
