@@ -10,14 +10,15 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from gunshot import alarms, listener, models, scoring, tables, tally
+from gunshot import alarms, models, params, scoring, tables, tally
 from gunshot.streams import TABLES
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -182,18 +183,25 @@ def judged(rows: list[dict], *, min_cases: int) -> list[dict]:
     return rows
 
 
-def other_settings(of: Side, p) -> dict[str, list]:
-    """Return how the detector's settings of its operating.json differ from those that params.yaml now gives it."""
-    kept = {"n_mels": p.features.n_mels, "n_frames": listener.window_frames(p)}
-    now = asdict(models.load(of.path).settings(p, logit=of.logit, **kept))
-    was = of.operating.get("settings", now)
-    return {name: [was.get(name), value] for name, value in now.items() if was.get(name) != value}
+def own_params(of: Side, p) -> SimpleNamespace:
+    """Return `p` with the sections with which a side's operating point was chosen; how it is measured stays `p`'s.
+
+    ValueError where its operating.json does not state them.
+    """
+    if "params" not in of.operating:
+        raise ValueError(
+            f"{of.path.with_name('operating.json')}: params=None must be stated; run `dvc repro operate` anew"
+        )
+    own = {name: params.SECTIONS[name].model_validate(values) for name, values in of.operating["params"].items()}
+    measured = {name: getattr(p.detector, name) for name in ("collar_s", "max_fa_per_hour")}
+    return SimpleNamespace(**vars(p) | own | {"detector": own["detector"].model_copy(update=measured)})
 
 
 def scored(sides: dict[str, Side], table: pd.DataFrame, folder: Path, p, *, workers: int = 2) -> Iterator[dict]:
-    """Yield what `alarms.score_streams` does of candidate and champion, each at its own operating point."""
-    paths, points = ({name: getattr(s, key) for name, s in sides.items()} for key in ("path", "logit"))
-    yield from alarms.score_streams(table, folder, paths, points, p, workers=workers)
+    """Yield what `alarms.score_streams` does of candidate and champion, each as it is operated: point and params."""
+    for name, of in sides.items():
+        points = {name: of.logit}
+        yield from alarms.score_streams(table, folder, {name: of.path}, points, own_params(of, p), workers=workers)
 
 
 def compare(sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.DataFrame, folder: Path, p) -> dict:
@@ -224,8 +232,7 @@ def compare(sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.Da
     return {
         "streams": streams_sha256(folder),
         "models": {
-            name: {"sha256": of.sha256, "logit": of.logit, "cost": models.cost(of.report),
-                   "operating": of.operating, "other_settings": other_settings(of, p)}
+            name: {"sha256": of.sha256, "logit": of.logit, "cost": models.cost(of.report), "operating": of.operating}
             for name, of in sides.items()
         },
         "same": CHAMPION in sides and sides[CANDIDATE].sha256 == sides[CHAMPION].sha256,

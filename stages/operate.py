@@ -19,7 +19,8 @@ def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path) 
         model = models.load(path)
         settings = model.settings(p, n_mels=p.features.n_mels, n_frames=listener.window_frames(p), logit=point["logit"])
         point["score"] = float(model.score_of(settings.on, windows=p.detector.windows))
-        tables.write_json(path.with_name("operating.json"), point | {"settings": vars(settings)})
+        heard = {name: section.model_dump() for name, section in vars(p).items()}
+        tables.write_json(path.with_name("operating.json"), point | {"settings": vars(settings), "params": heard})
         print(f"operate: {name:6} score {point['score']:.4f}, {point['proof']}:", _shown(point["validation"]))
     tables.write(out, curve)
 

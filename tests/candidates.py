@@ -43,7 +43,8 @@ def model(folder: Path, *, logit: float) -> Path:
     tables.write_json(folder / "report.json", REPORT)
     p, kept = P, {"n_mels": P.features.n_mels, "n_frames": 33}
     settings = vars(load(path).settings(p, logit=logit, **kept))
-    tables.write_json(folder / "operating.json", OPERATING | {"logit": logit, "settings": settings})
+    heard = {name: getattr(p, name).model_dump() for name in ("audio", "chunks", "features", "detector")}
+    tables.write_json(folder / "operating.json", OPERATING | {"logit": logit, "settings": settings, "params": heard})
     return path
 
 
@@ -89,8 +90,8 @@ def write_streams(folder: Path) -> Path:
     return folder
 
 
-def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | None) -> dict:
-    """Compare models that open at these logits on such streams, all below a folder."""
+def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | None, p=P) -> dict:
+    """Compare models that open at these logits on such streams, all below a folder; `p` are the tree's params."""
     monkeypatch.setattr(alarms, "load", load)
     monkeypatch.setattr(models, "load", load)
     logits = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
@@ -98,12 +99,8 @@ def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | N
     tested = write_streams(folder / "streams")
     sides = {name: comparison.side(path) for name, path in paths.items()}
     table = tables.read(tested / "streams.csv", streams.STREAM)
-    found = alarms.gathered(alarms.score_stream(row, tested, *_shared(sides), P) for row in table.to_dict("records"))
-    return comparison.compare(sides, found, table, tested, P)
-
-
-def _shared(sides: dict) -> tuple[dict, dict]:
-    return {name: s.path for name, s in sides.items()}, {name: s.logit for name, s in sides.items()}
+    found = alarms.gathered(comparison.scored(sides, table, tested, p, workers=1))
+    return comparison.compare(sides, found, table, tested, p)
 
 
 PARITY = {"cells": 1_000_000, "differing_codes": 1, "windows": 1000, "mismatched_bytes": 0, "onsets": 9,
@@ -119,7 +116,6 @@ def facts(made: dict, **values) -> dict:
     """What speaks for a candidate: all of it does, but for what is given otherwise."""
     found = {
         "commit": COMMIT, "champion": "v1.0.0", "champion_commit": COMMIT[::-1], "changed": [], "stale": [],
-        "front_end": [],
         "log": [f"{COMMIT[:7]} 2026-01-02 More recordings", "5d0e9a1 2026-01-01 Another <b>seed</b>"],
         "comparison": made,
         "validation": [{"suite": "raw", "success": True, "failed": {"critical": 0, "warning": 1, "info": 0}}],

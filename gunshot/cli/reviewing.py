@@ -34,7 +34,7 @@ def compare(
     sides = {name: comparison.side(found / MODEL) for name, found in folders.items() if found}
     table = tables.read(folder / "streams.csv", library.STREAM)
     scored = comparison.scored(sides, table, folder, p)
-    found = alarms.gathered(tqdm(scored, total=len(table), desc="compare", unit="stream"))
+    found = alarms.gathered(tqdm(scored, total=len(sides) * len(table), desc="compare", unit="stream"))
     made = comparison.compare(sides, found, table, folder, p)
     tables.write_json(out, made)
     recall, false = made["recall"], made["false_alarms"]

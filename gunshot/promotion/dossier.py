@@ -126,13 +126,9 @@ def _headline(made: dict, names: list[str]) -> Section:
         if made["figures"][origin][name]["hours"]
     }
     text = (
-        "Each at its own operating point, chosen on validation streams. A clear shot's loudest 10 ms are "
+        "Each at its own operating point, with the params with which that was chosen. A clear shot's loudest 10 ms are "
         f"{alarms.CLEAR_DB:g} dB or more above the rest, at most {alarms.CLEAR_M:g} m away. Bounds are exact, 95 %."
     )
-    for name in names:
-        if other := made["models"][name]["other_settings"]:
-            told = ", ".join(f"{key} {was} → {now}" for key, (was, now) in other.items())
-            text += f"\n\nThe {name} is measured with this tree's params; its own settings were others: {told}."
     return Section(
         "Champion beside candidate" if CHAMPION in names else "The candidate", text, streamreport.beside(columns)
     )

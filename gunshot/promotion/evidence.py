@@ -6,11 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
 from gunshot import comparison, models, pipeline, splits, streams, tables
 
-FRONT_END = ("audio", "features")  # sections of params.yaml with which `gunshot compare` hears for both models
 BESIDE = ("metrics", "params", "drift", "seeds")  # in the candidate's folder where they were made, as JSON
 TRAINED = ("train", "val")  # sides that a model is trained or tuned on
 DVC = Path(sys.executable).with_name("dvc")
@@ -54,20 +51,6 @@ def versions(root: Path, champion: str | None) -> dict:
         "stale": sorted(stale),
         "log": _run("git", "log", "--format=%h %as %s", *span, root=root).splitlines(),
     }
-
-
-def front_end(root: Path, champion: str | None) -> list[str]:
-    """Return the params of FRONT_END that are others than when the champion was made."""
-    if champion is None:
-        return []
-    before = yaml.safe_load(_run("git", "show", f"int8@{champion}:params.yaml", root=root))
-    now = yaml.safe_load((root / "params.yaml").read_text())
-    return [
-        f"{section}.{name}"
-        for section in FRONT_END
-        for name in sorted({*before[section], *now[section]})
-        if before[section].get(name) != now[section].get(name)
-    ]
 
 
 def sources(root: Path) -> list[dict]:
@@ -119,7 +102,6 @@ def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
     return {
         **versions(root, champion),
         "champion": champion,
-        "front_end": front_end(root, champion),
         "comparison": made,
         "validation": [tables.read_json(found) for found in sorted((reports / "validation").glob("*.json"))],
         "groups": groups(root),

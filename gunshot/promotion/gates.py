@@ -208,13 +208,6 @@ def versions(changed: list[str], stale: list[str]) -> list[Gate]:
     ]
 
 
-def front_end(changed: list[str]) -> Gate:
-    """Return whether both models heard what they were made for: the comparison has one front end, the candidate's."""
-    told = f": {', '.join(changed)}; the champion's figures are not its own." if changed else "."
-    text = f"Params of the front end that are others than the champion's{told}"
-    return Gate("front-end", not changed, len(changed), 0, text)
-
-
 def judge(facts: dict, p) -> list[Gate]:
     """Return all gates of what `evidence.gather` found; `p` is the section promotion of params.yaml."""
     made = facts["comparison"]
@@ -224,7 +217,6 @@ def judge(facts: dict, p) -> list[Gate]:
         validation(facts["validation"]),
         groups(facts["groups"]),
         licences(facts["sources"], allowed=p.licences),
-        front_end(facts["front_end"]),
         recall(made, alpha=p.alpha),
         slices("recall-slices", made["slices"], "Recall is", alpha=p.alpha),
         false_alarms(made, alpha=p.alpha),

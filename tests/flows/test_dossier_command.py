@@ -137,16 +137,6 @@ def test_what_the_commit_does_not_hold_is_refused(tree):
     assert "group" in gates(tree)["data"]["text"] and "unknown" in gates(tree)["licences"]["text"]
 
 
-def test_another_front_end_than_the_champions_is_named(tree):
-    assert gates(tree)["front-end"]["passed"]
-    path = tree / "params.yaml"
-    sections = yaml.safe_load(path.read_text())
-    sections["features"] |= {"fmin": 50.0, "fmax": 7000.0}
-    path.write_text(yaml.safe_dump(sections))
-    found = gates(tree)["front-end"]
-    assert found["figure"] == 2 and "features.fmax, features.fmin" in found["text"] and not found["passed"]
-
-
 def test_a_comparison_of_something_else_is_refused(tree):
     folder = tree.with_name("candidate")
     with pytest.raises(ValueError, match="champion=None"):

@@ -79,12 +79,16 @@ def test_two_clean_runs_have_the_same_hashes(made, again):
 
 @pytest.mark.parametrize(("group", "shell"), [(False, "/bin/sh"), (True, "/bin/bash")], ids=["dvc alone", "group"])
 def test_a_run_killed_at_every_stage_ends_as_if_it_had_not_been(again, fresh, tmp_path, group, shell):
-    project = fresh(tmp_path / "project")
-    rng, killed = random.Random(f"kill {group}"), 0
-    for stage, took in again.took.items():
+    project, order = fresh(tmp_path / "project"), list(again.took)
+    rng, killed, last = random.Random(f"kill {group}"), 0, -1
+    while True:
         run = Run(project, SHELL=shell)
-        while (started := run.started.get()) != stage:
-            assert started, f"{stage} did not start"
+        # The next stage that has not been killed; one that ended just before a kill does not start again.
+        while (stage := run.started.get()) and order.index(stage) <= last:
+            pass
+        if stage is None:
+            break
+        last, took = order.index(stage), again.took[stage]
         with contextlib.suppress(queue.Empty):  # a stage that is faster this time leaves the kill to the next one
             run.started.get(timeout=rng.uniform(0.05, 0.9) * took)
             time.sleep(0.2)
@@ -94,8 +98,7 @@ def test_a_run_killed_at_every_stage_ends_as_if_it_had_not_been(again, fresh, tm
         while (left := run.left()) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert left == [], f"killed in {stage}"
-    assert killed >= len(again.took) - 1  # the last one may have been faster than the kill
-    project.repro()
+    assert run.process.wait() == 0 and killed >= len(order) - 3  # a stage may be faster than the kill
     assert outs(project) == outs(again)
     assert project.lock() == again.lock()
     assert ran(project.repro()) == []

@@ -164,7 +164,6 @@ def test_a_deaf_candidate_loses_the_soft_shots(tmp_path, monkeypatch):
 def test_the_champion_itself_is_the_same(tmp_path, monkeypatch):
     found = compared(tmp_path, monkeypatch, candidate=0.0, champion=0.0)
     assert found["same"] and found["recall"]["lost"] == found["recall"]["won"] == 0
-    assert found["models"]["champion"]["other_settings"] == {}
 
 
 def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch):
@@ -174,13 +173,27 @@ def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch)
     assert all(row["p"] is row["p_holm"] is None for row in found["slices"] + found["negatives"])
 
 
-def test_other_params_than_the_champion_s_own_are_told(tmp_path, monkeypatch):
+def test_each_is_measured_with_the_params_of_its_operating_point(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "load", load)
-    path = model(tmp_path / "champion", logit=0.0)
-    changed = P.detector.model_copy(update={"hop": 4})
-    p = type(P)(**vars(P) | {"detector": changed})
-    assert comparison.other_settings(comparison.side(path), P) == {}
-    assert comparison.other_settings(comparison.side(path), p)["hop"] == [8, 4]
+    of = comparison.side(model(tmp_path / "champion", logit=0.0))
+    tree = {"hop": 4, "windows": 9, "hysteresis": 0.0, "collar_s": 0.05, "max_fa_per_hour": 7.0}
+    p = type(P)(**vars(P) | {"detector": P.detector.model_copy(update=tree)})
+    found = comparison.own_params(of, p)
+    measured = {name: tree[name] for name in ("collar_s", "max_fa_per_hour")}
+    assert found.detector == P.detector.model_copy(update=measured)
+    assert (found.audio, found.chunks, found.features) == (P.audio, P.chunks, P.features)
+    del of.operating["params"]
+    with pytest.raises(ValueError, match=r"champion/operating\.json: params=None must be stated"):
+        comparison.own_params(of, p)
+
+
+def test_what_the_tree_s_params_are_now_does_not_matter(tmp_path, monkeypatch):
+    """Averaging a second would lose shots of both."""
+    found = compared(tmp_path / "before", monkeypatch, candidate=0.0, champion=3.0)
+    averaged = {"detector": P.detector.model_copy(update={"windows": 16, "hop": 4})}
+    again = compared(tmp_path / "now", monkeypatch, candidate=0.0, champion=3.0, p=type(P)(**vars(P) | averaged))
+    assert again["recall"] == found["recall"] and again["recall"]["champion"] > 0
+    assert again["false_alarms"] == found["false_alarms"]
 
 
 def test_a_model_without_its_operating_point_is_named(tmp_path):

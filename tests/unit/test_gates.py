@@ -72,7 +72,6 @@ CASES = [
     (changed("figures", to={"simulated": {"candidate": FIGURES | {"hours": 0.0}}}), {}, {"false-alarm-bound"}),
     (MADE, {"changed": ["gunshot/alarms.py"]}, {"code"}),
     (MADE, {"stale": ["train_network"]}, {"data"}),
-    (MADE, {"front_end": ["features.fmin"]}, {"front-end"}),
     (MADE, {"validation": []}, {"validation"}),
     (MADE, {"validation": suite(success=False)}, {"validation"}),
     (MADE, {"validation": suite(failed={"critical": 1, "warning": 0, "info": 0})}, {"validation"}),
