@@ -24,6 +24,8 @@ PYTEST := pytest -n 2 --dist loadfile
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
+	@# DVC writes its lock in place: a kill may have cut it off. Finished stages come from its run cache.
+	@! dvc stage list 2>&1 | grep -qE "dvc.lock' (is invalid|validation failed)" || git checkout dvc.lock
 	dvc repro
 	@test reports/index.html -nt reports/metrics.json || dvc repro --single-item --force evaluate  # pulled, or merged
 	@echo "Done. Read reports/index.html; the int8 model is models/quantized/model.tflite."
