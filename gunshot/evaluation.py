@@ -10,14 +10,17 @@ import pandas as pd
 
 from gunshot import audio, features, models, onsets, processes, scoring
 
+QUIET = 0.1  # of the frames are below the level of a recording's quiet
+
 load = cache(models.load)  # once a process
 
 
 def score_file(source: dict, paths: dict[str, Path], p) -> tuple[list[dict], dict | None, list[dict]]:
     """Return a file's rows of windows, its row, and rows of tables.REJECTED where it cannot be used.
 
-    All windows of an environment file count; of a gun file those that hold an automatic onset at a
-    place where the chunks of training have it (chunks.jitter), since the others hold no shot for certain.
+    A file is heard after `quiet` of its own, as a device hears it that has listened before, so that its first windows
+    start before it does. All windows of an environment file count; of a gun file those that hold an automatic onset at
+    a place where the chunks of training have it (chunks.jitter), since the others hold no shot for certain.
     A file's score is its highest window's. ``MODEL_cut`` is the same of the part of
     `evaluate.file_duration_s` around the file's steepest onset, whatever its class.
     """
@@ -28,8 +31,10 @@ def score_file(source: dict, paths: dict[str, Path], p) -> tuple[list[dict], dic
     except audio.AudioError as e:
         return [], None, [{"file": e.path, "value": e.value, "rule": e.rule}]
     n_frames = features.frames(length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
+    lead = n_frames // hop * hop
+    log_mel = np.concatenate([quiet(log_mel, lead), log_mel], axis=1)
     scores = {name: load(path).sweep(log_mel, hop=hop, n_frames=n_frames) for name, path in paths.items()}
-    starts = np.arange(len(next(iter(scores.values())))) * hop * p.features.hop_length
+    starts = (np.arange(len(next(iter(scores.values())))) * hop - lead) * p.features.hop_length
     shots = np.array([tag.start for tag in onsets.find(pcm, sr=sr, **p.tags.model_dump())], np.int64)
     gun = source["class"] == "gun"
     known = _holds(starts, shots, length, p.chunks.jitter) if gun else np.ones(len(starts), bool)
@@ -47,6 +52,15 @@ def score_file(source: dict, paths: dict[str, Path], p) -> tuple[list[dict], dic
     return windows.assign(**shown).to_dict("records"), row, []
 
 
+def quiet(log_mel: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return frames that sound like the quiet of a log-mel [shape=(n_mels, frames)], [shape=(n_mels, n_frames)].
+
+    The level below which each band is for a tenth of the time. A device has always heard something before a shot; of
+    many published recordings the shot is the first sound, and digital silence before it is no place.
+    """
+    return np.repeat(np.quantile(log_mel, QUIET, axis=1, keepdims=True).astype(np.float32), n_frames, axis=1)
+
+
 def _holds(starts: np.ndarray, onsets: np.ndarray, length: int, jitter: tuple[float, float]) -> np.ndarray:
     place = (onsets[None, :] - starts[:, None]) / length
     return ((place >= jitter[0]) & (place <= jitter[1])).any(axis=1)
@@ -56,8 +70,9 @@ def _around_steepest(pcm: np.ndarray, starts: np.ndarray, length: int, duration:
     """Return which windows lie in `duration` samples, a quarter of them before the file's steepest 10 ms."""
     energy = np.square(audio.to_float(pcm), dtype=np.float64)
     block = np.add.reduceat(energy, np.arange(0, max(1, len(energy)), 160)) + 1e-9
-    steepest = int(np.argmax(np.diff(np.log(block), prepend=np.log(block[0])) * np.sqrt(block))) * 160
-    first = np.clip(steepest - duration // 4, 0, max(0, len(pcm) - duration))
+    level = np.log(block)
+    steepest = int(np.argmax(np.diff(level, prepend=np.quantile(level, QUIET)) * np.sqrt(block))) * 160
+    first = np.clip(steepest - duration // 4, starts[0], max(0, len(pcm) - duration))
     inside = (starts >= first) & (starts + length <= first + duration)
     return inside if inside.any() else np.arange(len(starts)) == np.abs(starts - first).argmin()
 

@@ -66,10 +66,11 @@ def _train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, 
 
     x = np.concatenate([corpus.x[~held], corpus.simulated_x])
     y = np.concatenate([corpus.table.loc[~held, "y"].to_numpy(), corpus.simulated_y])
+    rows = training.repeated(y, np.arange(len(y)) >= np.sum(~held), p.network.real_share)
     rng = np.random.default_rng(seed)
-    model, _ = training.train(x, y, corpus.val_x, corpus.val_y, rng, p.network, pool=pool)
-    rows = np.sort(rng.permutation(len(x))[: p.quantize.representative])
-    artifact = quantize.convert(quantize.fixed(model, n_frames=x.shape[2]), x[rows])
+    model, _ = training.train(x, y, corpus.val_x, corpus.val_y, rng, p.network, rows=rows, pool=pool)
+    few = np.sort(rng.permutation(len(x))[: p.quantize.representative])
+    artifact = quantize.convert(quantize.fixed(model, n_frames=x.shape[2]), x[few])
     with audio.atomic(path) as part:
         part.write_bytes(artifact)
     logit = quantize.Tflm(artifact).logit(corpus.val_x)

@@ -162,6 +162,9 @@ class Network(Section):
     epochs: Count
     label_smoothing: Share
     hard_share: Annotated[float, pydantic.Field(ge=0)]
+    real_share: Annotated[float, pydantic.Field(ge=0, lt=1)]
+    mix_share: Share
+    mix_snr_db: Range
     time_patch: Annotated[int, pydantic.Field(ge=0)]
     mel_patch: Annotated[int, pydantic.Field(ge=0)]
     patch_share: Share

@@ -58,8 +58,9 @@ def _train(x, y, x_val, y_val, own: int, seed: int, p):
     """Return a function that scores chunks, of a network that took as many steps as `p.epochs` over `own` chunks."""
     from gunshot import network, training  # TensorFlow: only where it is used
 
-    epochs = max(1, round(p.epochs * own / len(y)))
-    model, _ = training.train(x, y, x_val, y_val, np.random.default_rng(seed), p.model_copy(update={"epochs": epochs}))
+    rows = training.repeated(y, np.arange(len(y)) >= own, p.real_share)
+    p = p.model_copy(update={"epochs": max(1, round(p.epochs * own / len(rows)))})
+    model, _ = training.train(x, y, x_val, y_val, np.random.default_rng(seed), p, rows=rows)
     return lambda part: network.logit(model, part)[:, 0]
 
 

@@ -44,20 +44,53 @@ def band_gains(x: np.ndarray, rng: np.random.Generator, spread_db: float) -> np.
     return x + curves[..., None]
 
 
-def batches(x: np.ndarray, y: np.ndarray, hard: np.ndarray, rng: np.random.Generator, p) -> Iterator[tuple]:
-    """Yield one epoch's batches: features with band gains and patches, targets GUN and ENV, class-balancing weights.
+def mixed(x: np.ndarray, under: np.ndarray, rng: np.random.Generator, p) -> np.ndarray:
+    """Return log-mels [shape=(n, n_mels, frames)], a share `mix_share` of them with those of `under` as background.
 
-    `hard` [shape=(m, n_mels, frames)] are further features without a shot.
+    Powers add, as those of independent sounds do on average. The loudest frame of the background is `mix_snr_db`
+    below the chunk's, which is drawn for each.
     """
-    labels = np.concatenate([y, np.zeros(len(hard), y.dtype)])
+    rows = np.flatnonzero(rng.random(len(x)) < p.mix_share)
+    power, below = (10 ** (part[rows] / 10) for part in (x, under))
+    loudest, other = (part.sum(axis=1).max(axis=1) for part in (power, below))
+    share = loudest / other * 10 ** (-rng.uniform(*p.mix_snr_db, len(rows)) / 10)
+    out = x.copy()
+    out[rows] = 10 * np.log10(power + below * share[:, None, None].astype(np.float32))
+    return out
+
+
+def repeated(y: np.ndarray, simulated: np.ndarray, share: float) -> np.ndarray:
+    """Return the rows of one epoch, int64: all chunks, real ones of a class as often as makes them `share` of it.
+
+    Rendering more `simulated` chunks [shape=(n,), dtype=bool] must not drown what was recorded. Where a class has none
+    of either, or real ones enough, each counts once.
+    """
+    rows = [np.arange(len(y))]
+    for value in (0, 1):
+        made, real = (np.flatnonzero((y == value) & which) for which in (simulated, ~simulated))
+        if len(made) and len(real):
+            rows += [real] * (round(share / (1 - share) * len(made) / len(real)) - 1)
+    return np.sort(np.concatenate(rows))
+
+
+def batches(
+    x: np.ndarray, y: np.ndarray, rows: np.ndarray, hard: np.ndarray, rng: np.random.Generator, p
+) -> Iterator[tuple]:
+    """Yield one epoch's batches: features with backgrounds, band gains and patches, targets GUN and ENV, weights.
+
+    Of `x` those in `rows`; `hard` [shape=(m, n_mels, frames)] are further features without a shot. The weights let both
+    classes weigh the same.
+    """
+    labels = np.concatenate([y[rows], np.zeros(len(hard), y.dtype)])
     weight = len(labels) / (2 * np.bincount(labels, minlength=2))
-    order = rng.permutation(len(labels))
+    order, environment = rng.permutation(len(labels)), np.flatnonzero(y == 0)
     for i in range(0, len(order), p.batch_size):
-        rows = np.sort(order[i : i + p.batch_size])
-        own = rows < len(y)
-        part = np.concatenate([x[rows[own]], hard[rows[~own] - len(y)]])
-        changed = patches(band_gains(part, rng, p.band_spread_db), rng, p)
-        yield changed[..., None], _targets(labels[rows]), weight[labels[rows]].astype(np.float32)
+        part = np.sort(order[i : i + p.batch_size])
+        own = part < len(rows)
+        chunks = np.concatenate([x[rows[part[own]]], hard[part[~own] - len(rows)]])
+        chunks = mixed(chunks, x[rng.choice(environment, len(part))], rng, p)
+        changed = patches(band_gains(chunks, rng, p.band_spread_db), rng, p)
+        yield changed[..., None], _targets(labels[part]), weight[labels[part]].astype(np.float32)
 
 
 def _targets(y: np.ndarray) -> np.ndarray:
@@ -91,6 +124,7 @@ def train(
     rng: np.random.Generator,
     p,
     *,
+    rows: np.ndarray | None = None,
     pool: Sequence[np.ndarray] = (),
 ):
     """Return the trained network with its best validation loss, and its history by epoch.
@@ -104,14 +138,16 @@ def train(
     x, x_val : np.ndarray [shape=(n, n_mels, frames)], float32 dB, may be memory-mapped
     y, y_val : np.ndarray [shape=(n,)], 1 for GUN
     p : the section network of params.yaml
+    rows : of `x`, as `repeated` gives them; each once where it is None
     pool : as for `hardest`
     """
     keras.utils.set_random_seed(int(rng.integers(2**31)))
     tf.config.experimental.enable_op_determinism()
     model = network.build(p, n_mels=x.shape[1], n_frames=x.shape[2])
     model.compile(keras.optimizers.Adam(p.learning_rate), loss=_loss(p.label_smoothing), jit_compile=False)
-    weight = len(y_val) / (2 * np.bincount(y_val, minlength=2))
-    validation = x_val[..., None], _targets(y_val), weight[y_val].astype(np.float32)
+    balance = len(y_val) / (2 * np.bincount(y_val, minlength=2))
+    validation = x_val[..., None], _targets(y_val), balance[y_val].astype(np.float32)
+    rows = np.arange(len(y)) if rows is None else rows
     history, best = [], (np.inf, model.get_weights())
     hard, most = x[:0], int(p.hard_share * np.sum(y == 0))
     for epoch in range(p.epochs):
@@ -119,8 +155,8 @@ def train(
         if epoch and most and len(pool):
             hard = hardest(model, pool, n_frames=x.shape[2], most=most)
         told = model.fit(
-            batches(x, y, hard, rng, p),
-            steps_per_epoch=-(-(len(y) + len(hard)) // p.batch_size),
+            batches(x, y, rows, hard, rng, p),
+            steps_per_epoch=-(-(len(rows) + len(hard)) // p.batch_size),
             initial_epoch=epoch,
             epochs=epoch + 1,
             validation_data=validation,

@@ -9,10 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from test_network import digest, unsettled
 
-from gunshot import network, training
+from gunshot import features, network, training
 
 ROOT = Path(__file__).parents[2]
 N_MELS, N_FRAMES = 32, 33
@@ -66,30 +68,81 @@ def test_patches_depend_on_the_generator_alone(section, data):
     np.testing.assert_array_equal(data.x, kept)
 
 
+@given(st.integers(0, 100), st.floats(-10, 30))
+def test_a_background_adds_its_power_at_the_drawn_distance(section, seed, snr_db):
+    x, under = (np.random.default_rng((seed, i)).normal(-60, 15, (8, 4, 6)).astype(np.float32) for i in (0, 1))
+    found = training.mixed(x, under, np.random.default_rng(0), section(mix_share=1.0, mix_snr_db=(snr_db, snr_db)))
+    added = 10 ** (found / 10) - 10 ** (x.astype(float) / 10)
+    loudest = [10 * np.log10(part.sum(axis=1).max(axis=1)) for part in (10 ** (x / 10), added)]
+    np.testing.assert_allclose(loudest[0] - loudest[1], snr_db, atol=0.2)
+    assert found.dtype == np.float32 and (found >= x - 1e-3).all()
+
+
+def test_mixed_log_mels_are_those_of_mixed_sounds(section):
+    """Noises of two levels, added as waveforms, against their log-mels added here."""
+    rng = np.random.default_rng(1)
+    mel = {"sr": 16000, "n_fft": 512, "hop_length": 112, "n_mels": 32, "fmin": 0.0, "fmax": 8000.0, "amin": 1e-10}
+    y, under = 0.1 * rng.standard_normal((40, 4096)), 0.02 * rng.standard_normal((40, 4096))
+    x, below, both = (features.log_mel(part.astype(np.float32), **mel) for part in (y, under, y + under))
+    loudest = [10 * np.log10((10 ** (part / 10)).sum(axis=1).max(axis=1)) for part in (x, below)]
+    for i in range(40):
+        snr_db = float(loudest[0][i] - loudest[1][i])
+        p = section(mix_share=1.0, mix_snr_db=(snr_db, snr_db))
+        found = training.mixed(x[i : i + 1], below[i : i + 1], np.random.default_rng(0), p)
+        assert abs(np.mean(found - both[i])) < 0.2
+
+
+def test_mix_share_is_the_share_of_chunks_that_get_one(section, data):
+    found = training.mixed(data.x, data.x[::-1], np.random.default_rng(0), section(mix_share=0.3)) != data.x
+    assert found.any(axis=(1, 2)).mean() == pytest.approx(0.3, abs=0.07)
+    np.testing.assert_array_equal(
+        training.mixed(data.x, data.x, np.random.default_rng(0), section(mix_share=0)), data.x
+    )
+
+
+@given(st.integers(1, 300), st.integers(1, 30), st.integers(1, 30), st.floats(0, 0.9))
+def test_real_chunks_are_repeated_until_they_are_their_share_of_a_class(made, real, other, share):
+    y = np.r_[np.ones(made + real, int), np.zeros(other, int)]
+    simulated = np.r_[np.ones(made, bool), np.zeros(real, bool), np.ones(other, bool)]
+    count = np.bincount(training.repeated(y, simulated, share), minlength=len(y))
+    assert (count[simulated] == 1).all() and len(set(count[~simulated])) == 1
+    times = count[made]
+    assert times == max(1, times) and abs(times - max(1, share / (1 - share) * made / real)) <= 0.5
+
+
+def test_where_a_class_has_one_origin_alone_each_chunk_counts_once():
+    y = np.array([1, 1, 1, 0, 0])
+    for simulated in (np.zeros(5, bool), np.ones(5, bool), y == 1):
+        np.testing.assert_array_equal(training.repeated(y, simulated, 0.9), np.arange(5))
+
+
 @pytest.mark.parametrize("most", [0, 40])
-def test_an_epoch_has_each_chunk_once_and_classes_weigh_the_same(section, most):
+def test_an_epoch_has_its_rows_once_and_classes_weigh_the_same(section, most):
     rng = np.random.default_rng(4)
     x, hard = (rng.normal(-60, 5, (n, 4, 5)).astype(np.float32) for n in (230, most))
     y = (np.arange(230) % 5 == 0).astype(int)
-    p = section(batch_size=64, patch_share=0.0, band_spread_db=0.0)
+    p = section(batch_size=64, patch_share=0.0, band_spread_db=0.0, mix_share=0.0)
+    rows = np.sort(np.r_[np.arange(230), 3, 3, 70])
     every, labels = np.concatenate([x, hard]), np.r_[y, np.zeros(most, int)]
+    wanted = np.r_[rows, 230 + np.arange(most)]
     orders = []
     for _ in range(2):
-        made = list(training.batches(x, y, hard, rng, p))
+        made = list(training.batches(x, y, rows, hard, rng, p))
         assert [len(part[0]) for part in made[:-1]] == [64] * (len(made) - 1)
-        features, targets, weights = (np.concatenate(part) for part in zip(*made, strict=True))
+        features, targets, found = (np.concatenate(part) for part in zip(*made, strict=True))
         order = [np.flatnonzero((every == feature[..., 0]).all(axis=(1, 2)))[0] for feature in features]
-        assert sorted(order) == list(range(230 + most))
+        assert sorted(order) == list(wanted)
         np.testing.assert_array_equal(targets.reshape(-1, 2), np.stack([labels[order], 1 - labels[order]], axis=-1))
-        assert weights[labels[order] == 1].sum() == pytest.approx(weights[labels[order] == 0].sum(), rel=1e-5)
-        assert weights.mean() == pytest.approx(1, rel=1e-5)
+        assert found[labels[order] == 1].sum() == pytest.approx(found[labels[order] == 0].sum(), rel=1e-5)
+        assert found.mean() == pytest.approx(1, rel=1e-5)
         orders.append(order)
     assert orders[0] != orders[1]
 
 
 def test_batches_are_augmented(section, data):
     p = section(patch_share=1.0, band_spread_db=12.0, batch_size=500)
-    ((features, *_),) = training.batches(data.x, data.y, data.x[:0], np.random.default_rng(0), p)
+    rows = np.arange(len(data.y))
+    ((features, *_),) = training.batches(data.x, data.y, rows, data.x[:0], np.random.default_rng(0), p)
     assert features.shape == (*data.x.shape, 1) and features.dtype == np.float32
     assert not (features[..., 0] == data.x).all(axis=(1, 2)).any()
 
