@@ -200,8 +200,8 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     corpus = heldout.Corpus(x[:4], table, x[4:], np.array([1, 0]), x[:2] + 9, np.array([1, 0]))
     seen = {}
 
-    def fit(x, y, x_val, y_val, rng, p, *, pool):
-        seen.update(x=x[:, 0, 0].tolist(), y=y.tolist(), val=x_val[:, 0, 0].tolist(), pool=pool)
+    def fit(x, y, x_val, y_val, rng, p, *, rows, pool):
+        seen.update(x=x[:, 0, 0].tolist(), y=y.tolist(), val=x_val[:, 0, 0].tolist(), fitted=rows.tolist(), pool=pool)
         return "net", None
 
     monkeypatch.setattr(training, "train", fit)
@@ -210,9 +210,10 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     tflm = SimpleNamespace(logit=lambda x: np.array([1.0, -1.0]))
     monkeypatch.setattr(quantize, "Tflm", lambda artifact: tflm)
     sections = {"quantize": SimpleNamespace(representative=3), "evaluate": SimpleNamespace(min_recall=0.95)}
-    p = SimpleNamespace(network=None, **sections)
+    p = SimpleNamespace(network=SimpleNamespace(real_share=0.75), **sections)
     heldout._train(corpus, np.array([False, True, True, False]), [], 3, p, tmp_path / "model.tflite")
     assert seen["x"] == [0, 3, 4, 5] and seen["y"] == [1, 0, 1, 0] and seen["val"] == [9, 10]
+    assert seen["fitted"] == [0, 0, 0, 1, 1, 1, 2, 3]  # the two real ones three times, the simulated ones once
     assert len(seen["rows"]) == 3 and set(seen["rows"]) <= {0, 3, 4, 5}
     assert (tmp_path / "model.tflite").read_bytes() == b"artifact"
     assert {"operating_point", "calibration"} <= set(tables.read_json(tmp_path / "report.json"))
