@@ -144,8 +144,9 @@ def evaluate(
     """Measure models on your own labelled recordings, which they should never have been trained on.
 
     Writes metrics.json, windows.csv, files.csv, rejected.csv and index.html: metrics of each window and of each
-    file (its highest window's score), by label and by upstream source. Nothing is imported or trained. Where more
-    files are rejected than quality.max_rejected allows, the figures are written all the same and the command fails.
+    file (its highest window's score), by label and by upstream source. A file is heard after quiet of its own, so that
+    a shot that opens it counts; its first windows start before it. Nothing is imported or trained. Where more files are
+    rejected than quality.max_rejected allows, the figures are written all the same and the command fails.
     """
     import pandas as pd
     from tqdm import tqdm

@@ -31,8 +31,9 @@ def sim_to_real(
     """Measure a model that was trained on simulation alone on real recordings.
 
     Train it first: `dvc exp run -S simulate.preset=full quantize`, with no imported corpus in data/raw. Per file (its
-    highest window's score), averaged over labels and upstream sources: AUC, and recall where 5 % of the environment
-    files alarm, with 95 % intervals by recording group. Half of the groups, by hash, is sealed.
+    highest window's score, heard after quiet of its own), averaged over labels and upstream sources: AUC, and recall
+    where 5 % of the environment files alarm, with 95 % intervals by recording group. Half of the groups, by hash, is
+    sealed.
     """
     import numpy as np
     import pandas as pd
