@@ -155,6 +155,7 @@ def test_a_retraining_that_failed_is_started_again_and_so_is_one_of_another_batc
     assert len(project) == 1
 
 
+@pytest.mark.slow
 def test_where_git_cannot_be_asked_nobody_is_said_to_be_running(flows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuntimeError, match="git rev-parse"):

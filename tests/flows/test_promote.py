@@ -45,6 +45,7 @@ def tasks_without_a_server(monkeypatch):
     monkeypatch.setattr(rollback, "publish", promote.publish)
 
 
+@pytest.mark.slow
 def test_a_decision_reaches_a_clone_that_can_check_it(shared, tmp_path):
     assert decide(shared)["version"] == "v1.1.0"
     assert rollback.rollback.fn("Bo", "alarms at noon", "v1.0.0")["version"] == "v1.0.0"
@@ -55,6 +56,7 @@ def test_a_decision_reaches_a_clone_that_can_check_it(shared, tmp_path):
     assert len(faults) == 1 and shared.first[:12] in faults[0]
 
 
+@pytest.mark.slow
 def test_two_reviewers_in_two_clones_cannot_both_publish(shared, tmp_path, monkeypatch):
     shared.run("git", "clone", "-q", tmp_path / "origin", tmp_path / "other")
     other = Project(tmp_path / "other")

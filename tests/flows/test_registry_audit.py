@@ -178,6 +178,7 @@ def test_tampering_is_found(story, tamper):
         assert story.state() == before
 
 
+@pytest.mark.slow
 def test_a_cache_object_that_is_gone_is_found(copy):
     copy.promote(copy.second, "v1.0.0")
     cache_gone(copy)

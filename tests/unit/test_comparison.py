@@ -42,6 +42,7 @@ def test_worse_is_the_conditional_exact_test_of_two_poisson_rates(mine, other, h
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@pytest.mark.slow
 def test_holm_is_that_of_statsmodels(p):
     assert comparison.holm(np.array(p)) == pytest.approx(multipletests(p, method="holm")[1])
 
@@ -187,6 +188,7 @@ def test_each_is_measured_with_the_params_of_its_operating_point(tmp_path, monke
         comparison.own_params(of, p)
 
 
+@pytest.mark.slow
 def test_what_the_tree_s_params_are_now_does_not_matter(tmp_path, monkeypatch):
     """Averaging a second would lose shots of both."""
     found = compared(tmp_path / "before", monkeypatch, candidate=0.0, champion=3.0)

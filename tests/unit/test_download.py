@@ -141,6 +141,7 @@ def test_what_is_fetched_has_the_layout_and_is_not_fetched_again(layout, server,
 
 
 @pytest.mark.parametrize("fault", ["gone", "cut", "changed"])
+@pytest.mark.slow
 def test_a_failed_download_is_one_line_and_the_next_starts_anew(layout, fault, server, tmp_path, monkeypatch):
     whole = dict(server.bodies)
     if fault == "gone":

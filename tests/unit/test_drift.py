@@ -170,6 +170,7 @@ def test_effective_is_the_number_of_recordings_unless_one_outweighs():
     assert drift.effective(pd.Series(["a"] * 1000 + list("bcdefghij"))) == 1
 
 
+@pytest.mark.slow
 def test_the_share_of_columns_decides():
     rng = np.random.default_rng(3)
     reference, batch = small(rng, 100), small(rng, 60)
@@ -233,6 +234,7 @@ def spoken(*args: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_says(project):
     found = spoken()
     assert not found["drift"] and (found["recordings"], found["rejected"]) == (40, 0)
@@ -252,6 +254,7 @@ def test_the_command_writes_what_it_says(project):
     assert "no drift" not in said and "measured with models/quantized/model.tflite)" in said
 
 
+@pytest.mark.slow
 def test_the_batch_s_digest_is_of_what_arrived_and_was_confirmed(project):
     batch = lambda: spoken()["batch"]  # noqa: E731
     first, file, tags = batch(), Path("data/field/mast0/00.flac"), Path("data/field/tags.csv")
@@ -268,6 +271,7 @@ def test_the_batch_s_digest_is_of_what_arrived_and_was_confirmed(project):
     assert len({first, gone, confirmed, batch()}) == 4
 
 
+@pytest.mark.slow
 def test_the_champion_on_the_record_is_measured_not_the_tree_s_model(project):
     tree = spoken()
     assert not tree["drift"] and tree["model"] == "models/quantized/model.tflite"
@@ -283,6 +287,7 @@ def test_the_champion_on_the_record_is_measured_not_the_tree_s_model(project):
     assert (found["model"], found["batch"]) == ("v1.0.0", tree["batch"])
 
 
+@pytest.mark.slow
 def test_malformed_recordings_are_listed_and_the_rest_is_measured(project):
     field = Path("data/field/mast0")
     (field / "broken.wav").write_bytes(b"RIFF nothing")

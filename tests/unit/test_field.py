@@ -105,6 +105,7 @@ def test_scores_are_kept_until_file_or_model_change(tmp_path):
     assert len(calls) == 5
 
 
+@pytest.mark.slow
 def test_what_is_confirmed_becomes_a_corpus_and_the_rest_waits(project):
     root = project / "data/field"
     shot, calm = put(root / "dev-1/2026/x.wav", 1, sr=48000), put(root / "dev-2/y, (é).wav", 2)

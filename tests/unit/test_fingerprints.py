@@ -61,6 +61,7 @@ def test_a_part_of_a_recording_is_found_with_its_place(tmp_path, cut):
     assert row["offset_s"] == pytest.approx(cut / SR, abs=0.001)
 
 
+@pytest.mark.slow
 def test_different_recordings_of_a_corpus_are_not_linked(tmp_path):
     made = {f"{class_}{i}.wav": recording(i, class_) for class_ in ("gun", "env") for i in range(40)}
     assert pairs(tmp_path, made).empty

@@ -127,6 +127,7 @@ def test_c_votes_as_python_and_decides_as_scikit_learn(made, kind):
 
 
 @given(st.integers(0, 2**31 - 1))
+@pytest.mark.slow
 def test_c_goes_the_same_way_at_a_threshold(seed):
     """Few values, so that rows lie on thresholds, whole and half; pure leaves, so that nothing is rounded."""
     rng = np.random.default_rng(seed)
@@ -168,6 +169,7 @@ def test_levels_are_those_of_python(n):
     assert np.abs(steps[steps < -steps.min()] % 1 - 0.5).min() > 1e-9
 
 
+@pytest.mark.slow
 def test_emlearn_leaves_numpy_as_it_was():
     code = """
 import numpy as np

@@ -158,6 +158,7 @@ def test_floats_of_any_value_are_heard(detect, subtype, value):
     assert len(told) == (abs(value) > 1e30 and np.isfinite(value))
 
 
+@pytest.mark.slow
 def test_many_channels_are_read_in_bounded_memory(detect):
     """30 s of them would be 0.9 GB; a block is shorter."""
     n = 24_000

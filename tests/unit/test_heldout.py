@@ -66,6 +66,7 @@ def files(seed: int = 0) -> pd.DataFrame:
     return table.assign(score=table["score"] + 0.15 * rng.standard_normal(len(table)))
 
 
+@pytest.mark.slow
 def test_a_source_s_shots_are_scored_against_all_environment_files():
     table = files()
     rows = heldout.by_source(table, ["a", "b"], np.random.default_rng(1))
@@ -82,6 +83,7 @@ def test_a_source_s_shots_are_scored_against_all_environment_files():
     assert rows[0]["auc"] > rows[1]["auc"]
 
 
+@pytest.mark.slow
 def test_intervals_are_over_groups_not_files():
     """Each file ten times over says nothing new: the interval stays as wide."""
     table = files()

@@ -342,6 +342,7 @@ corpora.import_corpus(*corpora.layouts["folder"](root), raw / "mine", raw, sr=16
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_it_ends_as_if_it_were_not(root, tmp_path):
     for i in range(150):
         put(root / f"{'gun' if i % 3 else 'env'}/label {i % 4}/{i:03}.wav", noise(i % 140), 22050)
@@ -370,6 +371,7 @@ def test_killed_at_any_time_it_ends_as_if_it_were_not(root, tmp_path):
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no real recordings beside the repository")
+@pytest.mark.slow
 def test_real_corpora(tmp_path):
     first = run(SHARED / "raw", tmp_path, "collected", max_rejected=0.01)
     second = run(SHARED / "UrbanSound8K", tmp_path, "city", max_rejected=0.01)

@@ -16,6 +16,7 @@ def corpus(rng, *, signature: float, signal: float, groups: int = 120, each: int
     return x.astype(np.float32), y, np.array([f"g{g}" for g in of])
 
 
+@pytest.mark.slow
 def test_where_only_the_group_tells_the_class_a_random_split_pretends():
     rng = np.random.default_rng(0)
     found = leakage.gap(*corpus(rng, signature=3.0, signal=0.0), rng)
@@ -24,6 +25,7 @@ def test_where_only_the_group_tells_the_class_a_random_split_pretends():
     assert 0.2 < found["gap_lower"] <= found["gap"] <= found["gap_upper"]
 
 
+@pytest.mark.slow
 def test_where_groups_share_nothing_there_is_no_gap():
     rng = np.random.default_rng(1)
     found = leakage.gap(*corpus(rng, signature=0.0, signal=1.5), rng)

@@ -93,6 +93,7 @@ int main(int argc, char **argv) {
 """
 
 
+@pytest.mark.slow
 def test_a_device_built_with_the_exported_header_takes_its_signer_s_images_alone(c, tmp_path, monkeypatch):
     def signer(name: str) -> Ed25519PrivateKey:
         monkeypatch.setenv("GUNSHOT_KEY", str(tmp_path / f"{name}.pem"))

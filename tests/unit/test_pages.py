@@ -150,6 +150,7 @@ def test_the_spectrogram_is_numpys_and_a_tone_has_its_level():
     assert level[16, 1:-1] == pytest.approx(20 * np.log10(0.5), abs=0.1)
 
 
+@pytest.mark.slow
 def test_three_hours_are_drawn_at_once_and_a_click_in_them_is_seen():
     pcm = np.zeros(3 * 3600 * SR, np.int16)
     pcm[:] = np.tile(np.random.default_rng(0).integers(-30, 30, SR).astype(np.int16), 3 * 3600)

@@ -68,6 +68,7 @@ def test_no_recordings_give_empty_tables(tmp_path):
     assert (tmp_path / "simulated" / "tags.csv").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_table_and_the_next_one_the_same_bytes(tmp_path):
     out = tmp_path / "killed" / "simulated"
     write(out, gun=12, env=4)
@@ -152,6 +153,7 @@ def test_every_bed_and_event_sounds_and_varies():
 
 
 @pytest.mark.parametrize("devices", [0.0, microphone.DEVICES])
+@pytest.mark.slow
 def test_recordings_pass_the_quality_rules_and_the_classes_share_their_levels(monkeypatch, devices):
     """People set levels by hand, whatever sounds; a detector's own recordings of guns are louder, and overlap."""
     monkeypatch.setattr(microphone, "DEVICES", devices)

@@ -221,6 +221,7 @@ def test_the_calibration_is_drawn_and_its_error_told():
 
 
 @pytest.mark.parametrize("real", [NOTHING, ROW])
+@pytest.mark.slow
 def test_the_page_holds_the_sections_first_and_is_the_same_twice(tmp_path, real):
     origins = ("simulated", "real") if real["hours"] else ("simulated",)
     found = report.figures(chunks(), dict.fromkeys(MODELS, 0.5))

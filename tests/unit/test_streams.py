@@ -39,6 +39,7 @@ def contents(out):
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_the_bytes_depend_neither_on_the_workers_nor_on_what_was_there(tmp_path, corpus):
     planned = streams.plan_simulated(seed=8, hours=0.001, shot_hours=0.001, val_share=0.5, train_hours=0.001, **SHAPE)
     planned = [task for task in planned + plan(corpus) if task.side == "test"]
