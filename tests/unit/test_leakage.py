@@ -46,3 +46,12 @@ def test_a_sample_holds_whole_groups():
     assert 300 <= len(rows) < 360 and np.all(np.diff(rows) > 0)
     assert not set(groups[rows]) & set(np.delete(groups, rows))
     assert len(leakage.sample(groups, rng, chunks=10**6)) == 1000
+
+
+@pytest.mark.slow
+def test_it_is_the_same_to_the_last_bit_however_its_threads_come():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(48), 5)
+    x, y = rng.normal(size=(240, 100)).astype(np.float32), groups % 2
+    found = [leakage.gap(x, y, groups, np.random.default_rng(1)) for _ in range(6)]
+    assert all(one == found[0] for one in found)
