@@ -1,7 +1,5 @@
 """A user's files, heard as a device hears them: after quiet, so that a shot that opens a file counts."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,4 +74,4 @@ def test_no_frames_of_a_fake_quiet_are_louder_than_the_file():
 
 def test_the_sources_columns_stay(score):
     _, file, _ = score(shot(1))
-    assert SimpleNamespace(**file).path == "x.wav" and file["y"] == 1 and file["onsets"] == 1
+    assert file["path"] == "x.wav" and file["y"] == 1 and file["onsets"] == 1
