@@ -12,7 +12,11 @@ PAST = 4  # frames, 28 ms: the level that a shot rises from
 MIN_RISE_DB = 4.0  # mean over the bands, of a shot
 SHARE = 4  # a shot rises by at least this part, a quarter, of the incident's steepest rise so far,
 MOST = 6  # which counts as this many times the least rise at most: the first shot rises from silence, the others do not
-LOCAL = 7  # frames, 49 ms: shots are no closer; 1,200 rounds a minute
+LOCAL = 7  # frames, 49 ms: shots that rise so are no closer; 1,200 rounds a minute
+GROUPS = 4  # of bands, whose rises are kept apart
+SPAN = 72  # frames, half a second: in which shots at a steady rate are sought
+FASTEST, SLOWEST = 6, 20  # frames between them: 1,430 to 430 rounds a minute
+NEAR = 2  # frames either way of where the rate has a shot, among which it rises most
 RING = 512  # frames whose rise is kept
 FRAMES, WINDOWS, OPEN, QUIET, NEXT, STEEPEST, LAST, INCIDENT = range(8)  # of the state
 ONSET, DECIDED, LEVEL, WHICH = range(4)  # columns of what is found
@@ -20,10 +24,11 @@ ONSET, DECIDED, LEVEL, WHICH = range(4)  # columns of what is found
 
 @dataclass(frozen=True)
 class Settings:
-    """When an incident opens and ends. `on` and `off` are of the sum of the levels of the last `windows` windows."""
+    """When an incident opens and ends. `on`, `off` and `even` are of the sum of the levels of `windows` windows."""
 
     on: int
     off: int
+    even: int  # from here on shots at a steady rate go on
     windows: int
     hop: int  # frames
     n_frames: int
@@ -38,6 +43,8 @@ class Settings:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.off > self.on:
             raise ValueError(f"off={self.off} must be at most on={self.on}")
+        if self.even > self.off:
+            raise ValueError(f"even={self.even} must be at most off={self.off}")
         if self.hop > self.n_frames:
             raise ValueError(f"hop={self.hop} must be at most n_frames={self.n_frames}: each frame is in a window")
         if not 0 <= self.first < self.stop <= self.n_frames - LOCAL + 1:
@@ -52,29 +59,30 @@ class Settings:
 
 
 def min_rise(n_mels: int, scale_db: float) -> int:
-    """Return MIN_RISE_DB in the unit of `rise`, of codes of `scale_db` each."""
+    """Return MIN_RISE_DB over all bands in the unit of `rise`, of codes of `scale_db` each."""
     return int(np.ceil(MIN_RISE_DB * n_mels * PAST / scale_db))
 
 
 @njit(cache=True)
 def _rise(codes):
     n_mels, n = codes.shape
-    out = np.zeros(n - PAST, np.int32)
+    out = np.zeros((n - PAST, GROUPS), np.int32)
     for band in range(n_mels):
-        row = codes[band]
+        row, group = codes[band], band * GROUPS // n_mels
         for t in range(n - PAST):
             above = PAST * row[t + PAST]
             for i in range(PAST):
                 above -= row[t + i]
             if above > 0:
-                out[t] += above
+                out[t, group] += above
     return out
 
 
 def rise(codes: np.ndarray) -> np.ndarray:
-    """Return how far each frame rises above the PAST frames before it, int32 [shape=(frames - PAST,)].
+    """Return how far each frame rises above the PAST frames before it, int32 [shape=(frames - PAST, GROUPS)].
 
-    The sum over the bands of PAST times the frame's code minus the codes of the frames before, where positive.
+    Of each group of neighbouring bands the sum over its bands of PAST times the frame's code minus the codes of the
+    frames before, where positive.
 
     Parameters
     ----------
@@ -115,17 +123,80 @@ def _seek(ring, state, first, stop, least_rise, opens):
     return found[:count]
 
 
+@njit(cache=True, fastmath=True)
+def _recurs(z, k):
+    """Return what recurs of `z` [shape=(n, SPAN)] after `k` frames: whole numbers, exact in any order as doubles."""
+    total = 0.0
+    for row in z:
+        for i in range(k, SPAN):
+            total += row[i] * row[i - k]
+    return total
+
+
 @njit(cache=True)
-def _run(rises, levels, settings, state, ring, recent):
+def _cadence(z):
+    """Return the frames from shot to shot at which a quarter of the energy of `z` recurs at least; 0: at none.
+
+    After twice as many an eighth must: two shots are no rate.
+    """
+    lag, most, before, here = 0, 0.0, _recurs(z, FASTEST - 1), _recurs(z, FASTEST)
+    for k in range(FASTEST, SLOWEST + 1):
+        after = _recurs(z, k + 1)
+        if here > most and here >= before and here >= after:
+            lag, most = k, here
+        before, here = here, after
+    energy = _recurs(z, 0)
+    if not lag or 4 * most < energy:
+        return 0
+    again = max(_recurs(z, 2 * lag - 1), _recurs(z, 2 * lag), _recurs(z, 2 * lag + 1))
+    return lag if 8 * again >= energy else 0
+
+
+@njit(cache=True)
+def _steady(ring, parts, state, stop, least_rise):
+    """Return the frames before `stop` of shots that follow the last one at the rate of the SPAN frames till now.
+
+    Automatic fire covers its own shots: they barely rise, but do so at the weapon's cyclic rate, and in the same bands.
+    So all that rises by half the least rise counts the same, and a shot stands out by half a standard deviation.
+    """
+    found, count, begin, most = np.empty(SPAN, np.int64), 0, state[FRAMES] - SPAN, least_rise // 2
+    if state[LAST] + SLOWEST < begin + NEAR or state[LAST] + FASTEST + NEAR >= stop:
+        return found[:0]  # wherever the next would be, it is out of sight
+    above, z = np.empty((1, SPAN)), np.empty((GROUPS, SPAN))
+    for i in range(SPAN):
+        above[0, i] = min(ring[(begin + i) % RING], most)
+        for group in range(GROUPS):
+            z[group, i] = min(parts[(begin + i) % RING, group], most // GROUPS)
+    for group in range(GROUPS):
+        z[group] -= z[group].sum() // SPAN
+    above -= above.sum() // SPAN
+    lag, energy = _cadence(z), _recurs(above, 0)
+    while lag and begin + NEAR <= state[LAST] + lag and state[LAST] + lag + NEAR < stop:
+        best = state[LAST] + lag - NEAR
+        for t in range(best, best + 2 * NEAR + 1):
+            if ring[t % RING] > ring[best % RING]:
+                best = t
+        height = above[0, best - begin]
+        if height <= 0 or 4 * SPAN * height * height < energy:
+            break
+        found[count], state[LAST] = best, best
+        count += 1
+    state[NEXT] = max(state[NEXT], state[LAST] + 1)  # nothing is told twice
+    return found[:count]
+
+
+@njit(cache=True)
+def _run(rises, levels, settings, state, ring, parts, recent):
     """Advance by whole windows; `rises` holds at least the frames that these need. Returns what was found."""
-    on, off, windows, hop, n_frames, first, stop, cooldown, least_rise = settings
+    on, off, even, windows, hop, n_frames, first, stop, cooldown, least_rise = settings
     # Of the frames of earlier calls too: the first window of an incident looks back at all that it holds.
-    out, total, used = np.empty(((RING + len(rises)) // LOCAL + len(levels) + 1, 4), np.int64), 0, 0
+    out, total, used = np.empty(((RING + len(rises)) // (FASTEST - NEAR) + len(levels) + 1, 4), np.int64), 0, 0
     for level in levels:
         w = state[WINDOWS]
         end = w * hop + n_frames
         while state[FRAMES] < end:
-            ring[state[FRAMES] % RING] = rises[used]
+            ring[state[FRAMES] % RING] = rises[used].sum()
+            parts[state[FRAMES] % RING] = rises[used]
             state[FRAMES] += 1
             used += 1
         if w == 0:
@@ -135,15 +206,18 @@ def _run(rises, levels, settings, state, ring, recent):
         opens = not state[OPEN] and summed >= on
         if opens:
             state[OPEN], state[STEEPEST], state[INCIDENT] = 1, 0, state[INCIDENT] + 1
+        before = total
         if state[OPEN] and summed >= off:
-            state[QUIET] = 0
             since = max(0, w - windows + 1) * hop  # frames that none of these windows holds are not searched
             for t in _seek(ring, state, since + first, w * hop + stop, least_rise, opens):
-                out[total, ONSET], out[total, DECIDED], out[total, LEVEL] = t, w, summed
-                out[total, WHICH] = state[INCIDENT]
-                total += 1
-        elif state[OPEN]:
-            state[QUIET] += 1
+                out[total, ONSET], total = t, total + 1
+        if state[OPEN] and summed >= even:
+            for t in _steady(ring, parts, state, w * hop + stop, least_rise):
+                out[total, ONSET], total = t, total + 1
+        out[before:total, DECIDED], out[before:total, LEVEL] = w, summed
+        out[before:total, WHICH] = state[INCIDENT]
+        if state[OPEN]:
+            state[QUIET] = 0 if summed >= off or total > before else state[QUIET] + 1
             state[OPEN] = state[QUIET] <= cooldown
         state[WINDOWS] += 1
     return out[:total], used
@@ -158,7 +232,7 @@ class Detector:
         self._state = np.zeros(8, np.int64)
         self._state[LAST] = -LOCAL
         self._ring, self._recent = np.zeros(RING, np.int64), np.zeros(settings.windows, np.int64)
-        self._waiting = np.zeros(0, np.int32)
+        self._parts, self._waiting = np.zeros((RING, GROUPS), np.int32), np.zeros((0, GROUPS), np.int32)
 
     def push(self, rises: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Return the shots that further frames and windows decide, int64 [shape=(shots, 4)].
@@ -168,7 +242,7 @@ class Detector:
 
         Parameters
         ----------
-        rises : np.ndarray [shape=(frames,)], int32, of the frames since the last call, see `rise`
+        rises : np.ndarray [shape=(frames, GROUPS)], int32, of the frames since the last call, see `rise`
         levels : np.ndarray [shape=(windows,)], of the windows since the last call, each of whole frames
 
         Raises
@@ -181,7 +255,8 @@ class Detector:
         needed = (state[WINDOWS] + len(levels) - 1) * s.hop + s.n_frames if len(levels) else 0
         if needed > state[FRAMES] + len(waiting):
             raise ValueError(f"windows={len(levels)} need {needed} frames, {state[FRAMES] + len(waiting)} were given")
-        found, used = _run(waiting, np.asarray(levels, np.int64), self._numbers, state, self._ring, self._recent)
+        kept = state, self._ring, self._parts, self._recent
+        found, used = _run(waiting, np.asarray(levels, np.int64), self._numbers, *kept)
         self._waiting = waiting[used:]
         return found
 

@@ -82,7 +82,7 @@ class Listener:
         f = self.p.features
         n = features.frames(len(self._pcm), n_fft=f.n_fft, hop_length=f.hop_length)
         if not n:
-            return np.zeros(0, np.int32)
+            return np.zeros((0, detector.GROUPS), np.int32)
         self._hold_peaks(n)
         log_mel = features.log_mel(self._pcm[: (n - 1) * f.hop_length + f.n_fft], sr=self.p.audio.sr, **f.model_dump())
         self._pcm = self._pcm[n * f.hop_length :]

@@ -106,9 +106,11 @@ class Model:
         """
         d = p.detector
         place = (np.array(p.chunks.jitter) * p.audio.chunk_length - p.features.n_fft / 2) / p.features.hop_length
+        off = self.level_of(logit - d.hysteresis, windows=d.windows)
         return detector.Settings(
             on=self.level_of(logit, windows=d.windows),
-            off=self.level_of(logit - d.hysteresis, windows=d.windows),
+            off=off,
+            even=min(off, self.level_of(0.0, windows=d.windows)),
             windows=d.windows,
             hop=d.hop,
             n_frames=n_frames,

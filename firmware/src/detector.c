@@ -2,14 +2,20 @@
 
 #include <string.h>
 
-#include "constants.h"
-
 enum {
   PAST = GUNSHOT_DETECTOR_PAST,
   SHARE = GUNSHOT_DETECTOR_SHARE,
   MOST = GUNSHOT_DETECTOR_MOST,
-  LOCAL = GUNSHOT_DETECTOR_LOCAL
+  LOCAL = GUNSHOT_DETECTOR_LOCAL,
+  GROUPS = GUNSHOT_DETECTOR_GROUPS,
+  SPAN = GUNSHOT_DETECTOR_SPAN,
+  FASTEST = GUNSHOT_DETECTOR_FASTEST,
+  SLOWEST = GUNSHOT_DETECTOR_SLOWEST,
+  NEAR = GUNSHOT_DETECTOR_NEAR
 };
+
+_Static_assert((int)SPAN <= (int)GUNSHOT_DETECTOR_PARTS, "parts must hold a span");
+_Static_assert(PAST * 255 * ((GUNSHOT_N_MELS + GROUPS - 1) / GROUPS) <= INT16_MAX, "a group's rise must fit 16 bits");
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -26,19 +32,22 @@ void gunshot_detector_init(gunshot_detector *detector, const gunshot_detector_se
   detector->last = -LOCAL;
 }
 
-int32_t gunshot_detector_rise(const int8_t *codes) {
+void gunshot_detector_rise(const int8_t *codes, int16_t *rise) {
   const int8_t *frame = codes + PAST * GUNSHOT_N_MELS;
-  int32_t sum = 0;
+  memset(rise, 0, GROUPS * sizeof *rise);
   for (size_t band = 0; band < GUNSHOT_N_MELS; band++) {
     int32_t above = PAST * frame[band];
     for (size_t i = 0; i < PAST; i++) above -= codes[i * GUNSHOT_N_MELS + band];
-    if (above > 0) sum += above;
+    if (above > 0) rise[band * GROUPS / GUNSHOT_N_MELS] += (int16_t)above;
   }
-  return sum;
 }
 
-void gunshot_detector_frame(gunshot_detector *detector, int32_t rise) {
-  detector->rises[(uint64_t)detector->frames++ % GUNSHOT_DETECTOR_RING] = rise;
+void gunshot_detector_frame(gunshot_detector *detector, const int16_t *rise) {
+  uint64_t t = (uint64_t)detector->frames++;
+  int32_t sum = 0;
+  for (size_t group = 0; group < GROUPS; group++) sum += rise[group];
+  detector->rises[t % GUNSHOT_DETECTOR_RING] = sum;
+  memcpy(detector->parts[t % GUNSHOT_DETECTOR_PARTS], rise, sizeof detector->parts[0]);
 }
 
 /* Whether frame `t` is the first of the highest among the LOCAL - 1 frames on either side. */
@@ -73,6 +82,64 @@ static size_t seek(gunshot_detector *detector, int64_t first, int64_t stop, bool
   return count;
 }
 
+/* Rises from frame `begin` on, at most `most`, less their mean; of one group of bands, or of all where it is GROUPS. */
+static void centred(const gunshot_detector *detector, int64_t begin, size_t group, int32_t most, int32_t *z) {
+  int32_t sum = 0;
+  for (int32_t i = 0; i < SPAN; i++) {
+    int64_t t = begin + i;
+    int32_t rise = group == GROUPS ? rise_at(detector, t) : detector->parts[(uint64_t)t % GUNSHOT_DETECTOR_PARTS][group];
+    sum += z[i] = rise < most ? rise : most;
+  }
+  for (int32_t i = 0; i < SPAN; i++) z[i] -= sum / SPAN;
+}
+
+/* What recurs of `z` after `lag` frames. */
+static int64_t recurs(const int32_t *z, int32_t lag) {
+  int64_t sum = 0;
+  for (int32_t i = lag; i < SPAN; i++) sum += (int64_t)z[i] * z[i - lag];
+  return sum;
+}
+
+/* The frames from shot to shot at which a quarter of the rises' energy recurs at least, in the same bands, and after
+ * twice as many an eighth: two shots are no rate; 0: at none. */
+static int32_t cadence(const gunshot_detector *detector, int64_t begin, int32_t most) {
+  int32_t z[SPAN], lag = 0;
+  int64_t after[2 * SLOWEST + 2] = {0}, best = 0;
+  for (size_t group = 0; group < GROUPS; group++) {
+    centred(detector, begin, group, most / GROUPS, z);
+    for (int32_t k = 0; k < 2 * SLOWEST + 2; k += k == 0 ? FASTEST - 1 : 1) after[k] += recurs(z, k);
+  }
+  for (int32_t k = FASTEST; k <= SLOWEST; k++) {
+    if (after[k] > best && after[k] >= after[k - 1] && after[k] >= after[k + 1]) best = after[lag = k];
+  }
+  if (lag == 0 || 4 * best < after[0]) return 0;
+  int64_t again = larger(after[2 * lag], larger(after[2 * lag - 1], after[2 * lag + 1]));
+  return 8 * again >= after[0] ? lag : 0;
+}
+
+/* The frames before `stop` of shots that follow the last one at the rate of the SPAN frames till now, as onsets. */
+static size_t steady(gunshot_detector *detector, int64_t stop, gunshot_shot *shots) {
+  int32_t z[SPAN], most = detector->settings.min_rise / 2;
+  int64_t begin = detector->frames - SPAN;
+  if (detector->last + SLOWEST < begin + NEAR || detector->last + FASTEST + NEAR >= stop) return 0; /* out of sight */
+  int64_t lag = cadence(detector, begin, most), next = detector->last + lag;
+  centred(detector, begin, GROUPS, most, z);
+  int64_t energy = recurs(z, 0);
+  size_t count = 0;
+  while (lag > 0 && begin + NEAR <= next && next + NEAR < stop) {
+    int64_t best = next - NEAR;
+    for (int64_t t = best; t <= next + NEAR; t++) {
+      if (rise_at(detector, t) > rise_at(detector, best)) best = t;
+    }
+    int64_t height = z[best - begin];
+    if (height <= 0 || 4 * SPAN * height * height < energy) break; /* half a standard deviation */
+    shots[count++].onset = detector->last = best;
+    next = best + lag;
+  }
+  detector->next = larger(detector->next, detector->last + 1); /* nothing is told twice */
+  return count;
+}
+
 /* The sum of the last windows' levels; the first window stands for those that are missing. */
 static int32_t sum_levels(gunshot_detector *detector, int16_t level) {
   int32_t windows = detector->settings.windows, sum = 0;
@@ -93,13 +160,12 @@ size_t gunshot_detector_window(gunshot_detector *detector, int16_t level, gunsho
     detector->incident++;
   }
   if (!detector->open) return 0;
-  if (sum < s->off) {
-    detector->open = ++detector->quiet <= s->cooldown;
-    return 0;
-  }
-  detector->quiet = 0;
   int64_t since = larger(0, w - s->windows + 1) * s->hop; /* frames that none of these windows holds are not searched */
-  size_t count = seek(detector, since + s->first, w * s->hop + s->stop, opens, shots);
+  int64_t stop = w * s->hop + s->stop;
+  size_t count = sum >= s->off ? seek(detector, since + s->first, stop, opens, shots) : 0;
+  if (sum >= s->even) count += steady(detector, stop, shots + count);
+  detector->quiet = sum >= s->off || count > 0 ? 0 : detector->quiet + 1;
+  detector->open = detector->quiet <= s->cooldown;
   for (size_t i = 0; i < count; i++) {
     shots[i].decided = w;
     shots[i].level = sum;

@@ -6,11 +6,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "constants.h"
+
 #define GUNSHOT_DETECTOR_RING 512   /* frames whose rise is kept; a power of two */
+#define GUNSHOT_DETECTOR_PARTS 128  /* frames of which the rises of groups of bands are kept; a power of two */
 #define GUNSHOT_DETECTOR_MOST_WINDOWS 32 /* whose levels are summed, at most */
+/* Shots that a window decides, at most: those that rise among the frames that it looks at, and those at a steady rate. */
+#define GUNSHOT_DETECTOR_MOST_SHOTS(frames) \
+  ((frames) / GUNSHOT_DETECTOR_LOCAL + 1 + GUNSHOT_DETECTOR_SPAN / (GUNSHOT_DETECTOR_FASTEST - GUNSHOT_DETECTOR_NEAR))
 
 typedef struct { /* as detector.Settings, and checked there */
-  int32_t on, off, windows, hop, n_frames, first, stop, cooldown, min_rise;
+  int32_t on, off, even, windows, hop, n_frames, first, stop, cooldown, min_rise;
 } gunshot_detector_settings;
 
 typedef struct {
@@ -26,16 +32,18 @@ typedef struct {
   int32_t steepest;
   bool open;
   int32_t rises[GUNSHOT_DETECTOR_RING];
+  int16_t parts[GUNSHOT_DETECTOR_PARTS][GUNSHOT_DETECTOR_GROUPS];
   int16_t recent[GUNSHOT_DETECTOR_MOST_WINDOWS];
 } gunshot_detector;
 
 void gunshot_detector_init(gunshot_detector *detector, const gunshot_detector_settings *settings);
-/* How far a frame rises above the PAST before it: `codes` of PAST + 1 frames, oldest first, each of N_MELS bands. */
-int32_t gunshot_detector_rise(const int8_t *codes);
-/* Take the rise of the next frame. */
-void gunshot_detector_frame(gunshot_detector *detector, int32_t rise);
+/* How far a frame rises above the PAST before it, by groups of bands: `codes` of PAST + 1 frames, oldest first, each of
+ * N_MELS bands; `rise` of GROUPS. */
+void gunshot_detector_rise(const int8_t *codes, int16_t *rise);
+/* Take the rise of the next frame, of GROUPS. */
+void gunshot_detector_frame(gunshot_detector *detector, const int16_t *rise);
 /* Take the level of the next window, whose frames were all taken, the last just now, and write the shots that it
- * decides to `shots`, room for ((windows - 1) hop + n_frames) / LOCAL + 1 of them. Returns how many. */
+ * decides to `shots`, room for MOST_SHOTS((windows - 1) hop + n_frames) of them. Returns how many. */
 size_t gunshot_detector_window(gunshot_detector *detector, int16_t level, gunshot_shot *shots);
 
 #endif

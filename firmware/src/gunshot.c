@@ -10,8 +10,7 @@ enum {
   PIECE = 128,              /* samples that are taken from the ring at once */
   FULL_SCALE = INT16_MAX,   /* and beyond, INT16_MIN */
   NO_SHOT = -INT16_MAX,     /* level of a window that the model did not score */
-  LOOKED_AT = (GUNSHOT_DETECTOR_WINDOWS - 1) * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES,
-  SHOTS = LOOKED_AT / GUNSHOT_DETECTOR_LOCAL + 1 /* that a window decides, at most */
+  SHOTS = GUNSHOT_DETECTOR_MOST_SHOTS(GUNSHOT_LOOKED_AT)
 };
 
 _Static_assert((int)GUNSHOT_DETECTOR_WINDOWS <= (int)GUNSHOT_DETECTOR_MOST_WINDOWS, "detector.windows: 32 at most");
@@ -20,6 +19,7 @@ _Static_assert(GUNSHOT_PEAKS + GUNSHOT_DETECTOR_LOCAL <= GUNSHOT_DETECTOR_RING, 
 static const gunshot_detector_settings SETTINGS = {
     .on = GUNSHOT_DETECTOR_ON,
     .off = GUNSHOT_DETECTOR_OFF,
+    .even = GUNSHOT_DETECTOR_EVEN,
     .windows = GUNSHOT_DETECTOR_WINDOWS,
     .hop = GUNSHOT_DETECTOR_HOP,
     .n_frames = GUNSHOT_N_FRAMES,
@@ -115,7 +115,9 @@ static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *code
 /* A frame was made: its rise, and, where it ends a window, the window's level and the shots that this decides. */
 static void decide(gunshot_app *app) {
   app->peaks[app->detector.frames % GUNSHOT_PEAKS] = app->frames.peak;
-  gunshot_detector_frame(&app->detector, gunshot_detector_rise(gunshot_frames_past(&app->frames)));
+  int16_t rise[GUNSHOT_DETECTOR_GROUPS];
+  gunshot_detector_rise(gunshot_frames_past(&app->frames), rise);
+  gunshot_detector_frame(&app->detector, rise);
   const int8_t *codes = gunshot_frames_window(&app->frames);
   if (codes == NULL) return;
   int16_t level;

@@ -13,7 +13,10 @@
 #include "status.h"
 
 /* Frames whose peaks are kept: all that a window can place a shot in, and those before that it rises from. */
-#define GUNSHOT_PEAKS (GUNSHOT_DETECTOR_WINDOWS * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES + GUNSHOT_DETECTOR_PAST)
+#define GUNSHOT_LOOKED_AT ((GUNSHOT_DETECTOR_WINDOWS - 1) * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES)
+#define GUNSHOT_PEAKS                                                                                \
+  ((GUNSHOT_LOOKED_AT > GUNSHOT_DETECTOR_SPAN ? GUNSHOT_LOOKED_AT : GUNSHOT_DETECTOR_SPAN) + \
+   GUNSHOT_DETECTOR_HOP + GUNSHOT_DETECTOR_PAST)
 
 typedef struct {
   gunshot_ring *ring;

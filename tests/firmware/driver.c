@@ -43,14 +43,14 @@ static void detect(const uint8_t *in, size_t size) {
   const uint8_t *levels = in, *rises = in + 2 * count, *end = in - sizeof s - sizeof far - sizeof count + size;
   gunshot_detector_init(&detector, &s);
   detector.windows = far, detector.frames = detector.next = far * s.hop, detector.last += far * s.hop;
-  size_t room = (size_t)((s.windows - 1) * s.hop + s.n_frames) / GUNSHOT_DETECTOR_LOCAL + 1;
+  size_t room = (size_t)GUNSHOT_DETECTOR_MOST_SHOTS((s.windows - 1) * s.hop + s.n_frames);
   gunshot_shot *shots = malloc(room * sizeof *shots);
   for (int32_t i = 0; i < count; i++) {
     int16_t level;
     memcpy(&level, levels + 2 * i, sizeof level);
-    for (; detector.frames < (far + i) * s.hop + s.n_frames && rises < end; rises += 4) {
-      int32_t rise;
-      memcpy(&rise, rises, sizeof rise);
+    int16_t rise[GUNSHOT_DETECTOR_GROUPS];
+    for (; detector.frames < (far + i) * s.hop + s.n_frames && rises < end; rises += sizeof rise) {
+      memcpy(rise, rises, sizeof rise);
       gunshot_detector_frame(&detector, rise);
     }
     size_t found = gunshot_detector_window(&detector, level, shots);
@@ -99,13 +99,13 @@ static void hear(const uint8_t *in, size_t size) {
 }
 
 static void serve(char letter, const uint8_t *in, size_t size) {
-  int32_t rise;
+  int16_t rise[GUNSHOT_DETECTOR_GROUPS];
   switch (letter) {
     case 'd': detect(in, size); break;
     case 'm': message(in, size); break;
     case 's':
     case 'l': measure(in, size, letter); break;
-    case 'r': rise = gunshot_detector_rise((const int8_t *)in), put(&rise, sizeof rise); break;
+    case 'r': gunshot_detector_rise((const int8_t *)in, rise), put(rise, sizeof rise); break;
     case 'a':
       gunshot_ring_init(&ring);
       memset(&app, 0xa5, sizeof app);

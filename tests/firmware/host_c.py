@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[2]
 HERE, SRC, CMSIS = ROOT / "tests" / "firmware", ROOT / "firmware" / "src", ROOT / "firmware" / "third_party" / "cmsis"
 P = params.load("audio", "features", "firmware", path=ROOT / "params.yaml")
 SCALE, ZERO = 0.491299748420715332, 76  # a float32
-SETTINGS = detector.Settings(on=33, off=-6, windows=1, hop=8, n_frames=33, first=2, stop=26, cooldown=17, min_rise=1043)
+SETTINGS = detector.Settings(
+    on=33, off=-6, even=-6, windows=1, hop=8, n_frames=33, first=2, stop=26, cooldown=17, min_rise=1043
+)
 REPORT = {
     "arena_bytes": 8736,
     "operators": ["CONV_2D"],

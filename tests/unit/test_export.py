@@ -29,7 +29,9 @@ REPORT = {
         "output_zero_point": -12,
     },
 }
-SETTINGS = detector.Settings(on=46, off=31, windows=2, hop=8, n_frames=33, first=2, stop=26, cooldown=17, min_rise=1602)
+SETTINGS = detector.Settings(
+    on=46, off=31, even=0, windows=2, hop=8, n_frames=33, first=2, stop=26, cooldown=17, min_rise=1602
+)
 OPERATING = {"logit": 3.0, "score": 0.9, "proof": "unproven", "settings": vars(SETTINGS)}
 NETWORK = {name: f"/* {name}: Never edit. */\n" for name in ("network.h", "network.c")}
 WARN = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
@@ -52,6 +54,9 @@ int main(void) {
          GUNSHOT_DETECTOR_STOP, GUNSHOT_DETECTOR_MOST);
   printf("\"DETECTOR_COOLDOWN\": %d, \"DETECTOR_MIN_RISE\": %d, \"DETECTOR_PAST\": %d, \"DETECTOR_SHARE\": %d,",
          GUNSHOT_DETECTOR_COOLDOWN, GUNSHOT_DETECTOR_MIN_RISE, GUNSHOT_DETECTOR_PAST, GUNSHOT_DETECTOR_SHARE);
+  printf("\"DETECTOR_EVEN\": %d, \"DETECTOR_GROUPS\": %d, \"DETECTOR_SPAN\": %d, \"DETECTOR_NEAR\": %d,",
+         GUNSHOT_DETECTOR_EVEN, GUNSHOT_DETECTOR_GROUPS, GUNSHOT_DETECTOR_SPAN, GUNSHOT_DETECTOR_NEAR);
+  printf("\"DETECTOR_FASTEST\": %d, \"DETECTOR_SLOWEST\": %d,", GUNSHOT_DETECTOR_FASTEST, GUNSHOT_DETECTOR_SLOWEST);
   printf("\"DETECTOR_LOCAL\": %d, \"OPERATING_POINT_PROOF\": \"%s\",", GUNSHOT_DETECTOR_LOCAL,
          GUNSHOT_OPERATING_POINT_PROOF);
   printf("\"INPUT_SCALE\": %.9g, \"INPUT_ZERO_POINT\": %d, \"OUTPUT_SCALE\": %.9g, \"OUTPUT_ZERO_POINT\": %d,",

@@ -114,9 +114,18 @@ def test_settings_are_those_of_params_in_the_model_s_units():
     p = type(P)(audio=P.audio, chunks=P.chunks, features=P.features, detector=d)
     found = SINGLE.settings(p, n_mels=32, n_frames=33, logit=2.0)
     assert vars(found) == {
-        "on": 96, "off": 72, "windows": 3, "hop": 8, "n_frames": 33, "first": 2, "stop": 26, "cooldown": 17,
-        "min_rise": detector.min_rise(32, features.CODE_DB),
+        "on": 96, "off": 72, "even": 0, "windows": 3, "hop": 8, "n_frames": 33, "first": 2, "stop": 26,
+        "cooldown": 17, "min_rise": detector.min_rise(32, features.CODE_DB),
     }  # fmt: skip
+
+
+def test_fire_goes_on_from_even_odds_or_from_where_an_incident_does():
+    """Whichever is lower: an incident of a low threshold goes on below even odds."""
+    d = P.detector.model_copy(update={"windows": 1, "hysteresis": 3.0})
+    p = type(P)(audio=P.audio, chunks=P.chunks, features=P.features, detector=d)
+    for logit, even in ((8.0, 0.0), (3.0, 0.0), (1.0, -2.0)):
+        found = SINGLE.settings(p, n_mels=32, n_frames=33, logit=logit)
+        assert found.even == SINGLE.level_of(even, windows=1) and found.even <= found.off
 
 
 def test_a_shot_s_place_in_a_window_is_that_of_training():
