@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 from typer.testing import CliRunner
@@ -100,6 +101,19 @@ def test_the_sanitizers_find_nothing_in_the_whole_application(programs, measured
     plain = measured[1]["host"]
     assert (watched.codes == plain.codes).all() and (watched.levels == plain.levels).all()
     assert list(map(alerts.encode, watched.alerts)) == list(map(alerts.encode, plain.alerts)) and plain.alerts
+
+
+def test_the_test_streams_give_the_onsets_of_python(programs):
+    """Two of each kind of those that the pipeline's figures are of."""
+    folder, model = REPO / "data/streams/test", models.load(REPO / "models/quantized/model.tflite")
+    paths = pd.read_csv(folder / "streams.csv").groupby(["origin", "kind"])["path"].head(2)
+    found = {}
+    for path in paths:
+        pcm = np.concatenate([audio.to_int16(block) for block in audio.blocks(folder / path, sr=P.audio.sr)])
+        found[path] = parity.measure("host", programs["host"], pcm, model, P)["parity"]
+    found = pd.DataFrame(found).T
+    assert (found["mismatched_bytes"] == 0).all() and (found["differing_onsets"] == 0).all(), found.to_string()
+    assert found["onsets"].sum() >= 10 and found["differing_codes"].sum() <= found["cells"].sum() / 100_000
 
 
 REAL = REPO.parent / "shared" / "audio"
