@@ -152,6 +152,14 @@ def test_cost_is_within_the_budget(measured, board):
     assert cost.over(tables.read_json(FIRMWARE / "budget.json")[board], measured[0][board]) == []
 
 
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_report_is_of_this_firmware(measured, board):
+    """Or `make parity` was forgotten."""
+    stated = tables.read_json(REPO / "reports/firmware.json")["ports"][board]
+    figures = {name: stated[name] for name in tables.read_json(FIRMWARE / "budget.json")[board]}
+    assert cost.over(figures, measured[0][board]) == []
+
+
 def test_the_budget_knows_every_board():
     assert sorted(tables.read_json(FIRMWARE / "budget.json")) == sorted(BOARDS)
 
