@@ -9,7 +9,7 @@ import numpy as np
 from gunshot import alerts, audio, cost, detector, emulator, features, listener, models
 from gunshot.simulate import streams
 
-SEED, DURATION_S = 1, 60.0  # of the stream that parity and cost are measured on
+SEED, DURATION_S, EVENTS_PER_MIN = 1, 60.0, 20.0  # of the stream that parity and cost are measured on
 PATIENCE = 10  # times as long as it sounds may a recording take
 
 
@@ -26,7 +26,7 @@ class Trace:
 def recording(*, sr: int, duration_s: float = DURATION_S) -> np.ndarray:
     """Return a simulated stream with shots and hard negatives, int16 [shape=(n,)]; always the same."""
     made = streams.render(
-        SEED, "test", 0, "shots", sr=sr, stream_s=duration_s, events_per_min=6.0, distance_m=(20.0, 200.0)
+        SEED, "test", 0, "shots", sr=sr, stream_s=duration_s, events_per_min=EVENTS_PER_MIN, distance_m=(20.0, 200.0)
     )
     return made.pcm
 
@@ -85,12 +85,12 @@ def expected(pcm: np.ndarray, model: models.Model, p) -> np.ndarray:
     return found[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
 
 
-def compare(made: Trace, pcm: np.ndarray, model: models.Model, p) -> dict[str, int]:
+def compare(made: Trace, pcm: np.ndarray, model: models.Model, p) -> dict[str, int | list[int]]:
     """Return how a port differs from Python with the same model.
 
     `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: levels from those codes, so
-    that they must be equal, code or no code. `onsets`, `differing_onsets`: of Python, and of one side alone.
-
+    that they must be equal, code or no code. `onsets`, `differing_onsets`: of Python, and of one side alone, which
+    `of_python_alone` and `of_firmware_alone` list as samples.
     """
     codes = model.codes(features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump()))
     if made.codes.shape != codes.shape:
@@ -99,14 +99,16 @@ def compare(made: Trace, pcm: np.ndarray, model: models.Model, p) -> dict[str, i
     levels = model.levels(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
     if made.levels.shape != levels.shape:
         raise ValueError(f"levels shape={made.levels.shape} must be {levels.shape}, as Python's")
-    wanted = set(expected(pcm, model, p).tolist())
+    wanted, told = set(expected(pcm, model, p).tolist()), {alert.onset for alert in made.alerts}
     return {
         "cells": codes.size,
         "differing_codes": int((made.codes != codes).sum()),
         "windows": levels.size,
         "mismatched_bytes": int((made.levels != levels).sum()),
         "onsets": len(wanted),
-        "differing_onsets": len(wanted ^ {alert.onset for alert in made.alerts}),
+        "differing_onsets": len(wanted ^ told),
+        "of_python_alone": sorted(wanted - told),
+        "of_firmware_alone": sorted(told - wanted),
     }
 
 

@@ -36,10 +36,12 @@ int many(int n, const int8_t *codes, int8_t *outputs, int16_t *levels) {
 """
 
 
-def compare(model: bytes, codes: np.ndarray, *, firmware: Path) -> int:
-    """Return how many output bytes of the generated C, compiled for this machine, differ from TFLM's.
+def compare(model: bytes, codes: np.ndarray, *, firmware: Path) -> dict[str, int]:
+    """Return how the generated C, compiled for this machine, differs from TFLM.
 
-    A level of `gunshot_model_score` that is not its output code less the zero point counts as one more.
+    ``windows``; ``distinct_bytes``, the different output bytes that TFLM gives: few prove little;
+    ``mismatched_bytes``, those of the C that are others. A level of `gunshot_model_score` that is not its output code
+    less the zero point counts as one more.
 
     Parameters
     ----------
@@ -58,7 +60,8 @@ def compare(model: bytes, codes: np.ndarray, *, firmware: Path) -> int:
         outputs, levels = run(build(model, Path(folder), firmware=firmware), model, codes)
     expected = Tflm(model).outputs(codes)
     zero_point = int(plan(model).header["output_zero_point"])
-    return int((outputs != expected).sum() + (levels != expected[:, 0].astype(np.int16) - zero_point).sum())
+    wrong = (outputs != expected).sum() + (levels != expected[:, 0].astype(np.int16) - zero_point).sum()
+    return {"windows": len(codes), "distinct_bytes": len(np.unique(expected)), "mismatched_bytes": int(wrong)}
 
 
 def build(model: bytes, folder: Path, *, firmware: Path, flags: tuple[str, ...] = FLAGS) -> Path:

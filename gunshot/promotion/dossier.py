@@ -10,7 +10,7 @@ import pandas as pd
 from gunshot import alarms, audio, features, media, report, streamreport, streams, tables, tally
 from gunshot.comparison import CANDIDATE, CHAMPION
 from gunshot.promotion.gates import Gate
-from gunshot.promotion.review import FILE, GATES, PAGE
+from gunshot.promotion.review import FILE, FINAL, GATES, PAGE
 from gunshot.report import Section
 
 AROUND_S = 0.75  # of audio, before and after
@@ -52,6 +52,7 @@ def write(folder: Path, facts: dict, gates: list[Gate], *, heard: Path, licence_
         sections=_sections(facts, names, p),
         gates=[asdict(gate) | {"figure": _told(gate.figure), "limit": _told(gate.limit)} for gate in gates],
         failed=failed,
+        final=FINAL,
         axes={axis: [s for s in unsure if s.startswith(f"{axis}=")] for axis in dict.fromkeys(map(_axis, unsure))},
         cards=_cards(made, heard, licence_of, p) if CHAMPION in names else [],
         differ=len(_differing(made, p.audio.sr)) if CHAMPION in names else 0,

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gunshot import pipeline
 from gunshot.promotion import record, signing
 from gunshot.promotion.repository import Repository, Tag
-from gunshot.promotion.review import acknowledgements
+from gunshot.promotion.review import acknowledgements, overrules
 
 ARTIFACT = "int8"
 STAGES = ("prod", "staging")
@@ -50,23 +50,18 @@ def promote(
     Raises
     ------
     ValueError
-        A gate failed and is not overruled; a small slice is not acknowledged; the champion is another one than was
-        compared; the same model is or was there; another decision is being recorded; the record has a fault; the
-        model's bytes cannot be had or are not those of dvc.lock; there is no key. Nothing is recorded then.
+        A gate failed and is not overruled, or cannot be; a small slice is not acknowledged; the champion is another one
+        than was compared; the same model is or was there; another decision is being recorded; the record has a fault;
+        the model's bytes cannot be had or are not those of dvc.lock; there is no key. Nothing is recorded then.
     """
     if stage not in STAGES:
         raise ValueError(f"stage={stage!r} must be {' or '.join(STAGES)}")
     page = Path(dossier).read_bytes()
     asked = _asked("promoted", stage, by, reason, dossier=page, commit=Repository(root).commit(candidate))
-    overruled = {name: _line(f"overrule of {name}", text) for name, text in (overrule or {}).items()}
 
     def event(repo: Repository, entries: list[dict]) -> dict:
         found = _candidate(repo, asked["commit"], review)
-        failed = {gate["name"] for gate in found["gates"] if not gate["passed"]}
-        if bare := sorted(failed - set(overruled)):
-            raise ValueError(f"gates={bare} failed; overrule each with a reason of its own, or reject the candidate")
-        if idle := sorted(set(overruled) - failed):
-            raise ValueError(f"overrule={idle} must name gates that failed: {sorted(failed)}")
+        overruled = overrules(found, overrule or {})
         compared, now = review.get("champion"), (champion(entries) or {}).get("version")
         if compared != now:
             raise ValueError(f"champion={now} is in production, the gates compared with {compared}; evaluate anew")

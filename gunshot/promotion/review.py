@@ -10,7 +10,7 @@ from pathlib import Path
 from gunshot import tables
 
 PAGE, GATES, FILE = "dossier.html", "gates.json", "review.json"
-FINAL = {"new"}  # gates that no reason overrules
+FINAL = {"new", "parity-model"}  # gates that no reason overrules
 
 
 def _line(name: str, text: str) -> str:
@@ -65,7 +65,7 @@ def decide(
     overruled, acknowledged = overruled or {}, acknowledged or []
     made = {"decision": decision, "by": _line("by", by), "reason": _line("reason", reason)}
     if decision == "approve":
-        made |= {"overruled": _overruled(gates, overruled), "acknowledged": acknowledgements(gates, acknowledged)}
+        made |= {"overruled": overrules(gates, overruled), "acknowledged": acknowledgements(gates, acknowledged)}
     elif overruled or acknowledged:
         raise ValueError("overrule and acknowledge belong to an approval; a rejection needs its reason alone")
     made |= {
@@ -79,7 +79,8 @@ def decide(
     return made
 
 
-def _overruled(gates: dict, overruled: dict[str, str]) -> dict[str, str]:
+def overrules(gates: dict, overruled: dict[str, str]) -> dict[str, str]:
+    """Return a reason for each gate that failed, and for none else, by its name; else ValueError says which."""
     failed = {gate["name"] for gate in gates["gates"] if not gate["passed"]}
     if final := sorted(failed & FINAL):
         raise ValueError(f"gates={final} failed, which no reason overrules; reject the candidate")

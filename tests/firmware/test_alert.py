@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import driven
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gunshot import alerts
@@ -16,6 +16,7 @@ from gunshot.alerts import Alert, Heartbeat
 OK, CRC, TRUNCATED, VERSION, SHAPE = 0, 1, 2, 3, 4
 U64, U32, U16, I16 = (st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1),
                       st.integers(-(2**15), 2**15 - 1))  # fmt: skip
+MANY = settings(max_examples=1000)  # the driver answers within a millisecond, under sanitizers
 FORMATS = {"onset": U64, "decided": U64, "model": U64, "uptime_ms": U64, "heard": U64, "dropped": U64, "shot": U16,
            "score": U16, "level": I16, "noise": I16}  # fmt: skip
 
@@ -43,6 +44,7 @@ def in_c(driver, data: bytes) -> tuple[int, bytes]:
     return struct.unpack("<i", answer[:4])[0], answer[4:]
 
 
+@MANY
 @given(message=messages())
 def test_both_write_and_read_the_same_bytes(driver, message):
     data = alerts.encode(message)
@@ -85,18 +87,21 @@ def sealed(data: bytes) -> bytes:
     return data + struct.pack("<I", zlib.crc32(data))
 
 
+@MANY
 @given(data=st.binary(max_size=200))
 @example(data=b"")
 def test_random_bytes_are_no_message(driver, data):
     assert check(driver, data) in (TRUNCATED, VERSION)
 
 
+@MANY
 @given(kind=st.integers(0, 255), body=st.binary(min_size=8, max_size=120), version=st.sampled_from([1, 1, 1, 0, 2]))
 def test_random_fields_with_a_right_crc(driver, kind, body, version):
     status = check(driver, sealed(b"GS" + bytes([version, kind, 0, 0]) + body))
     assert status == VERSION if version != 1 or kind not in (1, 2) else status in (OK, SHAPE)
 
 
+@MANY
 @given(kind=st.sampled_from([1, 2]), size=st.integers(8, 120), shape=st.tuples(U16, U16))
 @example(kind=1, size=46, shape=(0, 0))
 @example(kind=1, size=62, shape=(4, 4))
@@ -111,6 +116,7 @@ def test_lengths_with_a_right_crc(driver, kind, size, shape):
     assert check(driver, sealed(b"GS\x01" + bytes([kind, 0, 0]) + bytes(body))) == (OK if fits else SHAPE)
 
 
+@MANY
 @given(message=messages(), cut=st.integers(0, 2**32), more=st.binary(min_size=1, max_size=9))
 def test_a_message_that_is_cut_short_or_too_long(driver, message, cut, more):
     data = alerts.encode(message)
@@ -118,6 +124,7 @@ def test_a_message_that_is_cut_short_or_too_long(driver, message, cut, more):
     assert check(driver, data + more) == SHAPE
 
 
+@MANY
 @given(message=messages(), at=st.integers(0, 2**32), bit=st.integers(0, 7))
 def test_no_flipped_bit_passes(driver, message, at, bit):
     data = bytearray(alerts.encode(message))

@@ -7,6 +7,8 @@ import ctypes
 import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from gunshot import export, network, params, quantize
+from gunshot import export, models, network, params, parity, quantize
 from tests.firmware.backends import (
     CALIBRATION,
     N_FRAMES,
@@ -184,3 +186,39 @@ def test_nothing_is_on_the_heap_or_made_before_main(build, tmp_path_factory):
     symbols = subprocess.run(["nm", "-C", found], capture_output=True, text=True, check=True).stdout
     assert "gunshot_model_init" in symbols
     assert not re.search(r"\b(U operator new|U malloc|U __cxa_|_GLOBAL__sub)", symbols)
+
+
+def by_cmake(folder: Path, *options: str) -> subprocess.CompletedProcess:
+    command = ["cmake", "--preset", "host", "-B", folder, "-DGUNSHOT_BACKEND=tflm", *options]
+    return subprocess.run(command, cwd=SRC.parent, capture_output=True, text=True)
+
+
+@pytest.mark.firmware
+def test_the_whole_application_on_the_interpreter_equals_python(tmp_path):
+    """As CMake builds it for this machine. What the wheel asks of Python stands in, uncalled."""
+    from tflite_micro import runtime
+
+    (tmp_path / "libtflm.so").symlink_to(runtime._runtime.__file__)
+    asked = subprocess.run(
+        ["nm", "-D", "--undefined-only", tmp_path / "libtflm.so"], capture_output=True, text=True, check=True
+    ).stdout
+    names = set(re.findall(r" (_?Py\w+)", asked))
+    (tmp_path / "python.c").write_text("".join(f"char {name}[64];\n" for name in sorted(names)))
+    subprocess.run(["gcc", "-shared", "-fPIC", "python.c", "-o", "libpython.so"], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, SRC.parent / "third_party" / "fetch.py"], check=True)
+    libraries = ";".join(str(tmp_path / name) for name in ("libtflm.so", "libpython.so"))
+    made = by_cmake(tmp_path / "build", f"-DTFLM_ROOT={STANDS_IN}", f"-DTFLM_LIBRARY={libraries}")
+    assert made.returncode == 0, made.stderr
+    subprocess.run(["cmake", "--build", tmp_path / "build"], check=True)
+    p = params.load("audio", "chunks", "features", "detector", path=ROOT / "params.yaml")
+    model, pcm = models.load(ROOT / "models/quantized/model.tflite"), parity.recording(sr=p.audio.sr)
+    found = parity.measure("host", tmp_path / "build", pcm, model, p)["parity"]
+    assert found["windows"] > 1000 and found["mismatched_bytes"] == 0
+    assert found["onsets"] >= 3 and found["differing_onsets"] == 0
+
+
+@pytest.mark.firmware
+def test_a_build_without_a_tree_says_what_it_wants(tmp_path):
+    made = by_cmake(tmp_path, f"-DTFLM_ROOT={tmp_path}")
+    assert made.returncode != 0
+    assert f"TFLM_ROOT='{tmp_path}' must name a TFLM tree" in " ".join(made.stderr.split())

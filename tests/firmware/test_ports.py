@@ -1,5 +1,6 @@
 """The firmware as it is built for each port, run on this machine and in QEMU, against Python on the same samples."""
 
+import dataclasses
 import json
 import shutil
 import struct
@@ -7,11 +8,12 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 from typer.testing import CliRunner
 
-from gunshot import audio, cli, cost, emulator, models, params, parity, tables
+from gunshot import alerts, audio, cli, cost, emulator, models, params, parity, tables
 
 pytestmark = pytest.mark.firmware
 
@@ -74,6 +76,46 @@ def test_a_port_equals_python(measured, port):
     assert found["onsets"] >= 3 and found["differing_onsets"] == 0
 
 
+def test_the_network_s_c_equals_tflm_on_ten_thousand_windows():
+    found = tables.read_json(REPO / "models/quantized/parity.json")
+    assert found["windows"] >= 10_000 and found["mismatched_bytes"] == 0 and found["distinct_bytes"] >= 100
+
+
+def test_what_differs_is_counted_and_listed(measured):
+    """Or the test above could not fail."""
+    model, pcm, made = models.load(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr), measured[1]
+    codes, levels, (first, *others) = made["host"].codes.copy(), made["host"].levels.copy(), made["host"].alerts
+    levels[5] += 1
+    moved = [dataclasses.replace(first, onset=first.onset + 112), *others]
+    found = parity.compare(dataclasses.replace(made["host"], levels=levels, alerts=moved), pcm, model, P)
+    assert found["mismatched_bytes"] == 1 and found["differing_onsets"] == 2
+    assert found["of_python_alone"] == [first.onset] and found["of_firmware_alone"] == [first.onset + 112]
+    codes[3, 7] ^= 1
+    found, before = parity.compare(dataclasses.replace(made["host"], codes=codes), pcm, model, P), measured[0]["host"]
+    assert abs(found["differing_codes"] - before["parity"]["differing_codes"]) == 1
+
+
+def test_the_sanitizers_find_nothing_in_the_whole_application(programs, measured):
+    """With the promoted network, and to the same codes, levels and messages."""
+    watched = parity.trace(programs["host-sanitize"], "host", parity.recording(sr=P.audio.sr), P)
+    plain = measured[1]["host"]
+    assert (watched.codes == plain.codes).all() and (watched.levels == plain.levels).all()
+    assert list(map(alerts.encode, watched.alerts)) == list(map(alerts.encode, plain.alerts)) and plain.alerts
+
+
+def test_the_test_streams_give_the_onsets_of_python(programs):
+    """Two of each kind of those that the pipeline's figures are of."""
+    folder, model = REPO / "data/streams/test", models.load(REPO / "models/quantized/model.tflite")
+    paths = pd.read_csv(folder / "streams.csv").groupby(["origin", "kind"])["path"].head(2)
+    found = {}
+    for path in paths:
+        pcm = np.concatenate([audio.to_int16(block) for block in audio.blocks(folder / path, sr=P.audio.sr)])
+        found[path] = parity.measure("host", programs["host"], pcm, model, P)["parity"]
+    found = pd.DataFrame(found).T
+    assert (found["mismatched_bytes"] == 0).all() and (found["differing_onsets"] == 0).all(), found.to_string()
+    assert found["onsets"].sum() >= 10 and found["differing_codes"].sum() <= found["cells"].sum() / 100_000
+
+
 REAL = REPO.parent / "shared" / "audio"
 
 
@@ -97,16 +139,25 @@ def test_ten_minutes_of_real_recordings_give_the_onsets_of_detect(programs):
 
 def test_the_forest_on_a_board_equals_python():
     programs = emulator.build("mps2-an386", firmware=FIRMWARE, backend="forest")
-    pcm = parity.recording(sr=P.audio.sr, duration_s=15.0)
-    found = parity.measure("mps2-an386", programs, pcm, models.load(REPO / "models/forest/forest.joblib"), P)
-    assert found["parity"]["windows"] > 200 and found["parity"]["mismatched_bytes"] == 0
-    assert found["parity"]["differing_onsets"] == 0
+    pcm, model = parity.recording(sr=P.audio.sr), models.load(REPO / "models/forest/forest.joblib")
+    made = parity.trace(programs, "mps2-an386", pcm, P)
+    found = parity.figures("mps2-an386", programs, made, pcm, model, P)
+    assert len(set(made.levels.tolist())) > 60 and found["parity"]["mismatched_bytes"] == 0
+    assert found["parity"]["onsets"] >= 3 and found["parity"]["differing_onsets"] == 0
     assert found["instructions"]["inference"] < 50_000 and found["flash"]["weights"] > 10_000
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_cost_is_within_the_budget(measured, board):
     assert cost.over(tables.read_json(FIRMWARE / "budget.json")[board], measured[0][board]) == []
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_report_is_of_this_firmware(measured, board):
+    """Or `make parity` was forgotten."""
+    stated = tables.read_json(REPO / "reports/firmware.json")["ports"][board]
+    figures = {name: stated[name] for name in tables.read_json(FIRMWARE / "budget.json")[board]}
+    assert cost.over(figures, measured[0][board]) == []
 
 
 def test_the_budget_knows_every_board():
@@ -251,7 +302,7 @@ def project(tmp_path, monkeypatch):
     for name in ("firmware", "models"):
         (tmp_path / name).symlink_to(REPO / name)
     monkeypatch.chdir(tmp_path)
-    pcm = audio.to_float(parity.recording(sr=P.audio.sr, duration_s=12.0))
+    pcm = audio.to_float(parity.recording(sr=P.audio.sr, duration_s=30.0))
     y = np.repeat(pcm, 2)
     sf.write("heard.wav", np.stack([y, y], axis=1), 2 * P.audio.sr)
     sf.write("short.wav", np.zeros(1000), P.audio.sr)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 import zlib
 from pathlib import Path
@@ -100,14 +99,15 @@ def check(generated, compilers: list[list[str]]) -> None:
 
 
 C = ["gcc", "-std=c11", *WARN]
-BUILDS = {"c": [[*C, "model.c", "main.c", "-o", "main"]]}
-if shutil.which("g++"):
-    CXX = ["g++", "-std=c++17", *WARN]
-    BUILDS["c++"] = [
+CXX = ["g++", "-std=c++17", *WARN]
+BUILDS = {
+    "c": [[*C, "model.c", "main.c", "-o", "main"]],
+    "c++": [
         [*C, "-c", "model.c", "-o", "model.o"],
         [*CXX, "-x", "c++", "-c", "main.c", "-o", "main.o"],
         [*CXX, "main.o", "model.o", "-o", "main"],
-    ]
+    ],
+}
 
 
 @pytest.mark.parametrize("language", BUILDS)

@@ -18,7 +18,8 @@ SMALL = ["weapon=M16", "weapon=Uzi", "negative=door"]
 def folder(tmp_path, failed=("seeds",), small=SMALL):
     tmp_path.mkdir(exist_ok=True)
     (tmp_path / review.PAGE).write_text("<html>")
-    gates = [{"name": name, "passed": name not in failed, "figure": 1} for name in ("new", "recall", "seeds")]
+    names = ("new", "parity-model", "recall", "seeds")
+    gates = [{"name": name, "passed": name not in failed, "figure": 1} for name in names]
     content = {
         "candidate": "c" * 40, "champion": "v1.0.0", "dossier": hashlib.sha256(b"<html>").hexdigest(), "gates": gates,
         "small": list(small),
@@ -75,10 +76,11 @@ def test_what_an_approval_lacks_is_named_and_nothing_written(tmp_path, values, w
     assert sorted(file.name for file in path.iterdir()) == [review.PAGE, review.GATES]
 
 
-def test_the_champion_itself_cannot_be_approved(tmp_path):
-    path = folder(tmp_path, failed=("new",), small=())
+@pytest.mark.parametrize("name", ["new", "parity-model"])
+def test_neither_the_champion_nor_a_model_without_parity_can_be_approved(tmp_path, name):
+    path = folder(tmp_path, failed=(name,), small=())
     with pytest.raises(ValueError, match="no reason overrules"):
-        approve(path, overruled={"new": "again"}, acknowledged=[])
+        approve(path, overruled={name: "again"}, acknowledged=[])
 
 
 def test_an_unknown_decision_is_refused(tmp_path):

@@ -51,7 +51,8 @@ def test_the_decision_and_every_gate_are_told(opened, tmp_path):
     assert {"recall", "recall-slices", "parity-model", "instructions"} <= set(failed)
     assert opened.locator("#gates tr.bad th").all_text_contents() == failed
     command = opened.locator("#decide code").first.text_content()
-    assert all(f"--overrule {name}=REASON" in command for name in failed)
+    assert all((f"--overrule {name}=REASON" in command) == (name != "parity-model") for name in failed)
+    expect(opened.locator("#decide")).to_contain_text("No reason overrules parity-model")
     expect(opened.locator("main")).to_contain_text("Another <b>seed</b>")
     assert opened.locator("script").count() == opened.locator("link").count() == 0
 
