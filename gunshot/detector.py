@@ -10,7 +10,7 @@ from numba import njit
 
 PAST = 4  # frames, 28 ms: the level that a shot rises from
 MIN_RISE_DB = 4.0  # mean over the bands, of a shot
-SHARE = 4  # a shot rises by at least this part, a quarter, of the incident's steepest rise so far,
+SHARE = 3  # a shot rises by at least this part, a third, of the incident's steepest rise so far,
 MOST = 6  # which counts as this many times the least rise at most: the first shot rises from silence, the others do not
 LOCAL = 7  # frames, 49 ms: shots that rise so are no closer; 1,200 rounds a minute
 GROUPS = 4  # of bands, whose rises are kept apart
@@ -137,7 +137,7 @@ def _recurs(z, k):
 def _cadence(z):
     """Return the frames from shot to shot at which a quarter of the energy of `z` recurs at least; 0: at none.
 
-    After twice as many an eighth must: two shots are no rate.
+    After twice as many a sixth must: two shots are no rate.
     """
     lag, most, before, here = 0, 0.0, _recurs(z, FASTEST - 1), _recurs(z, FASTEST)
     for k in range(FASTEST, SLOWEST + 1):
@@ -149,7 +149,7 @@ def _cadence(z):
     if not lag or 4 * most < energy:
         return 0
     again = max(_recurs(z, 2 * lag - 1), _recurs(z, 2 * lag), _recurs(z, 2 * lag + 1))
-    return lag if 8 * again >= energy else 0
+    return lag if 6 * again >= energy else 0
 
 
 @njit(cache=True)

@@ -101,7 +101,7 @@ static int64_t recurs(const int32_t *z, int32_t lag) {
 }
 
 /* The frames from shot to shot at which a quarter of the rises' energy recurs at least, in the same bands, and after
- * twice as many an eighth: two shots are no rate; 0: at none. */
+ * twice as many a sixth: two shots are no rate; 0: at none. */
 static int32_t cadence(const gunshot_detector *detector, int64_t begin, int32_t most) {
   int32_t z[SPAN], lag = 0;
   int64_t after[2 * SLOWEST + 2] = {0}, best = 0;
@@ -114,7 +114,7 @@ static int32_t cadence(const gunshot_detector *detector, int64_t begin, int32_t 
   }
   if (lag == 0 || 4 * best < after[0]) return 0;
   int64_t again = larger(after[2 * lag], larger(after[2 * lag - 1], after[2 * lag + 1]));
-  return 8 * again >= after[0] ? lag : 0;
+  return 6 * again >= after[0] ? lag : 0;
 }
 
 /* The frames before `stop` of shots that follow the last one at the rate of the SPAN frames till now, as onsets. */

@@ -100,7 +100,7 @@ def steady(parts: list[list[int]], end: int, stop: int, last: int, most: int) ->
     of = {k: sum(recurs(z, k) for z in groups) for k in [0, *range(FASTEST - 1, 2 * SLOWEST + 2)]}
     lags = [k for k in range(FASTEST, SLOWEST + 1) if of[k] >= max(of[k - 1], of[k + 1], of[0] / 4) and of[k] > 0]
     lag = max(lags, key=lambda k: (of[k], -k), default=0)
-    if not lag or max(of[2 * lag + i] for i in (-1, 0, 1)) < of[0] / 8:
+    if not lag or 6 * max(of[2 * lag + i] for i in (-1, 0, 1)) < of[0]:
         return []
     z, shots = centred([min(sum(at(t)), most) for t in range(begin, end)]), []
     while last + lag - NEAR >= begin and last + lag + NEAR < stop:
