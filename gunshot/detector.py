@@ -157,7 +157,8 @@ def _steady(ring, parts, state, stop, least_rise):
     """Return the frames before `stop` of shots that follow the last one at the rate of the SPAN frames till now.
 
     Automatic fire covers its own shots: they barely rise, but do so at the weapon's cyclic rate, and in the same bands.
-    So all that rises by half the least rise counts the same, and a shot stands out by half a standard deviation.
+    So all that rises by half the least rise counts the same. A shot stands out by half a standard deviation, and by two
+    thirds of what the last one did.
     """
     found, count, begin, most = np.empty(SPAN, np.int64), 0, state[FRAMES] - SPAN, least_rise // 2
     if state[LAST] + SLOWEST < begin + NEAR or state[LAST] + FASTEST + NEAR >= stop:
@@ -171,15 +172,16 @@ def _steady(ring, parts, state, stop, least_rise):
         z[group] -= z[group].sum() // SPAN
     above -= above.sum() // SPAN
     lag, energy = _cadence(z), _recurs(above, 0)
+    last = above[0, state[LAST] - begin] if state[LAST] >= begin else 0.0
     while lag and begin + NEAR <= state[LAST] + lag and state[LAST] + lag + NEAR < stop:
         best = state[LAST] + lag - NEAR
         for t in range(best, best + 2 * NEAR + 1):
             if ring[t % RING] > ring[best % RING]:
                 best = t
         height = above[0, best - begin]
-        if height <= 0 or 4 * SPAN * height * height < energy:
+        if height <= 0 or 4 * SPAN * height * height < energy or 3 * height < 2 * last:
             break
-        found[count], state[LAST] = best, best
+        found[count], state[LAST], last = best, best, height
         count += 1
     state[NEXT] = max(state[NEXT], state[LAST] + 1)  # nothing is told twice
     return found[:count]

@@ -124,7 +124,7 @@ static size_t steady(gunshot_detector *detector, int64_t stop, gunshot_shot *sho
   if (detector->last + SLOWEST < begin + NEAR || detector->last + FASTEST + NEAR >= stop) return 0; /* out of sight */
   int64_t lag = cadence(detector, begin, most), next = detector->last + lag;
   centred(detector, begin, GROUPS, most, z);
-  int64_t energy = recurs(z, 0);
+  int64_t energy = recurs(z, 0), last = detector->last >= begin ? z[detector->last - begin] : 0;
   size_t count = 0;
   while (lag > 0 && begin + NEAR <= next && next + NEAR < stop) {
     int64_t best = next - NEAR;
@@ -132,8 +132,10 @@ static size_t steady(gunshot_detector *detector, int64_t stop, gunshot_shot *sho
       if (rise_at(detector, t) > rise_at(detector, best)) best = t;
     }
     int64_t height = z[best - begin];
-    if (height <= 0 || 4 * SPAN * height * height < energy) break; /* half a standard deviation */
+    /* Half a standard deviation, and two thirds of what the last one stood out by. */
+    if (height <= 0 || 4 * SPAN * height * height < energy || 3 * height < 2 * last) break;
     shots[count++].onset = detector->last = best;
+    last = height;
     next = best + lag;
   }
   detector->next = larger(detector->next, detector->last + 1); /* nothing is told twice */

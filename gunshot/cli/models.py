@@ -187,8 +187,8 @@ def evaluate(
         out / "index.html",
         title=f"Gunshot detector: {path.resolve().name}",
         intro=f"{len(files)} recordings, {len(windows)} windows: of a file with shots those that hold an automatic "
-        f"onset, of a file without shots all, {p.detector.hop} frames apart. Each file was heard after quiet of its own. "
-        f"{len(refused)} files were rejected.",
+        f"onset, of a file without shots all, {p.detector.hop} frames apart. Each file was heard after quiet of its "
+        f"own. {len(refused)} files were rejected.",
         figures=figures,
         extra=[
             report.file_metrics_section(by_file),
