@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -380,10 +379,9 @@ def test_no_onset_lies_in_a_gap_whose_windows_are_quiet():
 
 @given(st.integers(0, 300), st.integers(0, 60))
 def test_times_are_those_of_frames_and_windows(frame, window):
-    p = SimpleNamespace(hop=HOP, n_frames=N_FRAMES)
     assert detector.onset_s(np.array([frame]), **PLACE)[0] == (frame * 112 + 256) / 16000
     last_sample = (window * HOP + N_FRAMES - 1) * 112 + 512
-    assert detector.decided_s(np.array([window]), hop=p.hop, n_frames=p.n_frames, **PLACE)[0] == last_sample / 16000
+    assert detector.decided_s(np.array([window]), hop=HOP, n_frames=N_FRAMES, **PLACE)[0] == last_sample / 16000
     assert last_sample == window * HOP * 112 + L
 
 
