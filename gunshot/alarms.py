@@ -174,21 +174,20 @@ def lowest(curve: pd.DataFrame, column: str, limit: float) -> float | None:
 def operate(curve: pd.DataFrame, *, limit: float) -> dict:
     """Return the operating point of one model, and whether the limit of false alarms an hour is proven there.
 
-    It is the lowest mean logit from which on every origin keeps the limit by its upper bound; where the hours are too
-    few for that, from which on the rate itself keeps it; where none does, the highest of GRID.
+    It is the lowest mean logit from which on every origin keeps the limit, so that recall is the highest; where none
+    does, the highest of GRID. Proven is the limit where every origin keeps it by its upper bound too.
 
     Parameters
     ----------
     curve : what `det` gives of one model on validation streams
     """
-    proven = lowest(curve, "fa_per_hour_upper", limit)
     rated = lowest(curve, "fa_per_hour", limit)
-    logit = next((v for v in (proven, rated) if v is not None), float(curve["logit"].max()))
+    logit = float(curve["logit"].max()) if rated is None else rated
     at = curve[curve["logit"] == logit]
     keys = ("hours", "false", "fa_per_hour", "fa_per_hour_upper", "recall", "recall_lower")
     return {
         "logit": logit,
-        "proof": "unproven" if proven is None else "proven",
+        "proof": "proven" if (at["fa_per_hour_upper"] <= limit).all() else "unproven",
         "fa_per_hour_limit": limit,
         "validation": {row["origin"]: {key: row[key] for key in keys} for row in at.to_dict("records")},
     }

@@ -231,8 +231,8 @@ def test_the_lowest_threshold_from_which_on_a_limit_is_kept(rates, expected):
     assert alarms.lowest(shuffled, "fa_per_hour", 0.5) == expected
 
 
-def test_an_operating_point_is_proven_by_the_bound():
-    found = alarms.operate(curve({"a": [3, 0.1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
+def test_an_operating_point_is_the_lowest_that_keeps_the_limit_proven_by_the_bound():
+    found = alarms.operate(curve({"a": [3, 1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
     assert (found["logit"], found["proof"], found["fa_per_hour_limit"]) == (2.0, "proven", 0.5)
     assert found["validation"] == {
         "a": {"hours": 2.0, "false": 0.2, "fa_per_hour": 0.1, "fa_per_hour_upper": 0.5, "recall": 0.8,
@@ -240,11 +240,13 @@ def test_an_operating_point_is_proven_by_the_bound():
     }  # fmt: skip
 
 
-def test_an_operating_point_of_few_hours_is_unproven():
-    found = alarms.operate(curve({"a": [3, 0.1, 0.1, 0]}, {"a": [4, 2, 2, 2]}), limit=0.5)
-    assert (found["logit"], found["proof"]) == (1.0, "unproven")
+def test_an_operating_point_whose_bound_is_above_the_limit_is_unproven():
+    found = alarms.operate(curve({"a": [3, 0.1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
+    assert (found["logit"], found["proof"]) == (1.0, "unproven")  # not 2, where it would be proven
     found = alarms.operate(curve({"a": [3, 2, 1, 0.6]}), limit=0.5)  # nothing keeps it: the highest
     assert (found["logit"], found["proof"]) == (3.0, "unproven")
+    both = curve({"a": [3, 0.1, 0.1, 0], "b": [3, 0.1, 0.1, 0]}, {"a": [4, 0.5, 0.5, 0.3], "b": [4, 2, 2, 2]})
+    assert alarms.operate(both, limit=0.5)["proof"] == "unproven"  # every origin's bound counts
 
 
 def test_each_look_at_the_test_streams_is_noted_once(tmp_path):
