@@ -19,12 +19,14 @@ Port = StrEnum("Port", {name: name for name in emulator.PORTS})
 @firmware.command()
 def run(
     file: Annotated[Path, typer.Argument(help="A recording of any length, rate and channels.")],
-    port: Annotated[Port, typer.Option(help="host: this machine; the others in QEMU.")] = Port["mps2-an386"],
+    port: Annotated[
+        Port, typer.Option(help="host: this machine; the others in QEMU. nano33ble has no emulator.")
+    ] = Port["mps2-an386"],
     format: Annotated[
-        Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db.")
+        Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db (SPL).")
     ] = Format.text,
 ) -> None:
-    """Print when shots begin, as the firmware tells them; `gunshot detect` in its place.
+    """Print when shots begin, as the firmware tells them: those of `gunshot detect`, scores in 16 bits.
 
     The firmware is built first, where anything changed. Onsets are in seconds from the recording's start.
     """
@@ -32,7 +34,7 @@ def run(
 
     p = params.load("audio", "features")
     if not file.is_file():
-        raise audio.AudioError(file, "no such file", "a recording must be a file")
+        raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
     pcm = np.concatenate([audio.to_int16(block) for block in audio.blocks(file, sr=p.audio.sr, repair=True)])
     alerts = parity.shots(emulator.build(port), port, pcm, p)
     for alert in alerts:
@@ -46,7 +48,7 @@ def run(
 def parity(
     out: Annotated[Path | None, typer.Option(help="Default: firmware.json beside the reports.")] = None,
 ) -> None:
-    """Compare each port with Python on simulated shots, the network and the forest, and count what they cost.
+    """Compare the host and boards in QEMU with Python on simulated shots, network and forest, and count what they cost.
 
     Prints tables, and writes reports/firmware.json. Instructions are of a window, counted by QEMU; they are not
     cycles, and the estimate at 80 MHz takes each for one. Fails where a level from the same codes or an onset differs.

@@ -276,6 +276,12 @@ def test_exit_codes_and_faults_reach_the_caller(linked, tmp_path, body, code):
     assert emulator.run(program, "mps2-an386", ["a", "b"], folder=tmp_path, timeout_s=60).code == code
 
 
+def test_constructors_run_before_main(linked, tmp_path):
+    made = "static int made; __attribute__((constructor)) static void make(void) { made += 9; }"
+    said, program = linked(f"{made} int main(void) {{ return made; }}")
+    assert said == "" and emulator.run(program, "mps2-an386", folder=tmp_path, timeout_s=60).code == 9
+
+
 def test_an_endless_program_is_stopped(linked, tmp_path):
     _, program = linked("int main(void) { for (;;); }")
     with pytest.raises(emulator.FirmwareError, match="timeout_s=1 passed"):

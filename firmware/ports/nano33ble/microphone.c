@@ -5,7 +5,7 @@
 #include "startup.h"
 
 enum {
-  POWER = 17, /* pins of port 0, from the board's schematic */
+  POWER = 17, /* pins of port 0, not checked against the board's schematic */
   DATA = 25,
   CLOCK = 26,
   BLOCK = GUNSHOT_HOP_LENGTH /* samples between interrupts; 7 ms */
