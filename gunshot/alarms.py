@@ -193,6 +193,24 @@ def operate(curve: pd.DataFrame, *, limit: float) -> dict:
     }
 
 
+def against(one: dict[str, dict], other: dict[str, dict]) -> dict[str, dict]:
+    """Return by origin what recall falls by from a model to another, and whether false alarms keep the first's bound.
+
+    Each at its own operating point. An origin that has no hours, or no clear shot, is left out.
+
+    Parameters
+    ----------
+    one, other : by origin hours, recall, fa_per_hour and fa_per_hour_upper
+    """
+    found = {}
+    for origin in one.keys() & other.keys():
+        a, b = one[origin], other[origin]
+        if a["hours"] and pd.notna(a["recall"]):
+            kept = b["fa_per_hour"] <= a["fa_per_hour_upper"]
+            found[origin] = {"recall_drop": a["recall"] - b["recall"], "fa_per_hour_within_bound": bool(kept)}
+    return {origin: found[origin] for origin in streams.ORIGINS if origin in found}
+
+
 def note_read(log: Path, model: Path, plan: Path) -> None:
     """Add to a log that a model looked at the test streams, once for each model and plan: their SHA-256.
 

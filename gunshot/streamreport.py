@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gunshot import alarms, calibration, plots
-from gunshot.report import Section, four, percent
+from gunshot.report import MINUS, Section, four, percent
 from gunshot.streams import ORIGINS
 
 CAUSES = 15  # shown of a model
@@ -15,10 +15,13 @@ ROWS = {
     "hours": ("hours", "{:.2f}"),
     "fa_per_hour": ("false alarms/h", "{:.2f}"),
     "fa_per_hour_upper": ("false alarms/h at most", "{:.2f}"),
+    "fa_per_hour_low": ("false alarms/h, groups drawn: from", "{:.2f}"),
+    "fa_per_hour_high": ("false alarms/h, groups drawn: to", "{:.2f}"),
     "false_incidents_per_hour": ("false incidents/h", "{:.2f}"),
     "shots": ("clear shots", "{:,}"),
     "recall": ("recall of clear shots", "{:.1%}"),
     "recall_lower": ("that recall at least", "{:.1%}"),
+    "recall_at_limit": ("recall at equal false alarms/h", "{:.1%}"),
     "recall_of_heard": ("recall of those heard", "{:.1%}"),
     "recall_of_firings": ("recall of firings", "{:.1%}"),
     "delay_p50_s": ("delay p50, s", "{:.2f}"),
@@ -46,16 +49,29 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
     text = (
         f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
         "is an onset where no shot is, on streams without shots; hours count unique material once. The bounds are "
-        "exact (95 %, one-sided): Poisson for false alarms, Clopper and Pearson for recall. Recall is over shots whose "
-        f"loudest 10 ms are {alarms.CLEAR_DB:g} dB or more above the rest, at most {alarms.CLEAR_M:g} m away; heard "
-        "ones also rise by 6 dB from the tails of the shots before. A firing is found where one of its shots is. The "
-        "delay runs from the first arrival to the end of the window that decides. The limit is proven where on "
-        "validation the upper bound keeps it. Flash of the forest is its C compiled for this machine; the float "
-        "network is for no device."
+        "exact (95 %, one-sided): Poisson for false alarms, Clopper and Pearson for recall. Groups drawn: 95 % of what "
+        "recording groups give that are drawn with replacement; each simulated stream is one. Recall at equal false "
+        "alarms/h is at the threshold that keeps the limit on these streams themselves: it compares models. Recall is "
+        f"over shots whose loudest 10 ms are {alarms.CLEAR_DB:g} dB or more above the rest, at most "
+        f"{alarms.CLEAR_M:g} m away; heard ones also rise by 6 dB from the tails of the shots before. A firing is "
+        "found where one of its shots is. The delay runs from the first arrival to the end of the window that decides. "
+        "The limit is proven where on validation the upper bound keeps it. Flash of the forest is its C compiled for "
+        "this machine; the float network is for no device."
     )
+    if figures["int8_against_float"]:
+        text += "\n\n" + " ".join(against(*item) for item in figures["int8_against_float"].items())
     if not any(found["hours"] for found in figures["real"].values()):
         text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
     return Section("On streams: recall and false alarms per hour", text, beside(columns))
+
+
+def against(origin: str, found: dict) -> str:
+    """Return what `alarms.against` gives of an origin, as a sentence."""
+    kept = "within" if found["fa_per_hour_within_bound"] else "beyond"
+    return (
+        f"From float to int8 recall changes by {-100 * found['recall_drop']:+.1f} points on {origin} streams, and "
+        f"false alarms are {kept} float's bound."
+    ).replace(" -", f" {MINUS}")
 
 
 def measures(found: dict) -> dict[str, str]:
@@ -103,12 +119,17 @@ def det(curve: pd.DataFrame, operating: dict[str, dict]) -> Figure:
 
 @matplotlib.rc_context(plots.STYLE)
 def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame, models: list[str]) -> Figure:
-    """Return recall against distance and against peak SNR at the operating points, with lower bounds as bars."""
-    figure, axes = plots.panels("Recall against distance, and against peak SNR", height=3.8, count=2, sharey=True)
-    for ax, table, column, title in (
-        (axes[0], by_distance, "distance_m", "distance from, m"),
-        (axes[1], by_snr, "peak_snr_db", "peak SNR from, dB"),
-    ):
+    """Return recall against distance and against peak SNR at the operating points, with lower bounds as bars.
+
+    Simulated streams and, where some have shots, real ones apart; of these no distance is known.
+    """
+    simulated, real = (by_snr[by_snr["origin"] == origin] for origin in ORIGINS)
+    shown = [("distance_m", "distance from, m", "simulated", by_distance)]
+    shown += [("peak_snr_db", "peak SNR from, dB", "simulated", simulated)]
+    shown += [("peak_snr_db", "peak SNR from, dB", "real", real)] if len(real) else []
+    label = "Recall against distance, and against peak SNR"
+    figure, axes = plots.panels(label, height=3.8, count=len(shown), sharey=True)
+    for ax, (column, title, origin, table) in zip(axes, shown, strict=True):
         values = sorted(table[column].unique())
         for model, line in _lines(models):
             rows = table[table["model"] == model].set_index(column).reindex(values)
@@ -118,7 +139,7 @@ def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame, models: list[
         shots = table.groupby(column)["shots"].max()  # the same of each model
         ax.set_xticks(np.arange(len(values)), [f"{v:g}\n{shots[v]:.0f} shots" for v in values])
         ax.tick_params(axis="x", labelsize=7.5)
-        ax.set(xlabel=title, ylim=(0, 1.02))
+        ax.set(xlabel=title, ylim=(0, 1.02), title=f"{origin} streams")
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes[0].set_ylabel("recall")
     if len(by_distance):
@@ -144,26 +165,42 @@ def sections(
 ) -> list[Section]:
     """Return the sections on streams; `folder` holds the tables that `gunshot.tally.figures` gives, by name."""
     first = headline(figures, costs, operating)
-    shown = folder["causes"].groupby("model", sort=False).head(CAUSES)
+    shown = folder["causes"].groupby(["origin", "model"], sort=False).head(CAUSES)
     shown = shown.rename(columns={"of": "kind", "false_alarms": "false alarms"}).drop(columns="samples")
     tables = [
-        folder[f"by_{name}"].pivot_table(index=name, columns="model", values="recall").map(percent)
-        .join(folder[f"by_{name}"].groupby(name)["shots"].max()).reset_index().rename(columns={name: "value"})
-        .assign(by=name)
+        folder[f"by_{name}"].pivot_table(index=["origin", name], columns="model", values="recall").map(percent)
+        .join(folder[f"by_{name}"].groupby(["origin", name])["shots"].max()).reset_index()
+        .rename(columns={name: "value"}).assign(by=name)
         for name in ("place", "weapon", "pattern")
     ]  # fmt: skip
-    slices = pd.concat(tables, ignore_index=True).reindex(columns=["by", "value", "shots", *operating])
+    slices = pd.concat(tables, ignore_index=True).reindex(columns=["origin", "by", "value", "shots", *operating])
     return [
         first,
         Section("Recall against false alarms per hour", figure=det(folder["det"], operating)),
         Section(
             "Recall by distance and peak SNR",
-            "Simulated test streams; by distance of shots with 10 dB or more, by SNR of those within 200 m.",
+            "By distance of shots with 10 dB or more, by SNR of those within 200 m, or of no known distance.",
             figure=recall_curves(folder["by_distance"], folder["by_snr"], list(operating)),
         ),
         Section("Recall by place, weapon and pattern", "Of clear shots.", slices),
+        Section(
+            "False alarms per hour by place",
+            "On test streams without shots, with the exact 95 % bound. What sounds in a place is drawn, so that in few "
+            "hours luck tells places apart.",
+            by_place(folder["false_by_place"], list(operating)),
+        ),
         Section("What raises false alarms", "The event that began last, or else what sounds behind.", shown),
     ]
+
+
+def by_place(table: pd.DataFrame, models: list[str]) -> pd.DataFrame:
+    """Return a row an origin and place, of what `tally.places` gives: hours, and each model's false alarms an hour."""
+    rows = [
+        {"origin": origin, "place": place, "hours": f"{part['hours'].iloc[0]:.2f}"}
+        | {r.model: f"{r.fa_per_hour:.2f} (at most {r.fa_per_hour_upper:.2f})" for r in part.itertuples()}
+        for (origin, place), part in table.groupby(["origin", "place"], sort=True)
+    ]
+    return pd.DataFrame(rows, columns=["origin", "place", "hours", *models])
 
 
 def reliability_section(predictions: pd.DataFrame, models: list[str]) -> Section:

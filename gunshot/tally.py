@@ -84,23 +84,52 @@ SNRS_DB = (-100, -10, 0, 10, 20, 30, 40, 200)
 
 
 def by(shots: pd.DataFrame, column: str, edges: tuple[float, ...] | None = None) -> pd.DataFrame:
-    """Return by model and value, or bin between edges, of a column: shots, found, recall and its 95 % lower bound."""
+    """Return by origin, model and value, or bin between edges, of a column: shots, found, recall, its lower bound."""
     key = shots[column] if edges is None else pd.cut(shots[column], edges, right=False, labels=edges[:-1])
     rows = [
-        {"model": model, column: value, "shots": len(part), "found": int(part["found"].sum()),
+        {"origin": origin, "model": model, column: value, "shots": len(part), "found": int(part["found"].sum()),
          "recall": part["found"].mean(), "recall_lower": scoring.share_lower(int(part["found"].sum()), len(part))}
-        for (model, value), part in shots.groupby(["model", key], observed=True)
+        for (origin, model, value), part in shots.groupby(["origin", "model", key], observed=True)
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["model", column, "shots", "found", "recall", "recall_lower"])
+    return pd.DataFrame(rows, columns=["origin", "model", column, "shots", "found", "recall", "recall_lower"])
 
 
 def causes(false: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
-    """Return by model and label what raised false alarms on quiet streams: how many, of how many events or seconds."""
-    laid = events.groupby(["kind", "label"]).agg(events=("label", "size"), samples=("samples", "sum")).reset_index()
+    """Return by origin, model and label what raised false alarms on quiet streams: how many, of how many events.
+
+    Parameters
+    ----------
+    false : rows of `score_stream`
+    events : rows of streams.EVENT of quiet streams, with their origin and their length, samples
+    """
+    keys = ["origin", "of", "label"]
+    laid = events.rename(columns={"kind": "of"}).groupby(keys)
+    laid = laid.agg(events=("label", "size"), samples=("samples", "sum")).reset_index()
     quiet = false[false["kind"] == "quiet"].rename(columns={"cause": "of"})
-    counts = quiet.groupby(["model", "of", "label"]).size().rename("false_alarms").reset_index()
-    found = counts.merge(laid.rename(columns={"kind": "of"}), on=["of", "label"], how="left")
-    return found.sort_values(["model", "false_alarms"], ascending=[True, False], kind="stable", ignore_index=True)
+    counts = quiet.groupby(["origin", "model", "of", "label"]).size().rename("false_alarms").reset_index()
+    found = counts.merge(laid, on=keys, how="left")
+    order = {"by": ["origin", "model", "false_alarms"], "ascending": [True, True, False]}
+    return found.sort_values(**order, kind="stable", ignore_index=True)
+
+
+def places(false: pd.DataFrame, quiet: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return by origin, place and model of quiet streams, where it is known: hours, false alarms/h, their upper bound.
+
+    Parameters
+    ----------
+    false : rows of `score_stream`
+    quiet : rows of streams.STREAM
+    """
+    hours = quiet[quiet["place"] != ""].groupby(["origin", "place"])["unique_s"].sum() / 3600
+    raised = false[false["kind"] == "quiet"].groupby(["origin", "place", "model"]).size()
+    rows = []
+    for (origin, place), h in hours.items():
+        for model in names:
+            count = int(raised.get((origin, place, model), 0))
+            rate = {"fa_per_hour": count / h, "fa_per_hour_upper": scoring.rate_upper(count, h)}
+            rows.append({"origin": origin, "place": place, "model": model, "hours": h, "false_alarms": count} | rate)
+    columns = ["origin", "place", "model", "hours", "false_alarms", "fa_per_hour", "fa_per_hour_upper"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def figures(
@@ -127,7 +156,7 @@ def figures(
     false = false.assign(recording_group=false["path"].where(alone, false["recording_group"]))
     curve = alarms.det(counts, streams)
     quiet = streams[streams["kind"] == "quiet"]
-    laid = events[events["path"].isin(quiet["path"])].assign(samples=lambda t: t["stop"] - t["start"])
+    laid = events.merge(quiet[["path", "origin"]], on="path").assign(samples=lambda t: t["stop"] - t["start"])
     hours = group_hours(quiet, laid)
     made, rng = {}, np.random.default_rng(0)
     for origin in ORIGINS:
@@ -138,11 +167,13 @@ def figures(
                 for key, part in (("curve", curve), ("shots", shots), ("false", false))
             }
             made[origin][name] = summary(**of, hours=hours[hours["origin"] == origin], rng=rng, limit=limit)
-    made["int8_against_float"] = against(made, "float", "int8")
+    pair = ({origin: made[origin][name] for origin in ORIGINS if name in names} for name in ("float", "int8"))
+    made["int8_against_float"] = alarms.against(*pair)
     clear = shots[shots["clear"].astype(bool)]
     loud, near = shots["peak_snr_db"] >= alarms.CLEAR_DB, shots["distance_m"] <= alarms.CLEAR_M
     kept = {
         "det": curve, "false_alarms": false, "causes": causes(false, laid),
+        "false_by_place": places(false, quiet, names),
         "by_distance": by(shots[loud & (shots["origin"] == "simulated")], "distance_m", DISTANCES_M),
         "by_snr": by(shots[near], "peak_snr_db", SNRS_DB),
         **{f"by_{column}": by(clear, column) for column in ("place", "weapon", "scene", "pattern")},
@@ -163,20 +194,6 @@ def group_hours(quiet: pd.DataFrame, laid: pd.DataFrame) -> pd.DataFrame:
     # Where recordings are joined they share a moment: the streams' unique hours are shared out.
     share = quiet.loc[quiet["origin"] == "real", "unique_s"].sum() / 3600 / max(of.sum(), 1)
     return pd.concat([made, pd.DataFrame({"origin": "real", "recording_group": of.index, "hours": of.values * share})])
-
-
-def against(made: dict, one: str, other: str) -> dict[str, dict]:
-    """Return by origin what the model `other` loses to `one` in recall, and whether its false alarms keep the bound.
-
-    Nothing where one of them was not measured.
-    """
-    found = {}
-    for origin in ORIGINS:
-        a, b = made[origin].get(one), made[origin].get(other)
-        if a and b and a["hours"] and a["recall"] is not None:
-            kept = b["fa_per_hour"] <= a["fa_per_hour_upper"]
-            found[origin] = {"recall_drop": a["recall"] - b["recall"], "fa_per_hour_within_bound": bool(kept)}
-    return found
 
 
 def told(row: dict) -> str:

@@ -102,7 +102,7 @@ def _sections(facts: dict, names: list[str], p) -> list[Section]:
         Section("Recall against false alarms per hour",
                 "On test streams, at all thresholds. Up and left is better; the dotted line is the limit.",
                 figure=streamreport.det(pd.DataFrame(made["det"]), {n: made["models"][n]["operating"] for n in names})),
-        Section("Recall by distance and peak SNR", "Simulated shots; bars reach down to the 95 % bound.",
+        Section("Recall by distance and peak SNR", "Bars reach down to the 95 % bound.",
                 figure=_curves(made, names)),
         _slices("Slices: shots found", made["slices"], names, p.promotion,
                 "Of clear shots; by distance (m) also of farther ones, by SNR (dB) also of fainter ones. Lost and won "

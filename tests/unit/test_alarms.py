@@ -249,6 +249,19 @@ def test_an_operating_point_whose_bound_is_above_the_limit_is_unproven():
     assert alarms.operate(both, limit=0.5)["proof"] == "unproven"  # every origin's bound counts
 
 
+def test_two_models_are_compared_by_origin_each_at_its_own_point():
+    row = {"hours": 2.0, "recall": 0.8, "fa_per_hour": 1.0, "fa_per_hour_upper": 3.0}
+    one = {"real": row, "simulated": row}
+    other = {"simulated": row | {"recall": 0.9, "fa_per_hour": 3.0}, "real": row | {"recall": 0.7, "fa_per_hour": 3.1}}
+    found = alarms.against(one, other)
+    assert list(found) == ["simulated", "real"]
+    assert found["simulated"] == {"recall_drop": pytest.approx(-0.1), "fa_per_hour_within_bound": True}
+    assert found["real"] == {"recall_drop": pytest.approx(0.1), "fa_per_hour_within_bound": False}
+    for nothing in ({"hours": 0.0}, {"recall": None}, {"recall": np.nan}):
+        assert list(alarms.against(one | {"real": row | nothing}, other)) == ["simulated"]
+    assert alarms.against({}, other) == alarms.against(one, {}) == {}
+
+
 def test_each_look_at_the_test_streams_is_noted_once(tmp_path):
     model, other, plan, log = (tmp_path / name for name in ("m", "n", "plan", "reads.csv"))
     for path in (model, other, plan):

@@ -16,7 +16,7 @@ COSTS = {"forest": {"flash": 90_000, "arena": None}, "float": {"flash": 75_176, 
 ROW = {
     "hours": 2.0, "recall": 0.75, "recall_lower": 0.6125, "fa_per_hour": 1.5, "fa_per_hour_upper": 3.877,
     "delay_p50_s": 0.21, "delay_p95_s": 0.4, "false_incidents_per_hour": 1.0, "shots": 1200, "recall_of_heard": 0.8,
-    "recall_of_firings": 1.0,
+    "recall_of_firings": 1.0, "fa_per_hour_low": 0.5, "fa_per_hour_high": 4.25, "recall_at_limit": 0.4,
 }  # fmt: skip
 NOTHING = dict.fromkeys(ROW) | {"hours": 0.0, "shots": 0}
 UNKNOWN = NOTHING | {"hours": 2.0, "fa_per_hour": 0.0, "fa_per_hour_upper": 1.498}  # no shot, no false alarm
@@ -27,7 +27,9 @@ def operating(proof: str = "proven") -> dict[str, dict]:
 
 
 def figures(real: dict = NOTHING, simulated: dict = ROW) -> dict:
-    return {"limit": 0.5, "simulated": dict.fromkeys(MODELS, simulated), "real": dict.fromkeys(MODELS, real)}
+    against = {"simulated": {"recall_drop": 0.012, "fa_per_hour_within_bound": True}}
+    of = {"simulated": dict.fromkeys(MODELS, simulated), "real": dict.fromkeys(MODELS, real)}
+    return {"limit": 0.5, **of, "int8_against_float": against if simulated is ROW else {}}
 
 
 def curve(origins: tuple[str, ...], false: float = 40.0) -> pd.DataFrame:
@@ -41,25 +43,30 @@ def curve(origins: tuple[str, ...], false: float = 40.0) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def by(column: str, values: list) -> pd.DataFrame:
+def by(column: str, values: list, origin: str = "simulated") -> pd.DataFrame:
     rows = [
-        {"model": model, column: value, "shots": 10, "found": 8 - i, "recall": (8 - i) / 10, "recall_lower": 0.3}
+        {"origin": origin, "model": model, column: value, "shots": 10, "found": 8 - i, "recall": (8 - i) / 10,
+         "recall_lower": 0.3}
         for i, model in enumerate(MODELS)
         for value in values
-    ]
-    return pd.DataFrame(rows, columns=["model", column, "shots", "found", "recall", "recall_lower"])
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["origin", "model", column, "shots", "found", "recall", "recall_lower"])
 
 
 def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, causes: int = 20) -> dict[str, pd.DataFrame]:
     """The tables of `tally.figures` that the report shows."""
     rows = [
-        {"model": model, "of": "event", "label": f"bang {i}", "false_alarms": 90 - i, "events": 100.0, "samples": 9.0}
+        {"origin": origin, "model": model, "of": "event", "label": f"bang {i}", "false_alarms": 90 - i,
+         "events": 100.0, "samples": 9.0}
+        for origin in origins
         for model in MODELS
         for i in range(causes)
-    ]
+    ]  # fmt: skip
+    there = {"origin": "simulated", "place": "park", "hours": 2.0, "fa_per_hour": 1.5, "fa_per_hour_upper": 3.88}
     return {
         "det": curve(origins, false),
-        "causes": pd.DataFrame(rows, columns=["model", "of", "label", "false_alarms", "events", "samples"]),
+        "causes": pd.DataFrame(rows, columns=["origin", "model", "of", "label", "false_alarms", "events", "samples"]),
+        "false_by_place": pd.DataFrame([there | {"model": model} for model in MODELS]),
         "by_distance": by("distance_m", [0, 10, 100]),
         "by_snr": by("peak_snr_db", [-10, 0, 40]),
         "by_place": by("place", ["park", "mall"]),
@@ -93,6 +100,10 @@ def test_the_headline_has_a_column_a_model_and_says_that_there_are_no_real_strea
     )
     assert (row["false alarms/h"], row["false alarms/h at most"], row["delay p50, s"]) == ("1.50", "3.88", "0.21")
     assert (row["limit"], row["flash, kB"], row["arena, kB"]) == ("proven", "20.1", "8.7")
+    drawn = [row[f"false alarms/h, groups drawn: {end}"] for end in ("from", "to")]
+    assert (*drawn, row["recall at equal false alarms/h"]) == ("0.50", "4.25", "40.0 %")
+    changes = "From float to int8 recall changes by \N{MINUS SIGN}1.2 points on simulated streams"
+    assert f"{changes}, and false alarms are within float's bound." in section.text
     assert "No real recordings were imported" in section.text and "0.5 false alarms an hour" in section.text
 
 
@@ -110,12 +121,12 @@ def test_what_is_not_known_is_a_dash(nothing):
     row = column(streamreport.headline(figures(simulated=unknown), COSTS, operating()), "simulated", "forest")
     assert row["false alarms/h"] == "0.00" and row["false alarms/h at most"] == "1.50" and row["clear shots"] == "0"
     names = [name for name in row if "recall" in name]
-    assert len(names) == 4 and {row[name] for name in [*names, "delay p95, s"]} == {"–"}
+    assert len(names) == 5 and {row[name] for name in [*names, "delay p95, s"]} == {"–"}
 
 
 def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
     sections = made(real=ROW, origins=("simulated", "real"))
-    assert len({section.title for section in sections}) == len(sections) == 5
+    assert len({section.title for section in sections}) == len(sections) == 6
     labels = [section.figure.get_label() for section in sections if section.figure]
     assert labels == [
         "Recall against false alarms per hour, simulated and real", "Recall against distance, and against peak SNR",
@@ -161,6 +172,14 @@ def test_the_recall_by_distance_is_that_of_the_table():
         assert recalls == {"forest": [0.8] * 3, "float": [0.7] * 3, "int8": [0.6] * 3}
 
 
+def test_real_shots_have_a_panel_of_their_own():
+    by_snr = pd.concat([by("peak_snr_db", [0, 40]), by("peak_snr_db", [10]).assign(origin="real", recall=0.1)])
+    figure = streamreport.recall_curves(by("distance_m", [0]), by_snr, MODELS)
+    assert [ax.get_title("left") for ax in figure.axes] == ["simulated streams", "simulated streams", "real streams"]
+    assert [len(ax.lines[0].get_xdata()) for ax in figure.axes] == [1, 2, 1]
+    assert figure.axes[2].lines[0].get_ydata().tolist() == [0.1]
+
+
 def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
     made_ = streamreport.sections(
         figures(), {name: table.sort_values("model") for name, table in folder().items()}, operating(), COSTS
@@ -181,9 +200,22 @@ def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table()
 
 def test_slices_have_a_column_a_model():
     shown = made()[3].table.set_index("value")
-    assert list(shown.columns) == ["by", "shots", *MODELS]
+    assert list(shown.columns) == ["origin", "by", "shots", *MODELS]
     assert list(shown.index) == ["mall", "park", "AK-47", "auto", "single"]
-    assert list(shown.loc["park"]) == ["place", 10, "80.0 %", "70.0 %", "60.0 %"]
+    assert list(shown.loc["park"]) == ["simulated", "place", 10, "80.0 %", "70.0 %", "60.0 %"]
+
+
+def test_real_and_simulated_slices_are_rows_of_their_own():
+    tables_ = folder()
+    tables_["by_weapon"] = pd.concat([tables_["by_weapon"], by("weapon", ["AK-47"], "real").assign(recall=0.0)])
+    shown = streamreport.sections(figures(), tables_, operating(), COSTS)[3].table
+    rifle = shown[shown["value"] == "AK-47"].set_index("origin")["int8"]
+    assert rifle.to_dict() == {"real": "0.0 %", "simulated": "60.0 %"}
+
+
+def test_places_have_their_hours_and_their_rates():
+    shown = made()[4].table
+    assert shown.values.tolist() == [["simulated", "park", "2.00", *["1.50 (at most 3.88)"] * 3]]
 
 
 def empty(tables_: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -199,7 +231,7 @@ def test_nothing_found_is_shown_and_is_no_error():
         for section in sections:
             if section.figure:
                 text_of(section.figure)
-    assert len(sections) == 5 and len(sections[3].table) == len(sections[4].table) == 0
+    assert len(sections) == 6 and [len(section.table) for section in sections[3:]] == [0, 0, 0]
 
 
 def chunks(n: int = 300) -> pd.DataFrame:
@@ -234,5 +266,5 @@ def test_the_page_holds_the_sections_first_and_is_the_same_twice(tmp_path, real)
     assert pages[0] == pages[1]
     titles = re.findall(r"<h2[^>]*>([^<]*)<", pages[0])
     assert titles[:2] == ["On streams: recall and false alarms per hour", "Recall against false alarms per hour"]
-    assert titles[5] == "Results" and titles[-1] == "Calibration"
+    assert titles[6] == "Results" and titles[-1] == "Calibration"
     assert pages[0].count("<svg") == pages[0].count('role="img"') >= 6 and "nan" not in pages[0]

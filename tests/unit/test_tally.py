@@ -93,44 +93,78 @@ def test_the_bootstrap_covers_the_rate():
 
 
 def test_slices_by_hand():
+    """Real and simulated shots of one weapon are two rows."""
     table = pd.DataFrame(
         {
-            "model": ["m", "m", "m", "n", "m"], "weapon": ["rifle", "rifle", "pistol", "rifle", "rifle"],
-            "found": [True, False, True, True, True],
+            "origin": ["real"] + ["simulated"] * 5, "model": ["m", "m", "m", "m", "n", "m"],
+            "weapon": ["rifle", "rifle", "rifle", "pistol", "rifle", "rifle"],
+            "found": [False, True, False, True, True, True],
         }
     )  # fmt: skip
     found = tally.by(table, "weapon")
-    assert found[["model", "weapon", "shots", "found"]].values.tolist() == [
-        ["m", "pistol", 1, 1], ["m", "rifle", 3, 2], ["n", "rifle", 1, 1],
+    assert found[["origin", "model", "weapon", "shots", "found"]].values.tolist() == [
+        ["real", "m", "rifle", 1, 0], ["simulated", "m", "pistol", 1, 1], ["simulated", "m", "rifle", 3, 2],
+        ["simulated", "n", "rifle", 1, 1],
     ]  # fmt: skip
-    assert found["recall"].tolist() == pytest.approx([1, 2 / 3, 1])
-    assert found["recall_lower"].tolist() == pytest.approx([scoring.share_lower(*k) for k in ((1, 1), (2, 3), (1, 1))])
+    counts = ((0, 1), (1, 1), (2, 3), (1, 1))
+    assert found["recall"].tolist() == pytest.approx([k / n for k, n in counts])
+    assert found["recall_lower"].tolist() == pytest.approx([scoring.share_lower(*k) for k in counts])
     assert tally.by(table[:0], "weapon").columns.tolist() == found.columns.tolist()
 
 
 def test_bins_begin_at_their_left_edge():
-    table = pd.DataFrame({"model": "m", "distance_m": [0, 9.9, 10, 25, 1599, 1600, -1], "found": True})
+    table = pd.DataFrame(
+        {"origin": "simulated", "model": "m", "distance_m": [0, 9.9, 10, 25, 1599, 1600, -1], "found": True}
+    )
     found = tally.by(table, "distance_m", (0, 10, 25, 1600))
     assert found[["distance_m", "shots"]].values.tolist() == [[0, 2], [10, 1], [25, 2]]
 
 
 EVENTS = pd.DataFrame(
-    {"kind": ["event", "event", "event", "bed"], "label": ["door", "door", "dog", "rain"], "samples": [10, 20, 5, 900]}
-)
+    {
+        "origin": ["simulated"] * 4 + ["real"], "kind": ["event", "event", "event", "bed", "bed"],
+        "label": ["door", "door", "dog", "rain", "rain"], "samples": [10, 20, 5, 900, 70],
+    }
+)  # fmt: skip
 
 
 def test_causes_count_alarms_against_what_was_laid():
     false = pd.DataFrame(
         {
-            "model": ["m", "m", "m", "n", "m"], "kind": ["quiet"] * 4 + ["shots"],
-            "cause": ["event", "event", "bed", "bed", "event"], "label": ["door", "door", "rain", "rain", "dog"],
+            "origin": ["simulated"] * 5 + ["real"], "model": ["m", "m", "m", "n", "m", "m"],
+            "kind": ["quiet"] * 4 + ["shots", "quiet"], "cause": ["event", "event", "bed", "bed", "event", "bed"],
+            "label": ["door", "door", "rain", "rain", "dog", "rain"],
         }
     )  # fmt: skip
     found = tally.causes(false, EVENTS)
-    assert found[["model", "of", "label", "false_alarms", "events", "samples"]].values.tolist() == [
-        ["m", "event", "door", 2, 2, 30], ["m", "bed", "rain", 1, 1, 900], ["n", "bed", "rain", 1, 1, 900],
+    assert found[["origin", "model", "of", "label", "false_alarms", "events", "samples"]].values.tolist() == [
+        ["real", "m", "bed", "rain", 1, 1, 70], ["simulated", "m", "event", "door", 2, 2, 30],
+        ["simulated", "m", "bed", "rain", 1, 1, 900], ["simulated", "n", "bed", "rain", 1, 1, 900],
     ]  # fmt: skip
     assert len(tally.causes(false[:0], EVENTS)) == 0
+
+
+def test_false_alarms_by_place_are_over_the_hours_there():
+    quiet = pd.DataFrame(
+        {
+            "origin": ["simulated", "simulated", "simulated", "real"], "place": ["mall", "park", "mall", ""],
+            "unique_s": [1800.0, 3600.0, 5400.0, 900.0],
+        }
+    )  # fmt: skip
+    false = pd.DataFrame(
+        {
+            "origin": ["simulated"] * 4 + ["real"], "model": ["m", "m", "n", "m", "m"],
+            "kind": ["quiet", "quiet", "quiet", "shots", "quiet"], "place": ["mall", "mall", "park", "mall", ""],
+        }
+    )  # fmt: skip
+    found = tally.places(false, quiet, ["m", "n"])
+    assert found.drop(columns="fa_per_hour_upper").values.tolist() == [
+        ["simulated", "mall", "m", 2.0, 2, 1.0], ["simulated", "mall", "n", 2.0, 0, 0.0],
+        ["simulated", "park", "m", 1.0, 0, 0.0], ["simulated", "park", "n", 1.0, 1, 1.0],
+    ]  # fmt: skip
+    upper = [scoring.rate_upper(*k) for k in ((2, 2), (0, 2), (0, 1), (1, 1))]
+    assert found["fa_per_hour_upper"].tolist() == pytest.approx(upper)
+    assert tally.places(false, quiet[:0], ["m"]).columns.tolist() == found.columns.tolist()
 
 
 def test_group_hours_are_those_of_the_streams():
@@ -161,7 +195,8 @@ def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
              "recording_group": "r"}  # fmt: skip
     for origin, kind in itertools.product(origins, ("quiet", "shots")):
         path = f"{origin}-{kind}"
-        table.append({"path": path, "origin": origin, "kind": kind, "unique_s": 3600.0})
+        place = "yard" * (origin == "simulated")
+        table.append({"path": path, "origin": origin, "kind": kind, "unique_s": 3600.0, "place": place})
         events.append({"path": path, **bed})
         for model in ("float", "int8"):
             keys = {"path": path, "origin": origin, "kind": kind, "model": model}
@@ -181,11 +216,15 @@ def test_figures_by_origin_and_model():
         assert figures[origin]["float"]["recall"] == 1 and figures[origin]["int8"]["recall"] == 0.5
         assert figures[origin]["int8"]["fa_per_hour"] == 1 and figures[origin]["int8"]["groups"] == 1
         assert figures["int8_against_float"][origin] == {"recall_drop": 0.5, "fa_per_hour_within_bound": True}
-    assert kept["by_snr"][["model", "peak_snr_db", "shots", "found"]].values.tolist() == [
-        ["float", 20, 4, 4], ["int8", 20, 4, 2],
+    assert kept["by_snr"][["origin", "model", "peak_snr_db", "shots", "found"]].values.tolist() == [
+        ["real", "float", 20, 2, 2], ["real", "int8", 20, 2, 1], ["simulated", "float", 20, 2, 2],
+        ["simulated", "int8", 20, 2, 1],
     ]  # fmt: skip
     assert kept["by_distance"]["shots"].tolist() == [2, 2] and kept["by_distance"]["distance_m"].tolist() == [25, 25]
-    assert len(kept["det"]) == 8 and len(kept["shots"]) == 8 and len(kept["causes"]) == 2
+    assert len(kept["det"]) == 8 and len(kept["shots"]) == 8 and len(kept["causes"]) == 4
+    assert kept["false_by_place"][["model", "place", "hours", "false_alarms"]].values.tolist() == [
+        ["float", "yard", 1.0, 1], ["int8", "yard", 1.0, 1],
+    ]  # fmt: skip
     groups = kept["false_alarms"].groupby("origin")["recording_group"].unique()
     assert groups["real"].tolist() == ["r"]
     assert groups["simulated"].tolist() == ["simulated-quiet"]
