@@ -14,9 +14,11 @@ def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path) 
     paths = {"forest": forest, "float": network, "int8": quantized}
     scored = alarms.score_streams(table, folder, paths, {}, p)
     curve = alarms.det(alarms.gathered(tqdm(scored, total=len(table), desc="operate", unit="stream"))["counts"], table)
-    for name, path in paths.items():
-        point = alarms.operate(curve[curve["model"] == name], limit=p.detector.max_fa_per_hour)
-        model = models.load(path)
+    limit = p.detector.max_fa_per_hour
+    points = {name: alarms.operate(curve[curve["model"] == name], limit=limit) for name in paths}
+    points["int8"]["against_float"] = alarms.against(*(points[name]["validation"] for name in ("float", "int8")))
+    for name, point in points.items():
+        path, model = paths[name], models.load(paths[name])
         settings = model.settings(p, n_mels=p.features.n_mels, n_frames=listener.window_frames(p), logit=point["logit"])
         point["score"] = float(model.score_of(settings.on, windows=p.detector.windows))
         heard = {name: section.model_dump() for name, section in vars(p).items()}

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gunshot import alarms, audio, models, params, scoring, streams, tables
+from stages import operate
 
 P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 PLACE = (2, 26)  # frames of a window: 12 to 75 % of its samples, chunks.jitter
@@ -260,6 +261,32 @@ def test_two_models_are_compared_by_origin_each_at_its_own_point():
     for nothing in ({"hours": 0.0}, {"recall": None}, {"recall": np.nan}):
         assert list(alarms.against(one | {"real": row | nothing}, other)) == ["simulated"]
     assert alarms.against({}, other) == alarms.against(one, {}) == {}
+
+
+def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path, monkeypatch):
+    """Float keeps the limit from logit 1 on, int8 from 2 on, where it finds 7 of the 9 shots that float does."""
+    rows = [
+        {**{name: of() for name, of in streams.STREAM.items()}, **row(f"{kind}.wav", kind), "unique_s": 36_000.0}
+        for kind in ("quiet", "shots")
+    ]
+    tables.write(tmp_path / "val/streams.csv", tables.frame(rows, streams.STREAM))
+    false, hits = {"forest": [0, 0, 0], "float": [9, 0, 0], "int8": [9, 9, 0]}, [10, 9, 7]
+    counts = [
+        {key: r[key] for key in ("path", "origin", "kind")}
+        | {"model": name, "logit": float(i), "false": of[i] * (r["kind"] == "quiet"), "false_incidents": 0}
+        | {"shots": 10 * (r["kind"] == "shots"), "hits": hits[i] * (r["kind"] == "shots")}
+        for r in rows for name, of in false.items() for i in range(3)
+    ]  # fmt: skip
+    monkeypatch.setattr(alarms, "score_streams", lambda *_: iter([{"counts": counts, "shots": [], "false": []}]))
+    monkeypatch.setattr(models, "load", lambda path: models.Model(path, REPORT, jump))
+    (tmp_path / "params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    paths = [tmp_path / name / "model" for name in false]
+    operate.main(tmp_path / "val", *paths, tmp_path / "operating.csv")
+    forest, network, int8 = (tables.read_json(path.with_name("operating.json")) for path in paths)
+    assert [point["logit"] for point in (forest, network, int8)] == [0.0, 1.0, 2.0]
+    assert int8["against_float"] == {"simulated": {"recall_drop": pytest.approx(0.2), "fa_per_hour_within_bound": True}}
+    assert "against_float" not in forest and "against_float" not in network
 
 
 def test_each_look_at_the_test_streams_is_noted_once(tmp_path):
