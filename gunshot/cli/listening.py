@@ -4,7 +4,7 @@ import queue
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
@@ -60,10 +60,10 @@ def microphone(device: str | None, sr: int, size: int) -> Blocks:
             yield resampler.resample_chunk(block) if rate != sr else block, lost
 
 
-def recording(file: Path, sr: int, size: int) -> Blocks:
-    """Yield a file's blocks at the pace at which a microphone would give them."""
+def recording(file: Path, sr: int, size: int, watch: Callable[[np.ndarray], None] | None = None) -> Blocks:
+    """Yield a file's blocks at the pace at which a microphone would give them; `watch` as for `audio.blocks`."""
     start, played = time.monotonic(), 0
-    for long in audio.blocks(file, sr=sr, repair=True):
+    for long in audio.blocks(file, sr=sr, repair=True, watch=watch):
         for i in range(0, len(long), size):
             block = long[i : i + size]
             played += len(block)
@@ -114,7 +114,7 @@ def listen(
     logit = loaded.threshold(threshold)
     size = p.detector.hop * p.features.hop_length
     ear = listener.Listener(loaded, [logit], p)
-    source = recording(file, p.audio.sr, size) if file else microphone(device, p.audio.sr, size)
+    source = recording(file, p.audio.sr, size, ear.count) if file else microphone(device, p.audio.sr, size)
     with suppress(KeyboardInterrupt):
         _show(source, ear, float(loaded.calibrated(logit)), p)
     if ear.dropped or ear.gaps:

@@ -219,7 +219,7 @@ def test_a_gap_within_a_shot_s_window_is_no_shot(forest, monkeypatch):
     assert done.exit_code == 0 and done.stdout == "" and "1 times samples were lost" in done.stderr
 
 
-def test_samples_that_are_no_numbers_are_told(forest, project, monkeypatch):
+def test_samples_that_are_no_numbers_are_told(forest, project, monkeypatch, slept):
     y = sf.read("shot.wav", dtype="float32")[0]
     y[100:103] = np.nan, np.inf, -np.inf
     sf.write(project / "broken.wav", y, SR, subtype="FLOAT")
@@ -227,6 +227,8 @@ def test_samples_that_are_no_numbers_are_told(forest, project, monkeypatch):
     done = run("listen", "--model", forest)
     assert done.stderr == "warning: 3 samples were no numbers, 0 times samples were lost\n"
     assert abs(float(done.stdout.split()[1]) - 1.0) < 0.010
+    played = run("listen", "--file", "broken.wav", "--model", forest)
+    assert (played.stdout.split()[1:], played.stderr) == (done.stdout.split()[1:], done.stderr)
 
 
 def test_on_a_terminal_the_shot_is_on_the_screen(forest, monkeypatch):
