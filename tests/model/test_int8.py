@@ -2,12 +2,15 @@
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import soundfile as sf
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +22,7 @@ from gunshot import int8, quantize
 from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, converted, extremes, log_mels, pool, unsettled
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 
 def differing(model: bytes, codes: np.ndarray) -> tuple[int, int]:
@@ -238,3 +242,31 @@ def test_starts_quickly_without_tensorflow(logits, tmp_path):
     seconds, heavy = zip(*(run.stdout.split() for run in runs), strict=True)
     assert heavy == ("False", "False")
     assert min(map(float, seconds)) < 1
+
+
+DETECT = """
+import sys, time
+from gunshot import cli
+try:
+    cli.app(["detect", "x.wav", "--model", "model.tflite", "--threshold", "0.001", "--format", "json"])
+finally:
+    print(time.process_time(), "tensorflow" in sys.modules or "keras" in sys.modules)
+"""
+
+
+def test_detect_starts_and_hears_within_3_s_without_tensorflow(logits, tmp_path):
+    """The second run's: the first may compile what Numba then keeps."""
+    (tmp_path / "model.tflite").write_bytes(logits)
+    (tmp_path / "report.json").write_text('{"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}')
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    y = 0.01 * np.random.default_rng(0).standard_normal(32_000)
+    y[16_000:16_400] *= 50
+    sf.write(tmp_path / "x.wav", y, 16_000)
+    command = [sys.executable, "-c", DETECT]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for _ in "ab":
+        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    *_, last = run.stdout.splitlines()
+    seconds, heavy = last.split()
+    assert heavy == "False" and float(seconds) < 3, last
