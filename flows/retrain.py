@@ -1,10 +1,10 @@
 """From new recordings to a candidate for review: `python -m flows.retrain [REASON]` in the project's folder."""
 
 import json
+import math
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 from collections import deque
@@ -119,8 +119,8 @@ def parity(tree: Path) -> None:
 def seeds(tree: Path, folder: Path) -> None:
     """Write the recall of networks that differ by the seed alone, at the limit of false alarms, to seeds.json.
 
-    It is of validation streams: test streams are for the candidate alone. The worktree must be committed; it is left
-    as it was. The networks stay in DVC's run cache, so that a rerun does not train them again.
+    It is of validation streams, by origin: test streams are for the candidate alone. The worktree must be committed; it
+    is left as it was. The networks stay in DVC's run cache, so that a rerun does not train them again.
     """
     path = tree / "params.yaml"
     sections = yaml.safe_load(path.read_text())
@@ -133,13 +133,14 @@ def seeds(tree: Path, folder: Path) -> None:
         found.append(validated(tree))
     run("git", "checkout", "--quiet", "--", ".", cwd=tree)
     run(DVC, "checkout", "--quiet", "--force", cwd=tree)
-    tables.write_json(folder / "seeds.json", {"seeds": list(range(first, first + count)), "recall": found})
+    recall = {origin: [of[origin] for of in found] for origin in found[0]}
+    tables.write_json(folder / "seeds.json", {"seeds": list(range(first, first + count)), "recall": recall})
 
 
-def validated(tree: Path) -> float:
-    """Return the int8 model's recall at its operating point on validation streams, the mean over their origins."""
+def validated(tree: Path) -> dict[str, float]:
+    """Return the int8 model's recall at its operating point by origin of validation streams that hold clear shots."""
     found = tables.read_json(pipeline.models(root=tree)["int8"].with_name("operating.json"))["validation"]
-    return statistics.mean(figures["recall"] for figures in found.values())
+    return {origin: figures["recall"] for origin, figures in found.items() if not math.isnan(figures["recall"])}
 
 
 @task

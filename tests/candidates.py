@@ -122,7 +122,8 @@ def facts(made: dict, **values) -> dict:
         "groups": {"train": {"a", "b"}, "val": {"c"}, "test": {"d"}}, "sources": SOURCES,
         "streams": {"simulated": {}, "real": {}, "int8_against_float": {
             "simulated": {"recall_drop": 0.001, "fa_per_hour_within_bound": True}}},
-        "firmware": {"host": PORT, "mps2-an386": PORT}, "report": REPORT, "seeds": {"recall": [0.9, 0.91, 0.92]},
+        "firmware": {"host": PORT, "mps2-an386": PORT}, "report": REPORT,
+        "seeds": {"recall": {"simulated": [0.9, 0.91, 0.92]}},
         "metrics": {"reports/metrics.json": {"int8.auc": {"old": 0.97, "new": 0.98, "diff": 0.01}}},
         "params": {"params.yaml": {"network.epochs": {"old": 10, "new": 12, "diff": 2}}},
         "drift": {"drift": True, "reason": "2 of 12 columns drift: level -40 -> -30", "recordings": 20, "effective": 12,

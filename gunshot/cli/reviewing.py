@@ -57,7 +57,8 @@ def dossier(
     """Write dossier.html and gates.json to a candidate's folder, from its working tree and from comparison.json there.
 
     Where they lie there too, the page shows metrics.json and params.json (`dvc metrics diff --json`, `dvc params diff
-    --json`), drift.json (a verdict of drift) and seeds.json (recall, a list, one for each seed). Fails for no gate.
+    --json`), drift.json (a verdict of drift) and seeds.json (recall, by origin of streams a list, one for each seed).
+    Fails for no gate.
     """
     from gunshot.promotion import dossier as library
     from gunshot.promotion import evidence, gates

@@ -156,15 +156,16 @@ def seeds(found: dict | None, *, min_seeds: int, max_seed_spread: float) -> Gate
 
     Parameters
     ----------
-    found : ``recall``, a list, one for each seed
+    found : ``recall``, by origin of streams a list, one for each seed; the origin that they differ most on counts
     """
-    values = (found or {}).get("recall", [])
-    if len(values) < min_seeds:
-        text = f"{len(values)} seeds were trained, {min_seeds} are asked for."
+    by_origin = (found or {}).get("recall", {})
+    count = min(map(len, by_origin.values()), default=0)
+    if count < min_seeds:
+        text = f"{count} seeds were trained, {min_seeds} are asked for."
         return Gate("seeds", False, NOT_MEASURED, max_seed_spread, text)
-    spread = round(max(values) - min(values), 6)
-    text = f"Recall of {len(values)} seeds, {min(values):.3f} to {max(values):.3f}."
-    return Gate("seeds", spread <= max_seed_spread, spread, max_seed_spread, text)
+    spread = round(max(max(values) - min(values) for values in by_origin.values()), 6)
+    told = "; ".join(f"{origin} {min(values):.3f} to {max(values):.3f}" for origin, values in by_origin.items())
+    return Gate("seeds", spread <= max_seed_spread, spread, max_seed_spread, f"Recall of {count} seeds: {told}.")
 
 
 def groups(sides: dict[str, set[str]]) -> Gate:

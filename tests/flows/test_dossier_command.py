@@ -96,7 +96,7 @@ def test_from_a_comparison_to_a_decision(tree):
     assert gates(tree)["licences"]["passed"] and gates(tree)["groups"]["figure"] == 0
     model = hashlib.sha256((tree / "models/quantized/model.tflite").read_bytes()).hexdigest()
     ports = {"mps2-an386": candidates.PORT}
-    tables.write_json(folder / "seeds.json", {"recall": [0.9, 0.9, 0.91]})
+    tables.write_json(folder / "seeds.json", {"recall": {"simulated": [0.9, 0.9, 0.91]}})
     tables.write_json(tree / "reports/firmware.json", {"model_sha256": "of another", "ports": ports})
     run("git", "add", ".", root=tree)
     run("git", "commit", "-qm", "Firmware of another model", root=tree)

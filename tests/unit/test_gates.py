@@ -85,8 +85,10 @@ CASES = [
     (MADE, {"streams": against(recall_drop=0.0051)}, {"int8"}),
     (MADE, {"streams": against(fa_per_hour_within_bound=False)}, {"int8"}),
     (MADE, {"seeds": None}, {"seeds"}),
-    (MADE, {"seeds": {"recall": [0.9, 0.9]}}, {"seeds"}),
-    (MADE, {"seeds": {"recall": [0.9, 0.92, 0.96]}}, {"seeds"}),
+    (MADE, {"seeds": {"recall": {"simulated": [0.9, 0.9]}}}, {"seeds"}),
+    (MADE, {"seeds": {"recall": {"simulated": [0.9, 0.9, 0.9], "real": [0.9, 0.9]}}}, {"seeds"}),
+    (MADE, {"seeds": {"recall": {"simulated": [0.9, 0.92, 0.96]}}}, {"seeds"}),
+    (MADE, {"seeds": {"recall": {"simulated": [0.9, 0.9, 0.9], "real": [0.0, 0.1, 0.05]}}}, {"seeds"}),
     (MADE, {"firmware": None}, {"parity-model", "parity-features", "parity-onsets", "instructions"}),
     (MADE, {"firmware": port(mismatched_bytes=1)}, {"parity-model"}),
     (MADE, {"firmware": port(windows=0)}, {"parity-model"}),
@@ -113,7 +115,10 @@ def test_at_its_limit_a_gate_passes():
     made = changed("recall", "p", to=LIMITS.alpha)
     made["figures"]["real"]["candidate"] = FIGURES | {"fa_per_hour_upper": LIMITS.max_fa_per_hour}
     firmware = {LIMITS.board: PORT | {"instructions": {"total": LIMITS.max_instructions}}}
-    values = {"streams": against(recall_drop=LIMITS.max_int8_drop), "seeds": {"recall": [0.5, 0.5, 0.55]}}
+    values = {
+        "streams": against(recall_drop=LIMITS.max_int8_drop),
+        "seeds": {"recall": {"simulated": [0.5, 0.5, 0.55], "real": [0, 0, 0.05]}},
+    }
     report = REPORT | {"bytes": LIMITS.max_bytes, "arena_bytes": LIMITS.max_arena_bytes}
     assert failed(judged(made, firmware=firmware, report=report, **values)) == set()
 
