@@ -80,7 +80,7 @@ def _bootstrap(hours: pd.DataFrame, quiet: pd.DataFrame, rng: np.random.Generato
 
 
 DISTANCES_M = (0, 10, 25, 50, 100, 200, 400, 800, 1600)
-SNRS_DB = (-100, -10, 0, 10, 20, 30, 40, 200)
+SNRS_DB = (-100, 0, 10, 20, 30, 40, 60, 80, 200)
 
 
 def by(shots: pd.DataFrame, column: str, edges: tuple[float, ...] | None = None) -> pd.DataFrame:
