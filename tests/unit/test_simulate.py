@@ -212,9 +212,7 @@ def test_a_codec_keeps_time_and_length(name):
     assert np.sum((found - y / np.abs(y).max() / 2) ** 2) > 0
 
 
-def test_a_microphone_in_pascals_adds_its_noise_and_overloads_at_its_point():
-    quiet = microphone.microphone(np.random.default_rng(1), np.full(SR, 1e-9), SR).astype(float)
-    assert np.std(quiet) > 0  # what is left is the self-noise
+def test_an_overloaded_input_stops_at_its_point_and_leaves_the_rest():
     over = microphone._overload(np.random.default_rng(0), np.r_[np.zeros(1000), 10.0, np.zeros(1000)], SR)
     assert np.abs(over).max() == pytest.approx(1.0, rel=0.01)
     below = np.r_[np.zeros(1000), 0.9, np.zeros(1000)]
