@@ -55,6 +55,6 @@ def simulate(
         else f"shock wave {1e3 * (first['blast'] - first['shock']) / sr:.0f} ms ahead"
     )
     print(
-        f"{out}: {weapon}, {first['pattern']}, {len(rows)} shots, {first['scene']}, {distance:g} m, "
-        f"{first['angle_deg']:.0f} degrees, {shock}, {first['peak_db_spl']:.0f} dB SPL"
+        f"{out}: {weapon}, {first['pattern']}, {len(rows)} shot{'s'[: len(rows) > 1]}, {first['scene']}, "
+        f"{distance:g} m, {first['angle_deg']:.0f} degrees, {shock}, {first['peak_db_spl']:.0f} dB SPL"
     )
