@@ -361,6 +361,15 @@ def test_simulate_names_what_it_cannot_render(project, monkeypatch, capsys):
     assert not list(project.glob("x.*"))
 
 
+def test_simulate_says_where_blasts_come_after_the_end(project):
+    far = ("simulate", "--weapon", "M16", "--scene", "field", "--distance", "1000", "--angle", "2", "--out", "x.wav")
+    for duration in ("1", "6"):
+        shown = run(*far, "--duration", duration)
+        late = tables.read(project / "x.csv", simulate.SHOT)["blast"] >= int(duration) * 16000
+        assert shown.exit_code == 0 and late.any() == (duration == "1")
+        assert (f"{late.sum()} of the blasts arrive after its end" in shown.output) == late.any()
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("distance", "0"), ("distance", "2000"), ("distance", "-5"), ("distance", "nan"), ("angle", "190"),
