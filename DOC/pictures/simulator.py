@@ -18,7 +18,7 @@ SHOWN_S = 0.9
 def rendered(**how) -> tuple[np.ndarray, int]:
     """Return a single rifle shot's pressure in Pa, and where it starts."""
     for seed in range(100):
-        made = simulate.fire(np.random.default_rng(seed), how.pop("weapon", "M16"), corpus=CORPUS, **how)
+        made = simulate.fire(np.random.default_rng(seed), "M16", corpus=CORPUS, **how)
         if made.shots[0]["pattern"] == "single" and not made.shots[0]["suppressed"]:
             return made.pressure, made.starts[0]
     raise ValueError(f"{how}: no single shot in 100 seeds")

@@ -54,7 +54,9 @@ def simulate(
         if first["shock"] < 0
         else f"shock wave {1e3 * (first['blast'] - first['shock']) / sr:.0f} ms ahead"
     )
+    late = sum(row["blast"] >= len(made.pcm) for row in rows)
     print(
-        f"{out}: {weapon}, {first['pattern']}, {len(rows)} shots, {first['scene']}, {distance:g} m, "
-        f"{first['angle_deg']:.0f} degrees, {shock}, {first['peak_db_spl']:.0f} dB SPL"
+        f"{out}: {weapon}, {first['pattern']}, {len(rows)} shot{'s'[: len(rows) > 1]}, {first['scene']}, "
+        f"{distance:g} m, {first['angle_deg']:.0f} degrees, {shock}, {first['peak_db_spl']:.0f} dB SPL"
+        + (f"; {late} of the blasts arrive after its end, a longer --duration holds them" if late else "")
     )

@@ -342,9 +342,11 @@ def test_simulate_renders_one_recording_and_says_what_it_holds(project):
     shots = tables.read(project / "x.csv", simulate.SHOT)
     assert len(pcm) == 48000 and (shots["scene"] == "street").all() and (shots["weapon"] == "M16").all()
     assert (shots["shock"] == shots["onset"]).all() and (shots["blast"] - shots["shock"] > 1000).all()
-    first = (project / "x.wav").read_bytes()
+    first = [(project / name).read_bytes() for name in ("x.wav", "x.csv")]
     run("simulate", "--scene", "street", "--weapon", "M16", "--distance", "200", "--angle", "10", "--out", "x.wav")
-    assert (project / "x.wav").read_bytes() == first
+    assert [(project / name).read_bytes() for name in ("x.wav", "x.csv")] == first
+    run("simulate", "--scene", "street", "--weapon", "M16", "--distance", "200", "--seed", "2", "--out", "x.wav")
+    assert (project / "x.wav").read_bytes() != first[0]
 
 
 def test_simulate_names_what_it_cannot_render(project, monkeypatch, capsys):
@@ -357,6 +359,26 @@ def test_simulate_names_what_it_cannot_render(project, monkeypatch, capsys):
         message = main(monkeypatch, capsys, "simulate", "--out", "x.wav", *args)
         assert all(word in message for word in words), message
     assert not list(project.glob("x.*"))
+
+
+def test_simulate_says_where_blasts_come_after_the_end(project):
+    far = ("simulate", "--weapon", "M16", "--scene", "field", "--distance", "1000", "--angle", "2", "--out", "x.wav")
+    for duration in ("1", "6"):
+        shown = run(*far, "--duration", duration)
+        late = tables.read(project / "x.csv", simulate.SHOT)["blast"] >= int(duration) * 16000
+        assert shown.exit_code == 0 and late.any() == (duration == "1")
+        assert (f"{late.sum()} of the blasts arrive after its end" in shown.output) == late.any()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("distance", "0"), ("distance", "2000"), ("distance", "-5"), ("distance", "nan"), ("angle", "190"),
+     ("angle", "nan"), ("duration", "0"), ("seed", "-1")],
+)  # fmt: skip
+def test_simulate_names_the_option_that_is_out_of_its_range(project, option, value):
+    shown = run("simulate", "--out", "x.wav", f"--{option}", value)
+    assert shown.exit_code == 2 and f"--{option}" in shown.output and "should be" in shown.output
+    assert "Traceback" not in shown.output and not list(project.glob("x.*"))
 
 
 def test_sim_to_real_refuses_a_model_that_saw_real_recordings(project, monkeypatch, capsys):

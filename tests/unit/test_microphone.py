@@ -54,6 +54,56 @@ def test_a_device_scales_nothing_by_what_sounds():
             assert loud.std() == pytest.approx(10 * soft.std(), rel=0.02 + 3 * floor / soft.std())
 
 
+def test_a_silent_place_is_heard_as_the_microphones_own_noise():
+    """Its self-noise, dither and rounding, in steps of the converter."""
+    for seed in range(30):
+        device = Device.draw(np.random.default_rng(seed), SR)
+        assert 20 <= device.self_noise_db <= 40
+        if not device.gain_control:
+            pcm = device.record(np.random.default_rng(1), np.zeros(2 * SR, np.float32), SR).astype(float)
+            assert pcm.std() == pytest.approx(device.floor / device.full_scale * audio.FULL_SCALE, rel=0.15)
+
+
+def test_devices_overload_as_mems_microphones_do():
+    points = [20 * np.log10(Device.draw(np.random.default_rng(i), SR).full_scale / PASCAL) for i in range(200)]
+    assert 115 <= min(points) < 117 and 133 < max(points) <= 135
+    y = np.random.default_rng(0).uniform(-1, 1, 2000)
+    by_point = [
+        20 * np.log10(microphone._full_scale(np.random.default_rng(i), y) / PASCAL / np.sqrt(2)) for i in range(300)
+    ]
+    assert np.std(by_point) > 8  # a microphone's point, or a hand's
+
+
+def test_a_capsule_lets_no_offset_through_and_nothing_early():
+    shapes = []
+    for i in range(60):
+        h = microphone._response(np.random.default_rng(i), SR)
+        gain_db = 20 * np.log10(np.abs(np.fft.rfft(h)))
+        hz = np.fft.rfftfreq(len(h), 1 / SR)
+        shapes.append(gain_db[(hz > 500) & (hz < 7000)])
+        assert gain_db[0] < gain_db[hz > 300].max() - 20
+        assert np.sum(h[: len(h) // 8] ** 2) > 0.9 * np.sum(h**2)  # of least delay
+    assert np.std(np.array(shapes) - np.mean(shapes, axis=1, keepdims=True)) > 2
+
+
+def test_gain_control_brings_loud_and_soft_together():
+    y = np.random.default_rng(0).standard_normal(4 * SR)
+    y[: 2 * SR] *= 0.1
+    for i in range(40):
+        found = microphone._gain_control(np.random.default_rng(i), y / 4, SR)
+        step_db = 20 * np.log10(found[3 * SR :].std() / found[SR : 2 * SR].std())
+        assert 0 < step_db < 19
+
+
+def test_band_limits_are_those_of_rates_from_8_khz_up():
+    y, ends = np.random.default_rng(0).standard_normal(SR), []
+    for i in range(60):
+        power = np.abs(np.fft.rfft(microphone._band_limit(np.random.default_rng(i), y, SR))) ** 2
+        level_db = 10 * np.log10(np.convolve(power / power[500:3000].mean(), np.ones(50) / 50, "valid"))
+        ends.append(np.argmax(np.r_[level_db[500:], -99] < -12) + 500)  # Hz: a bin is one
+    assert 3000 < min(ends) < 4000 and max(ends) > 7000
+
+
 def draws(monkeypatch, recorded: np.ndarray, count: int = 300, **kwargs) -> int:
     """How many of `count` recordings are what a device recorded, were that `recorded`."""
     monkeypatch.setattr(Device, "record", lambda self, rng, y, sr: recorded)

@@ -1,0 +1,101 @@
+"""What is simulated: weapons, patterns, places, events; that each varies, and that the page says what there is."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gunshot import simulate
+from gunshot.simulate import beds, events, gunfire, shots, soundscape
+from gunshot.simulate.scenes import SCENES
+from gunshot.simulate.weapons import KINDS, WEAPONS
+
+SR = 16_000
+PAGE = (Path(__file__).parents[2] / "DOC/simulator.md").read_text()
+
+
+def test_the_pages_table_of_weapons_is_the_simulators():
+    rows = {}
+    for line in PAGE.split("### The weapons")[1].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 6 and cells[0] in WEAPONS:
+            rows[cells[0]] = cells
+    assert list(rows) == list(WEAPONS)
+    for name, weapon in WEAPONS.items():
+        _, kind, cartridge, speed, rates, source = rows[name]
+        assert kind.replace(" ", "_") == weapon.kind and cartridge and source
+        assert float(speed) == weapon.speed
+        assert tuple(map(float, re.findall(r"\d+", rates))) == weapon.rounds_per_min
+        assert rates.endswith("by hand") != weapon.automatic
+
+
+def test_the_page_names_and_counts_places_beds_and_events():
+    named = PAGE.split("## The place")[1].split("## The microphone")[0].replace("\n", " ")
+    for name in (*soundscape.PLACES, *beds.BEDS, *events.EVENTS):
+        assert name.replace("_", " ") in named, name
+    assert f"{len(soundscape.PLACES)} places" in PAGE and f"beds of {len(beds.BEDS)}" in PAGE
+    assert f"{len(events.EVENTS)} kinds of event" in PAGE
+
+
+def test_every_kind_has_weapons_and_every_place_sounds():
+    assert {weapon.kind for weapon in WEAPONS.values()} == set(KINDS)
+    assert all(weapon.speed_at_100_m < weapon.speed for weapon in WEAPONS.values())
+    assert {scene for place in soundscape.PLACES.values() for scene in place.scenes} == set(SCENES)
+
+
+COUNTS = {"single": (1, 1), "double": (2, 2), "series": (2, 6), "burst": (3, 5), "auto": (6, 29)}
+
+
+@pytest.mark.parametrize("name", ["M4", "Glock 17"])
+def test_patterns_have_their_counts_and_a_finger_is_less_steady_than_a_gun(name):
+    weapon, seen, spread = WEAPONS[name], {}, {"hand": [], "cycle": []}
+    for i in range(400):
+        pattern, times = shots.firing(np.random.default_rng([11, i]), weapon, 60.0)
+        seen.setdefault(pattern, []).append(len(times))
+        gaps = np.diff(times)
+        if len(gaps) > 2:
+            spread["cycle" if pattern in ("burst", "auto") else "hand"].append(gaps.std() / gaps.mean())
+    assert set(seen) == set(shots.PATTERNS if weapon.automatic else shots.PATTERNS[:3])
+    for pattern, counts in seen.items():
+        assert (min(counts), max(counts)) == COUNTS[pattern]
+    assert np.median(spread["hand"]) > 0.08
+    assert not weapon.automatic or 0.01 < np.median(spread["cycle"]) < 0.03
+
+
+def test_a_gun_is_as_near_and_as_far_as_the_corpus_says_and_all_weapons_come():
+    rng = np.random.default_rng(3)
+    distances = np.array([gunfire.distance(rng, (2.0, 1500.0)) for _ in range(4000)])
+    assert 2 <= distances.min() < 2.1 and 1300 < distances.max() <= 1500 and 0.6 < np.mean(distances < 120) < 0.95
+    assert {gunfire.weapon(rng, turn) for turn in range(400)} == set(WEAPONS)
+
+
+def likeness(y: np.ndarray) -> np.ndarray:
+    """The level of each octave from 62.5 Hz in dB of the whole, and in dB how long 90 % of the energy takes."""
+    power = np.abs(np.fft.rfft(y, 1 << 16)) ** 2
+    f = np.fft.rfftfreq(1 << 16, 1 / SR)
+    octaves = [power[(f >= hz) & (f < 2 * hz)].sum() / power.sum() for hz in 62.5 * 2 ** np.arange(7)]
+    lasting = 1 + np.searchsorted(np.cumsum(y**2), 0.9 * np.sum(y**2))
+    return 10 * np.log10(np.r_[np.maximum(octaves, 1e-12), lasting])
+
+
+@pytest.mark.parametrize("kind", events.EVENTS)
+def test_an_event_never_sounds_the_same(kind):
+    made = [events.EVENTS[kind].make(np.random.default_rng([5, i]), SR)[: 1 << 16] for i in range(16)]
+    assert len({y.tobytes() for y in made}) == 16
+    spread_db = np.std([likeness(y) for y in made], axis=0)
+    assert np.median(spread_db[:-1]) > 1.2 and spread_db[-1] > 0.8
+
+
+def test_no_two_recordings_are_alike_and_a_shot_is_annotated_whole():
+    corpus = simulate.Corpus(5, (1.2, 1.4), (2.0, 1500.0), SR)
+    made = [simulate.render(class_, i, corpus) for class_ in ("gun", "env") for i in range(14)]
+    assert len({recording.pcm.tobytes() for recording in made}) == 28
+    for recording in made[:14]:
+        peak_db = 20 * np.log10(np.abs(recording.pressure).max() / 20e-6)
+        for row in recording.shots:
+            assert set(row) == set(simulate.SHOT) - {"path"}
+            assert row["peak_db_spl"] == pytest.approx(peak_db) and row["pattern"] in shots.PATTERNS
+            assert row["onset"] == (row["shock"] if row["shock"] >= 0 else row["blast"]) <= row["blast"]
+            assert 2 <= row["distance_m"] <= 1500 and 0 <= row["angle_deg"] <= 180
+            assert row["scene"] in soundscape.PLACES[row["place"]].scenes
