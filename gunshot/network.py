@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels choose the order of sums by machine
+os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # more would share sums out, so that weights would depend on the cores
 
 import keras
 import numpy as np
