@@ -54,9 +54,10 @@ def simulate(
         if first["shock"] < 0
         else f"shock wave {1e3 * (first['blast'] - first['shock']) / sr:.0f} ms ahead"
     )
+    peak_db = max(row["peak_db_spl"] for row in rows)
     late = sum(row["blast"] >= len(made.pcm) for row in rows)
     print(
         f"{out}: {weapon}, {first['pattern']}, {len(rows)} shot{'s'[: len(rows) > 1]}, {first['scene']}, "
-        f"{distance:g} m, {first['angle_deg']:.0f} degrees, {shock}, {first['peak_db_spl']:.0f} dB SPL"
+        f"{distance:g} m, {first['angle_deg']:.0f} degrees, {shock}, {peak_db:.0f} dB SPL"
         + (f"; {late} of the blasts arrive after its end, a longer --duration holds them" if late else "")
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import signal
 from tqdm import tqdm
 
 from gunshot import audio, processes, tables
@@ -13,7 +14,7 @@ from gunshot.simulate import events, gunfire
 from gunshot.simulate.beds import BEDS
 from gunshot.simulate.channel import channel
 from gunshot.simulate.events import ANY, EVENTS, schedule
-from gunshot.simulate.levels import heard, rms_db
+from gunshot.simulate.levels import heard, peak_db, rms_db
 from gunshot.simulate.microphone import PASCAL
 from gunshot.simulate.scenes import SCENES
 from gunshot.simulate.signals import db, uniform, unit_rms
@@ -40,7 +41,7 @@ SHOT = {
     "scene": str,
     "temperature_c": float,
     "humidity": float,  # percent
-    "peak_db_spl": float,  # of all shots at the microphone, dB re 20 uPa
+    "peak_db_spl": float,  # of what the recording holds of this shot, at the microphone, dB re 20 uPa
     "snr_db": float,  # of the 250 ms from the onset, over the bed there
 }
 
@@ -88,6 +89,13 @@ def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None
     return found[rng.integers(len(found))]
 
 
+def _alone(fired: gunfire.Gunfire, responses: list[np.ndarray], n: int, sr: int) -> np.ndarray:
+    """Return a shot by itself, of gain 1, at the microphone from its onset on [shape=(m,)], in Pa."""
+    first = replace(fired, arrivals_s=fired.arrivals_s[:1], gains=np.ones(1))
+    wet = sum(signal.oaconvolve(dry, y)[:n] for (dry, _), y in zip(first.paths(n, sr), responses, strict=True))
+    return wet[first.rows(sr)[0]["onset"] :]
+
+
 def fire(
     rng: np.random.Generator,
     name: str,
@@ -108,18 +116,17 @@ def fire(
     paths, rows = fired.paths(n, sr), fired.rows(sr)
     starts = np.array([row["onset"] for row in rows])
     bed = PLACES[place].bed(rng, n, sr)
-    wet, bed, pcm = channel(
+    wet, bed, pcm, responses = channel(
         rng, paths, np.zeros(n), bed, starts, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
     )
-    common = {
-        "place": place, "scene": kind, "temperature_c": air.temperature_c, "humidity": air.humidity,
-        "peak_db_spl": float(20 * np.log10(max(np.abs(wet).max(), 1e-12) / PASCAL)),
-    }  # fmt: skip
-    for row, start in zip(rows, starts, strict=True):
+    alone = _alone(fired, responses, n, sr)
+    common = {"place": place, "scene": kind, "temperature_c": air.temperature_c, "humidity": air.humidity}
+    for row, start, gain in zip(rows, starts, fired.gains, strict=True):
         # An overloaded microphone may not record what rises at it.
         rises = heard(wet + bed, start, sr) and heard(pcm, start, sr, least_db=RECORDED_DB)
         row["heard"] = start == starts[0] or rises
         row["snr_db"] = rms_db(wet[start : start + int(EVENT_S * sr)]) - rms_db(bed)
+        row["peak_db_spl"] = peak_db(gain * alone[: n - start] / PASCAL)
         row.update(common)
     return Recording(WEAPONS[name].kind, pcm, wet, [row["onset"] for row in rows if row["heard"]], rows)
 
@@ -153,7 +160,7 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
         else:
             paths = [(dry, distance_m)]
     bed = PLACES[place].bed(rng, n, sr) if bed is None else bed
-    wet, _, pcm = channel(
+    wet, _, pcm, _ = channel(
         rng, paths, contact, bed, onsets, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
     )
     return Recording(label, pcm, wet, [], [])
