@@ -43,7 +43,7 @@ SHOT = {
     "temperature_c": float,
     "humidity": float,  # percent
     "peak_db_spl": float,  # of this shot at the microphone, dB re 20 uPa
-    "snr_db": float,  # of the 250 ms from the onset, over the bed there
+    "snr_db": float,  # of the 250 ms from the onset, tails of earlier shots among it, over the recording's whole bed
 }
 EVENT = {
     "path": str,
