@@ -16,13 +16,13 @@ def simulate(
     scene: Annotated[
         str | None, typer.Option(help="Such as street; a wrong name lists them all. Default: drawn.")
     ] = None,
-    distance: Annotated[float, typer.Option(help="From the gun to the microphone, m.", min=2, max=1500)] = 50.0,
+    distance: Annotated[float, typer.Option(help="From the gun to the microphone, m, 2 to 1500.")] = 50.0,
     angle: Annotated[
         float | None,
-        typer.Option(help="From the line of fire to the microphone, degrees. Default: drawn.", min=0, max=180),
+        typer.Option(help="From the line of fire to the microphone, degrees, 0 to 180. Default: drawn."),
     ] = None,
-    duration: Annotated[float, typer.Option(help="Of the recording, s.", min=1, max=600)] = 3.0,
-    seed: Annotated[int, typer.Option(help="Another seed is another recording.", min=0)] = 1,
+    duration: Annotated[float, typer.Option(help="Of the recording, s, 1 to 600.")] = 3.0,
+    seed: Annotated[int, typer.Option(help="Another seed is another recording; 0 or more.")] = 1,
 ) -> None:
     """Render a recording of one weapon: muzzle blast, shock wave, ground, scene, background and microphone.
 
@@ -40,6 +40,12 @@ def simulate(
         raise ValueError(f"weapon={weapon!r} must be one of {', '.join(WEAPONS)}")
     if scene is not None and scene not in kinds:
         raise ValueError(f"scene={scene!r} must be one of {', '.join(kinds)}")
+    ranges = {"distance": (distance, 2, 1500), "angle": (angle, 0, 180), "duration": (duration, 1, 600)}
+    for name, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"{name}={value:.10g} must be from {low} to {high}")
+    if seed < 0:
+        raise ValueError(f"seed={seed} must be at least 0")
     if out.suffix != ".wav":
         raise ValueError(f"out={out} must end in .wav")
     sr = params.load("audio").audio.sr
@@ -54,9 +60,10 @@ def simulate(
         if first["shock"] < 0
         else f"shock wave {1e3 * (first['blast'] - first['shock']) / sr:.0f} ms ahead"
     )
+    peak_db = max(row["peak_db_spl"] for row in rows)
     late = sum(row["blast"] >= len(made.pcm) for row in rows)
     print(
         f"{out}: {weapon}, {first['pattern']}, {len(rows)} shot{'s'[: len(rows) > 1]}, {first['scene']}, "
-        f"{distance:g} m, {first['angle_deg']:.0f} degrees, {shock}, {first['peak_db_spl']:.0f} dB SPL"
+        f"{distance:g} m, {first['angle_deg']:.0f} degrees, {shock}, {peak_db:.0f} dB SPL"
         + (f"; {late} of the blasts arrive after its end, a longer --duration holds them" if late else "")
     )

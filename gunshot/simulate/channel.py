@@ -79,9 +79,9 @@ def channel(
     air: physics.Air,
     sr: int,
     **kind,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
     """Return what reaches the microphone of dry sources in a scene [shape=(n,)], in Pa, the bed there [shape=(n,)], in
-    Pa, and the recording, int16 [shape=(n,)].
+    Pa, the recording, int16 [shape=(n,)], and each path's impulse response [shape=(m,)], 0 of what does not sound.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ def channel(
     onsets : where an event starts, in samples
     kind : of microphone, see `microphone`
     """
-    wet = contact
+    wet, responses = contact, []
     for dry, path_m in paths:
-        if dry.any():
-            wet = wet + signal.oaconvolve(dry, impulse_response(rng, scene, path_m, sr, air))[: len(dry)]
+        responses.append(impulse_response(rng, scene, path_m, sr, air) if dry.any() else np.zeros(1, np.float32))
+        wet = wet + signal.oaconvolve(dry, responses[-1])[: len(dry)]
     gain, near = 1.0, int(0.05 * sr)
     for onset in onsets:
         level = np.abs(bed[max(0, onset - near) : onset + near]).max()
         gain = min(gain, db(-12) * np.abs(wet[onset : onset + near]).max() / max(level, 1e-12))
-    return wet, gain * bed, microphone(rng, wet + gain * bed, sr, onsets, **kind)
+    return wet, gain * bed, microphone(rng, wet + gain * bed, sr, onsets, **kind), responses

@@ -1,11 +1,13 @@
 """The simulated corpus: recordings that depend on seed, class and index alone, rendered by several processes."""
 
 import csv
+import itertools
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import signal
 from tqdm import tqdm
 
 from gunshot import audio, processes, tables
@@ -13,7 +15,7 @@ from gunshot.simulate import events, gunfire
 from gunshot.simulate.beds import BEDS
 from gunshot.simulate.channel import channel
 from gunshot.simulate.events import ANY, EVENTS, schedule
-from gunshot.simulate.levels import heard, rms_db
+from gunshot.simulate.levels import LOUDEST_S, around, heard, loudest_db, peak_db, rms_db
 from gunshot.simulate.microphone import PASCAL
 from gunshot.simulate.scenes import SCENES
 from gunshot.simulate.signals import db, uniform, unit_rms
@@ -40,8 +42,22 @@ SHOT = {
     "scene": str,
     "temperature_c": float,
     "humidity": float,  # percent
-    "peak_db_spl": float,  # of all shots at the microphone, dB re 20 uPa
-    "snr_db": float,  # of the 250 ms from the onset, over the bed there
+    "peak_db_spl": float,  # of this shot at the microphone, dB re 20 uPa
+    "snr_db": float,  # of the 250 ms from the onset, tails of earlier shots among it, over the recording's whole bed
+}
+EVENT = {
+    "path": str,
+    "start": int,  # samples: the first arrival
+    "stop": int,  # samples: where the next one starts, after 10 ms at least, or the recording ends
+    "label": str,  # of an event its kind, of a bed what sounds in it
+    "kind": str,  # event or bed
+    "distance_m": float,  # 0 at the microphone itself, and of a bed
+    "place": str,
+    "scene": str,
+    "temperature_c": float,
+    "humidity": float,  # percent
+    "level_db": float,  # of an event its peak from start to stop, of a bed its RMS, dB SPL
+    "snr_db": float,  # of an event its loudest 10 ms over the RMS of the bed in the second around it; of a bed 0
 }
 
 
@@ -67,7 +83,8 @@ class Corpus:
 @dataclass(frozen=True)
 class Recording:
     """One recording: `pcm` int16 [shape=(n,)], `pressure` [shape=(n,)] of its sources at the microphone, in Pa,
-    `starts` of its heard shots in samples, and `shots`, rows of SHOT but for the path.
+    `starts` of its heard shots in samples, `shots`, rows of SHOT but for the path, and where it holds none `events`,
+    rows of EVENT but for the path: its bed, and what sounds in it.
     """
 
     label: str
@@ -75,6 +92,7 @@ class Recording:
     pressure: np.ndarray
     starts: list[int]
     shots: list[dict]
+    events: list[dict]
 
 
 def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None) -> tuple[str, str]:
@@ -86,6 +104,13 @@ def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None
             f"distance={distance_m:g} m must be at most {SCENES[scene].reach_m:.0f} m in the scene {scene}"
         )
     return found[rng.integers(len(found))]
+
+
+def _alone(fired: gunfire.Gunfire, responses: list[np.ndarray], n: int, sr: int) -> np.ndarray:
+    """Return a shot by itself, of gain 1, at the microphone from its onset on [shape=(m,)], in Pa."""
+    first = replace(fired, arrivals_s=fired.arrivals_s[:1], gains=np.ones(1))
+    wet = sum(signal.oaconvolve(dry, y)[:n] for (dry, _), y in zip(first.paths(n, sr), responses, strict=True))
+    return wet[first.rows(sr)[0]["onset"] :]
 
 
 def fire(
@@ -108,26 +133,44 @@ def fire(
     paths, rows = fired.paths(n, sr), fired.rows(sr)
     starts = np.array([row["onset"] for row in rows])
     bed = PLACES[place].bed(rng, n, sr)
-    wet, bed, pcm = channel(
+    wet, bed, pcm, responses = channel(
         rng, paths, np.zeros(n), bed, starts, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
     )
-    common = {
-        "place": place, "scene": kind, "temperature_c": air.temperature_c, "humidity": air.humidity,
-        "peak_db_spl": float(20 * np.log10(max(np.abs(wet).max(), 1e-12) / PASCAL)),
-    }  # fmt: skip
-    for row, start in zip(rows, starts, strict=True):
+    alone = _alone(fired, responses, n, sr)
+    common = {"place": place, "scene": kind, "temperature_c": air.temperature_c, "humidity": air.humidity}
+    for row, start, gain in zip(rows, starts, fired.gains, strict=True):
         # An overloaded microphone may not record what rises at it.
         rises = heard(wet + bed, start, sr) and heard(pcm, start, sr, least_db=RECORDED_DB)
         row["heard"] = start == starts[0] or rises
         row["snr_db"] = rms_db(wet[start : start + int(EVENT_S * sr)]) - rms_db(bed)
+        row["peak_db_spl"] = peak_db(gain * alone / PASCAL)
         row.update(common)
-    return Recording(WEAPONS[name].kind, pcm, wet, [row["onset"] for row in rows if row["heard"]], rows)
+    return Recording(WEAPONS[name].kind, pcm, wet, [row["onset"] for row in rows if row["heard"]], rows, [])
 
 
 def gun(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
     """Return a recording of one weapon in a scene; the kinds of weapon take turns."""
     name = gunfire.weapon(rng, index)
     return fire(rng, name, gunfire.distance(rng, corpus.distance_m), corpus)
+
+
+def _rows(
+    label: str, distance_m: float, starts: np.ndarray, wet: np.ndarray, beds: list[str], bed: np.ndarray, sr: int
+) -> list[dict]:
+    """Return a row for the bed, and one for each event of a kind: from where to where and how loud it sounds."""
+    rows = [
+        {"start": 0, "stop": len(bed), "label": "+".join(beds), "kind": "bed", "distance_m": 0.0,
+         "level_db": rms_db(bed / PASCAL), "snr_db": 0.0}
+    ]  # fmt: skip
+    for start, after in itertools.pairwise([*starts.tolist(), len(wet)]):
+        stop = min(max(after, start + int(LOUDEST_S * sr)), len(wet))
+        own = wet[start:stop]
+        rest_db = rms_db(around(bed, start + int(np.argmax(np.abs(own))), sr))
+        rows.append({
+            "start": start, "stop": stop, "label": label, "kind": "event", "distance_m": distance_m,
+            "level_db": peak_db(own / PASCAL), "snr_db": loudest_db(own, sr) - rest_db,
+        })  # fmt: skip
+    return rows
 
 
 def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
@@ -138,10 +181,10 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
     distance_m = events.distance(rng, corpus.distance_m)
     paths, contact, onsets = [], np.zeros(n), np.zeros(0, int)
     place = list(PLACES)[turn // 2 % len(PLACES)]
-    kind, bed = str(rng.choice(PLACES[place].scenes)), None
+    kind, beds = str(rng.choice(PLACES[place].scenes)), None
     if third == 2 and turn % 2:
         label = list(BEDS)[turn // 2 % len(BEDS)]
-        bed = PASCAL * db(uniform(rng, PLACES[place].level_db)) * unit_rms(BEDS[label](rng, n, sr))
+        beds, bed = [label], PASCAL * db(uniform(rng, PLACES[place].level_db)) * unit_rms(BEDS[label](rng, n, sr))
     elif third == 2 or "negatives" in corpus.without:
         label = place
     else:
@@ -152,11 +195,15 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
             contact = dry
         else:
             paths = [(dry, distance_m)]
-    bed = PLACES[place].bed(rng, n, sr) if bed is None else bed
-    wet, _, pcm = channel(
+    if beds is None:
+        beds = PLACES[place].draw(rng)
+        bed = PLACES[place].bed(rng, n, sr, beds)
+    wet, bed, pcm, _ = channel(
         rng, paths, contact, bed, onsets, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
     )
-    return Recording(label, pcm, wet, [], [])
+    rows = _rows(label, distance_m if paths else 0.0, onsets, wet, beds, bed, sr)
+    common = {"place": place, "scene": kind, "temperature_c": air.temperature_c, "humidity": air.humidity}
+    return Recording(label, pcm, wet, [], [], [row | common for row in rows])
 
 
 def render(class_: str, index: int, corpus: Corpus) -> Recording:
@@ -188,12 +235,13 @@ def _save(task: tuple[str, int], out: Path, corpus: Corpus) -> tuple[dict, Recor
 def write(
     out: Path, corpus: Corpus, *, gun_recordings: int, env_recordings: int, workers: int
 ) -> tuple[int, int, float]:
-    """Write a corpus to the folder `out`: wavs, then tags.csv and shots.csv (SHOT), then recordings.csv.
+    """Write a corpus to the folder `out`: wavs, then tags.csv, shots.csv (SHOT) and events.csv (EVENT), then
+    recordings.csv.
 
     What an earlier run left there is removed first, so that a run that was killed leaves no table and the next
     one the same bytes. Returns the numbers of recordings and of tagged shots, and the duration in s.
     """
-    for table in ("recordings.csv", "tags.csv", "shots.csv"):
+    for table in ("recordings.csv", "tags.csv", "shots.csv", "events.csv"):
         (out / table).unlink(missing_ok=True)
     for class_ in CLASSES:
         shutil.rmtree(out / class_, ignore_errors=True)
@@ -205,6 +253,8 @@ def write(
         csv.writer(file, lineterminator="\n").writerows(tagged)
     fired = [{"path": row["path"], **shot} for row, recording in made for shot in recording.shots]
     tables.write(out / "shots.csv", tables.frame(fired, SHOT).round(3))
+    sounding = ({"path": row["path"], **event} for row, recording in made for event in recording.events)
+    tables.write(out / "events.csv", tables.frame(sounding, EVENT).round(3))
     recordings = tables.frame((row for row, _ in made), tables.RECORDING)
     tables.write(out / "recordings.csv", recordings)
     return len(made), len(fired), float(recordings["duration_s"].sum())

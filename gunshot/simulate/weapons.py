@@ -30,7 +30,8 @@ class Weapon:
         return Bullet(self.speed * share, self.speed_at_100_m * share, self.calibre_mm / 1e3, self.length_mm / 1e3)
 
 
-# Peaks of 140 dB SPL (0.2 kPa) for a .22 to 172 dB (8 kPa) for full-power rifles, positive phases of 0.2 to 2 ms.
+# Peaks of 150 dB SPL (0.6 kPa) for pistols to 172 dB (8 kPa) for full-power rifles, positive phases of 0.25 to 2 ms.
+# The .22s share the range of their kind, which is too loud for them.
 KINDS = {
     "pistol": Kind((600, 4000), (0.25, 0.8)),
     "revolver": Kind((800, 4500), (0.3, 1.0)),

@@ -1,13 +1,14 @@
 """What is simulated: weapons, patterns, places, events; that each varies, and that the page says what there is."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gunshot import simulate
-from gunshot.simulate import beds, events, gunfire, shots, soundscape
+from gunshot.simulate import beds, corpus, events, gunfire, shots, soundscape
 from gunshot.simulate.scenes import SCENES
 from gunshot.simulate.weapons import KINDS, WEAPONS
 
@@ -88,14 +89,71 @@ def test_an_event_never_sounds_the_same(kind):
 
 
 def test_no_two_recordings_are_alike_and_a_shot_is_annotated_whole():
-    corpus = simulate.Corpus(5, (1.2, 1.4), (2.0, 1500.0), SR)
-    made = [simulate.render(class_, i, corpus) for class_ in ("gun", "env") for i in range(14)]
+    of = simulate.Corpus(5, (1.2, 1.4), (2.0, 1500.0), SR)
+    made = [simulate.render(class_, i, of) for class_ in ("gun", "env") for i in range(14)]
     assert len({recording.pcm.tobytes() for recording in made}) == 28
     for recording in made[:14]:
-        peak_db = 20 * np.log10(np.abs(recording.pressure).max() / 20e-6)
         for row in recording.shots:
-            assert set(row) == set(simulate.SHOT) - {"path"}
-            assert row["peak_db_spl"] == pytest.approx(peak_db) and row["pattern"] in shots.PATTERNS
+            assert set(row) == set(simulate.SHOT) - {"path"} and row["pattern"] in shots.PATTERNS
             assert row["onset"] == (row["shock"] if row["shock"] >= 0 else row["blast"]) <= row["blast"]
             assert 2 <= row["distance_m"] <= 1500 and 0 <= row["angle_deg"] <= 180
             assert row["scene"] in soundscape.PLACES[row["place"]].scenes
+
+
+def test_the_peak_of_a_shot_is_its_own():
+    of, apart, alone = simulate.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), 0, 0
+    for i in range(30):
+        made = simulate.render("gun", i, of)
+        onsets = [row["onset"] for row in made.shots]
+        for row, onset, after in zip(made.shots, onsets, [*onsets[1:], len(made.pcm)], strict=True):
+            own = np.abs(made.pressure[onset:after]).max()
+            if len(onsets) == 1:
+                assert row["peak_db_spl"] == pytest.approx(20 * np.log10(own / 20e-6), abs=1e-3)
+                alone += 1
+            elif row["blast"] + SR // 20 < after and after - onset > SR // 4:  # earlier ones have died away
+                assert row["peak_db_spl"] == pytest.approx(20 * np.log10(own / 20e-6), abs=2.0)
+                apart += 1
+        assert len(onsets) == len({row["peak_db_spl"] for row in made.shots})
+    assert alone > 5 and apart > 5
+
+
+def test_what_is_no_shot_is_annotated_whole():
+    of, kinds = simulate.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), set()
+    for i in range(108):
+        made = simulate.render("env", i, of)
+        bed, *found = made.events
+        assert not made.shots and all(set(row) == set(simulate.EVENT) - {"path"} for row in made.events)
+        assert (bed["kind"], bed["start"], bed["stop"], bed["snr_db"]) == ("bed", 0, len(made.pcm), 0)
+        assert set(bed["label"].split("+")) <= set(beds.BEDS)
+        assert all(row["scene"] in soundscape.PLACES[row["place"]].scenes for row in made.events)
+        assert bool(found) == (made.label in events.EVENTS) == bool(made.pressure.any())
+        loudest = np.abs(made.pressure).max()
+        for row in found:
+            kinds.add(row["label"])
+            own = made.pressure[row["start"] : row["stop"]]
+            assert (row["kind"], row["label"]) == ("event", made.label)
+            assert row["level_db"] == pytest.approx(20 * np.log10(np.abs(own).max() / 20e-6))
+            assert row["level_db"] > bed["level_db"] and row["snr_db"] > 0
+            assert (row["distance_m"] == 0) == events.EVENTS[made.label].contact
+            assert row["distance_m"] <= 1500 and row["place"] == bed["place"]
+        starts = [row["start"] for row in found]
+        assert all(a["stop"] >= max(b["start"], a["start"] + SR // 100) for a, b in pairwise(found))
+        assert not found or (found[-1]["stop"] == len(made.pcm) and starts == sorted(set(starts)))
+        assert np.abs(made.pressure[: [*starts, 0][0]]).max(initial=0) <= 1e-5 * loudest
+    assert kinds == set(events.EVENTS)
+
+
+def test_levels_of_events_are_those_of_their_samples():
+    wet, bed = np.zeros(2 * SR), np.full(2 * SR, 0.01)
+    bed[SR:] = 0.02
+    wet[1000:1160], wet[1050], wet[SR + 4000 : SR + 4400] = 0.1, -0.5, 0.2
+    starts = np.array([1000, 1050, SR + 4000, 2 * SR - 20])
+    lasting, *rows = corpus._rows("clap", 3.0, starts, wet, ["hum", "rain"], bed, SR)
+    assert lasting["label"] == "hum+rain" and lasting["level_db"] == pytest.approx(57.96, abs=0.01)
+    assert [(row["start"], row["stop"]) for row in rows] == [
+        (1000, 1160), (1050, SR + 4000), (SR + 4000, 2 * SR - 20), (2 * SR - 20, 2 * SR)
+    ]  # fmt: skip
+    assert [row["level_db"] for row in rows[:3]] == pytest.approx([87.96, 87.96, 80.0], abs=0.01)
+    loudest_db = 10 * np.log10([(159 * 0.1**2 + 0.5**2) / 160, (109 * 0.1**2 + 0.5**2) / 160, 0.2**2])
+    floor_db = 10 * np.log10([0.01**2, 0.01**2, (4000 * 0.01**2 + 12000 * 0.02**2) / 16000])
+    assert [row["snr_db"] for row in rows[:3]] == pytest.approx(loudest_db - floor_db, abs=0.01)

@@ -31,7 +31,7 @@ def test_the_bytes_do_not_depend_on_the_workers(tmp_path):
     counts = write(tmp_path / "a" / "simulated", workers=1), write(tmp_path / "b" / "simulated", workers=2)
     assert counts[0] == counts[1]
     a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
-    assert len(a) == 9 and a == b
+    assert len(a) == 10 and a == b
 
 
 def test_tables_hold_what_was_written(tmp_path):
@@ -57,6 +57,11 @@ def test_tables_hold_what_was_written(tmp_path):
         fired["blast"] >= fired["onset"]
     ).all()
     assert set(fired["weapon"]) <= set(WEAPONS) and fired["peak_db_spl"].between(40, 180).all()
+    sounding = tables.read(tmp_path / "simulated" / "events.csv", simulate.EVENT)
+    assert set(sounding["path"]) == set(table[table["class"] == "env"]["path"]) and set(sounding["kind"]) == {
+        "bed",
+        "event",
+    }
     lengths = dict(zip(table["path"], table["duration_s"] * SR, strict=True))
     assert all(s[0] >= 0 and s == sorted(s) and s[-1] < lengths[p] for p, s in tags.items())
 
@@ -79,6 +84,8 @@ def test_a_core_renders_30_times_faster_than_the_sound_lasts():
 def test_no_recordings_give_empty_tables(tmp_path):
     assert write(tmp_path / "simulated", gun=0, env=0) == (0, 0, 0.0)
     assert len(tables.recordings(tmp_path)) == 0
+    for name, columns in (("shots.csv", simulate.SHOT), ("events.csv", simulate.EVENT)):
+        assert len(tables.read(tmp_path / "simulated" / name, columns)) == 0
     assert write(tmp_path / "simulated", gun=0, env=2)[:2] == (2, 0)
     assert (tmp_path / "simulated" / "tags.csv").read_text() == ""
 
@@ -94,6 +101,7 @@ def test_a_killed_run_leaves_no_table_and_the_next_one_the_same_bytes(tmp_path):
     run.kill()
     run.join()
     assert not (out / "recordings.csv").exists() and not (out / "tags.csv").exists()
+    assert not (out / "shots.csv").exists() and not (out / "events.csv").exists()
     write(out)
     write(tmp_path / "clean" / "simulated")
     assert contents(out) == contents(tmp_path / "clean" / "simulated")
