@@ -240,7 +240,8 @@ def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_pa
             false = {"simulated": [0, 0, 0], "real": [900, 5, 5]}[row["origin"]]
             keys = {key: row[key] for key in ("path", "origin", "kind")} | {"model": "int8"}
             keys |= {"false_incidents": 0, "shots": 0, "hits": 0}
-            yield {"counts": [keys | {"logit": float(i), "false": n} for i, n in enumerate(false)]}
+            counts = [keys | {"logit": float(i), "false": n} for i, n in enumerate(false)]
+            yield {"counts": counts, "shots": [], "false": []}
 
     monkeypatch.setattr(alarms, "score_streams", score)
     point = heldout.validate(tmp_path / "m.tflite", folders, P)
