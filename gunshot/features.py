@@ -121,11 +121,13 @@ def _mel(spectrum, bank, edges, out):
                 out[first + f, m] = total[f]
 
 
-def of_file(path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_length: int, **mel) -> np.ndarray:
+def of_file(
+    path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_length: int, repair: bool = False, **mel
+) -> np.ndarray:
     """Return the log-mel of a recording of any length, rate and channels, float32 [shape=(n_mels, frames)].
 
     The audio is read, resampled and rounded to int16 in blocks, so that memory holds the frames alone
-    (20 kB a second). One shorter than `min_length` samples is filled up with silence.
+    (20 kB a second). One shorter than `min_length` samples is filled up with silence. `repair` is that of `blocks`.
 
     Raises
     ------
@@ -135,7 +137,7 @@ def of_file(path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_lengt
     parts, rest = [], np.zeros(0, np.int16)
     kept = {"sr": sr, "n_fft": n_fft, "hop_length": hop_length, **mel}
     total = 0
-    for block in audio.blocks(path, sr=sr):
+    for block in audio.blocks(path, sr=sr, repair=repair):
         total += len(block)
         rest = np.concatenate([rest, audio.to_int16(block)])
         n = frames(len(rest), n_fft=n_fft, hop_length=hop_length)
