@@ -13,6 +13,7 @@ from gunshot.listener import Listener
 
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
 CLEAR_DB, CLEAR_M = 10.0, 200.0  # of a shot that a detector should find: its least peak SNR, its largest distance
+OF, COUNTED = ("origin", "kind", "model", "logit"), ("false", "false_incidents", "shots", "hits")  # of rows of counts
 AROUND_S = 0.5  # after an event ends, in which an alarm is still its own
 
 load = cache(models.load)  # once a process
@@ -132,12 +133,21 @@ def score_streams(
 
 
 def gathered(parts: Iterable[dict[str, list[dict]]]) -> dict[str, pd.DataFrame]:
-    """Return all rows of what `score_streams` yields: the tables counts, shots and false."""
-    found: dict[str, list[dict]] = {"counts": [], "shots": [], "false": []}
+    """Return what `score_streams` yields as tables: all rows of shots and false, and counts by OF, added up.
+
+    They are added as they come, so that memory does not grow with the hours, but by a row a shot and a false alarm.
+    """
+    totals: dict[tuple, dict[str, int]] = {}
+    rows: dict[str, list[dict]] = {"shots": [], "false": []}
     for part in parts:
-        for key, rows in part.items():
-            found[key] += rows
-    return {key: pd.DataFrame(rows) for key, rows in found.items()}
+        for row in part["counts"]:
+            total = totals.setdefault(tuple(row[name] for name in OF), dict.fromkeys(COUNTED, 0))
+            for name in COUNTED:
+                total[name] += row[name]
+        for key, found in rows.items():
+            found += part[key]
+    counts = pd.DataFrame([dict(zip(OF, key, strict=True)) | total for key, total in totals.items()])
+    return {"counts": counts} | {key: pd.DataFrame(found) for key, found in rows.items()}
 
 
 def det(counts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Audio in and out: decode, mix down, resample, int16 <-> float, atomic wav."""
 
 import hashlib
+import mmap
 import os
 import re
 import tempfile
@@ -44,6 +45,25 @@ def sha256(pcm: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(pcm, dtype="<i2").tobytes()).hexdigest()
 
 
+@contextmanager
+def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
+    """Give a file that libsndfile reads; AudioError where it does not, or stops to."""
+    try:
+        with sf.SoundFile(path) as file:
+            yield file
+    except sf.LibsndfileError as e:
+        raise AudioError(path, _unreadable(path) or e.error_string, "libsndfile must read it") from None
+
+
+def _unreadable(path: Path | str) -> str | None:
+    """Return why the system does not open a file, of which libsndfile only says System error; None where it does."""
+    try:
+        with open(path, "rb"):
+            return None
+    except OSError as e:
+        return e.strerror
+
+
 _PROMISED = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+)\s*\(should be (\d+)\)", re.MULTILINE)
 _OGG_PAGE = 65307  # bytes, at most: RFC 3533
 _OGG_LAST = 4  # the flag of a stream's last page
@@ -65,6 +85,27 @@ def _truncated(file: sf.SoundFile) -> str | None:
     return None
 
 
+# How a file begins, by format. Of files joined end to end libsndfile reads the first, or takes headers for sound.
+_BEGINNING = {
+    "AU": rb"\.snd\0{3}|dns\..\0{3}",
+    "CAF": rb"caff\0\x01\0\0desc",
+    "FLAC": rb"fLaC[\0\x80]\0\0\x22",
+    "MP3": rb"\0{9}(?:Xing|Info)",  # in the first frame, where it tells how many there are
+    "OGG": rb"OggS\0\x02",
+    "RF64": rb"RF64\xff{4}WAVE",
+    "W64": rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
+}
+
+
+def _joined(file: sf.SoundFile) -> int | None:
+    """Return the byte of a file at which another one begins, None where none does; of WAV and AIFF libsndfile tells."""
+    if file.format not in _BEGINNING:
+        return None
+    with open(file.name, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        places = [found.start() for found in re.finditer(_BEGINNING[file.format], content, re.DOTALL)]
+    return places[1] if len(places) > 1 else None
+
+
 def blocks(
     path: Path | str,
     *,
@@ -82,42 +123,46 @@ def blocks(
     Raises
     ------
     AudioError
-        Not audio, empty, truncated, at no sane sample rate, or, unless repaired, with samples that are not finite.
+        Not audio, empty, truncated, several files joined, at no sane sample rate, or, unless repaired, with samples
+        that are not finite.
     """
-    try:
-        with sf.SoundFile(path) as file:
-            if file.frames == 0:
-                raise AudioError(path, "0 samples", "a recording must not be empty")
-            if remark := _truncated(file):
-                raise AudioError(path, remark, "a recording must not be truncated")
-            if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise AudioError(path, f"{file.samplerate} Hz", f"the sample rate must be {RATES[0]} to {RATES[1]} Hz")
-            resampler = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
-            read, size = 0, max(1, min(int(block_s * file.samplerate), MOST // file.channels))
-            while read < file.frames:
-                x = file.read(size, dtype="float32", always_2d=True)
-                read += len(x)
-                if not len(x):
-                    raise AudioError(path, f"{read} of {file.frames} frames", "a recording must not be truncated")
-                if not (repair or np.isfinite(x).all()):
-                    raise AudioError(path, "NaN or infinite samples", "every sample must be finite")
-                if watch:
-                    watch(x)
-                np.nan_to_num(x, copy=False, posinf=0, neginf=0)
-                mono = np.clip(x, -LOUDEST, LOUDEST, out=x).mean(axis=1)
-                last = read >= file.frames
-                yield mono if file.samplerate == sr else resampler.resample_chunk(mono, last=last)
-    except sf.LibsndfileError as e:
-        raise AudioError(path, e.error_string, "libsndfile must read it") from None
+    with _opened(path) as file:
+        _check(path, file)
+        resampler = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
+        done, size = 0, max(1, min(int(block_s * file.samplerate), MOST // file.channels))
+        while done < file.frames:
+            x = file.read(size, dtype="float32", always_2d=True)
+            if not len(x):
+                raise AudioError(path, f"{done} of {file.frames} frames", "a recording must not be truncated")
+            finite = np.isfinite(x)
+            if not (repair or finite.all()):
+                first = done + int(finite.all(axis=1).argmin())
+                raise AudioError(path, f"NaN or infinite samples from frame {first} on", "every sample must be finite")
+            done += len(x)
+            if watch:
+                watch(x)
+            np.nan_to_num(x, copy=False, posinf=0, neginf=0)
+            mono = np.clip(x, -LOUDEST, LOUDEST, out=x).mean(axis=1)
+            yield mono if file.samplerate == sr else resampler.resample_chunk(mono, last=done >= file.frames)
+
+
+def _check(path: Path | str, file: sf.SoundFile) -> None:
+    """Raise AudioError where the audio of a file cannot be had whole."""
+    if file.frames == 0:
+        raise AudioError(path, "0 samples", "a recording must not be empty")
+    if remark := _truncated(file):
+        raise AudioError(path, remark, "a recording must not be truncated")
+    if (byte := _joined(file)) is not None:
+        rule = "a recording must be one stream; split or convert it"
+        raise AudioError(path, f"another {file.format} file begins at byte {byte}", rule)
+    if not RATES[0] <= file.samplerate <= RATES[1]:
+        raise AudioError(path, f"{file.samplerate} Hz", f"the sample rate must be {RATES[0]} to {RATES[1]} Hz")
 
 
 def header(path: Path | str) -> tuple[int, float]:
     """Return the sample rate in Hz and the duration in s that a header states; AudioError where it is no audio."""
-    try:
-        with sf.SoundFile(path) as file:
-            return file.samplerate, file.frames / file.samplerate
-    except sf.LibsndfileError as e:
-        raise AudioError(path, e.error_string, "libsndfile must read it") from None
+    with _opened(path) as file:
+        return file.samplerate, file.frames / file.samplerate
 
 
 def read(path: Path | str, *, sr: int) -> np.ndarray:
@@ -133,17 +178,14 @@ def read_pcm(path: Path | str, *, sr: int, start: int = 0, frames: int = -1) -> 
     AudioError
         The file is not a mono 16-bit wav at `sr`, or ends before ``start + frames``.
     """
-    try:
-        with sf.SoundFile(path) as file:
-            found = f"{file.format} {file.subtype} {file.channels} channel(s) {file.samplerate} Hz"
-            if (file.format, file.subtype, file.channels, file.samplerate) != ("WAV", "PCM_16", 1, sr):
-                raise AudioError(path, found, f"must be WAV PCM_16 1 channel(s) {sr} Hz; use `gunshot import`")
-            if start > file.frames or start + frames > file.frames:
-                raise AudioError(path, f"{file.frames} samples", f"must hold {start} + {frames}")
-            file.seek(start)
-            return file.read(frames, dtype="int16")
-    except sf.LibsndfileError as e:
-        raise AudioError(path, e.error_string, "libsndfile must read it") from None
+    with _opened(path) as file:
+        found = f"{file.format} {file.subtype} {file.channels} channel(s) {file.samplerate} Hz"
+        if (file.format, file.subtype, file.channels, file.samplerate) != ("WAV", "PCM_16", 1, sr):
+            raise AudioError(path, found, f"must be WAV PCM_16 1 channel(s) {sr} Hz; use `gunshot import`")
+        if start > file.frames or start + frames > file.frames:
+            raise AudioError(path, f"{file.frames} samples", f"must hold at least {start + max(frames, 0)}")
+        file.seek(start)
+        return file.read(frames, dtype="int16")
 
 
 @contextmanager
@@ -162,6 +204,10 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def write_pcm(path: Path | str, pcm: np.ndarray, *, sr: int) -> None:
-    """Write int16 samples [shape=(n,)] as a wav, whole or not at all."""
+    """Write int16 samples [shape=(n,)] as a wav, whole or not at all; AudioError where libsndfile cannot."""
     with atomic(path) as part:
-        sf.write(part, pcm, sr, format="WAV", subtype="PCM_16")
+        try:
+            sf.write(part, pcm, sr, format="WAV", subtype="PCM_16")
+        except sf.LibsndfileError as e:
+            held = f"{part.stat().st_size} of {44 + 2 * len(pcm)} bytes"
+            raise AudioError(path, f"{held}: {e.error_string}", "libsndfile must write it") from None

@@ -30,7 +30,6 @@ AXES = {  # what slices shots, by which column, between which edges; of which sh
     "snr": ("peak_snr_db", tally.SNRS_DB),  # in dB
 }
 NEGATIVE = "negative"  # the axis of false alarms: what sounded when one was raised
-BACKGROUND = "background"  # where that was no event
 SHOWN = ["path", "origin", "onset", "firing", "weapon", "place", "distance_m", "peak_snr_db", "clear"]
 
 
@@ -163,8 +162,8 @@ def negative_slices(false: pd.DataFrame, events: pd.DataFrame, names: list[str])
     false : rows of `alarms.score_stream` of quiet streams
     events : columns streams.EVENT and origin, of quiet streams
     """
-    heard = events["label"].where(events["kind"].eq("event") | events["origin"].eq("real"), BACKGROUND)
-    raised = false["label"].where(false["cause"].eq("event") | false["origin"].eq("real"), BACKGROUND)
+    heard = events["label"].where(events["kind"].eq("event") | events["origin"].eq("real"), tally.BACKGROUND)
+    raised = false["label"].where(false["cause"].eq("event") | false["origin"].eq("real"), tally.BACKGROUND)
     counts = pd.crosstab(raised, false["model"]) if len(false) else pd.DataFrame()
     rows = []
     for label, cases in heard.value_counts().sort_index().items():
@@ -219,7 +218,7 @@ def compare(sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.Da
         columns={"kind": "stream"}), on="path")  # fmt: skip
     made = tally.figures(
         **found, streams=table, events=events.drop(columns=["origin", "stream"]), names=names,
-        limit=p.detector.max_fa_per_hour,
+        limit=p.detector.max_fa_per_hour, sr=p.audio.sr,
     )  # fmt: skip
     shots = found["shots"] if len(found["shots"]) else tables.frame([], tally.FOUND).assign(model=CANDIDATE)
     shots, false = paired(shots), made["tables"]["false_alarms"]

@@ -11,15 +11,30 @@ from gunshot import audio
 
 BLOCK = 264  # frames that are transformed at once: their spectra stay in a core's cache
 LANES = 8  # frames whose bands are summed side by side
+# The mel scale of Slaney's Auditory Toolbox (1998): MEL_HZ a mel up to LOG_HZ, from there a factor of exp(LOG_STEP).
+MEL_HZ, LOG_HZ, LOG_STEP = 200 / 3, 1000.0, np.log(6.4) / 27
 CODE_DB, CODE_ZERO = 0.5, 72  # int8 codes, where a network does not set its own: -100 dB is -128
+
+
+def _mels(hz: float) -> float:
+    return hz / MEL_HZ if hz < LOG_HZ else LOG_HZ / MEL_HZ + np.log(hz / LOG_HZ) / LOG_STEP
+
+
+def _hz(mels: np.ndarray) -> np.ndarray:
+    return np.where(mels < LOG_HZ / MEL_HZ, MEL_HZ * mels, LOG_HZ * np.exp(LOG_STEP * (mels - LOG_HZ / MEL_HZ)))
 
 
 @cache
 def mel_filters(*, sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
-    """Return librosa's Slaney mel filter bank [shape=(n_mels, 1 + n_fft // 2)], float32."""
-    import librosa.filters  # a second to import: only where it is used
+    """Return Slaney's mel filter bank [shape=(n_mels, 1 + n_fft // 2)], float32: triangles of one area each.
 
-    return librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+    To the bit it is `librosa.filters.mel`, whose import takes longer than all that `gunshot detect` does with it.
+    """
+    corners = _hz(np.linspace(_mels(fmin), _mels(fmax), n_mels + 2))
+    low, middle, high = (corners[i : i + n_mels, None] for i in range(3))
+    hz = np.fft.rfftfreq(n_fft, 1 / sr)
+    bank = np.maximum(0, np.minimum((hz - low) / (middle - low), (high - hz) / (high - middle))).astype(np.float32)
+    return (bank * (2 / (high - low))).astype(np.float32)
 
 
 @cache
@@ -121,11 +136,13 @@ def _mel(spectrum, bank, edges, out):
                 out[first + f, m] = total[f]
 
 
-def of_file(path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_length: int, **mel) -> np.ndarray:
+def of_file(
+    path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_length: int, repair: bool = False, **mel
+) -> np.ndarray:
     """Return the log-mel of a recording of any length, rate and channels, float32 [shape=(n_mels, frames)].
 
     The audio is read, resampled and rounded to int16 in blocks, so that memory holds the frames alone
-    (20 kB a second). One shorter than `min_length` samples is filled up with silence.
+    (20 kB a second). One shorter than `min_length` samples is filled up with silence. `repair` is that of `blocks`.
 
     Raises
     ------
@@ -135,7 +152,7 @@ def of_file(path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_lengt
     parts, rest = [], np.zeros(0, np.int16)
     kept = {"sr": sr, "n_fft": n_fft, "hop_length": hop_length, **mel}
     total = 0
-    for block in audio.blocks(path, sr=sr):
+    for block in audio.blocks(path, sr=sr, repair=repair):
         total += len(block)
         rest = np.concatenate([rest, audio.to_int16(block)])
         n = frames(len(rest), n_fft=n_fft, hop_length=hop_length)

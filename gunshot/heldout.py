@@ -108,14 +108,14 @@ def measure(model: Path, folder: Path, logit: float, p) -> dict[str, pd.DataFram
     return found | {"streams": table, "events": tables.read(folder / "events.csv", streams.EVENT)}
 
 
-def pooled(turns: list[dict[str, pd.DataFrame]], *, limit: float) -> dict[str, dict]:
+def pooled(turns: list[dict[str, pd.DataFrame]], *, limit: float, sr: int) -> dict[str, dict]:
     """Return what `tally.figures` gives of all turns together, each at its own operating point."""
     for number, turn in enumerate(turns):
         for table in turn.values():
             if "path" in table:
                 table["path"] = f"{number}/" + table["path"]
     merged = {key: pd.concat([turn[key] for turn in turns], ignore_index=True) for key in turns[0]}
-    return tally.figures(**merged, names=["int8"], limit=limit)
+    return tally.figures(**merged, names=["int8"], limit=limit, sr=sr)
 
 
 def sources(table: pd.DataFrame) -> dict[str, list[str]]:

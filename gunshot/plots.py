@@ -284,7 +284,7 @@ def detection(
 def _envelope(file: Path, *, sr: int) -> tuple[np.ndarray, np.ndarray]:
     """Return lowest and highest sample of each 10 ms: a long recording is not drawn sample by sample."""
     low, high = [], []
-    for block in audio.blocks(file, sr=sr, block_s=30):
+    for block in audio.blocks(file, sr=sr, block_s=30, repair=True):
         at = np.arange(0, len(block), 160)
         if len(at):
             low.append(np.minimum.reduceat(block, at))

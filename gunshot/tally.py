@@ -8,6 +8,9 @@ from gunshot.streams import ORIGINS, SHOT
 
 KEYS = ("path", "origin", "kind", "model")
 FOUND = {**SHOT, **dict.fromkeys(KEYS, str), "clear": bool, "found": bool, "delay_s": float}
+BACKGROUND = "background"  # what sounds in a simulated stream where no event does
+CAUSES = ("origin", "model", "of", "label", "false_alarms", "events", "hours", "fa_per_event", "fa_per_event_upper",
+          "fa_per_hour", "fa_per_hour_upper")  # fmt: skip
 FALSE = ("onset_s", "score", "incident", "place", "label", "cause", "recording_group")
 
 
@@ -94,8 +97,11 @@ def by(shots: pd.DataFrame, column: str, edges: tuple[float, ...] | None = None)
     return pd.DataFrame(rows, columns=["origin", "model", column, "shots", "found", "recall", "recall_lower"])
 
 
-def causes(false: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
-    """Return by origin, model and label what raised false alarms on quiet streams: how many, of how many events.
+def causes(false: pd.DataFrame, events: pd.DataFrame, names: list[str], *, sr: int) -> pd.DataFrame:
+    """Return by origin, model and label of what quiet streams hold, how often it raised a false alarm, if ever.
+
+    Columns false_alarms, events, hours in which these sound, and false alarms per event and per such hour with their
+    upper bounds. Where simulated all beds are one, `BACKGROUND`: hardly two are of the same sounds.
 
     Parameters
     ----------
@@ -103,13 +109,24 @@ def causes(false: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     events : rows of streams.EVENT of quiet streams, with their origin and their length, samples
     """
     keys = ["origin", "of", "label"]
-    laid = events.rename(columns={"kind": "of"}).groupby(keys)
-    laid = laid.agg(events=("label", "size"), samples=("samples", "sum")).reset_index()
-    quiet = false[false["kind"] == "quiet"].rename(columns={"cause": "of"})
-    counts = quiet.groupby(["origin", "model", "of", "label"]).size().rename("false_alarms").reset_index()
-    found = counts.merge(laid, on=keys, how="left")
-    order = {"by": ["origin", "model", "false_alarms"], "ascending": [True, True, False]}
-    return found.sort_values(**order, kind="stable", ignore_index=True)
+    laid = _kinds(events.rename(columns={"kind": "of"})).groupby(keys)
+    laid = laid.agg(events=("label", "size"), hours=("samples", lambda n: n.sum() / sr / 3600)).reset_index()
+    quiet = _kinds(false[false["kind"] == "quiet"].rename(columns={"cause": "of"}))
+    counts = quiet.groupby([*keys, "model"]).size().rename("false_alarms").reset_index()
+    found = laid.merge(pd.DataFrame({"model": names}), how="cross").merge(counts, on=[*keys, "model"], how="outer")
+    found = found.fillna({"false_alarms": 0, "events": 0, "hours": 0.0}).astype({"false_alarms": int, "events": int})
+    for name, each in (("event", "events"), ("hour", "hours")):
+        pairs = list(zip(found["false_alarms"].tolist(), found[each].tolist(), strict=True))
+        found[f"fa_per_{name}"] = [count / n if n else np.nan for count, n in pairs]
+        found[f"fa_per_{name}_upper"] = [scoring.rate_upper(count, n) if n else np.nan for count, n in pairs]
+    order = {"by": ["origin", "model", "false_alarms", "fa_per_event_upper"], "ascending": [True, True, False, False]}
+    return found[list(CAUSES)].sort_values(**order, kind="stable", ignore_index=True)
+
+
+def _kinds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose label of a simulated bed is BACKGROUND."""
+    bed = rows["of"].eq("bed") & rows["origin"].eq("simulated")
+    return rows.assign(label=rows["label"].mask(bed, BACKGROUND))
 
 
 def places(false: pd.DataFrame, quiet: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -141,6 +158,7 @@ def figures(
     *,
     names: list[str],
     limit: float,
+    sr: int,
 ) -> dict[str, dict]:
     """Return ``figures``, by origin and model what `summary` gives, and ``tables`` by name, of test streams.
 
@@ -172,7 +190,7 @@ def figures(
     clear = shots[shots["clear"].astype(bool)]
     loud, near = shots["peak_snr_db"] >= alarms.CLEAR_DB, shots["distance_m"] <= alarms.CLEAR_M
     kept = {
-        "det": curve, "false_alarms": false, "causes": causes(false, laid),
+        "det": curve, "false_alarms": false, "causes": causes(false, laid, names, sr=sr),
         "false_by_place": places(false, quiet, names),
         "by_distance": by(shots[loud & (shots["origin"] == "simulated")], "distance_m", DISTANCES_M),
         "by_snr": by(shots[near], "peak_snr_db", SNRS_DB),

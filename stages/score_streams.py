@@ -17,10 +17,11 @@ def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path, 
     scored = alarms.score_streams(table, folder, paths, points, p)
     found = alarms.gathered(tqdm(scored, total=len(table), desc="score_streams", unit="stream"))
     events = tables.read(folder / "events.csv", streams.EVENT)
-    made = tally.figures(**found, streams=table, events=events, names=list(paths), limit=p.detector.max_fa_per_hour)
+    limit, sr = p.detector.max_fa_per_hour, p.audio.sr
+    made = tally.figures(**found, streams=table, events=events, names=list(paths), limit=limit, sr=sr)
     for name, content in made["tables"].items():
         tables.write(tables_out / f"{name}.csv", content)
-    tables.write_json(out, made["figures"] | {"limit": p.detector.max_fa_per_hour, "collar_s": p.detector.collar_s})
+    tables.write_json(out, made["figures"] | {"limit": limit, "collar_s": p.detector.collar_s})
     for origin in ("simulated", "real"):
         for name, row in made["figures"][origin].items():
             if row["hours"]:

@@ -42,10 +42,11 @@ def cross_validate(
             point = heldout.validate(model, {pipeline.output("streams_val"): "simulated", work / "val": "real"}, p)
             points.append(point)
             turns.append(heldout.measure(model, work / "test", point["logit"], p))
-    made = heldout.pooled(turns, limit=p.detector.max_fa_per_hour)
+    made = heldout.pooled(turns, limit=p.detector.max_fa_per_hour, sr=p.audio.sr)
     found = made["figures"]["real"]["int8"]
     out = out or pipeline.output("evaluate").parent / "cross_validation.json"
-    causes = made["tables"]["causes"].drop(columns="model").to_dict("records")
+    causes = made["tables"]["causes"].drop(columns="model").astype(object)
+    causes = causes.where(causes.notna(), None).to_dict("records")  # JSON has no NaN
     curve = made["tables"]["det"][["logit", "fa_per_hour", "recall"]].to_dict("records")
     tables.write_json(out, found | {"folds": folds, "operating": points, "causes": causes, "det": curve})
     print(made["tables"]["causes"].head(20).to_string(index=False), end="\n\n")

@@ -20,6 +20,7 @@ class Format(StrEnum):
     json = "json"
 
 
+DRAWN_MIN = 30  # minutes of a recording that --plot draws, at most: it takes some 300 MB
 SUFFIXES = (".tflite", ".keras", ".joblib")
 ModelOption = Annotated[
     str,
@@ -51,7 +52,9 @@ def detect(
         Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db.")
     ] = Format.text,
     scores: Annotated[bool, typer.Option("--scores", help="Print every window's score, not onsets.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw waveform, log-mel and scores over time (one file).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help=f"Draw waveform, log-mel and scores of one file of at most {DRAWN_MIN} minutes.")
+    ] = None,
 ) -> None:
     """Print when shots begin in recordings.
 
@@ -69,6 +72,8 @@ def detect(
     failed = 0
     for file in files:
         try:
+            if plot:
+                _check_drawable(file)
             onsets = _listen(file, loaded, logit, p, format=format, scores=scores)
         except audio.AudioError as e:
             print(f"error: {e}", file=sys.stderr)
@@ -77,10 +82,18 @@ def detect(
         if plot:
             from gunshot import features, plots
 
-            mel = features.of_file(file, sr=p.audio.sr, min_length=p.audio.chunk_length, **p.features.model_dump())
+            kept = {"sr": p.audio.sr, "min_length": p.audio.chunk_length, **p.features.model_dump()}
+            mel = features.of_file(file, repair=True, **kept)
             found = loaded.sweep(mel, hop=p.detector.hop, n_frames=min(mel.shape[1], listener.window_frames(p)))
             plots.detection(plot, file, mel, found, onsets, level=float(loaded.calibrated(logit)), p=p)
     raise typer.Exit(1 if failed else 0)
+
+
+def _check_drawable(file: Path) -> None:
+    """Raise AudioError where a file is too long to be drawn: it is held whole, and no shot would be seen."""
+    _, duration_s = audio.header(file)
+    if duration_s > 60 * DRAWN_MIN:
+        raise audio.AudioError(file, f"{duration_s / 60:.1f} minutes", f"--plot draws at most {DRAWN_MIN}")
 
 
 def _listen(file: Path, model, logit: float, p, *, format: Format, scores: bool) -> list[float]:

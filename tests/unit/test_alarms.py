@@ -1,6 +1,7 @@
 """Detectors on streams: which onsets are right, counts by hand and by sed_eval, operating points, who looked."""
 
 import hashlib
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -169,6 +170,35 @@ def test_streams_are_scored_in_order(folder, monkeypatch):
     table = pd.DataFrame([row("b.wav", "quiet"), row("a.wav", "shots")])
     found = list(alarms.score_streams(table, folder, {"one": folder / "one"}, {}, P))
     assert [part["counts"][0]["path"] for part in found] == ["b.wav", "a.wav"]
+
+
+def test_gathered_counts_are_those_of_all_streams_together():
+    of = COUNTS.groupby("path")
+    found = alarms.gathered(
+        {"counts": rows.to_dict("records"), "shots": [{"path": path}], "false": []} for path, rows in of
+    )
+    assert len(found["counts"]) == 6 and found["shots"]["path"].tolist() == ["q1", "q2", "q3", "s1"]
+    assert len(found["false"]) == len(alarms.gathered([])["counts"]) == 0
+    pd.testing.assert_frame_equal(alarms.det(found["counts"], STREAMS), alarms.det(COUNTS, STREAMS))
+
+
+def test_scoring_takes_no_more_memory_for_more_streams(folder):
+    """Peaks of what Python and NumPy hold, at all thresholds, of streams without a shot; the first run fills caches."""
+    audio.write_pcm(folder / "c.wav", bangs([1.0], 3.0), sr=SR)
+
+    def peak(count: int) -> int:
+        rows = [row("c.wav", "quiet")] * count
+        tracemalloc.start()
+        try:
+            found = alarms.gathered(alarms.score_stream(r, folder, {"one": folder / "one"}, {}, P) for r in rows)
+            assert found["counts"]["false"].max() >= count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(2)
+    few, many = peak(10), peak(40)
+    assert many < 1.02 * few, f"{few / 1e6:.2f} MB of 10 streams, {many / 1e6:.2f} MB of 40"
 
 
 def test_clear_shots_are_loud_and_near_or_of_no_known_distance():

@@ -1,13 +1,15 @@
 """Audio: int16 and float, resampling, what is refused by name, atomic writes."""
 
 import hashlib
+import io
 import os
 import pickle
+import resource
 
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -108,7 +110,7 @@ def test_read_pcm_refuses_other_formats_by_name(tmp_path, options, channels, fou
 @pytest.mark.parametrize(("start", "frames"), [(0, 101), (60, 41), (101, -1), (500, 1)])
 def test_read_pcm_never_gives_fewer_samples(tmp_path, start, frames):
     audio.write_pcm(tmp_path / "x.wav", np.zeros(100, np.int16), sr=SR)
-    with pytest.raises(audio.AudioError, match=rf"100 samples: must hold {start} \+ {frames}"):
+    with pytest.raises(audio.AudioError, match=f"100 samples: must hold at least {start + max(frames, 0)}"):
         audio.read_pcm(tmp_path / "x.wav", sr=SR, start=start, frames=frames)
 
 
@@ -118,6 +120,73 @@ def test_what_is_missing_or_no_audio_is_named(tmp_path, call):
     for name in ("missing.wav", "text.wav"):
         with pytest.raises(audio.AudioError, match=f"{name}.*libsndfile must read it"):
             call(tmp_path / name, sr=SR)
+
+
+def test_what_the_system_does_not_open_is_told_in_its_words(tmp_path):
+    for path, words in ((tmp_path / "gone.wav", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(audio.AudioError) as e:
+            audio.header(path)
+        assert str(e.value) == f"{path}: {words}: libsndfile must read it"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_first_sample_that_is_no_number_is_told(tmp_path, value):
+    y = np.zeros((50_000, 2))
+    y[40_123:, 1] = value
+    sf.write(tmp_path / "x.wav", y, SR, subtype="FLOAT")
+    with pytest.raises(audio.AudioError, match="NaN or infinite samples from frame 40123 on: every sample must be"):
+        list(audio.blocks(tmp_path / "x.wav", sr=SR, block_s=1.0))
+
+
+CODED = [("AU", "PCM_16"), ("CAF", "PCM_16"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"),
+         ("OGG", "OPUS"), ("RF64", "PCM_16"), ("W64", "PCM_16")]  # fmt: skip
+
+
+def coded(kind: str, subtype: str, *, sr: int, n: int, seed: int = 0) -> bytes:
+    """Return a file of noise."""
+    out = io.BytesIO()
+    y = 0.1 * np.random.default_rng(seed).standard_normal(n)
+    sf.write(out, np.clip(y, -1, 1), sr, format=kind, subtype=subtype)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("kind", "subtype"), CODED)
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 30_000), st.integers(1, 30_000), st.sampled_from([24000, 48000]), st.integers(0, 9))
+def test_files_joined_end_to_end_are_refused_and_each_alone_is_read(tmp_path_factory, kind, subtype, n, m, sr, seed):
+    """Of the same rate or of another, the second one's sound would be lost, or its header heard as a click."""
+    path = tmp_path_factory.mktemp("joined") / "x"
+    first, second = coded(kind, subtype, sr=24000, n=n, seed=seed), coded(kind, subtype, sr=sr, n=m)
+    for content, there, rate in ((first, n, 24000), (second, m, sr)):
+        path.write_bytes(content)
+        assert abs(len(audio.read(path, sr=rate)) - there) <= 2304 * (kind == "MP3")
+    for content in (first + second, first + first):
+        path.write_bytes(content)
+        with pytest.raises(audio.AudioError) as e:
+            audio.read(path, sr=SR)
+        assert e.value.value.startswith(f"another {kind} file begins at byte ") and "one stream" in e.value.rule
+        byte = int(e.value.value.split()[-1])
+        assert len(first) <= byte <= len(first) + 40  # of an MP3 its header comes some bytes later
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF"])
+@given(st.integers(1, 5000), st.sampled_from([24000, 48000]))
+def test_joined_wavs_are_no_audio_to_libsndfile(tmp_path_factory, kind, n, sr):
+    path = tmp_path_factory.mktemp("joined") / "x"
+    path.write_bytes(coded(kind, "PCM_16", sr=24000, n=n) + coded(kind, "PCM_16", sr=sr, n=1000))
+    with pytest.raises(audio.AudioError, match="libsndfile must read it"):
+        audio.read(path, sr=SR)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(audio.AudioError, match=r"x\.wav: 1000 of 100044 bytes: .*: libsndfile must write it"):
+            audio.write_pcm(tmp_path / "x.wav", np.ones(50_000, np.int16), sr=SR)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from librosa import power_to_db
 from librosa.feature import melspectrogram
+from librosa.filters import mel
 from threadpoolctl import threadpool_limits
 
 from gunshot import audio, features, params
@@ -51,6 +52,18 @@ SIGNALS = {
     "one step": np.where(np.arange(L) == 2000, 1, 0).astype(np.int16),
     "silence": np.zeros(L, np.int16),
 }
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([8000, 16000, 22050, 44100]), st.sampled_from([256, 400, 512, 1024]), st.integers(1, 80),
+    st.floats(0, 2000), st.floats(0.1, 1),
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Empty filters")
+def test_the_mel_filters_are_librosas_to_the_bit(sr, n_fft, n_mels, fmin, share):
+    kept = {"sr": sr, "n_fft": n_fft, "n_mels": n_mels, "fmin": fmin, "fmax": fmin + share * (sr / 2 - fmin)}
+    found = features.mel_filters(**kept)
+    assert found.dtype == np.float32 and np.array_equal(found, mel(**kept))
 
 
 @pytest.mark.parametrize("name", SIGNALS)

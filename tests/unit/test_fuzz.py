@@ -49,11 +49,11 @@ def detect(tmp_path, monkeypatch):
     loud = models.Model(Path("m.joblib"), report, lambda x: (x.max(axis=(1, 2)) + 50) / 10)
     monkeypatch.setattr(models, "load", lambda path: loud)
 
-    def run(content: bytes) -> tuple[int, list[str], list[str]]:
+    def run(content: bytes, *more: str) -> tuple[int, list[str], list[str]]:
         (tmp_path / "x.wav").write_bytes(content)
         tracemalloc.start()
         try:
-            args = ["detect", "x.wav", "--model", "m.joblib", "--threshold", "0.5", "--format", "json"]
+            args = ["detect", "x.wav", "--model", "m.joblib", "--threshold", "0.5", "--format", "json", *more]
             done = CliRunner().invoke(cli.app, args, env={"NO_COLOR": "1", "TERM": "dumb"})
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -156,6 +156,26 @@ def test_floats_of_any_value_are_heard(detect, subtype, value):
         [f"warning: x.wav: {lost} samples are no numbers; they count as silence"] * (lost > 0)
     )
     assert len(told) == (abs(value) > 1e30 and np.isfinite(value))
+
+
+def test_a_plot_of_samples_that_are_no_numbers_is_that_of_silence(detect, tmp_path):
+    y, pictures = 0.001 * np.random.default_rng(0).standard_normal(48_000), []
+    y[20_000:20_300] *= 300
+    for value in (np.nan, -np.inf, 0.0):
+        y[40_000:41_000] = value
+        out = io.BytesIO()
+        sf.write(out, y, 16000, format="WAV", subtype="FLOAT")
+        code, told, _ = detect(out.getvalue(), "--plot", "p.png")
+        assert code == 0 and told
+        pictures.append((tmp_path / "p.png").read_bytes())
+    assert pictures[0] == pictures[1] == pictures[2]
+
+
+def test_a_recording_too_long_to_be_drawn_is_refused_before_it_is_heard(detect, tmp_path):
+    content = made(subtype="PCM_U8", sr=1000, n=31 * 60_000)
+    code, told, errors = detect(content, "--plot", "p.png")
+    assert (code, told) == (1, []) and errors == ["error: x.wav: 31.0 minutes: --plot draws at most 30"]
+    assert not (tmp_path / "p.png").exists()
 
 
 @pytest.mark.slow

@@ -166,7 +166,7 @@ def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataF
 
 
 def test_hours_and_false_alarms_of_all_turns_add_up():
-    found = heldout.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5)
+    found = heldout.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5, sr=SR)
     row = found["figures"]["real"]["int8"]
     assert (row["hours"], row["false_alarms"], row["fa_per_hour"]) == (pytest.approx(4.0), 4, pytest.approx(1.0))
     assert row["fa_per_hour_upper"] == pytest.approx(scoring.rate_upper(4, 4.0))
@@ -179,7 +179,7 @@ def test_hours_and_false_alarms_of_all_turns_add_up():
 def test_turns_without_a_false_alarm_or_shot_are_counted_all_the_same():
     quiet = turn(1, 0, 0.5, 1)
     quiet["shots"] = pd.DataFrame([])
-    row = heldout.pooled([quiet, turn(0, 0, 1.0, 2)], limit=0.5)["figures"]["real"]["int8"]
+    row = heldout.pooled([quiet, turn(0, 0, 1.0, 2)], limit=0.5, sr=SR)["figures"]["real"]["int8"]
     assert (row["hours"], row["false_alarms"], row["shots"], row["recall"]) == (pytest.approx(1.5), 0, 2, 1.0)
 
 
@@ -240,7 +240,8 @@ def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_pa
             false = {"simulated": [0, 0, 0], "real": [900, 5, 5]}[row["origin"]]
             keys = {key: row[key] for key in ("path", "origin", "kind")} | {"model": "int8"}
             keys |= {"false_incidents": 0, "shots": 0, "hits": 0}
-            yield {"counts": [keys | {"logit": float(i), "false": n} for i, n in enumerate(false)]}
+            counts = [keys | {"logit": float(i), "false": n} for i, n in enumerate(false)]
+            yield {"counts": counts, "shots": [], "false": []}
 
     monkeypatch.setattr(alarms, "score_streams", score)
     point = heldout.validate(tmp_path / "m.tflite", folders, P)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from gunshot import report, streamreport, tables
+from gunshot import report, streamreport, tables, tally
 
 MODELS = ("forest", "float", "int8")
 COSTS = {"forest": {"flash": 90_000, "arena": None}, "float": {"flash": 75_176, "arena": None},
@@ -57,7 +57,8 @@ def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, cause
     """The tables of `tally.figures` that the report shows."""
     rows = [
         {"origin": origin, "model": model, "of": "event", "label": f"bang {i}", "false_alarms": 90 - i,
-         "events": 100.0, "samples": 9.0}
+         "events": 100, "hours": 0.5, "fa_per_event": 0.9 - i / 100, "fa_per_event_upper": 1.1 - i / 100,
+         "fa_per_hour": 180.0 - 2 * i, "fa_per_hour_upper": 216.0 - 2 * i}
         for origin in origins
         for model in MODELS
         for i in range(causes)
@@ -65,7 +66,7 @@ def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, cause
     there = {"origin": "simulated", "place": "park", "hours": 2.0, "fa_per_hour": 1.5, "fa_per_hour_upper": 3.88}
     return {
         "det": curve(origins, false),
-        "causes": pd.DataFrame(rows, columns=["origin", "model", "of", "label", "false_alarms", "events", "samples"]),
+        "causes": pd.DataFrame(rows, columns=list(tally.CAUSES)),
         "false_by_place": pd.DataFrame([there | {"model": model} for model in MODELS]),
         "by_distance": by("distance_m", [0, 10, 100]),
         "by_snr": by("peak_snr_db", [-10, 0, 40]),
@@ -130,6 +131,7 @@ def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
     labels = [section.figure.get_label() for section in sections if section.figure]
     assert labels == [
         "Recall against false alarms per hour, simulated and real", "Recall against distance, and against peak SNR",
+        "False alarms per event by kind, simulated and real",
     ]  # fmt: skip
     page = text_of(sections[1].figure)
     assert all(word in page for word in ("simulated, 2.00 h", "real, 2.00 h", *MODELS, "recall of clear shots"))
@@ -194,8 +196,25 @@ def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
 def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table():
     shown = made()[-1].table
     assert list(shown.groupby("model").size()) == [streamreport.CAUSES] * 3
-    assert list(shown["false alarms"][:3]) == [90, 89, 88] and "samples" not in shown
+    assert list(shown["false alarms"][:3]) == [90, 89, 88]
+    names = ["events", "per event", "per hour", "per hour at most"]
+    assert list(shown.columns) == ["origin", "model", "kind", "label", "false alarms", *names]
+    assert list(shown.iloc[0, 5:]) == [100, 0.9, 180.0, 216.0]
     assert len(made(causes=0)[-1].table) == 0
+
+
+def test_kinds_that_raised_no_false_alarm_are_drawn_with_their_bound_and_not_listed():
+    tables_ = folder(causes=3)
+    quiet = tables_["causes"]["label"] == "bang 1"
+    tables_["causes"].loc[quiet, ["false_alarms", "fa_per_event", "fa_per_event_upper"]] = 0, 0.0, 0.03
+    section = streamreport.sections(figures(), tables_, operating(), COSTS)[-1]
+    assert set(section.table["label"]) == {"bang 0", "bang 2"}
+    (ax,) = section.figure.axes
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["bang 1, 100", "bang 2, 100", "bang 0, 100"]
+    drawn = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
+    assert drawn == {model: [0.0, 0.88, 0.9] for model in MODELS}
+    ends = [segment[:, 0].tolist() for lines in ax.collections for segment in lines.get_segments()]
+    assert ends == [[0.0, 0.03], [0.88, 1.08], [0.9, 1.1]] * 3
 
 
 def test_slices_have_a_column_a_model():

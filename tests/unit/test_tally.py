@@ -120,28 +120,41 @@ def test_bins_begin_at_their_left_edge():
     assert found[["distance_m", "shots"]].values.tolist() == [[0, 2], [10, 1], [25, 2]]
 
 
-EVENTS = pd.DataFrame(
-    {
-        "origin": ["simulated"] * 4 + ["real"], "kind": ["event", "event", "event", "bed", "bed"],
-        "label": ["door", "door", "dog", "rain", "rain"], "samples": [10, 20, 5, 900, 70],
-    }
-)  # fmt: skip
-
-
-def test_causes_count_alarms_against_what_was_laid():
-    false = pd.DataFrame(
+def test_causes_are_all_that_was_laid_and_how_often_each_raised_an_alarm():
+    """Where simulated all beds are one kind; a kind of which nothing was false has a row and a bound."""
+    laid = pd.DataFrame(
         {
-            "origin": ["simulated"] * 5 + ["real"], "model": ["m", "m", "m", "n", "m", "m"],
-            "kind": ["quiet"] * 4 + ["shots", "quiet"], "cause": ["event", "event", "bed", "bed", "event", "bed"],
-            "label": ["door", "door", "rain", "rain", "dog", "rain"],
+            "origin": ["simulated"] * 5 + ["real"], "kind": ["event", "event", "event", "bed", "bed", "bed"],
+            "label": ["door", "door", "dog", "rain", "rain+hum", "rain"], "samples": [1800, 1800, 900, 3600, 3600, 720],
         }
     )  # fmt: skip
-    found = tally.causes(false, EVENTS)
-    assert found[["origin", "model", "of", "label", "false_alarms", "events", "samples"]].values.tolist() == [
-        ["real", "m", "bed", "rain", 1, 1, 70], ["simulated", "m", "event", "door", 2, 2, 30],
-        ["simulated", "m", "bed", "rain", 1, 1, 900], ["simulated", "n", "bed", "rain", 1, 1, 900],
-    ]  # fmt: skip
-    assert len(tally.causes(false[:0], EVENTS)) == 0
+    false = pd.DataFrame(
+        {
+            "origin": ["simulated"] * 5 + ["real"] * 2, "model": ["m", "m", "m", "n", "m", "m", "n"],
+            "kind": ["quiet"] * 4 + ["shots", "quiet", "quiet"],
+            "cause": ["event"] * 2 + ["bed"] * 2 + ["event", "bed", ""],
+            "label": ["door", "door", "rain", "rain+hum", "dog", "rain", ""],
+        }
+    )  # fmt: skip
+    found = tally.causes(false, laid, ["m", "n"], sr=1)
+    assert list(found.columns) == list(tally.CAUSES)
+    rows = {(row[0], row[1], row[3]): row[4:7] for row in found.itertuples(index=False, name=None)}
+    assert rows == {
+        ("real", "m", "rain"): (1, 1, 0.2), ("real", "n", "rain"): (0, 1, 0.2), ("real", "n", ""): (1, 0, 0.0),
+        ("simulated", "m", "door"): (2, 2, 1.0), ("simulated", "n", "door"): (0, 2, 1.0),
+        ("simulated", "m", "dog"): (0, 1, 0.25), ("simulated", "n", "dog"): (0, 1, 0.25),
+        ("simulated", "m", "background"): (1, 2, 2.0), ("simulated", "n", "background"): (1, 2, 2.0),
+    }  # fmt: skip
+    known = found[found["events"] > 0]
+    for name, each in (("event", "events"), ("hour", "hours")):
+        pairs = list(zip(known["false_alarms"], known[each], strict=True))
+        assert known[f"fa_per_{name}"].tolist() == pytest.approx([count / n for count, n in pairs])
+        assert known[f"fa_per_{name}_upper"].tolist() == pytest.approx([scoring.rate_upper(*pair) for pair in pairs])
+    unknown = found[found["events"] == 0]
+    assert len(unknown) == 1 and unknown.iloc[0, 7:].isna().all()
+    assert found.loc[found["model"] == "m", "label"].tolist() == ["rain", "door", "background", "dog"]
+    assert tally.causes(false[:0], laid, ["m"], sr=1)["false_alarms"].tolist() == [0] * 4
+    assert tally.causes(false[:0], laid[:0], ["m"], sr=1).columns.tolist() == list(tally.CAUSES)
 
 
 def test_false_alarms_by_place_are_over_the_hours_there():
@@ -206,7 +219,7 @@ def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
             false += [keys | alarm] * (kind == "quiet")
             shots += [SHOT | keys | {"onset": 900 * i, "found": model == "float" or i > 0} for i in range(total)]
     frames = (pd.DataFrame(rows) for rows in (counts, shots, false, table, events))
-    return tally.figures(*frames, names=["float", "int8"], limit=0.5)
+    return tally.figures(*frames, names=["float", "int8"], limit=0.5, sr=16000)
 
 
 def test_figures_by_origin_and_model():
