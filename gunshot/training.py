@@ -1,7 +1,9 @@
 """Training of the network: augmentation of log-mels, batches, hard negatives, the best epoch."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from gunshot import network  # before TensorFlow: it sets the environment that makes training repeatable
 
@@ -104,14 +106,17 @@ def hardest(model: keras.Model, pool: Sequence[np.ndarray], *, n_frames: int, mo
     ----------
     pool : log-mels of streams without a shot [shape=(n_mels, frames)] each; no two windows are closer than APART frames
     """
-    stride, found = network.stride_of(model), []
-    for i, log_mel in enumerate(pool):
-        whole = 1 + (log_mel.shape[1] - n_frames) // stride  # the network may have one position more
+    stride = network.stride_of(model)
+
+    def highest(i: int) -> np.ndarray:
+        whole = 1 + (pool[i].shape[1] - n_frames) // stride  # the network may have one position more
         # Called, not `predict`: that would trace the network anew for each length.
-        score = model(np.asarray(log_mel, np.float32)[None, ..., None], training=False).numpy()[0, 0, :whole, 0]
+        score = model(np.asarray(pool[i], np.float32)[None, ..., None], training=False).numpy()[0, 0, :whole, 0]
         at = find_peaks(np.pad(score, 1, constant_values=-np.inf), distance=APART // stride)[0] - 1
-        found.append(np.column_stack([score[at], np.full(len(at), i), at * stride]))
-    every = np.vstack(found)
+        return np.column_stack([score[at], np.full(len(at), i), at * stride])
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # an operation has one, see `network`
+        every = np.vstack(list(threads.map(highest, range(len(pool)))))
     worst = every[np.argsort(-every[:, 0], kind="stable")[:most], 1:].astype(int)
     return np.stack([pool[i][:, start : start + n_frames] for i, start in worst]).astype(np.float32)
 
