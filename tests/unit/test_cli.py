@@ -334,8 +334,7 @@ def test_nothing_here_imported_tensorflow():
 
 
 def test_simulate_renders_one_recording_and_says_what_it_holds(project):
-    asked = "simulate --scene street --weapon M16 --distance 200 --angle 10 --out x.wav".split()
-    shown = run(*asked)
+    shown = run(*(asked := "simulate --scene street --weapon M16 --distance 200 --angle 10 --out x.wav".split()))
     assert shown.exit_code == 0 and "M16" in shown.output and "200 m, 10 degrees" in shown.output
     shots = tables.read(project / "x.csv", simulate.SHOT)
     assert len(audio.read_pcm(project / "x.wav", sr=16000)) == 48000
