@@ -174,7 +174,9 @@ def sections(
     first = headline(figures, costs, operating)
     causes = folder["causes"]
     raised = causes[causes["false_alarms"] > 0].groupby(["origin", "model"], sort=False).head(CAUSES)
-    shown = raised.drop(columns=["hours", "fa_per_event_upper"]).rename(columns=CAUSE)
+    hourly = ("fa_per_hour", "fa_per_hour_upper")
+    rates = {name: [_shown(rate, "{:,.2f}") for rate in raised[name]] for name in hourly}
+    shown = raised.assign(**rates).drop(columns=["hours", "fa_per_event_upper"]).rename(columns=CAUSE)
     tables = [
         folder[f"by_{name}"].pivot_table(index=["origin", name], columns="model", values="recall").map(percent)
         .join(folder[f"by_{name}"].groupby(["origin", name])["shots"].max()).reset_index()

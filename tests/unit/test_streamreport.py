@@ -199,7 +199,7 @@ def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table()
     assert list(shown["false alarms"][:3]) == [90, 89, 88]
     names = ["events", "per event", "per hour", "per hour at most"]
     assert list(shown.columns) == ["origin", "model", "kind", "label", "false alarms", *names]
-    assert list(shown.iloc[0, 5:]) == [100, 0.9, 180.0, 216.0]
+    assert list(shown.iloc[0, 5:]) == [100, 0.9, "180.00", "216.00"]
     assert len(made(causes=0)[-1].table) == 0
 
 
