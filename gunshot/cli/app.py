@@ -6,6 +6,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # a paragraph is wrapped as wide as the terminal is
     pretty_exceptions_enable=False,
     context_settings=SETTINGS,
     help="From a pile of wav files to a gunshot detector on a microcontroller.\n\n"

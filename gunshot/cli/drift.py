@@ -33,9 +33,12 @@ def drift(
     which lists every file that could not be measured. Nothing is labelled, moved or trained on.
     """
     root = folder or pipeline.field()
-    verdict, told = _judged(root, pipeline.output("evaluate").parent / "drift")
+    out = pipeline.output("evaluate").parent / "drift"
+    verdict, told = _judged(root, out)
     print(*told, sep="\n", file=sys.stderr)
     print(json.dumps(verdict, ensure_ascii=False) if format == Format.json else _text(verdict))
+    if format == Format.text and "columns" in verdict:
+        print(f"see {out / 'report.html'}")
 
 
 def _judged(root: Path, out: Path) -> tuple[dict, list[str]]:

@@ -49,7 +49,8 @@ def detect(
         typer.Option(help="Of the score that opens an incident. Default: the operating point on validation streams."),
     ] = None,
     format: Annotated[
-        Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db.")
+        Format,
+        typer.Option(help="text: file, onset in s, score; json: an object a line with file, onset_s, score, level_db."),
     ] = Format.text,
     scores: Annotated[bool, typer.Option("--scores", help="Print every window's score, not onsets.")] = False,
     plot: Annotated[
@@ -93,13 +94,15 @@ def _check_drawable(file: Path) -> None:
     """Raise AudioError where a file is too long to be drawn: it is held whole, and no shot would be seen."""
     _, duration_s = audio.header(file)
     if duration_s > 60 * DRAWN_MIN:
-        raise audio.AudioError(file, f"{duration_s / 60:.1f} minutes", f"--plot draws at most {DRAWN_MIN}")
+        raise audio.AudioError(
+            file, f"{duration_s / 60:.1f} minutes", f"--plot draws at most {DRAWN_MIN}; cut it, or leave --plot out"
+        )
 
 
 def _listen(file: Path, model, logit: float, p, *, format: Format, scores: bool) -> list[float]:
     """Print what a model finds in a file, as it is read, and return the onsets in s."""
     if not file.is_file():
-        raise audio.AudioError(file, "no such file", "a recording must be a file")
+        raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
     ear, onsets, windows = listener.Listener(model, [logit], p), [], 0
     for block in _padded(audio.blocks(file, sr=p.audio.sr, repair=True, watch=ear.count), p.audio.chunk_length):
         (shots,), levels = ear.push(block)

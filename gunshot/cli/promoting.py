@@ -87,7 +87,7 @@ def verify(format: FormatOption = Format.text) -> None:
             print(f"fault: {fault}", file=sys.stderr)
         if not faults:
             keys = ", ".join(mark[:16] for mark in signing.trusted(record.KEYS)) or "none"
-            print(f"{len(entries)} lines, no fault; last line's SHA-256 {head}; keys trusted: {keys}")
+            print(f"{len(entries)} lines, no fault; last line's SHA-256 {head or 'none'}; keys trusted: {keys}")
     raise typer.Exit(1 if faults else 0)
 
 

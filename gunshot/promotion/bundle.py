@@ -41,8 +41,10 @@ def export(version: str | None = None, *, root: Path = Path()) -> Path:
         raise ValueError("; ".join(faults))
     known = {e["version"]: e for e in entries if e["event"] == "promoted"}
     version = version or (registry.champion(entries) or {}).get("version")
+    if not known:
+        raise ValueError("nothing was promoted yet: approve a candidate first, see DOC/review.md")
     if version not in known:
-        raise ValueError(f"version={version} must be a promoted one: {', '.join(known) or 'there is none'}")
+        raise ValueError(f"version={version} must be a promoted one: {', '.join(known)}")
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
