@@ -174,7 +174,9 @@ def test_a_plot_of_samples_that_are_no_numbers_is_that_of_silence(detect, tmp_pa
 def test_a_recording_too_long_to_be_drawn_is_refused_before_it_is_heard(detect, tmp_path):
     content = made(subtype="PCM_U8", sr=1000, n=31 * 60_000)
     code, told, errors = detect(content, "--plot", "p.png")
-    assert (code, told) == (1, []) and errors == ["error: x.wav: 31.0 minutes: --plot draws at most 30"]
+    assert (code, told) == (1, []) and errors == [
+        "error: x.wav: 31.0 minutes: --plot draws at most 30; cut it, or leave --plot out"
+    ]
     assert not (tmp_path / "p.png").exists()
 
 
