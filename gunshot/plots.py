@@ -268,7 +268,7 @@ def detection(
         mel.set(ylabel="mel band")
         figure.colorbar(image, ax=mel, label="dB", pad=0.01)
         middle = (np.arange(len(scores)) * p.detector.hop * hop + length / 2) / sr
-        score.plot(middle, scores, color=LINES[1][0])
+        score.plot(middle, scores, color=LINES[1][0], marker="o" if len(scores) == 1 else None)  # a line needs two
         score.axhline(level, color="#667", linestyle=":")
         score.set(
             ylim=(0, 1.02), ylabel="score", xlabel="time (s); a score stands at its window's middle", xlim=(0, duration)

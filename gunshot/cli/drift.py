@@ -36,6 +36,8 @@ def drift(
     out = pipeline.output("evaluate").parent / "drift"
     verdict, told = _judged(root, out)
     print(*told, sep="\n", file=sys.stderr)
+    if folder and not verdict["recordings"]:  # data/field may be empty, a folder that was asked for may not
+        raise ValueError(f"{folder}: no recordings in it; name a folder of audio files")
     print(json.dumps(verdict, ensure_ascii=False) if format == Format.json else _text(verdict))
     if format == Format.text and "columns" in verdict:
         print(f"see {out / 'report.html'}")

@@ -136,13 +136,17 @@ def convert(layout: str, folder: Path, out: Path, **options) -> list:
 
     p = params.load("audio", "quality")
     sources, rejected = corpora.layouts[layout](folder, **options)
-    tracked = out.with_name(f"{out.name}.dvc")
+    tracked, refused = (out.with_name(f"{out.name}{suffix}") for suffix in (".dvc", ".rejected.csv"))
     try:
         summary = corpora.import_corpus(sources, rejected, out, out.parent, sr=p.audio.sr, **p.quality.model_dump())
     except tables.RejectedError as e:
-        if not tracked.exists():
-            _withdraw(out)
-        raise ValueError(f"{e}\nmend the files, or raise quality.max_rejected, and import again") from None
+        told = str(e)
+        if not tracked.exists():  # a new corpus is taken back: the next `dvc repro` must neither see nor train on it
+            (out / "rejected.csv").replace(refused)  # .dvcignore names it
+            shutil.rmtree(out)
+            told = told.replace(str(out / "rejected.csv"), str(refused))
+        raise ValueError(f"{told}\nmend the files, or raise quality.max_rejected, and import again") from None
+    refused.unlink(missing_ok=True)
     print(f"{out}: {summary}")
     if summary.rejected:
         print(f"what was rejected, and why: {out / 'rejected.csv'}")
@@ -151,12 +155,3 @@ def convert(layout: str, folder: Path, out: Path, **options) -> list:
         ignore = out.parent / ".gitignore"
         print(f"tracked by DVC in {tracked}; `git add {tracked} {ignore}` keeps it, `dvc repro` trains on it")
     return sources
-
-
-def _withdraw(out: Path) -> None:
-    """Remove a refused corpus but for the list of what was rejected: the next `dvc repro` must not train on it."""
-    for path in out.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != "rejected.csv":
-            path.unlink()

@@ -131,7 +131,7 @@ def test_a_refused_corpus_is_not_trained_on(project, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gunshot", "import", "folder", "in", "--name", "mine"])
     with pytest.raises(SystemExit, match="2 of 2 rejected"):
         cli.main()
-    assert [path.name for path in (project / "data/raw/mine").iterdir()] == ["rejected.csv"]
+    assert [path.name for path in (project / "data/raw").iterdir()] == ["mine.rejected.csv"]
 
 
 def test_evaluate_wants_both_classes_before_it_scores(project, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """Drift of recordings: what must be found, what must not alarm, and what becomes of malformed ones."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -320,11 +321,14 @@ def test_silent_and_clipped_recordings_are_measured_and_warned_of(project):
 
 
 def test_nothing_arrived_is_no_drift_and_nothing_readable_is_an_error(project, monkeypatch, capsys, tmp_path):
+    shutil.rmtree("data/field")
+    found = spoken()
+    assert not found["drift"] and found["reason"] == "no recordings in data/field" and found["recordings"] == 0
     (tmp_path / "none").mkdir()
-    found = spoken("none")
-    assert not found["drift"] and found["reason"] == "no recordings in none" and found["recordings"] == 0
-    (tmp_path / "none/a.wav").write_text("no audio")
     monkeypatch.setattr("sys.argv", ["gunshot", "drift", "none"])
+    with pytest.raises(SystemExit, match="none: no recordings in it; name a folder of audio files"):
+        cli.main()
+    (tmp_path / "none/a.wav").write_text("no audio")
     with pytest.raises(SystemExit, match=r"none: no recording can be measured; 1 are listed in .*rejected\.csv"):
         cli.main()
 

@@ -367,6 +367,13 @@ def test_killed_at_any_time_it_ends_as_if_it_were_not(root, tmp_path):
     assert stamps.items() <= times(raw).items()
 
 
+def test_the_pipeline_does_not_see_what_a_refused_corpus_leaves():
+    repo = Path(__file__).parents[2]
+    for tool in ("dvc", "git"):
+        done = subprocess.run([tool, "check-ignore", "data/raw/mine.rejected.csv"], cwd=repo, capture_output=True)
+        assert done.returncode == 0
+
+
 # -- real recordings ---------------------------------------------------------------------------------------------
 
 
