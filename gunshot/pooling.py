@@ -13,33 +13,42 @@ ARMS = ("real", "both")
 
 
 def compare(
-    x: np.ndarray, table: pd.DataFrame, simulated_x: np.ndarray, simulated_y: np.ndarray, p, *, seeds: int, folds: int
+    x: np.ndarray,
+    table: pd.DataFrame,
+    simulated_x: np.ndarray,
+    simulated_y: np.ndarray,
+    p,
+    *,
+    seeds: int,
+    folds: int,
+    held_out: str = "recording_group",
 ) -> pd.DataFrame:
-    """Return a row for each seed, fold and arm (ARMS): auc and recall_at_5pct on the real groups held out.
+    """Return a row for each seed, fold and arm (ARMS): auc and recall_at_5pct on the real chunks held out.
 
     Both arms take the same number of steps, choose their epoch on the same real groups, and start from the same seed.
 
     Parameters
     ----------
     x : np.ndarray [shape=(n, n_mels, frames)], float32 dB
-        Features of real chunks; `table` has their y (1 for GUN) and recording_group.
+        Features of real chunks; `table` has their y (1 for GUN), recording_group and the column `held_out`.
     simulated_x, simulated_y : the same of simulated chunks
     p : the section network of params.yaml; a seed is added to `p.seed`, and `p.epochs` counts passes over `x` alone.
+    held_out : the column of `table` of whose values none is in two folds, upstream say
 
     Raises
     ------
     ValueError
-        A class has fewer groups than folds.
+        A class has fewer values of `held_out` than folds.
     """
-    y, groups = table["y"].to_numpy(), table["recording_group"].to_numpy()
+    y, groups, whole = (table[name].to_numpy() for name in ("y", "recording_group", held_out))
     for value in (0, 1):
-        if (count := len(np.unique(groups[y == value]))) < folds:
-            raise ValueError(f"a class must have at least folds={folds} recording groups, y={value} has {count}")
+        if (count := len(np.unique(whole[y == value]))) < folds:
+            raise ValueError(f"a class must have at least folds={folds} of {held_out}, y={value} has {count}")
     rows = []
-    progress = tqdm(total=seeds * folds * len(ARMS), desc="sim-and-real", unit="network")
+    progress = tqdm(total=seeds * folds * len(ARMS), desc=f"sim-and-real, {held_out}", unit="network")
     for seed in range(p.seed, p.seed + seeds):
         split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        for fold, (known, held) in enumerate(split.split(y, y, groups)):
+        for fold, (known, held) in enumerate(split.split(y, y, whole)):
             inner = StratifiedGroupKFold(VALIDATION, shuffle=True, random_state=seed)
             train, val = next(inner.split(y[known], y[known], groups[known]))
             own, chosen = known[train], known[val]
@@ -47,7 +56,7 @@ def compare(
                 parts = ((x[own], y[own]), (simulated_x, simulated_y))[: 1 + (arm == "both")]
                 score = _train(*map(np.concatenate, zip(*parts, strict=True)), x[chosen], y[chosen], len(own), seed, p)
                 found = score(x[held])
-                rows.append({"seed": seed, "fold": fold, "arm": arm, "chunks": len(held),
+                rows.append({"held_out": held_out, "seed": seed, "fold": fold, "arm": arm, "chunks": len(held),
                              "groups": len(np.unique(groups[held])), "auc": scoring.auc(y[held], found),
                              "recall_at_5pct": scoring.recall_at_false_rate(y[held], found, RATE)})  # fmt: skip
                 progress.update()

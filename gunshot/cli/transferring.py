@@ -90,32 +90,54 @@ def sim_and_real(
 ) -> None:
     """Measure what simulated chunks add to real ones: one network on real recordings alone, the same on both.
 
-    Import real recordings and run `dvc repro` first. Real recording groups are held out in turns; both networks have
-    the same params, steps and seeds, and see no augmented copies. network.epochs counts passes over the real chunks.
+    Import real recordings and run `dvc repro` first. Real recording groups are held out in turns, then upstream sources
+    as a whole, where there are enough. Both networks have the same params, steps and seeds, and see no augmented
+    copies. network.epochs counts passes over the real chunks.
     """
-    import numpy as np
     import pandas as pd
 
     from gunshot import pooling
 
-    p, folder = params.load("network"), pipeline.output("featurize")
+    real, simulated = _chunks()
+    given, count = (*real, *simulated, params.load("network").network), {"seeds": seeds, "folds": folds}
+    rows = [pooling.compare(*given, **count)]
+    content = pooling.summary(rows[0])
+    if real[1].groupby("y")["upstream"].nunique().min() >= folds:
+        rows.append(pooling.compare(*given, **count, held_out="upstream"))
+        content["upstream"] = pooling.summary(rows[1])
+    else:
+        print(f"no source is held out as a whole: a class has fewer upstream sources than folds={folds}")
+    networks = pd.concat(rows).to_dict("records")
+    out = out or pipeline.output("evaluate").parent / "sim_and_real.json"
+    tables.write_json(out, content | {"networks": networks})
+    print(pd.DataFrame({arm: content[arm] for arm in pooling.ARMS}).T.round(4).to_string())
+    if "upstream" in content:
+        print(
+            "\nupstream sources held out as a whole:",
+            pd.DataFrame(content["upstream"]).T.round(4).to_string(),
+            sep="\n",
+        )
+    print(f"\n{len(real[0])} real chunks, {len(simulated[0])} simulated; {len(networks)} networks; see {out}")
+
+
+def _chunks() -> tuple[tuple, tuple]:
+    """Return the features of real chunks and their table, with y and upstream, and of simulated ones and their y."""
+    import numpy as np
+    import pandas as pd
+
+    folder = pipeline.output("featurize")
     sides = [tables.features(folder, side) for side in ("train", "val", "test")]
     table = pd.concat([part.assign(y=y) for _, y, part in sides], ignore_index=True)
-    real = ((table["source"] != "simulated") & ~table["chunk"].str.contains("~")).to_numpy()
-    drawn = ((table["source"] == "simulated") & ~table["chunk"].str.contains("~")).to_numpy()
+    own, made = ~table["chunk"].str.contains("~"), table["source"] == "simulated"
+    real, drawn = (own & ~made).to_numpy(), (own & made).to_numpy()
     if not real.any() or not drawn.any():
         raise ValueError(f"{folder}: must hold simulated and real chunks; import recordings, then run `dvc repro`")
     edges = np.cumsum([len(x) for x, _, _ in sides])[:-1]
-    kept = [np.concatenate([x[k] for (x, _, _), k in zip(sides, np.split(which, edges), strict=True)])
-            for which in (real, drawn)]  # fmt: skip
-    rows = pooling.compare(
-        kept[0], table[real], kept[1], table.loc[drawn, "y"].to_numpy(), p.network, seeds=seeds, folds=folds
-    )
-    content = pooling.summary(rows) | {"networks": rows.to_dict("records")}
-    out = out or pipeline.output("evaluate").parent / "sim_and_real.json"
-    tables.write_json(out, content)
-    print(pd.DataFrame({arm: content[arm] for arm in pooling.ARMS}).T.round(4).to_string())
-    print(f"{real.sum()} real chunks, {drawn.sum()} simulated; {len(rows)} networks; see {out}")
+    x, simulated = (np.concatenate([x[k] for (x, _, _), k in zip(sides, np.split(which, edges), strict=True)])
+                    for which in (real, drawn))  # fmt: skip
+    recordings = tables.read(pipeline.output("group") / "recordings.csv", tables.RECORDING | {"imported_group": str})
+    upstream = table.loc[real, "path"].map(recordings.set_index("path")["upstream"])
+    return (x, table[real].assign(upstream=upstream)), (simulated, table.loc[drawn, "y"].to_numpy())
 
 
 def _worst(files) -> list[dict]:

@@ -34,16 +34,18 @@ def case(monkeypatch):
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(network, "logit", lambda model, part: part[:, 0, :1] % 2 + rng.normal(0, 0.1, (len(part), 1)))
-    table = pd.DataFrame({"y": y, "recording_group": [f"g{g}" for g in groups]})
-    rows = pooling.compare(
-        x, table, np.full((160, 2, 3), 99, np.float32), np.ones(160, int), Network(seed=3, epochs=30, real_share=0.5),
-        seeds=2, folds=2,
-    )  # fmt: skip
-    return rows, seen
+    table = pd.DataFrame({"y": y, "recording_group": [f"g{g}" for g in groups], "upstream": groups // 4})
+    p = Network(seed=3, epochs=30, real_share=0.5)
+
+    def compare(**options):
+        simulated = np.full((160, 2, 3), 99, np.float32), np.ones(160, int)
+        return pooling.compare(x, table, *simulated, p, seeds=2, folds=2, **options), seen
+
+    return compare
 
 
 def test_no_held_out_group_is_trained_on_and_both_arms_take_as_many_steps(case):
-    rows, seen = case
+    rows, seen = case()
     assert len(rows) == len(seen) == 2 * 2 * 2 and rows["arm"].tolist() == ["real", "both"] * 4
     for real, both in zip(seen[::2], seen[1::2], strict=True):
         assert set(both["x"]) == {*real["x"], 99.0} and not set(real["x"]) & set(real["val"])
@@ -55,8 +57,16 @@ def test_no_held_out_group_is_trained_on_and_both_arms_take_as_many_steps(case):
     assert not first & second and len(first | second) == 40  # each fold trains on what the other holds out
 
 
+def test_a_source_that_is_held_out_is_held_out_as_a_whole(case):
+    rows, seen = case(held_out="upstream")
+    assert set(rows["held_out"]) == {"upstream"}
+    for one, other in ((0, 2), (4, 6)):
+        first, second = ({*seen[i]["x"] // 4, *seen[i]["val"] // 4} for i in (one, other))
+        assert not first & second and len(first | second) == 10
+
+
 def test_the_summary_is_the_mean_and_the_spread_over_seeds(case):
-    rows, _ = case
+    rows, _ = case()
     assert (rows["auc"] == 1).all() and set(rows["seed"]) == {3, 4}
     changed = rows.assign(auc=np.where(rows["seed"] == 3, 0.8, 0.9))
     found = pooling.summary(changed)
@@ -65,5 +75,5 @@ def test_the_summary_is_the_mean_and_the_spread_over_seeds(case):
 
 def test_too_few_groups_are_named():
     table = pd.DataFrame({"y": [0, 0, 1], "recording_group": ["a", "b", "c"]})
-    with pytest.raises(ValueError, match="at least folds=2 recording groups, y=1 has 1"):
+    with pytest.raises(ValueError, match="at least folds=2 of recording_group, y=1 has 1"):
         pooling.compare(np.zeros((3, 2, 3)), table, np.zeros((1, 2, 3)), np.zeros(1), None, seeds=1, folds=2)
