@@ -27,14 +27,14 @@ static uint16_t peak(const int16_t *samples, size_t n) {
 
 /* The codes of the whole frame in `samples` to the next row; the oldest rows go where there is no room. */
 static void add(gunshot_frames *frames) {
-  float db[GUNSHOT_N_MELS];
-  gunshot_log_mel(frames->samples, db);
+  float mel[GUNSHOT_N_MELS];
+  gunshot_mel(frames->samples, mel);
   bool first = frames->rows == 0;
   if (frames->rows == GUNSHOT_FRAMES_ROWS) {
     memmove(frames->codes, frames->codes[GUNSHOT_FRAMES_ROWS - KEPT], sizeof frames->codes[0] * KEPT);
     frames->rows = KEPT;
   }
-  gunshot_log_mel_codes(db, frames->codes[frames->rows++]);
+  gunshot_log_mel_codes(mel, frames->codes[frames->rows++]);
   for (; first && frames->rows <= PAST; frames->rows++) {
     memcpy(frames->codes[frames->rows], frames->codes[0], sizeof frames->codes[0]);
   }

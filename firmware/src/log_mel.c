@@ -1,7 +1,5 @@
 #include "log_mel.h"
 
-#include <math.h>
-
 #include "dsp/transform_functions.h"
 #include "tables.h"
 
@@ -38,7 +36,7 @@ static void power(const int16_t *samples) {
   frame[HALF] = spectrum[1] * spectrum[1];
 }
 
-void gunshot_log_mel(const int16_t *samples, float *db) {
+void gunshot_mel(const int16_t *samples, float *mel) {
   power(samples);
   const float *weight = gunshot_weights;
   for (int m = 0; m < GUNSHOT_N_MELS; m++) {
@@ -47,13 +45,18 @@ void gunshot_log_mel(const int16_t *samples, float *db) {
     for (int k = 0; k < gunshot_bands[m].count; k++) {
       sum += *weight++ * *bin++;
     }
-    db[m] = 10 * log10f(sum > GUNSHOT_AMIN ? sum : GUNSHOT_AMIN);
+    mel[m] = sum;
   }
 }
 
-void gunshot_log_mel_codes(const float *db, int8_t *codes) {
+/* No logarithm: that of one library rounds otherwise than that of the next, and codes would differ. */
+void gunshot_log_mel_codes(const float *mel, int8_t *codes) {
+  static const float least[255] = GUNSHOT_CODE_POWERS; /* of each code above the lowest, ascending */
   for (int m = 0; m < GUNSHOT_N_MELS; m++) {
-    float code = rintf(db[m] / GUNSHOT_INPUT_SCALE) + GUNSHOT_INPUT_ZERO_POINT;
-    codes[m] = (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
+    int reached = 0;
+    for (int step = 128; step > 0; step /= 2) {
+      reached += mel[m] >= least[reached + step - 1] ? step : 0;
+    }
+    codes[m] = (int8_t)(reached - 128);
   }
 }

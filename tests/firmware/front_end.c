@@ -10,16 +10,16 @@ typedef struct {
   int8_t past[GUNSHOT_DETECTOR_PAST + 1][GUNSHOT_N_MELS], ends, window[GUNSHOT_N_FRAMES][GUNSHOT_N_MELS];
 } row;
 
-void log_mels(const int16_t *samples, size_t n_frames, float *db, int8_t *codes) {
+void log_mels(const int16_t *samples, size_t n_frames, float *mel, int8_t *codes) {
   for (size_t t = 0; t < n_frames; t++) {
-    gunshot_log_mel(samples + t * GUNSHOT_HOP_LENGTH, db + t * GUNSHOT_N_MELS);
-    gunshot_log_mel_codes(db + t * GUNSHOT_N_MELS, codes + t * GUNSHOT_N_MELS);
+    gunshot_mel(samples + t * GUNSHOT_HOP_LENGTH, mel + t * GUNSHOT_N_MELS);
+    gunshot_log_mel_codes(mel + t * GUNSHOT_N_MELS, codes + t * GUNSHOT_N_MELS);
   }
 }
 
-void to_codes(const float *db, size_t n_frames, int8_t *codes) {
+void to_codes(const float *mel, size_t n_frames, int8_t *codes) {
   for (size_t t = 0; t < n_frames; t++) {
-    gunshot_log_mel_codes(db + t * GUNSHOT_N_MELS, codes + t * GUNSHOT_N_MELS);
+    gunshot_log_mel_codes(mel + t * GUNSHOT_N_MELS, codes + t * GUNSHOT_N_MELS);
   }
 }
 

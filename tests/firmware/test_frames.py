@@ -47,8 +47,8 @@ def expected(library, pcm: np.ndarray) -> np.ndarray:
     rows = np.zeros(n, ROW)
     if n == 0:
         return rows
-    db, codes = np.empty((n, N_MELS), np.float32), np.empty((n, N_MELS), np.int8)
-    library.log_mels(at(np.ascontiguousarray(pcm)), ctypes.c_size_t(n), at(db), at(codes))
+    mel, codes = np.empty((n, N_MELS), np.float32), np.empty((n, N_MELS), np.int8)
+    library.log_mels(at(np.ascontiguousarray(pcm)), ctypes.c_size_t(n), at(mel), at(codes))
     truth = MODEL.codes(features.log_mel(pcm, sr=16000, **host_c.P.features.model_dump())).T
     assert np.abs(codes.astype(int) - truth).max() <= 1 and np.mean(codes != truth) < 1e-3
     rows["past"] = np.lib.stride_tricks.sliding_window_view(

@@ -1,4 +1,4 @@
-"""The log-mel in float32 C against gunshot.features, double inside, and its codes against gunshot.models."""
+"""The mel power in float32 C against gunshot.features, double inside, and its codes against gunshot.models."""
 
 import ctypes
 from pathlib import Path
@@ -10,7 +10,7 @@ from host_c import SCALE, ZERO, P
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gunshot import audio, features, features_c, models, simulate
+from gunshot import audio, export, features, features_c, models, simulate
 from gunshot.simulate import Corpus
 
 NEAR_DB = 0.01
@@ -33,15 +33,19 @@ class Front:
     def log_mel(self, pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         f = self.p.features
         n, pcm = features.frames(len(pcm), n_fft=f.n_fft, hop_length=f.hop_length), np.ascontiguousarray(pcm)
-        db, codes = np.empty((n, f.n_mels), np.float32), np.empty((n, f.n_mels), np.int8)
-        self.c.log_mels(_at(pcm), ctypes.c_size_t(n), _at(db), _at(codes))
-        return db.T, codes.T
+        mel, codes = np.empty((n, f.n_mels), np.float32), np.empty((n, f.n_mels), np.int8)
+        self.c.log_mels(_at(pcm), ctypes.c_size_t(n), _at(mel), _at(codes))
+        return self.db(mel).T, codes.T
 
-    def codes(self, db: np.ndarray) -> np.ndarray:
-        db = np.ascontiguousarray(db)
-        codes = np.empty(db.shape, np.int8)
-        self.c.to_codes(_at(db), ctypes.c_size_t(len(db)), _at(codes))
-        return codes
+    def db(self, mel: np.ndarray) -> np.ndarray:
+        return np.log10(np.maximum(mel, np.float32(self.p.features.amin))) * np.float32(10)
+
+    def codes(self, mel: np.ndarray) -> np.ndarray:
+        """Of powers [shape=(n, )], by the C, whose frames have n_mels of them."""
+        rows = np.resize(mel, (-(-len(mel) // self.p.features.n_mels), self.p.features.n_mels))
+        codes = np.empty(rows.shape, np.int8)
+        self.c.to_codes(_at(rows), ctypes.c_size_t(len(rows)), _at(codes))
+        return codes.ravel()[: len(mel)]
 
     def truth(self, pcm: np.ndarray) -> np.ndarray:
         return features.log_mel(pcm, sr=self.p.audio.sr, **self.p.features.model_dump())
@@ -148,19 +152,19 @@ def test_codes_of_sounds_differ_in_one_of_a_hundred_thousand_at_most(front):
 
 
 @MANY
-@given(st.lists(st.floats(-400, 400, width=32), min_size=32, max_size=32))
-def test_any_db_has_the_code_that_python_gives_it(front, db):
-    rows = np.array([db], np.float32)
-    assert (front.codes(rows) == MODEL.codes(rows)).all()
+@given(st.lists(st.floats(-400, 400), min_size=32, max_size=32))
+def test_any_power_has_the_code_that_python_gives_it(front, db):
+    mel = np.float32(10 ** (np.array(db) / 10).clip(-37, 38))
+    assert (front.codes(mel) == MODEL.codes(front.db(mel))).all()
 
 
-def test_halves_round_to_even_and_ends_saturate(front):
-    halves = ((np.arange(-512, 512) + 0.5) * np.float32(SCALE)).astype(np.float32)
-    near = np.concatenate([halves, np.nextafter(halves, np.float32(np.inf)), np.nextafter(halves, np.float32(-np.inf))])
-    rows = near.reshape(-1, P.features.n_mels)
-    expected = MODEL.codes(rows)
-    assert (front.codes(rows) == expected).all()
-    assert expected.min() == -128 and expected.max() == 127
+def test_powers_around_each_step_and_beyond_the_ends_have_python_s_codes(front):
+    steps = np.float32(export.code_powers(SCALE, ZERO, P.features.amin))
+    near = (steps.view(np.int32)[:, None] + np.arange(-50, 51)).ravel()
+    mel = np.concatenate([near[near >= 0].astype(np.int32).view(np.float32), np.float32([0, 1e-40, 1e30, np.inf])])
+    expected = MODEL.codes(front.db(mel))
+    assert (front.codes(mel) == expected).all() and expected.max() == 127
+    assert set(expected.tolist()) == set(range(MODEL.codes(front.db(np.float32([0])))[0], 128))
 
 
 @pytest.mark.parametrize(

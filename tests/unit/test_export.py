@@ -44,7 +44,9 @@ PROGRAM = r"""
 int main(void) {
   printf("{\"SR\": %d, \"CHUNK_LENGTH\": %d, \"N_FFT\": %d, \"HOP_LENGTH\": %d, \"N_MELS\": %d, \"N_FRAMES\": %d,",
          GUNSHOT_SR, GUNSHOT_CHUNK_LENGTH, GUNSHOT_N_FFT, GUNSHOT_HOP_LENGTH, GUNSHOT_N_MELS, GUNSHOT_N_FRAMES);
-  printf("\"FMIN\": %.9g, \"FMAX\": %.9g, \"AMIN\": %.9g,", GUNSHOT_FMIN, GUNSHOT_FMAX, GUNSHOT_AMIN);
+  printf("\"FMIN\": %.9g, \"FMAX\": %.9g, \"CODE_POWERS\": [", GUNSHOT_FMIN, GUNSHOT_FMAX);
+  const float powers[255] = GUNSHOT_CODE_POWERS;
+  for (int i = 0; i < 255; i++) printf("%.9g%s", powers[i], i < 254 ? "," : "],");
   printf("\"CALIBRATION_SLOPE\": %.9g, \"CALIBRATION_INTERCEPT\": %.9g,", GUNSHOT_CALIBRATION_SLOPE,
          GUNSHOT_CALIBRATION_INTERCEPT);
   printf("\"DETECTOR_ON\": %d, \"DETECTOR_OFF\": %d, \"DETECTOR_WINDOWS\": %d, \"DETECTOR_HOP\": %d,",
@@ -73,6 +75,16 @@ int main(void) {
 """
 
 
+@pytest.mark.parametrize(("scale", "zero", "amin"), [(0.4128684, 66, 1e-8), (0.5, 72, 1e-10), (2.0, 10, 1e-3)])
+def test_a_code_begins_at_its_power(scale, zero, amin):
+    """Against doubles: a power is off by the rounding of a float32 logarithm, at most."""
+    powers = np.array(export.code_powers(scale, zero, amin))
+    begin_db = (np.arange(-127, 128) - 0.5 - zero) * scale
+    floor = 10 * np.log10(amin)
+    assert np.allclose(10 * np.log10(powers[begin_db > floor]), begin_db[begin_db > floor], atol=2e-5)
+    assert (powers[begin_db <= floor] == 0).all() and (np.diff(powers) >= 0).all() and len(powers) == 255
+
+
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
     out = tmp_path_factory.mktemp("generated")
@@ -92,8 +104,10 @@ def check(generated, compilers: list[list[str]]) -> None:
     found = json.loads(printed[0])
     assert set(found) == set(constants)
     for name, value in constants.items():
-        expected = float(np.float32(value)) if isinstance(value, float) else value
-        assert found[name] == pytest.approx(expected, rel=1e-8) if isinstance(value, float) else found[name] == value
+        if isinstance(value, str | int):
+            assert found[name] == value
+        else:
+            assert np.array_equal(np.float32(found[name]), np.float32(value)), name
     assert printed[1] == "0" and bytes.fromhex(printed[2]) == MODEL
     assert printed[3:] == REPORT["operators"]
 
