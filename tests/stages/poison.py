@@ -63,7 +63,7 @@ def build(root: Path) -> None:
     for side in ("train", "val", "test"):
         rows = [c for c, s in zip(chunks, sides, strict=True) if s["side"] == side]
         tables.write(root / f"features/{side}.csv", tables.frame(rows, tables.CHUNK))
-        x = rng.uniform(-90, 10, (len(rows), P.features.n_mels, FRAMES)).astype(np.float32)
+        x = rng.uniform(-70, 10, (len(rows), P.features.n_mels, FRAMES)).astype(np.float32)
         np.save(root / f"features/{side}.npy", x)
 
 
