@@ -26,6 +26,8 @@ all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
 	@# DVC writes its lock in place: a kill may have cut it off. Finished stages come from its run cache.
 	@! dvc stage list 2>&1 | grep -qE "dvc.lock' (is invalid|validation failed)" || git checkout dvc.lock
+	@# The same of its list of who runs what; nobody does where that was cut off.
+	@python -m json.tool .dvc/tmp/rwlock >/dev/null 2>&1 || rm -f .dvc/tmp/rwlock
 	dvc repro
 	@test reports/index.html -nt reports/metrics.json || dvc repro --single-item --force evaluate  # pulled, or merged
 	@echo "Done. Read reports/index.html; the int8 model is models/quantized/model.tflite."
