@@ -148,7 +148,8 @@ def test_codes_of_sounds_differ_in_one_of_a_hundred_thousand_at_most(front):
         far += np.count_nonzero(np.abs(db - truth) > NEAR_DB)
     print(f"{cells} cells, {differ} codes differ, {far} more than {NEAR_DB} dB")
     assert cells > 1_000_000
-    assert differ <= cells / 100_000 and far <= cells / 100_000
+    # 8 of 2.1 million; 17 where the logarithm that the table of powers was made with is not that of the features.
+    assert differ <= cells / 150_000 and far <= cells / 100_000
 
 
 @MANY
