@@ -306,11 +306,10 @@ class Page:
         self.canvas.mark(placed)
         if self.sound and not self.canvas.dragging:
             self._point(self.cursor)
-        row = self.desk.row(self.key)
         suggested = sum(tag.confidence is not None for tag in placed)
         rest = f", {suggested} suggested" if suggested else ""
-        text = f"<b>{html.escape(self.key)}</b> · {row['state']} · {len(placed)} windows{rest}"
-        self._title.object = text
+        count = f" · {len(placed)} windows{rest}" if self.sound else ""  # unknown until it is loaded
+        self._title.object = f"<b>{html.escape(self.key)}</b> · {self.desk.row(self.key)['state']}{count}"
 
     def _say(self, text: str, *, bad: bool = False) -> None:
         style = "color:#b00020" if bad else "color:#555"
