@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
@@ -39,7 +38,8 @@ def serve(desk: Desk, out: Path, *, port: int, show: bool) -> None:
         The port is in use.
     """
     pn.extension("tabulator", "filedropper")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # As Ctrl-C, on which Panel ends its loop: an exception raised in the midst of a callback may go lost there.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with tempfile.TemporaryDirectory(prefix="gunshot-") as folder:
         sounds = Sounds(desk.catalogue.recordings, Path(folder), sr=desk.sr)
         try:
