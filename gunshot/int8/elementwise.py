@@ -23,8 +23,9 @@ def relu(x, y, options) -> np.ndarray:
 
 
 def leaky_relu(x, y, options) -> np.ndarray:
-    """Return what LEAKY_RELU makes of the codes of `x`; its factors are rounded to float32, as TFLM does here."""
-    above, below = quantized(x.scale / y.scale), quantized(x.scale * np.float32(options.alpha) / y.scale)
+    """Return what LEAKY_RELU makes of the codes of `x`; alpha is a float32 in the file."""
+    scale = float(x.scale) / float(y.scale)
+    above, below = quantized(scale), quantized(float(x.scale) * float(np.float32(options.alpha)) / float(y.scale))
     value = CODES - x.zero_point
     return np.where(value >= 0, multiply(value, *above), multiply(value, *below)) + y.zero_point
 

@@ -173,10 +173,7 @@ def _rescale(op: Operator, graph: Graph, x: Tensor, y: Tensor, filters: int) -> 
     # The input's zero point belongs to every product: taken out of the sums, it is one number for each filter.
     axes = tuple(range(3)) if op.name == "DEPTHWISE_CONV_2D" else tuple(range(1, weights.data.ndim))
     bias -= x.zero_point * weights.data.astype(np.int64).sum(axis=axes)
-    if op.name == "FULLY_CONNECTED" and len(weights.scales) == 1:
-        scales = [float(x.scale * weights.scale)]  # rounded to float32, as TFLM does here alone
-    else:
-        scales = float(x.scale) * weights.scales.astype(np.float64)
+    scales = float(x.scale) * weights.scales.astype(np.float64)
     factors = np.array([quantized(scale / float(y.scale)) for scale in np.broadcast_to(scales, filters)])
     return Rescale(bias, *np.ascontiguousarray(factors.T), y.zero_point)
 
