@@ -209,7 +209,7 @@ class Streams(Section):
     seed: Seed
     hours: Positive
     shot_hours: Positive
-    val_share: Share
+    val_share: Positive
     train_hours: Positive
     events_per_min: Positive
     stream_s: Annotated[float, pydantic.Field(ge=30)]  # a firing must fit

@@ -305,9 +305,9 @@ def plan_real(
 def plan_simulated(
     *, seed: int, hours: float, shot_hours: float, val_share: float, train_hours: float, stream_s: float, **shape
 ) -> list[Simulated]:
-    """Return the simulated streams: `hours` of test without shots, `shot_hours` with; validation has its share.
+    """Return the simulated streams: `hours` of test without shots, `shot_hours` with.
 
-    `shape` are the further fields of `Simulated`.
+    Validation has `val_share` times both. `shape` are the further fields of `Simulated`.
     """
     wanted = {
         "train": {"quiet": train_hours},
