@@ -17,7 +17,7 @@ class Server:
     """gunshot annotate in a process of its own."""
 
     def __init__(self, folder: Path, *options: str):
-        command = [sys.executable, "-c", "from gunshot.cli import main; main()", "annotate", str(folder)]
+        command = [sys.executable, "-u", "-c", "from gunshot.cli import main; main()", "annotate", str(folder)]
         self.log = open(folder.parent / f"{folder.name}.log", "w+")  # noqa: SIM115 - closed in stop
         self.process = subprocess.Popen(
             [*command, "--no-browser", "--port", "0", *options], cwd=ROOT, stdout=self.log, stderr=subprocess.STDOUT
