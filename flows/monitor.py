@@ -12,7 +12,8 @@ from prefect.deployments import run_deployment
 from flows import worktree
 from flows.retrain import CANDIDATES, retrain
 from flows.review import waiting
-from gunshot import params, pipeline, tables, tags
+from gunshot import tags
+from gunshot.base import params, pipeline, tables
 from gunshot.promotion import review
 
 RETRAIN = "retrain/retrain"  # the deployment

@@ -19,8 +19,9 @@ from prefect.deployments import run_deployment
 from flows import worktree
 from flows.commands import DVC, GUNSHOT, run
 from flows.review import REVIEW, expire, review
-from gunshot import params, pipeline, tables
-from gunshot.promotion import record, registry
+from gunshot.base import params, pipeline, tables
+from gunshot.promotion import registry
+from gunshot.signing import record
 
 TAIL = 20  # lines of output that a failure repeats
 # Output as it comes, and a progress bar that does not fill the log.

@@ -15,10 +15,11 @@ from flows.commands import GUNSHOT, run
 from flows.promote import promote
 from flows.promote import publish as publish_decision
 from flows.worktree import TIME
-from gunshot import params, tables
-from gunshot.promotion import record, registry
+from gunshot.base import params, tables
+from gunshot.promotion import registry
 from gunshot.promotion import review as library
 from gunshot.promotion.repository import Repository
+from gunshot.signing import record
 
 REVIEW = "review/review"  # the deployment
 AUTO, NOBODY = "promotion.auto", "nobody"

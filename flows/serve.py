@@ -6,7 +6,7 @@ from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from flows.monitor import monitor
 from flows.retrain import retrain
 from flows.review import review
-from gunshot import params
+from gunshot.base import params
 
 
 def deployments() -> list[RunnerDeployment]:

@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from flows.commands import DVC, run
-from gunshot import pipeline
+from gunshot.base import pipeline
 
 FOLDER, BRANCH = Path(".worktrees"), "retrain"
 TIME = "%Y%m%dT%H%M%SZ"

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 from numba import njit
 
-from gunshot import audio
+from gunshot.base import audio
 
 BLOCK = 264  # frames that are transformed at once: their spectra stay in a core's cache
 LANES = 8  # frames whose bands are summed side by side

@@ -16,61 +16,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gunshot import audio, processes, seeds, tables
+from gunshot.base import audio, processes, seeds, tables
 from gunshot.simulate import streams as simulated
 from gunshot.simulate.levels import heard, peak_db, peak_snr_db
 from gunshot.simulate.signals import add, db, join, uniform
 from gunshot.simulate.streams import FIRST_S, GAP_S, Stream
-
-SIDES = ("train", "val", "test")
-ORIGINS = ("simulated", "real")
-STREAM = {
-    "path": str,  # below the folder of streams
-    "side": str,
-    "origin": str,  # simulated or real
-    "kind": str,  # quiet or shots
-    "index": int,  # of its side, origin and kind
-    "place": str,  # empty where real, and so the scene
-    "scene": str,
-    "duration_s": float,
-    "unique_s": float,  # in which source material sounds that no earlier stream of its side, origin and kind holds
-    "full_scale_db_spl": float,  # what overloads the device; -1 where real
-    "gain_control": bool,
-    "recording_group": str,
-}
-SHOT = {
-    "path": str,
-    "onset": int,  # samples: the first of the two that follow
-    "shock": int,  # samples; -1 where none passes the microphone, or where it is not known
-    "blast": int,  # samples
-    "firing": int,  # its number in the stream
-    "weapon": str,  # where real the recording's label
-    "pattern": str,  # empty where real
-    "suppressed": bool,
-    "distance_m": float,  # -1 where real, and so the angle
-    "angle_deg": float,
-    "scene": str,
-    "place": str,
-    "peak_db_spl": float,  # of this shot at the microphone; -1 where real
-    "peak_snr_db": float,  # see gunshot.simulate.levels; all else is bed and events, and at least the device's noise
-    "heard": bool,  # it rises from what sounds before it, earlier shots among it
-    "recording": str,  # empty where simulated
-    "recording_group": str,
-}
-EVENT = {
-    "path": str,
-    "start": int,  # samples
-    "stop": int,
-    "label": str,  # of an event its kind, of a bed what sounds in it, of a real recording its label
-    "kind": str,  # event or bed
-    "distance_m": float,  # 0 at the microphone itself, -1 where real
-    "level_db": float,  # of an event its peak, of a bed its RMS, dB SPL; where real the peak, dB re full scale
-    "snr_db": float,  # of an event its loudest 10 ms over the RMS of the bed in the second around it; of a bed 0
-    "recording": str,  # empty where simulated
-    "source_start": int,  # the sample of the recording from which it was laid; -1 where simulated
-    "recording_group": str,
-}
-TABLES = {"shots.csv": SHOT, "events.csv": EVENT, "streams.csv": STREAM}
 
 FADE_S = 0.1  # of the cross-fade between real recordings
 PEAK_DB = (-30.0, -3.0)  # of a real environment recording, re full scale
@@ -283,7 +233,7 @@ def plan_real(
     """
     n, planned = int(stream_s * sr), []
     imported = recordings[recordings["source"] != "simulated"].sort_values("path")
-    for side in SIDES:
+    for side in tables.SIDES:
         mine = imported[imported["recording_group"].map(side_of) == side]
         cuts = environment(mine, n, sr)
         waiting = firings(mine, onsets, n // 4, sr) if side != "train" else []
@@ -336,13 +286,13 @@ def write(out: Path, raw: Path, planned: list[Simulated | Real], *, sr: int, wor
     What an earlier run left there is removed first, so that a run that was killed leaves no table and the next one
     the same bytes. Memory is bounded by a stream a worker.
     """
-    for name in TABLES:
+    for name in tables.STREAM_TABLES:
         (out / name).unlink(missing_ok=True)
-    for origin in ORIGINS:
+    for origin in tables.ORIGINS:
         shutil.rmtree(out / origin, ignore_errors=True)
     results = processes.in_order(_save, planned, out, raw, sr, workers=workers, batch=1)
     made = list(tqdm(results, total=len(planned), desc="streams", unit="stream"))
-    for name, columns in TABLES.items():
+    for name, columns in tables.STREAM_TABLES.items():
         table = tables.frame((row for rows in made for row in rows[name]), columns)
-        tables.write(out / name, table if columns is STREAM else table.round(3))
+        tables.write(out / name, table if columns is tables.STREAM else table.round(3))
     return table

@@ -6,7 +6,7 @@ import sys
 import traceback
 from types import TracebackType
 
-from gunshot import processes
+from gunshot.base import processes
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gunshot import audio, augment, chunks, params, processes, seeds, splits, tables
+from gunshot.base import audio, params, processes, seeds, tables
+from gunshot.dataset import augment, chunks
 
 
 def work(rows: pd.DataFrame, raw: Path, noise: np.ndarray, out: Path, p) -> list[dict]:
@@ -23,7 +24,7 @@ def work(rows: pd.DataFrame, raw: Path, noise: np.ndarray, out: Path, p) -> list
 def main(raw: Path, folder: Path, sides: Path, out: Path) -> None:
     p = params.load("audio", "augment")
     table = tables.read(folder / "chunks.csv", tables.CHUNK)
-    side = tables.read(sides, splits.SPLIT).set_index("recording_group")["side"]
+    side = tables.read(sides, tables.SPLIT).set_index("recording_group")["side"]
     train = table[table["recording_group"].map(side) == "train"]
     noise = chunks.load(folder, train[train["class"] == "env"], sr=p.audio.sr, chunk_length=p.audio.chunk_length)
     parts = [part for _, part in train.groupby("recording", sort=True)]

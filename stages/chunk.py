@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gunshot import audio, chunks, params, seeds, tables, tags
+from gunshot import tags
+from gunshot.base import audio, params, seeds, tables
+from gunshot.dataset import chunks
 
 
 def main(raw: Path, tagged: Path, out: Path) -> None:

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import compiled, export, features_c, params, quantize, tables
+from gunshot.base import params, tables
+from gunshot.export import constants as export
+from gunshot.export import log_mel as log_mel_c
+from gunshot.export import network as network_c
+from gunshot.models.network import quantize
 
 WINDOWS = 10_000  # that parity is measured on, half of them test chunks where there are as many
 
@@ -21,17 +25,17 @@ def parity(model: bytes, folder: Path, firmware: Path) -> dict[str, int]:
     n = WINDOWS - len(codes)
     noise = rng.normal(rng.uniform(-128, 127, (n, 1, 1)), rng.uniform(1, 90, (n, 1, 1)), (n, *codes.shape[1:]))
     drawn = np.clip(np.rint(noise), -128, 127).astype(np.int8)
-    return compiled.compare(model, np.concatenate([codes, drawn]), firmware=firmware)
+    return network_c.compare(model, np.concatenate([codes, drawn]), firmware=firmware)
 
 
 def main(model: Path, forest: Path, folder: Path, source: Path, out: Path, compared: Path) -> None:
     p = params.load("audio", "features", "firmware")
     artifact, trees = model.read_bytes(), forest.read_text()
     report, operating = stated(model)
-    constants, network = export.constants(artifact, report, operating, p), compiled.sources(artifact)
+    constants, network = export.constants(artifact, report, operating, p), network_c.sources(artifact)
     written = export.write(artifact, report, out, constants=constants, network=network)
     written += export.write_forest(trees, out, constants=export.forest_constants(trees, *stated(forest), p))
-    written += features_c.write(out, p)
+    written += log_mel_c.write(out, p)
     found = parity(artifact, folder, source)
     tables.write_json(compared, found)
     if found["mismatched_bytes"]:

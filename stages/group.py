@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from gunshot import fingerprints, params, tables
+from gunshot.base import params, tables
+from gunshot.dataset import fingerprints
 
 
 def main(raw: Path, out: Path) -> None:

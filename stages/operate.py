@@ -5,21 +5,27 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gunshot import alarms, listener, models, params, streams, tables
+from gunshot.alarms.operate import against, det, operate
+from gunshot.alarms.score import gathered, score_streams
+from gunshot.base import params, tables
+from gunshot.detect import listener
+from gunshot.models.model import load_model
 
 
 def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path) -> None:
     p = params.load("audio", "chunks", "features", "detector")
-    table = tables.read(folder / "streams.csv", streams.STREAM)
+    table = tables.read(folder / "streams.csv", tables.STREAM)
     paths = {"forest": forest, "float": network, "int8": quantized}
-    scored = alarms.score_streams(table, folder, paths, {}, p)
-    curve = alarms.det(alarms.gathered(tqdm(scored, total=len(table), desc="operate", unit="stream"))["counts"], table)
+    scored = score_streams(table, folder, paths, {}, p)
+    curve = det(gathered(tqdm(scored, total=len(table), desc="operate", unit="stream"))["counts"], table)
     limit = p.detector.max_fa_per_hour
-    points = {name: alarms.operate(curve[curve["model"] == name], limit=limit) for name in paths}
-    points["int8"]["against_float"] = alarms.against(*(points[name]["validation"] for name in ("float", "int8")))
+    points = {name: operate(curve[curve["model"] == name], limit=limit) for name in paths}
+    points["int8"]["against_float"] = against(*(points[name]["validation"] for name in ("float", "int8")))
     for name, point in points.items():
-        path, model = paths[name], models.load(paths[name])
-        settings = model.settings(p, n_mels=p.features.n_mels, n_frames=listener.window_frames(p), logit=point["logit"])
+        path, model = paths[name], load_model(paths[name])
+        settings = listener.settings(
+            model, p, n_mels=p.features.n_mels, n_frames=listener.window_frames(p), logit=point["logit"]
+        )
         point["score"] = float(model.score_of(settings.on, windows=p.detector.windows))
         heard = {name: section.model_dump() for name, section in vars(p).items()}
         tables.write_json(path.with_name("operating.json"), point | {"settings": vars(settings), "params": heard})

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import audio, calibration, network, params, quantize, scoring, tables
+from gunshot.base import params, tables
+from gunshot.base.files import atomic
+from gunshot.models.network import network, quantize
+from gunshot.models.scores import calibration, metrics
 
 
 def main(folder: Path, model: Path, out: Path) -> None:
@@ -16,17 +19,17 @@ def main(folder: Path, model: Path, out: Path) -> None:
     rows = np.sort(rng.permutation(len(x))[: p.quantize.representative])
     artifact = quantize.convert(quantize.fixed(net, n_frames=x.shape[2]), x[rows])
     tables.write(out.with_name("representative.csv"), table.iloc[rows][["chunk"]])
-    with audio.atomic(out) as part:
+    with atomic(out) as part:
         part.write_bytes(artifact)
     tflm = quantize.Tflm(artifact)
     logits = {"float": lambda x: network.logit(net, x)[:, 0], "int8": tflm.logit}
     (x_val, y_val, _), (x_test, y_test, _) = (tables.features(folder, side) for side in ("val", "test"))
     stated = {
-        name: scoring.stated(y_val, logit(x_val), min_recall=p.evaluate.min_recall) for name, logit in logits.items()
+        name: metrics.stated(y_val, logit(x_val), min_recall=p.evaluate.min_recall) for name, logit in logits.items()
     }
     found = {name: calibration.calibrated(logit(x_test), stated[name]["calibration"]) for name, logit in logits.items()}
     summaries = {
-        name: scoring.summary(y_test, found[name], operating_point=stated[name]["operating_point"]) for name in logits
+        name: metrics.summary(y_test, found[name], operating_point=stated[name]["operating_point"]) for name in logits
     }
     report = {
         "bytes": len(artifact),

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from gunshot import params, simulate
+from gunshot import simulate
+from gunshot.base import params
 
 
 def main(out: Path) -> None:

@@ -3,13 +3,14 @@
 import sys
 from pathlib import Path
 
-from gunshot import params, splits, streams, tables, tags
+from gunshot import streams, tags
+from gunshot.base import params, tables
 
 
 def main(side: Path, raw: Path, sides: Path, tagged: Path, out: Path) -> None:
     p = params.load("audio", "simulate", "streams")
     s, sr = p.streams, p.audio.sr
-    side_of = tables.read(sides, splits.SPLIT).set_index("recording_group")["side"].to_dict()
+    side_of = tables.read(sides, tables.SPLIT).set_index("recording_group")["side"].to_dict()
     onsets = {name: [tag.start for tag in found] for name, found in tags.read(tagged / "tags.csv")[0].items()}
     recordings = tables.read(tagged / "recordings.csv", tables.RECORDING)
     planned = [

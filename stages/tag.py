@@ -5,7 +5,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gunshot import audio, onsets, params, tables, tags
+from gunshot import tags
+from gunshot.base import audio, params, tables
+from gunshot.dataset import onsets
 
 
 def main(raw: Path, grouped: Path, by_hand: Path, out: Path) -> None:

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import audio, calibration, forest, forest_c, params, scoring, tables
+from gunshot.base import params, tables
+from gunshot.base.files import atomic
+from gunshot.export import forest as forest_c
+from gunshot.models import forest
+from gunshot.models.scores import calibration, metrics
 
 
 def main(folder: Path, out: Path) -> None:
@@ -17,16 +21,16 @@ def main(folder: Path, out: Path) -> None:
     best = grid[grid["best"]].to_dict("records")[0]
     source, codes = forest_c.to_c(model), forest.codes(x_val)
     report = {
-        **scoring.stated(y_val, calibration.logit(forest.score(model, x_val)), min_recall=p.evaluate.min_recall),
+        **metrics.stated(y_val, calibration.logit(forest.score(model, x_val)), min_recall=p.evaluate.min_recall),
         "search_auc": best["auc_mean"],
         "best": {name: getattr(model, name) for name in forest.GRID},
         **forest_c.compare(model, source, codes, votes=forest.votes(model, codes)),
     }
     forest.save(model, out)
-    with audio.atomic(out.with_name("forest.h")) as part:
+    with atomic(out.with_name("forest.h")) as part:
         part.write_text(source)
     tables.write(out.with_name("grid.csv"), grid)
-    with audio.atomic(out.with_name("importances.npy")) as part, open(part, "wb") as file:
+    with atomic(out.with_name("importances.npy")) as part, open(part, "wb") as file:
         np.save(file, model.feature_importances_.reshape(x.shape[:0:-1]).T)
     tables.write_json(out.with_name("report.json"), report)
     print(

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gunshot import audio, features, network, params, scoring, tables, training
+from gunshot import features
+from gunshot.base import audio, params, tables
+from gunshot.models.network import network, training
+from gunshot.models.scores import metrics
 
 
 def _log_mel(path: Path, p) -> np.ndarray:
@@ -23,7 +26,7 @@ def main(folder: Path, streams: Path, out: Path) -> None:
     rng = np.random.default_rng(p.network.seed)
     model, history = training.train(x, y, x_val, y_val, rng, p.network, rows=rows, pool=pool)
     report = {
-        **scoring.stated(y_val, network.logit(model, x_val)[:, 0], min_recall=p.evaluate.min_recall),
+        **metrics.stated(y_val, network.logit(model, x_val)[:, 0], min_recall=p.evaluate.min_recall),
         "parameters": model.count_params(),
         "epochs": len(history["loss"]),
     }

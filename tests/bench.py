@@ -16,8 +16,11 @@ import librosa
 import numpy as np
 import typer
 
-from gunshot import alarms, audio, features, models, params, simulate, streams, tables
-from gunshot.cli.models import detect
+from gunshot import features, simulate
+from gunshot.alarms.score import score_stream
+from gunshot.base import audio, params, tables
+from gunshot.cli.detect import detect
+from gunshot.models.model import load_model, report_path
 
 REQUIRED, GOAL = 8.0, 12.0  # times librosa, called once for each chunk
 TOLERANCE_DB = 1e-3
@@ -98,7 +101,7 @@ def scoring(pcm: np.ndarray, p, mel: dict) -> dict[str, float]:
 
     The network is as large as params.yaml says; its weights, which cost the same whatever they are, are not trained.
     """
-    from gunshot import network, quantize
+    from gunshot.models.network import network, quantize
 
     n_frames = features.frames(p.audio.chunk_length, n_fft=mel["n_fft"], hop_length=mel["hop_length"])
     net = network.build(p.network, n_mels=mel["n_mels"], n_frames=n_frames)
@@ -106,15 +109,15 @@ def scoring(pcm: np.ndarray, p, mel: dict) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         file, wav = Path(name, "model.tflite"), Path(name, "x.wav")
         file.write_bytes(quantize.convert(quantize.fixed(net, n_frames=n_frames), chunks))
-        tables.write_json(models.report_of(file), {"calibration": {"slope": 1.0, "intercept": 0.0}})
+        tables.write_json(report_path(file), {"calibration": {"slope": 1.0, "intercept": 0.0}})
         audio.write_pcm(wav, pcm, sr=mel["sr"])
         for table in ("shots.csv", "events.csv"):
-            tables.write(Path(name, table), tables.frame([], streams.TABLES[table]))
-        model = models.load(file)
+            tables.write(Path(name, table), tables.frame([], tables.STREAM_TABLES[table]))
+        model = load_model(file)
         calls = {
             "log-mel and int8 network run": lambda: model.one_pass(features.log_mel(pcm, **mel)),
             "gunshot detect hears": lambda: heard([wav], str(file)),
-            STREAMS: lambda: alarms.score_stream(ROW, Path(name), {"int8": file}, {}, p),
+            STREAMS: lambda: score_stream(ROW, Path(name), {"int8": file}, {}, p),
         }
         return {what: len(pcm) / mel["sr"] / least(call) for what, call in calls.items()}
 

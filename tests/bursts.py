@@ -5,7 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import alarms, listener, models, params, pipeline, scoring, simulate
+from gunshot import simulate
+from gunshot.alarms.score import matched
+from gunshot.base import params, pipeline
+from gunshot.detect import listener
+from gunshot.models.model import load_model
+from gunshot.models.scores import metrics
 
 GOAL = 0.9  # F1
 COLLAR_S = 0.025
@@ -15,7 +20,7 @@ SEED, RENDERED = 1_000_000, 900  # no corpus is rendered from this seed
 
 def main(path: Path) -> int:
     p = params.load("audio", "chunks", "features", "detector", "simulate")
-    model = models.load(path)
+    model = load_model(path)
     logit = model.threshold()
     made = simulate.Corpus(SEED, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
     right, heard, told, bursts = 0, 0, 0, 0
@@ -27,7 +32,7 @@ def main(path: Path) -> int:
         counts = compared(listener.times(found, p)[0], recording.shots, p.audio.sr)
         right, heard, told = np.array([right, heard, told]) + counts
         bursts += 1
-    of = scoring.found_and_missed(int(right), int(heard), int(told))
+    of = metrics.found_and_missed(int(right), int(heard), int(told))
     print(
         f"{bursts} bursts of {heard} heard shots {1000 * APART_S:g} ms or more apart within {FARTHEST_M:g} m, collar "
         f"{1000 * COLLAR_S:g} ms: precision {of['precision']:.3f}, recall {of['recall']:.3f}, F1 {of['f1']:.3f}; the "
@@ -50,7 +55,7 @@ def compared(onset_s: np.ndarray, shots: list[dict], sr: int) -> tuple[int, int,
     """
     first_s, blast_s = (np.array([shot[name] for shot in shots]) / sr for name in ("onset", "blast"))
     heard = np.array([shot["heard"] for shot in shots])
-    pairs, false = alarms.matched(onset_s, first_s, blast_s, collar_s=COLLAR_S)
+    pairs, false = matched(onset_s, first_s, blast_s, collar_s=COLLAR_S)
     right = int(heard[pairs[:, 0]].sum())
     return right, int(heard.sum()), right + int(false.sum())
 

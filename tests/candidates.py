@@ -7,7 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from gunshot import alarms, audio, comparison, models, params, streams, tables
+from gunshot.alarms import score
+from gunshot.alarms.score import gathered
+from gunshot.base import audio, params, tables
+from gunshot.detect import listener
+from gunshot.models import model as models
+from gunshot.models.model import Model
+from gunshot.promotion import comparison
 
 ROOT = Path(__file__).parents[1]
 P = params.load("audio", "chunks", "features", "detector", "promotion", path=ROOT / "params.yaml")
@@ -30,9 +36,9 @@ def jump(x: np.ndarray) -> np.ndarray:
     return np.where((place >= 2) & (place < 26), (level.max(axis=1) - level.mean(axis=1) - 15) / 4, -6)
 
 
-def load(path: Path) -> models.Model:
+def load(path: Path) -> Model:
     """A model whose file holds its name alone."""
-    return models.Model(path, REPORT, jump)
+    return Model(path, REPORT, jump)
 
 
 def model(folder: Path, *, logit: float) -> Path:
@@ -42,7 +48,7 @@ def model(folder: Path, *, logit: float) -> Path:
     path.write_text("jump")
     tables.write_json(folder / "report.json", REPORT)
     p, kept = P, {"n_mels": P.features.n_mels, "n_frames": 33}
-    settings = vars(load(path).settings(p, logit=logit, **kept))
+    settings = vars(listener.settings(load(path), p, logit=logit, **kept))
     heard = {name: getattr(p, name).model_dump() for name in ("audio", "chunks", "features", "detector")}
     tables.write_json(folder / "operating.json", OPERATING | {"logit": logit, "settings": settings, "params": heard})
     return path
@@ -84,7 +90,7 @@ def write_streams(folder: Path) -> Path:
                 "distance_m": 30.0, "place": place, "peak_snr_db": 45.0 if peak == LOUD else 15.0, "heard": True,
             })  # fmt: skip
     for name, found in (("streams.csv", rows), ("shots.csv", shots), ("events.csv", events)):
-        columns = streams.TABLES[name]
+        columns = tables.STREAM_TABLES[name]
         blank = {column: kind() for column, kind in columns.items()}
         tables.write(folder / name, tables.frame([blank | row for row in found], columns))
     return folder
@@ -92,14 +98,14 @@ def write_streams(folder: Path) -> Path:
 
 def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | None, p=P) -> dict:
     """Compare models that open at these logits on such streams, all below a folder; `p` are the tree's params."""
-    monkeypatch.setattr(alarms, "load", load)
+    monkeypatch.setattr(score, "load", load)
     monkeypatch.setattr(models, "load", load)
     logits = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
     paths = {name: model(folder / name, logit=logit) for name, logit in logits.items() if logit is not None}
     tested = write_streams(folder / "streams")
     sides = {name: comparison.side(path) for name, path in paths.items()}
-    table = tables.read(tested / "streams.csv", streams.STREAM)
-    found = alarms.gathered(comparison.scored(sides, table, tested, p, workers=1))
+    table = tables.read(tested / "streams.csv", tables.STREAM)
+    found = gathered(comparison.scored(sides, table, tested, p, workers=1))
     return comparison.compare(sides, found, table, tested, p)
 
 

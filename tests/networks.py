@@ -7,8 +7,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from hypothesis import strategies as st
 
-from gunshot import network, quantize
-from gunshot.network import keras, layers  # with its settings, which must stand before TensorFlow is imported
+from gunshot.models.network import network, quantize
+from gunshot.models.network.network import (
+    keras,
+    layers,  # with its settings, which must stand before TensorFlow is imported
+)
 
 N_MELS, N_FRAMES = 32, 33
 ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "sigmoid")

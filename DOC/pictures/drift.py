@@ -10,7 +10,8 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 from scipy import signal
 
-from gunshot import audio, drift, params, pipeline, tables
+from gunshot.base import audio, params, pipeline, tables
+from gunshot.field import drift
 from gunshot.simulate import corpus
 
 OUT = Path(__file__).with_name("drift.png")

@@ -9,7 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.ensemble import RandomForestClassifier
 
-from gunshot import forest, forest_c, params, scoring, tables
+from gunshot.base import params, tables
+from gunshot.export import forest as forest_c
+from gunshot.models import forest
+from gunshot.models.scores import metrics
 
 OUT = Path(__file__).parent
 P = params.load("forest", "evaluate", path=OUT.parents[1] / "params.yaml")
@@ -41,9 +44,9 @@ def measure(folder: Path) -> pd.DataFrame:
                 model.estimators_ = whole.estimators_[:n]
                 votes = forest.votes(model, codes)
                 found = votes / (forest.LEAF * n)
-                point = scoring.operating_point(y_val, found, min_recall=P.evaluate.min_recall)
-                row = how | {"n_estimators": n, "draw": draw, "auc": scoring.auc(y_val, found)}
-                row["false_rate"] = scoring.at_threshold(y_val, found, point)["false_rate"]
+                point = metrics.operating_point(y_val, found, min_recall=P.evaluate.min_recall)
+                row = how | {"n_estimators": n, "draw": draw, "auc": metrics.auc(y_val, found)}
+                row["false_rate"] = metrics.at_threshold(y_val, found, point)["false_rate"]
                 if draw == 0:
                     row |= forest_c.compare(model, forest_c.to_c(model), codes, votes=votes)
                 rows.append(row)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gunshot import audio, features, params, simulate
+from gunshot import features, simulate
+from gunshot.base import audio, params
 
 OUT = Path(__file__).parent
 P = params.load("audio", "features", path=OUT.parents[1] / "params.yaml")

@@ -4,21 +4,21 @@ import subprocess
 import sys
 
 from gunshot.cli import (  # noqa: F401 - each hangs its commands in
-    annotating,
+    annotate,
+    cross_validate,
+    detect,
     drift,
-    exploring,
-    exporting,
+    explore,
+    export,
     field,
     firmware,
-    holding,
-    importing,
-    listening,
+    import_,
+    listen,
     models,
-    promoting,
-    reviewing,
-    simulating,
-    tagging,
-    transferring,
+    review,
+    sim_to_real,
+    simulate,
+    tag,
 )
 from gunshot.cli.app import app
 

@@ -10,9 +10,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from gunshot import params, pipeline, tables
+from gunshot.base import params, pipeline, tables
 from gunshot.cli.app import app
-from gunshot.cli.models import Format
+from gunshot.cli.detect import Format
 
 TAGS = "tags.csv"
 OWN = (TAGS, "scores.csv")  # in data/field, of `gunshot annotate`
@@ -45,8 +45,9 @@ def drift(
 
 def _judged(root: Path, out: Path) -> tuple[dict, list[str]]:
     """Return the verdict on the recordings below `root`, and lines on what is amiss with them; write both to `out`."""
-    from gunshot import drift, validation
+    from gunshot import validation
     from gunshot.corpora import sources
+    from gunshot.field import drift
 
     p = params.load("audio", "chunks", "features", "quality", "validation", "monitor")
     version, model, path = measured_with()
@@ -84,7 +85,8 @@ def measured_with() -> tuple[str, Path, Path]:
 
     Nothing is in production: the working tree's model, by its path.
     """
-    from gunshot.promotion import record, registry
+    from gunshot.promotion import registry
+    from gunshot.signing import record
 
     model, champion = pipeline.models()[registry.ARTIFACT], registry.champion(record.read())
     if champion is None:
@@ -111,7 +113,7 @@ def _digest(root: Path, names: list[str]) -> str:
 
 
 def _reference(path: Path):
-    from gunshot import drift
+    from gunshot.field import drift
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; make it with `dvc repro reference` or get it with `dvc pull`")
@@ -122,7 +124,7 @@ def _measured(listed: dict[str, Path], model: Path, p):
     """Return the facts of all recordings and the table of their chunks."""
     from tqdm import tqdm
 
-    from gunshot import drift
+    from gunshot.field import drift
 
     found = drift.of_recordings(listed, model, p, workers=os.cpu_count() or 1)
     facts, names, values = [], [], [np.empty((0, len(drift.COLUMNS)), np.float32)]

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from gunshot import catalogue, params, pipeline, tables, tags
-from gunshot.cli import importing
+from gunshot import tags
+from gunshot.base import params, pipeline, tables
+from gunshot.cli import import_ as importing
 from gunshot.cli.app import app, import_
+from gunshot.tags import catalogue
 
 
 def _arrived() -> tuple[Path, catalogue.Catalogue, dict[str, str]]:
@@ -28,7 +30,7 @@ def import_field() -> None:
     A recording with shots becomes gun, one without env, its device is the recording group, and its tags come along.
     Then the original is deleted. What nobody has confirmed stays, and nothing trains on it.
     """
-    from gunshot import field
+    from gunshot.field import queue
 
     root, _, states = _arrived()
     confirmed = [key for key, state in states.items() if state == "confirmed"]
@@ -40,7 +42,7 @@ def import_field() -> None:
     sources = importing.convert("field", root, out)
     there = set(tables.read(out / "recordings.csv", tables.RECORDING)["path"])
     done = [source.name for source in sources if f"{out.name}/{source.path}" in there]
-    field.remove(root, done)
+    queue.remove(root, done)
     print(f"{len(done)} originals deleted from {root}; {waiting} recordings there wait to be confirmed")
 
 
@@ -52,7 +54,7 @@ def purge(
 
     Their age is that of their files, by the time of modification. Confirmed ones stay until they are imported.
     """
-    from gunshot import field
+    from gunshot.field import queue
 
     keep = params.load("field").field.keep_days
     root = pipeline.field()
@@ -60,12 +62,12 @@ def purge(
         print(f"{root}: nothing there")
         return
     root, listed, states = _arrived()
-    old = field.expired(listed.recordings, states, now=time.time(), keep_days=keep)
+    old = queue.expired(listed.recordings, states, now=time.time(), keep_days=keep)
     if dry_run:
         for row in old.itertuples():
             print(f"{root / row.recording}  {row.age_days:.1f} days")
     else:
-        field.remove(root, old["recording"])
+        queue.remove(root, old["recording"])
     verb = "would be deleted" if dry_run else "deleted"
     confirmed = sum(state == "confirmed" for state in states.values())
     left = len(states) - len(old) - confirmed

@@ -8,9 +8,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from gunshot import audio, emulator, params, pipeline, tables
+from gunshot.base import audio, params, pipeline, tables
 from gunshot.cli.app import firmware
-from gunshot.cli.models import Format, _print
+from gunshot.cli.detect import Format, _print
+from gunshot.device import emulator
 
 NOTE = "instructions of a window at the detector's hop, not cycles; estimate_ms: at 80 MHz, one cycle each"
 Port = StrEnum("Port", {name: name for name in emulator.PORTS})
@@ -30,7 +31,7 @@ def run(
 
     The firmware is built first, where anything changed. Onsets are in seconds from the recording's start.
     """
-    from gunshot import parity
+    from gunshot.device import parity
 
     p = params.load("audio", "features")
     if not file.is_file():
@@ -55,14 +56,15 @@ def parity(
     """
     import pandas as pd
 
-    from gunshot import ethos, models
-    from gunshot import parity as library
+    from gunshot.device import ethos
+    from gunshot.device import parity as library
+    from gunshot.models.model import load_model
 
     p = params.load("audio", "chunks", "features", "detector")
     known, pcm = pipeline.models(), library.recording(sr=p.audio.sr)
     found = {}
     for key, name, backend in (("ports", "int8", "compiled"), ("forest", "forest", "forest")):
-        model = models.load(known[name])
+        model = load_model(known[name])
         built = {port: emulator.build(port, backend=backend) for port in emulator.PORTS}
         found[key] = {port: library.measure(port, built[port], pcm, model, p) for port in built}
         print(backend, pd.json_normalize(list(found[key].values())).set_axis(list(built)).T.to_string(), sep="\n")

@@ -20,7 +20,8 @@ import numpy as np
 import soundfile as sf
 from tqdm import tqdm
 
-from gunshot import audio, tables, tags
+from gunshot import tags
+from gunshot.base import audio, tables
 from gunshot.corpora.sources import Source, rejected
 
 CHECKPOINT_S = 5.0  # between two writes of the growing table

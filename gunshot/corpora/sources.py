@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from gunshot import tables
+from gunshot.base import tables
 from gunshot.tags import Tag
 
 CLASSES = ("gun", "env")

@@ -9,22 +9,29 @@ from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
 GUN, ENV = "#d55e00", "#0072b2"
-SIDES = {"train": "#4b2e83", "val": "#9a86c4", "test": "#c9bfe0"}
+SIDE_COLORS = {"train": "#4b2e83", "val": "#9a86c4", "test": "#c9bfe0"}
 MANY = 18  # categories with a colour of their own
 
 
 def counts(chunks: pd.DataFrame, column_: str):
     """Return bars of the chunks by a column, stacked by side, the largest above."""
-    table = chunks.groupby([column_, "side"]).size().unstack(fill_value=0).reindex(columns=list(SIDES), fill_value=0)
+    table = (
+        chunks.groupby([column_, "side"]).size().unstack(fill_value=0).reindex(columns=list(SIDE_COLORS), fill_value=0)
+    )
     table = table.loc[table.sum(axis=1).sort_values().index]
     names = [str(name) for name in table.index]
     fig = figure(
         y_range=names, height=90 + 22 * len(names), sizing_mode="stretch_width", toolbar_location=None, tools="hover",
         tooltips="@name: @$name $name", x_axis_label="chunks",
     )  # fmt: skip
-    source = ColumnDataSource({"name": names, **{side: table[side].tolist() for side in SIDES}})
+    source = ColumnDataSource({"name": names, **{side: table[side].tolist() for side in SIDE_COLORS}})
     fig.hbar_stack(
-        list(SIDES), y="name", height=0.75, color=list(SIDES.values()), source=source, legend_label=list(SIDES)
+        list(SIDE_COLORS),
+        y="name",
+        height=0.75,
+        color=list(SIDE_COLORS.values()),
+        source=source,
+        legend_label=list(SIDE_COLORS),
     )
     fig.legend.location, fig.legend.orientation = "bottom_right", "horizontal"
     fig.x_range.start = 0
@@ -74,7 +81,7 @@ def _by_category(fig, table: pd.DataFrame, by: str, x: str, y: str, *, size: int
     order = table[by].value_counts().index.tolist()
     shown = table[by].where(table[by].isin(order[:MANY]), "other")
     source = ColumnDataSource(_plain(table.assign(shown=shown)))
-    colors = {"gun": GUN, "env": ENV, **SIDES}
+    colors = {"gun": GUN, "env": ENV, **SIDE_COLORS}
     for i, name in enumerate([*order[:MANY], *(["other"] if len(order) > MANY else [])]):
         fig.scatter(
             x, y, source=source, view=CDSView(filter=GroupFilter(column_name="shown", group=str(name))), size=size,

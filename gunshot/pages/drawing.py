@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.signal.windows import hann
 
-from gunshot import audio
+from gunshot.base import audio
 
 BLOCK = 256  # samples, whose least and greatest are kept
 N_FFT = 256  # 16 ms at 16 kHz: shots 50 ms apart are apart in the picture

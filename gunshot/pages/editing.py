@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import audio, onsets, tags
-from gunshot.catalogue import SUFFIXES, Catalogue
+from gunshot import tags
+from gunshot.base import audio
+from gunshot.base.files import atomic
+from gunshot.dataset import onsets
 from gunshot.tags import Tag
+from gunshot.tags.catalogue import SUFFIXES, Catalogue
 
 APART_S = 0.01  # what is closer to a person's tag than this is the same shot
 
@@ -192,7 +195,7 @@ class Desk:
             raise ValueError(f"{file.name}: suffix={file.suffix!r} must be one of {', '.join(SUFFIXES)}")
         if file.exists():
             raise ValueError(f"{file.name}: a recording of that name is there; rename one of the two")
-        with audio.atomic(file) as part:
+        with atomic(file) as part:
             part.write_bytes(content)
             try:
                 audio.header(part)

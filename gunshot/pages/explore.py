@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 from bokeh.embed import components
 from bokeh.resources import INLINE
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from gunshot import audio, chunks, features, leakage, media, tables, tags
+from gunshot import features, tags
+from gunshot.base import audio, tables
+from gunshot.base.files import atomic
+from gunshot.dataset import chunks
 from gunshot.pages import charts
+from gunshot.report import media
+from gunshot.report.page import load_template
+from gunshot.studies import leakage
 
 EMBEDDED = 2500  # chunks in the plane
 LEAKED = 3000  # chunks that the leakage gap is measured on
@@ -231,27 +236,20 @@ def html(path: Path, parts: list[Part], *, title: str, intro: str) -> None:
     script, divs = components(figures) if figures else ("", [])
     divs = iter(divs)
     shown = [(part, [next(divs) for _ in part.figures]) for part in parts]
-    environment = Environment(
-        loader=FileSystemLoader([Path(__file__).parent, Path(__file__).parents[1]]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     bokeh = INLINE.render() if figures else ""
-    page = environment.get_template("explore.html.j2").render(
+    page = load_template(Path(__file__).with_name("explore.html.j2")).render(
         title=title, intro=intro, parts=shown, bokeh=bokeh, script=script
     )
     number, names = count(1), {}
     page = _UUID.sub(lambda found: names.setdefault(found[0], f"b{next(number)}"), page)  # drawn anew each time
-    with audio.atomic(path) as part:
+    with atomic(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
 def features_of(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
     """Return the log-mels of all chunks that are no augmented copies, float32 [shape=(n, features)], and their rows."""
     found, rows = [], []
-    for side in charts.SIDES:
+    for side in charts.SIDE_COLORS:
         x, _, table = tables.features(folder, side)
         own = ~table["chunk"].str.contains("~", regex=False).to_numpy()
         found.append(np.asarray(x[own], np.float32).reshape(own.sum(), -1))

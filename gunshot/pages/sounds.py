@@ -9,7 +9,8 @@ import numpy as np
 import soundfile as sf
 from scipy.io import wavfile
 
-from gunshot import audio
+from gunshot.base import audio
+from gunshot.base.files import atomic
 from gunshot.pages.drawing import Drawing
 
 KEPT = 4  # recordings whose drawings stay in memory
@@ -64,7 +65,7 @@ class Sounds:
             if not wav.exists():
                 wav.symlink_to(file.absolute())
         except audio.AudioError:
-            with audio.atomic(wav) as part, sf.SoundFile(part, "w", self._sr, 1, format="WAV", subtype="PCM_16") as out:
+            with atomic(wav) as part, sf.SoundFile(part, "w", self._sr, 1, format="WAV", subtype="PCM_16") as out:
                 for y in audio.blocks(file, sr=self._sr):
                     out.write(audio.to_int16(y))
         try:

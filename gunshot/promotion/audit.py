@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gunshot.promotion import bundle, record, registry
+from gunshot.promotion import bundle, registry
 from gunshot.promotion.repository import Repository
+from gunshot.signing import record
 
 
 def verify(root: Path = Path()) -> list[str]:

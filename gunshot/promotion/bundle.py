@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from gunshot import pipeline, quantize, tables
-from gunshot.promotion import ota, record, registry
+from gunshot.base import pipeline, tables
+from gunshot.models.network import quantize
+from gunshot.promotion import ota, registry
 from gunshot.promotion.repository import Repository
+from gunshot.signing import record
 
 FOLDER = Path("models/promoted")
 MANIFEST, REFERENCE = "manifest.json", "reference.csv"

@@ -7,16 +7,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gunshot import alarms, audio, features, media, report, streamreport, streams, tables, tally
-from gunshot.comparison import CANDIDATE, CHAMPION
+from gunshot import features
+from gunshot.alarms import summary
+from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
+from gunshot.base import audio, tables
+from gunshot.promotion.comparison import CANDIDATE, CHAMPION
 from gunshot.promotion.gates import Gate
 from gunshot.promotion.review import FILE, FINAL, GATES, PAGE
-from gunshot.report import Section
+from gunshot.report import media
+from gunshot.report import streams as stream_report
+from gunshot.report.chunks import quantization_section
+from gunshot.report.page import NOTHING, Section, write_page
 
 AROUND_S = 0.75  # of audio, before and after
 PLAYED = 12  # shots and false alarms that are shown with audio, at most
 LOG = 40  # commits shown, at most
-ORIGINS = tuple(reversed(streams.ORIGINS))  # real ones first
+REAL_FIRST = tuple(reversed(tables.ORIGINS))  # real ones first
 
 
 def small(comparison: dict) -> list[str]:
@@ -44,9 +50,9 @@ def write(folder: Path, facts: dict, gates: list[Gate], *, heard: Path, licence_
     made, names = facts["comparison"], list(facts["comparison"]["models"])
     unsure = small(made)
     failed = [gate.name for gate in gates if not gate.passed]
-    report.page(
+    write_page(
         folder / PAGE,
-        "promotion/dossier.html.j2",
+        Path(__file__).with_name("dossier.html.j2"),
         title=f"Dossier: gunshot detector, candidate {facts['commit'][:12]}",
         intro=_asked(facts, gates, failed, unsure),
         sections=_sections(facts, names, p),
@@ -101,7 +107,8 @@ def _sections(facts: dict, names: list[str], p) -> list[Section]:
         _headline(made, names),
         Section("Recall against false alarms per hour",
                 "On test streams, at all thresholds. Up and left is better; the dotted line is the limit.",
-                figure=streamreport.det(pd.DataFrame(made["det"]), {n: made["models"][n]["operating"] for n in names})),
+                figure=stream_report.det(
+                    pd.DataFrame(made["det"]), {n: made["models"][n]["operating"] for n in names})),
         Section("Recall by distance and peak SNR", "Bars reach down to the 95 % bound.",
                 figure=_curves(made, names)),
         _slices("Slices: shots found", made["slices"], names, p.promotion,
@@ -109,7 +116,7 @@ def _sections(facts: dict, names: list[str], p) -> list[Section]:
                 "are shots that one of the two found alone."),
         _slices("Slices: false alarms by what sounded", made["negatives"], names, p.promotion,
                 "On streams without shots. Cases are how often such a sound was laid there, background in pieces."),
-        report.quantization_section(facts["report"]),
+        quantization_section(facts["report"]),
         _int8(facts["streams"]),
         _drift(facts["drift"]),
         *_changes(facts),
@@ -120,27 +127,27 @@ def _sections(facts: dict, names: list[str], p) -> list[Section]:
 
 def _headline(made: dict, names: list[str]) -> Section:
     columns = {
-        (f"{origin} streams", name): streamreport.measures(made["figures"][origin][name])
+        (f"{origin} streams", name): stream_report.measures(made["figures"][origin][name])
         | {"operated at a logit of": f"{made['models'][name]['logit']:g}"}
-        for origin in ORIGINS
+        for origin in REAL_FIRST
         for name in names
         if made["figures"][origin][name]["hours"]
     }
     text = (
         "Each at its own operating point, with the params with which that was chosen. A clear shot's loudest 10 ms are "
-        f"{alarms.CLEAR_DB:g} dB or more above the rest, at most {alarms.CLEAR_M:g} m away. Bounds are exact, 95 %."
+        f"{CLEAR_DB:g} dB or more above the rest, at most {CLEAR_M:g} m away. Bounds are exact, 95 %."
     )
     return Section(
-        "Champion beside candidate" if CHAMPION in names else "The candidate", text, streamreport.beside(columns)
+        "Champion beside candidate" if CHAMPION in names else "The candidate", text, stream_report.beside(columns)
     )
 
 
 def _curves(made: dict, names: list[str]):
     shots = pd.DataFrame(made["shots"])
     shots = pd.concat([shots.assign(model=name, found=shots[name].astype(bool)) for name in names])
-    loud, near = shots["peak_snr_db"] >= alarms.CLEAR_DB, shots["distance_m"] <= alarms.CLEAR_M
-    by_distance = tally.by(shots[loud & (shots["origin"] == "simulated")], "distance_m", tally.DISTANCES_M)
-    return streamreport.recall_curves(by_distance, tally.by(shots[near], "peak_snr_db", tally.SNRS_DB), names)
+    loud, near = shots["peak_snr_db"] >= CLEAR_DB, shots["distance_m"] <= CLEAR_M
+    by_distance = summary.by(shots[loud & (shots["origin"] == "simulated")], "distance_m", summary.DISTANCES_M)
+    return stream_report.recall_curves(by_distance, summary.by(shots[near], "peak_snr_db", summary.SNRS_DB), names)
 
 
 def _slices(title: str, rows: list[dict], names: list[str], p, text: str) -> Section:
@@ -152,7 +159,7 @@ def _slices(title: str, rows: list[dict], names: list[str], p, text: str) -> Sec
     if CHAMPION in names:
         shown |= {key: table[key] for key in ("lost", "won") if key in table}
         shown["p"] = [f"{row['p']:.3f}" for row in rows]
-        shown["p, Holm"] = [report.NOTHING if row["small"] else f"{row['p_holm']:.3f}" for row in rows]
+        shown["p, Holm"] = [NOTHING if row["small"] else f"{row['p_holm']:.3f}" for row in rows]
     shown["verdict"] = [_verdict(row, p.alpha) for row in rows]
     text += (
         " p is exact and one-sided: how likely so many were lost if the candidate were no worse. Holm's holds "
@@ -171,11 +178,11 @@ def _int8(found: dict | None) -> Section:
     """Return what float and int8 do on test streams, each at its own operating point, of reports/streams.json."""
     title = "Float against int8 on test streams"
     columns = {
-        (f"{origin} streams", name): streamreport.measures(found[origin][name])
-        for origin in ORIGINS if found
+        (f"{origin} streams", name): stream_report.measures(found[origin][name])
+        for origin in REAL_FIRST if found
         for name in ("float", "int8") if found[origin].get(name, {}).get("hours")
     }  # fmt: skip
-    return Section(title, "", streamreport.beside(columns)) if columns else Section(title, "Not measured.")
+    return Section(title, "", stream_report.beside(columns)) if columns else Section(title, "Not measured.")
 
 
 def _drift(found: dict | None) -> Section:
@@ -272,7 +279,7 @@ def _far(distance_m: float) -> str:
 
 def _cards(made: dict, heard: Path, licence_of: dict[str, str], p) -> list[dict]:
     """Return PLAYED of what differs with sound and log-mel, clear shots first; half of it, if there is, against."""
-    laid = {name: tables.read(heard / name, streams.TABLES[name]) for name in ("shots.csv", "events.csv")}
+    laid = {name: tables.read(heard / name, tables.STREAM_TABLES[name]) for name in ("shots.csv", "events.csv")}
     differing = sorted(_differing(made, p.audio.sr), key=lambda row: not row["clear"])
     against, favour = ([row for row in differing if row["better"] is better] for better in (False, True))
     shown = [*against[: max(PLAYED // 2, PLAYED - len(favour))], *favour][:PLAYED]

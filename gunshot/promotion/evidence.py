@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gunshot import comparison, models, pipeline, splits, streams, tables
+from gunshot.base import pipeline, tables
+from gunshot.models.model import read_report
+from gunshot.promotion import comparison
 
 BESIDE = ("metrics", "params", "drift", "seeds")  # in the candidate's folder where they were made, as JSON
 TRAINED = ("train", "val")  # sides that a model is trained or tuned on
@@ -56,7 +58,7 @@ def versions(root: Path, champion: str | None) -> dict:
 def sources(root: Path) -> list[dict]:
     """Return source, upstream, licence and how many recordings of the sides that a model is trained and tuned on."""
     table = tables.read(pipeline.output("group", root=root) / "recordings.csv", tables.RECORDING)
-    side = tables.read(pipeline.output("split", root=root), splits.SPLIT).set_index("recording_group")["side"]
+    side = tables.read(pipeline.output("split", root=root), tables.SPLIT).set_index("recording_group")["side"]
     table = table[table["recording_group"].map(side).isin(TRAINED)]
     keys = ["source", "upstream", "licence"]
     return table.groupby(keys, sort=True).size().rename("recordings").reset_index().to_dict("records")
@@ -65,12 +67,12 @@ def sources(root: Path) -> list[dict]:
 def groups(root: Path) -> dict[str, set[str]]:
     """Return the recording groups of each side: of its chunks, copies among them, and of its streams."""
     found = {}
-    for side in splits.SIDES:
+    for side in tables.SIDES:
         table = tables.read(pipeline.output("featurize", root=root) / f"{side}.csv", tables.CHUNK)
         found[side] = set(table["recording_group"])
         folder = pipeline.output(f"streams_{side}", root=root)
         for name in ("shots.csv", "events.csv"):
-            found[side] |= set(tables.read(folder / name, streams.TABLES[name])["recording_group"])
+            found[side] |= set(tables.read(folder / name, tables.STREAM_TABLES[name])["recording_group"])
         found[side].discard("")
     return found
 
@@ -108,6 +110,6 @@ def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
         "sources": sources(root),
         "streams": _optional(reports / "streams.json"),
         "firmware": firmware(reports / "firmware.json", comparison.side(path).sha256[path.name]),
-        "report": models.report(path),
+        "report": read_report(path),
         **{name: _optional(folder / f"{name}.json") for name in BESIDE},
     }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gunshot.comparison import CANDIDATE, CHAMPION
+from gunshot.promotion.comparison import CANDIDATE, CHAMPION
 
 NOT_MEASURED = "not measured"
 NO_CHAMPION = "There is no champion to compare with."

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gunshot import pipeline
-from gunshot.promotion import record, signing
+from gunshot.base import pipeline
 from gunshot.promotion.repository import Repository, Tag
 from gunshot.promotion.review import acknowledgements, overrules
+from gunshot.signing import keys, record
 
 ARTIFACT = "int8"
 STAGES = ("prod", "staging")
@@ -230,11 +230,9 @@ def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = No
 
 
 def _key(root: Path) -> Ed25519PrivateKey:
-    key = signing.private()
-    if (mark := signing.fingerprint(key.public_key())) not in signing.trusted(root / record.KEYS):
-        raise ValueError(
-            f"{signing.path()}: fingerprint={mark} is none of those in {record.KEYS}; commit its public key"
-        )
+    key = keys.private()
+    if (mark := keys.fingerprint(key.public_key())) not in keys.trusted(root / record.KEYS):
+        raise ValueError(f"{keys.path()}: fingerprint={mark} is none of those in {record.KEYS}; commit its public key")
     return key
 
 

@@ -7,7 +7,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gunshot import tables
+from gunshot.base import tables
 
 PAGE, GATES, FILE = "dossier.html", "gates.json", "review.json"
 FINAL = {"new", "parity-model"}  # gates that no reason overrules

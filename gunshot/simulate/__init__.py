@@ -1,5 +1,5 @@
 """Gunshots and soundscapes from physics: sources, the scene they sound in, the microphone that hears them."""
 
-from gunshot.simulate.corpus import EVENT, SHOT, Corpus, Recording, fire, render, write
+from gunshot.simulate.corpus import Corpus, Recording, fire, render, write
 
-__all__ = ["EVENT", "SHOT", "Corpus", "Recording", "fire", "render", "write"]
+__all__ = ["Corpus", "Recording", "fire", "render", "write"]

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import signal
 from tqdm import tqdm
 
-from gunshot import audio, processes, tables
+from gunshot.base import audio, processes, tables
+from gunshot.base.files import atomic
 from gunshot.simulate import events, gunfire
 from gunshot.simulate.beds import BEDS
 from gunshot.simulate.channel import channel
@@ -26,39 +27,6 @@ CLASSES = ("gun", "env")
 PARTS = ("shock", "reflections", "microphone", "negatives", "codec")
 RECORDED_DB = 3.0  # the rise in the recording, at least
 EVENT_S = 0.25  # after its onset, in which a shot's level is taken for its SNR
-
-SHOT = {
-    "path": str,
-    "onset": int,  # samples: the first of the two that follow
-    "shock": int,  # samples; -1 where no shock wave passes the microphone
-    "blast": int,  # samples
-    "heard": bool,  # it rises from what sounds before it, earlier shots among it; only then it is tagged
-    "weapon": str,
-    "pattern": str,
-    "suppressed": bool,
-    "distance_m": float,
-    "angle_deg": float,  # between the line of fire and the microphone
-    "place": str,
-    "scene": str,
-    "temperature_c": float,
-    "humidity": float,  # percent
-    "peak_db_spl": float,  # of this shot at the microphone, dB re 20 uPa
-    "snr_db": float,  # of the 250 ms from the onset, tails of earlier shots among it, over the recording's whole bed
-}
-EVENT = {
-    "path": str,
-    "start": int,  # samples: the first arrival
-    "stop": int,  # samples: where the next one starts, after 10 ms at least, or the recording ends
-    "label": str,  # of an event its kind, of a bed what sounds in it
-    "kind": str,  # event or bed
-    "distance_m": float,  # 0 at the microphone itself, and of a bed
-    "place": str,
-    "scene": str,
-    "temperature_c": float,
-    "humidity": float,  # percent
-    "level_db": float,  # of an event its peak from start to stop, of a bed its RMS, dB SPL
-    "snr_db": float,  # of an event its loudest 10 ms over the RMS of the bed in the second around it; of a bed 0
-}
 
 
 @dataclass(frozen=True)
@@ -83,8 +51,8 @@ class Corpus:
 @dataclass(frozen=True)
 class Recording:
     """One recording: `pcm` int16 [shape=(n,)], `pressure` [shape=(n,)] of its sources at the microphone, in Pa,
-    `starts` of its heard shots in samples, `shots`, rows of SHOT but for the path, and where it holds none `events`,
-    rows of EVENT but for the path: its bed, and what sounds in it.
+    `starts` of its heard shots in samples, `shots`, rows of tables.CORPUS_SHOT but for the path, and where it holds
+    none `events`, rows of tables.CORPUS_EVENT but for the path: its bed, and what sounds in it.
     """
 
     label: str
@@ -235,7 +203,7 @@ def _save(task: tuple[str, int], out: Path, corpus: Corpus) -> tuple[dict, Recor
 def write(
     out: Path, corpus: Corpus, *, gun_recordings: int, env_recordings: int, workers: int
 ) -> tuple[int, int, float]:
-    """Write a corpus to the folder `out`: wavs, then tags.csv, shots.csv (SHOT) and events.csv (EVENT), then
+    """Write a corpus to the folder `out`: wavs, then tags.csv, shots.csv and events.csv, then
     recordings.csv.
 
     What an earlier run left there is removed first, so that a run that was killed leaves no table and the next
@@ -248,13 +216,13 @@ def write(
     tasks = [("gun", i) for i in range(gun_recordings)] + [("env", i) for i in range(env_recordings)]
     results = processes.in_order(_save, tasks, out, corpus, workers=workers)
     made = list(tqdm(results, total=len(tasks), desc="simulate", unit="recording"))
-    with audio.atomic(out / "tags.csv") as part, part.open("w", newline="") as file:
+    with atomic(out / "tags.csv") as part, part.open("w", newline="") as file:
         tagged = ([row["path"], *recording.starts] for row, recording in made if recording.starts)
         csv.writer(file, lineterminator="\n").writerows(tagged)
     fired = [{"path": row["path"], **shot} for row, recording in made for shot in recording.shots]
-    tables.write(out / "shots.csv", tables.frame(fired, SHOT).round(3))
+    tables.write(out / "shots.csv", tables.frame(fired, tables.CORPUS_SHOT).round(3))
     sounding = ({"path": row["path"], **event} for row, recording in made for event in recording.events)
-    tables.write(out / "events.csv", tables.frame(sounding, EVENT).round(3))
+    tables.write(out / "events.csv", tables.frame(sounding, tables.CORPUS_EVENT).round(3))
     recordings = tables.frame((row for row, _ in made), tables.RECORDING)
     tables.write(out / "recordings.csv", recordings)
     return len(made), len(fired), float(recordings["duration_s"].sum())

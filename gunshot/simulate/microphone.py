@@ -8,7 +8,7 @@ import soundfile as sf
 from numpy.random import Generator
 from scipy import signal
 
-from gunshot import audio
+from gunshot.base import audio
 from gunshot.simulate.signals import db, log_uniform, minimum_phase, noise, uniform, unit_peak
 
 DC_HZ = 10.0  # of a detector's converter: below, its digital high-pass takes the offset away

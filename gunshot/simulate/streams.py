@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import signal
 
-from gunshot import seeds
+from gunshot.base import seeds, tables
 from gunshot.simulate import events, gunfire
 from gunshot.simulate.channel import impulse_response
 from gunshot.simulate.events import EVENTS
@@ -17,7 +17,6 @@ from gunshot.simulate.scenes import SCENES
 from gunshot.simulate.signals import add, db, join, uniform
 from gunshot.simulate.soundscape import PLACES, weather
 
-SIDES = ("train", "val", "test")
 KINDS = ("quiet", "shots")
 BED_S, FADE_S = (15.0, 40.0), (1.0, 3.0)  # of a stretch of the bed, and of the cross-fade into it
 BED_SPREAD_DB = 5.0  # of a stretch's level around the stream's own, either way
@@ -178,7 +177,7 @@ def render(
 
     Parameters
     ----------
-    seed, side, index, kind : of SIDES and of KINDS; no two streams share a draw
+    seed, side, index, kind : of tables.SIDES and of KINDS; no two streams share a draw
     stream_s : how long it is
     events_per_min : bouts of hard negatives; all kinds take turns
     distance_m : how far sources may be, in m; all at the scene's reach where it is nearer than both
@@ -188,7 +187,7 @@ def render(
     ValueError
         An unknown side or kind.
     """
-    for name, value, known in (("side", side, SIDES), ("kind", kind, KINDS)):
+    for name, value, known in (("side", side, tables.SIDES), ("kind", kind, KINDS)):
         if value not in known:
             raise ValueError(f"{name}={value!r} must be one of {', '.join(known)}")
     rng, n = seeds.generator(seed, f"streams/{side}/{kind}/{index}"), int(stream_s * sr)

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gunshot import audio, processes, splits, tables, tags
+from gunshot import tags
+from gunshot.base import audio, processes, tables
 
 CLASSES = ("gun", "env")
-SIDES = splits.SIDES
 BATCH = 2048
 POWER_FLOOR = 1e-10
 PAIR = {"a": str, "b": str, "offset_s": float, "similarity": float}
@@ -229,15 +229,15 @@ def split(chunks: Path, assigned: Path, near: Path, *, p: SimpleNamespace) -> Fa
     `sides` says by how much a side's share of the chunks differs from the one planned. A pair of which a
     recording gave no chunk is left out.
     """
-    listed, given = tables.read(chunks, tables.CHUNK), tables.read(assigned, splits.SPLIT)
+    listed, given = tables.read(chunks, tables.CHUNK), tables.read(assigned, tables.SPLIT)
     lacking = sorted(set(listed["recording_group"]) - set(given["recording_group"]))
     groups = pd.concat([_sides(given), pd.DataFrame({"file": lacking, "sides": "none"})], ignore_index=True)
     side = listed["recording_group"].map(groups.set_index("file")["sides"])
     counts = pd.DataFrame({"side": side, "class": listed["class"]}).value_counts()
-    parts = [{"file": f"{s}/{c}", "chunks": counts.get((s, c), 0)} for s in SIDES for c in CLASSES]
+    parts = [{"file": f"{s}/{c}", "chunks": counts.get((s, c), 0)} for s in tables.SIDES for c in CLASSES]
     shares = [
         {"file": s, "share": (side == s).mean(), "share_error": abs((side == s).mean() - getattr(p.splits, s))}
-        for s in SIDES
+        for s in tables.SIDES
     ]
     side_of = dict(zip(listed["recording"], side, strict=True))
     pairs = tables.read(near, PAIR)
@@ -280,7 +280,7 @@ def features(root: Path, *, p: SimpleNamespace) -> Facts:
     range in dB; a side's are its array's layout and its two row counts.
     """
     sides, rows, ranges = [], [], {}
-    for side in SIDES:
+    for side in tables.SIDES:
         layout, facts, ranges[side] = _measure_features(root / f"{side}.npy")
         listed = tables.read(root / f"{side}.csv", tables.CHUNK)
         sides.append({"file": side, "rows": len(listed), **layout})

@@ -6,7 +6,8 @@ One expectation is (Great Expectations' class, its arguments, severity, rule in 
 import math
 from types import SimpleNamespace
 
-from gunshot.validation.facts import CLASSES, SIDES
+from gunshot.base import tables
+from gunshot.validation.facts import CLASSES
 
 NAMES = ("raw", "tags", "chunks", "split", "features")  # in the order of the pipeline
 SEVERITIES = ("critical", "warning", "info")
@@ -136,10 +137,11 @@ def split(p: SimpleNamespace) -> Suite:
     """Return what must hold of the split, given the section validation."""
     return {
         "groups": [
-            (IN_SET, {"column": "sides", "value_set": list(SIDES)}, "critical", "must be on exactly one known side"),
+            (IN_SET, {"column": "sides", "value_set": list(tables.SIDES)}, "critical",
+             "must be on exactly one known side"),
         ],
         "pairs": [
-            (IN_SET, {"column": "sides", "value_set": list(SIDES)}, "critical",
+            (IN_SET, {"column": "sides", "value_set": list(tables.SIDES)}, "critical",
              "must be on one side: they hold the same sound"),
         ],
         "parts": [
@@ -175,7 +177,7 @@ def features(p: SimpleNamespace) -> Suite:
             (NOT_MATCH, {"column": "chunk", "regex": "~"}, "critical", "must not be augmented: only training is"),
         ],
         "groups": [
-            (IN_SET, {"column": "sides", "value_set": list(SIDES)}, "critical", "must be on one side only"),
+            (IN_SET, {"column": "sides", "value_set": list(tables.SIDES)}, "critical", "must be on one side only"),
         ],
         "bands": [
             (BETWEEN, {"column": "range_db", "min_value": 0, "strict_min": True}, "warning",

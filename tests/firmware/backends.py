@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import params
+from gunshot.base import params
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "firmware" / "src"

@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 from host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT, dsp, run
 
-from gunshot import detector, export, features_c, models, params
+from gunshot.base import params
+from gunshot.detect import detector, listener
+from gunshot.export import constants
+from gunshot.export import log_mel as log_mel_c
+from gunshot.models.model import Model
 
 PARTS = ["alert", "crc32", "detector", "frames", "gunshot", "log_mel", "measures", "ring"]
 HOST = ["wav_port.c", "wav.c", "number.c", "host/stdio.c"]
@@ -31,17 +35,17 @@ def jump(codes: np.ndarray) -> np.ndarray:
     return np.where((place >= SETTINGS.first) & (place < SETTINGS.stop), above - 30, -60)
 
 
-MODEL = models.Model(
+MODEL = Model(
     Path("m.tflite"), REPORT, lambda x: jump(MODEL.codes(x)), step=1.0, code_db=float(np.float32(0.49)), code_zero=76
 )
-SETTINGS: detector.Settings = MODEL.settings(p, n_mels=N_MELS, n_frames=N_FRAMES, logit=0.0)
+SETTINGS: detector.Settings = listener.settings(MODEL, p, n_mels=N_MELS, n_frames=N_FRAMES, logit=0.0)
 
 
 def generate(out: Path) -> None:
     """Write constants.h and tables.c of the driver's model and settings."""
     operating = {"proof": "unproven", "settings": vars(SETTINGS)}
-    export.write(ARTIFACT, REPORT, out, constants=export.constants(ARTIFACT, REPORT, operating, p), network={})
-    features_c.write(out, p)
+    constants.write(ARTIFACT, REPORT, out, constants=constants.constants(ARTIFACT, REPORT, operating, p), network={})
+    log_mel_c.write(out, p)
 
 
 def build(out: Path, name: str, *sources: Path) -> Path:

@@ -6,7 +6,10 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-from gunshot import detector, export, features_c, params
+from gunshot.base import params
+from gunshot.detect import detector
+from gunshot.export import constants
+from gunshot.export import log_mel as log_mel_c
 
 ROOT = Path(__file__).parents[2]
 HERE, SRC, CMSIS = ROOT / "tests" / "firmware", ROOT / "firmware" / "src", ROOT / "firmware" / "third_party" / "cmsis"
@@ -46,8 +49,8 @@ def with_features(**changed) -> SimpleNamespace:
 def generate(out: Path, p=P) -> Path:
     """Write what the stage export writes, of no particular model."""
     operating = {"proof": "unproven", "settings": vars(SETTINGS)}
-    export.write(b"model", REPORT, out, constants=export.constants(b"model", REPORT, operating, p), network={})
-    features_c.write(out, p)
+    constants.write(b"model", REPORT, out, constants=constants.constants(b"model", REPORT, operating, p), network={})
+    log_mel_c.write(out, p)
     return out
 
 

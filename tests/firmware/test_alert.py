@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gunshot import alerts
-from gunshot.alerts import Alert, Heartbeat
+from gunshot.base import audio
+from gunshot.device import messages as alerts
+from gunshot.device.messages import Alert, Heartbeat
 
 OK, CRC, TRUNCATED, VERSION, SHAPE = 0, 1, 2, 3, 4
 U64, U32, U16, I16 = (st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1),
@@ -180,6 +181,6 @@ def test_scores_are_python_s(driver):
 def test_levels_are_python_s(driver):
     """Of every peak that a sample can have."""
     peaks = np.arange(32769)
-    expected = 10 * alerts.level_db(peaks, full_scale_pa=driven.p.firmware.full_scale_pa)
+    expected = 10 * audio.spl_db(peaks, full_scale_pa=driven.p.firmware.full_scale_pa)
     found = measured(driver, "l", (peaks.astype("<f4") ** 2))
     assert np.abs(found - expected).max() <= 0.51 and found[-1] == 1200 and found[0] == found[1] == 297

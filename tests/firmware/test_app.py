@@ -13,9 +13,12 @@ from driven import MODEL, p
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import alerts, features, listener, simulate
-from gunshot.alerts import Alert, Heartbeat
-from gunshot.detector import DECIDED, LEVEL, WHICH
+from gunshot import features, simulate
+from gunshot.base import audio
+from gunshot.detect import listener
+from gunshot.detect.detector import DECIDED, LEVEL, WHICH
+from gunshot.device import messages as alerts
+from gunshot.device.messages import Alert, Heartbeat
 
 SR, DMA, RING = p.audio.sr, 256, 2048  # RING: the ring's room
 HOP, N_FFT = p.features.hop_length, p.features.n_fft
@@ -71,7 +74,7 @@ def expected(pcm: np.ndarray, *, begun: int = 0, incidents: int = 0) -> list[Sim
         SimpleNamespace(
             onset=begun + round(onset_s[i] * SR), decided=begun + round(told_s[i] * SR), incident=incidents + which[i],
             shot=1 + int((which[:i] == which[i]).sum()), score=65535 * MODEL.score_of(found[i, LEVEL], windows=2),
-            level=10 * alerts.level_db(peak, full_scale_pa=20.0), window=found[i, DECIDED],
+            level=10 * audio.spl_db(peak, full_scale_pa=20.0), window=found[i, DECIDED],
         )
         for i, peak in enumerate(ear.peaks(found))
     ]  # fmt: skip
@@ -266,7 +269,7 @@ def test_the_peak_of_the_oldest_shot_that_a_window_can_tell_is_still_there(drive
     a, b = app.told()[:2]
     assert a.decided == b.decided == ((6 * 8 + 32) * HOP + N_FFT) and abs(a.onset - first * HOP - N_FFT // 2) <= HOP
     loudest = np.abs(pcm[first * HOP :][: 9 * HOP].astype(int)).max()
-    assert abs(a.level - 10 * alerts.level_db(loudest, full_scale_pa=20.0)) <= 0.51 and a.level > b.level
+    assert abs(a.level - 10 * audio.spl_db(loudest, full_scale_pa=20.0)) <= 0.51 and a.level > b.level
 
 
 def test_what_the_port_does_not_take_is_counted(driver):

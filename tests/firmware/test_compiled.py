@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from gunshot import compiled, int8, params, quantize
+from gunshot.base import params
+from gunshot.export import network as network_c
+from gunshot.models import int8
+from gunshot.models.network import quantize
 from tests import networks
 from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, cooked, extremes, keras, layers, pool
 
@@ -36,7 +39,7 @@ KINDS = FAMILY | PADDED
 
 def compared(model: bytes, codes: np.ndarray, firmware: Path = FIRMWARE) -> tuple[int, int]:
     """How many bytes differ from TFLM's, and how many different ones TFLM gives."""
-    found = compiled.compare(model, codes, firmware=firmware)
+    found = network_c.compare(model, codes, firmware=firmware)
     assert found["windows"] == len(codes)
     return found["mismatched_bytes"], found["distinct_bytes"]
 
@@ -188,7 +191,7 @@ def test_right_kernels_pass_where_wrong_ones_are_seen(several):
 
 
 def calls(model: bytes) -> list[str]:
-    return [line for line in compiled.sources(model)["network.c"].splitlines() if line.startswith("  gunshot_")]
+    return [line for line in network_c.sources(model)["network.c"].splitlines() if line.startswith("  gunshot_")]
 
 
 def kernels() -> list[str]:
@@ -199,7 +202,7 @@ def kernels() -> list[str]:
 @pytest.mark.slow
 def test_the_same_model_gives_the_same_text():
     model = of_kind("padded")
-    first, second = compiled.sources(model), compiled.sources(model)
+    first, second = network_c.sources(model), network_c.sources(model)
     assert first == second and set(first) == {"network.h", "network.c"}
     assert all("Never edit" in text and max(map(len, text.splitlines())) <= 120 for text in first.values())
 
@@ -218,7 +221,7 @@ def test_the_same_model_gives_the_same_text():
 )
 def test_what_is_not_covered_is_named(parts, words):
     with pytest.raises(ValueError, match=words):
-        compiled.sources(networks.converted(*parts, layers.Dense(2)))
+        network_c.sources(networks.converted(*parts, layers.Dense(2)))
 
 
 @pytest.mark.slow
@@ -227,11 +230,11 @@ def test_branches_and_maps_are_refused():
     y = layers.Flatten()(conv(1, 3)(x))
     model = keras.Model(x, layers.Add()([layers.Dense(2)(y), layers.Dense(2)(y)]))
     with pytest.raises(ValueError, match=r"FULLY_CONNECTED must take the output|operator ADD"):
-        compiled.sources(quantize.convert(model, networks.log_mels(16, 5)[0]))
+        network_c.sources(quantize.convert(model, networks.log_mels(16, 5)[0]))
     with pytest.raises(ValueError, match=r"must be a \.tflite file"):
-        compiled.sources(b"no model at all")
+        network_c.sources(b"no model at all")
     with pytest.raises(ValueError, match="must be one position"):
-        compiled.sources(networks.converted(conv(2, 3)))
+        network_c.sources(networks.converted(conv(2, 3)))
 
 
 @pytest.mark.slow
@@ -247,7 +250,7 @@ def test_numbers_beyond_32_bits_are_refused():
     ):
         assert model.count(old) == 1
         with pytest.raises(ValueError, match=words):
-            compiled.sources(model.replace(old, new))
+            network_c.sources(model.replace(old, new))
 
 
 @pytest.mark.slow
@@ -255,7 +258,7 @@ def test_codes_of_another_shape_or_type_are_refused():
     model = of_kind("mean")
     for codes in (np.zeros((3, N_FRAMES, N_MELS), np.int8), np.zeros((3, N_MELS, N_FRAMES), np.uint8)):
         with pytest.raises(ValueError, match=r"codes .*must be int8"):
-            compiled.compare(model, codes, firmware=FIRMWARE)
+            network_c.compare(model, codes, firmware=FIRMWARE)
 
 
 SANITIZED = """
@@ -291,8 +294,8 @@ def test_sanitizers_find_nothing(several, tmp_path):
     for model, codes in several:
         (tmp_path / "main.c").write_text(SANITIZED)
         checks = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-        flags = (*[flag for flag in compiled.host.FLAGS if flag != "-shared"], *checks, "main.c")
-        program = compiled.host.build(model, tmp_path, firmware=FIRMWARE, flags=flags)
+        flags = (*[flag for flag in network_c.host.FLAGS if flag != "-shared"], *checks, "main.c")
+        program = network_c.host.build(model, tmp_path, firmware=FIRMWARE, flags=flags)
         frames = np.ascontiguousarray(codes.transpose(0, 2, 1)).tobytes()
         done = subprocess.run([program], input=frames, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import detector
-from gunshot.detector import (
+from gunshot.detect import detector
+from gunshot.detect.detector import (
     FASTEST,
     FRAMES,
     GROUPS,

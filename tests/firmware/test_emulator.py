@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from gunshot import cost, emulator, tables
+from gunshot.base import tables
+from gunshot.device import cost, emulator
 from tests.firmware.backends import ROOT, SRC
 
 

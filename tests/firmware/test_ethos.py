@@ -7,7 +7,9 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from gunshot import ethos, network, params, quantize
+from gunshot.base import params
+from gunshot.device import ethos
+from gunshot.models.network import network, quantize
 from tests.firmware.backends import N_FRAMES, N_MELS, ROOT
 
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gunshot import detector, features, models
+from gunshot import features
+from gunshot.detect import detector
+from gunshot.models.model import Model
 
 N_FFT, HOP, N_MELS, N_FRAMES = 512, 112, 32, 33
 EACH, PAST = host_c.SETTINGS.hop, detector.PAST
@@ -16,7 +18,7 @@ ROW = np.dtype(
     [("peak", "u2"), ("past", "i1", (PAST + 1, N_MELS)), ("ends", "i1"), ("window", "i1", (N_FRAMES, N_MELS))],
     align=True,
 )
-MODEL = models.Model(None, {}, None, code_db=host_c.SCALE, code_zero=host_c.ZERO)
+MODEL = Model(None, {}, None, code_db=host_c.SCALE, code_zero=host_c.ZERO)
 MANY = settings(deadline=None, max_examples=60, derandomize=True)
 
 

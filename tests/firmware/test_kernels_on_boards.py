@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params
 
-from gunshot import compiled, emulator, quantize
+from gunshot.device import emulator
+from gunshot.export import network as network_c
+from gunshot.models.network import quantize
 from tests import networks
 
 pytestmark = [pytest.mark.firmware, pytest.mark.timeout(1800)]
@@ -41,7 +43,7 @@ int main(int argc, char **argv) {
 def on_board(board: str, model: bytes, codes: np.ndarray, folder: Path, firmware: Path = FIRMWARE) -> np.ndarray:
     """What the generated C, compiled as for a board, makes of codes [shape=(n, n_mels, n_frames)]."""
     core = re.search(r"set\(CORE (.*)\)", (PORTS / board / "port.cmake").read_text())[1].split()
-    for name, text in (compiled.sources(model) | {"main.c": MAIN}).items():
+    for name, text in (network_c.sources(model) | {"main.c": MAIN}).items():
         (folder / name).write_text(text)
     ports = [PORTS / "cortex-m/startup.c", PORTS / "semihosting/semihosting.c"]
     sources = ["main.c", "network.c", firmware / "kernels.c", *ports]

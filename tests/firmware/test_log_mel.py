@@ -10,7 +10,11 @@ from host_c import SCALE, ZERO, P
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gunshot import audio, export, features, features_c, models, simulate
+from gunshot import features, simulate
+from gunshot.base import audio
+from gunshot.export import constants
+from gunshot.export import log_mel as log_mel_c
+from gunshot.models.model import Model
 from gunshot.simulate import Corpus
 
 NEAR_DB = 0.01
@@ -18,7 +22,7 @@ FLOAT32_DB = -125  # what the FFT rounds, at most, of white noise of the frame's
 CLEAR_DB = 70  # below white noise of the frame's energy, down to where that is within NEAR_DB
 RECORDINGS = host_c.ROOT.parent / "shared" / "audio"  # real ones, where they are
 MANY = settings(deadline=None, max_examples=60, derandomize=True)
-MODEL = models.Model(Path(), {}, None, code_db=SCALE, code_zero=ZERO)
+MODEL = Model(Path(), {}, None, code_db=SCALE, code_zero=ZERO)
 T = np.arange(2048)
 
 
@@ -160,7 +164,7 @@ def test_any_power_has_the_code_that_python_gives_it(front, db):
 
 
 def test_powers_around_each_step_and_beyond_the_ends_have_python_s_codes(front):
-    steps = np.float32(export.code_powers(SCALE, ZERO, P.features.amin))
+    steps = np.float32(constants.code_powers(SCALE, ZERO, P.features.amin))
     near = (steps.view(np.int32)[:, None] + np.arange(-50, 51)).ravel()
     mel = np.concatenate([near[near >= 0].astype(np.int32).view(np.float32), np.float32([0, 1e-40, 1e30, np.inf])])
     expected = MODEL.codes(front.db(mel))
@@ -184,7 +188,7 @@ def test_any_params_that_there_is_an_fft_for(fft, tmp_path, changed):
 
 def test_tables_are_the_bank_and_another_fft_is_refused(front):
     f = P.features
-    window, bands, weights = features_c.tables(P)
+    window, bands, weights = log_mel_c.tables(P)
     bank, at = np.zeros((f.n_mels, 1 + f.n_fft // 2), np.float32), 0
     for row, (first, count) in zip(bank, bands, strict=True):
         row[first : first + count] = weights[at : at + count]
@@ -193,4 +197,4 @@ def test_tables_are_the_bank_and_another_fft_is_refused(front):
     assert np.array_equal(window, np.float32(features.hann(512) / 32768))
     assert np.array_equal(window, np.array((ctypes.c_float * 512).in_dll(front.c, "gunshot_window")))
     with pytest.raises(ValueError, match="n_fft=400 must be one of 32, 64"):
-        features_c.tables(host_c.with_features(n_fft=400))
+        log_mel_c.tables(host_c.with_features(n_fft=400))

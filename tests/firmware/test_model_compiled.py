@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_compiled import FIRMWARE, inputs, of_kind, of_params
 
-from gunshot import compiled, quantize
-from gunshot.compiled.host import build
-from gunshot.compiled.layout import plan
+from gunshot.export import network as network_c
+from gunshot.export.network.host import build
+from gunshot.export.network.layout import plan
+from gunshot.models.network import quantize
 
 pytestmark = pytest.mark.slow
 OK, CRC, TRUNCATED, VERSION, SHAPE, TYPE, OPERATOR, ARENA, NOT_READY = range(9)  # of status.h
@@ -77,7 +78,7 @@ def test_crc_is_that_of_zlib(made, content):
 def test_the_artifact_is_what_python_packed(made):
     model, library, _ = made
     members = plan(model).members()
-    assert library.right == compiled.layout.packed(members)
+    assert library.right == network_c.layout.packed(members)
     crc, version, size = np.frombuffer(library.right[:12], "<u4")
     assert crc == zlib.crc32(library.right[4:]) and version == 1 and size == len(library.right)
 

@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
-from gunshot import export, features, forest, forest_c, models
+from gunshot import features
+from gunshot.export import constants
+from gunshot.export import forest as forest_c
+from gunshot.models import forest
+from gunshot.models.model import Model, load_model
 from tests.firmware.backends import CALIBRATION, N_FRAMES, N_MELS, OPERATING, SRC, Backend, P, linked
 
 REPORT = {"calibration": CALIBRATION}
@@ -27,20 +31,20 @@ def log_mels(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> models.Model:
+def model(tmp_path_factory) -> Model:
     path = tmp_path_factory.mktemp("forest") / "forest.joblib"
     x, y = log_mels(1500, 0)
     grown = RandomForestClassifier(20, max_depth=8, min_samples_leaf=2, max_features=0.1, random_state=0)
     joblib.dump(grown.fit(forest.codes(x), y), path)
     path.with_name("report.json").write_text(json.dumps(REPORT | {"operating_point": 0.5}))
-    return models.load(path)
+    return load_model(path)
 
 
 @pytest.fixture(scope="module")
 def folder(model, tmp_path_factory):
     out = tmp_path_factory.mktemp("generated")
     source = forest_c.to_c(forest.load(model.path))
-    export.write_forest(source, out, constants=export.forest_constants(source, REPORT, OPERATING, P))
+    constants.write_forest(source, out, constants=constants.forest_constants(source, REPORT, OPERATING, P))
     return out
 
 
@@ -49,7 +53,7 @@ def backend(folder):
     return Backend(linked(folder, [SRC / "model_forest.c", SRC / "crc32.c"], "-I", str(folder / "forest")))
 
 
-def levels(model: models.Model, x: np.ndarray) -> list[int]:
+def levels(model: Model, x: np.ndarray) -> list[int]:
     return [int(model.levels(window, hop=8, n_frames=N_FRAMES)[0]) for window in x]
 
 

@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from gunshot import export, models, network, params, parity, quantize
+from gunshot.base import params
+from gunshot.device import parity
+from gunshot.export import constants as export
+from gunshot.models.model import load_model
+from gunshot.models.network import network, quantize
 from tests.firmware.backends import (
     CALIBRATION,
     N_FRAMES,
@@ -211,7 +215,7 @@ def test_the_whole_application_on_the_interpreter_equals_python(tmp_path):
     assert made.returncode == 0, made.stderr
     subprocess.run(["cmake", "--build", tmp_path / "build"], check=True)
     p = params.load("audio", "chunks", "features", "detector", path=ROOT / "params.yaml")
-    model, pcm = models.load(ROOT / "models/quantized/model.tflite"), parity.recording(sr=p.audio.sr)
+    model, pcm = load_model(ROOT / "models/quantized/model.tflite"), parity.recording(sr=p.audio.sr)
     found = parity.measure("host", tmp_path / "build", pcm, model, p)["parity"]
     assert found["windows"] > 1000 and found["mismatched_bytes"] == 0
     assert found["onsets"] >= 3 and found["differing_onsets"] == 0

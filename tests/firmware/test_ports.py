@@ -13,7 +13,12 @@ import pytest
 import soundfile as sf
 from typer.testing import CliRunner
 
-from gunshot import alerts, audio, cli, cost, emulator, export, listener, models, params, parity, tables
+from gunshot import cli
+from gunshot.base import audio, params, tables
+from gunshot.detect import listener
+from gunshot.device import cost, emulator, messages, parity
+from gunshot.export import constants as export
+from gunshot.models.model import load_model, read_operating_point, read_report
 
 pytestmark = pytest.mark.firmware
 
@@ -34,7 +39,7 @@ def programs():
 @pytest.fixture(scope="module")
 def measured(programs):
     """What reports/firmware.json says of each port, and the traces behind it."""
-    model, pcm = models.load(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr)
+    model, pcm = load_model(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr)
     traces = {port: parity.trace(programs[port], port, pcm, P) for port in emulator.PORTS}
     return {port: parity.figures(port, programs[port], made, pcm, model, P) for port, made in traces.items()}, traces
 
@@ -83,7 +88,7 @@ def test_the_network_s_c_equals_tflm_on_ten_thousand_windows():
 
 def test_what_differs_is_counted_and_listed(measured):
     """Or the test above could not fail."""
-    model, pcm, made = models.load(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr), measured[1]
+    model, pcm, made = load_model(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr), measured[1]
     codes, levels, (first, *others) = made["host"].codes.copy(), made["host"].levels.copy(), made["host"].alerts
     levels[5] += 1
     moved = [dataclasses.replace(first, onset=first.onset + 112), *others]
@@ -100,12 +105,12 @@ def test_the_sanitizers_find_nothing_in_the_whole_application(programs, measured
     watched = parity.trace(programs["host-sanitize"], "host", parity.recording(sr=P.audio.sr), P)
     plain = measured[1]["host"]
     assert (watched.codes == plain.codes).all() and (watched.levels == plain.levels).all()
-    assert list(map(alerts.encode, watched.alerts)) == list(map(alerts.encode, plain.alerts)) and plain.alerts
+    assert list(map(messages.encode, watched.alerts)) == list(map(messages.encode, plain.alerts)) and plain.alerts
 
 
 def test_the_test_streams_give_the_onsets_of_python(programs):
     """Two of each kind of those that the pipeline's figures are of."""
-    folder, model = REPO / "data/streams/test", models.load(REPO / "models/quantized/model.tflite")
+    folder, model = REPO / "data/streams/test", load_model(REPO / "models/quantized/model.tflite")
     paths = pd.read_csv(folder / "streams.csv").groupby(["origin", "kind"])["path"].head(2)
     found = {}
     for path in paths:
@@ -131,7 +136,7 @@ def test_ten_minutes_of_real_recordings_give_the_onsets_of_detect(programs):
             break
     pcm = np.concatenate(parts)
     assert len(pcm) >= 600 * P.audio.sr
-    found = parity.measure("host", programs["host"], pcm, models.load(REPO / "models/quantized/model.tflite"), P)
+    found = parity.measure("host", programs["host"], pcm, load_model(REPO / "models/quantized/model.tflite"), P)
     assert found["parity"]["onsets"] >= 10 and found["parity"]["differing_onsets"] == 0, found
     assert found["parity"]["mismatched_bytes"] == 0
     assert found["parity"]["differing_codes"] <= found["parity"]["cells"] / 100_000
@@ -144,11 +149,13 @@ def keen_forest(tmp_path) -> tuple[Path, Path]:
     shutil.copytree(REPO / "models/forest", tmp_path / "forest")
     shutil.copytree(FIRMWARE, tmp_path / "firmware", ignore=shutil.ignore_patterns("build"))
     path = tmp_path / "forest/forest.joblib"
-    settings = models.load(path).settings(P, n_mels=P.features.n_mels, n_frames=listener.window_frames(P), logit=2.0)
-    operating = models.operating(path) | {"logit": 2.0, "settings": vars(settings)}
+    settings = listener.settings(
+        load_model(path), P, n_mels=P.features.n_mels, n_frames=listener.window_frames(P), logit=2.0
+    )
+    operating = read_operating_point(path) | {"logit": 2.0, "settings": vars(settings)}
     tables.write_json(path.with_name("operating.json"), operating)
     source = path.with_name("forest.h").read_text()
-    constants = export.forest_constants(source, models.report(path), operating, sections)
+    constants = export.forest_constants(source, read_report(path), operating, sections)
     export.write_forest(source, tmp_path / "firmware/generated", constants=constants)
     return path, tmp_path / "firmware"
 
@@ -156,7 +163,7 @@ def keen_forest(tmp_path) -> tuple[Path, Path]:
 def test_the_forest_on_a_board_equals_python(keen_forest):
     path, firmware = keen_forest
     programs = emulator.build("mps2-an386", firmware=firmware, backend="forest")
-    pcm, model = parity.recording(sr=P.audio.sr), models.load(path)
+    pcm, model = parity.recording(sr=P.audio.sr), load_model(path)
     made = parity.trace(programs, "mps2-an386", pcm, P)
     found = parity.figures("mps2-an386", programs, made, pcm, model, P)
     assert len(set(made.levels.tolist())) > 60 and found["parity"]["mismatched_bytes"] == 0

@@ -55,12 +55,12 @@ class Project:
 
     def make(self) -> "Project":
         """Set the folder up, with a first candidate and the operator's key; the environment must be set."""
-        from gunshot.promotion import record, signing
+        from gunshot.signing import keys, record
 
         self.run("git", "init", "-q", "-b", "main")
         dvc(self.root, "init", "-q")
         (self.root / "dvc.yaml").write_text(yaml.safe_dump(DVC_YAML))
-        signing.create("operator", self.root / record.KEYS)
+        keys.create("operator", self.root / record.KEYS)
         self.candidate("one")
         return self
 

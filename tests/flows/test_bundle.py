@@ -12,7 +12,8 @@ import yaml
 from registry_project import ENVIRONMENT, MODEL, Project, dvc, get
 
 from gunshot.cli import drift
-from gunshot.promotion import audit, bundle, record, registry, repository
+from gunshot.promotion import audit, bundle, registry, repository
+from gunshot.signing import record
 
 pytest_plugins = "registry_project"
 pytestmark = pytest.mark.slow
@@ -44,7 +45,7 @@ def models(n: int, seed: int) -> list[bytes]:
     import keras
     from keras import layers
 
-    from gunshot import quantize
+    from gunshot.models.network import quantize
 
     rng, found = np.random.default_rng(seed), []
     for _ in range(n):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gunshot import splits, streams, tables
+from gunshot.base import tables
 from gunshot.cli import app
 from gunshot.promotion import evidence, review
 from tests import candidates
@@ -18,7 +18,7 @@ from tests import candidates
 pytestmark = pytest.mark.slow
 OUTS = {
     "group": "data/grouped", "split": "data/splits.csv", "featurize": "data/features", "evaluate": "reports/index.html",
-    **{f"streams_{side}": f"data/streams/{side}" for side in splits.SIDES}, "quantize": "models/quantized/model.tflite",
+    **{f"streams_{side}": f"data/streams/{side}" for side in tables.SIDES}, "quantize": "models/quantized/model.tflite",
 }  # fmt: skip
 
 
@@ -46,14 +46,14 @@ def tree(tmp_path, monkeypatch) -> Path:
     shutil.copytree(tmp_path / "world/streams", root / "data/streams/test")
     for side in ("train", "val"):
         for name in ("shots.csv", "events.csv", "streams.csv"):
-            tables.write(root / f"data/streams/{side}/{name}", tables.frame([], streams.TABLES[name]))
+            tables.write(root / f"data/streams/{side}/{name}", tables.frame([], tables.STREAM_TABLES[name]))
     chunk = {"chunk": "c", "path": "p", "index": 0, "recording": "r", "start": 0, "onset": -1}
-    sides = dict(zip(splits.SIDES, "abc", strict=True))
+    sides = dict(zip(tables.SIDES, "abc", strict=True))
     for side, group in sides.items():
         row = chunk | {"class": "env", "label": "dog", "recording_group": group, "source": "mine"}
         tables.write(root / f"data/features/{side}.csv", tables.frame([row], tables.CHUNK))
     rows = [{"recording_group": g, "side": s, "class": "env", "source": "mine"} for s, g in sides.items()]
-    tables.write(root / "data/splits.csv", tables.frame(rows, splits.SPLIT))
+    tables.write(root / "data/splits.csv", tables.frame(rows, tables.SPLIT))
     found = [
         recording("a"),
         recording("b", licence="CC0-1.0"),
@@ -153,7 +153,7 @@ def test_a_comparison_of_something_else_is_refused(tree):
 
 
 def test_a_group_on_two_sides_is_found(tree):
-    found = tables.read(tree / "data/streams/test/events.csv", streams.EVENT)
+    found = tables.read(tree / "data/streams/test/events.csv", tables.STREAM_EVENT)
     found["recording_group"] = "a"
     (tree / "data/streams/test/events.csv").unlink()
     tables.write(tree / "data/streams/test/events.csv", found)

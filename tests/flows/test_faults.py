@@ -19,7 +19,8 @@ from prefect_server import environment, started, until
 from registry_project import MODEL, Project
 from retraining_project import ROOT, STAGE, prepare
 
-from gunshot.promotion import audit, record, registry
+from gunshot.promotion import audit, registry
+from gunshot.signing import record
 
 pytest_plugins = ("registry_project", "retraining_project", "prefect_server")
 HELD = """

@@ -12,12 +12,16 @@ import soundfile as sf
 from registry_project import Project
 from retraining_project import ROOT
 
-from gunshot import audio, chunks, drift, models, params, tables
-from gunshot.promotion import record, registry
+from gunshot.base import audio, params, tables
+from gunshot.dataset import chunks
+from gunshot.field import drift
+from gunshot.models.model import Model
+from gunshot.promotion import registry
+from gunshot.signing import record
 
 pytest_plugins = ("registry_project", "retraining_project")
 P = params.load("audio", "chunks", "features", path=ROOT / "params.yaml")
-MODEL = models.Model(  # scores how far the loudest frame stands out
+MODEL = Model(  # scores how far the loudest frame stands out
     Path("stand-in"),
     {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}},
     logit=lambda x: (x.mean(axis=1).max(axis=1) - np.median(x.mean(axis=1), axis=1)) / 6 - 3,

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from retraining_project import ROOT
 
-from gunshot import params, tags
+from gunshot import tags
+from gunshot.base import params
 
 QUIET = {
     "drift": False, "reason": "0 of 2 columns drift", "recordings": 40, "effective": 39, "chunks": 200, "rejected": 1,

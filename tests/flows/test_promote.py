@@ -7,7 +7,8 @@ from prefect.logging import disable_run_logger
 from registry_project import BIN, Project
 
 from flows import promote, rollback
-from gunshot.promotion import audit, bundle, record
+from gunshot.promotion import audit, bundle
+from gunshot.signing import record
 
 pytest_plugins = "registry_project"
 

@@ -14,7 +14,8 @@ from registry_project import BIN, ENVIRONMENT, MODEL, Project
 from typer.testing import CliRunner
 
 from gunshot import cli
-from gunshot.promotion import audit, record, registry, repository, signing
+from gunshot.promotion import audit, registry, repository
+from gunshot.signing import keys, record
 
 pytest_plugins = "registry_project"
 ROOT = Path(__file__).parents[2]
@@ -338,7 +339,7 @@ def test_without_a_key_or_with_a_stranger_s_nothing_is_decided(project, tmp_path
     decide = lambda: project.promote(project.second, "v1.0.0")  # noqa: E731
     monkeypatch.setenv("GUNSHOT_KEY", str(tmp_path / "none.pem"))
     refused(project, "no key; make one with `gunshot models key NAME`", decide)
-    signing.create("stranger", tmp_path / "elsewhere")
+    keys.create("stranger", tmp_path / "elsewhere")
     refused(project, "is none of those in models/keys", decide)
     (tmp_path / "none.pem").chmod(0o640)
     refused(project, "chmod 600", decide)
@@ -351,11 +352,11 @@ def test_without_a_key_or_with_a_stranger_s_nothing_is_decided(project, tmp_path
 def test_a_key_s_name_is_a_file_s(tmp_path, monkeypatch, name):
     monkeypatch.setenv("GUNSHOT_KEY", str(tmp_path / "key.pem"))
     with pytest.raises(ValueError, match="must be letters"):
-        signing.create(name, tmp_path)
-    signing.create("ada", tmp_path / "keys")
+        keys.create(name, tmp_path)
+    keys.create("ada", tmp_path / "keys")
     assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
     with pytest.raises(ValueError, match="never written over"):
-        signing.create("bo", tmp_path / "keys")
+        keys.create("bo", tmp_path / "keys")
 
 
 def test_a_detached_head_is_refused(project):

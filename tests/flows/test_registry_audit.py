@@ -7,7 +7,8 @@ import re
 import pytest
 from registry_project import MODEL
 
-from gunshot.promotion import audit, record, registry, signing
+from gunshot.promotion import audit, registry
+from gunshot.signing import keys, record
 
 pytest_plugins = "registry_project"
 
@@ -31,10 +32,10 @@ def rewrite(project, changed: list[bytes]) -> None:
 
 def signed_anew(entries: list[dict]) -> list[bytes]:
     """The lines of entries, chained and signed with the operator's key of now, as its thief would do it."""
-    key, out, previous = signing.private(), [], None
+    key, out, previous = keys.private(), [], None
     for number, entry in enumerate(entries, 1):
         content = {k: v for k, v in entry.items() if k != "signature"}
-        content |= {"number": number, "previous": previous, "key": signing.fingerprint(key.public_key())}
+        content |= {"number": number, "previous": previous, "key": keys.fingerprint(key.public_key())}
         content["signature"] = key.sign(record.canonical(content)).hex()
         out.append(record.canonical(content) + b"\n")
         previous = record.digest(content)
@@ -79,7 +80,7 @@ def signed_by_another(project):
     mark = os.environ["GUNSHOT_KEY"]
     os.environ["GUNSHOT_KEY"] = str(project.root.parent / "stranger.pem")
     try:
-        signing.create("stranger", project.root.parent / "elsewhere")
+        keys.create("stranger", project.root.parent / "elsewhere")
         rewrite(project, signed_anew(record.read(project.root)))
     finally:
         os.environ["GUNSHOT_KEY"] = mark
@@ -93,7 +94,7 @@ def signed_by_a_thief_of_the_key(project):
 
 def one_line_signed_by_a_thief_of_the_key(project):
     entry = {k: v for k, v in record.read(project.root)[1].items() if k != "signature"} | {"by": "Eve"}
-    entry["signature"] = signing.private().sign(record.canonical(entry)).hex()
+    entry["signature"] = keys.private().sign(record.canonical(entry)).hex()
     rewrite(project, [lines(project)[0], record.canonical(entry) + b"\n", lines(project)[2]])
 
 

@@ -14,7 +14,7 @@ from registry_project import MODEL
 from retraining_project import METRICS, everything
 
 from gunshot import tags
-from gunshot.promotion import record
+from gunshot.signing import record
 
 pytest_plugins = ("registry_project", "retraining_project")
 pytestmark = pytest.mark.slow

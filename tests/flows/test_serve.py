@@ -10,8 +10,8 @@ from playwright.sync_api import sync_playwright
 from prefect_server import environment, started, until
 from retraining_project import ROOT, prepare
 
-from gunshot import params
-from gunshot.promotion import record
+from gunshot.base import params
+from gunshot.signing import record
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 pytest_plugins = ("registry_project", "retraining_project", "prefect_server")

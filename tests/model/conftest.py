@@ -9,7 +9,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from gunshot import params, quantize, training
+from gunshot.base import params
+from gunshot.models.network import quantize, training
 from tests.networks import N_FRAMES, log_mels
 
 ROOT = Path(__file__).parents[2]

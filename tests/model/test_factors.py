@@ -9,8 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gunshot import int8, quantize
-from gunshot.int8.kernels import multiply, quantized
+from gunshot.models import int8
+from gunshot.models.int8.kernels import multiply, quantized
+from gunshot.models.network import quantize
 from tests.networks import conv, converted, extremes, layers
 
 pytestmark = pytest.mark.slow

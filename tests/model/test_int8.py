@@ -18,7 +18,8 @@ from keras import layers
 from tensorflow.lite.python import lite
 from test_network import SIZES
 
-from gunshot import int8, quantize
+from gunshot.models import int8
+from gunshot.models.network import quantize
 from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, converted, extremes, log_mels, pool, unsettled
 
 pytestmark = pytest.mark.slow

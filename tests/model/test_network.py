@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from gunshot import network
+from gunshot.models.network import network
 from tests.networks import N_FRAMES, N_MELS, unsettled
 
 SIZES = [(2, 0.5, False), (2, 1.0, True), (3, 0.25, True), (3, 1.0, False), (4, 2.0, False), (4, 1.0, True)]

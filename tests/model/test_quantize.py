@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from test_network import SIZES, unsettled
 
-from gunshot import calibration, network, quantize
+from gunshot.models.network import network, quantize
+from gunshot.models.scores import calibration
 
 pytestmark = pytest.mark.slow
 N_MELS, N_FRAMES = 32, 33

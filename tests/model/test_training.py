@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from test_network import digest, unsettled
 
-from gunshot import features, network, training
+from gunshot import features
+from gunshot.models.network import network, training
 
 ROOT = Path(__file__).parents[2]
 N_MELS, N_FRAMES = 32, 33

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from gunshot import audio, params, tables, validation
+from gunshot import validation
+from gunshot.base import audio, params, tables
 
 ROOT = Path(__file__).parents[2]
 P = params.load("audio", "quality", "splits", "features", "validation", path=ROOT / "params.yaml")

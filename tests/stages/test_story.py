@@ -15,7 +15,7 @@ from project import ROOT, Project
 from scipy import signal
 
 from gunshot import tags
-from gunshot.promotion import record
+from gunshot.signing import record
 from gunshot.simulate import streams
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]

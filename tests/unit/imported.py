@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gunshot import audio, streams, tables
+from gunshot import streams
+from gunshot.base import audio, tables
 
 SR, S = 16_000, 30.0
 

@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import alarms, audio, models, params, scoring, streams, tables
-from stages import operate
+from gunshot.alarms import score
+from gunshot.alarms.clear import is_clear
+from gunshot.alarms.operate import against, det, lowest, note_read, operate
+from gunshot.alarms.score import GRID, gathered, matched, score_stream, score_streams
+from gunshot.base import audio, params, tables
+from gunshot.models import model as models
+from gunshot.models.model import Model
+from gunshot.models.scores import metrics
+from stages import operate as operate_stage
 
 P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 PLACE = (2, 26)  # frames of a window: 12 to 75 % of its samples, chunks.jitter
@@ -21,7 +28,7 @@ SR = P.audio.sr
 
 def told(onset_s, first_s, blast_s=None, collar_s=0.2):
     blast_s = first_s if blast_s is None else blast_s
-    return alarms.matched(*(np.array(v, float) for v in (onset_s, first_s, blast_s)), collar_s=collar_s)
+    return matched(*(np.array(v, float) for v in (onset_s, first_s, blast_s)), collar_s=collar_s)
 
 
 def test_an_onset_at_the_shock_or_at_the_blast_is_right():
@@ -81,13 +88,13 @@ def test_counts_are_those_of_sed_eval(truth, found, collar_ms):
 
 
 def event(path: str, start: int, stop: int, label: str, kind: str = "event") -> dict:
-    row = {name: of() for name, of in streams.EVENT.items()}
+    row = {name: of() for name, of in tables.STREAM_EVENT.items()}
     group = f"g-{label}"
     return row | {"path": path, "start": start, "stop": stop, "label": label, "kind": kind, "recording_group": group}
 
 
 def shot(path: str, onset_s: float, **values) -> dict:
-    row = {name: of() for name, of in streams.SHOT.items()}
+    row = {name: of() for name, of in tables.STREAM_SHOT.items()}
     at = round(onset_s * SR)
     return row | {"path": path, "onset": at, "blast": at, "shock": -1, "peak_snr_db": 30.0, "distance_m": 50.0} | values
 
@@ -123,9 +130,9 @@ def folder(tmp_path, monkeypatch):
         event("a.wav", 0, 7 * SR, "wind", "bed"), event("a.wav", round(4.99 * SR), round(5.4 * SR), "door"),
         event("b.wav", 0, 4 * SR, "rain", "bed"), event("b.wav", 0, SR, "dog"),
     ]  # fmt: skip
-    tables.write(tmp_path / "shots.csv", tables.frame(shots, streams.SHOT))
-    tables.write(tmp_path / "events.csv", tables.frame(events, streams.EVENT))
-    monkeypatch.setattr(alarms, "load", lambda path: models.Model(path, REPORT, jump))
+    tables.write(tmp_path / "shots.csv", tables.frame(shots, tables.STREAM_SHOT))
+    tables.write(tmp_path / "events.csv", tables.frame(events, tables.STREAM_EVENT))
+    monkeypatch.setattr(score, "load", lambda path: Model(path, REPORT, jump))
     return tmp_path
 
 
@@ -135,9 +142,9 @@ def row(path: str, kind: str) -> dict:
 
 def test_a_stream_is_scored_at_each_threshold_and_told_at_the_model_s_own(folder):
     paths = {"one": folder / "one", "two": folder / "two"}
-    found = alarms.score_stream(row("a.wav", "shots"), folder, paths, {"one": 0.0}, P)
+    found = score_stream(row("a.wav", "shots"), folder, paths, {"one": 0.0}, P)
     counts = pd.DataFrame(found["counts"])
-    assert len(counts) == 2 * len(alarms.GRID) and set(counts["model"]) == {"one", "two"}
+    assert len(counts) == 2 * len(GRID) and set(counts["model"]) == {"one", "two"}
     (at,) = counts[(counts["model"] == "two") & (counts["logit"] == 0.0)].to_dict("records")
     expected = {"model": "two", "logit": 0.0, "false": 2, "false_incidents": 1, "shots": 2, "hits": 1}
     assert at == {key: row("a.wav", "shots")[key] for key in ("path", "origin", "kind")} | expected
@@ -153,7 +160,7 @@ def test_a_stream_is_scored_at_each_threshold_and_told_at_the_model_s_own(folder
 
 
 def test_what_no_event_explains_is_the_bed_s(folder):
-    found = alarms.score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
+    found = score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
     (false,) = found["false"]
     assert (false["label"], false["cause"], false["recording_group"]) == ("rain", "bed", "g-rain")
     assert found["shots"] == [] and all(count["shots"] == 0 for count in found["counts"])
@@ -161,25 +168,23 @@ def test_what_no_event_explains_is_the_bed_s(folder):
 
 def test_a_stream_without_any_row_of_events(folder):
     audio.write_pcm(folder / "c.wav", bangs([1.0], 2.0), sr=SR)
-    found = alarms.score_stream(row("c.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
+    found = score_stream(row("c.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
     assert [(f["label"], f["cause"]) for f in found["false"]] == [("", "")]
 
 
 def test_streams_are_scored_in_order(folder, monkeypatch):
-    monkeypatch.setattr(alarms.processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
+    monkeypatch.setattr(score.processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     table = pd.DataFrame([row("b.wav", "quiet"), row("a.wav", "shots")])
-    found = list(alarms.score_streams(table, folder, {"one": folder / "one"}, {}, P))
+    found = list(score_streams(table, folder, {"one": folder / "one"}, {}, P))
     assert [part["counts"][0]["path"] for part in found] == ["b.wav", "a.wav"]
 
 
 def test_gathered_counts_are_those_of_all_streams_together():
     of = COUNTS.groupby("path")
-    found = alarms.gathered(
-        {"counts": rows.to_dict("records"), "shots": [{"path": path}], "false": []} for path, rows in of
-    )
+    found = gathered({"counts": rows.to_dict("records"), "shots": [{"path": path}], "false": []} for path, rows in of)
     assert len(found["counts"]) == 6 and found["shots"]["path"].tolist() == ["q1", "q2", "q3", "s1"]
-    assert len(found["false"]) == len(alarms.gathered([])["counts"]) == 0
-    pd.testing.assert_frame_equal(alarms.det(found["counts"], STREAMS), alarms.det(COUNTS, STREAMS))
+    assert len(found["false"]) == len(gathered([])["counts"]) == 0
+    pd.testing.assert_frame_equal(det(found["counts"], STREAMS), det(COUNTS, STREAMS))
 
 
 def test_scoring_takes_no_more_memory_for_more_streams(folder):
@@ -190,7 +195,7 @@ def test_scoring_takes_no_more_memory_for_more_streams(folder):
         rows = [row("c.wav", "quiet")] * count
         tracemalloc.start()
         try:
-            found = alarms.gathered(alarms.score_stream(r, folder, {"one": folder / "one"}, {}, P) for r in rows)
+            found = gathered(score_stream(r, folder, {"one": folder / "one"}, {}, P) for r in rows)
             assert found["counts"]["false"].max() >= count
             return tracemalloc.get_traced_memory()[1]
         finally:
@@ -203,7 +208,7 @@ def test_scoring_takes_no_more_memory_for_more_streams(folder):
 
 def test_clear_shots_are_loud_and_near_or_of_no_known_distance():
     shots = pd.DataFrame({"peak_snr_db": [10, 9.9, 30, 30, 30], "distance_m": [200, 1, 200.1, -1, 0]})
-    assert alarms.is_clear(shots).tolist() == [True, False, False, True, True]
+    assert is_clear(shots).tolist() == [True, False, False, True, True]
 
 
 COUNTS = pd.DataFrame(
@@ -223,17 +228,17 @@ STREAMS = pd.DataFrame(
 
 
 def test_the_curve_by_hand():
-    found = alarms.det(COUNTS, STREAMS)
+    found = det(COUNTS, STREAMS)
     assert found[["origin", "logit"]].values.tolist() == [
         ["real", 0.0], ["real", 1.0], ["simulated", 0.0], ["simulated", 1.0],
     ]  # fmt: skip
     assert found["hours"].tolist() == [2, 2, 1.5, 1.5] and found["false"].tolist() == [0, 0, 5, 0]
     assert found["fa_per_hour"].tolist() == pytest.approx([0, 0, 5 / 1.5, 0])
-    upper = [scoring.rate_upper(0, 2), scoring.rate_upper(0, 2), scoring.rate_upper(5, 1.5), scoring.rate_upper(0, 1.5)]
+    upper = [metrics.rate_upper(0, 2), metrics.rate_upper(0, 2), metrics.rate_upper(5, 1.5), metrics.rate_upper(0, 1.5)]
     assert found["fa_per_hour_upper"].tolist() == pytest.approx(upper)
     assert found["false_incidents"].tolist() == [0, 0, 4, 0]
     assert found["recall"].tolist() == pytest.approx([np.nan, np.nan, 0.9, 0.6], nan_ok=True)
-    assert found["recall_lower"].iloc[2] == pytest.approx(scoring.share_lower(9, 10))
+    assert found["recall_lower"].iloc[2] == pytest.approx(metrics.share_lower(9, 10))
 
 
 def curve(rates: dict[str, list[float]], uppers: dict[str, list[float]] | None = None) -> pd.DataFrame:
@@ -257,13 +262,13 @@ def curve(rates: dict[str, list[float]], uppers: dict[str, list[float]] | None =
     ],
 )
 def test_the_lowest_threshold_from_which_on_a_limit_is_kept(rates, expected):
-    assert alarms.lowest(curve(rates), "fa_per_hour", 0.5) == expected
+    assert lowest(curve(rates), "fa_per_hour", 0.5) == expected
     shuffled = curve(rates).sample(frac=1, random_state=0)
-    assert alarms.lowest(shuffled, "fa_per_hour", 0.5) == expected
+    assert lowest(shuffled, "fa_per_hour", 0.5) == expected
 
 
 def test_an_operating_point_is_the_lowest_that_keeps_the_limit_proven_by_the_bound():
-    found = alarms.operate(curve({"a": [3, 1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
+    found = operate(curve({"a": [3, 1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
     assert (found["logit"], found["proof"], found["fa_per_hour_limit"]) == (2.0, "proven", 0.5)
     assert found["validation"] == {
         "a": {"hours": 2.0, "false": 0.2, "fa_per_hour": 0.1, "fa_per_hour_upper": 0.5, "recall": 0.8,
@@ -272,34 +277,34 @@ def test_an_operating_point_is_the_lowest_that_keeps_the_limit_proven_by_the_bou
 
 
 def test_an_operating_point_whose_bound_is_above_the_limit_is_unproven():
-    found = alarms.operate(curve({"a": [3, 0.1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
+    found = operate(curve({"a": [3, 0.1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
     assert (found["logit"], found["proof"]) == (1.0, "unproven")  # not 2, where it would be proven
-    found = alarms.operate(curve({"a": [3, 2, 1, 0.6]}), limit=0.5)  # nothing keeps it: the highest
+    found = operate(curve({"a": [3, 2, 1, 0.6]}), limit=0.5)  # nothing keeps it: the highest
     assert (found["logit"], found["proof"]) == (3.0, "unproven")
     both = curve({"a": [3, 0.1, 0.1, 0], "b": [3, 0.1, 0.1, 0]}, {"a": [4, 0.5, 0.5, 0.3], "b": [4, 2, 2, 2]})
-    assert alarms.operate(both, limit=0.5)["proof"] == "unproven"  # every origin's bound counts
+    assert operate(both, limit=0.5)["proof"] == "unproven"  # every origin's bound counts
 
 
 def test_two_models_are_compared_by_origin_each_at_its_own_point():
     row = {"hours": 2.0, "recall": 0.8, "fa_per_hour": 1.0, "fa_per_hour_upper": 3.0}
     one = {"real": row, "simulated": row}
     other = {"simulated": row | {"recall": 0.9, "fa_per_hour": 3.0}, "real": row | {"recall": 0.7, "fa_per_hour": 3.1}}
-    found = alarms.against(one, other)
+    found = against(one, other)
     assert list(found) == ["simulated", "real"]
     assert found["simulated"] == {"recall_drop": pytest.approx(-0.1), "fa_per_hour_within_bound": True}
     assert found["real"] == {"recall_drop": pytest.approx(0.1), "fa_per_hour_within_bound": False}
     for nothing in ({"hours": 0.0}, {"recall": None}, {"recall": np.nan}):
-        assert list(alarms.against(one | {"real": row | nothing}, other)) == ["simulated"]
-    assert alarms.against({}, other) == alarms.against(one, {}) == {}
+        assert list(against(one | {"real": row | nothing}, other)) == ["simulated"]
+    assert against({}, other) == against(one, {}) == {}
 
 
 def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path, monkeypatch):
     """Float keeps the limit from logit 1 on, int8 from 2 on, where it finds 7 of the 9 shots that float does."""
     rows = [
-        {**{name: of() for name, of in streams.STREAM.items()}, **row(f"{kind}.wav", kind), "unique_s": 36_000.0}
+        {**{name: of() for name, of in tables.STREAM.items()}, **row(f"{kind}.wav", kind), "unique_s": 36_000.0}
         for kind in ("quiet", "shots")
     ]
-    tables.write(tmp_path / "val/streams.csv", tables.frame(rows, streams.STREAM))
+    tables.write(tmp_path / "val/streams.csv", tables.frame(rows, tables.STREAM))
     false, hits = {"forest": [0, 0, 0], "float": [9, 0, 0], "int8": [9, 9, 0]}, [10, 9, 7]
     counts = [
         {key: r[key] for key in ("path", "origin", "kind")}
@@ -307,12 +312,12 @@ def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path,
         | {"shots": 10 * (r["kind"] == "shots"), "hits": hits[i] * (r["kind"] == "shots")}
         for r in rows for name, of in false.items() for i in range(3)
     ]  # fmt: skip
-    monkeypatch.setattr(alarms, "score_streams", lambda *_: iter([{"counts": counts, "shots": [], "false": []}]))
-    monkeypatch.setattr(models, "load", lambda path: models.Model(path, REPORT, jump))
+    monkeypatch.setattr(score, "score_streams", lambda *_: iter([{"counts": counts, "shots": [], "false": []}]))
+    monkeypatch.setattr(models, "load", lambda path: Model(path, REPORT, jump))
     (tmp_path / "params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     paths = [tmp_path / name / "model" for name in false]
-    operate.main(tmp_path / "val", *paths, tmp_path / "operating.csv")
+    operate_stage.main(tmp_path / "val", *paths, tmp_path / "operating.csv")
     forest, network, int8 = (tables.read_json(path.with_name("operating.json")) for path in paths)
     assert [point["logit"] for point in (forest, network, int8)] == [0.0, 1.0, 2.0]
     assert int8["against_float"] == {"simulated": {"recall_drop": pytest.approx(0.2), "fa_per_hour_within_bound": True}}
@@ -328,9 +333,9 @@ def test_each_look_at_the_test_streams_is_noted_once(tmp_path):
         return ",".join(hashlib.sha256(p.read_bytes()).hexdigest() for p in (path, plan))
 
     for path in (model, model, other, model):
-        alarms.note_read(log, path, plan)
+        note_read(log, path, plan)
     assert log.read_text().splitlines() == ["model_sha256,streams_sha256", line(model), line(other)]
     before = line(model)
     plan.write_text("streams of another seed")
-    alarms.note_read(log, model, plan)
+    note_read(log, model, plan)
     assert log.read_text().splitlines()[-1] == line(model) != before and len(log.read_text().splitlines()) == 4

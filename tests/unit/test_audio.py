@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gunshot import audio
+from gunshot.base import audio
+from gunshot.base.files import atomic
 
 SR = 16000
 PCM = hnp.arrays(np.int16, st.integers(0, 300))
@@ -195,7 +196,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     before = path.read_bytes()
 
     def cut_off(path):
-        with audio.atomic(path) as part:
+        with atomic(path) as part:
             part.write_bytes(before[:20])
             raise RuntimeError("power cut")
 
@@ -207,7 +208,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_atomic_shows_nothing_before_the_end(tmp_path):
     path = tmp_path / "below" / ("long name " * 20 + ".csv")
-    with audio.atomic(path) as part:
+    with atomic(path) as part:
         part.write_text("half")
         assert not path.exists() and part.parent == path.parent
         part.write_text("whole")

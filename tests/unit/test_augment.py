@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import audio, augment, params, tables
+from gunshot.base import audio, params, tables
+from gunshot.dataset import augment
 
 SR, L = 16000, 4096
 P = params.load("augment", path=Path(__file__).parents[2] / "params.yaml").augment

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
-from gunshot import audio, chunks, splits, tables
+from gunshot.base import audio, tables
+from gunshot.dataset import chunks
 from stages import augment
 
 REPO = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ def made(tmp_path, monkeypatch):
             rows += chunks.rows(row, starts, np.full(2, -1))
             sides.append({"recording_group": group, "side": side, "class": class_, "source": "m"})
     tables.write(tmp_path / "chunks/chunks.csv", tables.frame(rows, tables.CHUNK))
-    tables.write(tmp_path / "splits.csv", tables.frame(sides, splits.SPLIT))
+    tables.write(tmp_path / "splits.csv", tables.frame(sides, tables.SPLIT))
     augment.main(*(tmp_path / name for name in ("raw", "chunks", "splits.csv", "augmented")))
     return tables.read(tmp_path / "augmented/chunks.csv", tables.CHUNK), tmp_path / "augmented"
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import calibration
+from gunshot.models.scores import calibration
 
 
 @given(st.floats(-500, 500))

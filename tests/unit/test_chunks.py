@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import audio, chunks, seeds, tables
+from gunshot.base import audio, seeds, tables
+from gunshot.dataset import chunks
 
 L = 4096
 CUT = {"draws": 4, "most": 1000, "jitter": (0.05, 0.75), "chunk_length": L}

@@ -14,8 +14,10 @@ import soundfile as sf
 from sklearn.ensemble import RandomForestClassifier
 from typer.testing import CliRunner
 
-from gunshot import audio, chunks, cli, params, simulate, splits, tables
-from gunshot.forest import codes
+from gunshot import cli
+from gunshot.base import audio, params, tables
+from gunshot.dataset import chunks
+from gunshot.models.forest import codes
 
 REPO = Path(__file__).parents[2]
 COMMANDS = ["compare", "dossier", "review", 
@@ -197,7 +199,7 @@ def test_chunks_are_exported_by_side_class_and_label(project):
     audio.write_pcm(project / "data/chunks/mine/gun/a b.wav", pcm, sr=16000)
     tables.write(project / "data/chunks/chunks.csv", tables.frame(rows, tables.CHUNK))
     side = [{"recording_group": "g", "side": "val", "class": "gun", "source": "s"}]
-    tables.write(project / "data/splits.csv", tables.frame(side, splits.SPLIT))
+    tables.write(project / "data/splits.csv", tables.frame(side, tables.SPLIT))
     assert run("export", "chunks", "out").exit_code == 0
     found = sorted((project / "out").rglob("*.wav"))
     assert [str(path.relative_to(project / "out")) for path in found] == [
@@ -337,7 +339,7 @@ def test_simulate_renders_one_recording_and_says_what_it_holds(project):
     asked = ("simulate", "--scene", "street", "--weapon", "M16", "--distance", "200", "--angle", "10", "--out", "x.wav")
     shown = run(*asked)
     assert shown.exit_code == 0 and "M16" in shown.output and "200 m, 10 degrees" in shown.output
-    shots = tables.read(project / "x.csv", simulate.SHOT)
+    shots = tables.read(project / "x.csv", tables.CORPUS_SHOT)
     assert len(audio.read_pcm(project / "x.wav", sr=16000)) == 48000
     assert (shots["scene"] == "street").all() and (shots["weapon"] == "M16").all()
     assert (shots["shock"] == shots["onset"]).all() and (shots["blast"] - shots["shock"] > 1000).all()
@@ -361,7 +363,7 @@ def test_simulate_says_where_blasts_come_after_the_end(project):
     far = ("simulate", "--weapon", "M16", "--scene", "field", "--distance", "1000", "--angle", "2", "--out", "x.wav")
     for duration in ("1", "6"):
         shown = run(*far, "--duration", duration)
-        late = tables.read(project / "x.csv", simulate.SHOT)["blast"] >= int(duration) * 16000
+        late = tables.read(project / "x.csv", tables.CORPUS_SHOT)["blast"] >= int(duration) * 16000
         assert shown.exit_code == 0 and late.any() == (duration == "1")
         assert (f"{late.sum()} of the blasts arrive after its end" in shown.output) == late.any()
 
@@ -393,7 +395,7 @@ def test_sim_and_real_needs_both(project, monkeypatch, capsys):
         "onset": -1,
         "source": "simulated",
     }
-    for side in splits.SIDES:
+    for side in tables.SIDES:
         tables.write(project / f"data/features/{side}.csv", tables.frame([row], tables.CHUNK))
         np.save(project / f"data/features/{side}.npy", np.zeros((1, 32, 33), np.float32))
     message = main(monkeypatch, capsys, "sim-and-real")

@@ -9,7 +9,8 @@ import pytest
 import soundfile as sf
 from typer.testing import CliRunner
 
-from gunshot import audio, cli, tables, tags
+from gunshot import cli, tags
+from gunshot.base import audio, tables
 from gunshot.tags import Tag
 
 REPO = Path(__file__).parents[2]
@@ -211,9 +212,9 @@ def test_each_command_explains_itself(command):
 
 @pytest.mark.slow
 def test_the_report_measures_simulated_and_blind_tags(project, monkeypatch):
-    from gunshot import tagging
+    from gunshot.studies import onsets as onset_study
 
-    monkeypatch.setattr(tagging, "PER_BAND", 15)
+    monkeypatch.setattr(onset_study, "PER_BAND", 15)
     Path("data/tags/blind").mkdir(parents=True)
     assert "real: no recording" in run("tag-report")
     tags.write("data/tags/blind/m.csv", {"m/gun/a, b.wav": [Tag(8000), Tag(20000)], "m/gun/silent.wav": [],

@@ -13,7 +13,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.rates import test_poisson_2indep as poisson_2indep
 
-from gunshot import comparison, models, tally
+from gunshot.alarms import summary
+from gunshot.models import model as models
+from gunshot.promotion import comparison
 from tests.candidates import LOUD, SHOT_PEAKS, P, compared, load, model
 
 COUNT = st.integers(0, 60)
@@ -70,7 +72,7 @@ def test_a_bound_without_a_difference_still_says_how_little_is_known():
 
 
 def false(onset_s, model: str, path: str = "q") -> list[dict]:
-    row = dict.fromkeys((*tally.KEYS, *tally.FALSE), "") | {"model": model, "path": path, "kind": "quiet"}
+    row = dict.fromkeys((*summary.KEYS, *summary.FALSE), "") | {"model": model, "path": path, "kind": "quiet"}
     return [row | {"onset_s": t} for t in onset_s]
 
 
@@ -88,7 +90,7 @@ TIMES = st.lists(st.integers(0, 100), max_size=12).map(lambda v: [t / 10 for t i
 @given(TIMES, TIMES)
 def test_no_false_alarm_is_lost_in_telling_them_apart(mine, other):
     rows = [*false(mine, "candidate"), *false(other, "champion")]
-    table = pd.DataFrame(rows, columns=[*tally.KEYS, *tally.FALSE])
+    table = pd.DataFrame(rows, columns=[*summary.KEYS, *summary.FALSE])
     found = comparison.told_apart(table, collar_s=0.2)
     assert (int(found["candidate"].sum()), int(found["champion"].sum())) == (len(mine), len(other))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import descriptors
+from gunshot.field import descriptors
 
 SR, N, N_FFT = 16000, 4096, 512
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import audio, detector, features, params
-from gunshot.detector import (
+from gunshot import features
+from gunshot.base import audio, params
+from gunshot.detect import detector
+from gunshot.detect.detector import (
     DECIDED,
     GROUPS,
     LEVEL,

@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 from scipy.stats import beta, wasserstein_distance
 from test_cli import run
 
-from gunshot import audio, chunks, cli, drift, models, params, processes, tables
+from gunshot import cli
+from gunshot.base import audio, params, processes, tables
+from gunshot.dataset import chunks
+from gunshot.field import drift
+from gunshot.models.model import Model
 from gunshot.simulate import corpus
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +28,7 @@ P = params.load(*params.SECTIONS, path=ROOT / "params.yaml")
 SR, LENGTH = P.audio.sr, P.audio.chunk_length
 CORPUS = corpus.Corpus(41, P.simulate.duration_s, P.simulate.distance_m, SR)
 FRESH = replace(CORPUS, seed=42)
-MODEL = models.Model(  # scores how far the loudest frame stands out
+MODEL = Model(  # scores how far the loudest frame stands out
     Path("stand-in"),
     {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}},
     logit=lambda x: (x.mean(axis=1).max(axis=1) - np.median(x.mean(axis=1), axis=1)) / 6 - 3,

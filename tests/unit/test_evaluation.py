@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import audio, evaluation, params
+from gunshot.base import audio, params
+from gunshot.studies import recordings
+from gunshot.studies.recordings import quiet, score_file
 
 P = params.load("audio", "features", "detector", "chunks", "tags", "evaluate")
 SR, BEFORE = P.audio.sr, 8000
@@ -25,9 +27,9 @@ def score(tmp_path, monkeypatch):
     def of(y, class_="gun"):
         audio.write_pcm(tmp_path / "x.wav", audio.to_int16(y), sr=SR)
         source = {"file": tmp_path / "x.wav", "path": "x.wav", "class": class_}
-        return evaluation.score_file(source, {"rise": "x.tflite"}, P)
+        return score_file(source, {"rise": "x.tflite"}, P)
 
-    monkeypatch.setattr(evaluation, "load", lambda path: Rise())
+    monkeypatch.setattr(recordings, "load", lambda path: Rise())
     return of
 
 
@@ -61,7 +63,7 @@ def test_every_window_of_an_environment_file_counts_those_that_start_before_it_t
 @given(st.integers(0, 1000), st.integers(1, 40))
 def test_the_quiet_is_what_a_tenth_of_the_frames_are_below(seed, n):
     log_mel = np.random.default_rng(seed).normal(-50, 10, (4, n)).astype(np.float32)
-    lead = evaluation.quiet(log_mel, 3)
+    lead = quiet(log_mel, 3)
     assert lead.shape == (4, 3) and lead.dtype == np.float32 and (lead == lead[:, :1]).all()
     below = (log_mel < lead[:, :1]).sum(axis=1)
     assert (below <= np.ceil(0.1 * (n - 1))).all() and ((log_mel <= lead[:, :1]).sum(axis=1) >= 0.1 * (n - 1)).all()
@@ -69,7 +71,7 @@ def test_the_quiet_is_what_a_tenth_of_the_frames_are_below(seed, n):
 
 def test_no_frames_of_a_fake_quiet_are_louder_than_the_file():
     log_mel = np.full((2, 5), -70, np.float32)
-    assert (evaluation.quiet(log_mel, 4) == -70).all()
+    assert (quiet(log_mel, 4) == -70).all()
 
 
 def test_the_sources_columns_stay(score):

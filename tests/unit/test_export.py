@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import detector, export, params
+from gunshot.base import params
+from gunshot.detect import detector
+from gunshot.export import constants as export
 
 P = params.load("audio", "features", "firmware", path=Path(__file__).parents[2] / "params.yaml")
 MODEL = np.random.default_rng(0).bytes(1003)

@@ -12,7 +12,8 @@ from librosa.feature import melspectrogram
 from librosa.filters import mel
 from threadpoolctl import threadpool_limits
 
-from gunshot import audio, features, params
+from gunshot import features
+from gunshot.base import audio, params
 
 P = params.load("audio", "features", path=Path(__file__).parents[2] / "params.yaml")
 SR, L = P.audio.sr, P.audio.chunk_length

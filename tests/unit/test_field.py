@@ -13,8 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import field, params, tables, tags
+from gunshot import tags
+from gunshot.base import params, tables
 from gunshot.corpora.field import scan
+from gunshot.field import queue
 from gunshot.tags import Tag
 
 REPO = Path(__file__).parents[2]
@@ -55,7 +57,7 @@ def run(*arguments: str) -> str:
 def test_the_queue_holds_each_once_unconfirmed_first_most_doubtful_first(found, point):
     states = {key: state for key, (state, _) in found.items()}
     scores = {key: score for key, (_, score) in found.items() if score is not None}
-    order = field.queue(states, scores, point)
+    order = queue.queue(states, scores, point)
     assert sorted(order) == sorted(states)
     ranks = [(states[key] == "confirmed", abs(scores[key] - point) if key in scores else 2) for key in order]
     assert ranks == sorted(ranks)
@@ -69,7 +71,7 @@ def test_only_old_unconfirmed_recordings_expire(found, keep):
         for key, (_, age) in found.items()
     }
     states = {key: "confirmed" if confirmed else "automatic" for key, (confirmed, _) in found.items()}
-    old = field.expired(files, states, now=now, keep_days=keep)
+    old = queue.expired(files, states, now=now, keep_days=keep)
     ages = {key: (now - file.lstat().st_mtime) / 86400 for key, file in files.items()}
     wanted = {key for key in ages if states[key] != "confirmed" and ages[key] > keep}
     assert set(old["recording"]) == wanted
@@ -90,18 +92,18 @@ def test_scores_are_kept_until_file_or_model_change(tmp_path):
     files["dev/no.wav"] = tmp_path / "dev/no.wav"
     files["dev/no.wav"].write_bytes(b"no audio")
     cache = tmp_path / "scores.csv"
-    first = dict(field.scores(files, cache, model, p=P))
+    first = dict(queue.scores(files, cache, model, p=P))
     assert first == {"dev/a.wav": pytest.approx(0.7), "dev/b.wav": pytest.approx(0.7), "dev/no.wav": None}
-    assert dict(field.scores(files, cache, model, p=P)) == first and len(calls) == 2
+    assert dict(queue.scores(files, cache, model, p=P)) == first and len(calls) == 2
     put(files["dev/a.wav"], 5, sr=22050)
-    dict(field.scores(files, cache, model, p=P))
+    dict(queue.scores(files, cache, model, p=P))
     assert len(calls) == 3
     model.path.write_bytes(b"22")
-    half = field.scores(files, cache, model, p=P)
+    half = queue.scores(files, cache, model, p=P)
     next(half)
     half.close()  # as when the person stops it: what was scored is kept
     assert len(calls) == 4
-    dict(field.scores(files, cache, model, p=P))
+    dict(queue.scores(files, cache, model, p=P))
     assert len(calls) == 5
 
 

@@ -8,7 +8,8 @@ import pytest
 import soundfile as sf
 import soxr
 
-from gunshot import audio, fingerprints
+from gunshot.base import audio
+from gunshot.dataset import fingerprints
 from gunshot.simulate import corpus
 
 SR = 16000

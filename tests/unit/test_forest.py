@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.ensemble import RandomForestClassifier
 
-from gunshot import calibration, forest, forest_c, tables
+from gunshot.base import tables
+from gunshot.export import forest as forest_c
+from gunshot.models import forest
+from gunshot.models.scores import calibration
 from stages import train_forest
 
 N_MELS, N_FRAMES = 8, 6

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gunshot import cli, models
+from gunshot import cli
+from gunshot.models import model
+from gunshot.models.model import Model
 
 REPO = Path(__file__).parents[2]
 PEAK = 128 * 2**20  # bytes: three blocks as they are stored
@@ -46,8 +48,8 @@ def detect(tmp_path, monkeypatch):
     (tmp_path / "m.joblib").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
-    loud = models.Model(Path("m.joblib"), report, lambda x: (x.max(axis=(1, 2)) + 50) / 10)
-    monkeypatch.setattr(models, "load", lambda path: loud)
+    loud = Model(Path("m.joblib"), report, lambda x: (x.max(axis=(1, 2)) + 50) / 10)
+    monkeypatch.setattr(model, "load", lambda path: loud)
 
     def run(content: bytes, *more: str) -> tuple[int, list[str], list[str]]:
         (tmp_path / "x.wav").write_bytes(content)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from imported import SR, S
 from sklearn.metrics import roc_auc_score
 
-from gunshot import audio, heldout, processes, scoring, streams, tables
+from gunshot.base import audio, processes, tables
+from gunshot.models.scores import metrics
+from gunshot.studies import cross_validation
 
 P = SimpleNamespace(
     audio=SimpleNamespace(sr=SR), streams=SimpleNamespace(seed=8, stream_s=S), simulate=SimpleNamespace(workers=1),
@@ -27,9 +29,9 @@ SIZES = st.lists(st.integers(1, 9), min_size=4, max_size=30)  # recordings of ea
 def test_folds_split_no_group(gun, env, count, seed):
     names = [f"{kind}{i}" for kind, sizes in (("g", gun), ("e", env)) for i, n in enumerate(sizes) for _ in range(n)]
     groups = pd.DataFrame({"recording_group": names, "y": [1] * sum(gun) + [0] * sum(env)})
-    fold = heldout.folds(groups, count, seed)
+    fold = cross_validation.folds(groups, count, seed)
     assert fold.index.is_unique and set(fold.index) == set(names) and set(fold) == set(range(count))
-    again = heldout.folds(groups, count, seed)
+    again = cross_validation.folds(groups, count, seed)
     assert fold.equals(again)
 
 
@@ -38,7 +40,7 @@ def test_folds_split_no_group(gun, env, count, seed):
 def test_folds_hold_both_classes_in_like_shares(gun, env, seed):
     groups = pd.DataFrame({"recording_group": [f"{i}" for i in range(gun + env)], "y": [1] * gun + [0] * env})
     groups = pd.concat([groups, groups[::3]])  # some groups have two recordings
-    fold = heldout.folds(groups, 4, seed)
+    fold = cross_validation.folds(groups, 4, seed)
     by_class = groups.groupby([groups["recording_group"].map(fold), "y"]).size().unstack()
     assert by_class.notna().all().all() and (by_class.max() <= 2 * by_class.min()).all()
 
@@ -46,7 +48,7 @@ def test_folds_hold_both_classes_in_like_shares(gun, env, seed):
 def test_too_few_groups_for_the_folds_are_named():
     groups = pd.DataFrame({"recording_group": ["a", "a", "a", "b", "c", "d"], "y": [1, 1, 1, 0, 0, 0]})
     with pytest.raises(ValueError, match="folds=3 must be at most the recording groups of a class; y=1 has 1"):
-        heldout.folds(groups, 3, 0)
+        cross_validation.folds(groups, 3, 0)
 
 
 def test_sources_with_many_groups_of_shots_are_left_out_alone():
@@ -54,8 +56,8 @@ def test_sources_with_many_groups_of_shots_are_left_out_alone():
     rows = [("big", 1, f"b{i}") for i in range(10)] + [("many files", 1, "one group")] * 50
     rows += [("small", 1, f"s{i}") for i in range(9)] + [("quiet", 0, f"q{i}") for i in range(20)]
     table = pd.DataFrame(rows, columns=["upstream", "y", "recording_group"])
-    assert heldout.sources(table) == {"big": ["big"], "the rest": ["many files", "small"]}
-    assert heldout.sources(table[table["upstream"] == "big"]) == {"big": ["big"]}
+    assert cross_validation.sources(table) == {"big": ["big"], "the rest": ["many files", "small"]}
+    assert cross_validation.sources(table[table["upstream"] == "big"]) == {"big": ["big"]}
 
 
 def files(seed: int = 0) -> pd.DataFrame:
@@ -69,7 +71,7 @@ def files(seed: int = 0) -> pd.DataFrame:
 @pytest.mark.slow
 def test_a_source_s_shots_are_scored_against_all_environment_files():
     table = files()
-    rows = heldout.by_source(table, ["a", "b"], np.random.default_rng(1))
+    rows = cross_validation.by_source(table, ["a", "b"], np.random.default_rng(1))
     assert [row["source"] for row in rows] == ["a", "b"] and [row["groups"] for row in rows] == [10, 12]
     env = table.loc[table["y"] == 0, "score"].to_numpy()
     for row in rows:
@@ -88,7 +90,7 @@ def test_intervals_are_over_groups_not_files():
     """Each file ten times over says nothing new: the interval stays as wide."""
     table = files()
     once, often = (
-        heldout.by_source(t, ["b"], np.random.default_rng(1))[0]
+        cross_validation.by_source(t, ["b"], np.random.default_rng(1))[0]
         for t in (table, pd.concat([table] * 10, ignore_index=True))
     )
     width = [row["auc_high"] - row["auc_low"] for row in (once, often)]
@@ -103,12 +105,12 @@ def corpus(tmp_path_factory):
 def test_streams_of_a_turn_hold_its_fold_and_the_next_one(corpus, tmp_path):
     raw, recordings, onsets, sides = corpus
     fold = pd.Series({group: {"train": 0, "val": 1, "test": 2}[side] for group, side in sides.items()})
-    heldout.streams_of(fold, 2, 3, recordings, onsets, raw, tmp_path, P)
+    cross_validation.streams_of(fold, 2, 3, recordings, onsets, raw, tmp_path, P)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test", "val"]
     for side, number in (("test", 2), ("val", 0)):
-        table = tables.read(tmp_path / side / "streams.csv", streams.STREAM)
-        events = tables.read(tmp_path / side / "events.csv", streams.EVENT)
-        shots = tables.read(tmp_path / side / "shots.csv", streams.SHOT)
+        table = tables.read(tmp_path / side / "streams.csv", tables.STREAM)
+        events = tables.read(tmp_path / side / "events.csv", tables.STREAM_EVENT)
+        shots = tables.read(tmp_path / side / "shots.csv", tables.STREAM_SHOT)
         assert set(table["side"]) == {side} and set(table["origin"]) == {"real"}
         assert set(table["kind"]) == {"quiet", "shots"}
         assert set(events["recording_group"].map(fold)) == set(shots["recording_group"].map(fold)) == {number}
@@ -122,9 +124,9 @@ def test_over_all_turns_each_recording_is_tested_once(corpus, tmp_path):
     fold = pd.Series({group: {"train": 0, "val": 1, "test": 2}[side] for group, side in sides.items()})
     tested, unique = [], 0.0
     for turn in range(3):
-        heldout.streams_of(fold, turn, 3, recordings, onsets, raw, tmp_path / str(turn), P)
-        table = tables.read(tmp_path / str(turn) / "test" / "streams.csv", streams.STREAM)
-        events = tables.read(tmp_path / str(turn) / "test" / "events.csv", streams.EVENT)
+        cross_validation.streams_of(fold, turn, 3, recordings, onsets, raw, tmp_path / str(turn), P)
+        table = tables.read(tmp_path / str(turn) / "test" / "streams.csv", tables.STREAM)
+        events = tables.read(tmp_path / str(turn) / "test" / "events.csv", tables.STREAM_EVENT)
         quiet = table[table["kind"] == "quiet"]
         unique += quiet["unique_s"].sum()
         tested += [set(events.loc[events["path"].isin(quiet["path"]), "recording"])]
@@ -149,27 +151,30 @@ def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataF
     made = {
         "counts": [row | {"logit": logit} for logit in (0.0, 1.0) for row in counted],
         "shots": [
-            dict.fromkeys(streams.SHOT, "") | shots | fired | {"onset": 1000 * i, "found": i < hits} for i in range(2)
+            dict.fromkeys(tables.STREAM_SHOT, "") | shots | fired | {"onset": 1000 * i, "found": i < hits}
+            for i in range(2)
         ],
         "false": [
             quiet | common | {"onset_s": 3.0 * i, "score": 0.9, "incident": i, "cause": "bed"} for i in range(false)
         ],
         "streams": [
-            dict.fromkeys(streams.STREAM, "") | row | {"duration_s": 3600 * hours, "unique_s": unique}
+            dict.fromkeys(tables.STREAM, "") | row | {"duration_s": 3600 * hours, "unique_s": unique}
             for row, unique in ((quiet, 3600 * hours), (shots, 0.0))
         ],
         "events": [
-            dict.fromkeys(streams.EVENT, "") | common | {"path": quiet["path"], "start": 0, "stop": n, "kind": "bed"}
+            dict.fromkeys(tables.STREAM_EVENT, "")
+            | common
+            | {"path": quiet["path"], "start": 0, "stop": n, "kind": "bed"}
         ],
     }
     return {key: pd.DataFrame(rows) for key, rows in made.items()}
 
 
 def test_hours_and_false_alarms_of_all_turns_add_up():
-    found = heldout.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5, sr=SR)
+    found = cross_validation.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5, sr=SR)
     row = found["figures"]["real"]["int8"]
     assert (row["hours"], row["false_alarms"], row["fa_per_hour"]) == (pytest.approx(4.0), 4, pytest.approx(1.0))
-    assert row["fa_per_hour_upper"] == pytest.approx(scoring.rate_upper(4, 4.0))
+    assert row["fa_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 4.0))
     assert (row["shots"], row["recall"], row["firings"]) == (6, pytest.approx(5 / 6), 3)
     assert row["false_incidents_per_hour"] == pytest.approx(1.0) and row["groups"] == 3
     (cause,) = found["tables"]["causes"].to_dict("records")
@@ -179,7 +184,7 @@ def test_hours_and_false_alarms_of_all_turns_add_up():
 def test_turns_without_a_false_alarm_or_shot_are_counted_all_the_same():
     quiet = turn(1, 0, 0.5, 1)
     quiet["shots"] = pd.DataFrame([])
-    row = heldout.pooled([quiet, turn(0, 0, 1.0, 2)], limit=0.5, sr=SR)["figures"]["real"]["int8"]
+    row = cross_validation.pooled([quiet, turn(0, 0, 1.0, 2)], limit=0.5, sr=SR)["figures"]["real"]["int8"]
     assert (row["hours"], row["false_alarms"], row["shots"], row["recall"]) == (pytest.approx(1.5), 0, 2, 1.0)
 
 
@@ -187,19 +192,19 @@ def test_training_is_apart_and_gives_the_path_of_the_model(monkeypatch, tmp_path
     called = []
     monkeypatch.setattr(processes, "apart", lambda function, *args: called.append((function, args)))
     held = np.array([True, False])
-    path = heldout.train("corpus", held, ["pool"], 7, P, tmp_path)
+    path = cross_validation.train("corpus", held, ["pool"], 7, P, tmp_path)
     assert path == tmp_path / "model.tflite"
     ((function, args),) = called
-    assert function is heldout._train and args == ("corpus", held, ["pool"], 7, P, path)
+    assert function is cross_validation._train and args == ("corpus", held, ["pool"], 7, P, path)
 
 
 def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     """`_train` with a network, a converter and an interpreter that only note what they are given."""
-    from gunshot import quantize, training
+    from gunshot.models.network import quantize, training
 
     x = np.arange(6, dtype=np.float32)[:, None, None] * np.ones((6, 2, 3), np.float32)
     table = pd.DataFrame({"y": [1, 0, 1, 0], "recording_group": list("abcd")})
-    corpus = heldout.Corpus(x[:4], table, x[4:], np.array([1, 0]), x[:2] + 9, np.array([1, 0]))
+    corpus = cross_validation.Corpus(x[:4], table, x[4:], np.array([1, 0]), x[:2] + 9, np.array([1, 0]))
     seen = {}
 
     def fit(x, y, x_val, y_val, rng, p, *, rows, pool):
@@ -213,7 +218,7 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     monkeypatch.setattr(quantize, "Tflm", lambda artifact: tflm)
     sections = {"quantize": SimpleNamespace(representative=3), "evaluate": SimpleNamespace(min_recall=0.95)}
     p = SimpleNamespace(network=SimpleNamespace(real_share=0.75), **sections)
-    heldout._train(corpus, np.array([False, True, True, False]), [], 3, p, tmp_path / "model.tflite")
+    cross_validation._train(corpus, np.array([False, True, True, False]), [], 3, p, tmp_path / "model.tflite")
     assert seen["x"] == [0, 3, 4, 5] and seen["y"] == [1, 0, 1, 0] and seen["val"] == [9, 10]
     assert seen["fitted"] == [0, 0, 0, 1, 1, 1, 2, 3]  # the two real ones three times, the simulated ones once
     assert len(seen["rows"]) == 3 and set(seen["rows"]) <= {0, 3, 4, 5}
@@ -223,16 +228,16 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
 
 def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_path):
     """Simulated streams keep 0.5 an hour from logit 0 on, real ones from 1 on."""
-    from gunshot import alarms
+    from gunshot.alarms import score as alarms
 
     folders = {tmp_path / "a": "simulated", tmp_path / "b": "real"}
     for folder in folders:
         rows = [
-            {**dict.fromkeys(streams.STREAM, 0), "path": f"{of}.wav", "side": "val", "origin": of, "kind": "quiet",
+            {**dict.fromkeys(tables.STREAM, 0), "path": f"{of}.wav", "side": "val", "origin": of, "kind": "quiet",
              "place": "", "scene": "", "recording_group": "g", "unique_s": 3600 * 100.0}
             for of in ("simulated", "real")
         ]  # fmt: skip
-        tables.write(folder / "streams.csv", tables.frame(rows, streams.STREAM))
+        tables.write(folder / "streams.csv", tables.frame(rows, tables.STREAM))
 
     def score(table, folder, paths, points, p):
         assert list(paths) == ["int8"] and points == {}
@@ -244,13 +249,13 @@ def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_pa
             yield {"counts": counts, "shots": [], "false": []}
 
     monkeypatch.setattr(alarms, "score_streams", score)
-    point = heldout.validate(tmp_path / "m.tflite", folders, P)
+    point = cross_validation.validate(tmp_path / "m.tflite", folders, P)
     assert point["logit"] == 1.0 and set(point["validation"]) == {"simulated", "real"}
     assert point["validation"]["real"]["false"] == 5 and point["validation"]["simulated"]["hours"] == 100.0
 
 
 def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
-    from gunshot import evaluation
+    from gunshot.studies import recordings as evaluation
 
     bad = {"file": "x.wav", "value": "0 samples", "rule": "a recording must not be empty"}
 
@@ -261,7 +266,7 @@ def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluation, "score_files", score)
     listed = [{"path": f"{i}.wav"} for i in range(20)]
     lost = 1
-    assert heldout.score_files(listed, tmp_path, P)["path"].tolist() == [f"{i}.wav" for i in range(1, 20)]
+    assert cross_validation.score_files(listed, tmp_path, P)["path"].tolist() == [f"{i}.wav" for i in range(1, 20)]
     lost = 5
     with pytest.raises(ValueError, match="5 of 20 rejected"):
-        heldout.score_files(listed, tmp_path, P)
+        cross_validation.score_files(listed, tmp_path, P)

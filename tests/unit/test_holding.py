@@ -10,7 +10,13 @@ from test_alarms import REPORT, jump
 from test_cli import REPO
 from typer.testing import CliRunner
 
-from gunshot import alarms, cli, evaluation, heldout, models, processes, streams, tables, tags
+from gunshot import cli, tags
+from gunshot.alarms import score as alarms
+from gunshot.alarms.score import GRID
+from gunshot.base import processes, tables
+from gunshot.models.model import Model
+from gunshot.studies import cross_validation
+from gunshot.studies import recordings as evaluation
 
 SOURCES = {"train": "one", "val": "two", "test": "three"}  # upstream, by the side that a group has
 
@@ -25,7 +31,7 @@ def project(tmp_path, monkeypatch):
     recordings["upstream"] = recordings["recording_group"].map(sides).map(SOURCES)
     tables.write(data / "tagged/recordings.csv", recordings)
     tags.write(data / "tagged/tags.csv", {name: [tags.Tag(at) for at in found] for name, found in onsets.items()})
-    for side in streams.SIDES:
+    for side in tables.SIDES:
         mine = recordings[recordings["recording_group"].map(sides) == side]
         rows = [
             {**{name: of() for name, of in tables.CHUNK.items()}, "chunk": f"{row['path']}#0"}
@@ -35,11 +41,11 @@ def project(tmp_path, monkeypatch):
         rows += [rows[0] | {"chunk": f"s{i}", "source": "simulated", "recording_group": "s"} for i in range(2)]
         tables.write(data / f"features/{side}.csv", tables.frame(rows, tables.CHUNK))
         np.save(data / f"features/{side}.npy", np.zeros((len(rows), 32, 33), np.float32))
-    for name, columns in streams.TABLES.items():
+    for name, columns in tables.STREAM_TABLES.items():
         tables.write(data / "streams/val" / name, tables.frame([], columns))
     monkeypatch.chdir(tmp_path)
     for module in (alarms, evaluation):
-        monkeypatch.setattr(module, "load", lambda path: models.Model(path, REPORT, jump))
+        monkeypatch.setattr(module, "load", lambda path: Model(path, REPORT, jump))
     monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     seen = SimpleNamespace(folder=tmp_path, recordings=recordings, trained=[], pools=[], validated=[], tested=[])
 
@@ -48,12 +54,12 @@ def project(tmp_path, monkeypatch):
         seen.pools.append(len(pool))
         return out / "model.tflite"
 
-    monkeypatch.setattr(heldout, "train", train)
+    monkeypatch.setattr(cross_validation, "train", train)
     return seen
 
 
 def groups(folder) -> set[str]:
-    read = (tables.read(folder / name, streams.TABLES[name]) for name in ("events.csv", "shots.csv"))
+    read = (tables.read(folder / name, tables.STREAM_TABLES[name]) for name in ("events.csv", "shots.csv"))
     return set().union(*(table["recording_group"] for table in read))
 
 
@@ -64,7 +70,7 @@ def run(*args: str) -> None:
 
 @pytest.mark.slow
 def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, monkeypatch):
-    validate, measure = heldout.validate, heldout.measure
+    validate, measure = cross_validation.validate, cross_validation.measure
 
     def validated(model, folders, p):
         project.validated.append(groups(next(path for path, origin in folders.items() if origin == "real")))
@@ -74,8 +80,8 @@ def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, mon
         project.tested.append(groups(folder))
         return measure(model, folder, logit, p)
 
-    monkeypatch.setattr(heldout, "validate", validated)
-    monkeypatch.setattr(heldout, "measure", measured)
+    monkeypatch.setattr(cross_validation, "validate", validated)
+    monkeypatch.setattr(cross_validation, "measure", measured)
     run("cross-validate", "--folds", "3")
     real = project.recordings[project.recordings["source"] == "mine"]
     every, env = set(real["recording_group"]), real[real["class"] == "env"]
@@ -90,19 +96,19 @@ def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, mon
     found = tables.read_json(project.folder / "reports/cross_validation.json")
     assert found["hours"] * 3600 == pytest.approx(env["duration_s"].sum(), abs=2)
     assert (found["folds"], len(found["operating"]), found["groups"]) == (3, 3, len(env))
-    assert found["shots_of_any_level"] == 15 and {row["logit"] for row in found["det"]} == set(alarms.GRID)
+    assert found["shots_of_any_level"] == 15 and {row["logit"] for row in found["det"]} == set(GRID)
 
 
 @pytest.mark.slow
 def test_a_source_left_out_is_tested_against_environment_that_none_heard(project, monkeypatch):
-    score = heldout.score_files
+    score = cross_validation.score_files
 
     def scored(listed, model, p):
         project.tested.append(pd.DataFrame(listed))
         return score(listed, model, p)
 
-    monkeypatch.setattr(heldout, "score_files", scored)
-    monkeypatch.setattr(heldout, "MIN_GROUPS", 2)
+    monkeypatch.setattr(cross_validation, "score_files", scored)
+    monkeypatch.setattr(cross_validation, "MIN_GROUPS", 2)
     run("leave-one-out")
     found = tables.read_json(project.folder / "reports/leave_one_out.json")
     assert [row["source"] for row in found] == ["one", "three", "two"] == [row["left_out"] for row in found]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from gunshot import corpora, tables, tags
+from gunshot import corpora, tags
+from gunshot.base import tables
 from gunshot.corpora import folder
 
 QUALITY = {"sr": 16000, "silence_db": -80.0, "max_clipped": 0.5, "max_rejected": 1.0}

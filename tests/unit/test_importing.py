@@ -13,7 +13,8 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import audio, corpora, tables
+from gunshot import corpora
+from gunshot.base import audio, tables
 from gunshot.corpora import folder
 
 QUALITY = {"sr": 16000, "silence_db": -80.0, "max_clipped": 0.5, "max_rejected": 1.0}

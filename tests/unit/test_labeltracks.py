@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import labeltracks
-from gunshot.tags import Tag
+from gunshot.tags import Tag, labeltracks
 
 SR = 16000
 CONFIDENCE = st.one_of(st.none(), st.integers(0, 100).map(lambda c: c / 100))

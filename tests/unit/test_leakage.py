@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gunshot import leakage
+from gunshot.studies import leakage
 
 
 def corpus(rng, *, signature: float, signal: float, groups: int = 120, each: int = 6):

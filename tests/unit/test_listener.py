@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import detector, features, listener, models, params
-from gunshot.detector import ONSET, WHICH
+from gunshot import features
+from gunshot.base import params
+from gunshot.detect import detector, listener
+from gunshot.detect.detector import ONSET, WHICH
+from gunshot.models.model import Model
 
 P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 PLACE = (2, 26)  # frames of a window: 12 to 75 % of its samples, chunks.jitter
@@ -25,7 +28,7 @@ def jump(x: np.ndarray) -> np.ndarray:
     return np.where(held, (level.max(axis=1) - level.mean(axis=1) - 15) / 4, -6)
 
 
-MODEL = models.Model(Path("m.joblib"), REPORT, jump)
+MODEL = Model(Path("m.joblib"), REPORT, jump)
 
 
 def ear(logits=(0.0,), model=MODEL) -> listener.Listener:
@@ -65,7 +68,7 @@ def test_levels_and_onsets_are_those_of_the_whole_log_mel():
     assert levels.tolist() == MODEL.levels(mel, hop=P.detector.hop, n_frames=N_FRAMES).tolist()
     codes = MODEL.codes(mel)
     rises = detector.rise(np.concatenate([np.repeat(codes[:, :1], detector.PAST, axis=1), codes], axis=1))
-    s = MODEL.settings(P, n_mels=P.features.n_mels, n_frames=N_FRAMES, logit=0.0)
+    s = listener.settings(MODEL, P, n_mels=P.features.n_mels, n_frames=N_FRAMES, logit=0.0)
     assert np.array_equal(found, detector.Detector(s).push(rises, levels))
 
 
@@ -153,7 +156,7 @@ def held(e: listener.Listener) -> int:
 
 
 def test_an_hour_of_silence_has_no_shot_and_memory_stays_bounded():
-    cheap = models.Model(Path("m.keras"), REPORT, jump, lambda x: np.full((x.shape[1] - 33) // 8 + 1, -4.0), 8)
+    cheap = Model(Path("m.keras"), REPORT, jump, lambda x: np.full((x.shape[1] - 33) // 8 + 1, -4.0), 8)
     e, piece, count, most = ear(model=cheap), np.zeros(30 * SR, np.int16), 0, []
     for _ in range(120):
         (found,), levels = e.push(piece)

@@ -15,7 +15,7 @@ import soundfile as sf
 from rich.console import Console
 from test_cli import forest, main, project, run
 
-from gunshot.cli import listening
+from gunshot.cli import listen as listening
 
 SR, HOP = 16_000, 8 * 112
 

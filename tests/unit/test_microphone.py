@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from gunshot import audio
+from gunshot.base import audio
 from gunshot.simulate import microphone
 from gunshot.simulate.microphone import PASCAL, Device
 

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
-from gunshot import calibration, detector, features, forest, models, params
+from gunshot import features
+from gunshot.base import params
+from gunshot.detect import detector, listener
+from gunshot.models import forest
+from gunshot.models import model as models
+from gunshot.models.model import Model, load_model, model_cost, read_operating_point, read_report, report_path
+from gunshot.models.scores import calibration
 
 P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 N_MELS, N_FRAMES, STRIDE = 4, 9, 2
@@ -30,8 +36,8 @@ def one_pass(x: np.ndarray) -> np.ndarray:
     return np.concatenate([logit(window[None]) for window in np.moveaxis(windows, 1, 0)])
 
 
-SINGLE = models.Model(Path("m.tflite"), REPORT, logit)
-LONG = models.Model(Path("m.keras"), REPORT, logit, one_pass, STRIDE)
+SINGLE = Model(Path("m.tflite"), REPORT, logit)
+LONG = Model(Path("m.keras"), REPORT, logit, one_pass, STRIDE)
 
 
 def by_hand(log_mel: np.ndarray, hop: int) -> list[int]:
@@ -67,7 +73,7 @@ def test_more_windows_than_a_block():
 
 
 def test_levels_saturate():
-    huge = models.Model(Path("m"), REPORT, lambda x: np.where(x[:, 0, 0] > -50, 1e9, -1e9))
+    huge = Model(Path("m"), REPORT, lambda x: np.where(x[:, 0, 0] > -50, 1e9, -1e9))
     mel = np.repeat([[-100.0, 0.0]], 9, axis=1)
     assert huge.levels(mel, hop=9, n_frames=9).tolist() == [-32767, 32767]
 
@@ -80,7 +86,7 @@ def test_a_hop_between_the_network_s_positions_is_named():
 
 @given(st.floats(-300, 300), st.integers(1, 8), st.sampled_from([1 / 16, 0.1, 0.173]))
 def test_the_level_of_a_logit_is_the_least_that_reaches_it(value, windows, step):
-    model = models.Model(Path("m"), REPORT, logit, step=step)
+    model = Model(Path("m"), REPORT, logit, step=step)
     level = model.level_of(value, windows=windows)
     assert isinstance(level, int)
     assert level * step / windows >= value - 1e-6 and (level - 1) * step / windows < value + 1e-6
@@ -105,14 +111,14 @@ def test_scores_of_chunks_are_calibrated():
 def test_codes_round_half_to_even_and_saturate():
     found = SINGLE.codes(np.float32([-100, -99.75, -99.25, -36, -200, 27.5, 28, 1000]))
     assert found.dtype == np.int8 and found.tolist() == [-128, -128, -126, 0, -128, 127, 127, 127]
-    other = models.Model(Path("m"), REPORT, logit, code_db=0.4, code_zero=80)
+    other = Model(Path("m"), REPORT, logit, code_db=0.4, code_zero=80)
     assert other.codes(np.float32([-80, 0])).tolist() == [-120, 80]
 
 
 def test_settings_are_those_of_params_in_the_model_s_units():
     d = P.detector.model_copy(update={"windows": 3, "hysteresis": 0.5, "cooldown_s": 1.0, "hop": 8})
     p = type(P)(audio=P.audio, chunks=P.chunks, features=P.features, detector=d)
-    found = SINGLE.settings(p, n_mels=32, n_frames=33, logit=2.0)
+    found = listener.settings(SINGLE, p, n_mels=32, n_frames=33, logit=2.0)
     assert vars(found) == {
         "on": 96, "off": 72, "even": 0, "windows": 3, "hop": 8, "n_frames": 33, "first": 2, "stop": 26,
         "cooldown": 17, "min_rise": detector.min_rise(32, features.CODE_DB),
@@ -124,28 +130,28 @@ def test_fire_goes_on_from_even_odds_or_from_where_an_incident_does():
     d = P.detector.model_copy(update={"windows": 1, "hysteresis": 3.0})
     p = type(P)(audio=P.audio, chunks=P.chunks, features=P.features, detector=d)
     for logit, even in ((8.0, 0.0), (3.0, 0.0), (1.0, -2.0)):
-        found = SINGLE.settings(p, n_mels=32, n_frames=33, logit=logit)
+        found = listener.settings(SINGLE, p, n_mels=32, n_frames=33, logit=logit)
         assert found.even == SINGLE.level_of(even, windows=1) and found.even <= found.off
 
 
 def test_a_shot_s_place_in_a_window_is_that_of_training():
     """Frames whose middle lies in chunks.jitter, and one before; a short window has fewer."""
-    found = SINGLE.settings(P, n_mels=32, n_frames=33, logit=0.0)
+    found = listener.settings(SINGLE, P, n_mels=32, n_frames=33, logit=0.0)
     low, high = (share * P.audio.chunk_length for share in P.chunks.jitter)
     middle = np.arange(33) * P.features.hop_length + P.features.n_fft / 2
     inside = np.flatnonzero((middle >= low) & (middle <= high))
     assert (found.first, found.stop) == (inside[0] - 1, inside[-1] + 1) == (2, 26)
     wide = SimpleNamespace(**vars(P) | {"chunks": P.chunks.model_copy(update={"jitter": (0.0, 1.0)})})
-    assert SINGLE.settings(wide, n_mels=32, n_frames=33, logit=0.0).first == 0
-    assert SINGLE.settings(P, n_mels=32, n_frames=20, logit=0.0).stop == 14
+    assert listener.settings(SINGLE, wide, n_mels=32, n_frames=33, logit=0.0).first == 0
+    assert listener.settings(SINGLE, P, n_mels=32, n_frames=20, logit=0.0).stop == 14
 
 
 def test_the_operating_point_on_streams_is_that_of_operating_json(tmp_path):
-    model = models.Model(tmp_path / "m.tflite", REPORT, logit)
+    model = Model(tmp_path / "m.tflite", REPORT, logit)
     with pytest.raises(FileNotFoundError, match=r"operating\.json: no such file; .*`dvc repro operate`.* a threshold"):
         model.threshold()
     (tmp_path / "operating.json").write_text('{"logit": 3.5}')
-    assert model.threshold() == models.operating(model.path)["logit"] == 3.5
+    assert model.threshold() == read_operating_point(model.path)["logit"] == 3.5
 
 
 @pytest.mark.parametrize("score", [0, 1, -0.5, 2, float("nan")])
@@ -157,19 +163,19 @@ def test_a_score_that_has_no_logit_is_named(score):
 def test_the_report_lies_beside_the_model(tmp_path):
     path = tmp_path / "model.tflite"
     with pytest.raises(FileNotFoundError, match=r"model\.tflite: no such model; make it with `dvc repro`"):
-        models.load(path)
+        load_model(path)
     path.write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"report\.json: no such file; it states the model's operating_point"):
-        models.load(path)
-    models.report_of(path).write_text(json.dumps(REPORT))
-    assert models.report(path) == REPORT
+        load_model(path)
+    report_path(path).write_text(json.dumps(REPORT))
+    assert read_report(path) == REPORT
 
 
 def test_a_file_of_no_known_kind_is_named(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"")
     (tmp_path / "report.json").write_text(json.dumps(REPORT))
     with pytest.raises(ValueError, match=r"m\.onnx: suffix='\.onnx' must be \.tflite, \.keras or \.joblib"):
-        models.load(tmp_path / "m.onnx")
+        load_model(tmp_path / "m.onnx")
 
 
 def test_a_forest_is_loaded_and_scores(tmp_path):
@@ -178,7 +184,7 @@ def test_a_forest_is_loaded_and_scores(tmp_path):
     fitted = RandomForestClassifier(10, random_state=0).fit(forest.codes(x), y)
     joblib.dump(fitted, tmp_path / "forest.joblib")
     (tmp_path / "report.json").write_text(json.dumps(REPORT))
-    model = models.load(tmp_path / "forest.joblib")
+    model = load_model(tmp_path / "forest.joblib")
     share = fitted.predict_proba(forest.codes(x))[:, 1]
     assert model.operating_point == 0.25 and model.one_pass is None
     assert calibration.sigmoid(model.logit(x)) == pytest.approx(np.clip(share, 0.001, 0.999), abs=0.006)
@@ -186,6 +192,6 @@ def test_a_forest_is_loaded_and_scores(tmp_path):
 
 
 def test_what_a_model_takes_on_a_device_is_what_its_report_says():
-    assert models.cost({"bytes": 27_000, "arena_bytes": 9_000}) == {"flash": 27_000, "arena": 9_000}
-    assert models.cost({"c_bytes": 170_000}) == {"flash": 170_000, "arena": None}
-    assert models.cost({"parameters": 18_000}) == {"flash": 72_000, "arena": None}
+    assert model_cost({"bytes": 27_000, "arena_bytes": 9_000}) == {"flash": 27_000, "arena": 9_000}
+    assert model_cost({"c_bytes": 170_000}) == {"flash": 170_000, "arena": None}
+    assert model_cost({"parameters": 18_000}) == {"flash": 72_000, "arena": None}

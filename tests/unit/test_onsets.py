@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import audio, onsets, params
+from gunshot.base import audio, params
+from gunshot.dataset import onsets
 
 SR = 16000
 FOUND = {"sr": SR, **params.load("tags").tags.model_dump()}

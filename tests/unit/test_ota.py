@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot.promotion import ota, record, registry, signing
+from gunshot.promotion import ota, registry
+from gunshot.signing import keys, record
 
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 MONOCYPHER = FIRMWARE / "third_party" / "monocypher"
@@ -44,8 +45,8 @@ def key(tmp_path_factory):
     folder = tmp_path_factory.mktemp("key")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GUNSHOT_KEY", str(folder / "key.pem"))
-        signing.create("operator", folder)
-        yield signing.private()
+        keys.create("operator", folder)
+        yield keys.private()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def manifest(key):
 def verdict(
     c, manifest: bytes, image: bytes = IMAGE, *, key, device: str = "pole-mounted-mk2", installed: int = 7
 ) -> int:
-    trusted = Device(signing.raw(key.public_key()), device.encode(), installed)
+    trusted = Device(keys.raw(key.public_key()), device.encode(), installed)
     return c.gunshot_ota_verify(
         manifest, ctypes.c_size_t(len(manifest)), image, ctypes.c_size_t(len(image)), ctypes.byref(trusted)
     )
@@ -97,8 +98,8 @@ int main(int argc, char **argv) {
 def test_a_device_built_with_the_exported_header_takes_its_signer_s_images_alone(c, tmp_path, monkeypatch):
     def signer(name: str) -> Ed25519PrivateKey:
         monkeypatch.setenv("GUNSHOT_KEY", str(tmp_path / f"{name}.pem"))
-        signing.create(name, tmp_path / record.KEYS)
-        return signing.private()
+        keys.create(name, tmp_path / record.KEYS)
+        return keys.private()
 
     def says() -> int:
         (tmp_path / "manifest").write_bytes(ota.manifest(IMAGE, device=CLASS, root=tmp_path))

@@ -8,11 +8,12 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import audio, catalogue, tags
+from gunshot import tags
+from gunshot.base import audio
 from gunshot.pages.drawing import BLOCK, N_FFT, Drawing
 from gunshot.pages.editing import Desk, Editor
 from gunshot.pages.sounds import KEPT, Sounds
-from gunshot.tags import Tag
+from gunshot.tags import Tag, catalogue
 
 SR = 16000
 CLICK = 123_456_789  # sample, in a recording of three hours

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from gunshot import params
+from gunshot.base import params
 
 REPO = Path(__file__).parents[2] / "params.yaml"
 DOCUMENT = yaml.safe_load(REPO.read_text())

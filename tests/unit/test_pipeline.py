@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gunshot import pipeline
+from gunshot.base import pipeline
 
 REPO = Path(__file__).parents[2]
 DVC = """

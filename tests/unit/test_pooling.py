@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gunshot import pooling
+from gunshot.studies import sim_and_real
 
 
 class Network(SimpleNamespace):
@@ -30,7 +30,7 @@ def case(monkeypatch):
                      "real": real.sum() / np.sum(y[rows])})  # fmt: skip
         return "model", {}
 
-    from gunshot import network, training
+    from gunshot.models.network import network, training
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(network, "logit", lambda model, part: part[:, 0, :1] % 2 + rng.normal(0, 0.1, (len(part), 1)))
@@ -39,7 +39,7 @@ def case(monkeypatch):
 
     def compare(**options):
         simulated = np.full((160, 2, 3), 99, np.float32), np.ones(160, int)
-        return pooling.compare(x, table, *simulated, p, seeds=2, folds=2, **options), seen
+        return sim_and_real.compare(x, table, *simulated, p, seeds=2, folds=2, **options), seen
 
     return compare
 
@@ -69,11 +69,11 @@ def test_the_summary_is_the_mean_and_the_spread_over_seeds(case):
     rows, _ = case()
     assert (rows["auc"] == 1).all() and set(rows["seed"]) == {3, 4}
     changed = rows.assign(auc=np.where(rows["seed"] == 3, 0.8, 0.9))
-    found = pooling.summary(changed)
+    found = sim_and_real.summary(changed)
     assert found["real"]["auc"] == pytest.approx(0.85) and found["both"]["auc_sd"] == pytest.approx(0.1 / np.sqrt(2))
 
 
 def test_too_few_groups_are_named():
     table = pd.DataFrame({"y": [0, 0, 1], "recording_group": ["a", "b", "c"]})
     with pytest.raises(ValueError, match="at least folds=2 of recording_group, y=1 has 1"):
-        pooling.compare(np.zeros((3, 2, 3)), table, np.zeros((1, 2, 3)), np.zeros(1), None, seeds=1, folds=2)
+        sim_and_real.compare(np.zeros((3, 2, 3)), table, np.zeros((1, 2, 3)), np.zeros(1), None, seeds=1, folds=2)

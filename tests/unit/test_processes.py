@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gunshot import processes
+from gunshot.base import processes
 
 
 def late(item: int, *shared) -> tuple:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from imported import SR, plan, table
 
-from gunshot import audio, streams, tables
+from gunshot import streams
+from gunshot.base import audio, tables
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,8 @@ def test_a_side_without_a_shot_has_a_table_of_none(tmp_path, corpus):
     planned = [task for task in plan(corpus) if task.side == "train"]
     made = streams.write(tmp_path, corpus[0], planned, sr=SR, workers=1)
     assert len(made) == len(planned) > 2 and set(made["kind"]) == {"quiet"}
-    assert len(tables.read(tmp_path / "shots.csv", streams.SHOT)) == 0
-    assert set(tables.read(tmp_path / "events.csv", streams.EVENT)["path"]) == set(made["path"])
+    assert len(tables.read(tmp_path / "shots.csv", tables.STREAM_SHOT)) == 0
+    assert set(tables.read(tmp_path / "events.csv", tables.STREAM_EVENT)["path"]) == set(made["path"])
 
 
 def test_a_run_that_fails_leaves_no_table(tmp_path, corpus):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gunshot import simulate
+from gunshot.base import tables
 from gunshot.simulate import beds, corpus, events, gunfire, shots, soundscape
 from gunshot.simulate.scenes import SCENES
 from gunshot.simulate.weapons import KINDS, WEAPONS
@@ -94,7 +95,7 @@ def test_no_two_recordings_are_alike_and_a_shot_is_annotated_whole():
     assert len({recording.pcm.tobytes() for recording in made}) == 28
     for recording in made[:14]:
         for row in recording.shots:
-            assert set(row) == set(simulate.SHOT) - {"path"} and row["pattern"] in shots.PATTERNS
+            assert set(row) == set(tables.CORPUS_SHOT) - {"path"} and row["pattern"] in shots.PATTERNS
             assert row["onset"] == (row["shock"] if row["shock"] >= 0 else row["blast"]) <= row["blast"]
             assert 2 <= row["distance_m"] <= 1500 and 0 <= row["angle_deg"] <= 180
             assert row["scene"] in soundscape.PLACES[row["place"]].scenes
@@ -122,7 +123,7 @@ def test_what_is_no_shot_is_annotated_whole():
     for i in range(108):
         made = simulate.render("env", i, of)
         bed, *found = made.events
-        assert not made.shots and all(set(row) == set(simulate.EVENT) - {"path"} for row in made.events)
+        assert not made.shots and all(set(row) == set(tables.CORPUS_EVENT) - {"path"} for row in made.events)
         assert (bed["kind"], bed["start"], bed["stop"], bed["snr_db"]) == ("bed", 0, len(made.pcm), 0)
         assert set(bed["label"].split("+")) <= set(beds.BEDS)
         assert all(row["scene"] in soundscape.PLACES[row["place"]].scenes for row in made.events)

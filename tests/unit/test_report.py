@@ -8,9 +8,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from sklearn import metrics
+from sklearn import metrics as sklearn_metrics
 
-from gunshot import plots, report, scoring, tables
+from gunshot.base import tables
+from gunshot.models.scores import metrics
+from gunshot.report import page as report
+from gunshot.report import plots
+from gunshot.report.chunks import (
+    chunk_figures,
+    history_section,
+    importances_section,
+    quantization_section,
+    tagging_section,
+    validation_section,
+    write_plots,
+    write_report,
+)
+from gunshot.report.page import MINUS, NOTHING, Section, percent
+from gunshot.report.recordings import files_section
 
 MODELS = ("forest", "float", "int8")
 POINTS = {"forest": 0.4, "float": 0.45, "int8": 0.5}
@@ -84,7 +99,7 @@ class Page(HTMLParser):
         return found
 
 
-def extra(figures: dict) -> list[report.Section]:
+def extra(figures: dict) -> list[Section]:
     a, b = figures["metrics"]["float"], figures["metrics"]["int8"]
     failed = {"expectation": "ExpectColumnValuesToBeUnique", "column": "chunk", "severity": "critical",
               "success": False, "unexpected": 1234, "examples": ["a.wav#0: <i>0</i>"]}  # fmt: skip
@@ -94,30 +109,30 @@ def extra(figures: dict) -> list[report.Section]:
     files = pd.DataFrame({"file": ["a.wav", "b.wav", "c.wav"], "label": "rain", "source": ["s", None, "s"],
                           "score": [0.1, 0.95, 0.5], "y": [0, 0, 1]})  # fmt: skip
     return [
-        report.quantization_section(
+        quantization_section(
             {"bytes": 18432, "arena_bytes": 14212, "operators": ["CONV_2D", "SOFTMAX"], "float": a, "int8": b,
              "flip_rate": 0.0123, "flip_rate_at_operating_point": 0.0001, "auc_delta": b["auc"] - a["auc"],
              "accuracy_delta": b["accuracy"] - a["accuracy"], "recall_delta": b["recall"] - a["recall"]}
         ),
-        report.files_section(files),
-        report.history_section(history.assign(learning_rate=0.003)),
-        report.importances_section(np.full((32, 33), 1 / (32 * 33))),
-        report.validation_section(
+        files_section(files),
+        history_section(history.assign(learning_rate=0.003)),
+        importances_section(np.full((32, 33), 1 / (32 * 33))),
+        validation_section(
             [{"suite": "chunks", "success": False, "evaluated": 12, "failed": counts, "expectations": [failed, passed]}]
         ),
-        report.Section("Own", "One.\n\nTwo.", pd.DataFrame({"a": [1.5, np.nan], "b": ["", None], "c": [True, False]})),
+        Section("Own", "One.\n\nTwo.", pd.DataFrame({"a": [1.5, np.nan], "b": ["", None], "c": [True, False]})),
     ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def found() -> dict:
-    return report.figures(predictions(), POINTS)
+    return chunk_figures(predictions(), POINTS)
 
 
 @pytest.fixture(scope="module")
 def text(found, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("report") / "deep" / "page.html"
-    report.html(path, title="Title <x>", intro="Intro & more.", figures=found, extra=extra(found))
+    write_report(path, title="Title <x>", intro="Intro & more.", figures=found, extra=extra(found))
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
     return path.read_text(encoding="utf-8")
 
@@ -132,23 +147,23 @@ def test_figures_agree_with_scikit_learn(found, model):
     table = predictions()
     y, score = table["y"], table[model]
     m = found["metrics"][model]
-    assert m["auc"] == pytest.approx(metrics.roc_auc_score(y, score))
-    assert m["accuracy"] == pytest.approx(metrics.accuracy_score(y, score >= 0.5))
-    assert m["precision"] == pytest.approx(metrics.precision_score(y, score >= 0.5))
+    assert m["auc"] == pytest.approx(sklearn_metrics.roc_auc_score(y, score))
+    assert m["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(y, score >= 0.5))
+    assert m["precision"] == pytest.approx(sklearn_metrics.precision_score(y, score >= 0.5))
     assert m["operating_point"] == POINTS[model]
-    assert m["recall_at_operating_point"] == pytest.approx(metrics.recall_score(y, score >= POINTS[model]))
+    assert m["recall_at_operating_point"] == pytest.approx(sklearn_metrics.recall_score(y, score >= POINTS[model]))
     roc = found["curves"][model]["roc"]
-    assert metrics.auc(roc["fpr"], roc["tpr"]) == pytest.approx(m["auc"])
+    assert sklearn_metrics.auc(roc["fpr"], roc["tpr"]) == pytest.approx(m["auc"])
     by_label = found["by_label"][model].set_index("label")
     part = table[table["label"] == "rain"]
     assert by_label.loc["rain", "false_rate"] == pytest.approx(np.mean(part[model] >= POINTS[model]))
     against = pd.concat([part, table[table["y"] == 1]])
-    assert by_label.loc["rain", "auc"] == pytest.approx(metrics.roc_auc_score(against["y"], against[model]))
+    assert by_label.loc["rain", "auc"] == pytest.approx(sklearn_metrics.roc_auc_score(against["y"], against[model]))
     assert set(found["by_source"][model]["source"]) == {"mixed", "env_only"}
 
 
 def test_figures_take_any_subset_of_models():
-    assert list(report.figures(predictions(), {"int8": 0.5})["metrics"]) == ["int8"]
+    assert list(chunk_figures(predictions(), {"int8": 0.5})["metrics"]) == ["int8"]
 
 
 @pytest.mark.parametrize(
@@ -163,12 +178,12 @@ def test_figures_take_any_subset_of_models():
 )
 def test_figures_name_what_is_wrong(change, points, message):
     with pytest.raises(ValueError, match=message):
-        report.figures(change(predictions()), points)
+        chunk_figures(change(predictions()), points)
 
 
 def test_write_plots_thins_curves_and_keeps_their_ends(tmp_path):
-    found = report.figures(predictions(6000), POINTS)
-    report.write_plots(found, tmp_path)
+    found = chunk_figures(predictions(6000), POINTS)
+    write_plots(found, tmp_path)
     assert len(found["curves"]["float"]["threshold"]) > report.POINTS
     for model in MODELS:
         for name, curve in found["curves"][model].items():
@@ -179,11 +194,11 @@ def test_write_plots_thins_curves_and_keeps_their_ends(tmp_path):
 
 
 def test_write_plots_tables(found, tmp_path):
-    report.write_plots(found, tmp_path)
+    write_plots(found, tmp_path)
     names = {f"{kind}_{model}.csv" for kind in ("roc", "det", "threshold", "confusion") for model in MODELS}
     assert {p.name for p in tmp_path.iterdir()} == names | {"by_label.csv", "by_source.csv"}
     confusion = pd.read_csv(tmp_path / "confusion_float.csv")
-    at = scoring.at_threshold(predictions()["y"].to_numpy(), predictions()["float"].to_numpy(), POINTS["float"])
+    at = metrics.at_threshold(predictions()["y"].to_numpy(), predictions()["float"].to_numpy(), POINTS["float"])
     counts = confusion.value_counts()
     assert len(confusion) == 900
     assert [counts["GUN", "GUN"], counts["ENV", "GUN"], counts["GUN", "ENV"]] == [at["tp"], at["fp"], at["fn"]]
@@ -195,7 +210,7 @@ def test_write_plots_tables(found, tmp_path):
 
 def test_write_plots_are_the_same_twice(found, tmp_path):
     for folder in ("a", "b"):
-        report.write_plots(found, tmp_path / folder)
+        write_plots(found, tmp_path / folder)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
@@ -223,7 +238,7 @@ def test_page_needs_nothing_else(text, page):
 
 
 def test_page_is_the_same_twice(found, text, tmp_path):
-    report.html(tmp_path / "b.html", title="Title <x>", intro="Intro & more.", figures=found, extra=extra(found))
+    write_report(tmp_path / "b.html", title="Title <x>", intro="Intro & more.", figures=found, extra=extra(found))
     assert (tmp_path / "b.html").read_text(encoding="utf-8") == text
 
 
@@ -261,7 +276,7 @@ def test_page_sets_the_models_side_by_side(found, page):
     assert page.tables["By source"][0] == ["", "Chunks", "Recall", "False rate", "AUC"]
     assert page.tables["By source"][1] == ["source", "GUN", "ENV", *MODELS, *MODELS, *MODELS, "against"]
     row = page.row("By source", "env_only")
-    assert row[3:6] == [report.NOTHING] * 3
+    assert row[3:6] == [NOTHING] * 3
     expected = [found["by_source"][m].set_index("source").loc["env_only", "false_rate"] for m in MODELS]
     assert row[6:9] == [f"{100 * v:.1f} %" for v in expected]
     assert row[-1] == "all"
@@ -281,7 +296,7 @@ def test_figures_have_a_text_alternative_and_ids_are_unique(page):
 
 
 def test_confusion_names_the_counts(found):
-    at = scoring.at_threshold(predictions()["y"].to_numpy(), predictions()["int8"].to_numpy(), POINTS["int8"])
+    at = metrics.at_threshold(predictions()["y"].to_numpy(), predictions()["int8"].to_numpy(), POINTS["int8"])
     label = plots.confusion(found).get_label()
     assert f"int8: {at['tp']} of 300 GUN and {at['tn']} of 600 ENV right" in label
 
@@ -292,7 +307,7 @@ def test_sections_name_what_they_show(page):
     assert "on <0.1 % at float's operating point" in page.text
     assert page.tables["Quantization"][0][1:3] == ["float", "int8"]
     assert [row[0] for row in page.tables["Worst files"][1:]] == ["b.wav", "c.wav", "a.wav"]
-    assert page.row("Worst files", "b.wav")[1:] == ["rain", report.NOTHING, "0.950", "ENV"]
+    assert page.row("Worst files", "b.wav")[1:] == ["rain", NOTHING, "0.950", "ENV"]
     shown = page.row("Data validation", "chunks")
     assert shown[:6] == ["chunks", "failed", "12", "1", "0", "0"]
     assert "critical: chunk: ExpectColumnValuesToBeUnique: 1,234 rows" in shown[6]
@@ -302,19 +317,19 @@ def test_sections_name_what_they_show(page):
 
 def test_files_without_y_keep_their_order_and_are_cut():
     files = pd.DataFrame({"file": [f"{i}.wav" for i in range(50)], "label": "x", "source": "s", "score": 0.5})
-    section = report.files_section(files)
+    section = files_section(files)
     assert section.table["file"].tolist() == files["file"].tolist()[: report.FILES]
     assert section.text == "20 of 50 files, as given."
 
 
 def test_quantization_shows_the_reported_differences():
     values = dict.fromkeys(report.COMPARED, 0.9)
-    section = report.quantization_section(
+    section = quantization_section(
         {"bytes": 1, "arena_bytes": 1, "operators": [], "flip_rate": 0.0, "flip_rate_at_operating_point": 0.0,
          "float": values, "int8": values | {"auc": 0.895, "recall": 0.91}}
     )  # fmt: skip
     delta = section.table.set_index("measure").iloc[:, -1]
-    assert delta["AUC"] == f"{report.MINUS}0.0050"
+    assert delta["AUC"] == f"{MINUS}0.0050"
     assert delta["Recall at 0.5"] == "+1.00"
 
 
@@ -323,17 +338,17 @@ def test_quantization_shows_the_reported_differences():
     [(0, "0.0 %"), (1, "100.0 %"), (0.9734, "97.3 %"), (1e-5, "<0.1 %"), (0.99999, ">99.9 %"), (np.nan, "–")],
 )
 def test_percent_never_rounds_to_nothing_or_all(share, shown):
-    assert report.percent(share) == shown
+    assert percent(share) == shown
 
 
 def test_importances_must_have_bands_and_frames():
     with pytest.raises(ValueError, match=r"importances.shape=\(1056,\) must be \(n_mels, frames\)"):
-        report.importances_section(np.zeros(1056))
+        importances_section(np.zeros(1056))
 
 
 def test_svg_falls_back_to_the_title_and_escapes_it(found, tmp_path):
-    section = report.Section('A "quoted" <title>', figure=Figure())
-    report.html(tmp_path / "p.html", title="t", intro="i", figures=found, extra=[section])
+    section = Section('A "quoted" <title>', figure=Figure())
+    write_report(tmp_path / "p.html", title="t", intro="i", figures=found, extra=[section])
     labels = [v for tag, key, v in Page((tmp_path / "p.html").read_text()).attributes if key == "aria-label"]
     assert labels[-1] == section.title
 
@@ -343,17 +358,17 @@ def test_the_smallest_perfect_useless_and_inverted_models_are_drawn_without_a_wa
     table = predictions(3).assign(y=[0, 0, 1], int8=score)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = report.figures(table, {"int8": 0.5})
-        report.html(tmp_path / "p.html", title="t", intro="i", figures=found, extra=[])
+        found = chunk_figures(table, {"int8": 0.5})
+        write_report(tmp_path / "p.html", title="t", intro="i", figures=found, extra=[])
     assert Page((tmp_path / "p.html").read_text()).titles == SECTIONS
 
 
 def test_automatic_tags_are_shown_beside_chance_and_what_is_not_measured_is_said():
     part = {"shots": 7, "precision": 0.9, "recall": 0.8, "f1": 0.847, "control": {"f1": 0.1}}
     found = {"simulated": part | {"all": part | {"shots": 9}}, "real": None}
-    section = report.tagging_section(found)
+    section = tagging_section(found)
     assert section.table["recordings"].tolist() == ["simulated bursts", "all simulated"]
     assert section.table[["shots", "f1 at random"]].to_numpy().tolist() == [[7, 0.1], [9, 0.1]]
     assert "nothing is measured yet" in section.text
-    real = report.tagging_section(found | {"real": part})
+    real = tagging_section(found | {"real": part})
     assert len(real.table) == 3 and "nothing is measured" not in real.text

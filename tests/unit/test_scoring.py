@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, poisson
-from sklearn import metrics
+from sklearn import metrics as sklearn_metrics
 
-from gunshot import calibration, scoring
+from gunshot.models.scores import calibration, metrics
 
 
 @st.composite
@@ -25,19 +25,19 @@ def scored(draw, both: bool = False):
 def test_auc_is_the_chance_that_a_shot_scores_higher(case):
     y, score = case
     pairs = score[y == 1][:, None] - score[y == 0]
-    assert scoring.auc(y, score) == pytest.approx(np.mean(pairs > 0) + np.mean(pairs == 0) / 2)
+    assert metrics.auc(y, score) == pytest.approx(np.mean(pairs > 0) + np.mean(pairs == 0) / 2)
 
 
 @pytest.mark.parametrize("y", [[], [0, 0], [1]])
 def test_auc_of_one_class_is_nan(y):
-    assert np.isnan(scoring.auc(np.array(y), np.ones(len(y))))
+    assert np.isnan(metrics.auc(np.array(y), np.ones(len(y))))
 
 
 @given(scored(), st.floats(0.01, 1))
 def test_the_operating_point_is_the_highest_that_keeps_min_recall(case, min_recall):
     y, score = case
     assume(y.any())
-    point = scoring.operating_point(y, score, min_recall=min_recall)
+    point = metrics.operating_point(y, score, min_recall=min_recall)
     assert isinstance(point, float) and point in score[y == 1]
     assert np.mean(score[y == 1] >= point) >= min_recall - 1e-9
     assert np.mean(score[y == 1] >= np.nextafter(np.float32(point), np.float32(2))) < min_recall
@@ -46,26 +46,28 @@ def test_the_operating_point_is_the_highest_that_keeps_min_recall(case, min_reca
 def test_the_operating_point_of_a_round_share_is_exact():
     score = np.arange(20) / 20
     for kept in range(1, 21):
-        point = scoring.operating_point(np.ones(20, int), score, min_recall=kept / 20)
+        point = metrics.operating_point(np.ones(20, int), score, min_recall=kept / 20)
         assert point == score[20 - kept]
 
 
 def test_an_operating_point_needs_a_shot():
     with pytest.raises(ValueError, match="shots=0"):
-        scoring.operating_point(np.zeros(3, int), np.ones(3), min_recall=0.9)
+        metrics.operating_point(np.zeros(3, int), np.ones(3), min_recall=0.9)
 
 
 @given(scored(), st.integers(-1, 13))
 def test_rates_are_those_of_scikit_learn(case, level):
     y, score = case
     decided = score >= level / 12
-    found = scoring.at_threshold(y, score, level / 12)
+    found = metrics.at_threshold(y, score, level / 12)
     assert found["tp"] + found["fn"] == y.sum() and found["fp"] + found["tn"] == len(y) - y.sum()
     assert found["tp"] == np.sum(decided & (y == 1)) and found["fp"] == np.sum(decided & (y == 0))
-    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(y, decided))
+    assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(y, decided))
     nan = float("nan")
-    assert found["precision"] == pytest.approx(metrics.precision_score(y, decided, zero_division=nan), nan_ok=True)
-    assert found["recall"] == pytest.approx(metrics.recall_score(y, decided, zero_division=nan), nan_ok=True)
+    assert found["precision"] == pytest.approx(
+        sklearn_metrics.precision_score(y, decided, zero_division=nan), nan_ok=True
+    )
+    assert found["recall"] == pytest.approx(sklearn_metrics.recall_score(y, decided, zero_division=nan), nan_ok=True)
     false_rate = np.mean(decided[y == 0]) if (y == 0).any() else nan
     assert found["false_rate"] == pytest.approx(false_rate, nan_ok=True)
 
@@ -74,7 +76,7 @@ def test_rates_are_those_of_scikit_learn(case, level):
 def test_bounds_are_clopper_pearson_s(n, data):
     k = data.draw(st.integers(0, n))
     score = (np.arange(n) < k).astype(float)
-    shots, environment = (scoring.at_threshold(np.full(n, kind), score, 0.5) for kind in (1, 0))
+    shots, environment = (metrics.at_threshold(np.full(n, kind), score, 0.5) for kind in (1, 0))
     assert shots["recall_lower"] == pytest.approx(beta.ppf(0.05, k, n - k + 1) if k else 0, abs=1e-9)
     assert environment["false_rate_upper"] == pytest.approx(beta.ppf(0.95, k + 1, n - k) if k < n else 1, abs=1e-9)
     assert shots["recall_lower"] <= k / n <= environment["false_rate_upper"]
@@ -82,7 +84,7 @@ def test_bounds_are_clopper_pearson_s(n, data):
 
 @pytest.mark.parametrize("n", [30, 100, 1000])
 def test_nothing_in_n_is_bounded_by_the_rule_of_three(n):
-    found = scoring.at_threshold(np.zeros(n, int), np.zeros(n), 0.5)
+    found = metrics.at_threshold(np.zeros(n, int), np.zeros(n), 0.5)
     assert found["false_rate"] == 0 and found["false_rate_upper"] == pytest.approx(1 - 0.05 ** (1 / n), rel=1e-6)
     assert found["false_rate_upper"] == pytest.approx(3 / n, rel=0.06)
     assert np.isnan(found["recall"]) and np.isnan(found["recall_lower"])
@@ -90,13 +92,13 @@ def test_nothing_in_n_is_bounded_by_the_rule_of_three(n):
 
 def test_a_known_bound():
     # Clopper and Pearson's own limit: 8 of 10, 95 % one-sided lower bound 0.4931.
-    found = scoring.at_threshold(np.ones(10, int), (np.arange(10) < 8).astype(float), 0.5)
+    found = metrics.at_threshold(np.ones(10, int), (np.arange(10) < 8).astype(float), 0.5)
     assert found["recall_lower"] == pytest.approx(0.4931, abs=1e-4)
 
 
 def test_the_summary_holds_both_thresholds():
     y, score = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.4, 0.3, 0.35, 0.1])
-    found = scoring.summary(y, score, operating_point=0.3)
+    found = metrics.summary(y, score, operating_point=0.3)
     assert found["accuracy"] == 0.6 and found["recall"] == pytest.approx(1 / 3) and found["precision"] == 1
     assert found["recall_at_operating_point"] == 1 and found["false_rate_at_operating_point"] == 0.5
     assert found["auc"] == pytest.approx(5 / 6) and (found["shots"], found["environment"]) == (3, 2)
@@ -107,19 +109,19 @@ def test_the_summary_holds_both_thresholds():
 @given(scored(both=True))
 def test_curves_are_those_of_the_decisions(case):
     y, score = case
-    curves = scoring.curves(y, score)
+    curves = metrics.curves(y, score)
     assert set(curves) == {"roc", "det", "threshold"}
     for name, table in curves.items():
         assert table["threshold"].max() <= 1
         for row in table.to_dict("records"):
-            at = scoring.at_threshold(y, score, row["threshold"])
+            at = metrics.at_threshold(y, score, row["threshold"])
             if name == "threshold":
                 assert (row["precision"], row["recall"]) == pytest.approx((at["precision"], at["recall"]))
             elif (name == "roc" and row["fpr"] + row["tpr"] > 0) or (name == "det" and row["fnr"] < 1):
                 assert row["fpr"] == pytest.approx(at["false_rate"])
                 assert row.get("tpr", 1 - row.get("fnr", 0)) == pytest.approx(at["recall"])
     roc = curves["roc"]
-    assert np.trapezoid(roc["tpr"], roc["fpr"]) == pytest.approx(scoring.auc(y, score))
+    assert np.trapezoid(roc["tpr"], roc["fpr"]) == pytest.approx(metrics.auc(y, score))
 
 
 TABLE = pd.DataFrame(
@@ -133,7 +135,7 @@ TABLE = pd.DataFrame(
 
 
 def test_by_label():
-    found = scoring.by(TABLE, "label", threshold=0.5).set_index("label")
+    found = metrics.by(TABLE, "label", threshold=0.5).set_index("label")
     assert found.index.tolist() == ["dog", "mixed", "pistol", "rifle"]
     assert found["shots"].tolist() == [0, 1, 2, 1] and found["environment"].tolist() == [2, 1, 0, 0]
     assert found["auc_against"].tolist() == ["all", "own", "all", "all"]
@@ -149,73 +151,73 @@ def groups(rng: np.random.Generator, count: int, each: int, apart: float) -> pd.
 
 def test_the_bootstrap_holds_the_auc_and_narrows_with_more_groups():
     few, many = (groups(np.random.default_rng(0), count, 2, 1.0) for count in (6, 60))
-    found = [scoring.bootstrap_auc(t, np.random.default_rng(1), draws=100) for t in (few, many)]
+    found = [metrics.bootstrap_auc(t, np.random.default_rng(1), draws=100) for t in (few, many)]
     for table, (low, high) in zip((few, many), found, strict=True):
-        assert low < scoring.auc(table["y"].to_numpy(), table["score"].to_numpy()) < high
+        assert low < metrics.auc(table["y"].to_numpy(), table["score"].to_numpy()) < high
     assert np.diff(found[1]) < 0.6 * np.diff(found[0])
-    assert scoring.bootstrap_auc(few, np.random.default_rng(1), draws=100) == found[0]
-    assert scoring.bootstrap_auc(few, np.random.default_rng(2), draws=100) != found[0]
+    assert metrics.bootstrap_auc(few, np.random.default_rng(1), draws=100) == found[0]
+    assert metrics.bootstrap_auc(few, np.random.default_rng(2), draws=100) != found[0]
 
 
 def test_copies_of_a_recording_are_no_further_evidence():
     table = groups(np.random.default_rng(3), 10, 1, 1.0)
     alone, copied = (
-        scoring.bootstrap_auc(t, np.random.default_rng(0), draws=100) for t in (table, pd.concat([table] * 5))
+        metrics.bootstrap_auc(t, np.random.default_rng(0), draws=100) for t in (table, pd.concat([table] * 5))
     )
     assert copied == pytest.approx(alone, abs=1e-9)
 
 
 def test_the_bootstrap_of_one_class_or_of_perfect_scores():
     table = groups(np.random.default_rng(0), 5, 2, 100.0)
-    assert scoring.bootstrap_auc(table, np.random.default_rng(0), draws=20) == (1.0, 1.0)
-    assert all(np.isnan(scoring.bootstrap_auc(table[table["y"] == 1], np.random.default_rng(0))))
+    assert metrics.bootstrap_auc(table, np.random.default_rng(0), draws=20) == (1.0, 1.0)
+    assert all(np.isnan(metrics.bootstrap_auc(table[table["y"] == 1], np.random.default_rng(0))))
 
 
 @given(scored(both=True), st.floats(0, 1))
 def test_recall_at_false_rate_is_the_best_of_all_thresholds(case, rate):
     y, score = case
     best = max(np.mean(score[y == 1] >= level) for level in [2, *score] if np.mean(score[y == 0] >= level) <= rate)
-    assert scoring.recall_at_false_rate(y, score, rate) == pytest.approx(best)
+    assert metrics.recall_at_false_rate(y, score, rate) == pytest.approx(best)
 
 
 def test_recall_at_false_rate_between_ties():
     # Every score is shared by one shot and one environment: the curve is straight, and each of its points counts.
     y, score = np.tile([0, 1], 20), np.repeat(np.arange(20), 2)
-    assert scoring.recall_at_false_rate(y, score, 0.12) == pytest.approx(0.10)
+    assert metrics.recall_at_false_rate(y, score, 0.12) == pytest.approx(0.10)
 
 
 @given(st.integers(0, 200), st.floats(0.01, 500))
 def test_the_rate_s_bound_is_the_poisson_tail_s(count, hours):
-    upper = scoring.rate_upper(count, hours)
+    upper = metrics.rate_upper(count, hours)
     assert upper > count / hours
     assert poisson.cdf(count, upper * hours) == pytest.approx(0.05, rel=1e-6)
 
 
 def test_known_rate_bounds():
-    assert scoring.rate_upper(0, 20.0) == pytest.approx(-np.log(0.05) / 20) == pytest.approx(3 / 20, rel=2e-3)
-    assert scoring.rate_upper(1, 1.0) == pytest.approx(4.7439, abs=1e-4)  # Garwood's own table
-    assert scoring.rate_upper(0, 0.0) == scoring.rate_upper(5, 0.0) == float("inf")
+    assert metrics.rate_upper(0, 20.0) == pytest.approx(-np.log(0.05) / 20) == pytest.approx(3 / 20, rel=2e-3)
+    assert metrics.rate_upper(1, 1.0) == pytest.approx(4.7439, abs=1e-4)  # Garwood's own table
+    assert metrics.rate_upper(0, 0.0) == metrics.rate_upper(5, 0.0) == float("inf")
 
 
 @given(st.integers(1, 300), st.data())
 def test_the_share_s_bound_is_the_binomial_tail_s(n, data):
     k = data.draw(st.integers(1, n))
-    lower = scoring.share_lower(k, n)
+    lower = metrics.share_lower(k, n)
     assert 0 < lower < k / n and binom.sf(k - 1, n, lower) == pytest.approx(0.05, rel=1e-5)
 
 
 def test_the_share_of_nothing():
-    assert scoring.share_lower(0, 9) == 0 and np.isnan(scoring.share_lower(0, 0))
+    assert metrics.share_lower(0, 9) == 0 and np.isnan(metrics.share_lower(0, 0))
 
 
 def test_what_a_report_states():
     rng = np.random.default_rng(0)
     y = np.arange(400) % 2
     logit = rng.normal(3 * y - 1, 1.5)
-    found = scoring.stated(y, logit, min_recall=0.9)
+    found = metrics.stated(y, logit, min_recall=0.9)
     assert found["calibration"] == calibration.calibrate(y, logit)
     score = calibration.calibrated(logit, found["calibration"])
-    assert found["validation_auc"] == pytest.approx(scoring.auc(y, logit))
+    assert found["validation_auc"] == pytest.approx(metrics.auc(y, logit))
     assert np.mean(score[y == 1] >= found["operating_point"]) == pytest.approx(0.9) and set(found) == {
         "operating_point", "calibration", "validation_auc",
     }  # fmt: skip
@@ -232,7 +234,7 @@ def most_pairs(near: np.ndarray) -> int:
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**32), st.floats(0.1, 0.9))
 def test_a_match_has_as_many_pairs_as_can_be(rows, columns, seed, density):
     near = np.random.default_rng(seed).random((rows, columns)) < density
-    pairs = scoring.match(near)
+    pairs = metrics.match(near)
     assert pairs.dtype == np.int64 and pairs.shape == (most_pairs(near), 2)
     assert all(near[i, j] for i, j in pairs)
     assert len(set(pairs[:, 0])) == len(set(pairs[:, 1])) == len(pairs)
@@ -241,21 +243,21 @@ def test_a_match_has_as_many_pairs_as_can_be(rows, columns, seed, density):
 @given(st.lists(st.integers(0, 30), max_size=5), st.lists(st.integers(0, 30), max_size=5), st.integers(0, 8))
 def test_onsets_match_within_the_collar(truth, found, collar):
     near = np.array([[abs(a - b) <= collar for b in found] for a in truth], bool).reshape(len(truth), len(found))
-    pairs = scoring.match_onsets(np.array(truth), np.array(found), collar=collar)
+    pairs = metrics.match_onsets(np.array(truth), np.array(found), collar=collar)
     assert len(pairs) == most_pairs(near) and all(near[i, j] for i, j in pairs)
 
 
 def test_each_true_onset_may_have_a_collar_of_its_own():
-    pairs = scoring.match_onsets(np.array([0.0, 1.0]), np.array([0.3, 1.3]), collar=np.array([0.5, 0.1]))
+    pairs = metrics.match_onsets(np.array([0.0, 1.0]), np.array([0.3, 1.3]), collar=np.array([0.5, 0.1]))
     assert pairs.tolist() == [[0, 0]]
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
 def test_found_and_missed_by_hand(matched, missed, false):
-    found = scoring.found_and_missed(matched, matched + missed, matched + false)
+    found = metrics.found_and_missed(matched, matched + missed, matched + false)
     y = [1] * matched + [1] * missed + [0] * false
     decided = [1] * matched + [0] * missed + [1] * false
-    for name, measure in (("precision", metrics.precision_score), ("recall", metrics.recall_score)):
+    for name, measure in (("precision", sklearn_metrics.precision_score), ("recall", metrics.recall_score)):
         expected = measure(y, decided, zero_division=float("nan")) if y else float("nan")
         assert found[name] == pytest.approx(expected, nan_ok=True)
     whole = 2 * matched + missed + false

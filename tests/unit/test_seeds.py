@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import seeds
+from gunshot.base import seeds
 
 
 def draw(seed: int, name: str) -> list[int]:

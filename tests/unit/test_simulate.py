@@ -10,7 +10,8 @@ import pytest
 from scipy import signal
 from sklearn.metrics import roc_auc_score
 
-from gunshot import audio, params, simulate, tables
+from gunshot import simulate
+from gunshot.base import audio, params, tables
 from gunshot.simulate import beds, channel, events, microphone, scenes, shots, soundscape, textures
 from gunshot.simulate.physics import Air
 from gunshot.simulate.weapons import KINDS, WEAPONS
@@ -48,7 +49,7 @@ def test_tables_hold_what_was_written(tmp_path):
         tags = {path: [int(s) for s in starts] for path, *starts in csv.reader(file)}
     assert set(tags) == set(table[table["class"] == "gun"]["path"])
     assert sum(map(len, tags.values())) <= tagged
-    fired = tables.read(tmp_path / "simulated" / "shots.csv", simulate.SHOT)
+    fired = tables.read(tmp_path / "simulated" / "shots.csv", tables.CORPUS_SHOT)
     assert len(fired) == tagged
     assert {path: rows["onset"].tolist() for path, rows in fired[fired["heard"]].groupby("path")} == tags
     assert fired.groupby("path")["heard"].first().all()
@@ -57,7 +58,7 @@ def test_tables_hold_what_was_written(tmp_path):
         fired["blast"] >= fired["onset"]
     ).all()
     assert set(fired["weapon"]) <= set(WEAPONS) and fired["peak_db_spl"].between(40, 180).all()
-    sounding = tables.read(tmp_path / "simulated" / "events.csv", simulate.EVENT)
+    sounding = tables.read(tmp_path / "simulated" / "events.csv", tables.CORPUS_EVENT)
     assert set(sounding["path"]) == set(table[table["class"] == "env"]["path"]) and set(sounding["kind"]) == {
         "bed",
         "event",
@@ -84,7 +85,7 @@ def test_a_core_renders_30_times_faster_than_the_sound_lasts():
 def test_no_recordings_give_empty_tables(tmp_path):
     assert write(tmp_path / "simulated", gun=0, env=0) == (0, 0, 0.0)
     assert len(tables.recordings(tmp_path)) == 0
-    for name, columns in (("shots.csv", simulate.SHOT), ("events.csv", simulate.EVENT)):
+    for name, columns in (("shots.csv", tables.CORPUS_SHOT), ("events.csv", tables.CORPUS_EVENT)):
         assert len(tables.read(tmp_path / "simulated" / name, columns)) == 0
     assert write(tmp_path / "simulated", gun=0, env=2)[:2] == (2, 0)
     assert (tmp_path / "simulated" / "tags.csv").read_text() == ""

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import splits, tables
+from gunshot.base import tables
+from gunshot.dataset import splits
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
-NONE = tables.frame([], splits.SPLIT)
+NONE = tables.frame([], tables.SPLIT)
 
 
 def corpus(sizes: list[int], kinds: list[str], sources: list[str], prefix: str = "g") -> pd.DataFrame:
@@ -33,7 +34,7 @@ def side_of(assigned: pd.DataFrame) -> dict[str, str]:
 
 def shares_of(table: pd.DataFrame, assigned: pd.DataFrame) -> pd.Series:
     chunks = table.merge(assigned[["recording_group", "side"]]).groupby("side")["chunks"].sum()
-    return (chunks / chunks.sum()).reindex(splits.SIDES, fill_value=0)
+    return (chunks / chunks.sum()).reindex(tables.SIDES, fill_value=0)
 
 
 def test_groups_are_whole_whatever_chunks_they_hold():
@@ -50,11 +51,11 @@ def test_groups_are_whole_whatever_chunks_they_hold():
 @given(corpora(), st.integers(0, 2**31))
 def test_each_group_has_one_side_and_each_class_every_side(table, seed):
     assigned = splits.assign(table, NONE, shares=SHARES, seed=seed)
-    assert list(assigned) == list(splits.SPLIT)
+    assert list(assigned) == list(tables.SPLIT)
     assert assigned["recording_group"].tolist() == sorted(table["recording_group"])
     assert not assigned["recording_group"].duplicated().any()
     assert set(map(tuple, assigned[["class", "side"]].to_numpy())) == {
-        (c, s) for c in ("gun", "env") for s in splits.SIDES
+        (c, s) for c in ("gun", "env") for s in tables.SIDES
     }
     given_ = table.set_index("recording_group")
     kept = assigned.set_index("recording_group")
@@ -147,7 +148,7 @@ def test_the_table_survives_its_file(tmp_path_factory, table, seed):
     path = tmp_path_factory.mktemp("s") / "splits.csv"
     assigned = splits.assign(table, NONE, shares=SHARES, seed=seed)
     tables.write(path, assigned)
-    again = splits.assign(table, tables.read(path, splits.SPLIT), shares=SHARES, seed=seed)
+    again = splits.assign(table, tables.read(path, tables.SPLIT), shares=SHARES, seed=seed)
     tables.write(path.with_name("again.csv"), again)
     assert path.read_bytes() == path.with_name("again.csv").read_bytes()
 

@@ -8,7 +8,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from gunshot import report, streamreport, tables, tally
+from gunshot.alarms import summary
+from gunshot.base import tables
+from gunshot.report import streams as stream_report
+from gunshot.report.chunks import chunk_figures, write_report
+from gunshot.report.page import Section
 
 MODELS = ("forest", "float", "int8")
 COSTS = {"forest": {"flash": 90_000, "arena": None}, "float": {"flash": 75_176, "arena": None},
@@ -66,7 +70,7 @@ def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, cause
     there = {"origin": "simulated", "place": "park", "hours": 2.0, "fa_per_hour": 1.5, "fa_per_hour_upper": 3.88}
     return {
         "det": curve(origins, false),
-        "causes": pd.DataFrame(rows, columns=list(tally.CAUSES)),
+        "causes": pd.DataFrame(rows, columns=list(summary.CAUSES)),
         "false_by_place": pd.DataFrame([there | {"model": model} for model in MODELS]),
         "by_distance": by("distance_m", [0, 10, 100]),
         "by_snr": by("peak_snr_db", [-10, 0, 40]),
@@ -76,8 +80,8 @@ def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, cause
     }
 
 
-def made(real: dict = NOTHING, **kwargs) -> list[report.Section]:
-    return streamreport.sections(figures(real), folder(**kwargs), operating(), COSTS)
+def made(real: dict = NOTHING, **kwargs) -> list[Section]:
+    return stream_report.sections(figures(real), folder(**kwargs), operating(), COSTS)
 
 
 def text_of(figure: Figure) -> str:
@@ -85,13 +89,13 @@ def text_of(figure: Figure) -> str:
     return " ".join(t.get_text() for t in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
-def column(section: report.Section, origin: str, model: str) -> dict[str, str]:
+def column(section: Section, origin: str, model: str) -> dict[str, str]:
     """One column of the headline, by measure."""
     return dict(zip(section.table["", "measure"], section.table[f"{origin} streams", model], strict=True))
 
 
 def test_the_headline_has_a_column_a_model_and_says_that_there_are_no_real_streams():
-    section = streamreport.headline(figures(), COSTS, operating())
+    section = stream_report.headline(figures(), COSTS, operating())
     assert list(section.table)[1:] == [("simulated streams", model) for model in MODELS]
     row = column(section, "simulated", "int8")
     assert (row["recall of clear shots"], row["that recall at least"], row["clear shots"]) == (
@@ -109,7 +113,7 @@ def test_the_headline_has_a_column_a_model_and_says_that_there_are_no_real_strea
 
 
 def test_real_streams_come_first_and_are_not_said_to_be_missing():
-    section = streamreport.headline(figures(real=ROW | {"recall": 0.5}), COSTS, operating("unproven"))
+    section = stream_report.headline(figures(real=ROW | {"recall": 0.5}), COSTS, operating("unproven"))
     assert [origin for origin, _ in list(section.table)[1:]] == ["real streams"] * 3 + ["simulated streams"] * 3
     recalls = [column(section, origin, "float")["recall of clear shots"] for origin in ("real", "simulated")]
     assert recalls == ["50.0 %", "75.0 %"] and column(section, "real", "int8")["limit"] == "unproven"
@@ -119,7 +123,7 @@ def test_real_streams_come_first_and_are_not_said_to_be_missing():
 @pytest.mark.parametrize("nothing", [None, float("nan")])
 def test_what_is_not_known_is_a_dash(nothing):
     unknown = {key: nothing if value is None else value for key, value in UNKNOWN.items()}
-    row = column(streamreport.headline(figures(simulated=unknown), COSTS, operating()), "simulated", "forest")
+    row = column(stream_report.headline(figures(simulated=unknown), COSTS, operating()), "simulated", "forest")
     assert row["false alarms/h"] == "0.00" and row["false alarms/h at most"] == "1.50" and row["clear shots"] == "0"
     names = [name for name in row if "recall" in name]
     assert len(names) == 5 and {row[name] for name in [*names, "delay p95, s"]} == {"–"}
@@ -146,11 +150,11 @@ def test_an_origin_without_quiet_hours_has_no_panel():
     tables_ = folder(("simulated", "real"))
     real = tables_["det"]["origin"] == "real"
     tables_["det"].loc[real, ["hours", "fa_per_hour"]] = 0.0, np.nan
-    assert len(streamreport.det(tables_["det"], operating()).axes) == 1
+    assert len(stream_report.det(tables_["det"], operating()).axes) == 1
 
 
 def test_each_operating_point_is_marked_on_its_curve():
-    figure = streamreport.det(curve(("simulated",)), operating())
+    figure = stream_report.det(curve(("simulated",)), operating())
     at = curve(("simulated",)).set_index(["model", "logit"])
     marks = [line.get_data() for line in figure.axes[0].lines if line.get_marker() == "o"]
     found = [(float(x[0]), float(y[0])) for x, y in marks]
@@ -159,14 +163,14 @@ def test_each_operating_point_is_marked_on_its_curve():
 
 
 def test_a_model_without_a_false_alarm_is_drawn_at_less_than_one():
-    figure = streamreport.det(curve(("simulated",), false=0.0), operating())
+    figure = stream_report.det(curve(("simulated",), false=0.0), operating())
     lines = [line for line in figure.axes[0].lines if line.get_label() in MODELS]
     assert len(lines) == 3 and all((line.get_xdata() == 0.25).all() for line in lines)  # half an alarm in 2 h
     text_of(figure)
 
 
 def test_the_recall_by_distance_is_that_of_the_table():
-    figure = streamreport.recall_curves(by("distance_m", [0, 10, 100]), by("peak_snr_db", [-10, 0, 40]), MODELS)
+    figure = stream_report.recall_curves(by("distance_m", [0, 10, 100]), by("peak_snr_db", [-10, 0, 40]), MODELS)
     for ax, names in zip(figure.axes, (["0", "10", "100"], ["-10", "0", "40"]), strict=True):
         shown = [label.get_text() for label in ax.get_xticklabels()]
         assert shown == [f"{name}\n10 shots" for name in names]
@@ -176,14 +180,14 @@ def test_the_recall_by_distance_is_that_of_the_table():
 
 def test_real_shots_have_a_panel_of_their_own():
     by_snr = pd.concat([by("peak_snr_db", [0, 40]), by("peak_snr_db", [10]).assign(origin="real", recall=0.1)])
-    figure = streamreport.recall_curves(by("distance_m", [0]), by_snr, MODELS)
+    figure = stream_report.recall_curves(by("distance_m", [0]), by_snr, MODELS)
     assert [ax.get_title("left") for ax in figure.axes] == ["simulated streams", "simulated streams", "real streams"]
     assert [len(ax.lines[0].get_xdata()) for ax in figure.axes] == [1, 2, 1]
     assert figure.axes[2].lines[0].get_ydata().tolist() == [0.1]
 
 
 def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
-    made_ = streamreport.sections(
+    made_ = stream_report.sections(
         figures(), {name: table.sort_values("model") for name, table in folder().items()}, operating(), COSTS
     )
     colours = [
@@ -195,7 +199,7 @@ def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
 
 def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table():
     shown = made()[-1].table
-    assert list(shown.groupby("model").size()) == [streamreport.CAUSES] * 3
+    assert list(shown.groupby("model").size()) == [stream_report.CAUSES] * 3
     assert list(shown["false alarms"][:3]) == [90, 89, 88]
     names = ["events", "per event", "per hour", "per hour at most"]
     assert list(shown.columns) == ["origin", "model", "kind", "label", "false alarms", *names]
@@ -207,7 +211,7 @@ def test_kinds_that_raised_no_false_alarm_are_drawn_with_their_bound_and_not_lis
     tables_ = folder(causes=3)
     quiet = tables_["causes"]["label"] == "bang 1"
     tables_["causes"].loc[quiet, ["false_alarms", "fa_per_event", "fa_per_event_upper"]] = 0, 0.0, 0.03
-    section = streamreport.sections(figures(), tables_, operating(), COSTS)[-1]
+    section = stream_report.sections(figures(), tables_, operating(), COSTS)[-1]
     assert set(section.table["label"]) == {"bang 0", "bang 2"}
     (ax,) = section.figure.axes
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["bang 1, 100", "bang 2, 100", "bang 0, 100"]
@@ -227,7 +231,7 @@ def test_slices_have_a_column_a_model():
 def test_real_and_simulated_slices_are_rows_of_their_own():
     tables_ = folder()
     tables_["by_weapon"] = pd.concat([tables_["by_weapon"], by("weapon", ["AK-47"], "real").assign(recall=0.0)])
-    shown = streamreport.sections(figures(), tables_, operating(), COSTS)[3].table
+    shown = stream_report.sections(figures(), tables_, operating(), COSTS)[3].table
     rifle = shown[shown["value"] == "AK-47"].set_index("origin")["int8"]
     assert rifle.to_dict() == {"real": "0.0 %", "simulated": "60.0 %"}
 
@@ -246,7 +250,7 @@ def empty(tables_: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 def test_nothing_found_is_shown_and_is_no_error():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sections = streamreport.sections(figures(simulated=UNKNOWN), empty(folder()), operating(), COSTS)
+        sections = stream_report.sections(figures(simulated=UNKNOWN), empty(folder()), operating(), COSTS)
         for section in sections:
             if section.figure:
                 text_of(section.figure)
@@ -263,7 +267,7 @@ def chunks(n: int = 300) -> pd.DataFrame:
 
 
 def test_the_calibration_is_drawn_and_its_error_told():
-    section = streamreport.reliability_section(chunks(4000).assign(int8=lambda t: t["y"] * 0.5), list(MODELS))
+    section = stream_report.reliability_section(chunks(4000).assign(int8=lambda t: t["y"] * 0.5), list(MODELS))
     line = next(line for line in section.figure.axes[0].lines if line.get_label() == "float")
     assert np.abs(line.get_xdata() - line.get_ydata()).max() < 0.1
     assert section.figure.get_label() == "Reliability diagram: share of shots against score"
@@ -275,12 +279,12 @@ def test_the_calibration_is_drawn_and_its_error_told():
 @pytest.mark.slow
 def test_the_page_holds_the_sections_first_and_is_the_same_twice(tmp_path, real):
     origins = ("simulated", "real") if real["hours"] else ("simulated",)
-    found = report.figures(chunks(), dict.fromkeys(MODELS, 0.5))
+    found = chunk_figures(chunks(), dict.fromkeys(MODELS, 0.5))
     pages = []
     for name in ("a.html", "b.html"):
         first = made(real=real, origins=origins)
-        extra = [streamreport.reliability_section(chunks(), list(MODELS))]
-        report.html(tmp_path / name, title="t", intro="i", figures=found, first=first, extra=extra)
+        extra = [stream_report.reliability_section(chunks(), list(MODELS))]
+        write_report(tmp_path / name, title="t", intro="i", figures=found, first=first, extra=extra)
         pages.append((tmp_path / name).read_text())
     assert pages[0] == pages[1]
     titles = re.findall(r"<h2[^>]*>([^<]*)<", pages[0])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from imported import SR, S, plan
 
-from gunshot import audio, params, streams, tables
+from gunshot import streams
+from gunshot.base import audio, params, tables
 from gunshot.simulate import scenes
 from gunshot.simulate import streams as simulated
 from gunshot.simulate.events import EVENTS
@@ -26,7 +27,7 @@ SHAPE = {"stream_s": S, "distance_m": (2.0, 1500.0), "events_per_min": 6.0}
 def rendered():
     return [
         simulated.render(8, side, index, kind, sr=SR, **SHAPE)
-        for side, kind, index in itertools.product(simulated.SIDES, simulated.KINDS, range(2))
+        for side, kind, index in itertools.product(tables.SIDES, simulated.KINDS, range(2))
     ]
 
 
@@ -52,7 +53,7 @@ def test_the_bytes_depend_neither_on_the_workers_nor_on_what_was_there(tmp_path,
     ]
     a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
     assert a == b and len(a) == len(planned) + 3 and made[0].equals(made[1])
-    found = {name: tables.read(tmp_path / "a" / name, columns) for name, columns in streams.TABLES.items()}
+    found = {name: tables.read(tmp_path / "a" / name, columns) for name, columns in tables.STREAM_TABLES.items()}
     for row in found["streams.csv"].to_dict("records"):
         assert len(audio.read_pcm(tmp_path / "a" / row["path"], sr=SR)) == round(row["duration_s"] * SR)
     kinds = found["streams.csv"].set_index("path")["kind"]
@@ -156,7 +157,7 @@ def test_a_firing_is_silent_before_its_first_onset():
 
 
 def test_places_and_kinds_of_event_take_turns():
-    for side in simulated.SIDES:
+    for side in tables.SIDES:
         rate = 12.0
         laid = [simulated.turns(8, side, "quiet", i, rate) for i in range(20)]
         counts = Counter(itertools.chain(*laid))

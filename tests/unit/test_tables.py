@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import tables
+from gunshot.base import tables
 
 CHUNK_ROW = {
     "chunk": "mine/gun/a b, (1).wav#16", "path": "mine/gun/a b, (1).wav", "index": 0, "recording": "r", "start": 16,

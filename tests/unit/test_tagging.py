@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot import corpora, params, scoring, tables, tagging, tags
+from gunshot import corpora, tags
+from gunshot.base import params, tables
+from gunshot.models.scores import metrics
+from gunshot.studies import onsets as onset_study
 from gunshot.tags import Tag
 
 SR = 16000
@@ -27,26 +30,26 @@ def best(truth, found, collar) -> int:
 
 @given(TIMES, TIMES, st.integers(0, 15))
 def test_as_many_onsets_match_as_can(truth, found, collar):
-    pairs = scoring.match_onsets(np.array(truth), np.array(found), collar=collar)
+    pairs = metrics.match_onsets(np.array(truth), np.array(found), collar=collar)
     assert len(pairs) == best(truth, found, collar)
     assert len(set(pairs[:, 0])) == len(set(pairs[:, 1])) == len(pairs)
     assert all(abs(truth[a] - found[b]) <= collar for a, b in pairs)
 
 
 def test_each_true_onset_may_have_its_own_collar():
-    pairs = scoring.match_onsets(np.array([0, 100]), np.array([20, 120]), collar=np.array([10, 20]))
+    pairs = metrics.match_onsets(np.array([0, 100]), np.array([20, 120]), collar=np.array([10, 20]))
     assert pairs.tolist() == [[1, 1]]
 
 
 def test_rates_are_of_what_is_there():
-    assert scoring.found_and_missed(3, 4, 6) == {"precision": 0.5, "recall": 0.75, "f1": 0.6}
-    assert all(np.isnan(v) for v in scoring.found_and_missed(0, 0, 0).values())
+    assert metrics.found_and_missed(3, 4, 6) == {"precision": 0.5, "recall": 0.75, "f1": 0.6}
+    assert all(np.isnan(v) for v in metrics.found_and_missed(0, 0, 0).values())
 
 
 def test_the_collar_is_narrow_in_bursts_alone():
     starts = np.array([0, 16000, 16800, 17600, 21599, 25599, 60000])  # the last gaps: 3999 and 4000 samples, then far
-    assert (tagging.collars(starts, sr=SR) / SR).tolist() == [0.05, 0.015, 0.015, 0.015, 0.015, 0.05, 0.05]
-    assert tagging.collars(np.zeros(0), sr=SR).tolist() == []
+    assert (onset_study.collars(starts, sr=SR) / SR).tolist() == [0.05, 0.015, 0.015, 0.015, 0.015, 0.05, 0.05]
+    assert onset_study.collars(np.zeros(0), sr=SR).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -54,21 +57,21 @@ def test_the_collar_is_narrow_in_bursts_alone():
     [([], "none"), ([5], "single"), ([5, 900], "pair"), ([0, 800, 1600], "burst"), ([0, 8000, 16000], "series")],
 )
 def test_patterns(starts, name):
-    assert tagging.pattern(starts, sr=SR) == name
+    assert onset_study.pattern(starts, sr=SR) == name
 
 
 def test_counts_of_one_recording():
     found = [Tag(1010, 0.9), Tag(1100, 0.2), Tag(2600, 0.8), Tag(9000, 0.4)]
-    row = tagging.compare([1000, 1800, 2600, 3400], found, 16000, np.random.default_rng(1), sr=SR)
+    row = onset_study.compare([1000, 1800, 2600, 3400], found, 16000, np.random.default_rng(1), sr=SR)
     assert (row["shots"], row["found"], row["matched"], row["pattern"]) == (4, 4, 2, "burst")
     assert row["confidence"] == [0.9, 0.2, 0.8, 0.4] and sum(row["right"]) == 2 and row["right"][2:] == [True, False]
-    assert tagging.compare([1000], [], 16000, np.random.default_rng(1), sr=SR)["chance"] == 0
+    assert onset_study.compare([1000], [], 16000, np.random.default_rng(1), sr=SR)["chance"] == 0
 
 
 def test_chance_is_what_random_onsets_get():
     """One onset thrown at 10 shots in n samples hits with the share of n that their collars cover."""
     n, starts = 200_000, list(range(10_000, 200_000, 20_000))
-    rows = [tagging.compare(starts, [Tag(0, 0.5)], n, np.random.default_rng(i), sr=SR) for i in range(400)]
+    rows = [onset_study.compare(starts, [Tag(0, 0.5)], n, np.random.default_rng(i), sr=SR) for i in range(400)]
     covered = len(starts) * (2 * 0.05 * SR + 1) / n
     assert np.mean([row["chance"] for row in rows]) == pytest.approx(covered, rel=0.1)
 
@@ -81,7 +84,7 @@ def rows(**more):
 
 def test_the_report_s_own_figures_are_those_of_bursts():
     made = [rows(), rows(pattern="single", shots=1, found=1, matched=1, chance=0.0, confidence=[1.0], right=[True])]
-    report = tagging.report(made, [])
+    report = onset_study.report(made, [])
     assert report["real"] is None
     top = report["simulated"]
     assert (top["precision"], top["recall"], top["f1"]) == (0.6, 0.75, 0.6667) and top["collar_s"] == 0.015
@@ -100,7 +103,7 @@ def test_the_report_s_own_figures_are_those_of_bursts():
 
 def test_real_recordings_count_their_groups():
     real = [rows(path=f"m/{i}.wav", recording_group=f"g{i // 2}", source="m") for i in range(3)]
-    found = tagging.report([rows()], real)["real"]
+    found = onset_study.report([rows()], real)["real"]
     assert (found["recordings"], found["groups"], found["shots"]) == (3, 2, 12)
     assert (
         found["by_path"]["m/0.wav"] == {"shots": 4, "found": 5, "matched": 3}
@@ -109,8 +112,8 @@ def test_real_recordings_count_their_groups():
 
 
 def test_bands_of_distance_are_equally_wide_and_cover_it():
-    found = tagging.bands((2.0, 800.0))
-    assert len(found) == tagging.BANDS and (found[0][0], found[-1][1]) == (2.0, 800.0)
+    found = onset_study.bands((2.0, 800.0))
+    assert len(found) == onset_study.BANDS and (found[0][0], found[-1][1]) == (2.0, 800.0)
     assert [b for _, b in found[:-1]] == [a for a, _ in found[1:]]
     assert np.ptp([np.log(b / a) for a, b in found]) < 0.03
 
@@ -119,7 +122,7 @@ def test_bands_of_distance_are_equally_wide_and_cover_it():
 def test_a_simulated_recording_is_measured_the_same_each_time():
     shape = {"duration_s": (1.2, 1.4), "distance_m": (2.0, 800.0)}
     options = {"sr": SR, **shape, "options": OPTIONS, "workers": 2}
-    first, again = (list(itertools.islice(tagging.simulated(**options), 3)) for _ in range(2))
+    first, again = (list(itertools.islice(onset_study.simulated(**options), 3)) for _ in range(2))
     assert first == again and all(row["shots"] and row["distance_m"] == "2 to 8.9" for row in first)
     assert pd.DataFrame(first)["shots"].sum() >= 3
 
@@ -127,7 +130,7 @@ def test_a_simulated_recording_is_measured_the_same_each_time():
 def _options() -> dict:
     from pathlib import Path
 
-    from gunshot import params
+    from gunshot.base import params
 
     return params.load("tags", path=Path(__file__).parents[2] / "params.yaml").tags.model_dump()
 
@@ -138,9 +141,9 @@ OPTIONS = _options()
 def test_a_group_of_many_copies_counts_once_in_the_mean_of_groups():
     good = [rows(path=f"a/{i}.wav", recording_group="copies", matched=5, shots=5, found=5) for i in range(9)]
     bad = [rows(path="b/0.wav", recording_group="other", matched=0, shots=5, found=5)]
-    found = tagging.over_groups(pd.DataFrame(good + bad))
+    found = onset_study.over_groups(pd.DataFrame(good + bad))
     assert found["f1_mean_of_groups"] == 0.5 and (found["f1_lower"], found["f1_upper"]) == (0.0, 1.0)
-    assert tagging.figures(pd.DataFrame(good + bad))["f1"] == 0.9
+    assert onset_study.figures(pd.DataFrame(good + bad))["f1"] == 0.9
 
 
 @pytest.mark.slow
@@ -158,8 +161,8 @@ def test_blind_tags_of_real_recordings_are_found_as_the_report_says(tmp_path):
     tagged, bad, waiting = tags.gather([], sorted((REPO / "data/tags/blind").glob("*.csv")), recordings)
     assert not bad and not waiting
     options = params.load("tags", path=REPO / "params.yaml").tags.model_dump()
-    found = tagging.report(
-        [rows()], list(tagging.real(recordings, tagged, tmp_path, sr=SR, options=options, workers=2))
+    found = onset_study.report(
+        [rows()], list(onset_study.real(recordings, tagged, tmp_path, sr=SR, options=options, workers=2))
     )
     real, said = found["real"], tables.read_json(REPO / "reports/tagging.json")["real"]
     assert real["groups"] >= 15 and real["shots"] >= 100 and real["f1"] >= 0.9
@@ -172,5 +175,5 @@ def test_blind_tags_of_real_recordings_are_found_as_the_report_says(tmp_path):
 def test_an_onset_of_a_shot_that_drowns_is_neither_asked_for_nor_false():
     shots = [{"onset": 1000, "heard": True}, {"onset": 3000, "heard": False}, {"onset": 5000, "heard": True}]
     found = [tags.Tag(start, 0.9) for start in (1010, 3010, 9000)]
-    kept = tagging._without_drowned(shots, found, sr=SR)
+    kept = onset_study._without_drowned(shots, found, sr=SR)
     assert [tag.start for tag in kept] == [1010, 9000]

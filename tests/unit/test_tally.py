@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gunshot import scoring, streams, tally
+from gunshot.alarms import summary as tally
+from gunshot.base import tables
+from gunshot.models.scores import metrics
 
 HOURS = pd.DataFrame({"origin": "real", "recording_group": ["a", "b", "c"], "hours": [1.0, 2.0, 0.5]})
 
@@ -43,12 +45,12 @@ def test_the_summary_by_hand():
     assert (found["hours"], found["groups"]) == (3.5, 3)
     assert (found["false_alarms"], found["false_alarms_beside_shots"]) == (4, 1)
     assert found["fa_per_hour"] == pytest.approx(4 / 3.5)
-    assert found["fa_per_hour_upper"] == pytest.approx(scoring.rate_upper(4, 3.5))
+    assert found["fa_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 3.5))
     assert found["false_incidents_per_hour"] == pytest.approx(3 / 3.5)
-    assert found["false_incidents_per_hour_upper"] == pytest.approx(scoring.rate_upper(3, 3.5))
+    assert found["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(3, 3.5))
     assert (found["shots"], found["shots_heard"], found["shots_of_any_level"], found["firings"]) == (6, 5, 7, 3)
     assert found["recall"] == pytest.approx(4 / 6) and found["recall_of_heard"] == pytest.approx(3 / 5)
-    assert found["recall_lower"] == pytest.approx(scoring.share_lower(4, 6))
+    assert found["recall_lower"] == pytest.approx(metrics.share_lower(4, 6))
     assert found["recall_of_any_level"] == pytest.approx(5 / 7) and found["recall_of_firings"] == pytest.approx(2 / 3)
     assert found["delay_p50_s"] == pytest.approx(0.25)
     assert found["delay_p95_s"] == pytest.approx(np.percentile([0.1, 0.2, 0.3, 0.4], 95))
@@ -108,7 +110,7 @@ def test_slices_by_hand():
     ]  # fmt: skip
     counts = ((0, 1), (1, 1), (2, 3), (1, 1))
     assert found["recall"].tolist() == pytest.approx([k / n for k, n in counts])
-    assert found["recall_lower"].tolist() == pytest.approx([scoring.share_lower(*k) for k in counts])
+    assert found["recall_lower"].tolist() == pytest.approx([metrics.share_lower(*k) for k in counts])
     assert tally.by(table[:0], "weapon").columns.tolist() == found.columns.tolist()
 
 
@@ -149,7 +151,7 @@ def test_causes_are_all_that_was_laid_and_how_often_each_raised_an_alarm():
     for name, each in (("event", "events"), ("hour", "hours")):
         pairs = list(zip(known["false_alarms"], known[each], strict=True))
         assert known[f"fa_per_{name}"].tolist() == pytest.approx([count / n for count, n in pairs])
-        assert known[f"fa_per_{name}_upper"].tolist() == pytest.approx([scoring.rate_upper(*pair) for pair in pairs])
+        assert known[f"fa_per_{name}_upper"].tolist() == pytest.approx([metrics.rate_upper(*pair) for pair in pairs])
     unknown = found[found["events"] == 0]
     assert len(unknown) == 1 and unknown.iloc[0, 7:].isna().all()
     assert found.loc[found["model"] == "m", "label"].tolist() == ["rain", "door", "background", "dog"]
@@ -175,7 +177,7 @@ def test_false_alarms_by_place_are_over_the_hours_there():
         ["simulated", "mall", "m", 2.0, 2, 1.0], ["simulated", "mall", "n", 2.0, 0, 0.0],
         ["simulated", "park", "m", 1.0, 0, 0.0], ["simulated", "park", "n", 1.0, 1, 1.0],
     ]  # fmt: skip
-    upper = [scoring.rate_upper(*k) for k in ((2, 2), (0, 2), (0, 1), (1, 1))]
+    upper = [metrics.rate_upper(*k) for k in ((2, 2), (0, 2), (0, 1), (1, 1))]
     assert found["fa_per_hour_upper"].tolist() == pytest.approx(upper)
     assert tally.places(false, quiet[:0], ["m"]).columns.tolist() == found.columns.tolist()
 
@@ -195,7 +197,7 @@ def test_group_hours_are_those_of_the_streams():
     assert len(tally.group_hours(quiet[:0], laid[:0])) == 0
 
 
-SHOT = {name: of() for name, of in streams.SHOT.items()} | {
+SHOT = {name: of() for name, of in tables.STREAM_SHOT.items()} | {
     "clear": True, "heard": True, "delay_s": 0.2, "peak_snr_db": 25.0, "distance_m": 30.0,
 }  # fmt: skip
 
@@ -225,7 +227,7 @@ def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
 def test_figures_by_origin_and_model():
     found = made(("simulated", "real"), with_shots=True)
     figures, kept = found["figures"], found["tables"]
-    for origin in tally.ORIGINS:
+    for origin in tables.ORIGINS:
         assert figures[origin]["float"]["recall"] == 1 and figures[origin]["int8"]["recall"] == 0.5
         assert figures[origin]["int8"]["fa_per_hour"] == 1 and figures[origin]["int8"]["groups"] == 1
         assert figures["int8_against_float"][origin] == {"recall_drop": 0.5, "fa_per_hour_within_bound": True}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from gunshot import evaluation
+from gunshot.studies.sim_to_real import sealed, transfer
 
 
 def drawn(seed, guns=30, envs=80):
@@ -25,7 +25,7 @@ def drawn(seed, guns=30, envs=80):
 @given(st.integers(0, 1000))
 def test_slices_are_scikit_learns_and_the_mean_of_the_means(seed):
     files = drawn(seed)
-    found = evaluation.transfer(files, np.random.default_rng(0), draws=2)
+    found = transfer(files, np.random.default_rng(0), draws=2)
     for column, title in (("label", "by_label"), ("upstream", "by_source")):
         for value, figures in found[title].items():
             part = files[files[column] == value]
@@ -41,7 +41,7 @@ def test_at_most_one_in_twenty_environment_files_alarms(seed):
     files = drawn(seed)
     gun, env = (files[files["y"] == v]["score"].to_numpy() for v in (1, 0))
     best = max(np.mean(gun > t) for t in np.r_[env, -9] if np.mean(env > t) <= 0.05)
-    found = evaluation.transfer(files, np.random.default_rng(0), draws=2)
+    found = transfer(files, np.random.default_rng(0), draws=2)
     shots = files[files["y"] == 1]
     total = sum(f["recall_at_5pct"] * (shots["label"] == v).sum() for v, f in found["by_label"].items() if v[0] == "g")
     assert total / len(shots) == pytest.approx(best)
@@ -50,14 +50,14 @@ def test_at_most_one_in_twenty_environment_files_alarms(seed):
 
 def test_perfect_scores_give_one_and_the_interval_holds_the_figure():
     files = drawn(3)
-    perfect = evaluation.transfer(files.assign(score=files["y"]), np.random.default_rng(0), draws=20)
+    perfect = transfer(files.assign(score=files["y"]), np.random.default_rng(0), draws=20)
     assert perfect["auc"] == perfect["auc_low"] == perfect["recall_at_5pct"] == 1.0
-    found = evaluation.transfer(files, np.random.default_rng(0), draws=200)
+    found = transfer(files, np.random.default_rng(0), draws=200)
     for name in ("auc", "recall_at_5pct"):
         assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
 
 
 def test_a_group_keeps_its_half_and_about_half_are_sealed():
     groups = [f"source:{i}" for i in range(2000)]
-    shut = [evaluation.sealed(group) for group in groups]
-    assert 0.45 < np.mean(shut) < 0.55 and shut == [evaluation.sealed(group) for group in groups]
+    shut = [sealed(group) for group in groups]
+    assert 0.45 < np.mean(shut) < 0.55 and shut == [sealed(group) for group in groups]

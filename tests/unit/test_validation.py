@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from gunshot import audio, params, validation
+from gunshot import validation
+from gunshot.base import audio, params
 from gunshot.validation import facts, suites
 
 SR = 16000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from gunshot import streams, tables
+from gunshot.base import tables
 from gunshot.promotion import dossier, gates, review
 from tests import candidates
 
@@ -108,7 +108,7 @@ def test_the_first_candidate_has_nothing_beside_it(tmp_path, monkeypatch, new_pa
 @pytest.mark.parametrize("licence, heard", [("CC BY-NC 3.0", 6), (None, 6), ("CC0-1.0", 12)])
 def test_what_its_licence_keeps_out_is_not_inside(made, tmp_path, licence, heard):
     events = tmp_path / "streams/events.csv"
-    table = tables.read(events, streams.EVENT)
+    table = tables.read(events, tables.STREAM_EVENT)
     table["recording"] = table["path"].map({"a.wav": "mine/dog.wav"}).fillna("")  # behind its shots
     tables.write(events, table)
     page = dossier_of(tmp_path, made, {"mine/dog.wav": licence} if licence else {}).read_text()

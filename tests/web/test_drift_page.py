@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from gunshot import drift
+from gunshot.field import drift
 
 pytestmark = pytest.mark.slow
 MOVED = ("centroid_hz", "rolloff_hz", "band_4000_8000_db")

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
-from gunshot import audio, chunks, features, params, tables, tags
+from gunshot import features, tags
+from gunshot.base import audio, params, tables
+from gunshot.dataset import chunks
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,1 @@
+"""Detectors on streams: what they find, what they raise falsely, and where they are operated."""

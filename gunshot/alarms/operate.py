@@ -1,0 +1,93 @@
+"""Where a detector is operated: the threshold that keeps a limit of false alarms an hour on validation streams."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from gunshot.base import tables
+from gunshot.base.files import atomic
+from gunshot.models.scores import metrics
+
+
+def det(counts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each origin, model and mean logit: recall of clear shots against false alarms an hour.
+
+    Shots are those of streams of the kind shots; false alarms those of the kind quiet, whose unique hours count.
+    """
+    hours = table[table["kind"] == "quiet"].groupby("origin")["unique_s"].sum() / 3600
+    rows = []
+    for (origin, model, logit), part in counts.groupby(["origin", "model", "logit"], sort=True):
+        quiet, shots = part[part["kind"] == "quiet"], part[part["kind"] == "shots"]
+        h, false = float(hours.get(origin, 0.0)), int(quiet["false"].sum())
+        hits, total = int(shots["hits"].sum()), int(shots["shots"].sum())
+        rows.append(
+            {
+                "origin": origin, "model": model, "logit": logit, "hours": h, "false": false,
+                "false_incidents": int(quiet["false_incidents"].sum()), "fa_per_hour": false / h if h else float("nan"),
+                "fa_per_hour_upper": metrics.rate_upper(false, h), "shots": total, "hits": hits,
+                "recall": hits / total if total else float("nan"),
+                "recall_lower": metrics.share_lower(hits, total),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def lowest(curve: pd.DataFrame, column: str, limit: float) -> float | None:
+    """Return the lowest mean logit from which on all rows keep a limit; None where the highest does not."""
+    kept = (curve[column] <= limit).groupby(curve["logit"]).all().sort_index()
+    bad = kept.index[~kept]
+    above = kept.index[kept.index > bad.max()] if len(bad) else kept.index
+    return float(above.min()) if len(above) else None
+
+
+def operate(curve: pd.DataFrame, *, limit: float) -> dict:
+    """Return the operating point of one model, and whether the limit of false alarms an hour is proven there.
+
+    It is the lowest mean logit from which on every origin keeps the limit, so that recall is the highest; where none
+    does, the highest of GRID. Proven is the limit where every origin keeps it by its upper bound too.
+
+    Parameters
+    ----------
+    curve : what `det` gives of one model on validation streams
+    """
+    rated = lowest(curve, "fa_per_hour", limit)
+    logit = float(curve["logit"].max()) if rated is None else rated
+    at = curve[curve["logit"] == logit]
+    keys = ("hours", "false", "fa_per_hour", "fa_per_hour_upper", "recall", "recall_lower")
+    return {
+        "logit": logit,
+        "proof": "proven" if (at["fa_per_hour_upper"] <= limit).all() else "unproven",
+        "fa_per_hour_limit": limit,
+        "validation": {row["origin"]: {key: row[key] for key in keys} for row in at.to_dict("records")},
+    }
+
+
+def against(one: dict[str, dict], other: dict[str, dict]) -> dict[str, dict]:
+    """Return by origin what recall falls by from a model to another, and whether false alarms keep the first's bound.
+
+    Each at its own operating point. An origin that has no hours, or no clear shot, is left out.
+
+    Parameters
+    ----------
+    one, other : by origin hours, recall, fa_per_hour and fa_per_hour_upper
+    """
+    found = {}
+    for origin in one.keys() & other.keys():
+        a, b = one[origin], other[origin]
+        if a["hours"] and pd.notna(a["recall"]):
+            kept = b["fa_per_hour"] <= a["fa_per_hour_upper"]
+            found[origin] = {"recall_drop": a["recall"] - b["recall"], "fa_per_hour_within_bound": bool(kept)}
+    return {origin: found[origin] for origin in tables.ORIGINS if origin in found}
+
+
+def note_read(log: Path, model: Path, plan: Path) -> None:
+    """Add to a log that a model looked at the test streams, once for each model and plan: their SHA-256.
+
+    Whoever looks at test streams often enough tunes on them; the log is in Git, whose history dates each line.
+    """
+    line = ",".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, plan))
+    lines = log.read_text().splitlines() if log.exists() else ["model_sha256,streams_sha256"]
+    if line not in lines:
+        with atomic(log) as part:
+            part.write_text("\n".join([*lines, line]) + "\n")

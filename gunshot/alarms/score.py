@@ -1,0 +1,145 @@
+"""Detectors on streams: shots found and missed, false alarms an hour, how late; and where a detector is operated."""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gunshot.alarms.clear import is_clear
+from gunshot.base import audio, processes, tables
+from gunshot.detect import detector, listener
+from gunshot.detect.listener import Listener
+from gunshot.models.model import Model, load_once
+from gunshot.models.scores import metrics
+
+GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
+OF, COUNTED = ("origin", "kind", "model", "logit"), ("false", "false_incidents", "shots", "hits")  # of rows of counts
+AROUND_S = 0.5  # after an event ends, in which an alarm is still its own
+
+
+def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, collar_s: float):
+    """Return pairs of a shot and an onset [shape=(matches, 2)], and which onsets are false [shape=(len(onset_s),)].
+
+    An onset within the collar of a shot's first arrival or of its blast is right. Each is in one pair at most; an onset
+    at the other arrival of a shot that was found is neither right nor false.
+    """
+    arrival_s = np.stack([first_s, blast_s])
+    near = np.abs(arrival_s[..., None] - onset_s) <= collar_s  # [2, shots, onsets]
+    pairs = metrics.match(near.any(axis=0))
+    shot, onset = pairs.T
+    false = np.ones(len(onset_s), bool)
+    false[onset] = False
+    other = 1 - np.abs(arrival_s[:, shot] - onset_s[onset]).argmin(axis=0)  # not the one that was told
+    two = blast_s[shot] > first_s[shot]
+    return pairs, false & ~near[other, shot][two].any(axis=0)
+
+
+def score_stream(row: dict, folder: Path, paths: dict[str, Path], points: dict[str, float], p) -> dict[str, list[dict]]:
+    """Return of one stream, for each model, rows of `counts` at GRID, and at its point of `shots` and of `false`.
+
+    Parameters
+    ----------
+    row : of tables.STREAM
+    points : the mean logit at which a model is operated; a model without one has rows of counts alone
+    """
+    pcm = audio.read_pcm(folder / row["path"], sr=p.audio.sr)
+    shots, events = (_of(path, row["path"]) for path in (folder / "shots.csv", folder / "events.csv"))
+    shots = shots.assign(clear=is_clear(shots), origin=row["origin"])
+    out = {"counts": [], "shots": [], "false": []}
+    for name, path in paths.items():
+        model, logits = load_once(path), [*GRID, *([points[name]] if name in points else [])]
+        every, _ = Listener(model, logits, p).push(pcm)
+        for logit, found in zip(GRID, every, strict=False):
+            out["counts"].append(_count(found, shots, p) | _common(row, name) | {"logit": logit})
+        if name in points:
+            for key, rows in _told(every[-1], shots, events, model, row, p).items():
+                out[key] += [_common(row, name) | values for values in rows]
+    return out
+
+
+def _common(row: dict, name: str) -> dict:
+    return {"path": row["path"], "origin": row["origin"], "kind": row["kind"], "model": name}
+
+
+def _compare(found: np.ndarray, shots: pd.DataFrame, p) -> tuple:
+    onset_s, told_s = listener.times(found, p)
+    first_s, blast_s = (shots[name].to_numpy() / p.audio.sr for name in ("onset", "blast"))
+    return onset_s, told_s, first_s, *matched(onset_s, first_s, blast_s, collar_s=p.detector.collar_s)
+
+
+def _count(found: np.ndarray, shots: pd.DataFrame, p) -> dict[str, int]:
+    *_, pairs, false = _compare(found, shots, p)
+    which = found[:, detector.WHICH]
+    clear = shots["clear"].to_numpy()
+    return {
+        "false": int(false.sum()),
+        "false_incidents": len(set(which) - set(which[~false])),
+        "shots": int(clear.sum()),
+        "hits": int(clear[pairs[:, 0]].sum()),
+    }
+
+
+def _told(found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p) -> dict:
+    """Return rows of a stream's shots, whether and how late each was told, and of its false alarms and their causes."""
+    onset_s, told_s, first_s, pairs, false = _compare(found, shots, p)
+    hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
+    hit[pairs[:, 0]] = True
+    delay[pairs[:, 0]] = told_s[pairs[:, 1]] - first_s[pairs[:, 0]]
+    score = model.score_of(found[:, detector.LEVEL], windows=p.detector.windows)
+    sr = p.audio.sr
+    wrong = [
+        {"onset_s": float(onset_s[i]), "score": float(score[i]), "incident": int(found[i, detector.WHICH]),
+         "place": row["place"], **_cause(events, int(onset_s[i] * sr), int(AROUND_S * sr))}
+        for i in np.flatnonzero(false)
+    ]  # fmt: skip
+    return {"shots": shots.assign(found=hit, delay_s=delay).to_dict("records"), "false": wrong}
+
+
+@cache
+def _table(path: Path) -> dict[str, pd.DataFrame]:
+    columns = tables.STREAM_SHOT if path.name == "shots.csv" else tables.STREAM_EVENT
+    table = tables.read(path, columns)
+    return {"": table[:0], **dict(iter(table.groupby("path")))}
+
+
+def _of(path: Path, stream: str) -> pd.DataFrame:
+    found = _table(path)
+    return found.get(stream, found[""])
+
+
+def _cause(events: pd.DataFrame, sample: int, after: int) -> dict[str, str]:
+    """Return label, kind and recording group of what sounds at a sample: the event that began last, else the bed."""
+    here = events[(events["start"] <= sample + after // 4) & (sample <= events["stop"] + after)]
+    order = here.assign(rank=here["kind"].eq("event")).sort_values(["rank", "start"], kind="stable")
+    if not len(order):
+        return {"label": "", "cause": "", "recording_group": ""}
+    last = order.iloc[-1]
+    return {"label": last["label"], "cause": last["kind"], "recording_group": last["recording_group"]}
+
+
+def score_streams(
+    table: pd.DataFrame, folder: Path, paths: dict[str, Path], points: dict[str, float], p, *, workers: int = 2
+) -> Iterator[dict[str, list[dict]]]:
+    """Yield what `score_stream` returns for each row of tables.STREAM, in order."""
+    rows = table.to_dict("records")
+    yield from processes.in_order(score_stream, rows, folder, paths, points, p, workers=workers, batch=1)
+
+
+def gathered(parts: Iterable[dict[str, list[dict]]]) -> dict[str, pd.DataFrame]:
+    """Return what `score_streams` yields as tables: all rows of shots and false, and counts by OF, added up.
+
+    They are added as they come, so that memory does not grow with the hours, but by a row a shot and a false alarm.
+    """
+    totals: dict[tuple, dict[str, int]] = {}
+    rows: dict[str, list[dict]] = {"shots": [], "false": []}
+    for part in parts:
+        for row in part["counts"]:
+            total = totals.setdefault(tuple(row[name] for name in OF), dict.fromkeys(COUNTED, 0))
+            for name in COUNTED:
+                total[name] += row[name]
+        for key, found in rows.items():
+            found += part[key]
+    counts = pd.DataFrame([dict(zip(OF, key, strict=True)) | total for key, total in totals.items()])
+    return {"counts": counts} | {key: pd.DataFrame(found) for key, found in rows.items()}

@@ -1,0 +1,225 @@
+"""What detectors did on test streams: recall and false alarms an hour with their bounds, and by what they heard."""
+
+import numpy as np
+import pandas as pd
+
+from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
+from gunshot.alarms.operate import against, det, lowest
+from gunshot.base import tables
+from gunshot.models.scores import metrics
+
+KEYS = ("path", "origin", "kind", "model")
+FOUND = {**tables.STREAM_SHOT, **dict.fromkeys(KEYS, str), "clear": bool, "found": bool, "delay_s": float}
+BACKGROUND = "background"  # what sounds in a simulated stream where no event does
+CAUSES = ("origin", "model", "of", "label", "false_alarms", "events", "hours", "fa_per_event", "fa_per_event_upper",
+          "fa_per_hour", "fa_per_hour_upper")  # fmt: skip
+FALSE = ("onset_s", "score", "incident", "place", "label", "cause", "recording_group")
+
+
+def summary(
+    curve: pd.DataFrame,
+    shots: pd.DataFrame,
+    false: pd.DataFrame,
+    hours: pd.DataFrame,
+    rng: np.random.Generator,
+    *,
+    limit: float,
+) -> dict:
+    """Return what one model does on one origin's streams at its operating point.
+
+    Parameters
+    ----------
+    curve : what `det` gives of it; for the recall at other thresholds
+    shots, false : rows of `score_stream`
+    hours : recording_group and hours, of the unique material of quiet streams
+    limit : false alarms an hour at which recall is told beside, on these streams themselves: a comparison of models
+    """
+    quiet, clear = false[false["kind"] == "quiet"], shots[shots["clear"]]
+    total, count = float(hours["hours"].sum()), len(quiet)
+    incidents = len(quiet.drop_duplicates(["path", "incident"]))
+    hits = int(clear["found"].sum())
+    delays = clear["delay_s"].dropna()
+    heard = clear[clear["heard"].astype(bool)]
+    firings = clear.groupby(["path", "firing"])["found"].any()
+    low, high = _bootstrap(hours, quiet, rng)
+    return {
+        "hours": total,
+        "recall": hits / len(clear) if len(clear) else None,
+        "recall_lower": metrics.share_lower(hits, len(clear)) if len(clear) else None,
+        "fa_per_hour": count / total if total else None,
+        "fa_per_hour_upper": metrics.rate_upper(count, total) if total else None,
+        "delay_p50_s": float(delays.median()) if len(delays) else None,
+        "delay_p95_s": float(delays.quantile(0.95)) if len(delays) else None,
+        "false_alarms": count,
+        "false_incidents_per_hour": incidents / total if total else None,
+        "false_incidents_per_hour_upper": metrics.rate_upper(incidents, total) if total else None,
+        "fa_per_hour_low": low,
+        "fa_per_hour_high": high,
+        "groups": len(hours),
+        "shots": len(clear),
+        "shots_heard": len(heard),
+        "recall_of_heard": float(heard["found"].mean()) if len(heard) else None,
+        "shots_of_any_level": len(shots),
+        "recall_of_any_level": float(shots["found"].mean()) if len(shots) else None,
+        "firings": len(firings),
+        "recall_of_firings": float(firings.mean()) if len(firings) else None,
+        "false_alarms_beside_shots": len(false) - count,
+        "recall_at_limit": _recall_at(curve, limit),
+    }
+
+
+def _recall_at(curve: pd.DataFrame, limit: float) -> float | None:
+    """Return the recall at the lowest threshold from which on the false alarms an hour keep a limit: a comparison."""
+    logit = lowest(curve, "fa_per_hour", limit)
+    return None if logit is None else float(curve.loc[curve["logit"] == logit, "recall"].iloc[0])
+
+
+def _bootstrap(hours: pd.DataFrame, quiet: pd.DataFrame, rng: np.random.Generator, draws: int = 1000) -> tuple:
+    """Return the 2.5 and 97.5 percentiles of false alarms an hour when recording groups are drawn with replacement."""
+    if not len(hours):
+        return None, None
+    count = hours["recording_group"].map(quiet.groupby("recording_group").size()).fillna(0).to_numpy()
+    drawn = rng.integers(len(hours), size=(draws, len(hours)))
+    rates = count[drawn].sum(axis=1) / hours["hours"].to_numpy()[drawn].sum(axis=1)
+    return tuple(float(v) for v in np.percentile(rates, [2.5, 97.5]))
+
+
+DISTANCES_M = (0, 10, 25, 50, 100, 200, 400, 800, 1600)
+SNRS_DB = (-100, 0, 10, 20, 30, 40, 60, 80, 200)
+
+
+def by(shots: pd.DataFrame, column: str, edges: tuple[float, ...] | None = None) -> pd.DataFrame:
+    """Return by origin, model and value, or bin between edges, of a column: shots, found, recall, its lower bound."""
+    key = shots[column] if edges is None else pd.cut(shots[column], edges, right=False, labels=edges[:-1])
+    rows = [
+        {"origin": origin, "model": model, column: value, "shots": len(part), "found": int(part["found"].sum()),
+         "recall": part["found"].mean(), "recall_lower": metrics.share_lower(int(part["found"].sum()), len(part))}
+        for (origin, model, value), part in shots.groupby(["origin", "model", key], observed=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["origin", "model", column, "shots", "found", "recall", "recall_lower"])
+
+
+def causes(false: pd.DataFrame, events: pd.DataFrame, names: list[str], *, sr: int) -> pd.DataFrame:
+    """Return by origin, model and label of what quiet streams hold, how often it raised a false alarm, if ever.
+
+    Columns false_alarms, events, hours in which these sound, and false alarms per event and per such hour with their
+    upper bounds. Where simulated all beds are one, `BACKGROUND`: hardly two are of the same sounds.
+
+    Parameters
+    ----------
+    false : rows of `score_stream`
+    events : rows of tables.STREAM_EVENT of quiet streams, with their origin and their length, samples
+    """
+    keys = ["origin", "of", "label"]
+    laid = _kinds(events.rename(columns={"kind": "of"})).groupby(keys)
+    laid = laid.agg(events=("label", "size"), hours=("samples", lambda n: n.sum() / sr / 3600)).reset_index()
+    quiet = _kinds(false[false["kind"] == "quiet"].rename(columns={"cause": "of"}))
+    counts = quiet.groupby([*keys, "model"]).size().rename("false_alarms").reset_index()
+    found = laid.merge(pd.DataFrame({"model": names}), how="cross").merge(counts, on=[*keys, "model"], how="outer")
+    found = found.fillna({"false_alarms": 0, "events": 0, "hours": 0.0}).astype({"false_alarms": int, "events": int})
+    for name, each in (("event", "events"), ("hour", "hours")):
+        pairs = list(zip(found["false_alarms"].tolist(), found[each].tolist(), strict=True))
+        found[f"fa_per_{name}"] = [count / n if n else np.nan for count, n in pairs]
+        found[f"fa_per_{name}_upper"] = [metrics.rate_upper(count, n) if n else np.nan for count, n in pairs]
+    order = {"by": ["origin", "model", "false_alarms", "fa_per_event_upper"], "ascending": [True, True, False, False]}
+    return found[list(CAUSES)].sort_values(**order, kind="stable", ignore_index=True)
+
+
+def _kinds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose label of a simulated bed is BACKGROUND."""
+    bed = rows["of"].eq("bed") & rows["origin"].eq("simulated")
+    return rows.assign(label=rows["label"].mask(bed, BACKGROUND))
+
+
+def places(false: pd.DataFrame, quiet: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return by origin, place and model of quiet streams, where it is known: hours, false alarms/h, their upper bound.
+
+    Parameters
+    ----------
+    false : rows of `score_stream`
+    quiet : rows of tables.STREAM
+    """
+    hours = quiet[quiet["place"] != ""].groupby(["origin", "place"])["unique_s"].sum() / 3600
+    raised = false[false["kind"] == "quiet"].groupby(["origin", "place", "model"]).size()
+    rows = []
+    for (origin, place), h in hours.items():
+        for model in names:
+            count = int(raised.get((origin, place, model), 0))
+            rate = {"fa_per_hour": count / h, "fa_per_hour_upper": metrics.rate_upper(count, h)}
+            rows.append({"origin": origin, "place": place, "model": model, "hours": h, "false_alarms": count} | rate)
+    columns = ["origin", "place", "model", "hours", "false_alarms", "fa_per_hour", "fa_per_hour_upper"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def figures(
+    counts: pd.DataFrame,
+    shots: pd.DataFrame,
+    false: pd.DataFrame,
+    streams: pd.DataFrame,
+    events: pd.DataFrame,
+    *,
+    names: list[str],
+    limit: float,
+    sr: int,
+) -> dict[str, dict]:
+    """Return ``figures``, by origin and model what `summary` gives, and ``tables`` by name, of test streams.
+
+    Parameters
+    ----------
+    counts, shots, false : pd.DataFrame
+        All rows that `score_stream` gave of `streams`; `events` is theirs, rows of tables.STREAM_EVENT.
+    limit : as for `summary`
+    """
+    shots = shots if len(shots) else tables.frame([], FOUND)
+    false = false if len(false) else pd.DataFrame(columns=[*KEYS, *FALSE])
+    alone = false["origin"] == "simulated"  # each simulated stream is a recording group
+    false = false.assign(recording_group=false["path"].where(alone, false["recording_group"]))
+    curve = det(counts, streams)
+    quiet = streams[streams["kind"] == "quiet"]
+    laid = events.merge(quiet[["path", "origin"]], on="path").assign(samples=lambda t: t["stop"] - t["start"])
+    hours = group_hours(quiet, laid)
+    made, rng = {}, np.random.default_rng(0)
+    for origin in tables.ORIGINS:
+        made[origin] = {}
+        for name in names:
+            of = {
+                key: part[(part["origin"] == origin) & (part["model"] == name)]
+                for key, part in (("curve", curve), ("shots", shots), ("false", false))
+            }
+            made[origin][name] = summary(**of, hours=hours[hours["origin"] == origin], rng=rng, limit=limit)
+    pair = ({origin: made[origin][name] for origin in tables.ORIGINS if name in names} for name in ("float", "int8"))
+    made["int8_against_float"] = against(*pair)
+    clear = shots[shots["clear"].astype(bool)]
+    loud, near = shots["peak_snr_db"] >= CLEAR_DB, shots["distance_m"] <= CLEAR_M
+    kept = {
+        "det": curve, "false_alarms": false, "causes": causes(false, laid, names, sr=sr),
+        "false_by_place": places(false, quiet, names),
+        "by_distance": by(shots[loud & (shots["origin"] == "simulated")], "distance_m", DISTANCES_M),
+        "by_snr": by(shots[near], "peak_snr_db", SNRS_DB),
+        **{f"by_{column}": by(clear, column) for column in ("place", "weapon", "scene", "pattern")},
+        "shots": shots[["path", "model", "onset", "weapon", "distance_m", "peak_snr_db", "clear", "found", "delay_s"]],
+    }  # fmt: skip
+    return {"figures": made, "tables": kept}
+
+
+def group_hours(quiet: pd.DataFrame, laid: pd.DataFrame) -> pd.DataFrame:
+    """Return origin, recording_group and hours of the unique material of quiet streams: what a bootstrap draws.
+
+    A simulated stream is a group of its own, a real one holds recordings of several.
+    """
+    made = quiet[quiet["origin"] == "simulated"]
+    made = pd.DataFrame({"origin": "simulated", "recording_group": made["path"], "hours": made["unique_s"] / 3600})
+    real = laid[laid["path"].isin(quiet.loc[quiet["origin"] == "real", "path"])]
+    of = real.groupby("recording_group")["samples"].sum()
+    # Where recordings are joined they share a moment: the streams' unique hours are shared out.
+    share = quiet.loc[quiet["origin"] == "real", "unique_s"].sum() / 3600 / max(of.sum(), 1)
+    return pd.concat([made, pd.DataFrame({"origin": "real", "recording_group": of.index, "hours": of.values * share})])
+
+
+def told(row: dict) -> str:
+    """Return a row of `summary` as a line of text."""
+    rate = f"{row['fa_per_hour']:.2f} false alarms/h (at most {row['fa_per_hour_upper']:.2f}) in {row['hours']:.2f} h"
+    if row["recall"] is None:
+        return rate
+    late = f", p95 {row['delay_p95_s']:.2f} s late" if row["delay_p95_s"] is not None else ""
+    return f"{row['recall']:.1%} of {row['shots']} shots (at least {row['recall_lower']:.1%}){late}, {rate}"

@@ -1,0 +1,1 @@
+"""What everything stands on: audio and tables in and out, params, what dvc.yaml says, processes, seeds."""

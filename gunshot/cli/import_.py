@@ -1,0 +1,157 @@
+"""gunshot import: recordings into data/raw, in the layouts in which they come."""
+
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gunshot.base import params, pipeline, tables
+from gunshot.cli.app import import_
+
+PathArgument = Annotated[
+    Path, typer.Argument(exists=True, help="The folder that holds them, or an archive of it: .zip, .tar, .tar.gz ...")
+]
+DownloadedArgument = Annotated[
+    Path | None, typer.Argument(exists=True, help="The folder that holds them, or an archive of it; or --download.")
+]
+DownloadOption = Annotated[
+    bool, typer.Option("--download", help="Fetch the data set, in place of PATH; what is there is not fetched again.")
+]
+NameOption = Annotated[str, typer.Option(help="The corpus's name below data/raw. Default: the folder's name.")]
+
+ClassesOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="A class map of your own, YAML: gun, env or out by class. Default: gunshot/corpora/classes/LAYOUT.yaml.",
+    ),
+]
+
+
+@import_.command()
+def folder(path: PathArgument, name: NameOption = "") -> None:
+    """A tree with gun/ and env/, any audio that libsndfile reads, at any rate.
+
+    A file's folder is its label. A manifest.csv in the tree or beside it (path, recording_group; label, source,
+    upstream, licence, class) says more.
+
+    What cannot be used is listed with its reason in rejected.csv. Run again, it goes on where it was stopped and
+    leaves what is there as it is. DVC then tracks the corpus; the next `dvc repro` trains on it.
+    """
+    _import("folder", path, name)
+
+
+@import_.command()
+def urbansound8k(
+    path: DownloadedArgument = None,
+    name: NameOption = "",
+    classes: ClassesOption = None,
+    download: DownloadOption = False,
+) -> None:
+    """UrbanSound8K's own folders, audio/ and metadata/.
+
+    gun_shot is gun, the other nine classes env. Groups: the Freesound recording (fsID). Licence: CC BY-NC 3.0.
+    --download takes 6 GB from Zenodo (soundata) to data/downloads.
+    """
+    _import("urbansound8k", path, name, classes, download=download)
+
+
+@import_.command()
+def esc50(
+    path: DownloadedArgument = None,
+    name: NameOption = "",
+    classes: ClassesOption = None,
+    download: DownloadOption = False,
+) -> None:
+    """ESC-50's own folders, audio/ and meta/; ESC-10 is a part of it.
+
+    All 50 classes are env; fireworks, door_wood_knock, clapping and thunderstorm are hard negatives. Groups: the
+    Freesound recording (src_file). Licence: CC BY-NC 3.0. --download takes 0.6 GB from GitHub (soundata) to
+    data/downloads.
+    """
+    _import("esc50", path, name, classes, download=download)
+
+
+@import_.command()
+def fsd50k(path: PathArgument, name: NameOption = "", classes: ClassesOption = None) -> None:
+    """FSD50K's own folders, FSD50K.ground_truth/, FSD50K.dev_audio/, FSD50K.eval_audio/, FSD50K.metadata/.
+
+    Gunshot_and_gunfire is gun, a mere Explosion or Boom is left out, all else env. Groups: the Freesound recording (the
+    file's name). Licence: each clip's own, from FSD50K.metadata. dev or eval may be missing.
+    """
+    _import("fsd50k", path, name, classes)
+
+
+@import_.command("kaggle-gunshots")
+def kaggle_gunshots(
+    path: DownloadedArgument = None, name: NameOption = "kaggle-gunshots", download: DownloadOption = False
+) -> None:
+    """The Kaggle gunshot audio dataset: a folder a weapon, files such as "3 (20).wav".
+
+    All are gun. Groups: weapon and video, the number before the parenthesis; a name without one puts its file into a
+    group of the whole weapon. The licence is noted as unknown: look at the data set's page. --download takes it from
+    Kaggle (kagglehub) to that tool's own cache.
+    """
+    _import("kaggle-gunshots", path, name, download=download)
+
+
+@import_.command()
+def freefirearm(path: PathArgument, name: NameOption = "freefirearm") -> None:
+    """The Free Firearm Sound Library: a folder a weapon, with its takes.
+
+    All are gun. Groups: the weapon, recorded in one session. Licence: CC0-1.0.
+    """
+    _import("freefirearm", path, name)
+
+
+def _import(layout: str, path: Path | None, name: str, classes: Path | None = None, *, download: bool = False) -> None:
+    from gunshot.corpora import archives
+    from gunshot.corpora import download as clients
+
+    if (path is None) != download:
+        raise ValueError("give either the PATH of the recordings or --download")
+    raw = pipeline.raw()
+    path = path or clients.fetch(layout, raw.with_name("downloads"))
+    packed = path.is_file()
+    if packed and not archives.suffix(path):
+        raise ValueError(f"{path}: must be a folder or an archive, {', '.join(archives.SUFFIXES)}")
+    name = name or (layout if download else archives.stem(path) if packed else path.resolve().name)
+    if name != Path(name).name or name.startswith("."):
+        raise ValueError(f"name={name!r} must be a folder's name, without a path or a leading dot")
+    out = raw / name
+    if out == pipeline.output("simulate"):
+        raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
+    with archives.unpacked(path) if packed else nullcontext(path) as folder:
+        convert(layout, folder, out, **({"classes": classes} if classes else {}))
+
+
+def convert(layout: str, folder: Path, out: Path, **options) -> list:
+    """Import a folder to `out`, hand it to DVC, and return the sources that the layout found."""
+    from gunshot import corpora
+
+    p = params.load("audio", "quality")
+    sources, rejected = corpora.layouts[layout](folder, **options)
+    tracked, refused = (out.with_name(f"{out.name}{suffix}") for suffix in (".dvc", ".rejected.csv"))
+    try:
+        summary = corpora.import_corpus(sources, rejected, out, out.parent, sr=p.audio.sr, **p.quality.model_dump())
+    except tables.RejectedError as e:
+        told = str(e)
+        if not tracked.exists():  # a new corpus is taken back: the next `dvc repro` must neither see nor train on it
+            (out / "rejected.csv").replace(refused)  # .dvcignore names it
+            shutil.rmtree(out)
+            told = told.replace(str(out / "rejected.csv"), str(refused))
+        raise ValueError(f"{told}\nmend the files, or raise quality.max_rejected, and import again") from None
+    refused.unlink(missing_ok=True)
+    print(f"{out}: {summary}")
+    if summary.rejected:
+        print(f"what was rejected, and why: {out / 'rejected.csv'}")
+    if Path(".dvc").is_dir():
+        subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(out)], check=True)
+        ignore = out.parent / ".gitignore"
+        print(f"tracked by DVC in {tracked}; `git add {tracked} {ignore}` keeps it, `dvc repro` trains on it")
+    return sources

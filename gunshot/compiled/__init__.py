@@ -1,9 +1,0 @@
-"""The int8 artifact as C: its weights as one typed block, and a function with one call a layer; no interpreter.
-
-The kernels that it calls are `firmware/src/kernels.c`.
-"""
-
-from gunshot.compiled.host import compare
-from gunshot.compiled.source import sources
-
-__all__ = ["compare", "sources"]

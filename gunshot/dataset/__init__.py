@@ -1,0 +1,1 @@
+"""From recordings to chunks: onsets, near-duplicates, where to cut, the split, augmentation."""

@@ -1,0 +1,1 @@
+"""Windows of any audio, as it arrives, to onsets."""

@@ -1,0 +1,132 @@
+"""A detector on audio that arrives piece by piece: frames, windows and decisions as they come, in bounded memory."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gunshot import features
+from gunshot.base import audio
+from gunshot.detect import detector
+from gunshot.models.model import Model
+
+
+def window_frames(p) -> int:
+    """Return how many frames a window has; `p` holds the sections audio and features of params.yaml."""
+    return features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
+
+
+AROUND = (detector.PAST, detector.LOCAL)  # frames before an onset and from it on, whose loudest sample is its peak
+
+
+def times(found: np.ndarray, p) -> tuple[np.ndarray, np.ndarray]:
+    """Return when the shots that a detector found began, and when it told them, s [shape=(shots,)] each."""
+    place = {"n_fft": p.features.n_fft, "hop_length": p.features.hop_length, "sr": p.audio.sr}
+    told = detector.decided_s(found[:, detector.DECIDED], hop=p.detector.hop, n_frames=window_frames(p), **place)
+    return detector.onset_s(found[:, detector.ONSET], **place), told
+
+
+class Listener:
+    """A model and detectors on one stream of int16 samples at ``p.audio.sr``.
+
+    Parameters
+    ----------
+    logits : the mean logit that opens an incident, one for each detector
+    p : the sections audio, chunks, features and detector of params.yaml
+    """
+
+    def __init__(self, model: Model, logits: Sequence[float], p):
+        self.model, self.p, self._n_frames = model, p, window_frames(p)
+        kept = {"n_mels": p.features.n_mels, "n_frames": self._n_frames}
+        self._settings = [settings(model, p, logit=logit, **kept) for logit in logits]
+        self.dropped = 0  # samples that were no numbers
+        self.gaps = -1
+        self.gap()
+
+    def gap(self) -> None:
+        """Begin anew: samples are missing, so that no frame, window or incident may reach across. Counted in `gaps`."""
+        self.gaps += 1
+        self._detectors = [detector.Detector(s) for s in self._settings]
+        self._pcm = np.zeros(0, np.int16)
+        self._log_mel = np.zeros((self.p.features.n_mels, 0), np.float32)
+        self._past = None
+        self._peaks, self._frames = np.zeros(0, np.int32), 0
+
+    def count(self, samples: np.ndarray) -> None:
+        """Count samples that are no numbers as dropped."""
+        self.dropped += samples.size - int(np.count_nonzero(np.isfinite(samples)))
+
+    def push(self, samples: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return what each detector found, as `detector.Detector.push` does, and the levels of the new windows.
+
+        Parameters
+        ----------
+        samples : np.ndarray [shape=(n,)], int16, or float in [-1, 1); what is not finite becomes 0 and is counted
+        """
+        if samples.dtype != np.int16:
+            self.count(samples)
+            samples = audio.to_int16(np.nan_to_num(samples, posinf=0, neginf=0))
+        self._pcm = np.concatenate([self._pcm, samples])
+        rises = self._advance()
+        levels = self.model.levels(self._log_mel, hop=self.p.detector.hop, n_frames=self._n_frames)
+        self._log_mel = self._log_mel[:, len(levels) * self.p.detector.hop :]
+        return [d.push(rises, levels) for d in self._detectors], levels
+
+    def peaks(self, found: np.ndarray) -> np.ndarray:
+        """Return the size of the loudest sample around each shot that the last push found, 0 to 32768.
+
+        Around: among the samples that the frames from PAST before the onset to LOCAL - 1 after it were first to hold.
+        """
+        first = self._frames - len(self._peaks)
+        places = [slice(max(0, t - AROUND[0] - first), t + AROUND[1] - first) for t in found[:, detector.ONSET]]
+        return np.array([self._peaks[place].max() for place in places], np.int32)
+
+    def _advance(self) -> np.ndarray:
+        """Turn whole frames of the waiting samples into log-mel, and return their rises."""
+        f = self.p.features
+        n = features.frames(len(self._pcm), n_fft=f.n_fft, hop_length=f.hop_length)
+        if not n:
+            return np.zeros((0, detector.GROUPS), np.int32)
+        self._hold_peaks(n)
+        log_mel = features.log_mel(self._pcm[: (n - 1) * f.hop_length + f.n_fft], sr=self.p.audio.sr, **f.model_dump())
+        self._pcm = self._pcm[n * f.hop_length :]
+        self._log_mel = np.concatenate([self._log_mel, log_mel], axis=1)
+        codes = self.model.codes(log_mel)
+        if self._past is None:
+            self._past = np.repeat(codes[:, :1], detector.PAST, axis=1)
+        codes = np.concatenate([self._past, codes], axis=1)
+        self._past = codes[:, -detector.PAST :]
+        return detector.rise(codes)
+
+    def _hold_peaks(self, n: int) -> None:
+        """Take the loudest of the samples that each of `n` frames is the first to hold."""
+        f = self.p.features
+        new = np.abs(self._pcm[: (n - 1) * f.hop_length + f.n_fft].astype(np.int32))
+        old = f.n_fft - f.hop_length
+        peaks = new[old:].reshape(n, f.hop_length).max(axis=1)
+        if not self._frames:
+            peaks[0] = max(peaks[0], new[:old].max(initial=0))
+        self._peaks = np.concatenate([self._peaks[-detector.RING :], peaks])
+        self._frames += n
+
+
+def settings(model: Model, p, *, n_mels: int, n_frames: int, logit: float) -> detector.Settings:
+    """Return the settings of the detector of a model at a mean logit.
+
+    A shot is sought in the frames of a window whose middle lies where training has shots begin, `chunks.jitter`.
+    `p` holds the sections audio, chunks, features and detector.
+    """
+    d = p.detector
+    place = (np.array(p.chunks.jitter) * p.audio.chunk_length - p.features.n_fft / 2) / p.features.hop_length
+    off = model.level_of(logit - d.hysteresis, windows=d.windows)
+    return detector.Settings(
+        on=model.level_of(logit, windows=d.windows),
+        off=off,
+        even=min(off, model.level_of(0.0, windows=d.windows)),
+        windows=d.windows,
+        hop=d.hop,
+        n_frames=n_frames,
+        first=max(0, int(place[0])),
+        stop=min(int(place[1]) + 1, n_frames - detector.LOCAL + 1),
+        cooldown=int(d.cooldown_s * p.audio.sr / (d.hop * p.features.hop_length)),
+        min_rise=detector.min_rise(n_mels, model.code_db),
+    )

@@ -1,0 +1,1 @@
+"""The firmware as seen from Python: its messages, its emulator, its cost, and whether it decides the same."""

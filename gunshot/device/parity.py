@@ -1,0 +1,136 @@
+"""The firmware against Python on the same samples: codes of frames, levels of windows, onsets."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gunshot import features
+from gunshot.base import audio
+from gunshot.detect import detector, listener
+from gunshot.device import cost, emulator, messages
+from gunshot.models.model import Model
+from gunshot.simulate import streams
+
+SEED, DURATION_S, EVENTS_PER_MIN = 1, 60.0, 20.0  # of the stream that parity and cost are measured on
+PATIENCE = 10  # times as long as it sounds may a recording take
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the firmware made of samples: int8 codes [shape=(n_mels, frames)] and int16 levels [shape=(windows,)]."""
+
+    codes: np.ndarray
+    levels: np.ndarray
+    alerts: list[messages.Alert]
+    counts: dict[str, int]  # see cost.counts
+
+
+def recording(*, sr: int, duration_s: float = DURATION_S) -> np.ndarray:
+    """Return a simulated stream with shots and hard negatives, int16 [shape=(n,)]; always the same."""
+    made = streams.render(
+        SEED, "test", 0, "shots", sr=sr, stream_s=duration_s, events_per_min=EVENTS_PER_MIN, distance_m=(20.0, 200.0)
+    )
+    return made.pcm
+
+
+def _run(program: Path, port: str, pcm: np.ndarray, outputs: list[str], p) -> tuple[list[str], list[bytes]]:
+    """Run a program of a port on samples; return the lines that it printed, its messages, and its other outputs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, names = Path(scratch), ["messages", *outputs]
+        audio.write_pcm(folder / "in.wav", pcm, sr=p.audio.sr)
+        patience = PATIENCE * max(6.0, len(pcm) / p.audio.sr)
+        done = emulator.run(program, port, ["in.wav", *names], folder=folder, timeout_s=patience)
+        if done.code:
+            said = " ".join(line for line in done.lines if line.startswith("error:"))
+            raise emulator.FirmwareError(f"{program.name} on {port}: code={done.code} must be 0: {said}")
+        return done.lines, [(folder / name).read_bytes() for name in names]
+
+
+def trace(programs: Path, port: str, pcm: np.ndarray, p) -> Trace:
+    """Return what the programs of a port, see `emulator.build`, make of int16 samples [shape=(n,)].
+
+    Raises
+    ------
+    FirmwareError
+        The program failed; its exit code and words are told.
+    """
+    lines, (sent, codes, levels) = _run(programs / "gunshot_trace", port, pcm, ["codes", "levels"], p)
+    n_mels = p.features.n_mels
+    return Trace(
+        codes=np.frombuffer(codes, np.int8).reshape(-1, n_mels).T,
+        levels=np.frombuffer(levels, "<i2"),
+        alerts=_alerts(sent),
+        counts=cost.counts(lines),
+    )
+
+
+def shots(programs: Path, port: str, pcm: np.ndarray, p) -> list[messages.Alert]:
+    """Return the alerts that the firmware sends on a port while it hears int16 samples [shape=(n,)].
+
+    Raises
+    ------
+    FirmwareError, ValueError
+        The program failed, or sent what is no message.
+    """
+    _, (sent,) = _run(programs / "gunshot", port, pcm, [], p)
+    return _alerts(sent)
+
+
+def _alerts(sent: bytes) -> list[messages.Alert]:
+    return [message for message in messages.decode_all(sent) if isinstance(message, messages.Alert)]
+
+
+def expected(pcm: np.ndarray, model: Model, p) -> np.ndarray:
+    """Return the onsets that `gunshot detect` finds, as samples, int64 [shape=(shots,)]."""
+    ear = listener.Listener(model, [model.threshold()], p)
+    (found,), _ = ear.push(np.pad(pcm, (0, max(0, p.audio.chunk_length - len(pcm)))))
+    return found[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
+
+
+def compare(made: Trace, pcm: np.ndarray, model: Model, p) -> dict[str, int | list[int]]:
+    """Return how a port differs from Python with the same model.
+
+    `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: levels from those codes, so
+    that they must be equal, code or no code. `onsets`, `differing_onsets`: of Python, and of one side alone, which
+    `of_python_alone` and `of_firmware_alone` list as samples.
+    """
+    codes = model.codes(features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump()))
+    if made.codes.shape != codes.shape:
+        raise ValueError(f"codes shape={made.codes.shape} must be {codes.shape}, as Python's")
+    heard = (made.codes.astype(np.float32) - model.code_zero) * np.float32(model.code_db)  # these codes again
+    levels = model.levels(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
+    if made.levels.shape != levels.shape:
+        raise ValueError(f"levels shape={made.levels.shape} must be {levels.shape}, as Python's")
+    wanted, told = set(expected(pcm, model, p).tolist()), {alert.onset for alert in made.alerts}
+    return {
+        "cells": codes.size,
+        "differing_codes": int((made.codes != codes).sum()),
+        "windows": levels.size,
+        "mismatched_bytes": int((made.levels != levels).sum()),
+        "onsets": len(wanted),
+        "differing_onsets": len(wanted ^ told),
+        "of_python_alone": sorted(wanted - told),
+        "of_firmware_alone": sorted(told - wanted),
+    }
+
+
+def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Model, p) -> dict:
+    """Return what reports/firmware.json says of a port: parity, and, but for the host, instructions and bytes."""
+    equal = compare(made, pcm, model, p)
+    if port == "host":
+        return {"parity": equal}
+    instructions = cost.instructions(made.counts, hop=p.detector.hop)
+    return {
+        "instructions": instructions,
+        "estimate_ms": {name: round(1e3 * n / cost.CLOCK_HZ, 2) for name, n in instructions.items()},
+        **cost.sizes((programs / "gunshot.map").read_text()),
+        "stack_bytes": made.counts["stack"],
+        "parity": equal,
+    }
+
+
+def measure(port: str, programs: Path, pcm: np.ndarray, model: Model, p) -> dict:
+    """Return the `figures` of a port on int16 samples [shape=(n,)]."""
+    return figures(port, programs, trace(programs, port, pcm, p), pcm, model, p)

@@ -1,0 +1,1 @@
+"""What firmware shares with the pipeline, as C that is generated."""

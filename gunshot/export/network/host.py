@@ -1,0 +1,102 @@
+"""The generated C on this machine, beside TFLM's interpreter."""
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from gunshot.export.network.layout import Plan, plan
+from gunshot.export.network.source import sources
+from gunshot.models.network.quantize import Tflm
+
+SOURCES = ("model_compiled.c", "kernels.c", "crc32.c")
+FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-fPIC", "-shared")
+MANY = """
+#include <stdalign.h>
+
+#include "constants.h"
+#include "model.h"
+#include "network.h"
+
+int many(int n, const int8_t *codes, int8_t *outputs, int16_t *levels);
+
+/* Codes [n][N_FRAMES][N_MELS] to the status of the first call that fails. */
+int many(int n, const int8_t *codes, int8_t *outputs, int16_t *levels) {
+  static alignas(16) uint8_t arena[GUNSHOT_NETWORK_ARENA_BYTES];
+  gunshot_status status = gunshot_model_init(gunshot_model_artifact, arena, sizeof arena);
+  for (int i = 0; i < n && !status; i++, codes += GUNSHOT_N_FRAMES * GUNSHOT_N_MELS) {
+    status = gunshot_model_score(codes, levels + i);
+    gunshot_network_run(&gunshot_network_weights, codes, (int8_t *)arena, outputs + i * GUNSHOT_NETWORK_OUTPUTS);
+  }
+  return (int)status;
+}
+"""
+
+
+def compare(model: bytes, codes: np.ndarray, *, firmware: Path) -> dict[str, int]:
+    """Return how the generated C, compiled for this machine, differs from TFLM.
+
+    ``windows``; ``distinct_bytes``, the different output bytes that TFLM gives: few prove little;
+    ``mismatched_bytes``, those of the C that are others. A level of `gunshot_model_score` that is not its output code
+    less the zero point counts as one more.
+
+    Parameters
+    ----------
+    model : the .tflite file's bytes
+    codes : np.ndarray [shape=(n, n_mels, n_frames)], int8
+    firmware : the folder of kernels.c and model_compiled.c
+
+    Raises
+    ------
+    ValueError
+        The model is not covered, the codes are of another shape or type, or gcc is missing.
+    RuntimeError
+        gcc or a call in the C fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        outputs, levels = run(build(model, Path(folder), firmware=firmware), model, codes)
+    expected = Tflm(model).outputs(codes)
+    zero_point = int(plan(model).header["output_zero_point"])
+    wrong = (outputs != expected).sum() + (levels != expected[:, 0].astype(np.int16) - zero_point).sum()
+    return {"windows": len(codes), "distinct_bytes": len(np.unique(expected)), "mismatched_bytes": int(wrong)}
+
+
+def build(model: bytes, folder: Path, *, firmware: Path, flags: tuple[str, ...] = FLAGS) -> Path:
+    """Write the C of a model to `folder`, compile it with that in `firmware`, and return the library."""
+    if not shutil.which("gcc"):
+        raise ValueError("gcc must be on the PATH to compile the network (Debian: apt install gcc libc6-dev)")
+    for name, text in (sources(model) | {"constants.h": constants(plan(model)), "many.c": MANY}).items():
+        (folder / name).write_text(text)
+    files = ["network.c", "many.c", *(str(Path(firmware).resolve() / name) for name in SOURCES)]
+    command = ["gcc", *flags, "-I.", f"-I{Path(firmware).resolve()}", *files, "-o", "network.so"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"gcc: {done.stderr}")
+    return folder / "network.so"
+
+
+def constants(found: Plan) -> str:
+    """Return of constants.h what model_compiled.c reads."""
+    values = {name: value.item() for name, value in found.header.items()}
+    lines = [
+        f"#define GUNSHOT_{name.upper()} {f'{v:.9g}f' if isinstance(v, float) and v % 1 else f'({v})'}\n"
+        for name, v in values.items()
+    ]
+    return "".join(lines)
+
+
+def run(library: Path, model: bytes, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the output codes, int8 [shape=(n, outputs)], and the levels, int16 [shape=(n,)], that a library gives."""
+    found = plan(model)
+    shape = int(found.header["n_mels"]), int(found.header["n_frames"])
+    if codes.dtype != np.int8 or codes.shape[1:] != shape:
+        raise ValueError(f"codes {codes.dtype} shape={codes.shape} must be int8 [shape=(n, {shape[0]}, {shape[1]})]")
+    frames = np.ascontiguousarray(codes.transpose(0, 2, 1))
+    outputs, levels = np.empty((len(codes), found.outputs), np.int8), np.empty(len(codes), np.int16)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (frames, outputs, levels)]
+    if status := ctypes.CDLL(str(library)).many(len(codes), *pointers):
+        raise RuntimeError(f"gunshot_status {status} of the generated C")
+    return outputs, levels

@@ -1,0 +1,142 @@
+"""Layers as steps on two ends of an arena, and all that they need to know as one block of bytes."""
+
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gunshot.models.int8 import elementwise
+from gunshot.models.int8.graph import Graph, line
+from gunshot.models.int8.layers import AveragePool, Conv, Depthwise, Layer, MaxPool, Rescale
+
+VERSION = 1  # of the block: what is in it, and how it lies
+ALIGNMENT = 16  # of the arena
+MOST_SHIFT = 30  # of a sum, 32 bits, to the left
+Map = tuple[int, int, int]  # height, width, channels; height is time here, as the device's frames lie
+
+
+@dataclass
+class Step:
+    """A call of a kernel on a window that moves over the map `size_in` and gives the map `size_out`."""
+
+    kernel: str
+    of: str  # the operator
+    size_in: Map
+    size_out: Map
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    before: tuple[int, int]
+    constants: dict[str, np.ndarray] = field(default_factory=dict)  # name: int32 or int8, shapes () or (n,)
+    patch: int = 0  # bytes of room for what lies under the kernel
+
+
+@dataclass
+class Plan:
+    """The steps of a network, and what is true of the whole."""
+
+    steps: list[Step]
+    header: dict[str, np.ndarray]  # of `block`, without its CRC, version and size
+
+    @property
+    def outputs(self) -> int:
+        """The number of output codes."""
+        return self.steps[-1].size_out[2]
+
+    @property
+    def maps(self) -> list[int]:
+        """The bytes in the arena of what each step reads and, at last, of what the last one writes.
+
+        The first step reads the caller's codes, and the last writes to the caller's outputs.
+        """
+        return [0, *(int(np.prod(step.size_out)) for step in self.steps[:-1]), 0]
+
+    @property
+    def arena_bytes(self) -> int:
+        """The smallest arena: a step reads a map at one end and writes one at the other, its patch between them."""
+        maps = self.maps
+        peak = max(a + b + step.patch for a, b, step in zip(maps[:-1], maps[1:], self.steps, strict=True))
+        return max(ALIGNMENT, -(-peak // ALIGNMENT) * ALIGNMENT)
+
+    def members(self) -> dict[str, np.ndarray]:
+        """Return the members of the block by name in their order: first those of 4 bytes, so that none is padded."""
+        each = {f"{name}{i}": value for i, step in enumerate(self.steps) for name, value in step.constants.items()}
+        words = {name: value for name, value in each.items() if value.itemsize == 4}
+        small = {name: value for name, value in each.items() if value.itemsize == 1}
+        first = {"crc32": np.uint32(0), "version": np.uint32(VERSION), "size": np.uint32(0), **self.header}
+        found = {name: np.asarray(value) for name, value in (first | words | small).items()}
+        if rest := -sum(value.nbytes for value in small.values()) % 4:
+            found["rest"] = np.zeros(rest, np.int8)
+        found["size"] = np.asarray(sum(value.nbytes for value in found.values()), np.uint32)
+        found["crc32"] = np.asarray(zlib.crc32(packed(found)[4:]), np.uint32)
+        return found
+
+
+def packed(members: dict[str, np.ndarray]) -> bytes:
+    """Return members as bytes, little-endian."""
+    return b"".join(value.astype(value.dtype.newbyteorder("<")).tobytes() for value in members.values())
+
+
+def plan(model: bytes) -> Plan:
+    """Return the steps of a .tflite model, int8 in and out, on codes frame by frame.
+
+    In the file height is frequency and width is time. The device has its codes frame by frame, so height and width
+    of every layer are exchanged: the same sums of whole numbers, in another order.
+
+    Raises
+    ------
+    ValueError
+        An operator, type or topology is not covered, or a sum may exceed 32 bits; the message names it.
+    """
+    graph = Graph(model)
+    steps = [_step(name, layer, shape) for name, layer, shape in line(graph)]
+    first, last = graph.tensor(graph.input), graph.tensor(graph.output)
+    header = {"n_frames": np.uint32(first.shape[2]), "n_mels": np.uint32(first.shape[1])}
+    for name, tensor in (("input", first), ("output", last)):
+        header |= {f"{name}_scale": np.float32(tensor.scale), f"{name}_zero_point": np.int32(tensor.zero_point)}
+    return Plan(steps, header)
+
+
+def _step(name: str, layer: Layer, shape: Map) -> Step:
+    constants, patch = {}, 0
+    if np.any(layer.table != elementwise.CODES):
+        constants["table"] = layer.table
+    if isinstance(layer, Conv | Depthwise):
+        constants |= _rescale(name, layer) | _weights(layer, shape)
+        if np.any(layer.pads):
+            constants["outside"] = np.asarray(layer.outside, np.int32)
+        if np.any(layer.pads) or (layer.kernel[1] > 1 and layer.kernel[0] < shape[0]):  # else it lies in one piece
+            patch = layer.kernel[0] * layer.kernel[1] * shape[2]
+    kernel = {Conv: "conv", Depthwise: "depthwise", AveragePool: "average_pool", MaxPool: "max_pool"}[type(layer)]
+    out = (*layer.size(*shape[:2]), layer.filters or shape[2])
+    before = tuple(pad[0] for pad in layer.pads)
+    sizes = map(_turned, (shape, out, layer.kernel, layer.strides, before))
+    return Step(kernel, name, *sizes, constants=constants, patch=patch)
+
+
+def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return height and width exchanged, and what follows."""
+    height, width, *rest = map(int, shape)
+    return (width, height, *rest)
+
+
+def _rescale(name: str, layer: Conv | Depthwise) -> dict[str, np.ndarray]:
+    scaled: Rescale = layer.rescale
+    axes = tuple(range(layer.weights.ndim - 1))
+    largest = int((np.abs(scaled.bias) + 128 * np.abs(layer.weights).astype(np.int64).sum(axis=axes)).max())
+    if largest >= 2**31:
+        raise ValueError(f"{name}: sums up to {largest} must be less than 2^31; its bias or weights are too large")
+    if scaled.shift.max() > MOST_SHIFT:
+        raise ValueError(f"{name}: a factor of 2^{scaled.shift.max()} must be at most 2^{MOST_SHIFT}")
+    words = {"bias": scaled.bias, "multiplier": scaled.multiplier, "zero_point": scaled.zero_point}
+    return {key: np.asarray(value, np.int32) for key, value in words.items()} | {"shift": scaled.shift.astype(np.int8)}
+
+
+def _weights(layer: Conv | Depthwise, shape: Map) -> dict[str, np.ndarray]:
+    """Return weights as the kernels take them, flat; none where all are 1, as a mean's."""
+    if isinstance(layer, Depthwise):
+        if np.all(layer.weights == 1):
+            return {}
+        turned = layer.weights.transpose(1, 0, 2)
+    else:
+        turned = layer.weights.reshape(*layer.kernel, shape[2], layer.filters).transpose(3, 1, 0, 2)
+    return {"weights": turned.astype(np.int8).ravel()}

@@ -1,0 +1,217 @@
+"""Whether recordings sound like those that a model was trained on: descriptors and scores against its reference.
+
+Distances and the page are Evidently's. A threshold is what recordings drawn from the reference itself stay below,
+since chunks of one recording are alike and tests of independent chunks would reject everything.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gunshot import features
+from gunshot.base import audio, processes
+from gunshot.base.files import atomic
+from gunshot.dataset import chunks
+from gunshot.field import descriptors
+from gunshot.models.model import Model, load_once
+
+if TYPE_CHECKING:
+    from evidently.core.report import Snapshot
+
+COLUMNS = (*descriptors.NAMES, "score", "alarm")  # alarm: 1 where the score reaches the model's operating point
+REFERENCE = {"recording": str, **dict.fromkeys(COLUMNS, float)}  # a row a chunk
+FACTS = {"file": str, "problem": object, "chunks": int, "peak_db": float, "clipped": float, "dc_offset": float}
+DRAWS, FALSE_ALARMS = 399, 0.01  # batches drawn from the reference, and the share of them that may drift
+LEAST_STD = 0.001  # Evidently's: of a column that hardly varies
+DIGITS = 6  # of figures in a CSV
+
+
+def measure(pcm: np.ndarray, model: Model, p) -> np.ndarray:
+    """Return COLUMNS of chunks, int16 [shape=(chunks, chunk_length)], float32 [shape=(chunks, len(COLUMNS))].
+
+    `p` holds the sections audio and features.
+    """
+    log_mel = features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
+    score = model.score(log_mel)
+    found = descriptors.of_chunks(pcm, sr=p.audio.sr, n_fft=p.features.n_fft)
+    return np.column_stack([found, score, score >= model.operating_point]).astype(np.float32)
+
+
+def sample(table: pd.DataFrame, *, rows: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return whole recordings of a table with the column recording, drawn until `rows` rows are reached, in order."""
+    counts = table["recording"].value_counts(sort=False)
+    counts = counts.iloc[rng.permutation(len(counts))]
+    before = counts.cumsum() - counts
+    return table[table["recording"].isin(counts.index[before < rows])]
+
+
+def frame(recordings: Iterable[str], values: np.ndarray) -> pd.DataFrame:
+    """Return rows of REFERENCE."""
+    table = pd.DataFrame(np.asarray(values, float).reshape(-1, len(COLUMNS)), columns=list(COLUMNS)).round(DIGITS)
+    table.insert(0, "recording", list(recordings))
+    return table
+
+
+def of_recording(listed: tuple[str, Path], path: Path, p) -> tuple[dict, np.ndarray]:
+    """Return FACTS of a recording of any length, rate and channels, and COLUMNS of its chunks, cut at chunks.env_hop.
+
+    It is read in blocks, so that memory is bounded. One that is malformed has no chunks and its reason in `problem`.
+    `p` holds the sections audio, chunks and features; `path` is the model's.
+    """
+    name, file = listed
+    watch, parts, rest, ahead = _Watch(), [], np.zeros(0, np.int16), 0
+    try:
+        for block in audio.blocks(file, sr=p.audio.sr, watch=watch):
+            rest = np.concatenate([rest, audio.to_int16(block)])
+            rest, ahead = rest[ahead:], max(0, ahead - len(rest))
+            starts = chunks.at_hop(len(rest), hop=p.chunks.env_hop, chunk_length=p.audio.chunk_length)
+            if len(starts):
+                cut = chunks.cut(rest, starts, chunk_length=p.audio.chunk_length)
+                parts.append(measure(cut, load_once(path), p))
+                used = len(starts) * p.chunks.env_hop
+                rest, ahead = rest[used:], max(0, used - len(rest))
+        if not parts:
+            raise audio.AudioError(
+                file, f"{len(rest)} samples at {p.audio.sr} Hz", f"must hold a chunk of {p.audio.chunk_length}"
+            )
+    except (audio.AudioError, OSError) as e:
+        problem = f"{e.value}: {e.rule}" if isinstance(e, audio.AudioError) else f"{e.strerror}: must be readable"
+        return {"file": name, "problem": problem, "chunks": 0}, np.empty((0, len(COLUMNS)), np.float32)
+    found = np.concatenate(parts)
+    return {"file": name, "problem": None, "chunks": len(found), **watch.facts()}, found
+
+
+class _Watch:
+    """Peak, clipping and offset of a recording as stored, gathered block by block."""
+
+    def __init__(self):
+        self.peak, self.clipped, self.total, self.n = 0.0, 0, 0.0, 0
+
+    def __call__(self, x: np.ndarray) -> None:
+        size = np.abs(x)
+        self.peak = max(self.peak, float(size.max(initial=0)))
+        self.clipped += int((size >= 1 - 1 / audio.FULL_SCALE).sum())
+        self.total, self.n = self.total + float(x.sum(dtype=float)), self.n + x.size
+
+    def facts(self) -> dict[str, float]:
+        least = 0.5 / audio.FULL_SCALE
+        return {
+            "peak_db": 20 * math.log10(max(self.peak, least)),
+            "clipped": self.clipped / self.n,
+            "dc_offset": abs(self.total) / self.n,
+        }
+
+
+def of_recordings(listed: dict[str, Path], path: Path, p, *, workers: int) -> Iterator[tuple[dict, np.ndarray]]:
+    """Yield what `of_recording` returns of each recording, by name, in order, computed in processes."""
+    yield from processes.in_order(of_recording, listed.items(), path, p, workers=workers, batch=1)
+
+
+def effective(recordings: pd.Series) -> int:
+    """Return how many recordings of equal length a batch is worth: (sum n)^2 / sum n^2 of its chunks (Kish, 1965)."""
+    n = recordings.value_counts().to_numpy(float)
+    return max(1, int(n.sum() ** 2 / np.square(n).sum()))
+
+
+def thresholds(
+    reference: pd.DataFrame, *, n: int, least: float, share: float, rng: np.random.Generator
+) -> dict[str, float]:
+    """Return for each of COLUMNS the distance at which it drifts in a batch of `n` recordings, at least `least`.
+
+    Of DRAWS batches of `n` recordings that are drawn from the reference, and compared with all its others, no more than
+    FALSE_ALARMS have at least `share` of the columns at their thresholds, and so has a new batch of the same kind: all
+    columns have the same quantile of their own distances, the lowest that keeps this. At most half of the reference is
+    drawn, which is strict enough for larger batches.
+
+    Raises
+    ------
+    ValueError
+        The reference holds fewer than two recordings.
+    """
+    row, names = pd.factorize(reference["recording"])
+    if len(names) < 2:
+        raise ValueError(f"recordings of the reference={len(names)} must be at least 2; run `dvc repro reference`")
+    drawn = rng.random((DRAWS, len(names))).argsort(axis=1) < min(n, len(names) // 2)
+    found = np.empty((DRAWS, len(COLUMNS)))
+    for i, column in enumerate(COLUMNS):
+        values = reference[column].to_numpy()
+        order = values.argsort()
+        gaps, drawn_of = np.diff(values[order]), row[order]
+        found[:, i] = [_distance(which[drawn_of], gaps) for which in drawn]
+        found[:, i] /= max(float(values.std()), LEAST_STD)
+    rank = found.argsort(axis=0).argsort(axis=0)
+    deciding = np.sort(rank, axis=1)[:, -needed(share)]  # a draw alarms where the thresholds' rank is below this
+    quantile = np.sort(deciding)[-int(FALSE_ALARMS * (DRAWS + 1))]
+    return {c: max(least, float(np.sort(d)[quantile])) for c, d in zip(COLUMNS, found.T, strict=True)}
+
+
+def needed(share: float) -> int:
+    """Return how many of COLUMNS must drift."""
+    return max(1, math.ceil(share * len(COLUMNS)))
+
+
+def _distance(drawn: np.ndarray, gaps: np.ndarray) -> float:
+    """Return the first Wasserstein distance of the drawn from the other ones of sorted values, `gaps` apart."""
+    inside = np.cumsum(drawn)
+    outside = np.arange(1, len(drawn) + 1) - inside
+    return float(np.abs(inside / inside[-1] - outside / outside[-1])[:-1] @ gaps)
+
+
+def compare(reference: pd.DataFrame, batch: pd.DataFrame, limits: dict[str, float]) -> "Snapshot":
+    """Return Evidently's comparison of a batch with a reference, both rows of REFERENCE.
+
+    Of each column it holds the first Wasserstein distance, in standard deviations of the reference, and a test that
+    it is below the column's limit.
+    """
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+    from evidently.tests import lt
+
+    columns = list(limits)
+    definition = DataDefinition(numerical_columns=columns)
+    current, known = (Dataset.from_pandas(t[columns], data_definition=definition) for t in (batch, reference))
+    return Report(
+        [ValueDrift(column=c, method="wasserstein", threshold=t, tests=[lt(t)]) for c, t in limits.items()]
+    ).run(current, known)
+
+
+def judge(snapshot: "Snapshot", reference: pd.DataFrame, batch: pd.DataFrame, *, share: float) -> dict:
+    """Return the verdict: `drift` where at least `share` of the columns fail their tests, `reason` in words, figures.
+
+    `columns` has for each column, those that drift first, its distance, its threshold, whether it drifts, and the
+    medians of reference and batch (of `clipped` and `alarm` the means, which are rates).
+    """
+    found = []
+    for metric in snapshot.dict()["metrics"]:
+        column, limit = metric["config"]["column"], metric["config"]["threshold"]
+        middle = "mean" if column in ("clipped", "alarm") else "median"
+        found.append({
+            "column": column,
+            "distance": round(float(metric["value"]), DIGITS),
+            "threshold": round(limit, DIGITS),
+            "drifts": bool(metric["value"] >= limit),
+            "reference": round(float(reference[column].agg(middle)), DIGITS),
+            "batch": round(float(batch[column].agg(middle)), DIGITS),
+        })  # fmt: skip
+    found.sort(key=lambda row: row["threshold"] / max(row["distance"], 1e-12))
+    drifting = [row for row in found if row["drifts"]]
+    told = ", ".join(f"{r['column']} {r['reference']:.4g} -> {r['batch']:.4g}" for r in drifting)
+    return {
+        "drift": len(drifting) >= needed(share),
+        "reason": f"{len(drifting)} of {len(found)} columns drift" + (f": {told}" if told else ""),
+        "recordings": int(batch["recording"].nunique()),
+        "effective": effective(batch["recording"]),
+        "chunks": len(batch),
+        "columns": found,
+    }
+
+
+def save(snapshot: "Snapshot", out: Path) -> None:
+    """Write Evidently's report as report.html, which loads nothing from elsewhere, and report.json, each whole."""
+    for name, write in {"report.html": snapshot.save_html, "report.json": snapshot.save_json}.items():
+        with atomic(out / name) as part:
+            write(str(part))

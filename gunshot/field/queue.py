@@ -1,0 +1,103 @@
+"""Recordings that came back from devices: which to look at first, and which to delete."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gunshot import features, tags
+from gunshot.base import audio, tables
+from gunshot.models.model import Model
+
+SCORES = {"recording": str, "size": int, "mtime_ns": int, "model": str, "score": float}
+DAY_S = 86400.0
+
+
+def queue(states: dict[str, str], scores: dict[str, float], point: float) -> list[str]:
+    """Return the recordings in the order in which a person should look at them.
+
+    Unconfirmed ones first, and of those the ones whose score is nearest to the operating point; what has no score
+    follows by name, and what is confirmed comes last.
+    """
+
+    def doubt(key: str) -> tuple:
+        return states[key] == "confirmed", abs(scores.get(key, np.inf) - point), key
+
+    return sorted(states, key=doubt)
+
+
+def scores(recordings: dict[str, Path], cache: Path, model: Model, *, p) -> Iterator[tuple[str, float | None]]:
+    """Yield each recording's key and the highest score of a window in it; None where it cannot be read.
+
+    Recordings that `cache`, a CSV, knows with this model are not scored again; it is written when all were yielded, or
+    the caller stops. `p` holds the sections audio, features and detector.
+    """
+    known = _known(cache)
+    n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
+    name = _name(model.path)
+    rows = []
+    try:
+        for key, file in recordings.items():
+            try:
+                found = file.stat()
+                stamp = (key, found.st_size, found.st_mtime_ns, name)
+                if (score := known.get(stamp)) is None:
+                    options = {"sr": p.audio.sr, "min_length": p.audio.chunk_length, **p.features.model_dump()}
+                    mel = features.of_file(file, **options)
+                    score = float(model.sweep(mel, hop=p.detector.hop, n_frames=n_frames).max())
+            except (OSError, audio.AudioError):
+                yield key, None
+                continue
+            rows.append(dict(zip(SCORES, (*stamp, score), strict=True)))
+            yield key, score
+    finally:
+        left = [dict(zip(SCORES, (*stamp, score), strict=True)) for stamp, score in known.items()]
+        done = {row["recording"] for row in rows}
+        rows += [row for row in left if row["recording"] in recordings.keys() - done]
+        tables.write(cache, tables.frame(rows, SCORES).sort_values("recording"))
+
+
+def _name(path: Path) -> str:
+    """Return what tells one model from another."""
+    found = path.stat()
+    return f"{path.as_posix()}:{found.st_size}:{found.st_mtime_ns}"
+
+
+def _known(cache: Path) -> dict[tuple, float]:
+    if not cache.exists():
+        return {}
+    table = tables.read(cache, SCORES)
+    return {tuple(row[:-1]): row[-1] for row in table[list(SCORES)].itertuples(index=False, name=None)}
+
+
+def expired(recordings: dict[str, Path], states: dict[str, str], *, now: float, keep_days: float) -> pd.DataFrame:
+    """Return the unconfirmed recordings that are older than `keep_days`, oldest first: recording, age_days.
+
+    A recording's age is that of its file, by its time of modification; `now` is in s since the epoch.
+    """
+    rows = [
+        {"recording": key, "age_days": (now - file.lstat().st_mtime) / DAY_S}
+        for key, file in recordings.items()
+        if states[key] != "confirmed"
+    ]
+    table = tables.frame(rows, {"recording": str, "age_days": float})
+    return table[table["age_days"] > keep_days].sort_values("age_days", ascending=False, ignore_index=True)
+
+
+def remove(root: Path, keys: Iterable[str]) -> None:
+    """Delete recordings below `root`, their tags first: a later file of the same name must not inherit them."""
+    keys = list(keys)
+    if not keys:
+        return
+    tags.amend(root / "tags.csv", dict.fromkeys(keys))
+    for key in keys:
+        (root / key).unlink(missing_ok=True)
+        for folder in (root / key).parents:
+            if folder == root or any(folder.iterdir()):
+                break
+            folder.rmdir()
+    cache = root / "scores.csv"
+    if cache.exists():
+        table = tables.read(cache, SCORES)
+        tables.write(cache, table[~table["recording"].isin(keys)])

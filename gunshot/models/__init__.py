@@ -1,0 +1,1 @@
+"""Models of every kind, and what their scores are worth."""

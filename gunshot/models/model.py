@@ -1,0 +1,201 @@
+"""A model of any kind behind one interface: logits of windows, and levels of a stream at a hop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from gunshot import features
+from gunshot.base import tables
+from gunshot.models.scores import calibration
+
+BLOCK = 4096  # windows that are scored at once: memory stays bounded
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model.
+
+    `logit` takes log-mels [shape=(n, n_mels, n_frames)] in dB and returns logits for GUN [shape=(n,)]. `one_pass`,
+    where there is one, takes a longer log-mel [shape=(n_mels, frames)] and returns logits each `stride` frames.
+    A level is the logit in units of `step`, rounded; a code is a log-mel in units of `code_db`.
+    """
+
+    path: Path
+    report: dict
+    logit: Callable[[np.ndarray], np.ndarray]
+    one_pass: Callable[[np.ndarray], np.ndarray] | None = None
+    stride: int = 0
+    step: float = calibration.STEP
+    code_db: float = features.CODE_DB
+    code_zero: int = features.CODE_ZERO
+
+    @property
+    def operating_point(self) -> float:
+        """Return the score at which single chunks are decided."""
+        return self.report["operating_point"]
+
+    def calibrated(self, logit: np.ndarray) -> np.ndarray:
+        """Return scores, 0 to 1, of logits: the share of shots that validation chunks of such a logit hold."""
+        return calibration.calibrated(logit, self.report["calibration"])
+
+    def threshold(self, score: float | None = None) -> float:
+        """Return the logit that is calibrated to a score; None: the operating point on validation streams.
+
+        Raises
+        ------
+        ValueError
+            The score is not above 0 and below 1.
+        FileNotFoundError
+            None is given, and the model has no operating.json.
+        """
+        if score is None:
+            return read_operating_point(self.path)["logit"]
+        if not 0 < score < 1:
+            raise ValueError(f"threshold={score:g} must be above 0 and below 1")
+        slope, intercept = (self.report["calibration"][key] for key in ("slope", "intercept"))
+        return (float(calibration.logit(score, least=0.0)) - intercept) / slope
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """Return calibrated scores for GUN of log-mels [shape=(n, n_mels, n_frames)] in dB, float32 [shape=(n,)]."""
+        return self.calibrated(self.logit(x)).astype(np.float32)
+
+    def score_of(self, level: np.ndarray, *, windows: int) -> np.ndarray:
+        """Return the calibrated scores of sums of the levels of `windows` windows, float64."""
+        return self.calibrated(np.asarray(level) * self.step / windows)
+
+    def level_of(self, logit: float, *, windows: int) -> int:
+        """Return the smallest sum of the levels of `windows` windows whose mean logit is at least `logit`."""
+        return int(np.ceil(logit * windows / self.step - 1e-9))
+
+    def codes(self, log_mel: np.ndarray) -> np.ndarray:
+        """Return a log-mel in dB as int8 codes, same shape: round half to even, then saturate."""
+        return features.codes(log_mel, scale=self.code_db, zero_point=self.code_zero)
+
+    def levels(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
+        """Return the levels of all windows of a log-mel [shape=(n_mels, frames)] at a hop of `hop` frames, int16.
+
+        Raises
+        ------
+        ValueError
+            The hop is no multiple of the network's stride in time.
+        """
+        if self.one_pass and hop % self.stride:
+            raise ValueError(f"detector.hop={hop} must be a multiple of the network's stride in time, {self.stride}")
+        windows = max(0, 1 + (log_mel.shape[1] - n_frames) // hop)
+        out = np.empty(windows, np.int16)
+        for i in range(0, windows, BLOCK):
+            count = min(BLOCK, windows - i)
+            part = log_mel[:, i * hop : (i + count - 1) * hop + n_frames]
+            if self.one_pass:
+                logit = self.one_pass(part)[:: hop // self.stride]
+            else:
+                cut = np.lib.stride_tricks.sliding_window_view(part, n_frames, axis=1)[:, ::hop]
+                logit = self.logit(np.moveaxis(cut, 1, 0))
+            out[i : i + count] = calibration.levels(logit, step=self.step)
+        return out
+
+    def sweep(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
+        """Return the calibrated scores of the windows of `levels`, float32 [shape=(windows,)]."""
+        levels = self.levels(log_mel, hop=hop, n_frames=n_frames)
+        return self.score_of(levels, windows=1).astype(np.float32)
+
+
+def report_path(path: Path) -> Path:
+    """Return where the report of a model lies: report.json beside it, with its operating_point and calibration."""
+    return path.with_name("report.json")
+
+
+def read_operating_point(path: Path) -> dict:
+    """Return how a model is operated on streams: operating.json beside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is missing.
+    """
+    found = path.with_name("operating.json")
+    if not found.exists():
+        raise FileNotFoundError(f"{found}: no such file; make it with `dvc repro operate`, or give a threshold")
+    return tables.read_json(found)
+
+
+def model_cost(stated: dict) -> dict[str, int | None]:
+    """Return the bytes of flash that a model of such a report takes, and of arena where it is TFLM's."""
+    if "arena_bytes" in stated:
+        return {"flash": stated["bytes"], "arena": stated["arena_bytes"]}
+    return {"flash": stated.get("c_bytes", 4 * stated.get("parameters", 0)), "arena": None}
+
+
+def read_report(path: Path) -> dict:
+    """Return the report of a model, which states its operating_point and calibration on the validation split.
+
+    Raises
+    ------
+    FileNotFoundError
+        The model or its report is missing.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such model; make it with `dvc repro` or get it with `dvc pull`")
+    if not report_path(path).exists():
+        raise FileNotFoundError(f"{report_path(path)}: no such file; it states the model's operating_point")
+    return tables.read_json(report_path(path))
+
+
+def load_model(path: Path) -> Model:
+    """Return the model in a .tflite, .keras or .joblib file.
+
+    Raises
+    ------
+    FileNotFoundError
+        As for `read_report`.
+    ValueError
+        The file is of no known kind.
+    """
+    stated = read_report(path)
+    match path.suffix:
+        case ".tflite":
+            return _int8(path, stated)
+        case ".keras":
+            from gunshot.models.network import network
+
+            net = network.load(path)
+            return Model(
+                path,
+                stated,
+                logit=lambda x: network.logit(net, x)[:, 0],
+                one_pass=lambda x: network.logit(net, x[None])[0],
+                stride=network.stride_of(net),
+            )
+        case ".joblib":
+            from gunshot.models import forest
+
+            found = forest.load(path)
+            return Model(path, stated, logit=lambda x: calibration.logit(forest.score(found, x)))
+        case suffix:
+            raise ValueError(f"{path}: suffix={suffix!r} must be .tflite, .keras or .joblib")
+
+
+def _int8(path: Path, stated: dict) -> Model:
+    from gunshot.models.int8 import Int8
+
+    net = Int8(path.read_bytes())
+
+    def logits(out: np.ndarray) -> np.ndarray:
+        return (out[..., 0].astype(np.float32) - net.output_zero_point) * net.output_scale
+
+    return Model(
+        path,
+        stated,
+        logit=lambda x: logits(net.outputs(net.codes(x))),
+        one_pass=lambda x: logits(net.sweep(net.codes(x))),
+        stride=net.stride,
+        step=float(net.output_scale),
+        code_db=float(net.input_scale),
+        code_zero=net.input_zero_point,
+    )
+
+
+load_once = cache(load_model)  # once a process

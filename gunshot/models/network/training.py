@@ -1,0 +1,182 @@
+"""Training of the network: augmentation of log-mels, batches, hard negatives, the best epoch."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from gunshot.models.network import network  # before TensorFlow: it sets the environment that makes training repeatable
+
+# isort: split
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.signal import find_peaks
+
+APART = 16  # frames between two hard windows of one stream
+VERBOSE = 2
+
+
+def patches(x: np.ndarray, rng: np.random.Generator, p) -> np.ndarray:
+    """Return log-mels [shape=(n, n_mels, frames)] with a patch in time and one in frequency at the chunk's mean.
+
+    A share `patch_share` of the chunks gets each; widths are drawn up to `time_patch` and `mel_patch`.
+    """
+    n, n_mels, n_frames = x.shape
+    mean = x.mean(axis=(1, 2), keepdims=True)
+    for size, length, shape in ((n_frames, p.time_patch, (n, 1, -1)), (n_mels, p.mel_patch, (n, -1, 1))):
+        width = rng.integers(0, min(length, size) + 1, n) * (rng.random(n) < p.patch_share)
+        first = (rng.random(n) * (size - width + 1)).astype(int)
+        place = np.arange(size)
+        inside = (place >= first[:, None]) & (place < (first + width)[:, None])
+        x = np.where(inside.reshape(shape), mean, x)
+    return x.astype(np.float32)
+
+
+def band_gains(x: np.ndarray, rng: np.random.Generator, spread_db: float) -> np.ndarray:
+    """Return log-mels [shape=(n, n_mels, frames)] as other microphones would give them: gains over the bands.
+
+    A curve through 2 to 6 random points, up to `spread_db` / 2 either way, the same in all frames of a chunk.
+    """
+    curves = np.empty(x.shape[:2], np.float32)
+    for curve, count in zip(curves, rng.integers(2, 7, len(x)), strict=True):
+        places = np.sort(rng.uniform(0, x.shape[1], count))
+        curve[:] = np.interp(np.arange(x.shape[1]), places, rng.uniform(-0.5, 0.5, count) * spread_db)
+    return x + curves[..., None]
+
+
+def mixed(x: np.ndarray, under: np.ndarray, rng: np.random.Generator, p) -> np.ndarray:
+    """Return log-mels [shape=(n, n_mels, frames)], a share `mix_share` of them with those of `under` as background.
+
+    Powers add, as those of independent sounds do on average. The loudest frame of the background is `mix_snr_db`
+    below the chunk's, which is drawn for each.
+    """
+    rows = np.flatnonzero(rng.random(len(x)) < p.mix_share)
+    power, below = (10 ** (part[rows] / 10) for part in (x, under))
+    loudest, other = (part.sum(axis=1).max(axis=1) for part in (power, below))
+    share = loudest / other * 10 ** (-rng.uniform(*p.mix_snr_db, len(rows)) / 10)
+    out = x.copy()
+    out[rows] = 10 * np.log10(power + below * share[:, None, None].astype(np.float32))
+    return out
+
+
+def repeated(y: np.ndarray, simulated: np.ndarray, share: float) -> np.ndarray:
+    """Return the rows of one epoch, int64: all chunks, real ones of a class as often as makes them `share` of it.
+
+    Rendering more `simulated` chunks [shape=(n,), dtype=bool] must not drown what was recorded. Where a class has none
+    of either, or real ones enough, each counts once.
+    """
+    rows = [np.arange(len(y))]
+    for value in (0, 1):
+        made, real = (np.flatnonzero((y == value) & which) for which in (simulated, ~simulated))
+        if len(made) and len(real):
+            rows += [real] * (round(share / (1 - share) * len(made) / len(real)) - 1)
+    return np.sort(np.concatenate(rows))
+
+
+def batches(
+    x: np.ndarray, y: np.ndarray, rows: np.ndarray, hard: np.ndarray, rng: np.random.Generator, p
+) -> Iterator[tuple]:
+    """Yield one epoch's batches: features with backgrounds, band gains and patches, targets GUN and ENV, weights.
+
+    Of `x` those in `rows`; `hard` [shape=(m, n_mels, frames)] are further features without a shot. The weights let both
+    classes weigh the same.
+    """
+    labels = np.concatenate([y[rows], np.zeros(len(hard), y.dtype)])
+    weight = len(labels) / (2 * np.bincount(labels, minlength=2))
+    order, environment = rng.permutation(len(labels)), np.flatnonzero(y == 0)
+    for i in range(0, len(order), p.batch_size):
+        part = np.sort(order[i : i + p.batch_size])
+        own = part < len(rows)
+        chunks = np.concatenate([x[rows[part[own]]], hard[part[~own] - len(rows)]])
+        chunks = mixed(chunks, x[rng.choice(environment, len(part))], rng, p)
+        changed = patches(band_gains(chunks, rng, p.band_spread_db), rng, p)
+        yield changed[..., None], _targets(labels[part]), weight[labels[part]].astype(np.float32)
+
+
+def _targets(y: np.ndarray) -> np.ndarray:
+    return np.stack([y, 1 - y], axis=-1).astype(np.float32).reshape(-1, 1, 1, 2)
+
+
+def hardest(model: keras.Model, pool: Sequence[np.ndarray], *, n_frames: int, most: int) -> np.ndarray:
+    """Return the `most` windows without a shot that score highest, float32 [shape=(n, n_mels, n_frames)].
+
+    Parameters
+    ----------
+    pool : log-mels of streams without a shot [shape=(n_mels, frames)] each; no two windows are closer than APART frames
+    """
+    stride = network.stride_of(model)
+
+    def highest(i: int) -> np.ndarray:
+        whole = 1 + (pool[i].shape[1] - n_frames) // stride  # the network may have one position more
+        # Called, not `predict`: that would trace the network anew for each length.
+        score = model(np.asarray(pool[i], np.float32)[None, ..., None], training=False).numpy()[0, 0, :whole, 0]
+        at = find_peaks(np.pad(score, 1, constant_values=-np.inf), distance=APART // stride)[0] - 1
+        return np.column_stack([score[at], np.full(len(at), i), at * stride])
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # an operation has one, see `network`
+        every = np.vstack(list(threads.map(highest, range(len(pool)))))
+    worst = every[np.argsort(-every[:, 0], kind="stable")[:most], 1:].astype(int)
+    return np.stack([pool[i][:, start : start + n_frames] for i, start in worst]).astype(np.float32)
+
+
+def train(
+    x: np.ndarray,
+    y: np.ndarray,
+    x_val: np.ndarray,
+    y_val: np.ndarray,
+    rng: np.random.Generator,
+    p,
+    *,
+    rows: np.ndarray | None = None,
+    pool: Sequence[np.ndarray] = (),
+):
+    """Return the trained network with its best validation loss, and its history by epoch.
+
+    Adam, its learning rate falling along half a cosine from epoch to epoch. From the second epoch on the hardest
+    windows of `pool`, as the network scores them then, are negatives too: `hard_share` of the chunks without a shot.
+    The epoch of the lowest validation loss is kept. TensorFlow runs deterministically.
+
+    Parameters
+    ----------
+    x, x_val : np.ndarray [shape=(n, n_mels, frames)], float32 dB, may be memory-mapped
+    y, y_val : np.ndarray [shape=(n,)], 1 for GUN
+    p : the section network of params.yaml
+    rows : of `x`, as `repeated` gives them; each once where it is None
+    pool : as for `hardest`
+    """
+    keras.utils.set_random_seed(int(rng.integers(2**31)))
+    tf.config.experimental.enable_op_determinism()
+    model = network.build(p, n_mels=x.shape[1], n_frames=x.shape[2])
+    model.compile(keras.optimizers.Adam(p.learning_rate), loss=_loss(p.label_smoothing), jit_compile=False)
+    balance = len(y_val) / (2 * np.bincount(y_val, minlength=2))
+    validation = x_val[..., None], _targets(y_val), balance[y_val].astype(np.float32)
+    rows = np.arange(len(y)) if rows is None else rows
+    history, best = [], (np.inf, model.get_weights())
+    hard, most = x[:0], int(p.hard_share * np.sum(y == 0))
+    for epoch in range(p.epochs):
+        model.optimizer.learning_rate = p.learning_rate / 2 * (1 + math.cos(math.pi * epoch / p.epochs))
+        if epoch and most and len(pool):
+            hard = hardest(model, pool, n_frames=x.shape[2], most=most)
+        told = model.fit(
+            batches(x, y, rows, hard, rng, p),
+            steps_per_epoch=-(-(len(rows) + len(hard)) // p.batch_size),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            validation_data=validation,
+            validation_batch_size=512,
+            shuffle=False,  # `batches` draws the order
+            verbose=VERBOSE,
+        )
+        history.append({name: float(values[0]) for name, values in told.history.items()})
+        history[-1] |= {"learning_rate": float(model.optimizer.learning_rate.numpy()), "hard": len(hard)}
+        if history[-1]["val_loss"] < best[0]:
+            best = history[-1]["val_loss"], model.get_weights()
+    trained = network.build(p, n_mels=x.shape[1], n_frames=x.shape[2])  # without the optimizer, three times the weights
+    trained.set_weights(best[1])
+    return trained, {name: [row[name] for row in history] for name in history[0]}
+
+
+def _loss(smoothing: float) -> keras.losses.Loss:
+    return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)

@@ -1,0 +1,1 @@
+"""Logits to scores, and how good scores are."""

@@ -1,0 +1,260 @@
+"""Candidate and champion on the same test streams: what each found, by shot and by slice, and exact tests of that.
+
+A pair of one shot counts where only one of the two found it: under the hypothesis that the candidate is no worse, the
+shots that it lost are at most half of those pairs (McNemar 1947, exact). The same binomial test compares two Poisson
+counts over the same hours (Przyborowski and Wilenski 1940). Shots of one firing count as independent, which makes the
+tests stricter than their level says. A comparison without a champion states figures and no test.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from gunshot.alarms import summary
+from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
+from gunshot.alarms.score import score_streams
+from gunshot.base import params, tables
+from gunshot.models.model import model_cost, read_operating_point, read_report
+from gunshot.models.scores import metrics
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+AXES = {  # what slices shots, by which column, between which edges; of which shots `_of_axis` says
+    "origin": ("origin", None),
+    "place": ("place", None),
+    "weapon": ("weapon", None),
+    "distance": ("distance_m", summary.DISTANCES_M),  # bands in m
+    "snr": ("peak_snr_db", summary.SNRS_DB),  # in dB
+}
+NEGATIVE = "negative"  # the axis of false alarms: what sounded when one was raised
+SHOWN = ["path", "origin", "onset", "firing", "weapon", "place", "distance_m", "peak_snr_db", "clear"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: a model's file and what is stated of it; `sha256` also of what lies beside it."""
+
+    path: Path
+    operating: dict
+    report: dict
+    sha256: dict[str, str]
+
+    @property
+    def logit(self) -> float:
+        """Return the mean logit at which it is operated."""
+        return self.operating["logit"]
+
+
+def side(path: Path) -> Side:
+    """Return a model with report.json and operating.json beside it; FileNotFoundError names what is missing."""
+    stated, operating = read_report(path), read_operating_point(path)
+    beside = (path, path.with_name("report.json"), path.with_name("operating.json"))
+    return Side(path, operating, stated, {file.name: _sha256(file) for file in beside})
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def streams_sha256(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each table of a folder of streams: the same plan gives the same streams."""
+    return {name: _sha256(folder / name) for name in sorted(tables.STREAM_TABLES)}
+
+
+def worse(lost: int, won: int) -> float:
+    """Return how likely at least `lost` of ``lost + won`` are where each is as likely as not; 1 where there are none.
+
+    The one-sided exact p-value that a candidate is worse. `lost` and `won` are pairs that one of two decides right, or
+    false alarms of candidate and champion over the same hours.
+    """
+    return float(binomtest(lost, lost + won, alternative="greater").pvalue) if lost + won else 1.0
+
+
+def difference_lower(lost: int, won: int, cases: int) -> float:
+    """Return a 95 % lower bound of what recall gained, ``(won - lost) / cases``; NaN of nothing.
+
+    Exact and cautious: Clopper and Pearson at 97.5 % for the share that was won and for that which was lost.
+    """
+    if not cases:
+        return float("nan")
+    low = binomtest(won, cases, alternative="greater").proportion_ci(0.975, "exact").low
+    high = binomtest(lost, cases, alternative="less").proportion_ci(0.975, "exact").high
+    return float(low - high)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p-values adjusted so that one level holds for all together, whatever they share (Holm 1979)."""
+    p, order = np.asarray(p, float), np.argsort(p, kind="stable")
+    out = np.empty(len(p))
+    out[order] = np.minimum(np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order]), 1)
+    return out
+
+
+def paired(shots: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a shot with the columns candidate and champion, whether each found it, of rows a shot and model."""
+    parts = {name: part.reset_index(drop=True) for name, part in shots.groupby("model", sort=False)}
+    first = next(iter(parts.values()))
+    for part in parts.values():
+        if not part[["path", "onset"]].equals(first[["path", "onset"]]):
+            raise ValueError("shots of candidate and champion must be those of the same streams, in the same order")
+    found = {name: part["found"].astype(bool) for name, part in parts.items()}
+    return first.drop(columns=["model", "found", "delay_s"]).assign(**found)
+
+
+def told_apart(false: pd.DataFrame, *, collar_s: float) -> pd.DataFrame:
+    """Return a row a false alarm, with the columns candidate and champion: whether each raised it within the collar."""
+    rows = []
+    for _, part in false.groupby("path", sort=True):
+        mine, other = (part[part["model"] == name].sort_values("onset_s") for name in (CANDIDATE, CHAMPION))
+        pairs = metrics.match_onsets(mine["onset_s"].to_numpy(), other["onset_s"].to_numpy(), collar=collar_s)
+        both, known = set(pairs[:, 0]), set(pairs[:, 1])
+        rows += [row | {CANDIDATE: True, CHAMPION: i in both} for i, row in enumerate(mine.to_dict("records"))]
+        rows += [
+            row | {CANDIDATE: False, CHAMPION: True} for i, row in enumerate(other.to_dict("records")) if i not in known
+        ]
+    return pd.DataFrame(rows, columns=[*summary.KEYS, *summary.FALSE, CANDIDATE, CHAMPION]).drop(columns="model")
+
+
+def tested(shots: pd.DataFrame) -> dict:
+    """Return shots, those found by each and by one alone, recall, and the exact test of rows of `paired`."""
+    cases, mine = len(shots), shots[CANDIDATE]
+    row = {"cases": cases, CANDIDATE: int(mine.sum()), CHAMPION: None, "lost": None, "won": None, "p": None}
+    if CHAMPION not in shots:
+        return row
+    other = shots[CHAMPION]
+    lost, won = int((other & ~mine).sum()), int((mine & ~other).sum())
+    return row | {CHAMPION: int(other.sum()), "lost": lost, "won": won, "p": worse(lost, won)}
+
+
+def _of_axis(shots: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Return the shots that an axis slices: clear ones, but of distance those of any and of SNR those of any."""
+    loud, near = shots["peak_snr_db"] >= CLEAR_DB, shots["distance_m"] <= CLEAR_M
+    return shots[{"distance": loud, "snr": near}.get(axis, loud & near)]
+
+
+def shot_slices(shots: pd.DataFrame) -> list[dict]:
+    """Return `tested` of each slice of the rows of `paired`, with its axis and its name, such as place=street.
+
+    An axis of one value alone has no slice: that would be the overall test again.
+    """
+    rows = []
+    for axis, (column, edges) in AXES.items():
+        part = _of_axis(shots, axis)
+        key = part[column]
+        if edges is not None:
+            labels = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+            key = pd.cut(key, edges, right=False, labels=labels)
+        elif key.nunique() < 2:
+            continue
+        for value, of in part[key != ""].groupby(key, observed=True, sort=True):
+            rows.append({"axis": axis, "name": f"{axis}={value}"} | tested(of))
+    return rows
+
+
+def negative_slices(false: pd.DataFrame, events: pd.DataFrame, names: list[str]) -> list[dict]:
+    """Return for each kind of sound on quiet streams how many there are, and the false alarms that each model raised.
+
+    Parameters
+    ----------
+    false : rows of `alarms.score_stream` of quiet streams
+    events : columns tables.STREAM_EVENT and origin, of quiet streams
+    """
+    heard = events["label"].where(events["kind"].eq("event") | events["origin"].eq("real"), summary.BACKGROUND)
+    raised = false["label"].where(false["cause"].eq("event") | false["origin"].eq("real"), summary.BACKGROUND)
+    counts = pd.crosstab(raised, false["model"]) if len(false) else pd.DataFrame()
+    rows = []
+    for label, cases in heard.value_counts().sort_index().items():
+        of = {name: int(counts[name].get(label, 0)) if name in counts else 0 for name in names}
+        row = {"axis": NEGATIVE, "name": f"{NEGATIVE}={label}", "cases": int(cases), CHAMPION: None, "p": None}
+        rows.append(row | of | ({"p": worse(of[CANDIDATE], of[CHAMPION])} if CHAMPION in of else {}))
+    return rows
+
+
+def judged(rows: list[dict], *, min_cases: int) -> list[dict]:
+    """Return slices with `small`, fewer cases than can be tested, and `p_holm` of the others, None where no test is."""
+    rows = [row | {"small": row["cases"] < min_cases, "p_holm": None} for row in rows]
+    family = [row for row in rows if not row["small"] and row["p"] is not None]
+    for row, p in zip(family, holm(np.array([row["p"] for row in family])), strict=True):
+        row["p_holm"] = float(p)
+    return rows
+
+
+def own_params(of: Side, p) -> SimpleNamespace:
+    """Return `p` with the sections with which a side's operating point was chosen; how it is measured stays `p`'s.
+
+    ValueError where its operating.json does not state them.
+    """
+    if "params" not in of.operating:
+        raise ValueError(
+            f"{of.path.with_name('operating.json')}: params=None must be stated; run `dvc repro operate` anew"
+        )
+    own = {name: params.SECTIONS[name].model_validate(values) for name, values in of.operating["params"].items()}
+    measured = {name: getattr(p.detector, name) for name in ("collar_s", "max_fa_per_hour")}
+    return SimpleNamespace(**vars(p) | own | {"detector": own["detector"].model_copy(update=measured)})
+
+
+def scored(sides: dict[str, Side], table: pd.DataFrame, folder: Path, p, *, workers: int = 2) -> Iterator[dict]:
+    """Yield what `alarms.score_streams` does of candidate and champion, each as it is operated: point and params."""
+    for name, of in sides.items():
+        points = {name: of.logit}
+        yield from score_streams(table, folder, {name: of.path}, points, own_params(of, p), workers=workers)
+
+
+def compare(sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.DataFrame, folder: Path, p) -> dict:
+    """Return the comparison as JSON can hold it.
+
+    Parameters
+    ----------
+    sides : the candidate and, where there is one, the champion
+    found : what `scored` gave, gathered
+    table : rows of tables.STREAM; `folder` is theirs
+    p : the sections audio, features, chunks, detector and promotion of params.yaml
+    """
+    names = list(sides)
+    kinds = table[["path", "origin", "kind"]].rename(columns={"kind": "stream"})
+    events = tables.read(folder / "events.csv", tables.STREAM_EVENT).merge(kinds, on="path")
+    made = summary.figures(
+        **found, streams=table, events=events.drop(columns=["origin", "stream"]), names=names,
+        limit=p.detector.max_fa_per_hour, sr=p.audio.sr,
+    )  # fmt: skip
+    shots = found["shots"] if len(found["shots"]) else tables.frame([], summary.FOUND).assign(model=CANDIDATE)
+    shots, false = paired(shots), made["tables"]["false_alarms"]
+    clear, quiet = shots[shots["clear"].astype(bool)], false[false["kind"] == "quiet"]
+    apart = told_apart(false, collar_s=p.detector.collar_s)
+    counts = {name: int((quiet["model"] == name).sum()) for name in names}
+    hours = float(table.loc[table["kind"] == "quiet", "unique_s"].sum() / 3600)
+    recall = tested(clear)
+    lower = difference_lower(recall["lost"], recall["won"], recall["cases"]) if CHAMPION in sides else None
+    return {
+        "streams": streams_sha256(folder),
+        "models": {
+            name: {"sha256": of.sha256, "logit": of.logit, "cost": model_cost(of.report), "operating": of.operating}
+            for name, of in sides.items()
+        },
+        "same": CHAMPION in sides and sides[CANDIDATE].sha256 == sides[CHAMPION].sha256,
+        "figures": {origin: made["figures"][origin] for origin in ("simulated", "real")},
+        "recall": recall | {"difference_lower": lower},
+        "false_alarms": {
+            "hours": hours, **counts,
+            "p": worse(counts[CANDIDATE], counts[CHAMPION]) if CHAMPION in counts else None,
+        },
+        "slices": judged(shot_slices(shots), min_cases=p.promotion.min_cases),
+        "negatives": judged(
+            negative_slices(quiet, events[events["stream"] == "quiet"], names), min_cases=p.promotion.min_cases
+        ),
+        "det": _rows(made["tables"]["det"]),
+        "shots": _rows(shots[[*SHOWN, *names]]),
+        "false": _rows(apart if CHAMPION in sides else apart.drop(columns=CHAMPION)),
+    }  # fmt: skip
+
+
+def _rows(table: pd.DataFrame) -> list[dict]:
+    """Return rows as JSON can hold them: NaN and infinity are null."""
+    return json.loads(table.to_json(orient="records", double_precision=12))

@@ -1,0 +1,229 @@
+"""What models do on held-out chunks, as tables for `dvc plots` and as sections of a page."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gunshot.base import tables
+from gunshot.models.scores import metrics as scoring
+from gunshot.report import plots
+from gunshot.report.page import MINUS, TEMPLATES, Section, cell, four, number, percent, three, write_page
+
+POINTS = 500  # of a curve in a CSV, at most
+
+
+def chunk_figures(predictions: pd.DataFrame, points: dict[str, float]) -> dict:
+    """Return metrics, curves, by_label and by_source, each by model, and the predictions that they come from.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        The columns of `tables.CHUNK`, y (1 GUN, 0 ENV), and a column of scores for each model.
+    points : dict
+        Each model's operating point.
+
+    Raises
+    ------
+    ValueError
+        There is no model, a model has no scores or some that are not finite, or a class has no chunk.
+    """
+    if not points:
+        raise ValueError("points={} must name at least one model")
+    if missing := [model for model in points if model not in predictions]:
+        raise ValueError(f"predictions have no scores of {missing}; there must be a column for each of {list(points)}")
+    y = predictions["y"].to_numpy(int)
+    for value, name in enumerate(plots.CLASSES):
+        if not np.sum(y == value):
+            raise ValueError(f"{name} chunks=0 must be at least 1: curves need both classes")
+    found = {"metrics": {}, "curves": {}, "by_label": {}, "by_source": {}, "predictions": predictions.assign(y=y)}
+    for model, point in points.items():
+        score = predictions[model].to_numpy(float)
+        if not np.isfinite(score).all():
+            raise ValueError(f"scores of {model}: {int(np.sum(~np.isfinite(score)))} are not finite; all must be")
+        table = predictions[["label", "source"]].assign(y=y, score=score)
+        found["metrics"][model] = scoring.summary(y, score, operating_point=point)
+        found["curves"][model] = scoring.curves(y, score)
+        for column in ("label", "source"):
+            found[f"by_{column}"][model] = scoring.by(table, column, threshold=point)
+    return found
+
+
+def write_plots(figures: dict, folder: Path) -> None:
+    """Write roc, det, threshold and confusion as ``NAME_MODEL.csv``, and by_label.csv and by_source.csv of all models.
+
+    Curves are thinned to 500 points, the ends kept. A confusion table has a row a chunk, at the operating point.
+    """
+    folder, predictions = Path(folder), figures["predictions"]
+    names = np.array(plots.CLASSES)
+    for model, metrics in figures["metrics"].items():
+        for name, curve in figures["curves"][model].items():
+            rows = np.linspace(0, len(curve) - 1, min(POINTS, len(curve))).round().astype(int)
+            tables.write(folder / f"{name}_{model}.csv", curve.iloc[rows])
+        decided = (predictions[model] >= metrics["operating_point"]).astype(int)
+        table = pd.DataFrame({"actual": names[predictions["y"]], "predicted": names[decided]})
+        tables.write(folder / f"confusion_{model}.csv", table)
+    for name in ("by_label", "by_source"):
+        table = pd.concat(figures[name], names=["model"]).reset_index("model")
+        tables.write(folder / f"{name}.csv", table)
+
+
+HEADLINE = {
+    ("", "AUC"): ("auc", four),
+    ("At threshold 0.5", "accuracy"): ("accuracy", percent),
+    ("At threshold 0.5", "recall"): ("recall", percent),
+    ("At threshold 0.5", "precision"): ("precision", percent),
+    ("At the operating point", "threshold"): ("operating_point", three),
+    ("At the operating point", "recall"): ("recall_at_operating_point", percent),
+    ("At the operating point", "at least"): ("recall_at_operating_point_lower", percent),
+    ("At the operating point", "false rate"): ("false_rate_at_operating_point", percent),
+    ("At the operating point", "at most"): ("false_rate_at_operating_point_upper", percent),
+    ("Chunks", "GUN"): ("shots", cell),
+    ("Chunks", "ENV"): ("environment", cell),
+}
+
+
+READING = (
+    "Recall is the share of GUN chunks that the model finds, and the false rate the share of ENV chunks that it "
+    "takes for a shot.",
+    "The operating point is the threshold that a model is used with: it was chosen on the validation split so that "
+    "recall is high, and a chunk is decided GUN where its score is at or above it.",
+    "All rates here count single chunks, and a rate of chunks is not false alarms per hour: in a stream windows "
+    "overlap, neighbours join to one incident, and most sounds are none of those tested here.",
+)
+
+
+def _headline(figures: dict) -> Section:
+    rows = [
+        {("", "model"): model} | {name: show(metrics[key]) for name, (key, show) in HEADLINE.items()}
+        for model, metrics in figures["metrics"].items()
+    ]
+    text = "“At least” and “at most” are one-sided 95 % bounds (Clopper and Pearson) for chunks like these."
+    return Section("Results", text, pd.DataFrame(rows))
+
+
+def _by(figures: dict, column: str, title: str, text: str) -> Section:
+    """Return one row a label or source: recall, false rate and AUC of every model side by side."""
+    found = {model: table.set_index(column) for model, table in figures[f"by_{column}"].items()}
+    first = next(iter(found.values()))
+    first = first.assign(env_only=first["shots"] == 0).sort_values("env_only", kind="stable")
+    out = {("", column): first.index, ("Chunks", "GUN"): first["shots"], ("Chunks", "ENV"): first["environment"]}
+    for key, name, show in (("recall", "Recall", percent), ("false_rate", "False rate", percent), ("auc", "AUC", four)):
+        for model, table in found.items():
+            out[name, model] = table.loc[first.index, key].map(show)
+    if (first["auc_against"] == "own").any():
+        out["AUC", "against"] = first["auc_against"]
+    return Section(title, text, pd.DataFrame({k: list(v) for k, v in out.items()}))
+
+
+def _sections(figures: dict) -> list[Section]:
+    against = "The AUC of a {0} that holds one class only is against all chunks of the other class"
+    return [
+        _headline(figures),
+        Section("How to read it", "\n\n".join(READING)),
+        Section("ROC and DET", "Dots are operating points. Up and left is better in the ROC, down and left in the DET.",
+                figure=plots.roc_det(figures)),
+        Section("Precision and recall by threshold", figure=plots.thresholds(figures)),
+        Section("Confusion matrices", "At each model's operating point; shares are of the actual class.",
+                figure=plots.confusion(figures)),
+        Section("Scores by class", "The axis is logarithmic, so that the few that lie on the wrong side are seen.",
+                figure=plots.histograms(figures)),
+        _by(figures, "source", "By source", against.format("source") + " (all), of others against its own (own)."),
+        _by(figures, "label", "By label", against.format("label") + "."),
+    ]  # fmt: skip
+
+
+def write_report(
+    path: Path, *, title: str, intro: str, figures: dict, extra: list[Section], first: Sequence[Section] = ()
+) -> None:
+    """Write one page, `first`, the results, then `extra`: no script; the same bytes for the same data."""
+    write_page(
+        path, TEMPLATES / "report.html.j2", title=title, intro=intro, sections=[*first, *_sections(figures), *extra]
+    )
+
+
+def history_section(history: pd.DataFrame) -> Section:
+    """Return the training of the network; `history` has epoch, loss, val_loss and learning_rate."""
+    return Section("Training of the network", figure=plots.history(history))
+
+
+def importances_section(importances: np.ndarray) -> Section:
+    """Return the forest's importances [shape=(n_mels, frames)] as a heat map; ValueError for another shape."""
+    if importances.ndim != 2:
+        raise ValueError(f"importances.shape={importances.shape} must be (n_mels, frames)")
+    text = "Where the forest looks: low bands are at the bottom, and a chunk runs from left to right."
+    return Section("Importances of the forest", text, figure=plots.importances(importances))
+
+
+COMPARED: dict[str, tuple[str, Callable, float, str]] = {
+    "accuracy": ("Accuracy at 0.5", percent, 100, "+.2f"),
+    "recall": ("Recall at 0.5", percent, 100, "+.2f"),
+    "auc": ("AUC", four, 1, "+.4f"),
+    "recall_at_operating_point": ("Recall at the operating point", percent, 100, "+.2f"),
+    "false_rate_at_operating_point": ("False rate at the operating point", percent, 100, "+.2f"),
+}
+
+
+def quantization_section(report: dict) -> Section:
+    """Return how the int8 model differs from float, and what it needs.
+
+    `report` has bytes, arena_bytes, operators, flip_rate, flip_rate_at_operating_point, deltas, and
+    float and int8 as `scoring.summary` gives them.
+    """
+    operators = report["operators"]
+    text = (
+        f"The int8 model takes {report['bytes']:,} bytes and an arena of {report['arena_bytes']:,} bytes, and needs "
+        f"{len(operators)} operators: {', '.join(operators)}.\n\n"
+        f"Int8 and float decide differently on {percent(report['flip_rate'])} of the chunks at threshold 0.5, and on "
+        f"{percent(report['flip_rate_at_operating_point'])} at float's operating point. Differences of rates are in "
+        "percentage points."
+    )
+    rows = []
+    for key, (name, show, factor, spec) in COMPARED.items():
+        a, b = report["float"][key], report["int8"][key]
+        delta = number(factor * report.get(f"{key}_delta", b - a), spec)
+        rows.append({"measure": name, "float": show(a), "int8": show(b), f"int8 {MINUS} float": delta})
+    return Section("Quantization", text, pd.DataFrame(rows))
+
+
+def _failure(e: dict) -> str:
+    examples = "".join(f"\n   {example}" for example in e["examples"][:3])
+    column, rule = f"{e['column']}: " if e["column"] else "", e.get("rule") or e["expectation"]
+    return f"{e['severity']}: {column}{rule}: {cell(e['unexpected'])} rows{examples}"
+
+
+def validation_section(results: list[dict]) -> Section:
+    """Return one row a suite of `validation.validate`, and its failed expectations by name."""
+    rows = [
+        {
+            ("", "suite"): r["suite"],
+            ("", "result"): "passed" if r["success"] else "failed",
+            ("", "expectations"): r["evaluated"],
+            **{("Failed", severity): r["failed"][severity] for severity in ("critical", "warning", "info")},
+            ("", "what failed"): "\n".join(_failure(e) for e in r["expectations"] if not e["success"]),
+        }
+        for r in results
+    ]
+    text = "A suite fails where a critical expectation does. Its page shows every expectation and its first rows:"
+    links = {r["suite"]: f"data_docs/{r['suite']}.html" for r in results}
+    return Section("Data validation", text, pd.DataFrame(rows), links=links)
+
+
+def tagging_section(found: dict) -> Section:
+    """Return precision, recall and F1 of automatic tags, beside onsets drawn at random, of `tagging.report`."""
+    made = found["simulated"]
+    parts = {"simulated bursts": made, "all simulated": made["all"], "real, tagged blind": found["real"]}
+    rows = [
+        {"recordings": name, "shots": part["shots"], **{key: part[key] for key in ("precision", "recall", "f1")}}
+        | {"f1 at random": part["control"]["f1"]}
+        for name, part in parts.items()
+        if part
+    ]
+    text = (
+        "Automatic onsets against known ones, one to one, within 15 ms in a burst and 50 ms elsewhere; measured by "
+        "gunshot tag-report, apart from the pipeline."
+    )
+    if not found["real"]:
+        text += " On real recordings nothing is measured yet: none is tagged blind."
+    return Section("Automatic tags", text, pd.DataFrame(rows))

@@ -1,0 +1,68 @@
+"""What detectors do on a user's own recordings, as sections of a page."""
+
+import numpy as np
+import pandas as pd
+
+from gunshot.models.scores import metrics as scoring
+from gunshot.report import plots
+from gunshot.report.page import Section, four, percent, three
+
+FILES = 20  # worst files shown
+
+
+def files_section(files: pd.DataFrame) -> Section:
+    """Return the 20 worst files; `files` has file, label, source and score.
+
+    With a column y (1 GUN, 0 ENV) those whose score is furthest from it come first, without it the order is kept.
+    """
+    order = "as given"
+    if "y" in files:
+        order = "the most wrong first"
+        y = files["y"].to_numpy(int)
+        rows = np.argsort(-np.abs(y - files["score"].to_numpy()), kind="stable")
+        files = files.assign(y=np.array(plots.CLASSES)[y]).iloc[rows].rename(columns={"y": "actual"})
+    shown = files.head(FILES)
+    shown = shown.assign(score=shown["score"].map(three))
+    return Section("Worst files", f"{len(shown)} of {len(files):,} files, {order}.", shown)
+
+
+FILE_COLUMNS = {
+    "auc": ("AUC", four),
+    "auc_low": ("from", four),
+    "auc_high": ("to", four),
+    "auc_cut": ("AUC, cut to one duration", four),
+    "auc_mean_of_labels": ("mean AUC of labels", four),
+    "auc_mean_of_upstreams": ("mean AUC of upstream sources", four),
+    "recall_at_5pct": ("recall at 5 % false files", percent),
+    "recall": ("recall at the operating point", percent),
+    "false_files": ("false files there", percent),
+}
+
+
+def file_metrics_section(by_file: dict[str, dict]) -> Section:
+    """Return what `evaluation.file_metrics` gives, a row a model."""
+    first = next(iter(by_file.values()))
+    text = (
+        f"{first['gun_files']} files with shots, {first['env_files']} without. A file's score is its highest window's, "
+        "so a long file has more windows to be wrong in: one AUC is of files cut to the same duration around their "
+        "steepest onset. The interval (95 %) is a bootstrap over recording groups. A label or source that holds one "
+        "class only is compared with all of the other class."
+    )
+    rows = [
+        {"model": m, **{name: show(v[key]) for key, (name, show) in FILE_COLUMNS.items()}} for m, v in by_file.items()
+    ]
+    return Section("By file", text, pd.DataFrame(rows))
+
+
+def files_by_section(files: pd.DataFrame, points: dict[str, float], column: str) -> Section:
+    """Return recall, false files and AUC of files by `column`, the models side by side."""
+    parts = {
+        m: scoring.by(files.assign(score=files[m]), column, threshold=t).set_index(column) for m, t in points.items()
+    }
+    first = next(iter(parts.values()))
+    shown = {("", column): first.index, ("", "GUN"): first["shots"].values, ("", "ENV"): first["environment"].values}
+    for model, part in parts.items():
+        shown[model, "recall"] = [percent(v) for v in part["recall"]]
+        shown[model, "false files"] = [percent(v) for v in part["false_rate"]]
+        shown[model, "AUC"] = [four(v) for v in part["auc"]]
+    return Section(f"Files by {column}", table=pd.DataFrame(shown))

@@ -1,0 +1,264 @@
+"""What detectors do on streams, as sections of the report's page."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
+from gunshot.base import tables
+from gunshot.models.scores import calibration
+from gunshot.report import plots
+from gunshot.report.page import MINUS, Section, four, percent
+
+CAUSES = 15  # shown of a model
+CAUSE = {
+    "of": "kind",
+    "false_alarms": "false alarms",
+    "fa_per_event": "per event",
+    "fa_per_hour": "per hour",
+    "fa_per_hour_upper": "per hour at most",
+}
+ROWS = {
+    "hours": ("hours", "{:.2f}"),
+    "fa_per_hour": ("false alarms/h", "{:.2f}"),
+    "fa_per_hour_upper": ("false alarms/h at most", "{:.2f}"),
+    "fa_per_hour_low": ("false alarms/h, groups drawn: from", "{:.2f}"),
+    "fa_per_hour_high": ("false alarms/h, groups drawn: to", "{:.2f}"),
+    "false_incidents_per_hour": ("false incidents/h", "{:.2f}"),
+    "shots": ("clear shots", "{:,}"),
+    "recall": ("recall of clear shots", "{:.1%}"),
+    "recall_lower": ("that recall at least", "{:.1%}"),
+    "recall_at_limit": ("recall at equal false alarms/h", "{:.1%}"),
+    "recall_of_heard": ("recall of those heard", "{:.1%}"),
+    "recall_of_firings": ("recall of firings", "{:.1%}"),
+    "delay_p50_s": ("delay p50, s", "{:.2f}"),
+    "delay_p95_s": ("delay p95, s", "{:.2f}"),
+}
+
+
+def _lines(models: list[str]):
+    for model, (colour, dash) in zip(models, plots.LINES, strict=False):
+        yield model, {"color": colour, "linestyle": dash, "label": model}
+
+
+def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) -> Section:
+    """Return a column an origin and model, of reports/streams.json; real streams first, where there are some.
+
+    `costs` says what each model takes on a device, as `models.cost` does, `operating` is each one's operating.json.
+    """
+    columns = {}
+    for origin in reversed(tables.ORIGINS):
+        for model, found in figures[origin].items():
+            if found["hours"]:
+                proof = operating[model]["proof"]
+                columns[f"{origin} streams", model] = measures(found) | {"limit": proof} | _sizes(costs[model])
+    limit = figures["limit"]
+    text = (
+        f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
+        "is an onset where no shot is, on streams without shots; hours count unique material once. The bounds are "
+        "exact (95 %, one-sided): Poisson for false alarms, Clopper and Pearson for recall. Groups drawn: 95 % of what "
+        "recording groups give that are drawn with replacement; each simulated stream is one. Recall at equal false "
+        "alarms/h is at the threshold that keeps the limit on these streams themselves: it compares models. Recall is "
+        f"over shots whose loudest 10 ms are {CLEAR_DB:g} dB or more above the rest, at most "
+        f"{CLEAR_M:g} m away; heard ones also rise by 6 dB from the tails of the shots before. A firing is "
+        "found where one of its shots is. The delay runs from the first arrival to the end of the window that decides. "
+        "The limit is proven where on validation the upper bound keeps it. Flash of the forest is its C compiled for "
+        "this machine; the float network is for no device."
+    )
+    if figures["int8_against_float"]:
+        text += "\n\n" + " ".join(against(*item) for item in figures["int8_against_float"].items())
+    if not any(found["hours"] for found in figures["real"].values()):
+        text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
+    return Section("On streams: recall and false alarms per hour", text, beside(columns))
+
+
+def against(origin: str, found: dict) -> str:
+    """Return what `alarms.against` gives of an origin, as a sentence."""
+    kept = "within" if found["fa_per_hour_within_bound"] else "beyond"
+    return (
+        f"From float to int8 recall changes by {-100 * found['recall_drop']:+.1f} points on {origin} streams, and "
+        f"false alarms are {kept} float's bound."
+    ).replace(" -", f" {MINUS}")
+
+
+def measures(found: dict) -> dict[str, str]:
+    """Return what `tally.summary` gives of a model, as a column of text by ROWS."""
+    return {name: _shown(found[key], form) for key, (name, form) in ROWS.items()}
+
+
+def beside(columns: dict[tuple[str, str], dict[str, str]]) -> pd.DataFrame:
+    """Return columns of text by measure, under two rows of headings, as a table."""
+    table = pd.DataFrame(columns)
+    table.insert(0, ("", "measure"), table.index)
+    return table.reset_index(drop=True)
+
+
+def _sizes(cost: dict[str, int | None]) -> dict[str, str]:
+    return {f"{name}, kB": "–" if size is None else f"{size / 1000:.1f}" for name, size in cost.items()}
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None or pd.isna(value) else form.format(value).replace("%", " %")
+
+
+@matplotlib.rc_context(plots.STYLE)
+def det(curve: pd.DataFrame, operating: dict[str, dict]) -> Figure:
+    """Return recall against false alarms an hour, a panel an origin, each model's operating point marked."""
+    origins = [origin for origin in tables.ORIGINS if curve.loc[curve["origin"] == origin, "hours"].gt(0).any()]
+    label = "Recall against false alarms per hour, " + " and ".join(origins)
+    figure, axes = plots.panels(label, height=4.2, count=len(origins), sharey=True)
+    for ax, origin in zip(axes, origins, strict=True):
+        part = curve[curve["origin"] == origin]
+        least = 0.5 / part["hours"].max()  # where nothing was false, on a logarithmic axis
+        for model, line in _lines(list(operating)):
+            rows = part[part["model"] == model].sort_values("logit")
+            ax.plot(rows["fa_per_hour"].clip(lower=least), rows["recall"], **line)
+            at = rows.iloc[(rows["logit"] - operating[model]["logit"]).abs().argmin()]
+            ax.plot(max(at["fa_per_hour"], least), at["recall"], "o", color=line["color"], markeredgecolor="white")
+        ax.axvline(operating[model]["fa_per_hour_limit"], color="#667", linestyle=":", linewidth=1)
+        title = f"{origin}, {part['hours'].max():.2f} h"
+        ax.set(xscale="log", ylim=(0, 1.02), xlabel="false alarms per hour", title=title)
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes[0].set_ylabel("recall of clear shots")
+    axes[0].legend(title="● operating point")
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame, models: list[str]) -> Figure:
+    """Return recall against distance and against peak SNR at the operating points, with lower bounds as bars.
+
+    Simulated streams and, where some have shots, real ones apart; of these no distance is known.
+    """
+    simulated, real = (by_snr[by_snr["origin"] == origin] for origin in tables.ORIGINS)
+    shown = [("distance_m", "distance from, m", "simulated", by_distance)]
+    shown += [("peak_snr_db", "peak SNR from, dB", "simulated", simulated)]
+    shown += [("peak_snr_db", "peak SNR from, dB", "real", real)] if len(real) else []
+    label = "Recall against distance, and against peak SNR"
+    figure, axes = plots.panels(label, height=3.8, count=len(shown), sharey=True)
+    for ax, (column, title, origin, table) in zip(axes, shown, strict=True):
+        values = sorted(table[column].unique())
+        for model, line in _lines(models):
+            rows = table[table["model"] == model].set_index(column).reindex(values)
+            x = np.arange(len(values))
+            ax.plot(x, rows["recall"], marker="o", markersize=4, **line)
+            ax.vlines(x, rows["recall_lower"], rows["recall"], color=line["color"], linewidth=0.8)
+        shots = table.groupby(column)["shots"].max()  # the same of each model
+        ax.set_xticks(np.arange(len(values)), [f"{v:g}\n{shots[v]:.0f} shots" for v in values])
+        ax.tick_params(axis="x", labelsize=7.5)
+        ax.set(xlabel=title, ylim=(0, 1.02), title=f"{origin} streams")
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes[0].set_ylabel("recall")
+    if len(by_distance):
+        axes[0].legend()
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def reliability(predictions: pd.DataFrame, models: list[str]) -> Figure:
+    """Return the share of shots among test chunks against their score, which calibration makes alike."""
+    figure, (ax,) = plots.panels("Reliability diagram: share of shots against score", height=3.8, count=1)
+    ax.plot([0, 1], [0, 1], color="#99a", linewidth=1)
+    for model, line in _lines(models):
+        table = calibration.reliability(predictions["y"].to_numpy(), predictions[model].to_numpy())
+        ax.plot(table["score"], table["share"], marker="o", markersize=4, **line)
+    ax.set(xlabel="score", ylabel="share of shots", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.legend()
+    return figure
+
+
+def sections(
+    figures: dict, folder: dict[str, pd.DataFrame], operating: dict[str, dict], costs: dict[str, dict]
+) -> list[Section]:
+    """Return the sections on streams; `folder` holds the tables that `gunshot.tally.figures` gives, by name."""
+    first = headline(figures, costs, operating)
+    causes = folder["causes"]
+    raised = causes[causes["false_alarms"] > 0].groupby(["origin", "model"], sort=False).head(CAUSES)
+    hourly = ("fa_per_hour", "fa_per_hour_upper")
+    rates = {name: [_shown(rate, "{:,.2f}") for rate in raised[name]] for name in hourly}
+    shown = raised.assign(**rates).drop(columns=["hours", "fa_per_event_upper"]).rename(columns=CAUSE)
+    tables = [
+        folder[f"by_{name}"].pivot_table(index=["origin", name], columns="model", values="recall").map(percent)
+        .join(folder[f"by_{name}"].groupby(["origin", name])["shots"].max()).reset_index()
+        .rename(columns={name: "value"}).assign(by=name)
+        for name in ("place", "weapon", "pattern")
+    ]  # fmt: skip
+    slices = pd.concat(tables, ignore_index=True).reindex(columns=["origin", "by", "value", "shots", *operating])
+    return [
+        first,
+        Section("Recall against false alarms per hour", figure=det(folder["det"], operating)),
+        Section(
+            "Recall by distance and peak SNR",
+            "By distance of shots with 10 dB or more, by SNR of those within 200 m, or of no known distance.",
+            figure=recall_curves(folder["by_distance"], folder["by_snr"], list(operating)),
+        ),
+        Section("Recall by place, weapon and pattern", "Of clear shots.", slices),
+        Section(
+            "False alarms per hour by place",
+            "On test streams without shots, with the exact 95 % bound. What sounds in a place is drawn, so that in few "
+            "hours luck tells places apart.",
+            by_place(folder["false_by_place"], list(operating)),
+        ),
+        Section(
+            "What raises false alarms, and what does not",
+            "The event that began last, or else what sounds behind. Drawn is every kind that the test streams without "
+            "shots hold, with the exact 95 % bound; an event of a simulated stream is a bout, of a real one a "
+            "recording. The table has the most frequent ones; an hour is one in which the kind sounds.",
+            shown,
+            by_kind(causes, list(operating)) if len(causes) else None,
+        ),
+    ]
+
+
+@matplotlib.rc_context(plots.STYLE)
+def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
+    """Return false alarms per event of each kind of `tally.causes`, up to their upper bounds, a panel an origin."""
+    causes = causes[causes["events"] > 0]
+    kinds = {
+        origin: causes[causes["origin"] == origin].groupby("label")["fa_per_event_upper"].max().sort_values().index
+        for origin in tables.ORIGINS if (causes["origin"] == origin).any()
+    }  # fmt: skip
+    height = 1.2 + 0.26 * max(map(len, kinds.values()))
+    label = "False alarms per event by kind, " + " and ".join(kinds)
+    figure, axes = plots.panels(label, height=height, count=len(kinds))
+    for ax, (origin, names) in zip(axes, kinds.items(), strict=True):
+        part = causes[causes["origin"] == origin]
+        for i, (model, line) in enumerate(_lines(models)):
+            rows = part[part["model"] == model].set_index("label").reindex(names)
+            y = np.arange(len(names)) + 0.25 * (1 - i)
+            ax.hlines(y, rows["fa_per_event"], rows["fa_per_event_upper"], color=line["color"], linewidth=0.9)
+            ax.plot(rows["fa_per_event"], y, "o", markersize=3.5, color=line["color"], label=model)
+        events = part.groupby("label")["events"].max()  # the same of each model
+        ax.set_yticks(np.arange(len(names)), [f"{name}, {events[name]}" for name in names])
+        ax.tick_params(axis="y", labelsize=7.5)
+        ax.set(xlabel="false alarms per event", title=f"{origin}; kind, events", ylim=(-0.6, len(names) - 0.4))
+        ax.set_xscale("symlog", linthresh=0.1)
+        ax.set_xlim(left=-0.005)
+    axes[0].legend(loc="lower right")
+    return figure
+
+
+def by_place(table: pd.DataFrame, models: list[str]) -> pd.DataFrame:
+    """Return a row an origin and place, of what `tally.places` gives: hours, and each model's false alarms an hour."""
+    rows = [
+        {"origin": origin, "place": place, "hours": f"{part['hours'].iloc[0]:.2f}"}
+        | {r.model: f"{r.fa_per_hour:.2f} (at most {r.fa_per_hour_upper:.2f})" for r in part.itertuples()}
+        for (origin, place), part in table.groupby(["origin", "place"], sort=True)
+    ]
+    return pd.DataFrame(rows, columns=["origin", "place", "hours", *models])
+
+
+def reliability_section(predictions: pd.DataFrame, models: list[str]) -> Section:
+    """Return the reliability diagram of test chunks, and each model's expected calibration error."""
+    error = {
+        model: calibration.calibration_error(predictions["y"].to_numpy(), predictions[model].to_numpy())
+        for model in models
+    }
+    text = (
+        "A score is calibrated on validation chunks (Platt): of those that score 0.8, four of five hold a shot, where "
+        "shots are as frequent as among these chunks. In a street they are far rarer. Expected calibration error on "
+        "test chunks: " + ", ".join(f"{model} {four(value)}" for model, value in error.items()) + "."
+    )
+    return Section("Calibration", text, figure=reliability(predictions, models))

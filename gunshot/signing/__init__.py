@@ -1,0 +1,1 @@
+"""Keys that sign, and a record whose lines are chained by their hashes."""

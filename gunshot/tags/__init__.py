@@ -1,0 +1,18 @@
+"""Tags: where shots start in recordings."""
+
+from gunshot.tags.table import ChangedError, Home, Tag, amend, check, gather, home, parse, read, state, unique, write
+
+__all__ = [
+    "ChangedError",
+    "Home",
+    "Tag",
+    "amend",
+    "check",
+    "gather",
+    "home",
+    "parse",
+    "read",
+    "state",
+    "unique",
+    "write",
+]

@@ -1,0 +1,92 @@
+"""The recordings of a file or folder, and their tags: where they lie, and how they are changed without a loss."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gunshot import tags
+from gunshot.base import tables
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Recordings by their key, the name that tag files give them; of corpora in data/raw those of the class gun."""
+
+    home: tags.Home
+    raw: Path  # data/raw
+    recordings: dict[str, Path]
+    imported: bool  # in data/raw, and tagged by whatever the pipeline takes tags from
+
+    def read(self) -> tuple[dict[str, list[tags.Tag]], list[str]]:
+        """Return the tags that recordings have now, a person's or a corpus's own, and tag files' lines that are no use.
+
+        Raises
+        ------
+        ValueError
+            A tag file outside data/raw holds bad lines.
+        """
+        if not self.imported:
+            files = sorted({self.home.file(key) for key in self.recordings})
+            return {key: found for file in files for key, found in read_file(file).items()}, []
+        own, by_hand = sorted(self.raw.glob("*/tags.csv")), sorted(self.home.by_hand.rglob("*.csv"))
+        found, bad, _ = tags.gather(own, by_hand, tables.recordings(self.raw))
+        return found, [f"{row['file']}: {row['value']}: {row['rule']}" for row in bad]
+
+    def write(self, changes: dict[str, list[tags.Tag] | None]) -> list[Path]:
+        """Replace recordings' lines in their tag files, each file in one write, and return the files."""
+        by_file: dict[Path, dict[str, list[tags.Tag] | None]] = {}
+        for key, found in changes.items():
+            by_file.setdefault(self.home.file(key), {})[key] = found
+        for file, lines in by_file.items():
+            tags.amend(file, lines)
+        return sorted(by_file)
+
+
+def read_file(file: Path) -> dict[str, list[tags.Tag]]:
+    """Return the tags of a tag file, none where there is no file; ValueError at its first bad line."""
+    found, bad = tags.read(file) if file.exists() else ({}, [])
+    if bad:
+        raise ValueError(f"{bad[0]['file']}: {bad[0]['value']}: {bad[0]['rule']} ({len(bad)} bad lines); mend the file")
+    return found
+
+
+def listed(path: Path, raw: Path, by_hand: Path, *, blind: bool = False) -> Catalogue:
+    """Return the catalogue of a recording, or of a folder with recordings anywhere in it.
+
+    Outside data/raw (`raw`) all audio is listed but that in env/ beside a gun/, and the tags lie in the folder's
+    tags.csv; those of recordings in data/raw lie in `by_hand`, a file a corpus. `blind` tags lie in its folder blind/,
+    and no others are seen.
+
+    Raises
+    ------
+    ValueError
+        Blind tags are asked for outside data/raw, or there is no recording.
+    """
+    home = tags.home(path, raw, by_hand / "blind" if blind else by_hand)
+    if blind and home.by_hand is None:
+        raise ValueError(f"{path}: blind tags are of recordings below {raw}; import them first")
+    found = _listed(path, raw, home)
+    if not found:
+        raise ValueError(f"{path}: must hold a recording that is not env; the suffixes are {', '.join(SUFFIXES)}")
+    return Catalogue(home, raw, found, home.by_hand is not None and not blind)
+
+
+def _listed(path: Path, raw: Path, home: tags.Home) -> dict[str, Path]:
+    if home.by_hand is not None:
+        table = tables.recordings(raw)
+        keys = table["path"][table["class"] == "gun"]
+        below = path.resolve()
+        return {key: home.root / key for key in keys if (home.root / key).is_relative_to(below)}
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    corpus = (path / "gun").is_dir()
+    return {
+        key: file
+        for key, file in ((home.key(file), file) for file in files)
+        if path.is_file()
+        or (file.suffix.lower() in SUFFIXES and not _hidden(key) and not (corpus and key.startswith("env/")))
+    }
+
+
+def _hidden(key: str) -> bool:
+    return any(part.startswith(".") for part in Path(key).parts)
