@@ -64,7 +64,7 @@ lock: $(READY)
 	  --python-version 3.11 pyproject.toml -o requirements.lock
 
 pictures: $(READY)
-	PICTURES=DOC/pictures pytest tests/web/test_annotate.py tests/web/test_dossier.py -k documentation
+	PICTURES=DOC/pictures pytest tests/pages/test_annotate.py tests/pages/test_dossier.py -k documentation
 	PICTURES=DOC/pictures pytest tests/flows/test_serve.py -k "waits_for_a_person and SQLite"
 	python DOC/pictures/simulator.py $(RECORDING)
 	python DOC/pictures/drift.py

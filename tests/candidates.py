@@ -98,7 +98,7 @@ def write_streams(folder: Path) -> Path:
 
 def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | None, p=P) -> dict:
     """Compare models that open at these logits on such streams, all below a folder; `p` are the tree's params."""
-    monkeypatch.setattr(score, "load", load)
+    monkeypatch.setattr(score, "load_once", load)
     monkeypatch.setattr(models, "load", load)
     logits = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
     paths = {name: model(folder / name, logit=logit) for name, logit in logits.items() if logit is not None}

@@ -1,6 +1,7 @@
 import pytest
-from driven import Driver
 from hypothesis import settings
+
+from tests.firmware.driven import Driver
 
 settings.register_profile("firmware", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("firmware")

@@ -6,13 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT, dsp, run
 
 from gunshot.base import params
 from gunshot.detect import detector, listener
 from gunshot.export import constants
 from gunshot.export import log_mel as log_mel_c
 from gunshot.models.model import Model
+from tests.firmware.host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT, dsp, run
 
 PARTS = ["alert", "crc32", "detector", "frames", "gunshot", "log_mel", "measures", "ring"]
 HOST = ["wav_port.c", "wav.c", "number.c", "host/stdio.c"]

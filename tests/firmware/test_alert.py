@@ -4,7 +4,6 @@ import struct
 import zlib
 from dataclasses import fields, replace
 
-import driven
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from gunshot.base import audio
 from gunshot.device import messages as alerts
 from gunshot.device.messages import Alert, Heartbeat
+from tests.firmware import driven
 
 OK, CRC, TRUNCATED, VERSION, SHAPE = 0, 1, 2, 3, 4
 U64, U32, U16, I16 = (st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1),

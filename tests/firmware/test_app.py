@@ -5,11 +5,9 @@ import struct
 import subprocess
 from types import SimpleNamespace
 
-import driven
 import numpy as np
 import pytest
 import soundfile as sf
-from driven import MODEL, p
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +17,8 @@ from gunshot.detect import listener
 from gunshot.detect.detector import DECIDED, LEVEL, WHICH
 from gunshot.device import messages as alerts
 from gunshot.device.messages import Alert, Heartbeat
+from tests.firmware import driven
+from tests.firmware.driven import MODEL, p
 
 SR, DMA, RING = p.audio.sr, 256, 2048  # RING: the ring's room
 HOP, N_FFT = p.features.hop_length, p.features.n_fft

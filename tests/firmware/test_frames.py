@@ -2,7 +2,6 @@
 
 import ctypes
 
-import host_c
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from gunshot import features
 from gunshot.detect import detector
 from gunshot.models.model import Model
+from tests.firmware import host_c
 
 N_FFT, HOP, N_MELS, N_FRAMES = 512, 112, 32, 33
 EACH, PAST = host_c.SETTINGS.hop, detector.PAST

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params
+from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params
 
 from gunshot.device import emulator
 from gunshot.export import network as network_c

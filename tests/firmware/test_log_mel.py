@@ -3,10 +3,8 @@
 import ctypes
 from pathlib import Path
 
-import host_c
 import numpy as np
 import pytest
-from host_c import SCALE, ZERO, P
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +14,8 @@ from gunshot.export import constants
 from gunshot.export import log_mel as log_mel_c
 from gunshot.models.model import Model
 from gunshot.simulate import Corpus
+from tests.firmware import host_c
+from tests.firmware.host_c import SCALE, ZERO, P
 
 NEAR_DB = 0.01
 FLOAT32_DB = -125  # what the FFT rounds, at most, of white noise of the frame's energy; typically -157

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_compiled import FIRMWARE, inputs, of_kind, of_params
+from tests.firmware.test_compiled import FIRMWARE, inputs, of_kind, of_params
 
 from gunshot.export import network as network_c
 from gunshot.export.network.host import build

@@ -2,11 +2,12 @@
 
 import ctypes
 
-import host_c
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from tests.firmware import host_c
 
 SIZE = 2048
 

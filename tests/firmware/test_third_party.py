@@ -5,8 +5,9 @@ import runpy
 import subprocess
 import sys
 
-import host_c
 import pytest
+
+from tests.firmware import host_c
 
 SCRIPT = host_c.CMSIS.parent / "fetch.py"
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from retraining_project import GUNSHOT, ROOT
+
+from tests.flows.retraining_project import GUNSHOT, ROOT
 
 
 @contextlib.contextmanager

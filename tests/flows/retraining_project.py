@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from registry_project import MODEL, Project
+
+from tests.flows.registry_project import MODEL, Project
 
 ROOT = Path(__file__).parents[2]
 METRICS = {"int8": {"auc": 0.75, "shots": 4}, "float": {"auc": 0.875, "shots": 4}}

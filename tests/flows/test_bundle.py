@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from registry_project import ENVIRONMENT, MODEL, Project, dvc, get
 
 from gunshot.cli import drift
 from gunshot.promotion import audit, bundle, registry, repository
 from gunshot.signing import record
+from tests.flows.registry_project import ENVIRONMENT, MODEL, Project, dvc, get
 
-pytest_plugins = "registry_project"
+pytest_plugins = "tests.flows.registry_project"
 pytestmark = pytest.mark.slow
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 FIGURES = {

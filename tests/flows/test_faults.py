@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prefect_server import environment, started, until
-from registry_project import MODEL, Project
-from retraining_project import ROOT, STAGE, prepare
 
 from gunshot.promotion import audit, registry
 from gunshot.signing import record
+from tests.flows.prefect_server import environment, started, until
+from tests.flows.registry_project import MODEL, Project
+from tests.flows.retraining_project import ROOT, STAGE, prepare
 
-pytest_plugins = ("registry_project", "retraining_project", "prefect_server")
+pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_project", "tests.flows.prefect_server")
 HELD = """
 import os, time
 if "HOLD" in os.environ:

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile as sf
-from registry_project import Project
-from retraining_project import ROOT
 
 from gunshot.base import audio, params, tables
 from gunshot.dataset import chunks
@@ -18,8 +16,10 @@ from gunshot.field import drift
 from gunshot.models.model import Model
 from gunshot.promotion import registry
 from gunshot.signing import record
+from tests.flows.registry_project import Project
+from tests.flows.retraining_project import ROOT
 
-pytest_plugins = ("registry_project", "retraining_project")
+pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_project")
 P = params.load("audio", "chunks", "features", path=ROOT / "params.yaml")
 MODEL = Model(  # scores how far the loudest frame stands out
     Path("stand-in"),
@@ -28,10 +28,11 @@ MODEL = Model(  # scores how far the loudest frame stands out
 )
 GUNSHOT = f"""#!{sys.executable}
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from gunshot import cli, drift
-from test_malformed import MODEL
-drift.load = lambda path: MODEL
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from gunshot import cli
+from gunshot.field import drift
+from tests.flows.test_malformed import MODEL
+drift.load_once = lambda path: MODEL
 cli.main()
 """
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from retraining_project import ROOT
 
 from gunshot import tags
 from gunshot.base import params
+from tests.flows.retraining_project import ROOT
 
 QUIET = {
     "drift": False, "reason": "0 of 2 columns drift", "recordings": 40, "effective": 39, "chunks": 200, "rejected": 1,

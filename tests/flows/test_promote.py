@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from prefect.logging import disable_run_logger
-from registry_project import BIN, Project
 
 from flows import promote, rollback
 from gunshot.promotion import audit, bundle
 from gunshot.signing import record
+from tests.flows.registry_project import BIN, Project
 
-pytest_plugins = "registry_project"
+pytest_plugins = "tests.flows.registry_project"
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from registry_project import BIN, ENVIRONMENT, MODEL, Project
 from typer.testing import CliRunner
 
 from gunshot import cli
 from gunshot.promotion import audit, registry, repository
 from gunshot.signing import keys, record
+from tests.flows.registry_project import BIN, ENVIRONMENT, MODEL, Project
 
-pytest_plugins = "registry_project"
+pytest_plugins = "tests.flows.registry_project"
 ROOT = Path(__file__).parents[2]
 GATES = [{"name": "recall", "passed": False, "figure": 0.71}, {"name": "size", "passed": True, "figure": 27864}]
 
@@ -179,11 +179,11 @@ def test_of_two_reviewers_at_once_one_is_refused(project):
 
 def test_two_processes_at_once_leave_one_line(project):
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from registry_project import Project\n"
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from tests.flows.registry_project import Project\n"
         "Project(Path(sys.argv[2])).promote(sys.argv[3], 'v1.0.0', by=sys.argv[4])"
     )
     project.dossier()
-    arguments = [str(ROOT / "tests/flows"), str(project.root), project.second]
+    arguments = [str(ROOT), str(project.root), project.second]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     running = [
         subprocess.Popen(
@@ -264,7 +264,7 @@ def test_a_full_disk_changes_nothing(project):
     line = len((project.root / record.PATH).read_bytes())
     code = (
         "import resource, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from registry_project import Project; from gunshot.promotion import record\n"
+        "from tests.flows.registry_project import Project; from gunshot.promotion import record\n"
         "append = record.append\n"
         "def full(*a, **k):\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)\n"
@@ -273,7 +273,7 @@ def test_a_full_disk_changes_nothing(project):
         "Project(Path(sys.argv[2])).promote(sys.argv[3], 'v1.0.0')"
     )
     before = project.state()
-    arguments = [str(ROOT / "tests/flows"), str(project.root), project.second, str(line + 10)]
+    arguments = [str(ROOT), str(project.root), project.second, str(line + 10)]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)},

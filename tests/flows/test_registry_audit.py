@@ -5,12 +5,12 @@ import os
 import re
 
 import pytest
-from registry_project import MODEL
 
 from gunshot.promotion import audit, registry
 from gunshot.signing import keys, record
+from tests.flows.registry_project import MODEL
 
-pytest_plugins = "registry_project"
+pytest_plugins = "tests.flows.registry_project"
 
 
 @pytest.fixture

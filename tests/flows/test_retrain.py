@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 import yaml
-from registry_project import MODEL
-from retraining_project import METRICS, everything
 
 from gunshot import tags
 from gunshot.signing import record
+from tests.flows.registry_project import MODEL
+from tests.flows.retraining_project import METRICS, everything
 
-pytest_plugins = ("registry_project", "retraining_project")
+pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_project")
 pytestmark = pytest.mark.slow
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 from playwright.sync_api import sync_playwright
-from prefect_server import environment, started, until
-from retraining_project import ROOT, prepare
 
 from gunshot.base import params
 from gunshot.signing import record
+from tests.flows.prefect_server import environment, started, until
+from tests.flows.retraining_project import ROOT, prepare
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-pytest_plugins = ("registry_project", "retraining_project", "prefect_server")
+pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_project", "tests.flows.prefect_server")
 
 
 def test_both_ways_to_serve_have_the_schedules_of_the_params(monkeypatch):

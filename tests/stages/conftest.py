@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import project as copies
 import pytest
+
+from tests.stages import project as copies
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from poison import (
+
+from gunshot import validation
+from tests.stages.poison import (
     CHUNKS,
     ENV,
     GUN,
@@ -51,8 +53,6 @@ from poison import (
     wav,
     white_noise,
 )
-
-from gunshot import validation
 
 pytestmark = pytest.mark.slow
 ID, TRAIN_ID, TEST_ID = f"{GUN}#0", f"train/{GUN}#0", "test/mine/gun/x/18.wav#0"

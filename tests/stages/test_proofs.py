@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from project import Project, ran
+
+from tests.stages.project import Project, ran
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 GONE_S = 10.0  # after a kill, until nothing of the run may be left; a busy machine takes long to give its memory back

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-import test_wiring
+from tests.stages import test_wiring
 import yaml
-from project import Project, ran
+
+from tests.stages.project import Project, ran
 
 pytestmark = pytest.mark.slow
 FOLDERS = {"forest": "forest", "float": "network", "int8": "quantized"}  # of each model, below models

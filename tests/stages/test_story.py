@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from project import ROOT, Project
 from scipy import signal
 
 from gunshot import tags
 from gunshot.signing import record
 from gunshot.simulate import streams
+from tests.stages.project import ROOT, Project
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 CORPUS = {

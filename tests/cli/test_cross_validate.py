@@ -1,0 +1,130 @@
+"""gunshot cross-validate and leave-one-out: what is tested was never trained on, and all is tested."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.alarms.test_score import REPORT, jump
+from tests.cli.test_commands import REPO
+from typer.testing import CliRunner
+
+from gunshot import cli, tags
+from gunshot.alarms import score as alarms
+from gunshot.alarms.score import GRID
+from gunshot.base import processes, tables
+from gunshot.models.model import Model
+from gunshot.studies import cross_validation
+from gunshot.studies import recordings as evaluation
+from tests.streams import imported
+
+SOURCES = {"train": "one", "val": "two", "test": "three"}  # upstream, by the side that a group has
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project that has imported recordings, and the groups that each network was trained on and that were tested."""
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((REPO / name).read_bytes())
+    data = tmp_path / "data"
+    _, recordings, onsets, sides = imported.build(data / "raw")
+    recordings["upstream"] = recordings["recording_group"].map(sides).map(SOURCES)
+    tables.write(data / "tagged/recordings.csv", recordings)
+    tags.write(data / "tagged/tags.csv", {name: [tags.Tag(at) for at in found] for name, found in onsets.items()})
+    for side in tables.SIDES:
+        mine = recordings[recordings["recording_group"].map(sides) == side]
+        rows = [
+            {**{name: of() for name, of in tables.CHUNK.items()}, "chunk": f"{row['path']}#0"}
+            | {key: row[key] for key in ("class", "recording_group", "source")}
+            for row in mine.to_dict("records")
+        ]
+        rows += [rows[0] | {"chunk": f"s{i}", "source": "simulated", "recording_group": "s"} for i in range(2)]
+        tables.write(data / f"features/{side}.csv", tables.frame(rows, tables.CHUNK))
+        np.save(data / f"features/{side}.npy", np.zeros((len(rows), 32, 33), np.float32))
+    for name, columns in tables.STREAM_TABLES.items():
+        tables.write(data / "streams/val" / name, tables.frame([], columns))
+    monkeypatch.chdir(tmp_path)
+    for module in (alarms, evaluation):
+        monkeypatch.setattr(module, "load", lambda path: Model(path, REPORT, jump))
+    monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
+    seen = SimpleNamespace(folder=tmp_path, recordings=recordings, trained=[], pools=[], validated=[], tested=[])
+
+    def train(corpus, held, pool, seed, p, out):
+        seen.trained.append(set(corpus.table.loc[~held, "recording_group"]))
+        seen.pools.append(len(pool))
+        return out / "model.tflite"
+
+    monkeypatch.setattr(cross_validation, "train", train)
+    return seen
+
+
+def groups(folder) -> set[str]:
+    read = (tables.read(folder / name, tables.STREAM_TABLES[name]) for name in ("events.csv", "shots.csv"))
+    return set().union(*(table["recording_group"] for table in read))
+
+
+def run(*args: str) -> None:
+    done = CliRunner().invoke(cli.app, args)
+    assert done.exit_code == 0, done.exception
+
+
+@pytest.mark.slow
+def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, monkeypatch):
+    validate, measure = cross_validation.validate, cross_validation.measure
+
+    def validated(model, folders, p):
+        project.validated.append(groups(next(path for path, origin in folders.items() if origin == "real")))
+        return validate(model, folders, p)
+
+    def measured(model, folder, logit, p):
+        project.tested.append(groups(folder))
+        return measure(model, folder, logit, p)
+
+    monkeypatch.setattr(cross_validation, "validate", validated)
+    monkeypatch.setattr(cross_validation, "measure", measured)
+    run("cross-validate", "--folds", "3")
+    real = project.recordings[project.recordings["source"] == "mine"]
+    every, env = set(real["recording_group"]), real[real["class"] == "env"]
+    assert len(project.trained) == 3 and set.union(*project.tested) == every
+    assert sum(map(len, project.tested)) == len(every)
+    for trained, validated, tested, pool in zip(
+        project.trained, project.validated, project.tested, project.pools, strict=True
+    ):
+        assert trained and trained | validated | tested == every
+        assert not trained & validated and not trained & tested and not validated & tested
+        assert pool == env["recording_group"].isin(trained).sum()
+    found = tables.read_json(project.folder / "reports/cross_validation.json")
+    assert found["hours"] * 3600 == pytest.approx(env["duration_s"].sum(), abs=2)
+    assert (found["folds"], len(found["operating"]), found["groups"]) == (3, 3, len(env))
+    assert found["shots_of_any_level"] == 15 and {row["logit"] for row in found["det"]} == set(GRID)
+
+
+@pytest.mark.slow
+def test_a_source_left_out_is_tested_against_environment_that_none_heard(project, monkeypatch):
+    score = cross_validation.score_files
+
+    def scored(listed, model, p):
+        project.tested.append(pd.DataFrame(listed))
+        return score(listed, model, p)
+
+    monkeypatch.setattr(cross_validation, "score_files", scored)
+    monkeypatch.setattr(cross_validation, "MIN_GROUPS", 2)
+    run("leave-one-out")
+    found = tables.read_json(project.folder / "reports/leave_one_out.json")
+    assert [row["source"] for row in found] == ["one", "three", "two"] == [row["left_out"] for row in found]
+    spared = set()
+    for row, trained, tested in zip(found, project.trained, project.tested, strict=True):
+        gun, env = (tested[tested["class"] == kind] for kind in ("gun", "env"))
+        assert set(gun["upstream"]) == {row["source"]} and (row["groups"], row["gun_files"]) == (2, 2)
+        assert trained and not trained & set(tested["recording_group"]) and row["env_files"] == len(env) > 1
+        left = project.recordings[project.recordings["upstream"] == row["source"]]
+        assert not trained & set(left["recording_group"])
+        spared |= {frozenset(env["recording_group"])}
+    assert len(spared) == 1  # the same for each
+
+
+def test_without_real_chunks_nothing_is_held_out(project):
+    for path in (project.folder / "data/features").glob("*.csv"):
+        tables.write(path, tables.read(path, tables.CHUNK).assign(source="simulated"))
+    done = CliRunner().invoke(cli.app, ["cross-validate"])
+    assert isinstance(done.exception, ValueError) and "must hold real chunks" in str(done.exception)

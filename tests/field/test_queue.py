@@ -1,0 +1,207 @@
+"""Recordings from devices: what arrives is queued, confirmed, imported and purged, and nothing else is trained on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile as sf
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunshot import tags
+from gunshot.base import params, tables
+from gunshot.corpora.field import scan
+from gunshot.field import queue
+from gunshot.tags import Tag
+
+REPO = Path(__file__).parents[2]
+P = params.load("audio", "features", "detector", path=REPO / "params.yaml")
+STATES = st.sampled_from(["untagged", "automatic", "confirmed"])
+KEYS = st.text("abc", min_size=1, max_size=4)
+
+
+def put(file: Path, seed: int, sr: int = 16000, days: float = 0.0) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(file, 0.1 * np.random.default_rng(seed).standard_normal(sr), sr)
+    if days:
+        then = file.stat().st_mtime - days * 86400
+        os.utime(file, (then, then))
+    return file
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((REPO / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def gunshot(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from gunshot.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(REPO)})
+
+
+def run(*arguments: str) -> str:
+    done = gunshot(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@given(st.dictionaries(KEYS, st.tuples(STATES, st.floats(0, 1) | st.none())), st.floats(0, 1))
+def test_the_queue_holds_each_once_unconfirmed_first_most_doubtful_first(found, point):
+    states = {key: state for key, (state, _) in found.items()}
+    scores = {key: score for key, (_, score) in found.items() if score is not None}
+    order = queue.queue(states, scores, point)
+    assert sorted(order) == sorted(states)
+    ranks = [(states[key] == "confirmed", abs(scores[key] - point) if key in scores else 2) for key in order]
+    assert ranks == sorted(ranks)
+
+
+@given(st.dictionaries(KEYS, st.tuples(st.booleans(), st.floats(-5, 100)), max_size=8), st.floats(0.1, 60))
+def test_only_old_unconfirmed_recordings_expire(found, keep):
+    now = 1e9
+    files = {
+        key: SimpleNamespace(lstat=lambda age=age: SimpleNamespace(st_mtime=now - age * 86400))
+        for key, (_, age) in found.items()
+    }
+    states = {key: "confirmed" if confirmed else "automatic" for key, (confirmed, _) in found.items()}
+    old = queue.expired(files, states, now=now, keep_days=keep)
+    ages = {key: (now - file.lstat().st_mtime) / 86400 for key, file in files.items()}
+    wanted = {key for key in ages if states[key] != "confirmed" and ages[key] > keep}
+    assert set(old["recording"]) == wanted
+    assert list(old["age_days"]) == sorted(old["age_days"], reverse=True)
+
+
+def test_scores_are_kept_until_file_or_model_change(tmp_path):
+    calls = []
+    model = SimpleNamespace(path=tmp_path / "model.tflite")
+    model.path.write_bytes(b"1")
+
+    def sweep(mel, *, hop, n_frames):
+        calls.append(mel.shape)
+        return np.array([0.1, 0.7, 0.3], np.float32)
+
+    model.sweep = sweep
+    files = {f"dev/{name}.wav": put(tmp_path / f"dev/{name}.wav", i) for i, name in enumerate("ab")}
+    files["dev/no.wav"] = tmp_path / "dev/no.wav"
+    files["dev/no.wav"].write_bytes(b"no audio")
+    cache = tmp_path / "scores.csv"
+    first = dict(queue.scores(files, cache, model, p=P))
+    assert first == {"dev/a.wav": pytest.approx(0.7), "dev/b.wav": pytest.approx(0.7), "dev/no.wav": None}
+    assert dict(queue.scores(files, cache, model, p=P)) == first and len(calls) == 2
+    put(files["dev/a.wav"], 5, sr=22050)
+    dict(queue.scores(files, cache, model, p=P))
+    assert len(calls) == 3
+    model.path.write_bytes(b"22")
+    half = queue.scores(files, cache, model, p=P)
+    next(half)
+    half.close()  # as when the person stops it: what was scored is kept
+    assert len(calls) == 4
+    dict(queue.scores(files, cache, model, p=P))
+    assert len(calls) == 5
+
+
+@pytest.mark.slow
+def test_what_is_confirmed_becomes_a_corpus_and_the_rest_waits(project):
+    root = project / "data/field"
+    shot, calm = put(root / "dev-1/2026/x.wav", 1, sr=48000), put(root / "dev-2/y, (é).wav", 2)
+    put(root / "dev-1/z.wav", 3)
+    placed = {"dev-1/2026/x.wav": [Tag(500), Tag(9000)], "dev-2/y, (é).wav": [], "dev-1/z.wav": [Tag(7, 0.8)]}
+    tags.amend(root / "tags.csv", placed)
+    said = run("import", "field")
+    table = tables.read(project / "data/raw/field/recordings.csv", tables.RECORDING)
+    assert [(r.label, r.recording_group, r.upstream) for r in table.itertuples()] == [
+        ("field", "field:dev-2", "dev-2"), ("gunshot", "field:dev-1", "dev-1")
+    ]  # fmt: skip
+    ((tagged, placed),) = tags.read(project / "data/raw/field/tags.csv")[0].items()
+    assert tagged == table["path"][1] and placed == [Tag(500), Tag(9000)]
+    assert tagged.startswith("field/gun/dev-1/2026/x_")
+    assert not shot.exists() and not calm.parent.exists() and (root / "dev-1/z.wav").exists()
+    assert "2 originals deleted" in said and "1 recordings there wait" in said
+    assert tags.read(root / "tags.csv")[0] == {"dev-1/z.wav": [Tag(7, 0.8)]}
+
+
+@pytest.mark.slow
+def test_a_later_batch_with_the_same_names_overwrites_nothing(project):
+    root = project / "data/field"
+    for seed in (1, 2):
+        put(root / "dev/rec001.wav", seed)
+        tags.amend(root / "tags.csv", {"dev/rec001.wav": [Tag(seed)]})
+        run("import", "field")
+    table = tables.read(project / "data/raw/field/recordings.csv", tables.RECORDING)
+    assert len(table) == 2 and table["sha256"].nunique() == 2
+    assert sorted(tags.read(project / "data/raw/field/tags.csv")[0].values()) == [[Tag(1)], [Tag(2)]]
+
+
+@pytest.mark.slow
+def test_killed_before_the_originals_are_gone_it_goes_on(project):
+    root = project / "data/field"
+    put(root / "dev/a.wav", 1)
+    put(root / "dev/b.wav", 2)
+    tags.amend(root / "tags.csv", {"dev/a.wav": [Tag(1)], "dev/b.wav": []})
+    kill = (
+        "import os; from gunshot import cli; from gunshot.field import queue; queue.remove = lambda *_: os._exit(9); cli.app(['import', 'field'])"
+    )
+    killed = subprocess.run([sys.executable, "-c", kill, "import", "field"], env=os.environ | {"PYTHONPATH": str(REPO)})
+    assert killed.returncode == 9 and (root / "dev/a.wav").exists()
+    assert "0 imported, 2 already there" in run("import", "field")
+    assert not (root / "dev").exists() and tags.read(root / "tags.csv")[0] == {}
+    assert "must hold a recording" in gunshot("import", "field").stderr
+
+
+@pytest.mark.slow
+def test_purge_deletes_old_unconfirmed_recordings_and_nothing_else(project):
+    root = project / "data/field"
+    old, young = put(root / "dev/old.wav", 1, days=31), put(root / "dev/young.wav", 2, days=29)
+    kept, lone = put(root / "dev/kept.wav", 3, days=90), put(root / "far/lone.wav", 4, days=90)
+    outside = put(project / "outside.wav", 5, days=90)
+    link = root / "far/link.wav"
+    link.symlink_to(outside)
+    os.utime(link, (1e9, 1e9), follow_symlinks=False)
+    tags.amend(root / "tags.csv", {"dev/kept.wav": [], "dev/old.wav": [Tag(1, 0.5)]})
+    said = run("purge", "--dry-run")
+    assert "3 recordings older than 30 days would be deleted" in said and str(Path("data/field/far/lone.wav")) in said
+    assert old.exists() and lone.exists()
+    said = run("purge")
+    assert "3 recordings older than 30 days deleted; 1 younger ones stay; 1 are confirmed" in said
+    assert not old.exists() and not lone.parent.exists() and not link.is_symlink()
+    assert young.exists() and kept.exists() and outside.exists()
+    assert tags.read(root / "tags.csv")[0] == {"dev/kept.wav": []}
+    assert "0 recordings older" in run("purge")
+
+
+def test_an_empty_field_is_no_error_to_a_scheduler(project):
+    assert "nothing there" in run("purge")
+    assert "no such folder" in gunshot("import", "field").stderr
+
+
+def test_a_recording_without_a_device_is_rejected_and_stays(project):
+    root = project / "data/field"
+    put(root / "alone.wav", 4)
+    tags.amend(root / "tags.csv", {"alone.wav": []})
+    said = gunshot("import", "field").stderr
+    assert "alone.wav: no device: a recording must lie in a folder named after its device" in said
+    assert (root / "alone.wav").exists() and not (project / "data/raw/field/recordings.csv").exists()
+
+
+def test_bad_tags_are_named_and_nothing_is_imported_by_them(project):
+    root = project / "data/field"
+    put(root / "dev/a.wav", 1)
+    (root / "tags.csv").write_text("dev/a.wav,many\n")
+    sources, bad = scan(root)
+    assert sources == [] and bad[0]["file"] == "tags.csv:1"
+    assert "tags.csv:1: start 'many'" in gunshot("import", "field").stderr
+    assert (root / "dev/a.wav").exists()
+
+
+def test_no_stage_reads_what_devices_send_and_git_ignores_it():
+    stages = yaml.safe_load((REPO / "dvc.yaml").read_text())["stages"].values()
+    assert stages and not any("data/field".startswith(dep) or "field" in dep for s in stages for dep in s["deps"])
+    done = subprocess.run(["git", "check-ignore", "data/field/dev/x.wav"], cwd=REPO, capture_output=True)
+    assert done.returncode == 0

@@ -1,0 +1,300 @@
+"""Training: augmented log-mels, batches, hard negatives, the best epoch; the same weights twice."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+from tests.models.test_network import digest, unsettled
+
+from gunshot import features
+from gunshot.models.network import network, training
+
+ROOT = Path(__file__).parents[2]
+N_MELS, N_FRAMES = 32, 33
+
+
+def patched(section, x, seed=0, **values):
+    return training.patches(x, np.random.default_rng(seed), section(**values))
+
+
+def test_patches_replace_by_the_mean_and_nothing_else(section, data):
+    found = patched(section, data.x, patch_share=1.0, time_patch=8, mel_patch=6)
+    mean = np.broadcast_to(data.x.mean(axis=(1, 2), keepdims=True), data.x.shape)
+    changed = found != data.x
+    assert found.shape == data.x.shape and found.dtype == np.float32
+    np.testing.assert_allclose(found[changed], mean[changed], rtol=1e-4)
+    assert 0.05 < changed.mean() < 0.35
+    assert changed.any(axis=(1, 2)).mean() > 0.9
+
+
+def test_patch_is_one_run_of_frames_and_one_of_bands(section):
+    x = np.random.default_rng(2).normal(-60, 5, (500, N_MELS, N_FRAMES)).astype(np.float32)
+    for values, axis, longest in (
+        ({"time_patch": 8, "mel_patch": 0}, 1, 8),
+        ({"time_patch": 0, "mel_patch": 6}, 2, 6),
+    ):
+        changed = patched(section, x, patch_share=1.0, **values) != x
+        lines = changed.all(axis=axis)
+        assert (changed.any(axis=axis) == lines).all()
+        assert (np.diff(lines.astype(int), axis=1, prepend=0) == 1).sum(axis=1).max() == 1
+        widths = lines.sum(axis=1)
+        assert set(widths) == set(range(longest + 1))
+        assert lines[:, 0].any() and lines[:, -1].any()
+
+
+def test_patch_share_is_the_share_of_chunks(section):
+    x = np.random.default_rng(2).normal(-60, 5, (4000, 4, 20)).astype(np.float32)
+    found = patched(section, x, patch_share=0.3, time_patch=5, mel_patch=0) != x
+    assert found.any(axis=(1, 2)).mean() == pytest.approx(0.3 * 5 / 6, abs=0.03)
+
+
+@pytest.mark.parametrize("values", [{"patch_share": 0.0}, {"patch_share": 1.0, "time_patch": 0, "mel_patch": 0}])
+def test_no_patch_leaves_chunks_as_they_are(section, data, values):
+    np.testing.assert_array_equal(patched(section, data.x, **values), data.x)
+
+
+def test_patches_depend_on_the_generator_alone(section, data):
+    kept = data.x.copy()
+    first, again, other = (patched(section, data.x, seed, patch_share=1.0) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    np.testing.assert_array_equal(data.x, kept)
+
+
+@given(st.integers(0, 100), st.floats(-10, 30))
+def test_a_background_adds_its_power_at_the_drawn_distance(section, seed, snr_db):
+    x, under = (np.random.default_rng((seed, i)).normal(-60, 15, (8, 4, 6)).astype(np.float32) for i in (0, 1))
+    found = training.mixed(x, under, np.random.default_rng(0), section(mix_share=1.0, mix_snr_db=(snr_db, snr_db)))
+    added = 10 ** (found / 10) - 10 ** (x.astype(float) / 10)
+    loudest = [10 * np.log10(part.sum(axis=1).max(axis=1)) for part in (10 ** (x / 10), added)]
+    np.testing.assert_allclose(loudest[0] - loudest[1], snr_db, atol=0.2)
+    assert found.dtype == np.float32 and (found >= x - 1e-3).all()
+
+
+def test_mixed_log_mels_are_those_of_mixed_sounds(section):
+    """Noises of two levels, added as waveforms, against their log-mels added here."""
+    rng = np.random.default_rng(1)
+    mel = {"sr": 16000, "n_fft": 512, "hop_length": 112, "n_mels": 32, "fmin": 0.0, "fmax": 8000.0, "amin": 1e-10}
+    y, under = 0.1 * rng.standard_normal((40, 4096)), 0.02 * rng.standard_normal((40, 4096))
+    x, below, both = (features.log_mel(part.astype(np.float32), **mel) for part in (y, under, y + under))
+    loudest = [10 * np.log10((10 ** (part / 10)).sum(axis=1).max(axis=1)) for part in (x, below)]
+    for i in range(40):
+        snr_db = float(loudest[0][i] - loudest[1][i])
+        p = section(mix_share=1.0, mix_snr_db=(snr_db, snr_db))
+        found = training.mixed(x[i : i + 1], below[i : i + 1], np.random.default_rng(0), p)
+        assert abs(np.mean(found - both[i])) < 0.2
+
+
+def test_mix_share_is_the_share_of_chunks_that_get_one(section, data):
+    found = training.mixed(data.x, data.x[::-1], np.random.default_rng(0), section(mix_share=0.3)) != data.x
+    assert found.any(axis=(1, 2)).mean() == pytest.approx(0.3, abs=0.07)
+    np.testing.assert_array_equal(
+        training.mixed(data.x, data.x, np.random.default_rng(0), section(mix_share=0)), data.x
+    )
+
+
+@given(st.integers(1, 300), st.integers(1, 30), st.integers(1, 30), st.floats(0, 0.9))
+def test_real_chunks_are_repeated_until_they_are_their_share_of_a_class(made, real, other, share):
+    y = np.r_[np.ones(made + real, int), np.zeros(other, int)]
+    simulated = np.r_[np.ones(made, bool), np.zeros(real, bool), np.ones(other, bool)]
+    count = np.bincount(training.repeated(y, simulated, share), minlength=len(y))
+    assert (count[simulated] == 1).all() and len(set(count[~simulated])) == 1
+    times = count[made]
+    assert times >= 1 and abs(times - max(1, share / (1 - share) * made / real)) <= 0.5
+
+
+def test_where_a_class_has_one_origin_alone_each_chunk_counts_once():
+    y = np.array([1, 1, 1, 0, 0])
+    for simulated in (np.zeros(5, bool), np.ones(5, bool), y == 1):
+        np.testing.assert_array_equal(training.repeated(y, simulated, 0.9), np.arange(5))
+
+
+@pytest.mark.parametrize("most", [0, 40])
+def test_an_epoch_has_its_rows_once_and_classes_weigh_the_same(section, most):
+    rng = np.random.default_rng(4)
+    x, hard = (rng.normal(-60, 5, (n, 4, 5)).astype(np.float32) for n in (230, most))
+    y = (np.arange(230) % 5 == 0).astype(int)
+    p = section(batch_size=64, patch_share=0.0, band_spread_db=0.0, mix_share=0.0)
+    rows = np.sort(np.r_[np.arange(230), 3, 3, 70])
+    every, labels = np.concatenate([x, hard]), np.r_[y, np.zeros(most, int)]
+    wanted = np.r_[rows, 230 + np.arange(most)]
+    orders = []
+    for _ in range(2):
+        made = list(training.batches(x, y, rows, hard, rng, p))
+        assert [len(part[0]) for part in made[:-1]] == [64] * (len(made) - 1)
+        features, targets, found = (np.concatenate(part) for part in zip(*made, strict=True))
+        order = [np.flatnonzero((every == feature[..., 0]).all(axis=(1, 2)))[0] for feature in features]
+        assert sorted(order) == list(wanted)
+        np.testing.assert_array_equal(targets.reshape(-1, 2), np.stack([labels[order], 1 - labels[order]], axis=-1))
+        assert found[labels[order] == 1].sum() == pytest.approx(found[labels[order] == 0].sum(), rel=1e-5)
+        assert found.mean() == pytest.approx(1, rel=1e-5)
+        orders.append(order)
+    assert orders[0] != orders[1]
+
+
+def test_batches_are_augmented(section, data):
+    p = section(patch_share=1.0, band_spread_db=12.0, batch_size=500)
+    rows = np.arange(len(data.y))
+    ((features, *_),) = training.batches(data.x, data.y, rows, data.x[:0], np.random.default_rng(0), p)
+    assert features.shape == (*data.x.shape, 1) and features.dtype == np.float32
+    assert not (features[..., 0] == data.x).all(axis=(1, 2)).any()
+
+
+@pytest.fixture(scope="module")
+def pool() -> list[np.ndarray]:
+    """Log-mels of streams of other lengths; the last is one window."""
+    rng = np.random.default_rng(6)
+    return [rng.normal(-60, 15, (N_MELS, frames)).astype(np.float32) for frames in (400, 90, 1000, N_FRAMES)]
+
+
+def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
+    model = unsettled(section())
+    found = training.hardest(model, pool, n_frames=N_FRAMES, most=30)
+    assert found.shape == (30, N_MELS, N_FRAMES) and found.dtype == np.float32
+    places = []
+    for window in found:
+        same = [
+            (i, t) for i, mel in enumerate(pool) for t in range(mel.shape[1] - N_FRAMES + 1)
+            if np.array_equal(mel[:, t : t + N_FRAMES], window)
+        ]  # fmt: skip
+        assert len(same) == 1
+        places += same
+    for i in range(len(pool)):
+        starts = sorted(t for stream, t in places if stream == i)
+        assert all(b - a >= training.APART for a, b in itertools.pairwise(starts))
+    score = network.logit(model, found)[:, 0]
+    assert (np.diff(score) <= 1e-4).all()
+    # What is higher and was left out lies beside a window that is higher still.
+    for i, mel in enumerate(pool):
+        cut = np.lib.stride_tricks.sliding_window_view(mel, N_FRAMES, axis=1)[:, ::4]
+        for k in np.flatnonzero(network.logit(model, np.moveaxis(cut, 1, 0))[:, 0] > score[-1] + 1e-4):
+            assert any(stream == i and abs(t - 4 * k) < training.APART for stream, t in places)
+
+
+def test_fewer_hard_windows_than_asked_are_all(section, pool):
+    found = training.hardest(unsettled(section()), pool, n_frames=N_FRAMES, most=10_000)
+    assert 30 < len(found) <= sum(-(-(mel.shape[1] - N_FRAMES + 4) // training.APART) for mel in pool)
+
+
+@pytest.mark.slow
+def test_hard_windows_join_from_the_second_epoch_on(data, section, pool):
+    p = section(epochs=3, width=0.5, hard_share=0.25)
+    part = data.x[:128], data.y[:128], data.x_val[:32], data.y_val[:32]
+    _, history = training.train(*part, np.random.default_rng(0), p, pool=pool)
+    assert history["hard"] == [0, 16, 16]
+    assert history["learning_rate"] == pytest.approx([0.003, 0.003 * 0.75, 0.003 * 0.25])
+    _, without = training.train(*part, np.random.default_rng(0), p)
+    assert without["hard"] == [0, 0, 0] and without["loss"][0] == history["loss"][0]
+    assert without["loss"][1] != history["loss"][1]
+
+
+@pytest.mark.slow
+def test_hard_windows_are_unlearnt(data, trained, section):
+    """Streams of a sound that is like a shot and that no chunk holds: with them the network calls it none."""
+    mel = np.random.default_rng(2).normal(-60, 6, (N_MELS, 3000))
+    decay = 30 * np.exp(-(np.arange(3000) % 60) / 8)  # the same, but for the bands that are loudest
+    mel += decay * np.linspace(0.4, 1, N_MELS)[:, None]
+    pool = [mel.astype(np.float32)]
+    windows = np.stack([pool[0][:, t : t + N_FRAMES] for t in range(50, 2900, 60)])
+    part = data.x, data.y, data.x_val, data.y_val
+    model, _ = training.train(*part, np.random.default_rng(3), section(hard_share=0.5), pool=pool)
+    shots = data.x_val[data.y_val == 1]
+    before, after = (np.mean(network.logit(m, shots) > network.logit(m, windows)[:, 0]) for m in (trained.model, model))
+    assert before < 0.95 and 1 - after < (1 - before) / 2
+    assert roc_auc_score(data.y_val, network.logit(model, data.x_val)[:, 0]) > 0.98
+
+
+@pytest.mark.slow
+def test_training_learns_what_is_separable(data, trained):
+    found = network.logit(trained.model, data.x_val)
+    assert found.shape == (len(data.x_val), 1)
+    assert roc_auc_score(data.y_val, found[:, 0]) > 0.99
+    assert trained.history["loss"][-1] < 0.5 * trained.history["loss"][0]
+
+
+@pytest.mark.slow
+def test_gun_and_env_are_opposite_outputs(data, trained):
+    found = trained.model.predict(data.x_val[..., None], verbose=0)
+    assert found.shape == (len(data.x_val), 1, 1, 2)
+    gun, env = found[:, 0, 0].T
+    assert np.corrcoef(gun, env)[0, 1] < -0.9
+
+
+@pytest.mark.slow
+def test_training_has_the_same_weights_twice(data, section):
+    p, rows = section(epochs=1, width=0.5), slice(0, 128)
+
+    def weights(seed: int) -> str:
+        part = data.x[rows], data.y[rows], data.x_val[:32], data.y_val[:32]
+        return digest(training.train(*part, np.random.default_rng(seed), p)[0])
+
+    first = weights(5)
+    keras.utils.set_random_seed(99)
+    assert weights(5) == first
+    assert weights(6) != first
+
+
+TRAIN_ANEW = """
+import sys, numpy as np
+sys.path.insert(0, ".")
+from tests.models import test_network
+from tests.networks import log_mels
+from gunshot.base import params
+from gunshot.models.network import training
+x, y = log_mels(384, 0); x_val, y_val = log_mels(160, 1)
+p = params.Network.model_validate_json(sys.argv[1])
+print("weights", test_network.digest(training.train(x, y, x_val, y_val, np.random.default_rng(3), p)[0]))
+"""
+
+
+@pytest.mark.slow
+def test_training_has_the_same_weights_in_another_process_on_fewer_cores(trained, section):
+    core = str(min(os.sched_getaffinity(0)))
+    command = ["taskset", "--cpu-list", core, sys.executable, "-c", TRAIN_ANEW, section().model_dump_json()]
+    env = {**os.environ, "PYTHONHASHSEED": "7"}
+    found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert f"weights {digest(trained.model)}" in found.stdout.splitlines()
+
+
+def test_band_gains_are_one_smooth_curve_a_chunk():
+    x = np.random.default_rng(1).normal(-50, 10, (200, 32, 33)).astype(np.float32)
+    gains = training.band_gains(x, np.random.default_rng(2), 12.0) - x
+    assert gains.dtype == np.float32 and np.abs(gains - gains[:, :, :1]).max() < 1e-4
+    assert 4 < np.abs(gains).max() <= 6.001 and np.std(gains[:, 0, 0]) > 1
+    assert np.array_equal(training.band_gains(x, np.random.default_rng(2), 0.0), x)
+
+
+@pytest.mark.slow
+def test_the_best_epoch_is_kept(data, section):
+    """Targets without a pattern: validation gets no better for long."""
+    rng = np.random.default_rng(8)
+    y, y_val = (rng.permutation(part) for part in (data.y[:128], data.y_val))
+    p = section(epochs=9, learning_rate=0.01, dropout=0.0, patch_share=0.0, band_spread_db=0.0)
+    model, history = training.train(data.x[:128], y, data.x_val, y_val, rng, p)
+    losses = history["val_loss"]
+    assert len(losses) == 9 and np.argmin(losses) < 8
+    assert cross_entropy(model, data.x_val, y_val) == pytest.approx(min(losses), rel=1e-4)
+
+
+def cross_entropy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
+    logit = model.predict(x[..., None], verbose=0)[:, 0, 0].astype(np.float64)
+    sign = np.stack([1 - 2 * y, 2 * y - 1], axis=-1)  # log(1 + exp(-logit)) where the target is 1
+    losses = np.logaddexp(0, sign * logit).mean(axis=1)
+    return float(sum(losses[y == kind].mean() for kind in (0, 1)) / 2)
+
+
+def test_the_loss_is_cross_entropy_of_smoothed_targets():
+    logit = np.float32([[-3, 0.5], [20, -20]])
+    target = np.float32([[0, 1], [1, 0]])
+    for smoothing in (0.0, 0.2):
+        smooth = target * (1 - smoothing) + smoothing / 2
+        expected = np.mean(smooth * np.logaddexp(0, -logit) + (1 - smooth) * np.logaddexp(0, logit))
+        assert float(training._loss(smoothing)(target, logit)) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,272 @@
+"""Held-out recordings: no group on two sides, each recording tested once, figures as counted by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from gunshot.base import audio, processes, tables
+from gunshot.models.scores import metrics
+from gunshot.studies import cross_validation
+from tests.streams import imported
+from tests.streams.imported import SR, S
+
+P = SimpleNamespace(
+    audio=SimpleNamespace(sr=SR), streams=SimpleNamespace(seed=8, stream_s=S), simulate=SimpleNamespace(workers=1),
+    detector=SimpleNamespace(max_fa_per_hour=0.5), quality=SimpleNamespace(max_rejected=0.1),
+)  # fmt: skip
+
+
+SIZES = st.lists(st.integers(1, 9), min_size=4, max_size=30)  # recordings of each group
+
+
+@given(gun=SIZES, env=SIZES, count=st.integers(2, 4), seed=st.integers(0, 9))
+@settings(max_examples=20)
+def test_folds_split_no_group(gun, env, count, seed):
+    names = [f"{kind}{i}" for kind, sizes in (("g", gun), ("e", env)) for i, n in enumerate(sizes) for _ in range(n)]
+    groups = pd.DataFrame({"recording_group": names, "y": [1] * sum(gun) + [0] * sum(env)})
+    fold = cross_validation.folds(groups, count, seed)
+    assert fold.index.is_unique and set(fold.index) == set(names) and set(fold) == set(range(count))
+    again = cross_validation.folds(groups, count, seed)
+    assert fold.equals(again)
+
+
+@given(gun=st.integers(20, 60), env=st.integers(20, 60), seed=st.integers(0, 9))
+@settings(max_examples=20)
+def test_folds_hold_both_classes_in_like_shares(gun, env, seed):
+    groups = pd.DataFrame({"recording_group": [f"{i}" for i in range(gun + env)], "y": [1] * gun + [0] * env})
+    groups = pd.concat([groups, groups[::3]])  # some groups have two recordings
+    fold = cross_validation.folds(groups, 4, seed)
+    by_class = groups.groupby([groups["recording_group"].map(fold), "y"]).size().unstack()
+    assert by_class.notna().all().all() and (by_class.max() <= 2 * by_class.min()).all()
+
+
+def test_too_few_groups_for_the_folds_are_named():
+    groups = pd.DataFrame({"recording_group": ["a", "a", "a", "b", "c", "d"], "y": [1, 1, 1, 0, 0, 0]})
+    with pytest.raises(ValueError, match="folds=3 must be at most the recording groups of a class; y=1 has 1"):
+        cross_validation.folds(groups, 3, 0)
+
+
+def test_sources_with_many_groups_of_shots_are_left_out_alone():
+    """Recordings do not count, groups do; a source without a shot is never left out."""
+    rows = [("big", 1, f"b{i}") for i in range(10)] + [("many files", 1, "one group")] * 50
+    rows += [("small", 1, f"s{i}") for i in range(9)] + [("quiet", 0, f"q{i}") for i in range(20)]
+    table = pd.DataFrame(rows, columns=["upstream", "y", "recording_group"])
+    assert cross_validation.sources(table) == {"big": ["big"], "the rest": ["many files", "small"]}
+    assert cross_validation.sources(table[table["upstream"] == "big"]) == {"big": ["big"]}
+
+
+def files(seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    rows = [("a", 1, f"a{i // 3}", 0.7) for i in range(30)] + [("b", 1, f"b{i}", 0.4) for i in range(12)]
+    rows += [("c", 0, f"c{i // 2}", 0.3) for i in range(40)] + [("a", 0, f"d{i}", 0.2) for i in range(10)]
+    table = pd.DataFrame(rows, columns=["upstream", "y", "recording_group", "score"])
+    return table.assign(score=table["score"] + 0.15 * rng.standard_normal(len(table)))
+
+
+@pytest.mark.slow
+def test_a_source_s_shots_are_scored_against_all_environment_files():
+    table = files()
+    rows = cross_validation.by_source(table, ["a", "b"], np.random.default_rng(1))
+    assert [row["source"] for row in rows] == ["a", "b"] and [row["groups"] for row in rows] == [10, 12]
+    env = table.loc[table["y"] == 0, "score"].to_numpy()
+    for row in rows:
+        gun = table.loc[(table["y"] == 1) & (table["upstream"] == row["source"]), "score"].to_numpy()
+        y, score = np.repeat([1, 0], [len(gun), len(env)]), np.r_[gun, env]
+        assert (row["gun_files"], row["env_files"]) == (len(gun), 50)
+        assert row["auc"] == pytest.approx(roc_auc_score(y, score))
+        best = max((gun >= t).mean() for t in score if (env >= t).mean() <= 0.05)
+        assert row["recall_at_5pct"] == pytest.approx(best)
+        assert row["auc_low"] < row["auc"] < row["auc_high"] and row["recall_low"] <= best <= row["recall_high"]
+    assert rows[0]["auc"] > rows[1]["auc"]
+
+
+@pytest.mark.slow
+def test_intervals_are_over_groups_not_files():
+    """Each file ten times over says nothing new: the interval stays as wide."""
+    table = files()
+    once, often = (
+        cross_validation.by_source(t, ["b"], np.random.default_rng(1))[0]
+        for t in (table, pd.concat([table] * 10, ignore_index=True))
+    )
+    width = [row["auc_high"] - row["auc_low"] for row in (once, often)]
+    assert often["auc"] == pytest.approx(once["auc"]) and width[1] == pytest.approx(width[0], rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return imported.build(tmp_path_factory.mktemp("raw"))
+
+
+def test_streams_of_a_turn_hold_its_fold_and_the_next_one(corpus, tmp_path):
+    raw, recordings, onsets, sides = corpus
+    fold = pd.Series({group: {"train": 0, "val": 1, "test": 2}[side] for group, side in sides.items()})
+    cross_validation.streams_of(fold, 2, 3, recordings, onsets, raw, tmp_path, P)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test", "val"]
+    for side, number in (("test", 2), ("val", 0)):
+        table = tables.read(tmp_path / side / "streams.csv", tables.STREAM)
+        events = tables.read(tmp_path / side / "events.csv", tables.STREAM_EVENT)
+        shots = tables.read(tmp_path / side / "shots.csv", tables.STREAM_SHOT)
+        assert set(table["side"]) == {side} and set(table["origin"]) == {"real"}
+        assert set(table["kind"]) == {"quiet", "shots"}
+        assert set(events["recording_group"].map(fold)) == set(shots["recording_group"].map(fold)) == {number}
+        assert len(shots) == 5
+        for path, seconds in table[["path", "duration_s"]].itertuples(index=False):
+            assert len(audio.read_pcm(tmp_path / side / path, sr=SR)) == round(seconds * SR)
+
+
+def test_over_all_turns_each_recording_is_tested_once(corpus, tmp_path):
+    raw, recordings, onsets, sides = corpus
+    fold = pd.Series({group: {"train": 0, "val": 1, "test": 2}[side] for group, side in sides.items()})
+    tested, unique = [], 0.0
+    for turn in range(3):
+        cross_validation.streams_of(fold, turn, 3, recordings, onsets, raw, tmp_path / str(turn), P)
+        table = tables.read(tmp_path / str(turn) / "test" / "streams.csv", tables.STREAM)
+        events = tables.read(tmp_path / str(turn) / "test" / "events.csv", tables.STREAM_EVENT)
+        quiet = table[table["kind"] == "quiet"]
+        unique += quiet["unique_s"].sum()
+        tested += [set(events.loc[events["path"].isin(quiet["path"]), "recording"])]
+    env = recordings[(recordings["class"] == "env") & (recordings["source"] != "simulated")]
+    assert sum(map(len, tested)) == len(set.union(*tested)) == len(env)
+    assert unique == pytest.approx(env["duration_s"].sum(), abs=0.1 * len(env) * 2)
+
+
+def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataFrame]:
+    """What `measure` gives of one turn: one quiet stream with `false` alarms, and one with two shots."""
+    quiet, shots = (
+        {"path": f"real/{kind}/00000.wav", "origin": "real", "kind": kind, "model": "int8"}
+        for kind in ("quiet", "shots")
+    )
+    common = {"place": "", "label": "bang", "recording_group": f"g{number}"}
+    counted = [
+        quiet | {"false": false, "false_incidents": false, "shots": 0, "hits": 0},
+        shots | {"false": 0, "false_incidents": 0, "shots": 2, "hits": hits},
+    ]
+    fired = {"distance_m": -1.0, "peak_snr_db": 30.0, "heard": True, "firing": 0, "clear": True, "delay_s": 0.2}
+    n = int(3600 * hours * SR)
+    made = {
+        "counts": [row | {"logit": logit} for logit in (0.0, 1.0) for row in counted],
+        "shots": [
+            dict.fromkeys(tables.STREAM_SHOT, "") | shots | fired | {"onset": 1000 * i, "found": i < hits}
+            for i in range(2)
+        ],
+        "false": [
+            quiet | common | {"onset_s": 3.0 * i, "score": 0.9, "incident": i, "cause": "bed"} for i in range(false)
+        ],
+        "streams": [
+            dict.fromkeys(tables.STREAM, "") | row | {"duration_s": 3600 * hours, "unique_s": unique}
+            for row, unique in ((quiet, 3600 * hours), (shots, 0.0))
+        ],
+        "events": [
+            dict.fromkeys(tables.STREAM_EVENT, "")
+            | common
+            | {"path": quiet["path"], "start": 0, "stop": n, "kind": "bed"}
+        ],
+    }
+    return {key: pd.DataFrame(rows) for key, rows in made.items()}
+
+
+def test_hours_and_false_alarms_of_all_turns_add_up():
+    found = cross_validation.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5, sr=SR)
+    row = found["figures"]["real"]["int8"]
+    assert (row["hours"], row["false_alarms"], row["fa_per_hour"]) == (pytest.approx(4.0), 4, pytest.approx(1.0))
+    assert row["fa_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 4.0))
+    assert (row["shots"], row["recall"], row["firings"]) == (6, pytest.approx(5 / 6), 3)
+    assert row["false_incidents_per_hour"] == pytest.approx(1.0) and row["groups"] == 3
+    (cause,) = found["tables"]["causes"].to_dict("records")
+    assert (cause["label"], cause["false_alarms"], cause["events"]) == ("bang", 4, 3)
+
+
+def test_turns_without_a_false_alarm_or_shot_are_counted_all_the_same():
+    quiet = turn(1, 0, 0.5, 1)
+    quiet["shots"] = pd.DataFrame([])
+    row = cross_validation.pooled([quiet, turn(0, 0, 1.0, 2)], limit=0.5, sr=SR)["figures"]["real"]["int8"]
+    assert (row["hours"], row["false_alarms"], row["shots"], row["recall"]) == (pytest.approx(1.5), 0, 2, 1.0)
+
+
+def test_training_is_apart_and_gives_the_path_of_the_model(monkeypatch, tmp_path):
+    called = []
+    monkeypatch.setattr(processes, "apart", lambda function, *args: called.append((function, args)))
+    held = np.array([True, False])
+    path = cross_validation.train("corpus", held, ["pool"], 7, P, tmp_path)
+    assert path == tmp_path / "model.tflite"
+    ((function, args),) = called
+    assert function is cross_validation._train and args == ("corpus", held, ["pool"], 7, P, path)
+
+
+def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
+    """`_train` with a network, a converter and an interpreter that only note what they are given."""
+    from gunshot.models.network import quantize, training
+
+    x = np.arange(6, dtype=np.float32)[:, None, None] * np.ones((6, 2, 3), np.float32)
+    table = pd.DataFrame({"y": [1, 0, 1, 0], "recording_group": list("abcd")})
+    corpus = cross_validation.Corpus(x[:4], table, x[4:], np.array([1, 0]), x[:2] + 9, np.array([1, 0]))
+    seen = {}
+
+    def fit(x, y, x_val, y_val, rng, p, *, rows, pool):
+        seen.update(x=x[:, 0, 0].tolist(), y=y.tolist(), val=x_val[:, 0, 0].tolist(), fitted=rows.tolist(), pool=pool)
+        return "net", None
+
+    monkeypatch.setattr(training, "train", fit)
+    monkeypatch.setattr(quantize, "fixed", lambda model, n_frames: (model, n_frames))
+    monkeypatch.setattr(quantize, "convert", lambda model, x: seen.update(rows=x[:, 0, 0].tolist()) or b"artifact")
+    tflm = SimpleNamespace(logit=lambda x: np.array([1.0, -1.0]))
+    monkeypatch.setattr(quantize, "Tflm", lambda artifact: tflm)
+    sections = {"quantize": SimpleNamespace(representative=3), "evaluate": SimpleNamespace(min_recall=0.95)}
+    p = SimpleNamespace(network=SimpleNamespace(real_share=0.75), **sections)
+    cross_validation._train(corpus, np.array([False, True, True, False]), [], 3, p, tmp_path / "model.tflite")
+    assert seen["x"] == [0, 3, 4, 5] and seen["y"] == [1, 0, 1, 0] and seen["val"] == [9, 10]
+    assert seen["fitted"] == [0, 0, 0, 1, 1, 1, 2, 3]  # the two real ones three times, the simulated ones once
+    assert len(seen["rows"]) == 3 and set(seen["rows"]) <= {0, 3, 4, 5}
+    assert (tmp_path / "model.tflite").read_bytes() == b"artifact"
+    assert {"operating_point", "calibration"} <= set(tables.read_json(tmp_path / "report.json"))
+
+
+def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_path):
+    """Simulated streams keep 0.5 an hour from logit 0 on, real ones from 1 on."""
+    from gunshot.alarms import score as alarms
+
+    folders = {tmp_path / "a": "simulated", tmp_path / "b": "real"}
+    for folder in folders:
+        rows = [
+            {**dict.fromkeys(tables.STREAM, 0), "path": f"{of}.wav", "side": "val", "origin": of, "kind": "quiet",
+             "place": "", "scene": "", "recording_group": "g", "unique_s": 3600 * 100.0}
+            for of in ("simulated", "real")
+        ]  # fmt: skip
+        tables.write(folder / "streams.csv", tables.frame(rows, tables.STREAM))
+
+    def score(table, folder, paths, points, p):
+        assert list(paths) == ["int8"] and points == {}
+        for row in table.to_dict("records"):
+            false = {"simulated": [0, 0, 0], "real": [900, 5, 5]}[row["origin"]]
+            keys = {key: row[key] for key in ("path", "origin", "kind")} | {"model": "int8"}
+            keys |= {"false_incidents": 0, "shots": 0, "hits": 0}
+            counts = [keys | {"logit": float(i), "false": n} for i, n in enumerate(false)]
+            yield {"counts": counts, "shots": [], "false": []}
+
+    monkeypatch.setattr(alarms, "score_streams", score)
+    point = cross_validation.validate(tmp_path / "m.tflite", folders, P)
+    assert point["logit"] == 1.0 and set(point["validation"]) == {"simulated", "real"}
+    assert point["validation"]["real"]["false"] == 5 and point["validation"]["simulated"]["hours"] == 100.0
+
+
+def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
+    from gunshot.studies import recordings as evaluation
+
+    bad = {"file": "x.wav", "value": "0 samples", "rule": "a recording must not be empty"}
+
+    def score(listed, models, p):
+        for i, row in enumerate(listed):
+            yield row, ({"path": row["path"], "score": 0.1} if i >= lost else None), ([bad] if i < lost else [])
+
+    monkeypatch.setattr(evaluation, "score_files", score)
+    listed = [{"path": f"{i}.wav"} for i in range(20)]
+    lost = 1
+    assert cross_validation.score_files(listed, tmp_path, P)["path"].tolist() == [f"{i}.wav" for i in range(1, 20)]
+    lost = 5
+    with pytest.raises(ValueError, match="5 of 20 rejected"):
+        cross_validation.score_files(listed, tmp_path, P)

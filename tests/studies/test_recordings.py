@@ -1,0 +1,79 @@
+"""A user's files, heard as a device hears them: after quiet, so that a shot that opens a file counts."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunshot.base import audio, params
+from gunshot.studies import recordings
+from gunshot.studies.recordings import quiet, score_file
+
+P = params.load("audio", "features", "detector", "chunks", "tags", "evaluate")
+SR, BEFORE = P.audio.sr, 8000
+
+
+class Rise:
+    """A model whose score is the rise from a window's first frames to its middle, dB."""
+
+    def sweep(self, log_mel, *, hop, n_frames):
+        starts = range(0, log_mel.shape[1] - n_frames + 1, hop)
+        level = log_mel.mean(axis=0)
+        return np.array([level[s + 12 : s + 20].mean() - level[s : s + 4].mean() for s in starts])
+
+
+@pytest.fixture
+def score(tmp_path, monkeypatch):
+    def of(y, class_="gun"):
+        audio.write_pcm(tmp_path / "x.wav", audio.to_int16(y), sr=SR)
+        source = {"file": tmp_path / "x.wav", "path": "x.wav", "class": class_}
+        return score_file(source, {"rise": "x.tflite"}, P)
+
+    monkeypatch.setattr(recordings, "load_once", lambda path: Rise())
+    return of
+
+
+def shot(seed):
+    """Quiet, and from sample BEFORE on noise that decays by 60 dB a second."""
+    rng = np.random.default_rng(seed)
+    y = 1e-3 * rng.standard_normal(BEFORE + SR)
+    y[BEFORE:] += 0.2 * rng.standard_normal(SR) * 10 ** (-3 * np.arange(SR) / SR)
+    return y.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_file_that_begins_with_its_shot_scores_as_one_that_does_not(score, seed):
+    y = shot(seed)
+    whole, opened = score(y), score(y[BEFORE:])
+    assert opened[1]["rise"] == pytest.approx(whole[1]["rise"], abs=6)
+    assert opened[1]["rise"] > 25 > score(y[BEFORE + SR // 2 :])[1]["rise"]
+    assert opened[1]["rise_cut"] == opened[1]["rise"]
+    assert min(row["start"] for row in opened[0]) < 0 <= min(row["start"] for row in whole[0])
+
+
+def test_every_window_of_an_environment_file_counts_those_that_start_before_it_too(score):
+    windows, file, bad = score(shot(0), "env")
+    starts = np.array([row["start"] for row in windows])
+    hop = P.detector.hop * P.features.hop_length
+    assert starts[0] == -4 * hop and (np.diff(starts) == hop).all() and not bad
+    assert starts[-1] <= len(shot(0)) - P.audio.chunk_length < starts[-1] + hop
+    assert file["rise"] == max(row["rise"] for row in windows)
+
+
+@given(st.integers(0, 1000), st.integers(1, 40))
+def test_the_quiet_is_what_a_tenth_of_the_frames_are_below(seed, n):
+    log_mel = np.random.default_rng(seed).normal(-50, 10, (4, n)).astype(np.float32)
+    lead = quiet(log_mel, 3)
+    assert lead.shape == (4, 3) and lead.dtype == np.float32 and (lead == lead[:, :1]).all()
+    below = (log_mel < lead[:, :1]).sum(axis=1)
+    assert (below <= np.ceil(0.1 * (n - 1))).all() and ((log_mel <= lead[:, :1]).sum(axis=1) >= 0.1 * (n - 1)).all()
+
+
+def test_no_frames_of_a_fake_quiet_are_louder_than_the_file():
+    log_mel = np.full((2, 5), -70, np.float32)
+    assert (quiet(log_mel, 4) == -70).all()
+
+
+def test_the_sources_columns_stay(score):
+    _, file, _ = score(shot(1))
+    assert file["path"] == "x.wav" and file["y"] == 1 and file["onsets"] == 1
