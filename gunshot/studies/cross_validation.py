@@ -13,7 +13,7 @@ from gunshot.alarms.operate import det, operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import processes, tables
 from gunshot.models.scores import metrics
-from gunshot.studies.recordings import score_files as score_files_
+from gunshot.studies import recordings
 
 MIN_GROUPS = 10  # with shots, for a source to be left out alone; the rest is left out together
 RATE = 0.05  # of the environment files that alarm where recall is measured
@@ -169,7 +169,7 @@ def _drawn(files: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def score_files(listed: list[dict], model: Path, p) -> pd.DataFrame:
-    """Return the file rows of `evaluation.score_files`; what was rejected raises.
+    """Return the file rows of `recordings.score_files`; what was rejected raises.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def score_files(listed: list[dict], model: Path, p) -> pd.DataFrame:
         More files were rejected than quality.max_rejected allows.
     """
     files, rejected = [], []
-    for _, file, bad in score_files_(listed, {"score": model}, p):
+    for _, file, bad in recordings.score_files(listed, {"score": model}, p):
         files += [file] if file else []
         rejected += bad
     refused = tables.frame(rejected, tables.REJECTED)
