@@ -167,10 +167,10 @@ def test_artifacts_are_outputs():
     assert set(PIPELINE["artifacts"]) == {"forest", "float", "int8"}
 
 
-def test_package_holds_a_docstring_alone():
+def test_package_holds_a_docstring_and_pins_the_processor():
     tree = ast.parse((ROOT / "gunshot" / "__init__.py").read_text())
     assert ast.get_docstring(tree)
-    assert len(tree.body) == 1
+    assert [ast.unparse(line) for line in tree.body[1:]] == ["from gunshot.base import processor"]
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
