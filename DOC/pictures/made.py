@@ -1,6 +1,7 @@
 """What each picture shows, and which are older than that: `python DOC/pictures/made.py PICTURE...` notes new ones.
 
-made.json holds, by picture, a hash of its sources when it was taken. `make pictures` renews both.
+made.json holds, by picture, a hash of its sources when it was taken: of pages, templates and plots, not of the data that
+they show. `make pictures` renews both.
 """
 
 import ast
@@ -16,13 +17,13 @@ SIMULATED = ["gunshot/simulate/*.py", f"{FOLDER}/simulator.py"]
 SHOWS = {  # picture: patterns of sources; none where no command takes it
     "annotate.png": [f"gunshot/pages/{name}.py" for name in ("annotate", "canvas", "drawing", "editing", "keys")],
     "deployments.png": ["flows/serve.py"],
-    "detect.png": ["gunshot/report/plots.py", "models/quantized/operating.json"],
+    "detect.png": ["gunshot/report/plots.py"],
     "dossier.png": ["gunshot/promotion/dossier.*", "gunshot/promotion/gates.py", *PAGES],
     "drift.png": ["gunshot/field/drift.py", f"{FOLDER}/drift.py"],
     "explore.png": ["gunshot/pages/explore.*", "gunshot/pages/charts.py", *PAGES],
     "firmware.svg": [],  # drawn by hand
     "forest_size.png": [],  # a study of its day, see DOC/experiments.md
-    "report.png": ["gunshot/report/*.py", *PAGES, "reports/metrics.json", "reports/streams.json"],
+    "report.png": ["gunshot/report/*.py", *PAGES],
     "review_form.png": ["flows/review.py"],
     "simulator_angle.png": SIMULATED,
     "simulator_distance.png": SIMULATED,
