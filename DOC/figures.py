@@ -71,7 +71,7 @@ def documents(root: Path) -> dict[Path, str]:
         raise ValueError(f"{root / 'README.md'}: the comments {BEGIN.strip()} and {END.strip()} must both be there")
     table = environment.get_template("headline.md.j2").render(content)
     figures = environment.get_template("figures.md.j2").render(content)
-    return {root / "README.md": before + BEGIN + table + END + after, root / "DOC" / "figures.md": figures}
+    return {root / "README.md": f"{before}{BEGIN}\n{table}\n{END}{after}", root / "DOC" / "figures.md": figures}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What each picture shows, and which are older than that: `python DOC/pictures/made.py PICTURE...` notes new ones.
 
-made.json holds, by picture, a hash of its sources when it was taken: of pages, templates and plots, not of the data that
-they show. `make pictures` renews both.
+made.json holds, by picture, a hash of its sources when it was taken: pages, templates and plots, not the data in them.
+`make pictures` renews both.
 """
 
 import ast
