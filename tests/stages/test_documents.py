@@ -4,6 +4,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,18 @@ def test_the_tree_in_readme_has_every_room():
     named = re.findall(r"^  (\S+)", tree, flags=re.MULTILINE)
     files = [path for path in (ROOT / "gunshot").iterdir() if not path.name.startswith("_")]
     assert sorted(named) == sorted(path.name + "/" * path.is_dir() for path in files)
+
+
+def test_floors_in_contributing_are_the_import_contract():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    rows = re.findall(r"^\| (\d?) ?\| `(\w+)(?:/|\.py)` \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    floors = []
+    for number, room in rows:
+        if number:
+            assert int(number) == len(floors) + 1
+            floors.append(set())
+        floors[-1].add(room)
+    assert floors == [set(layer.split(" | ")) for layer in reversed(contract["layers"])]
 
 
 def test_the_example_in_python_runs(tmp_path, monkeypatch, capsys):
