@@ -4,6 +4,7 @@
 # make firmware   build it for each port                       make parity     the firmware against Python, and its cost
 # make firmware-test  its tests, with the cross compiler and QEMU
 # make pictures   take the pictures in DOC anew; RECORDING=a real one to stand beside simulated ones
+# make figures    write DOC/figures.md and README's table from the report files
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := uv==0.13.9
@@ -63,11 +64,23 @@ lock: $(READY)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --all-extras \
 	  --python-version 3.11 pyproject.toml -o requirements.lock
 
+# After `make`. Each picture is noted once it was taken: a test tells those that are older than what they show.
+MADE := python DOC/pictures/made.py
 pictures: $(READY)
 	PICTURES=DOC/pictures pytest tests/pages/test_annotate.py tests/pages/test_dossier.py -k documentation
+	$(MADE) annotate.png dossier.png
 	PICTURES=DOC/pictures pytest tests/flows/test_serve.py -k "waits_for_a_person and SQLite"
+	$(MADE) review_form.png deployments.png
 	python DOC/pictures/simulator.py $(RECORDING)
+	$(MADE) simulator_angle.png simulator_distance.png simulator_scene.png $(if $(RECORDING),simulator_real.png)
 	python DOC/pictures/drift.py
+	$(MADE) drift.png
+	python DOC/pictures/pages.py
+	$(MADE) detect.png report.png explore.png
+
+.PHONY: figures
+figures: $(READY)
+	python DOC/figures.py
 
 dag: $(READY)
 	(echo "# The pipeline"; echo; echo "Made by \`make dag\` from dvc.yaml."; echo; dvc dag --md) > DOC/dag.md
