@@ -17,7 +17,7 @@ from gunshot.models.scores import metrics
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
 OF, COUNTED = ("origin", "kind", "model", "logit"), ("false", "false_incidents", "shots", "hits")  # of rows of counts
 AROUND_S = 0.5  # after an event ends, in which an alarm is still its own
-CLOSEST = 3  # sounds of a quiet stream, of those that come closest to an alarm
+SOUNDS = 3  # sounds of a quiet stream, of those that come closest to an alarm
 
 
 def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, collar_s: float):
@@ -89,7 +89,7 @@ def _count(found: np.ndarray, shots: pd.DataFrame, p) -> dict[str, int]:
 
 def _told(found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p) -> dict:
     """Return rows of a stream's shots, whether and how late each was told, and of its false alarms and their causes."""
-    onset_s, told_s, first_s, pairs, false = _compare(found, shots, p)
+    _, told_s, first_s, pairs, false = _compare(found, shots, p)
     hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
     hit[pairs[:, 0]] = True
     delay[pairs[:, 0]] = told_s[pairs[:, 1]] - first_s[pairs[:, 0]]
@@ -110,7 +110,7 @@ def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p)
 
 
 def _closest(onsets: dict[float, np.ndarray], events: pd.DataFrame, model: Model, row: dict, p) -> list[dict]:
-    """Return CLOSEST sounds of a quiet stream, each where it raises an alarm at the highest threshold that it passes.
+    """Return SOUNDS kinds of sounds of a quiet stream, each at the highest threshold at which it raises an alarm.
 
     Parameters
     ----------
@@ -118,11 +118,11 @@ def _closest(onsets: dict[float, np.ndarray], events: pd.DataFrame, model: Model
     """
     rows: dict[tuple[str, str], dict] = {}
     for logit in sorted(onsets, reverse=True):
-        if len(rows) >= CLOSEST:
+        if len(rows) >= SOUNDS:
             break
         for alarm in _false(onsets[logit], events, model, row, p):
             rows.setdefault((alarm["label"], alarm["cause"]), {"logit": float(logit)} | alarm)
-    return list(rows.values())[:CLOSEST]
+    return list(rows.values())[:SOUNDS]
 
 
 @cache
@@ -158,7 +158,7 @@ def score_streams(
 def gathered(parts: Iterable[dict[str, list[dict]]]) -> dict[str, pd.DataFrame]:
     """Return what `score_streams` yields as tables: all rows of shots, false and closest, and counts by OF, added up.
 
-    They are added as they come, so that memory grows by a row a shot and a false alarm, and CLOSEST rows a stream alone.
+    They are added as they come, so that memory grows by a row a shot, a false alarm and a close sound alone.
     """
     totals: dict[tuple, dict[str, int]] = {}
     rows: dict[str, list[dict]] = {"shots": [], "false": [], "closest": []}

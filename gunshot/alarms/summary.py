@@ -195,7 +195,8 @@ def figures(
     clear = shots[shots["clear"].astype(bool)]
     loud, near = shots["peak_snr_db"] >= CLEAR_DB, shots["distance_m"] <= CLEAR_M
     kept = {
-        "det": curve, "false_alarms": false, "closest": kinds_closest(closest), "causes": causes(false, laid, names, sr=sr),
+        "det": curve, "false_alarms": false, "closest": kinds_closest(closest),
+        "causes": causes(false, laid, names, sr=sr),
         "false_by_place": places(false, quiet, names),
         "by_distance": by(shots[loud & (shots["origin"] == "simulated")], "distance_m", DISTANCES_M),
         "by_snr": by(shots[near], "peak_snr_db", SNRS_DB),
