@@ -179,7 +179,8 @@ def test_of_two_reviewers_at_once_one_is_refused(project):
 
 def test_two_processes_at_once_leave_one_line(project):
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from tests.flows.registry_project import Project\n"
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from tests.flows.registry_project import Project\n"
         "Project(Path(sys.argv[2])).promote(sys.argv[3], 'v1.0.0', by=sys.argv[4])"
     )
     project.dossier()
@@ -228,6 +229,7 @@ def crash_at(monkeypatch, step: int) -> None:
     monkeypatch.setattr(repository.Repository, "git", dying(git, lambda args: args[1] in ("add", "commit", "tag")))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("step", range(len(STEPS)), ids=STEPS)
 def test_a_crash_leaves_all_as_it_was_or_the_same_command_completes(project, step):
     before = project.state()
@@ -246,6 +248,7 @@ def test_a_crash_leaves_all_as_it_was_or_the_same_command_completes(project, ste
     assert project.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("step", range(5), ids=[STEPS[i] for i in (1, 2, 3, 5, 6)])
 def test_another_command_finishes_what_a_crash_left(project, step):
     project.promote(project.second, "v1.0.0")

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from tests.stages import test_wiring
 import yaml
 
+from tests.stages import test_wiring
 from tests.stages.project import Project, ran
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 FOLDERS = {"forest": "forest", "float": "network", "int8": "quantized"}  # of each model, below models
 MODELS = set(FOLDERS)
 
@@ -247,6 +247,7 @@ def test_recording_damaged_after_import_is_named(imported, tmp_path):
     assert "failed to reproduce 'validate_raw'" in printed and "tag" not in ran(printed)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
@@ -263,6 +264,7 @@ def test_bad_param_is_named(made, tmp_path, section, key, value, message):
     assert len(ran(printed)) == 1
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(("guns", "message"), [(0, "must have recordings"), (2, "must have enough recording groups")])
 def test_too_few_recordings_of_a_class_stop_the_pipeline(fresh, tmp_path, guns, message):
     project = fresh(tmp_path / "project")

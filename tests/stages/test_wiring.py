@@ -101,7 +101,9 @@ def holds(folder: str, path: str) -> bool:
 def loads(path: Path) -> list[list[str]]:
     """The sections that each call of params.load in a file names."""
     tree = ast.parse(path.read_text())
-    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "gunshot.base.params"]
+    imported = [
+        node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "gunshot.base.params"
+    ]
     assert not imported, f"{path}: must import params from gunshot.base, so that its calls are found"
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return [[ast.literal_eval(arg) for arg in call.args] for call in calls if ast.unparse(call.func) == "params.load"]
