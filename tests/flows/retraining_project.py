@@ -55,6 +55,7 @@ else:
 def prepare(project: Project, **changes: dict) -> None:
     """Give a project params with these sections, a stage that measures, and a commit of all that."""
     sections = yaml.safe_load((ROOT / "params.yaml").read_text())
+    sections["promotion"]["min_seeds"] = 2  # as few as may be: each is a run of the pipeline
     for name, section in changes.items():
         sections[name] |= section
     (project.root / "params.yaml").write_text(yaml.safe_dump(sections))
@@ -88,17 +89,10 @@ def prepare(project: Project, **changes: dict) -> None:
     project.run("git", "commit", "-qm", "three")
 
 
-@pytest.fixture(scope="module")
-def flows(tmp_path_factory):
-    """The module flows.retrain, on a server and in a home that last as long as a file's tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        patch.delenv("PREFECT_API_URL", raising=False)
-        retrain = importlib.import_module("flows.retrain")  # first: it sets variables that Prefect reads
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=None):
-            yield retrain
+@pytest.fixture
+def flows(prefect):
+    """The module flows.retrain, on a server."""
+    return importlib.import_module("flows.retrain")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What goes wrong while a model is made, reviewed or recorded: in each the champion and the record survive."""
 
+import contextlib
 import functools
 import importlib
 import json
@@ -90,11 +91,22 @@ def kill(one: subprocess.Popen) -> None:
     one.wait()
 
 
+def running(group: int) -> list[str]:
+    """The processes of a group that have not ended."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended while it was looked at
+            state, _, of_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            found += [entry.name] if int(of_group) == group and state != "Z" else []
+    return found
+
+
 def states(client) -> list[str]:
     return sorted(run.state_type.value for run in client.read_flow_runs())
 
 
 @pytest.mark.long
+@pytest.mark.sweep(1, group="killed in mid-run")
 def test_a_server_killed_in_mid_run_and_soon_back_costs_nothing(held, stopped):
     with stopped.running() as server, held.retraining() as one:
         held.reached(one)
@@ -109,6 +121,7 @@ def test_a_server_killed_in_mid_run_and_soon_back_costs_nothing(held, stopped):
 
 
 @pytest.mark.long
+@pytest.mark.sweep(1, group="killed in mid-run")
 def test_a_server_killed_in_mid_run_fails_the_run_and_the_same_command_goes_on(held, stopped):
     with stopped.running() as server, held.retraining(PREFECT_CLIENT_MAX_RETRIES="0") as one:
         held.reached(one)
@@ -125,6 +138,7 @@ def test_a_server_killed_in_mid_run_fails_the_run_and_the_same_command_goes_on(h
 
 
 @pytest.mark.long
+@pytest.mark.sweep(1, group="killed in mid-run")
 def test_a_retraining_killed_in_mid_run_leaves_no_lock_and_the_same_command_goes_on(held, stopped):
     with stopped.running(), held.retraining() as one:
         held.reached(one)
@@ -134,7 +148,10 @@ def test_a_retraining_killed_in_mid_run_leaves_no_lock_and_the_same_command_goes
         held.project.run(held.python, *RETRAIN)
         [name] = made(held.project)
         held.go()  # the first's pipeline goes on, in a folder that is no more
-        time.sleep(10)
+        end = time.monotonic() + 120
+        while running(group=one.pid):
+            assert time.monotonic() < end
+            time.sleep(0.2)
     assert made(held.project) == [name]
     survived(held.project, held.head)
 
@@ -167,6 +184,7 @@ def small(request):
 
 
 @pytest.mark.long
+@pytest.mark.sweep(2, group="a fault of the surroundings")
 @mounts
 def test_a_disk_that_is_full_while_a_model_is_written(request, flows, retraining, small):
     stages = yaml.safe_load(Path("dvc.yaml").read_text())
@@ -192,6 +210,7 @@ def fill(disk: Path, room: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(1)
 @mounts
 @pytest.mark.parametrize("name", ["promote", "rollback"])
 def test_a_disk_that_is_full_while_a_decision_is_recorded(request, project, small, tmp_path, name):
@@ -247,6 +266,7 @@ NEVER = {"retrain": "0 0 1 1 *", "monitor": "0 0 1 1 *"}
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
+@pytest.mark.sweep(1, group="a review in the pages")
 def test_a_reviewer_who_never_answers_in_the_pages_has_rejected(copy, stopped, tmp_path, monkeypatch):
     prepare(copy, schedule=NEVER, promotion={"review_days": 30 / 86400})
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -268,6 +288,7 @@ def test_a_reviewer_who_never_answers_in_the_pages_has_rejected(copy, stopped, t
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
+@pytest.mark.sweep(1, group="a review in the pages")
 @pytest.mark.parametrize(("decision", "event"), [("approve", "promoted"), ("reject", "rejected")])
 def test_of_two_reviewers_in_the_pages_and_by_the_command_one_decides(
     copy, stopped, tmp_path, monkeypatch, decision, event
@@ -296,6 +317,7 @@ def test_of_two_reviewers_in_the_pages_and_by_the_command_one_decides(
 
 
 @pytest.mark.long
+@pytest.mark.sweep(2, group="a fault of the surroundings")
 def test_a_rejection_by_nobody_that_was_not_recorded_is_made_up_for(flows, retraining, monkeypatch, tmp_path):
     folder = Path(flows.retrain())
     from prefect import flow
@@ -314,6 +336,7 @@ def test_a_rejection_by_nobody_that_was_not_recorded_is_made_up_for(flows, retra
 
 
 @pytest.mark.long
+@pytest.mark.sweep(2, group="a fault of the surroundings")
 def test_without_the_others_repository_the_same_command_publishes(flows, retraining, monkeypatch, tmp_path):
     from flows import promote
     from flows.review import review
@@ -343,7 +366,7 @@ def clock(monkeypatch):
             def now(cls, tz=None):
                 return datetime.now(tz) + timedelta(days=days)
 
-        for name in ("flows.retrain", "flows.review", "flows.worktree", "gunshot.promotion.record"):
+        for name in ("flows.retrain", "flows.review", "flows.worktree", "gunshot.signing.record"):
             monkeypatch.setattr(importlib.import_module(name), "datetime", Clock)
         monkeypatch.setattr(registry.time, "time", lambda: datetime.now().timestamp() + 86400 * days)
 
@@ -351,6 +374,7 @@ def clock(monkeypatch):
 
 
 @pytest.mark.long
+@pytest.mark.sweep(2, group="a fault of the surroundings")
 def test_a_clock_that_jumps_while_a_candidate_waits(flows, retraining, clock):
     from flows.review import review
 
