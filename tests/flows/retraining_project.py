@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gunshot.promotion import audit, registry
+from gunshot.signing import record
 from tests.flows.registry_project import MODEL, Project
 
 ROOT = Path(__file__).parents[2]
+RETRAIN = ("-m", "flows.retrain")
 METRICS = {"int8": {"auc": 0.75, "shots": 4}, "float": {"auc": 0.875, "shots": 4}}
 STAGE = f"""
 import json, os, pathlib, sys
@@ -116,3 +119,21 @@ def everything(project: Project) -> tuple:
     """Return what a retraining that fails must leave: files, HEAD, record, tags and branches."""
     names = project.run("git", "status", "--porcelain", "--ignored")
     return names, project.state(), (project.root / MODEL).read_bytes()
+
+
+def survived(project: Project, head: str) -> None:
+    """The champion, the record, HEAD and the working tree are as they were."""
+    entries = record.read(project.root)
+    assert [e["version"] for e in entries] == ["v1.0.0"] and audit.verify(project.root) == []
+    assert registry.content(registry.champion(entries), root=project.root) == b"one"
+    assert project.head() == head and (project.root / MODEL).read_text() == "two"
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def made(project: Project) -> list[str]:
+    """The candidates that can be reviewed, each with its branch; nothing else is left."""
+    found = [path.parent.name for path in sorted((project.root / "reports/candidates").glob("*/gates.json"))]
+    branches = project.run("git", "branch", "--format=%(refname:short)", "--list", "retrain/*").split()
+    assert branches == [f"retrain/{name}" for name in found]
+    assert not list((project.root / ".worktrees").iterdir())
+    return found
