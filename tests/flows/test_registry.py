@@ -194,8 +194,7 @@ def test_two_processes_at_once_leave_one_line(project):
     ]
     errors = [process.communicate()[1] for process in running]
     assert sorted(process.returncode for process in running) == [0, 1]
-    refusals = ("another decision", "nothing to promote", "evaluate anew")
-    assert any(refusal in "".join(errors) for refusal in refusals)
+    assert any(why in "".join(errors) for why in ("another decision", "nothing to promote", "evaluate anew"))
     assert len(record.read(project.root)) == 2 and audit.verify(project.root) == []
 
 
