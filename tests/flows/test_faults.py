@@ -74,12 +74,12 @@ def kill(one: subprocess.Popen) -> None:
 
 def running(group: int) -> list[str]:
     """The processes of a group that have not ended."""
-    found = []
+    members = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended while it was looked at
-            state, _, of_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            found += [entry.name] if int(of_group) == group and state != "Z" else []
-    return found
+            state, _, its_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            members += [entry.name] if int(its_group) == group and state != "Z" else []
+    return members
 
 
 def states(client) -> list[str]:

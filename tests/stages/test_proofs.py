@@ -105,9 +105,9 @@ def kill_stages(project: Project, stages: set[str], rng: random.Random) -> None:
         run.kill(group)
         killed += run.process.returncode == -signal.SIGKILL
         deadline = time.monotonic() + GONE_S
-        while (found := run.left()) and time.monotonic() < deadline:
+        while (remaining := run.left()) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert found == [], f"killed in {stage}, {group=}"
+        assert remaining == [], f"killed in {stage}, {group=}"
         mend(project)
     assert run.process.wait() == 0 and not left
     assert killed >= len(stages) - 1  # the last stage may end before the kill
