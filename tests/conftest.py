@@ -46,12 +46,11 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if any(map(item.get_closest_marker, ("long", "firmware", "exhaustive"))):
             item.add_marker("slow")
-    items.sort(key=limit_s, reverse=True)  # what may take longest starts first: no core is idle at the end
-
-
-def limit_s(item: pytest.Item) -> float:
-    mark = item.get_closest_marker("timeout")
-    return mark.args[0] if mark else 0.0
+    longest = defaultdict(float)
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest[item.path], mark.args[0] if mark else 0.0)
+    items.sort(key=lambda item: -longest[item.path])  # long files first: no core idles at the end
 
 
 @pytest.fixture
