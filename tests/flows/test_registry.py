@@ -263,7 +263,7 @@ def test_a_full_disk_changes_nothing(project):
     line = len((project.root / record.PATH).read_bytes())
     code = (
         "import resource, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from tests.flows.registry_project import Project; from gunshot.promotion import record\n"
+        "from tests.flows.registry_project import Project; from gunshot.signing import record\n"
         "append = record.append\n"
         "def full(*a, **k):\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)\n"
