@@ -16,7 +16,6 @@ from gunshot.models import int8
 from gunshot.models.network import quantize
 from tests import networks
 from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, cooked, extremes, keras, layers, pool
-from tests.sampling import SEED, swept
 
 ROOT = Path(__file__).parents[2]
 FIRMWARE = ROOT / "firmware" / "src"
@@ -88,25 +87,26 @@ def test_family(name):
     assert wrong == 0 and distinct >= ENOUGH
 
 
-def over_recipes(examples: int, n: int) -> list[int]:
+def over_recipes(examples: int, n: int, seed: int) -> list[int]:
     """Compare on networks that are drawn; return how many different codes each gave."""
     found = []
-    for drawn in networks.drawn(examples, seed=SEED):
-        model = networks.recipe(drawn)
+    for recipe in networks.drawn(examples, seed=seed):
+        model = networks.recipe(recipe)
         wrong, distinct = compared(model, inputs(model, n))
-        assert wrong == 0, (SEED, drawn)
+        assert wrong == 0, recipe
         found.append(distinct)
     return found
 
 
 @pytest.mark.slow
-def test_networks_that_are_drawn():
+def test_networks_that_are_drawn(drawn):
     """Some end in a code or two; they are compared too, but no proof."""
-    assert max(over_recipes(6, 600)) >= ENOUGH
+    assert max(over_recipes(6, 600, drawn.getrandbits(32))) >= ENOUGH
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("network", swept([*FORMS, *KINDS], 3))
+@pytest.mark.sweep(3)
+@pytest.mark.parametrize("network", [*FORMS, *KINDS])
 def test_ten_thousand_inputs(network):
     model = of_kind(network) if network in KINDS else of_params(*network)
     codes = inputs(model, 10_000)
@@ -116,8 +116,8 @@ def test_ten_thousand_inputs(network):
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(7200)
-def test_ten_thousand_inputs_of_networks_that_are_drawn():
-    found = over_recipes(60, 10_000)
+def test_ten_thousand_inputs_of_networks_that_are_drawn(drawn):
+    found = over_recipes(60, 10_000, drawn.getrandbits(32))
     assert sum(distinct >= ENOUGH for distinct in found) >= 30
 
 

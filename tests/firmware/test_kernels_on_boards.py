@@ -16,7 +16,6 @@ from gunshot.export import network as network_c
 from gunshot.models.network import quantize
 from tests import networks
 from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params, shape
-from tests.sampling import SEED
 
 pytestmark = [pytest.mark.firmware, pytest.mark.timeout(1800)]
 
@@ -130,24 +129,21 @@ def test_family(family, board):
     assert found == [True] * len(found)
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """Maps and filters of any size, so that what is left over after whole vectors has any length."""
-    return several([networks.recipe(recipe) for recipe in networks.drawn(10, seed=SEED)], tmp_path_factory)
-
-
 @pytest.mark.parametrize("board", BOARDS)
-def test_networks_that_are_drawn(drawn, board):
-    found = same(drawn.compiled(board).outputs(drawn.codes), drawn.expected)
-    assert found == [True] * len(found), SEED
+def test_networks_that_are_drawn(drawn, board, tmp_path_factory):
+    """Maps and filters of any size, so that what is left over after whole vectors has any length."""
+    recipes = networks.drawn(8, seed=drawn.getrandbits(32))
+    any_size = several(list(map(networks.recipe, recipes)), tmp_path_factory)
+    found = same(any_size.compiled(board).outputs(any_size.codes), any_size.expected)
+    assert found == [True] * len(found), recipes
 
 
 @pytest.mark.parametrize("n", [500, pytest.param(10_000, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("board", BOARDS)
-def test_the_promoted_network_on_ten_thousand_inputs(board, n, tmp_path):
+def test_the_promoted_network_on_ten_thousand_inputs(board, n, drawn, tmp_path):
     """Or on some of them."""
     model = (FIRMWARE.parents[1] / "models/quantized/model.tflite").read_bytes()
-    codes = np.random.default_rng(SEED).permutation(inputs(model, 10_000))
+    codes = np.random.default_rng(drawn.getrandbits(32)).permutation(inputs(model, 10_000))
     expected = quantize.Tflm(model).outputs(codes[:n])
     assert len(expected) >= n and len(np.unique(expected)) >= ENOUGH
     assert same(Cases(board, [model], tmp_path).compile().outputs([codes[:n]]), [expected]) == [True]
