@@ -4,9 +4,16 @@ import linecache
 import os
 import sys
 import traceback
+from pathlib import Path
 from types import TracebackType
 
 from gunshot.base import processes
+
+
+def paths_by_name() -> dict[str, Path]:
+    """Return the paths of a command of the form `--name PATH --name PATH ...`, by name and in order."""
+    names, paths = sys.argv[1::2], sys.argv[2::2]
+    return {name.removeprefix("--"): Path(path) for name, path in zip(names, paths, strict=True)}
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

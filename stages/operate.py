@@ -1,6 +1,5 @@
 """Where each model is operated: the threshold on validation streams that keeps the limit of false alarms an hour."""
 
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,25 +9,27 @@ from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import params, tables
 from gunshot.detect import listener
 from gunshot.models.model import load_model
+from stages import paths_by_name
 
 
-def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path) -> None:
+def main(streams: Path, out: Path, **models: Path) -> None:
     p = params.load("audio", "chunks", "features", "detector")
-    table = tables.read(folder / "streams.csv", tables.STREAM)
-    paths = {"forest": forest, "float": network, "int8": quantized}
-    scored = score_streams(table, folder, paths, {}, p)
+    table = tables.read(streams / "streams.csv", tables.STREAM)
+    scored = score_streams(table, streams, models, {}, p)
     curve = det(gathered(tqdm(scored, total=len(table), desc="operate", unit="stream"))["counts"], table)
     limit = p.detector.max_fa_per_hour
-    points = {name: operate(curve[curve["model"] == name], limit=limit) for name in paths}
+    points = {name: operate(curve[curve["model"] == name], limit=limit) for name in models}
     points["int8"]["against_float"] = against(*(points[name]["validation"] for name in ("float", "int8")))
     for name, point in points.items():
-        path, model = paths[name], load_model(paths[name])
+        model = load_model(models[name])
         settings = listener.settings(
             model, p, n_mels=p.features.n_mels, n_frames=listener.window_frames(p), logit=point["logit"]
         )
         point["score"] = float(model.score_of(settings.on, windows=p.detector.windows))
         heard = {name: section.model_dump() for name, section in vars(p).items()}
-        tables.write_json(path.with_name("operating.json"), point | {"settings": vars(settings), "params": heard})
+        tables.write_json(
+            models[name].with_name("operating.json"), point | {"settings": vars(settings), "params": heard}
+        )
         print(f"operate: {name:6} score {point['score']:.4f}, {point['proof']}:", _shown(point["validation"]))
     tables.write(out, curve)
 
@@ -42,4 +43,4 @@ def _shown(validation: dict) -> str:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(**paths_by_name())

@@ -1,6 +1,5 @@
 """What detectors do on the test streams: shots found, false alarms an hour with their bounds; every read is noted."""
 
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,22 +9,22 @@ from gunshot.alarms.operate import note_read
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import params, tables
 from gunshot.models.model import read_operating_point
+from stages import paths_by_name
 
 
-def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path, tables_out: Path, reads: Path) -> None:
+def main(streams: Path, reads: Path, out: Path, **models: Path) -> None:
     p = params.load("audio", "chunks", "features", "detector")
-    table = tables.read(folder / "streams.csv", tables.STREAM)
-    paths = {"forest": forest, "float": network, "int8": quantized}
-    note_read(reads, quantized, folder / "streams.csv")  # before the first look
-    points = {name: read_operating_point(path)["logit"] for name, path in paths.items()}
-    scored = score_streams(table, folder, paths, points, p)
+    table = tables.read(streams / "streams.csv", tables.STREAM)
+    note_read(reads, models["int8"], streams / "streams.csv")  # before the first look
+    points = {name: read_operating_point(path)["logit"] for name, path in models.items()}
+    scored = score_streams(table, streams, models, points, p)
     found = gathered(tqdm(scored, total=len(table), desc="score_streams", unit="stream"))
-    events = tables.read(folder / "events.csv", tables.STREAM_EVENT)
+    events = tables.read(streams / "events.csv", tables.STREAM_EVENT)
     limit, sr = p.detector.max_fa_per_hour, p.audio.sr
-    made = summary.figures(**found, streams=table, events=events, names=list(paths), limit=limit, sr=sr)
+    made = summary.figures(**found, streams=table, events=events, names=list(models), limit=limit, sr=sr)
     for name, content in made["tables"].items():
-        tables.write(tables_out / f"{name}.csv", content)
-    tables.write_json(out, made["figures"] | {"limit": limit, "collar_s": p.detector.collar_s})
+        tables.write(out / f"{name}.csv", content)
+    tables.write_json(out.with_suffix(".json"), made["figures"] | {"limit": limit, "collar_s": p.detector.collar_s})
     for origin in ("simulated", "real"):
         for name, row in made["figures"][origin].items():
             if row["hours"]:
@@ -33,4 +32,4 @@ def main(folder: Path, forest: Path, network: Path, quantized: Path, out: Path, 
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(**paths_by_name())
