@@ -1,8 +1,14 @@
 """Logits to scores: a score is the share of shots among chunks that a model is as sure of."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 from scipy.special import expit
+
+if TYPE_CHECKING:  # only where it is used: see tables
+    import pandas as pd
 
 STEP = 1 / 16  # logit of one level, where the model is not int8
 MOST = 32767  # levels are int16
@@ -42,6 +48,8 @@ def calibrated(logit: np.ndarray, calibration: dict[str, float]) -> np.ndarray:
 
 def reliability(y: np.ndarray, score: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
     """Return by bin of equal width the mean score, the share of shots and the chunks there; empty bins are left out."""
+    import pandas as pd
+
     place = np.minimum((score * bins).astype(int), bins - 1)
     table = pd.DataFrame({"bin": place, "score": score, "share": y, "chunks": 1})
     return table.groupby("bin").agg({"score": "mean", "share": "mean", "chunks": "sum"}).reset_index()
