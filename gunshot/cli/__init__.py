@@ -3,6 +3,7 @@
 A module imports the library in its commands' bodies: `gunshot --help` and each command load what they need alone.
 """
 
+import gc
 import subprocess
 import sys
 
@@ -40,3 +41,5 @@ def main() -> None:
         app()
     except (ValueError, OSError, subprocess.CalledProcessError) as e:
         sys.exit(f"error: {e}")
+    finally:
+        gc.freeze()  # or Python would go through all that was imported once more before it ends

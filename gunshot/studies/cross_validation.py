@@ -3,11 +3,13 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
@@ -16,7 +18,7 @@ from gunshot.alarms import summary
 from gunshot.alarms.operate import det, operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import processes, tables
-from gunshot.models.scores import metrics
+from gunshot.models.scores import bootstrap, metrics
 from gunshot.studies.recordings import file_scores
 
 MIN_GROUPS = 10  # with shots, for a source to be left out alone; the rest is left out together
@@ -255,22 +257,20 @@ def by_source(files: pd.DataFrame, names: list[str], rng: np.random.Generator) -
     for name in names:
         gun = files[(files["y"] == 1) & (files["upstream"] == name)]
         part = pd.concat([gun, env])
-        figures = [_figures(part)]
-        for _ in range(500):
-            figures.append(_figures(pd.concat([_drawn(gun, rng), _drawn(env, rng)])))
-        low, high = np.percentile(np.array(figures[1:]), [2.5, 97.5], axis=0)
+        group_of = [pd.factorize(side["recording_group"])[0] for side in (gun, env)]
+        once = [np.ones(row.max() + 1, int) for row in group_of]
+        figures = partial(_figures, part["y"].to_numpy(), part["score"].to_numpy(), group_of)
+        auc, recall = figures(*once)
+        low, high = bootstrap.interval(figures, [len(count) for count in once], rng)
         rows.append({"source": name, "groups": gun["recording_group"].nunique(), "gun_files": len(gun),
-                     "env_files": len(env), "auc": figures[0][0], "auc_low": low[0], "auc_high": high[0],
-                     "recall_at_5pct": figures[0][1], "recall_low": low[1], "recall_high": high[1]})  # fmt: skip
+                     "env_files": len(env), "auc": auc, "auc_low": low[0], "auc_high": high[0],
+                     "recall_at_5pct": recall, "recall_low": low[1], "recall_high": high[1]})  # fmt: skip
     return rows
 
 
-def _figures(files: pd.DataFrame) -> tuple[float, float]:
-    y, score = files["y"].to_numpy(), files["score"].to_numpy()
-    return metrics.auc(y, score), metrics.recall_at_false_rate(y, score, RATE)
-
-
-def _drawn(files: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    members = files.groupby("recording_group").indices
-    names = list(members)
-    return files.iloc[np.concatenate([members[names[i]] for i in rng.integers(len(names), size=len(names))])]
+def _figures(y: np.ndarray, score: np.ndarray, group_of: list[np.ndarray], *counts: np.ndarray) -> np.ndarray:
+    """Return AUC and recall at RATE where each class's groups count so often [shape=(2,)]."""
+    weight = np.concatenate([count[row] for count, row in zip(counts, group_of, strict=True)])
+    return np.array(
+        [roc_auc_score(y, score, sample_weight=weight), metrics.recall_at_false_rate(y, score, RATE, weight)]
+    )

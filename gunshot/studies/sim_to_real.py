@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gunshot.base import tables
+from gunshot.models.scores import bootstrap
 from gunshot.studies import recordings
 
 WORST = 20  # files, of those whose scores are the most wrong
@@ -89,11 +90,17 @@ def transfer(files: pd.DataFrame, rng: np.random.Generator, *, rate: float = 0.0
     def overall(found: dict, name: str) -> float:
         return float(np.mean([np.nanmean(parts[name]) for parts in found.values()]))
 
+    names = ("auc", "recall_at_5pct")
+    group_of = [pd.factorize(part["recording_group"])[0] for part in (gun, env)]
+
+    def means(*counts: np.ndarray) -> np.ndarray:
+        weighted = measured(*(count[row].astype(float) for count, row in zip(counts, group_of, strict=True)))
+        return np.array([overall(weighted, name) for name in names])
+
     point = measured(np.ones(len(gun)), np.ones(len(env)))
-    drawn = [measured(_drawn(gun, rng), _drawn(env, rng)) for _ in range(draws)]
+    ends = bootstrap.interval(means, [row.max() + 1 for row in group_of], rng, draws=draws)
     result = {}
-    for name in ("auc", "recall_at_5pct"):
-        low, high = np.percentile([overall(found, name) for found in drawn], [2.5, 97.5])
+    for name, low, high in zip(names, *ends, strict=True):
         result |= {name: overall(point, name), f"{name}_low": float(low), f"{name}_high": float(high)}
     result |= {"gun_files": len(gun), "env_files": len(env)}
     for column, title in (("upstream", "by_source"), ("label", "by_label")):
@@ -124,9 +131,3 @@ def _quantile(score: np.ndarray, weight: np.ndarray, share: float) -> float:
     order = np.argsort(score)
     below = np.cumsum(weight[order]) / weight.sum()
     return float(score[order][np.searchsorted(below, share - 1e-9)])
-
-
-def _drawn(files: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each file counts [shape=(files,)] when its class's groups are drawn with replacement."""
-    codes, groups = pd.factorize(files["recording_group"])
-    return np.bincount(rng.integers(len(groups), size=len(groups)), minlength=len(groups))[codes].astype(float)

@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.alarms.test_score import REPORT, jump
-from tests.cli.test_commands import REPO
 from typer.testing import CliRunner
 
 from gunshot import cli, tags
@@ -16,6 +14,8 @@ from gunshot.base import processes, tables
 from gunshot.models.model import Model
 from gunshot.studies import cross_validation
 from gunshot.studies import recordings as evaluation
+from tests.alarms.test_score import REPORT, jump
+from tests.cli.test_commands import REPO
 from tests.streams import imported
 
 SOURCES = {"train": "one", "val": "two", "test": "three"}  # upstream, by the side that a group has
@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch):
         tables.write(data / "streams/val" / name, tables.frame([], columns))
     monkeypatch.chdir(tmp_path)
     for module in (alarms, evaluation):
-        monkeypatch.setattr(module, "load", lambda path: Model(path, REPORT, jump))
+        monkeypatch.setattr(module, "load_once", lambda path: Model(path, REPORT, jump))
     monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     seen = SimpleNamespace(folder=tmp_path, recordings=recordings, trained=[], pools=[], validated=[], tested=[])
 

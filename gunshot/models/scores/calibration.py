@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit
+from numba import njit
 
 if TYPE_CHECKING:  # only where it is used: see tables
     import pandas as pd
@@ -15,8 +16,20 @@ MOST = 32767  # levels are int16
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
-    """Return ``1 / (1 + exp(-logit))``, same shape."""
-    return expit(logit)
+    """Return ``1 / (1 + exp(-logit))`` of float32 or float64, same shape and type.
+
+    To the bit it is `scipy.special.expit`, whose import takes longer than all that `gunshot detect` does with it.
+    """
+    out = np.array(logit)
+    _sigmoid(out.reshape(-1))
+    return out
+
+
+@njit(cache=True)
+def _sigmoid(logit):
+    """Put the sigmoid of numbers [shape=(n,)] in their place."""
+    for i in range(len(logit)):
+        logit[i] = logit.dtype.type(1) / (logit.dtype.type(1) + math.exp(-logit[i]))
 
 
 def logit(probability: np.ndarray, *, least: float = 1e-3) -> np.ndarray:
