@@ -40,8 +40,9 @@ def evaluate(
     p = params.load("audio", "features", "detector", "chunks", "tags", "evaluate", "quality")
     known, title = pipeline.models(), path.resolve().name
     chosen, out = named(model or list(known), known), out or report("evaluate") / title
-    points = {name: read_report(file)["operating_point"] for name, file in chosen.items()}
     scores = recordings.evaluate(path, chosen, p)
+    # Not before: a folder of no use is named first.
+    points = {name: read_report(file)["operating_point"] for name, file in chosen.items()}
     by_file = recordings.file_metrics(scores.files, points, np.random.default_rng(0))
     page.write(out, scores, by_file, points, title=title, hop=p.detector.hop)
     print(pd.DataFrame(by_file).T.round(4).to_string())
