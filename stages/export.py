@@ -9,23 +9,12 @@ from gunshot.base import params, tables
 from gunshot.export import constants as export
 from gunshot.export import log_mel as log_mel_c
 from gunshot.export import network as network_c
-from gunshot.models.network import quantize
 
-WINDOWS = 10_000  # that parity is measured on, half of them test chunks where there are as many
+WINDOWS = 10_000  # that the C is compared with TFLM on, half of them test chunks where there are as many
 
 
 def stated(model: Path) -> list[dict]:
     return [tables.read_json(model.with_name(name)) for name in ("report.json", "operating.json")]
-
-
-def parity(model: bytes, folder: Path, firmware: Path) -> dict[str, int]:
-    """Return how the C differs from TFLM, see `compiled.compare`, on test chunks and noise of any level."""
-    tflm, (x, _, _), rng = quantize.Tflm(model), tables.features(folder, "test"), np.random.default_rng(0)
-    codes = tflm.codes(x[: WINDOWS // 2])
-    n = WINDOWS - len(codes)
-    noise = rng.normal(rng.uniform(-128, 127, (n, 1, 1)), rng.uniform(1, 90, (n, 1, 1)), (n, *codes.shape[1:]))
-    drawn = np.clip(np.rint(noise), -128, 127).astype(np.int8)
-    return network_c.compare(model, np.concatenate([codes, drawn]), firmware=firmware)
 
 
 def main(model: Path, forest: Path, folder: Path, source: Path, out: Path, compared: Path) -> None:
@@ -36,7 +25,9 @@ def main(model: Path, forest: Path, folder: Path, source: Path, out: Path, compa
     written = export.write(artifact, report, out, constants=constants, network=network)
     written += export.write_forest(trees, out, constants=export.forest_constants(trees, *stated(forest), p))
     written += log_mel_c.write(out, p)
-    found = parity(artifact, folder, source)
+    x, _, _ = tables.features(folder, "test")
+    codes = network_c.windows(artifact, x, np.random.default_rng(0), count=WINDOWS)
+    found = network_c.compare(artifact, codes, firmware=source)
     tables.write_json(compared, found)
     if found["mismatched_bytes"]:
         raise ValueError(f"mismatched_bytes={found['mismatched_bytes']} must be 0, the C against TFLM; see {compared}")

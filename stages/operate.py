@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gunshot.alarms.operate import against, det, operate
+from gunshot.alarms.operate import against, det, in_words, operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import params, tables
 from gunshot.detect import listener
@@ -30,16 +30,8 @@ def main(streams: Path, out: Path, **models: Path) -> None:
         tables.write_json(
             models[name].with_name("operating.json"), point | {"settings": vars(settings), "params": heard}
         )
-        print(f"operate: {name:6} score {point['score']:.4f}, {point['proof']}:", _shown(point["validation"]))
+        print(f"operate: {name:6} score {point['score']:.4f}, {point['proof']}:", in_words(point["validation"]))
     tables.write(out, curve)
-
-
-def _shown(validation: dict) -> str:
-    return "; ".join(
-        f"{origin} {v['recall']:.1%} of shots, {v['fa_per_hour']:.2f} false alarms/h (at most "
-        f"{v['fa_per_hour_upper']:.2f}) in {v['hours']:.2f} h"
-        for origin, v in validation.items()
-    )
 
 
 if __name__ == "__main__":

@@ -81,6 +81,15 @@ def against(one: dict[str, dict], other: dict[str, dict]) -> dict[str, dict]:
     return {origin: found[origin] for origin in tables.ORIGINS if origin in found}
 
 
+def in_words(validation: dict[str, dict]) -> str:
+    """Return an operating point's recall and false alarms an hour by origin, what `operate` calls validation."""
+    return "; ".join(
+        f"{origin} {v['recall']:.1%} of shots, {v['fa_per_hour']:.2f} false alarms/h (at most "
+        f"{v['fa_per_hour_upper']:.2f}) in {v['hours']:.2f} h"
+        for origin, v in validation.items()
+    )
+
+
 def note_read(log: Path, model: Path, plan: Path) -> None:
     """Add to a log that a model looked at the test streams, once for each model and plan: their SHA-256.
 

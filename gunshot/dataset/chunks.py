@@ -47,6 +47,32 @@ def cut(pcm: np.ndarray, starts: np.ndarray, *, chunk_length: int) -> np.ndarray
     return pcm[starts[:, None] + np.arange(chunk_length)]
 
 
+def of_recording(
+    recording: dict, pcm: np.ndarray, onsets: Sequence[int], rng: np.random.Generator, p, *, chunk_length: int
+) -> tuple[np.ndarray, list[dict]]:
+    """Return a recording's chunks, int16 [shape=(chunks, chunk_length)], and their rows of tables.CHUNK.
+
+    Parameters
+    ----------
+    recording : a row of tables.RECORDING; one of the class gun is cut around its onsets, another one at a hop
+    pcm : np.ndarray [shape=(n,)], int16
+    onsets : in samples of the recording
+    p : the section chunks of params.yaml
+
+    Raises
+    ------
+    ValueError
+        A recording of the class gun is shorter than a chunk.
+    """
+    if recording["class"] == "gun":
+        drawn = {"draws": p.draws, "most": p.most, "jitter": p.jitter}
+        starts, places = around_tags(onsets, len(pcm), rng, chunk_length=chunk_length, **drawn)
+    else:
+        starts = at_hop(len(pcm), hop=p.env_hop, chunk_length=chunk_length)
+        places = np.full(len(starts), -1)
+    return cut(pcm, starts, chunk_length=chunk_length), rows(recording, starts, places)
+
+
 def rows(recording: dict, starts: np.ndarray, onsets: np.ndarray) -> list[dict]:
     """Return rows of tables.CHUNK for a recording (a row of tables.RECORDING) and its chunks."""
     common = {key: recording[key] for key in ("path", "class", "label", "recording_group", "source")}

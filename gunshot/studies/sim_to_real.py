@@ -1,11 +1,57 @@
 """What a network that was trained on simulation alone is worth on real recordings, file by file."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from gunshot.base import tables
 from gunshot.models.scores import bootstrap
+from gunshot.studies import recordings
+
+WORST = 20  # files, of those whose scores are the most wrong
+
+
+def measure(folders: list[Path], model: Path, features: Path, p, *, half: str) -> dict:
+    """Return what a model is worth on real recordings: what `transfer` gives, with `half` and the `worst` files.
+
+    Parameters
+    ----------
+    folders : labelled recordings, of any layout
+    features : the folder of the features that the model was trained on
+    half : open, or sealed; then `open` holds the same of the open half
+
+    Raises
+    ------
+    ValueError
+        The model was trained on real recordings too, or more files were rejected than quality.max_rejected allows.
+    """
+    check_simulated(features)
+    listed, rejected = recordings.sources(folders)
+    if half == "open":
+        listed = [row for row in listed if not sealed(row["recording_group"])]
+    files = recordings.file_scores(listed, model, p, rejected=rejected, title="sim-to-real")
+    shut = files["recording_group"].map(sealed)
+    figures = {
+        name: transfer(part, np.random.default_rng(0)) | {"half": name, "worst": _worst(part)}
+        for name, part in (("open", files[~shut]), ("sealed", files[shut]))
+        if len(part)
+    }
+    return figures[half] | ({"open": figures["open"]} if half == "sealed" else {})
+
+
+def check_simulated(features: Path) -> None:
+    """Raise ValueError where chunks that were trained on, or validated on, are not simulated."""
+    for side in ("train", "val"):
+        path = features / f"{side}.csv"
+        if real := sorted(set(tables.read(path, tables.CHUNK)["source"]) - {"simulated"}):
+            raise ValueError(f"{path}: sources={real} must be simulated alone; remove these corpora")
+
+
+def _worst(files: pd.DataFrame) -> list[dict]:
+    wrong = (files["y"] - files["score"]).abs().sort_values(ascending=False, kind="stable")
+    return files.loc[wrong.index[:WORST], ["path", "label", "score"]].to_dict("records")
 
 
 def sealed(group: str) -> bool:

@@ -64,6 +64,17 @@ def compare(model: bytes, codes: np.ndarray, *, firmware: Path) -> dict[str, int
     return {"windows": len(codes), "distinct_bytes": len(np.unique(expected)), "mismatched_bytes": int(wrong)}
 
 
+def windows(model: bytes, x: np.ndarray, rng: np.random.Generator, *, count: int) -> np.ndarray:
+    """Return input codes, int8 [shape=(count, n_mels, n_frames)]: half of log-mels, half noise of any level.
+
+    `x` are log-mels in dB [shape=(n, n_mels, n_frames)]; where they are fewer than half, there is more noise.
+    """
+    codes = Tflm(model).codes(x[: count // 2])
+    n = count - len(codes)
+    noise = rng.normal(rng.uniform(-128, 127, (n, 1, 1)), rng.uniform(1, 90, (n, 1, 1)), (n, *codes.shape[1:]))
+    return np.concatenate([codes, np.clip(np.rint(noise), -128, 127).astype(np.int8)])
+
+
 def build(model: bytes, folder: Path, *, firmware: Path, flags: tuple[str, ...] = FLAGS) -> Path:
     """Write the C of a model to `folder`, compile it with that in `firmware`, and return the library."""
     if not shutil.which("gcc"):
