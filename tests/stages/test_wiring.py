@@ -15,6 +15,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
 TEMPLATES = {
     "gunshot.report.chunks": ["gunshot/report/templates/report.html.j2", "gunshot/report/templates/style.css.j2"],
+    "gunshot.report.overview": ["gunshot/report/templates/report.html.j2", "gunshot/report/templates/parts.html.j2"],
     "gunshot.validation.data_docs": ["gunshot/validation/data_docs.html.j2"],
     "gunshot.promotion.bundle": ["gunshot/promotion/card.md.j2"],
     "gunshot.promotion.dossier": ["gunshot/promotion/dossier.html.j2", "gunshot/report/templates/report.html.j2"],
@@ -56,14 +57,15 @@ def file_of(name: str) -> str:
 
 
 def bare(path: Path) -> bool:
-    """Whether a file marks a package and holds its docstring alone."""
+    """Whether a file marks a package: a docstring, and imports of what must be named itself."""
     body = ast.parse(path.read_text()).body if path.name == "__init__.py" else []
-    return len(body) == 1 and isinstance(body[0], ast.Expr)
+    other = [node for node in body if not isinstance(node, ast.Expr | ast.Import | ast.ImportFrom)]
+    return bool(body) and all(ast.unparse(node).startswith("__all__ = ") for node in other)
 
 
 @cache
 def code_of(stage: str) -> frozenset[str]:
-    """The files of code that a stage reaches; a bare package has nothing that could change a result."""
+    """The files of code that a stage reaches; a bare package decides nothing."""
     modules = reached(f"stages.{module(stage)}")
     files = {file_of(name) for name in modules}
     files |= {template for name in modules & TEMPLATES.keys() for template in TEMPLATES[name]}
@@ -74,7 +76,7 @@ def code_of(stage: str) -> frozenset[str]:
 def lengths(path: str) -> dict[str, int]:
     """The lines of a file, or of each file below a folder."""
     root = ROOT / path
-    files = [root] if root.is_file() else [f for f in root.rglob("*") if f.is_file() and f.suffix != ".pyc"]
+    files = [root] if root.is_file() else [f for f in root.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
     return {file.relative_to(ROOT).as_posix(): len(file.read_text().splitlines()) for file in files}
 
 
