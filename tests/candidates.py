@@ -11,7 +11,6 @@ from gunshot.alarms import score
 from gunshot.alarms.score import gathered
 from gunshot.base import audio, params, tables
 from gunshot.detect import listener
-from gunshot.models import model as models
 from gunshot.models.model import Model
 from gunshot.promotion import comparison
 
@@ -99,7 +98,6 @@ def write_streams(folder: Path) -> Path:
 def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | None, p=P) -> dict:
     """Compare models that open at these logits on such streams, all below a folder; `p` are the tree's params."""
     monkeypatch.setattr(score, "load_once", load)
-    monkeypatch.setattr(models, "load", load)
     logits = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
     paths = {name: model(folder / name, logit=logit) for name, logit in logits.items() if logit is not None}
     tested = write_streams(folder / "streams")

@@ -6,7 +6,7 @@ import pandas as pd
 from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
 from gunshot.alarms.operate import against, det, lowest
 from gunshot.base import tables
-from gunshot.models.scores import metrics
+from gunshot.models.scores import bootstrap, metrics
 
 KEYS = ("path", "origin", "kind", "model")
 FOUND = {**tables.STREAM_SHOT, **dict.fromkeys(KEYS, str), "clear": bool, "found": bool, "delay_s": float}
@@ -41,7 +41,7 @@ def summary(
     delays = clear["delay_s"].dropna()
     heard = clear[clear["heard"].astype(bool)]
     firings = clear.groupby(["path", "firing"])["found"].any()
-    low, high = _bootstrap(hours, quiet, rng)
+    low, high = _rate_interval(hours, quiet, rng)
     return {
         "hours": total,
         "recall": hits / len(clear) if len(clear) else None,
@@ -74,14 +74,18 @@ def _recall_at(curve: pd.DataFrame, limit: float) -> float | None:
     return None if logit is None else float(curve.loc[curve["logit"] == logit, "recall"].iloc[0])
 
 
-def _bootstrap(hours: pd.DataFrame, quiet: pd.DataFrame, rng: np.random.Generator, draws: int = 1000) -> tuple:
+def _rate_interval(hours: pd.DataFrame, quiet: pd.DataFrame, rng: np.random.Generator) -> tuple:
     """Return the 2.5 and 97.5 percentiles of false alarms an hour when recording groups are drawn with replacement."""
     if not len(hours):
         return None, None
-    count = hours["recording_group"].map(quiet.groupby("recording_group").size()).fillna(0).to_numpy()
-    drawn = rng.integers(len(hours), size=(draws, len(hours)))
-    rates = count[drawn].sum(axis=1) / hours["hours"].to_numpy()[drawn].sum(axis=1)
-    return tuple(float(v) for v in np.percentile(rates, [2.5, 97.5]))
+    alarms = hours["recording_group"].map(quiet.groupby("recording_group").size()).fillna(0).to_numpy()
+    length = hours["hours"].to_numpy()
+
+    def rate(count: np.ndarray) -> float:
+        return (count * alarms).sum() / (count * length).sum()
+
+    low, high = bootstrap.interval(rate, [len(hours)], rng, draws=1000)
+    return float(low), float(high)
 
 
 DISTANCES_M = (0, 10, 25, 50, 100, 200, 400, 800, 1600)

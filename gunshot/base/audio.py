@@ -16,6 +16,7 @@ from gunshot.base.files import atomic
 
 FULL_SCALE = 32768
 RATES = (1000, 1_000_000)  # Hz; a header outside is damaged, and resampling 1 Hz would fill the memory
+CLIPPED = 127 / 128  # the largest sample of an 8-bit file; 0.07 dB below that of any other
 MOST = 2**23  # values of all channels that are read at once
 SILENCE_PA = 20e-6  # 0 dB SPL
 LOUDEST = 1e6  # of full scale; what a float file has above is held there, before a sum of it is infinite
@@ -40,6 +41,44 @@ def to_float(pcm: np.ndarray) -> np.ndarray:
 def to_int16(y: np.ndarray) -> np.ndarray:
     """Return float samples [shape=(..., n)] in [-1, 1) as int16, rounded and clipped at full scale."""
     return np.clip(np.rint(y * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+class Level:
+    """Peak, offset and clipped share of a recording as it is stored, gathered block by block: a `watch` of `blocks`.
+
+    Attributes
+    ----------
+    samples, clipped : int
+        Samples of all channels, and those of them at full scale, `CLIPPED`.
+    low, high : np.ndarray [shape=(channels,)]
+        The lowest and the highest sample of each channel, 1 at full scale.
+    """
+
+    def __init__(self):
+        self.samples, self.clipped, self._sum = 0, 0, 0.0
+        self.low, self.high = np.inf, -np.inf
+
+    def __call__(self, x: np.ndarray) -> None:
+        """Take in a block, float32 [shape=(n, channels)]."""
+        self.samples += x.size
+        self.clipped += int(np.count_nonzero(np.abs(x) >= CLIPPED))
+        self._sum += float(x.sum(dtype=float))
+        self.low, self.high = np.minimum(self.low, x.min(axis=0)), np.maximum(self.high, x.max(axis=0))
+
+    @property
+    def peak(self) -> float:
+        """Return the largest sample of any channel, either sign."""
+        return float(max(-np.min(self.low), np.max(self.high)))
+
+    @property
+    def clipped_share(self) -> float:
+        """Return the share of samples at full scale."""
+        return self.clipped / self.samples
+
+    @property
+    def dc_offset(self) -> float:
+        """Return the size of the mean of all samples."""
+        return abs(self._sum) / self.samples
 
 
 def sha256(pcm: np.ndarray) -> str:

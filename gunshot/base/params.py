@@ -315,7 +315,7 @@ def load(*sections: str, path: Path | str = "params.yaml") -> SimpleNamespace:
     """
     path = Path(path)
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(), yaml.CSafeLoader)
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run this from the project's folder") from None
     except yaml.YAMLError as e:

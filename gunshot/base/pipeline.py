@@ -9,7 +9,7 @@ def _read(root: Path) -> dict:
     path = root / "dvc.yaml"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; run this from the project's folder")
-    return yaml.safe_load(path.read_text())
+    return yaml.load(path.read_text(), yaml.CSafeLoader)
 
 
 def output(stage: str, *, root: Path = Path()) -> Path:

@@ -1,13 +1,18 @@
 """The tables that stages hand each other: their columns, written atomically as CSV."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from gunshot.base.files import atomic
+
+if TYPE_CHECKING:  # half a second to import, which `gunshot detect` need not wait
+    import pandas as pd
 
 SIDES = ("train", "val", "test")
 ORIGINS = ("simulated", "real")
@@ -132,6 +137,8 @@ def write(path: Path | str, table: pd.DataFrame) -> None:
 
 def read(path: Path | str, columns: dict[str, type]) -> pd.DataFrame:
     """Return the CSV at `path`, its columns checked and typed; ValueError names what is missing."""
+    import pandas as pd
+
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as e:
@@ -154,11 +161,15 @@ def _flags(column: pd.Series) -> pd.Series:
 
 def frame(rows: Iterable[dict], columns: dict[str, type]) -> pd.DataFrame:
     """Return rows as a table with exactly these columns, also when there is no row."""
+    import pandas as pd
+
     return pd.DataFrame(list(rows), columns=list(columns)).astype(columns)
 
 
 def recordings(raw: Path) -> pd.DataFrame:
     """Return all corpora's tables of recordings below `raw` as one, sorted by path."""
+    import pandas as pd
+
     found = sorted(raw.glob("*/recordings.csv"))
     if not found:
         raise ValueError(f"{raw}: holds no */recordings.csv; use `gunshot import` or the stage simulate")

@@ -1,24 +1,36 @@
-"""The command gunshot: a module for each topic, thin; the work is in the library."""
+"""The command gunshot: a module for each command or group, named after it. The work is in the library.
 
+A module imports the library in its commands' bodies: `gunshot --help` and each command load what they need alone.
+"""
+
+import gc
 import subprocess
 import sys
 
 from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     annotate,
+    compare,
     cross_validate,
     detect,
+    dossier,
     drift,
+    evaluate,
     explore,
     export,
-    field,
     firmware,
     import_,
+    leave_one_out,
     listen,
     models,
+    promote,
+    purge,
     review,
+    rollback,
+    sim_and_real,
     sim_to_real,
     simulate,
     tag,
+    tag_report,
 )
 from gunshot.cli.app import app
 
@@ -29,3 +41,5 @@ def main() -> None:
         app()
     except (ValueError, OSError, subprocess.CalledProcessError) as e:
         sys.exit(f"error: {e}")
+    finally:
+        gc.freeze()  # or Python would go through all that was imported once more before it ends

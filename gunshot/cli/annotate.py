@@ -1,15 +1,11 @@
 """gunshot annotate: place, move and confirm tags on a page in the browser."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gunshot import tags
-from gunshot.base import params, pipeline
 from gunshot.cli.app import app
-from gunshot.tags import catalogue
 
 
 @app.command()
@@ -32,39 +28,21 @@ def annotate(
 
     Ctrl-C ends it.
     """
-    from gunshot.pages import server
-    from gunshot.pages.editing import Desk
-
-    p = params.load("audio", "tags")
-    raw = pipeline.raw()
-    listed = catalogue.listed(path or raw, raw, pipeline.by_hand(), blind=blind)
-    scores = None
-    if listed.home.root == pipeline.field().resolve():
-        listed, scores = _queued(listed)
-    onset = None if blind else p.tags.model_dump()
-    desk = Desk(listed, sr=p.audio.sr, chunk_length=p.audio.chunk_length, onset=onset, scores=scores)
-    server.serve(desk, out, port=port, show=browser)
-
-
-def _queued(listed: catalogue.Catalogue) -> tuple[catalogue.Catalogue, dict[str, float] | None]:
-    """Return devices' recordings in the order in which they are to be looked at, and their scores."""
-    from tqdm import tqdm
-
+    from gunshot.base import params, pipeline
     from gunshot.field import queue
     from gunshot.models.model import load_model
+    from gunshot.pages import server
+    from gunshot.pages.editing import Desk
+    from gunshot.tags import catalogue
 
-    path, found = pipeline.models()["int8"], listed.read()[0]
-    states = {key: tags.state(found.get(key)) for key in listed.recordings}
-    if not path.exists():
-        print(f"{path}: no model to score them with; they are in the order of their names")
-        return _ordered(listed, queue.queue(states, {}, 0.0)), None
-    model = load_model(path)
-    scored = queue.scores(
-        listed.recordings, listed.home.root / "scores.csv", model, p=params.load("audio", "features", "detector")
-    )
-    scores = {key: score for key, score in tqdm(scored, total=len(states), desc="score") if score is not None}
-    return _ordered(listed, queue.queue(states, scores, model.operating_point)), scores
-
-
-def _ordered(listed: catalogue.Catalogue, keys: list[str]) -> catalogue.Catalogue:
-    return dataclasses.replace(listed, recordings={key: listed.recordings[key] for key in keys})
+    p = params.load("audio", "tags", "features", "detector")
+    raw, scores = pipeline.raw(), None
+    listed = catalogue.listed(path or raw, raw, pipeline.by_hand(), blind=blind)
+    if listed.home.root == pipeline.field().resolve():
+        int8 = pipeline.models()["int8"]
+        if not int8.exists():
+            print(f"{int8}: no model to score them with; they are in the order of their names")
+        listed, scores = queue.by_doubt(listed, load_model(int8) if int8.exists() else None, p)
+    onset = None if blind else p.tags.model_dump()
+    desk = Desk(listed, sr=p.audio.sr, chunk_length=p.audio.chunk_length, onset=onset, scores=scores or None)
+    server.serve(desk, out, port=port, show=browser)

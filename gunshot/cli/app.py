@@ -1,4 +1,4 @@
-"""The command gunshot and its two groups; the other modules here hang their commands into them."""
+"""The command gunshot and its groups; the other modules here hang their commands into them."""
 
 import typer
 
@@ -20,6 +20,10 @@ import_ = typer.Typer(
 )
 export = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="Write chunks and tags for other tools.")
 firmware = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="The detector as a device runs it.")
+models = typer.Typer(
+    invoke_without_command=True, context_settings=SETTINGS, help="What is and was in production, and proof of it."
+)
 app.add_typer(import_, name="import")
 app.add_typer(export, name="export")
 app.add_typer(firmware, name="firmware")
+app.add_typer(models, name="models")

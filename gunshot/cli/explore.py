@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from gunshot import tags
-from gunshot.base import params, pipeline, tables
 from gunshot.cli.app import app
 
 
@@ -24,6 +22,8 @@ def explore(
     import numpy as np
     from tqdm import tqdm
 
+    from gunshot import tags
+    from gunshot.base import params, pipeline, tables
     from gunshot.pages import explore as page
 
     p = params.load("audio", "features")

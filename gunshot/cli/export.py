@@ -1,12 +1,20 @@
-"""gunshot export: chunks and tags for other tools."""
+"""gunshot export: chunks and tags for other tools, promoted models, and images for devices."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gunshot.base import params, pipeline, tables
 from gunshot.cli.app import export
+from gunshot.cli.options import RecordingsOption, print_names
+
+
+class Tool(StrEnum):
+    """Other tools' formats of tags."""
+
+    audacity = "audacity"
+    label_studio = "label-studio"
 
 
 @export.command()
@@ -17,6 +25,7 @@ def chunks(
     import soundfile as sf
     from tqdm import tqdm
 
+    from gunshot.base import params, pipeline, tables
     from gunshot.dataset import chunks as library
 
     p = params.load("audio")
@@ -31,3 +40,65 @@ def chunks(
             target.parent.mkdir(parents=True, exist_ok=True)
             sf.write(target, chunk, p.audio.sr, subtype="PCM_16")
     print(f"{len(table)} chunks in {out}")
+
+
+@export.command("tags")
+def export_tags(
+    out: Annotated[Path, typer.Argument(help="audacity: a folder; label-studio: a .json file.")],
+    format: Annotated[Tool, typer.Option(help="Whose format.")] = Tool.audacity,
+    recordings: RecordingsOption = None,
+) -> None:
+    """Write tags for Audacity or Label Studio.
+
+    audacity: OUT/RECORDING.txt, a label track a recording, to be opened by File > Import > Labels; an automatic tag
+    is labelled shot@CONFIDENCE. label-studio: one JSON of tasks; confirmed tags are annotations, automatic ones
+    predictions with their score, and the audio is found where LOCAL_FILES_DOCUMENT_ROOT is the recordings' folder.
+
+    `gunshot import tags` reads both again.
+    """
+    from gunshot.base import params, pipeline, tables
+    from gunshot.base.files import atomic
+    from gunshot.tags import catalogue, labeltracks
+
+    sr, raw = params.load("audio").audio.sr, pipeline.raw()
+    listed = catalogue.listed(recordings or raw, raw, pipeline.by_hand())
+    tagged, bad = listed.read()
+    shown = {key: tagged[key] for key in listed.recordings if key in tagged}
+    if format == Tool.audacity:
+        for key, placed in shown.items():
+            with atomic(out / f"{key}.txt") as part:
+                part.write_text(labeltracks.audacity(placed, sr=sr), encoding="utf-8")
+    elif out.suffix != ".json":
+        raise ValueError(f"OUT={out} must end in .json")
+    else:
+        tables.write_json(out, labeltracks.label_studio(shown, sr=sr))
+    print(f"{sum(map(len, shown.values()))} tags of {len(shown)} recordings in {out}")
+    untagged = [key for key in listed.recordings if key not in tagged]
+    print_names("recordings have no tags and are left out", untagged)
+    print_names("lines of tag files are no use", bad)
+    if not listed.imported:
+        gone = sorted(tagged.keys() - listed.recordings.keys())
+        print_names("lines whose recording is not there are left out", gone)
+
+
+@export.command()
+def promoted(version: Annotated[str | None, typer.Argument(help="Default: the one in production.")] = None) -> None:
+    """Write all of a promoted model to models/promoted/VERSION/: C, golden vectors, model card, hashes."""
+    from gunshot.promotion import bundle
+
+    print(bundle.export(version))
+
+
+@export.command()
+def ota(
+    image: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A firmware image with the champion.")],
+    device: Annotated[str, typer.Option(help="The class of devices that it is for.")],
+) -> None:
+    """Sign an image for devices: IMAGE.manifest, which firmware/src/ota.c checks."""
+    from gunshot.base.files import atomic
+    from gunshot.promotion import ota as library
+
+    out = image.with_name(f"{image.name}.manifest")
+    with atomic(out) as part:
+        part.write_bytes(library.manifest(image.read_bytes(), device=device))
+    print(out)

@@ -1,16 +1,13 @@
 """gunshot firmware: recordings through the firmware, on this machine or on an emulated microcontroller."""
 
-import hashlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from gunshot.base import audio, params, pipeline, tables
 from gunshot.cli.app import firmware
-from gunshot.cli.detect import Format, _print
+from gunshot.cli.options import Format, print_row, report
 from gunshot.device import emulator
 
 NOTE = "instructions of a window at the detector's hop, not cycles; estimate_ms: at 80 MHz, one cycle each"
@@ -31,6 +28,9 @@ def run(
 
     The firmware is built first, where anything changed. Onsets are in seconds from the recording's start.
     """
+    import numpy as np
+
+    from gunshot.base import audio, params
     from gunshot.device import parity
 
     p = params.load("audio", "features")
@@ -40,7 +40,7 @@ def run(
     alerts = parity.shots(emulator.build(port), port, pcm, p)
     for alert in alerts:
         row = {"file": str(file), "onset_s": round(alert.onset / p.audio.sr, 4), "score": alert.score / 65535}
-        _print(row | ({"level_db": alert.level / 10} if format == Format.json else {}), format)
+        print_row(row | ({"level_db": alert.level / 10} if format == Format.json else {}), format)
     if not alerts and format == Format.text:
         print(f"{file}  no shot")
 
@@ -54,8 +54,11 @@ def parity(
     Prints tables, and writes reports/firmware.json. Instructions are of a window, counted by QEMU; they are not
     cycles, and the estimate at 80 MHz takes each for one. Fails where a level from the same codes or an onset differs.
     """
+    import hashlib
+
     import pandas as pd
 
+    from gunshot.base import params, pipeline, tables
     from gunshot.device import ethos
     from gunshot.device import parity as library
     from gunshot.models.model import load_model
@@ -71,7 +74,7 @@ def parity(
     artifact = known["int8"].read_bytes()
     content = {"note": NOTE, "model_sha256": hashlib.sha256(artifact).hexdigest(), **found}
     content["ethos_u55"] = ethos.estimate(artifact)
-    tables.write_json(out or pipeline.output("evaluate").parent / "firmware.json", content)
+    tables.write_json(out or report("firmware.json"), content)
     different = ("mismatched_bytes", "differing_onsets")
     if bad := [
         f"{key} on {port}"

@@ -1,4 +1,4 @@
-"""gunshot import: recordings into data/raw, in the layouts in which they come."""
+"""gunshot import: recordings into data/raw, in the layouts in which they come, and tags into data/tags."""
 
 import shutil
 import subprocess
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from gunshot.base import params, pipeline, tables
 from gunshot.cli.app import import_
+from gunshot.cli.options import RecordingsOption, print_names
 
 PathArgument = Annotated[
     Path, typer.Argument(exists=True, help="The folder that holds them, or an archive of it: .zip, .tar, .tar.gz ...")
@@ -109,7 +109,72 @@ def freefirearm(path: PathArgument, name: NameOption = "freefirearm") -> None:
     _import("freefirearm", path, name)
 
 
+@import_.command("field")
+def import_field() -> None:
+    """What `gunshot annotate data/field` confirmed, from data/field/DEVICE/.
+
+    A recording with shots becomes gun, one without env, its device is the recording group, and its tags come along.
+    Then the original is deleted. What nobody has confirmed stays, and nothing trains on it.
+    """
+    from gunshot.base import pipeline, tables
+    from gunshot.field import queue
+
+    root = pipeline.field()
+    _, states = queue.arrived(root, pipeline.raw(), pipeline.by_hand())
+    confirmed = [key for key, state in states.items() if state == "confirmed"]
+    waiting = len(states) - len(confirmed)
+    if not confirmed:
+        print(f"{root}: none of {waiting} recordings is confirmed; look at them with `gunshot annotate {root}`")
+        return
+    out = pipeline.raw() / "field"
+    sources = convert("field", root, out)
+    there = set(tables.read(out / "recordings.csv", tables.RECORDING)["path"])
+    done = [source.name for source in sources if f"{out.name}/{source.path}" in there]
+    queue.remove(root, done)
+    print(f"{len(done)} originals deleted from {root}; {waiting} recordings there wait to be confirmed")
+
+
+@import_.command("tags")
+def import_tags(
+    files: Annotated[
+        list[Path], typer.Argument(exists=True, dir_okay=False, help="CSV tag files, label tracks, exported JSON.")
+    ],
+    recordings: RecordingsOption = None,
+) -> None:
+    """Take tags over from Audacity (.txt), Label Studio (.json) or a tag file (.csv).
+
+    A label track belongs to the recording whose path its own path ends in: gun/rifle/3.wav.txt or 3.txt. Audacity's
+    point and region labels and Label Studio's regions give the tag by their start; labels that speak neither of a
+    shot nor of a gun are left out and listed.
+
+    Label Studio's annotations are confirmed tags, its predictions and labels such as shot@0.93 automatic ones, which
+    never replace confirmed tags. Where one line is bad nothing is written.
+    """
+    from gunshot import tags
+    from gunshot.base import params, pipeline
+    from gunshot.tags import catalogue, formats
+
+    raw = pipeline.raw()
+    listed = catalogue.listed(recordings or raw, raw, pipeline.by_hand())
+    given, other, silent = formats.gather(files, listed.recordings, sr=params.load("audio").audio.sr)
+    print_names("tasks without annotation or prediction", silent)
+    before, _ = listed.read()
+    kept = [
+        key
+        for key, placed in given.items()
+        if tags.state(placed) == "automatic" and tags.state(before.get(key)) == "confirmed"
+    ]
+    new = {key: placed for key, placed in given.items() if key not in kept}
+    written = listed.write(new)
+    replaced = sum(key in before and before[key] != new[key] for key in new)
+    where = ", ".join(map(str, written)) or "no file"
+    print(f"{sum(map(len, new.values()))} tags of {len(new)} recordings in {where}; {replaced} had others before")
+    print_names("recordings are confirmed, and these automatic tags do not replace that", kept)
+    print_names("labels that speak of no shot", sorted(set(other)))
+
+
 def _import(layout: str, path: Path | None, name: str, classes: Path | None = None, *, download: bool = False) -> None:
+    from gunshot.base import pipeline
     from gunshot.corpora import archives
     from gunshot.corpora import download as clients
 
@@ -133,6 +198,7 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
 def convert(layout: str, folder: Path, out: Path, **options) -> list:
     """Import a folder to `out`, hand it to DVC, and return the sources that the layout found."""
     from gunshot import corpora
+    from gunshot.base import params, tables
 
     p = params.load("audio", "quality")
     sources, rejected = corpora.layouts[layout](folder, **options)

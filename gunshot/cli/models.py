@@ -1,40 +1,16 @@
-"""gunshot models, gunshot promote, gunshot rollback: what is in production, and who decided so."""
+"""gunshot models: what is and was in production, and who decided so."""
 
 import json
 import sys
 from collections import Counter
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gunshot.base import tables
-from gunshot.cli.app import SETTINGS, app, export
-
-By = Annotated[str, typer.Option("--by", help="Who decides.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why, in one line.")]
-
-
-class Format(StrEnum):
-    """How entries are printed."""
-
-    text = "text"
-    json = "json"
-
-
-class Stage(StrEnum):
-    """Where a version goes."""
-
-    prod = "prod"
-    staging = "staging"
-
+from gunshot.cli.app import models
+from gunshot.cli.options import Format
 
 FormatOption = Annotated[Format, typer.Option(help="json: for machines.")]
-models = typer.Typer(
-    invoke_without_command=True, context_settings=SETTINGS, help="What is and was in production, and proof of it."
-)
-app.add_typer(models, name="models")
 
 
 @models.callback()
@@ -103,65 +79,3 @@ def key(name: Annotated[str, typer.Argument(help="The operator's, as the public 
 
     public = signing.create(name, record.KEYS)
     print(f"{signing.path()} is yours alone; commit {public}")
-
-
-@app.command()
-def promote(
-    candidate: Annotated[str, typer.Argument(help="A commit, branch or tag whose dvc.lock names the model.")],
-    dossier: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The page that was decided from.")],
-    gates: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSON: candidate, champion, gates, small.")],
-    by: By,
-    reason: Reason,
-    overrule: Annotated[
-        list[str] | None, typer.Option(help="GATE=TEXT: why a gate that failed may be; repeat for each.")
-    ] = None,
-    acknowledge: Annotated[
-        list[str] | None, typer.Option(help="A slice with too few cases, or an axis for all of them; repeat for each.")
-    ] = None,
-    stage: Annotated[Stage, typer.Option(help="staging: for a trial; what is in production stays.")] = Stage.prod,
-) -> None:
-    """Put a candidate's int8 model into production, on the record, signed, with its tags."""
-    from gunshot.promotion import registry
-
-    pairs = [text.partition("=")[::2] for text in overrule or ()]
-    entry = registry.promote(
-        candidate, dossier=dossier, review=tables.read_json(gates), by=by, reason=reason, overrule=dict(pairs),
-        acknowledge=acknowledge, stage=stage.value,
-    )  # fmt: skip
-    print(f"{entry['version']} is in {entry['stage']}, line {entry['number']} of the record")
-
-
-@app.command()
-def rollback(
-    by: By,
-    reason: Reason,
-    to: Annotated[str | None, typer.Option(help="Default: the version that the present one replaced.")] = None,
-) -> None:
-    """Put an earlier version back into production, the same bytes, in models/promoted/VERSION/; on the record too."""
-    from gunshot.promotion import bundle, registry
-
-    entry = registry.rollback(to=to, by=by, reason=reason)
-    print(f"{entry['version']} is in production, line {entry['number']} of the record; see {bundle.export()}")
-
-
-@export.command()
-def promoted(version: Annotated[str | None, typer.Argument(help="Default: the one in production.")] = None) -> None:
-    """Write all of a promoted model to models/promoted/VERSION/: C, golden vectors, model card, hashes."""
-    from gunshot.promotion import bundle
-
-    print(bundle.export(version))
-
-
-@export.command()
-def ota(
-    image: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A firmware image with the champion.")],
-    device: Annotated[str, typer.Option(help="The class of devices that it is for.")],
-) -> None:
-    """Sign an image for devices: IMAGE.manifest, which firmware/src/ota.c checks."""
-    from gunshot.base.files import atomic
-    from gunshot.promotion import ota as library
-
-    out = image.with_name(f"{image.name}.manifest")
-    with atomic(out) as part:
-        part.write_bytes(library.manifest(image.read_bytes(), device=device))
-    print(out)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from gunshot.base import audio, params, tables
 from gunshot.cli.app import app
 
 
@@ -31,6 +30,7 @@ def simulate(
     """
     import numpy as np
 
+    from gunshot.base import audio, params, tables
     from gunshot.simulate import Corpus, fire
     from gunshot.simulate.scenes import SCENES
     from gunshot.simulate.weapons import WEAPONS

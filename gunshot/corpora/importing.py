@@ -25,7 +25,6 @@ from gunshot.base import audio, tables
 from gunshot.corpora.sources import Source, rejected
 
 CHECKPOINT_S = 5.0  # between two writes of the growing table
-FULL_SCALE = 127 / 128  # the largest sample of an 8-bit file; 0.07 dB below that of any other
 NAME_MAX = 255  # bytes that a file system gives a name
 ONCE = "a recording must be there once"
 IMMUTABLE = "data/raw is immutable: was imported with other audio; import it under another name"
@@ -47,35 +46,20 @@ class Summary:
         )
 
 
-class _Level:
-    """Peak, range and clipped share of a file as stored, block by block."""
-
-    def __init__(self):
-        self.samples, self.clipped = 0, 0
-        self.low, self.high = np.inf, -np.inf  # of each channel
-
-    def __call__(self, x: np.ndarray) -> None:
-        self.samples += x.size
-        self.clipped += np.count_nonzero(np.abs(x) >= FULL_SCALE)
-        self.low, self.high = np.minimum(self.low, x.min(axis=0)), np.maximum(self.high, x.max(axis=0))
-
-
 def _db(amplitude: float) -> float:
     return 20 * np.log10(amplitude) if amplitude > 0 else -np.inf
 
 
-def _check_level(file: Path, level: _Level, peak: float, *, silence_db: float, max_clipped: float) -> None:
+def _check_level(file: Path, level: audio.Level, peak: float, *, silence_db: float, max_clipped: float) -> None:
     """Raise AudioError where a file is silent, clipped, or has a `peak` only before the mix-down."""
-    stored = _db(max(-np.min(level.low), np.max(level.high)))
+    stored = _db(level.peak)
     if stored < silence_db:
         raise audio.AudioError(
             file, f"silent: peak {stored:.1f} dBFS", f"must reach quality.silence_db={silence_db:g} dBFS"
         )
-    if level.clipped > max_clipped * level.samples:
-        share = level.clipped / level.samples
-        raise audio.AudioError(
-            file, f"clipped: {share:.3f} of samples at full scale", f"at most quality.max_clipped={max_clipped:g}"
-        )
+    if level.clipped_share > max_clipped:
+        clipped = f"clipped: {level.clipped_share:.3f} of samples at full scale"
+        raise audio.AudioError(file, clipped, f"at most quality.max_clipped={max_clipped:g}")
     # An offset, two channels that cancel, a tone above half the new sample rate.
     audible = min(_db(np.max(level.high - level.low) / 2), _db(peak))
     if audible < silence_db:
@@ -86,7 +70,7 @@ def _check_level(file: Path, level: _Level, peak: float, *, silence_db: float, m
 def _decode(file: Path, out: Path, *, sr: int, silence_db: float, max_clipped: float) -> dict:
     """Return what a recording's row says of its audio, which is left in a .part below `out` (key "part")."""
     sr_found, _ = audio.header(file)
-    level, digest, samples, peak = _Level(), hashlib.sha256(), 0, 0
+    level, digest, samples, peak = audio.Level(), hashlib.sha256(), 0, 0
     handle, part = tempfile.mkstemp(dir=out, prefix=".", suffix=".part")
     try:
         # An open file, not its name: soundfile syncs a named one to the disk, 20 ms each when that is busy.

@@ -4,6 +4,8 @@ Far away, where noise and reverberation drown the rises of a burst's later shots
 one: the whitened waveform there is a template, and a chain is sought among the places that are like it.
 """
 
+from pathlib import Path
+
 import numpy as np
 from scipy.signal import correlate, find_peaks, oaconvolve
 from scipy.signal.windows import hann
@@ -235,6 +237,15 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
         found += zip(kept, sure, strict=True)
     # A burst that is moved to its shock waves may begin before a single shot that it came after.
     return unique([Tag(int(max(0, at + LATENCY)) * HOP, round(_confidence(sure), 2)) for at, sure in found])
+
+
+def of_file(item: tuple[str, Path], sr: int, options: dict) -> tuple[str, list[Tag], str | None]:
+    """Return a recording's key, the tags that `find` gives of its file, and why it cannot be read, where it cannot."""
+    key, file = item
+    try:
+        return key, find(audio.to_int16(audio.read(file, sr=sr)), sr=sr, **options), None
+    except audio.AudioError as e:
+        return key, [], f"{key} ({e.value}: {e.rule})"
 
 
 def _confidence(rise_db: float) -> float:

@@ -59,7 +59,7 @@ def _identity(model: bytes) -> dict[str, int | str]:
 
 
 def _shared(report: dict, operating: dict, p, *, codes: dict) -> Constants:
-    n_frames = 1 + (p.audio.chunk_length - p.features.n_fft) // p.features.hop_length
+    n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
     settings = operating["settings"]
     return {
         "SR": p.audio.sr,

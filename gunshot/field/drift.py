@@ -63,9 +63,9 @@ def of_recording(listed: tuple[str, Path], path: Path, p) -> tuple[dict, np.ndar
     `p` holds the sections audio, chunks and features; `path` is the model's.
     """
     name, file = listed
-    watch, parts, rest, ahead = _Watch(), [], np.zeros(0, np.int16), 0
+    level, parts, rest, ahead = audio.Level(), [], np.zeros(0, np.int16), 0
     try:
-        for block in audio.blocks(file, sr=p.audio.sr, watch=watch):
+        for block in audio.blocks(file, sr=p.audio.sr, watch=level):
             rest = np.concatenate([rest, audio.to_int16(block)])
             rest, ahead = rest[ahead:], max(0, ahead - len(rest))
             starts = chunks.at_hop(len(rest), hop=p.chunks.env_hop, chunk_length=p.audio.chunk_length)
@@ -82,28 +82,12 @@ def of_recording(listed: tuple[str, Path], path: Path, p) -> tuple[dict, np.ndar
         problem = f"{e.value}: {e.rule}" if isinstance(e, audio.AudioError) else f"{e.strerror}: must be readable"
         return {"file": name, "problem": problem, "chunks": 0}, np.empty((0, len(COLUMNS)), np.float32)
     found = np.concatenate(parts)
-    return {"file": name, "problem": None, "chunks": len(found), **watch.facts()}, found
-
-
-class _Watch:
-    """Peak, clipping and offset of a recording as stored, gathered block by block."""
-
-    def __init__(self):
-        self.peak, self.clipped, self.total, self.n = 0.0, 0, 0.0, 0
-
-    def __call__(self, x: np.ndarray) -> None:
-        size = np.abs(x)
-        self.peak = max(self.peak, float(size.max(initial=0)))
-        self.clipped += int((size >= 1 - 1 / audio.FULL_SCALE).sum())
-        self.total, self.n = self.total + float(x.sum(dtype=float)), self.n + x.size
-
-    def facts(self) -> dict[str, float]:
-        least = 0.5 / audio.FULL_SCALE
-        return {
-            "peak_db": 20 * math.log10(max(self.peak, least)),
-            "clipped": self.clipped / self.n,
-            "dc_offset": abs(self.total) / self.n,
-        }
+    facts = {
+        "peak_db": 20 * math.log10(max(level.peak, 0.5 / audio.FULL_SCALE)),
+        "clipped": level.clipped_share,
+        "dc_offset": level.dc_offset,
+    }
+    return {"file": name, "problem": None, "chunks": len(found), **facts}, found
 
 
 def of_recordings(listed: dict[str, Path], path: Path, p, *, workers: int) -> Iterator[tuple[dict, np.ndarray]]:

@@ -1,17 +1,54 @@
 """Recordings that came back from devices: which to look at first, and which to delete."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from gunshot import features, tags
 from gunshot.base import audio, tables
 from gunshot.models.model import Model
+from gunshot.tags import catalogue
 
 SCORES = {"recording": str, "size": int, "mtime_ns": int, "model": str, "score": float}
 DAY_S = 86400.0
+
+
+def arrived(root: Path, raw: Path, by_hand: Path) -> tuple[catalogue.Catalogue, dict[str, str]]:
+    """Return the recordings in `root`, and whether each is confirmed, automatic or untagged.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder.
+    """
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; devices' recordings go to {root}/DEVICE/")
+    listed = catalogue.listed(root, raw, by_hand)
+    return listed, states(listed)
+
+
+def states(listed: catalogue.Catalogue) -> dict[str, str]:
+    """Return of each recording what `tags.state` says of its tags."""
+    placed, _ = listed.read()
+    return {key: tags.state(placed.get(key)) for key in listed.recordings}
+
+
+def by_doubt(listed: catalogue.Catalogue, model: Model | None, p) -> tuple[catalogue.Catalogue, dict[str, float]]:
+    """Return recordings in the order in which a person should look at them, and the scores of those that can be read.
+
+    Without a model there are no scores, and the order is that of the names.
+    """
+    found: dict[str, float] = {}
+    if model:
+        every = scores(listed.recordings, listed.home.root / "scores.csv", model, p=p)
+        every = tqdm(every, total=len(listed.recordings), desc="score")
+        found = {key: score for key, score in every if score is not None}
+    keys = queue(states(listed), found, model.operating_point if model else 0.0)
+    return dataclasses.replace(listed, recordings={key: listed.recordings[key] for key in keys}), found
 
 
 def queue(states: dict[str, str], scores: dict[str, float], point: float) -> list[str]:

@@ -1,6 +1,6 @@
 """A model of any kind behind one interface: logits of windows, and levels of a stream at a hop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from gunshot import features
 from gunshot.base import tables
 from gunshot.models.scores import calibration
 
+SUFFIXES = (".tflite", ".keras", ".joblib")
 BLOCK = 4096  # windows that are scored at once: memory stays bounded
 
 
@@ -101,6 +102,20 @@ class Model:
         """Return the calibrated scores of the windows of `levels`, float32 [shape=(windows,)]."""
         levels = self.levels(log_mel, hop=hop, n_frames=n_frames)
         return self.score_of(levels, windows=1).astype(np.float32)
+
+
+def named(names: Iterable[str], known: dict[str, Path]) -> dict[str, Path]:
+    """Return the files of models by the names that a user gave: those in `known`, or paths of files.
+
+    Raises
+    ------
+    ValueError
+        A name is not known and is no model's file.
+    """
+    for name in names:
+        if name not in known and (Path(name).suffix not in SUFFIXES or not Path(name).is_file()):
+            raise ValueError(f"model={name!r} must be {', '.join(known)} or a file that ends in {', '.join(SUFFIXES)}")
+    return {name: known.get(name, Path(name)) for name in names}
 
 
 def report_path(path: Path) -> Path:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.stats import norm
 
+from gunshot import features
 from gunshot.base import audio
 from gunshot.base.files import atomic
 
@@ -237,26 +238,27 @@ def svg(figure: Figure, *, prefix: str) -> str:
 
 
 def detection(
-    path: Path, file: Path, log_mel: np.ndarray, scores: np.ndarray, onsets: list, *, level: float, p
+    path: Path, title: str, samples: np.ndarray, scores: np.ndarray, onsets: np.ndarray, *, threshold: float, p
 ) -> None:
     """Write waveform, log-mel and window scores of a recording over one time axis as a PNG.
 
     Parameters
     ----------
-    log_mel : np.ndarray [shape=(n_mels, frames)], dB
+    samples : np.ndarray [shape=(n,)], float32, at least one window
     scores : np.ndarray [shape=(windows,)], at a hop of ``p.detector.hop`` frames
-    onsets : in s
-    level : the threshold of the mean of a few scores
+    onsets : np.ndarray [shape=(shots,)], in s
+    threshold : of the mean of a few scores
     p : the sections audio, features and detector of params.yaml
     """
     sr, hop, length = p.audio.sr, p.features.hop_length, p.audio.chunk_length
-    low, high = _envelope(file, sr=sr)
+    log_mel = features.log_mel(audio.to_int16(samples), sr=sr, **p.features.model_dump())
+    low, high = _envelope(samples)
     duration = (log_mel.shape[1] - 1) * hop / sr + p.features.n_fft / sr
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
         wave, mel, score = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1.3, 1])
         wave.fill_between(np.arange(len(low)) * 160 / sr, low, high, color=LINES[0][0], linewidth=0.4)
-        wave.set(ylim=(-1, 1), ylabel="amplitude", title=file.name)
+        wave.set(ylim=(-1, 1), ylabel="amplitude", title=title)
         image = mel.imshow(
             log_mel,
             origin="lower",
@@ -270,24 +272,19 @@ def detection(
         figure.colorbar(image, ax=mel, label="dB", pad=0.01)
         middle = (np.arange(len(scores)) * p.detector.hop * hop + length / 2) / sr
         score.plot(middle, scores, color=LINES[1][0], marker="o" if len(scores) == 1 else None)  # a line needs two
-        score.axhline(level, color="#667", linestyle=":")
+        score.axhline(threshold, color="#667", linestyle=":")
         score.set(
             ylim=(0, 1.02), ylabel="score", xlabel="time (s); a score stands at its window's middle", xlim=(0, duration)
         )
         for onset in onsets:
             for ax in (wave, mel, score):
                 ax.axvline(onset, color="#009E73", linewidth=1.2)
-        score.set_title(f"{len(onsets)} onset(s), green; threshold {level:.3f}, dotted")
+        score.set_title(f"{len(onsets)} onset(s), green; threshold {threshold:.3f}, dotted")
         with atomic(path) as part:
             figure.savefig(part, format="png", dpi=120)
 
 
-def _envelope(file: Path, *, sr: int) -> tuple[np.ndarray, np.ndarray]:
+def _envelope(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return lowest and highest sample of each 10 ms: a long recording is not drawn sample by sample."""
-    low, high = [], []
-    for block in audio.blocks(file, sr=sr, block_s=30, repair=True):
-        at = np.arange(0, len(block), 160)
-        if len(at):
-            low.append(np.minimum.reduceat(block, at))
-            high.append(np.maximum.reduceat(block, at))
-    return np.concatenate(low), np.concatenate(high)
+    at = np.arange(0, len(samples), 160)
+    return np.minimum.reduceat(samples, at), np.maximum.reduceat(samples, at)

@@ -1,13 +1,48 @@
 """What detectors do on a user's own recordings, as sections of a page."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
+from gunshot.base import tables
 from gunshot.models.scores import metrics as scoring
 from gunshot.report import plots
+from gunshot.report.chunks import chunk_figures, write_report
 from gunshot.report.page import Section, four, percent, three
 
 FILES = 20  # worst files shown
+
+
+def write(out: Path, scores, by_file: dict[str, dict], points: dict[str, float], *, title: str, hop: int) -> None:
+    """Write windows.csv, files.csv, rejected.csv, metrics.json and index.html of models on a user's recordings.
+
+    Parameters
+    ----------
+    scores : what `studies.recordings.evaluate` gives: the tables windows, files and rejected
+    by_file : what `studies.recordings.file_metrics` gives
+    points : each model's operating point
+    hop : frames between windows
+    """
+    for name, table in scores._asdict().items():
+        tables.write(out / f"{name}.csv", table)
+    files, figures = scores.files, chunk_figures(scores.windows, points)
+    tables.write_json(out / "metrics.json", {"windows": figures["metrics"], "files": by_file})
+    first = next(iter(points))
+    worst = files[["path", "label", "upstream", "y", first]].rename(columns={"path": "file", first: "score"})
+    write_report(
+        out / "index.html",
+        title=f"Gunshot detector: {title}",
+        intro=f"{len(files)} recordings, {len(scores.windows)} windows: of a file with shots those that hold an "
+        f"automatic onset, of a file without shots all, {hop} frames apart. Each file was heard after quiet of its "
+        f"own. {len(scores.rejected)} files were rejected.",
+        figures=figures,
+        extra=[
+            file_metrics_section(by_file),
+            *(files_by_section(files, points, column) for column in ("upstream", "label")),
+            files_section(worst),
+        ],
+    )
 
 
 def files_section(files: pd.DataFrame) -> Section:

@@ -1,22 +1,39 @@
 """Real recordings held out in turns: false alarms an hour and recall on all of them, and on sources left out."""
 
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
+from tqdm import tqdm
 
-from gunshot import streams
+from gunshot import features, streams, tags
 from gunshot.alarms import summary
 from gunshot.alarms.operate import det, operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import processes, tables
-from gunshot.models.scores import metrics
-from gunshot.studies.recordings import score_files as score_files_
+from gunshot.models.scores import bootstrap, metrics
+from gunshot.studies.recordings import file_scores
 
 MIN_GROUPS = 10  # with shots, for a source to be left out alone; the rest is left out together
+PARTS = 4  # of the environment groups, of which one tests each source that is left out
 RATE = 0.05  # of the environment files that alarm where recall is measured
+
+
+class Folders(NamedTuple):
+    """Where the pipeline's stages put what networks are trained and measured on."""
+
+    raw: Path
+    tagged: Path
+    features: Path
+    streams_train: Path
+    streams_val: Path
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,99 @@ class Corpus:
     simulated_y: np.ndarray
     val_x: np.ndarray
     val_y: np.ndarray
+
+
+def cross_validate(folders: Folders, p, *, count: int) -> dict:
+    """Return false alarms an hour and recall of all turns together: each real recording is tested in one of them.
+
+    The figures of `alarms.summary`, the number of `folds`, the point at which each turn was `operating`, the `causes`
+    of false alarms, and the curve `det`. Each turn trains without two of the `count` folds, chooses its threshold on
+    simulated validation streams and on the one's, and is tested on the other's.
+    """
+    chunks, recordings, onsets = corpus(folders)
+    fold = folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), count, p.streams.seed)
+    turns, points = [], []
+    with tempfile.TemporaryDirectory() as name:
+        for turn in tqdm(range(count), desc="cross-validate", unit="fold"):
+            work, out_of_training = Path(name, str(turn)), [turn, (turn + 1) % count]
+            held = chunks.table["recording_group"].map(fold).isin(out_of_training).to_numpy()
+            streams_of(fold, turn, count, recordings, onsets, folders.raw, work, p)
+            known = recordings[~recordings["recording_group"].map(fold).isin(out_of_training)]
+            model = train(chunks, held, pool(known, folders, p), p.network.seed, p, work)
+            points.append(validate(model, {folders.streams_val: "simulated", work / "val": "real"}, p))
+            turns.append(measure(model, work / "test", points[-1]["logit"], p))
+    whole = pooled(turns, limit=p.detector.max_fa_per_hour, sr=p.audio.sr)
+    causes = whole["tables"]["causes"].drop(columns="model").astype(object)
+    return whole["figures"]["real"]["int8"] | {
+        "folds": count,
+        "operating": points,
+        "causes": causes.where(causes.notna(), None).to_dict("records"),  # JSON has no NaN
+        "det": whole["tables"]["det"][["logit", "fa_per_hour", "recall"]].to_dict("records"),
+    }
+
+
+def leave_one_out(folders: Folders, p) -> Iterator[list[dict]]:
+    """Yield for each turn the rows of `by_source` of the upstream sources that it left out, and what was `left_out`.
+
+    A quarter of the environment groups of all sources is left out of every turn: with these files shots are compared.
+    """
+    chunks, recordings, _ = corpus(folders)
+    rng, recordings = np.random.default_rng(0), recordings.assign(y=(recordings["class"] == "gun").astype(int))
+    fold = folds(recordings, PARTS, p.streams.seed)
+    spared = recordings["recording_group"].map(fold).eq(0) & recordings["class"].eq("env")
+    with tempfile.TemporaryDirectory() as name:
+        turns = sources(recordings)
+        for number, (title, names) in enumerate(tqdm(turns.items(), desc="leave-one-out", unit="source")):
+            own = recordings["upstream"].isin(names)
+            gone = set(recordings.loc[own | spared, "recording_group"])
+            held = chunks.table["recording_group"].isin(gone).to_numpy()
+            known = recordings[~recordings["recording_group"].isin(gone)]
+            model = train(chunks, held, pool(known, folders, p), p.network.seed, p, Path(name, str(number)))
+            tested = recordings[(own & recordings["class"].eq("gun")) | spared]
+            keys = ["path", "class", "label", "recording_group", "source", "upstream"]
+            listed = [row | {"file": folders.raw / row["path"]} for row in tested[keys].to_dict("records")]
+            files = file_scores(listed, model, p, title=title)
+            yield [row | {"left_out": title} for row in by_source(files, names, rng)]
+
+
+def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]]:
+    """Return the chunks, the real recordings (columns RECORDING) and their onsets in samples, by recording.
+
+    Raises
+    ------
+    ValueError
+        There are no real chunks.
+    """
+    sides = {side: tables.features(folders.features, side) for side in tables.SIDES}
+    simulated = {side: (table["source"] == "simulated").to_numpy() for side, (_, _, table) in sides.items()}
+    own = {
+        side: ~simulated[side] & ~table["chunk"].str.contains("~").to_numpy() for side, (_, _, table) in sides.items()
+    }
+    if not any(which.any() for which in own.values()):
+        raise ValueError(
+            f"{folders.features}: must hold real chunks; import recordings with `gunshot import`, then `dvc repro`"
+        )
+    recordings = tables.read(folders.tagged / "recordings.csv", tables.RECORDING)
+    table = pd.concat([table[own[side]].assign(y=y[own[side]]) for side, (_, y, table) in sides.items()])
+    chunks = Corpus(
+        np.concatenate([x[own[side]] for side, (x, _, _) in sides.items()]),
+        table.reset_index(drop=True),
+        *(sides["train"][i][simulated["train"]] for i in (0, 1)),
+        *(sides["val"][i][simulated["val"]] for i in (0, 1)),
+    )
+    placed, _ = tags.read(folders.tagged / "tags.csv")
+    onsets = {name: [tag.start for tag in found] for name, found in placed.items()}
+    return chunks, recordings[recordings["source"] != "simulated"].reset_index(drop=True), onsets
+
+
+def pool(known: pd.DataFrame, folders: Folders, p) -> list[np.ndarray]:
+    """Return log-mels in which hard negatives are sought: simulated training streams, and known real environment."""
+    if not p.network.hard_share:
+        return []
+    simulated = sorted((folders.streams_train / "simulated").rglob("*.wav"))
+    real = [folders.raw / path for path in known.loc[known["class"] == "env", "path"]]
+    shape = {"sr": p.audio.sr, "min_length": p.audio.chunk_length, **p.features.model_dump()}
+    return [features.of_file(path, **shape) for path in [*simulated, *real]]
 
 
 def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:
@@ -116,7 +226,7 @@ def measure(model: Path, folder: Path, logit: float, p) -> dict[str, pd.DataFram
 
 
 def pooled(turns: list[dict[str, pd.DataFrame]], *, limit: float, sr: int) -> dict[str, dict]:
-    """Return what `tally.figures` gives of all turns together, each at its own operating point."""
+    """Return what `alarms.summary.figures` gives of all turns together, each at its own operating point."""
     for number, turn in enumerate(turns):
         for table in turn.values():
             if "path" in table:
@@ -147,39 +257,20 @@ def by_source(files: pd.DataFrame, names: list[str], rng: np.random.Generator) -
     for name in names:
         gun = files[(files["y"] == 1) & (files["upstream"] == name)]
         part = pd.concat([gun, env])
-        figures = [_figures(part)]
-        for _ in range(500):
-            figures.append(_figures(pd.concat([_drawn(gun, rng), _drawn(env, rng)])))
-        low, high = np.percentile(np.array(figures[1:]), [2.5, 97.5], axis=0)
+        group_of = [pd.factorize(side["recording_group"])[0] for side in (gun, env)]
+        once = [np.ones(row.max() + 1, int) for row in group_of]
+        figures = partial(_figures, part["y"].to_numpy(), part["score"].to_numpy(), group_of)
+        auc, recall = figures(*once)
+        low, high = bootstrap.interval(figures, [len(count) for count in once], rng)
         rows.append({"source": name, "groups": gun["recording_group"].nunique(), "gun_files": len(gun),
-                     "env_files": len(env), "auc": figures[0][0], "auc_low": low[0], "auc_high": high[0],
-                     "recall_at_5pct": figures[0][1], "recall_low": low[1], "recall_high": high[1]})  # fmt: skip
+                     "env_files": len(env), "auc": auc, "auc_low": low[0], "auc_high": high[0],
+                     "recall_at_5pct": recall, "recall_low": low[1], "recall_high": high[1]})  # fmt: skip
     return rows
 
 
-def _figures(files: pd.DataFrame) -> tuple[float, float]:
-    y, score = files["y"].to_numpy(), files["score"].to_numpy()
-    return metrics.auc(y, score), metrics.recall_at_false_rate(y, score, RATE)
-
-
-def _drawn(files: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    members = files.groupby("recording_group").indices
-    names = list(members)
-    return files.iloc[np.concatenate([members[names[i]] for i in rng.integers(len(names), size=len(names))])]
-
-
-def score_files(listed: list[dict], model: Path, p) -> pd.DataFrame:
-    """Return the file rows of `evaluation.score_files`; what was rejected raises.
-
-    Raises
-    ------
-    ValueError
-        More files were rejected than quality.max_rejected allows.
-    """
-    files, rejected = [], []
-    for _, file, bad in score_files_(listed, {"score": model}, p):
-        files += [file] if file else []
-        rejected += bad
-    refused = tables.frame(rejected, tables.REJECTED)
-    tables.check_rejected(refused, len(listed), limit=p.quality.max_rejected, where="this message")
-    return pd.DataFrame(files)
+def _figures(y: np.ndarray, score: np.ndarray, group_of: list[np.ndarray], *counts: np.ndarray) -> np.ndarray:
+    """Return AUC and recall at RATE where each class's groups count so often [shape=(2,)]."""
+    weight = np.concatenate([count[row] for count, row in zip(counts, group_of, strict=True)])
+    return np.array(
+        [roc_auc_score(y, score, sample_weight=weight), metrics.recall_at_false_rate(y, score, RATE, weight)]
+    )

@@ -5,6 +5,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
+from gunshot.models.scores import bootstrap
+
 FOLDS = 5
 DRAWS = 1000  # of the bootstrap
 TREES = {"n_estimators": 60, "max_depth": 18, "min_samples_leaf": 2, "max_features": 0.03, "class_weight": "balanced"}
@@ -42,19 +44,19 @@ def gap(x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generat
         scores[name] = found[:, 1]
     measured = {name: _measure(y, score) for name, score in scores.items()}
     _, of_chunk = np.unique(groups, return_inverse=True)
-    drawn = []
-    rows = [np.flatnonzero(of_chunk == g) for g in range(of_chunk.max() + 1)]
-    for _ in range(DRAWS):
-        picked = np.concatenate([rows[g] for g in rng.integers(len(rows), size=len(rows))])
-        right = {name: ((score[picked] >= 0.5) == y[picked]).mean() for name, score in scores.items()}
-        drawn.append(right["random"] - right["grouped"])
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    right = {name: ((score >= 0.5) == y).astype(int) for name, score in scores.items()}
+    gap = right["random"] - right["grouped"]
+
+    def gap_of(count: np.ndarray) -> float:
+        return (count[of_chunk] * gap).sum() / count[of_chunk].sum()
+
+    low, high = bootstrap.interval(gap_of, [of_chunk.max() + 1], rng, draws=DRAWS)
     return measured | {
         "gap": measured["random"]["accuracy"] - measured["grouped"]["accuracy"],
         "gap_lower": float(low),
         "gap_upper": float(high),
         "chunks": len(y),
-        "groups": len(rows),
+        "groups": int(of_chunk.max() + 1),
     }
 
 

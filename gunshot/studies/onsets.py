@@ -10,7 +10,7 @@ import pandas as pd
 from gunshot import tags
 from gunshot.base import audio, processes
 from gunshot.dataset import onsets
-from gunshot.models.scores import metrics
+from gunshot.models.scores import bootstrap, metrics
 from gunshot.simulate import corpus
 
 SEED = 20_260  # of the recordings measured on; nothing was tuned on them
@@ -157,8 +157,7 @@ def over_groups(rows: pd.DataFrame) -> dict[str, float]:
     """
     counts = rows.groupby("recording_group")[["matched", "shots", "found"]].sum().to_numpy()
     rng = np.random.default_rng(SEED)
-    drawn = counts[rng.integers(len(counts), size=(GROUP_DRAWS, len(counts)))].sum(axis=1)
-    low, high = np.quantile(_f1(drawn), [0.025, 0.975])
+    low, high = bootstrap.interval(lambda count: _f1(count @ counts), [len(counts)], rng, draws=GROUP_DRAWS)
     return _shown({"f1_mean_of_groups": _f1(counts).mean(), "f1_lower": low, "f1_upper": high})
 
 

@@ -1,18 +1,99 @@
 """Models on a user's own labelled recordings: scores of windows, and of files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from gunshot import features
-from gunshot.base import audio, processes
+from gunshot import corpora, features
+from gunshot.base import audio, processes, tables
 from gunshot.dataset import onsets
 from gunshot.models.model import load_once
 from gunshot.models.scores import metrics
 
+SOURCE = ("path", "label", "recording_group", "source", "upstream", "file")
 QUIET = 0.1  # of the frames are below the level of a recording's quiet
+
+
+class Scores(NamedTuple):
+    """What models say of recordings: a row a window, a row a file, and rows of tables.REJECTED."""
+
+    windows: pd.DataFrame
+    files: pd.DataFrame
+    rejected: pd.DataFrame
+
+
+def sources(folders: Iterable[Path]) -> tuple[list[dict], list[dict]]:
+    """Return the recordings of labelled folders of any layout, as `score_files` takes them, and rows of REJECTED."""
+    listed, rejected = [], []
+    for folder in folders:
+        part, bad = corpora.layouts[corpora.detect(folder)](folder)
+        listed += [{**{key: getattr(source, key) for key in SOURCE}, "class": source.class_} for source in part]
+        rejected += bad
+    return listed, rejected
+
+
+def evaluate(folder: Path, paths: dict[str, Path], p) -> Scores:
+    """Return what models say of a folder of labelled recordings, of any layout; the columns of scores are `paths`'.
+
+    Raises
+    ------
+    ValueError
+        The folder holds no file of a class, or no file of a class can be used.
+    """
+    listed, rejected = sources([folder])
+    for kind in ("gun", "env"):
+        if not any(row["class"] == kind for row in listed):
+            raise ValueError(f"{folder}: no file of the class {kind}; figures need both, gun and env")
+    scores = score_files(listed, paths, p, rejected=rejected, title="evaluate", windows=True)
+    if scores.files.empty or scores.files["class"].nunique() < 2:  # nothing to compare: what was rejected says why
+        tables.check_rejected(scores.rejected, 0, limit=0, where="this message")
+    return scores
+
+
+def file_scores(listed: list[dict], model: Path, p, *, rejected: Iterable[dict] = (), title: str) -> pd.DataFrame:
+    """Return the rows of files of one model, whose scores are the column score.
+
+    Raises
+    ------
+    ValueError
+        More files were rejected than quality.max_rejected allows.
+    """
+    scores = score_files(listed, {"score": model}, p, rejected=rejected, title=title)
+    tables.check_rejected(scores.rejected, len(listed), limit=p.quality.max_rejected, where="this message")
+    return scores.files
+
+
+def score_files(
+    listed: list[dict],
+    paths: dict[str, Path],
+    p,
+    *,
+    rejected: Iterable[dict] = (),
+    title: str,
+    windows: bool = False,
+    workers: int = 2,
+) -> Scores:
+    """Return what models say of recordings, in their order; of windows only where they are asked for.
+
+    Parameters
+    ----------
+    listed : what `sources` gives
+    paths : the models, by the name of their column
+    rejected : rows of tables.REJECTED that come before those of this call
+    title : of the progress bar
+    p : the sections audio, features, detector, chunks, tags and evaluate of params.yaml
+    """
+    rows, files, refused = [], [], list(rejected)
+    parts = processes.in_order(score_file, listed, paths, p, workers=workers, batch=2)
+    for of_windows, file, bad in tqdm(parts, total=len(listed), desc=title, unit="file"):
+        rows += of_windows if windows else []
+        files += [file] if file else []
+        refused += bad
+    return Scores(pd.DataFrame(rows), pd.DataFrame(files), tables.frame(refused, tables.REJECTED))
 
 
 def score_file(source: dict, paths: dict[str, Path], p) -> tuple[list[dict], dict | None, list[dict]]:
@@ -75,11 +156,6 @@ def _around_steepest(pcm: np.ndarray, starts: np.ndarray, length: int, duration:
     first = np.clip(steepest - duration // 4, starts[0], max(0, len(pcm) - duration))
     inside = (starts >= first) & (starts + length <= first + duration)
     return inside if inside.any() else np.arange(len(starts)) == np.abs(starts - first).argmin()
-
-
-def score_files(sources: list[dict], paths: dict[str, Path], p, *, workers: int = 2) -> Iterator[tuple]:
-    """Yield what `score_file` returns for each source, in order."""
-    return processes.in_order(score_file, sources, paths, p, workers=workers, batch=2)
 
 
 def file_metrics(files: pd.DataFrame, points: dict[str, float], rng: np.random.Generator) -> dict[str, dict]:

@@ -1,15 +1,69 @@
 """What simulated chunks add to real ones: the same network on real recordings alone, and on both."""
 
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
+from gunshot.base import tables
 from gunshot.models.scores import metrics
 
 RATE = 0.05  # of environment chunks that alarm where recall is measured
 VALIDATION = 5  # one part in so many of the training groups chooses the epoch
 ARMS = ("real", "both")
+
+
+class Chunks(NamedTuple):
+    """Chunks that are no augmented copies: features in dB [shape=(n, n_mels, frames)] of real and of simulated ones.
+
+    The real ones' table has the columns of tables.CHUNK, y (1 GUN) and upstream; of simulated ones y is enough.
+    """
+
+    x: np.ndarray
+    table: pd.DataFrame
+    simulated_x: np.ndarray
+    simulated_y: np.ndarray
+
+
+def chunks(features: Path, grouped: Path) -> Chunks:
+    """Return all chunks in the folder of features; `grouped` is the folder of what the stage group wrote.
+
+    Raises
+    ------
+    ValueError
+        There are no real chunks, or no simulated ones.
+    """
+    sides = [tables.features(features, side) for side in tables.SIDES]
+    table = pd.concat([part.assign(y=y) for _, y, part in sides], ignore_index=True)
+    own, simulated = ~table["chunk"].str.contains("~"), table["source"] == "simulated"
+    which = [(own & ~simulated).to_numpy(), (own & simulated).to_numpy()]
+    if not all(rows.any() for rows in which):
+        raise ValueError(f"{features}: must hold simulated and real chunks; import recordings, then run `dvc repro`")
+    edges = np.cumsum([len(x) for x, _, _ in sides])[:-1]
+    real_x, simulated_x = (
+        np.concatenate([x[rows] for (x, _, _), rows in zip(sides, np.split(chosen, edges), strict=True)])
+        for chosen in which
+    )
+    recordings = tables.read(grouped / "recordings.csv", tables.RECORDING | {"imported_group": str})
+    real = table[which[0]]
+    upstream = real["path"].map(recordings.set_index("path")["upstream"])
+    return Chunks(real_x, real.assign(upstream=upstream), simulated_x, table.loc[which[1], "y"].to_numpy())
+
+
+def study(given: Chunks, p, *, seeds: int, folds: int) -> dict:
+    """Return by arm what `summary` gives with recording groups held out, and the rows of `compare` as `networks`.
+
+    Where each class has as many upstream sources as folds, `upstream` is the same with sources held out as a whole.
+    """
+    rows = [compare(*given, p, seeds=seeds, folds=folds)]
+    content = summary(rows[0])
+    if given.table.groupby("y")["upstream"].nunique().min() >= folds:
+        rows.append(compare(*given, p, seeds=seeds, folds=folds, held_out="upstream"))
+        content["upstream"] = summary(rows[1])
+    return content | {"networks": pd.concat(rows).to_dict("records")}
 
 
 def compare(

@@ -1,9 +1,57 @@
 """What a network that was trained on simulation alone is worth on real recordings, file by file."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from gunshot.base import tables
+from gunshot.models.scores import bootstrap
+from gunshot.studies import recordings
+
+WORST = 20  # files, of those whose scores are the most wrong
+
+
+def measure(folders: list[Path], model: Path, features: Path, p, *, half: str) -> dict:
+    """Return what a model is worth on real recordings: what `transfer` gives, with `half` and the `worst` files.
+
+    Parameters
+    ----------
+    folders : labelled recordings, of any layout
+    features : the folder of the features that the model was trained on
+    half : open, or sealed; then `open` holds the same of the open half
+
+    Raises
+    ------
+    ValueError
+        The model was trained on real recordings too, or more files were rejected than quality.max_rejected allows.
+    """
+    check_simulated(features)
+    listed, rejected = recordings.sources(folders)
+    if half == "open":
+        listed = [row for row in listed if not sealed(row["recording_group"])]
+    files = recordings.file_scores(listed, model, p, rejected=rejected, title="sim-to-real")
+    shut = files["recording_group"].map(sealed)
+    figures = {
+        name: transfer(part, np.random.default_rng(0)) | {"half": name, "worst": _worst(part)}
+        for name, part in (("open", files[~shut]), ("sealed", files[shut]))
+        if len(part)
+    }
+    return figures[half] | ({"open": figures["open"]} if half == "sealed" else {})
+
+
+def check_simulated(features: Path) -> None:
+    """Raise ValueError where chunks that were trained on, or validated on, are not simulated."""
+    for side in ("train", "val"):
+        path = features / f"{side}.csv"
+        if real := sorted(set(tables.read(path, tables.CHUNK)["source"]) - {"simulated"}):
+            raise ValueError(f"{path}: sources={real} must be simulated alone; remove these corpora")
+
+
+def _worst(files: pd.DataFrame) -> list[dict]:
+    wrong = (files["y"] - files["score"]).abs().sort_values(ascending=False, kind="stable")
+    return files.loc[wrong.index[:WORST], ["path", "label", "score"]].to_dict("records")
 
 
 def sealed(group: str) -> bool:
@@ -42,11 +90,17 @@ def transfer(files: pd.DataFrame, rng: np.random.Generator, *, rate: float = 0.0
     def overall(found: dict, name: str) -> float:
         return float(np.mean([np.nanmean(parts[name]) for parts in found.values()]))
 
+    names = ("auc", "recall_at_5pct")
+    group_of = [pd.factorize(part["recording_group"])[0] for part in (gun, env)]
+
+    def means(*counts: np.ndarray) -> np.ndarray:
+        weighted = measured(*(count[row].astype(float) for count, row in zip(counts, group_of, strict=True)))
+        return np.array([overall(weighted, name) for name in names])
+
     point = measured(np.ones(len(gun)), np.ones(len(env)))
-    drawn = [measured(_drawn(gun, rng), _drawn(env, rng)) for _ in range(draws)]
+    ends = bootstrap.interval(means, [row.max() + 1 for row in group_of], rng, draws=draws)
     result = {}
-    for name in ("auc", "recall_at_5pct"):
-        low, high = np.percentile([overall(found, name) for found in drawn], [2.5, 97.5])
+    for name, low, high in zip(names, *ends, strict=True):
         result |= {name: overall(point, name), f"{name}_low": float(low), f"{name}_high": float(high)}
     result |= {"gun_files": len(gun), "env_files": len(env)}
     for column, title in (("upstream", "by_source"), ("label", "by_label")):
@@ -77,9 +131,3 @@ def _quantile(score: np.ndarray, weight: np.ndarray, share: float) -> float:
     order = np.argsort(score)
     below = np.cumsum(weight[order]) / weight.sum()
     return float(score[order][np.searchsorted(below, share - 1e-9)])
-
-
-def _drawn(files: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each file counts [shape=(files,)] when its class's groups are drawn with replacement."""
-    codes, groups = pd.factorize(files["recording_group"])
-    return np.bincount(rng.integers(len(groups), size=len(groups)), minlength=len(groups))[codes].astype(float)

@@ -16,7 +16,6 @@ from gunshot.alarms.clear import is_clear
 from gunshot.alarms.operate import against, det, lowest, note_read, operate
 from gunshot.alarms.score import GRID, gathered, matched, score_stream, score_streams
 from gunshot.base import audio, params, tables
-from gunshot.models import model as models
 from gunshot.models.model import Model
 from gunshot.models.scores import metrics
 from stages import operate as operate_stage
@@ -312,8 +311,8 @@ def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path,
         | {"shots": 10 * (r["kind"] == "shots"), "hits": hits[i] * (r["kind"] == "shots")}
         for r in rows for name, of in false.items() for i in range(3)
     ]  # fmt: skip
-    monkeypatch.setattr(score, "score_streams", lambda *_: iter([{"counts": counts, "shots": [], "false": []}]))
-    monkeypatch.setattr(models, "load", lambda path: Model(path, REPORT, jump))
+    monkeypatch.setattr(operate_stage, "score_streams", lambda *_: iter([{"counts": counts, "shots": [], "false": []}]))
+    monkeypatch.setattr(operate_stage, "load_model", lambda path: Model(path, REPORT, jump))
     (tmp_path / "params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     paths = [tmp_path / name / "model" for name in false]

@@ -330,7 +330,8 @@ def test_detect_goes_on_after_a_bad_file_and_says_so(forest, project):
 
 @pytest.mark.slow
 def test_nothing_here_imported_tensorflow():
-    code = "import sys, gunshot.cli, gunshot.models.model, gunshot.studies.recordings; sys.exit('tensorflow' in sys.modules)"
+    modules = "gunshot.cli, gunshot.models.model, gunshot.studies.recordings"
+    code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(REPO)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
 

@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.alarms.test_score import REPORT, jump
-from tests.cli.test_commands import REPO
 from typer.testing import CliRunner
 
 from gunshot import cli, tags
@@ -16,6 +14,8 @@ from gunshot.base import processes, tables
 from gunshot.models.model import Model
 from gunshot.studies import cross_validation
 from gunshot.studies import recordings as evaluation
+from tests.alarms.test_score import REPORT, jump
+from tests.cli.test_commands import REPO
 from tests.streams import imported
 
 SOURCES = {"train": "one", "val": "two", "test": "three"}  # upstream, by the side that a group has
@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch):
         tables.write(data / "streams/val" / name, tables.frame([], columns))
     monkeypatch.chdir(tmp_path)
     for module in (alarms, evaluation):
-        monkeypatch.setattr(module, "load", lambda path: Model(path, REPORT, jump))
+        monkeypatch.setattr(module, "load_once", lambda path: Model(path, REPORT, jump))
     monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     seen = SimpleNamespace(folder=tmp_path, recordings=recordings, trained=[], pools=[], validated=[], tested=[])
 
@@ -101,13 +101,13 @@ def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, mon
 
 @pytest.mark.slow
 def test_a_source_left_out_is_tested_against_environment_that_none_heard(project, monkeypatch):
-    score = cross_validation.score_files
+    score = cross_validation.file_scores
 
-    def scored(listed, model, p):
+    def scored(listed, model, p, *, title):
         project.tested.append(pd.DataFrame(listed))
-        return score(listed, model, p)
+        return score(listed, model, p, title=title)
 
-    monkeypatch.setattr(cross_validation, "score_files", scored)
+    monkeypatch.setattr(cross_validation, "file_scores", scored)
     monkeypatch.setattr(cross_validation, "MIN_GROUPS", 2)
     run("leave-one-out")
     found = tables.read_json(project.folder / "reports/leave_one_out.json")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 from rich.console import Console
-from tests.cli.test_commands import forest, main, project, run
 
-from gunshot.cli import listen as listening
+from gunshot.detect import live as listening
+from tests.cli.test_commands import forest, main, project, run
 
 SR, HOP = 16_000, 8 * 112
 

@@ -49,7 +49,7 @@ def detect(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
     loud = Model(Path("m.joblib"), report, lambda x: (x.max(axis=(1, 2)) + 50) / 10)
-    monkeypatch.setattr(model, "load", lambda path: loud)
+    monkeypatch.setattr(model, "load_model", lambda path: loud)
 
     def run(content: bytes, *more: str) -> tuple[int, list[str], list[str]]:
         (tmp_path / "x.wav").write_bytes(content)

@@ -14,7 +14,6 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, wasserstein_distance
-from tests.cli.test_commands import run
 
 from gunshot import cli
 from gunshot.base import audio, params, processes, tables
@@ -22,6 +21,7 @@ from gunshot.dataset import chunks
 from gunshot.field import drift
 from gunshot.models.model import Model
 from gunshot.simulate import corpus
+from tests.cli.test_commands import run
 
 ROOT = Path(__file__).parents[2]
 P = params.load(*params.SECTIONS, path=ROOT / "params.yaml")

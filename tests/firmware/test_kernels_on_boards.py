@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params
 
 from gunshot.device import emulator
 from gunshot.export import network as network_c
 from gunshot.models.network import quantize
 from tests import networks
+from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params
 
 pytestmark = [pytest.mark.firmware, pytest.mark.timeout(1800)]
 

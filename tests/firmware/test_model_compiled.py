@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.firmware.test_compiled import FIRMWARE, inputs, of_kind, of_params
 
 from gunshot.export import network as network_c
 from gunshot.export.network.host import build
 from gunshot.export.network.layout import plan
 from gunshot.models.network import quantize
+from tests.firmware.test_compiled import FIRMWARE, inputs, of_kind, of_params
 
 pytestmark = pytest.mark.slow
 OK, CRC, TRUNCATED, VERSION, SHAPE, TYPE, OPERATOR, ARENA, NOT_READY = range(9)  # of status.h

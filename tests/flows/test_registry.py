@@ -179,7 +179,8 @@ def test_of_two_reviewers_at_once_one_is_refused(project):
 
 def test_two_processes_at_once_leave_one_line(project):
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from tests.flows.registry_project import Project\n"
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from tests.flows.registry_project import Project\n"
         "Project(Path(sys.argv[2])).promote(sys.argv[3], 'v1.0.0', by=sys.argv[4])"
     )
     project.dossier()

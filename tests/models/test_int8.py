@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 from tensorflow.lite.python import lite
-from tests.models.test_network import SIZES
 
 from gunshot.models import int8
 from gunshot.models.network import quantize
+from tests.models.test_network import SIZES
 from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, converted, extremes, log_mels, pool, unsettled
 
 pytestmark = pytest.mark.slow

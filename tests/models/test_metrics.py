@@ -257,7 +257,7 @@ def test_found_and_missed_by_hand(matched, missed, false):
     found = metrics.found_and_missed(matched, matched + missed, matched + false)
     y = [1] * matched + [1] * missed + [0] * false
     decided = [1] * matched + [0] * missed + [1] * false
-    for name, measure in (("precision", sklearn_metrics.precision_score), ("recall", metrics.recall_score)):
+    for name, measure in (("precision", sklearn_metrics.precision_score), ("recall", sklearn_metrics.recall_score)):
         expected = measure(y, decided, zero_division=float("nan")) if y else float("nan")
         assert found[name] == pytest.approx(expected, nan_ok=True)
     whole = 2 * matched + missed + false

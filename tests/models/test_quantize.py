@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.models.test_network import SIZES, unsettled
 
 from gunshot.models.network import network, quantize
 from gunshot.models.scores import calibration
+from tests.models.test_network import SIZES, unsettled
 
 pytestmark = pytest.mark.slow
 N_MELS, N_FRAMES = 32, 33

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from tests.models.test_network import digest, unsettled
 
 from gunshot import features
 from gunshot.models.network import network, training
+from tests.models.test_network import digest, unsettled
 
 ROOT = Path(__file__).parents[2]
 N_MELS, N_FRAMES = 32, 33

@@ -14,9 +14,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.rates import test_poisson_2indep as poisson_2indep
 
 from gunshot.alarms import summary
-from gunshot.models import model as models
 from gunshot.promotion import comparison
-from tests.candidates import LOUD, SHOT_PEAKS, P, compared, load, model
+from tests.candidates import LOUD, SHOT_PEAKS, P, compared, model
 
 COUNT = st.integers(0, 60)
 
@@ -177,7 +176,6 @@ def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch)
 
 
 def test_each_is_measured_with_the_params_of_its_operating_point(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "load", load)
     of = comparison.side(model(tmp_path / "champion", logit=0.0))
     tree = {"hop": 4, "windows": 9, "hysteresis": 0.0, "collar_s": 0.05, "max_fa_per_hour": 7.0}
     p = type(P)(**vars(P) | {"detector": P.detector.model_copy(update=tree)})

@@ -12,8 +12,7 @@ from sklearn import metrics as sklearn_metrics
 
 from gunshot.base import tables
 from gunshot.models.scores import metrics
-from gunshot.report import page as report
-from gunshot.report import plots
+from gunshot.report import chunks, plots, recordings
 from gunshot.report.chunks import (
     chunk_figures,
     history_section,
@@ -184,11 +183,11 @@ def test_figures_name_what_is_wrong(change, points, message):
 def test_write_plots_thins_curves_and_keeps_their_ends(tmp_path):
     found = chunk_figures(predictions(6000), POINTS)
     write_plots(found, tmp_path)
-    assert len(found["curves"]["float"]["threshold"]) > report.POINTS
+    assert len(found["curves"]["float"]["threshold"]) > chunks.POINTS
     for model in MODELS:
         for name, curve in found["curves"][model].items():
             written = pd.read_csv(tmp_path / f"{name}_{model}.csv")
-            assert len(written) == min(len(curve), report.POINTS)
+            assert len(written) == min(len(curve), chunks.POINTS)
             assert written.columns.tolist() == curve.columns.tolist()
             np.testing.assert_allclose(written.iloc[[0, -1]], curve.iloc[[0, -1]])
 
@@ -318,12 +317,12 @@ def test_sections_name_what_they_show(page):
 def test_files_without_y_keep_their_order_and_are_cut():
     files = pd.DataFrame({"file": [f"{i}.wav" for i in range(50)], "label": "x", "source": "s", "score": 0.5})
     section = files_section(files)
-    assert section.table["file"].tolist() == files["file"].tolist()[: report.FILES]
+    assert section.table["file"].tolist() == files["file"].tolist()[: recordings.FILES]
     assert section.text == "20 of 50 files, as given."
 
 
 def test_quantization_shows_the_reported_differences():
-    values = dict.fromkeys(report.COMPARED, 0.9)
+    values = dict.fromkeys(chunks.COMPARED, 0.9)
     section = quantization_section(
         {"bytes": 1, "arena_bytes": 1, "operators": [], "flip_rate": 0.0, "flip_rate_at_operating_point": 0.0,
          "float": values, "int8": values | {"auc": 0.895, "recall": 0.91}}

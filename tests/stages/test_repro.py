@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from tests.stages import test_wiring
 import yaml
 
+from tests.stages import test_wiring
 from tests.stages.project import Project, ran
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot.base import audio, params
+from gunshot.base import audio, params, processes
 from gunshot.studies import recordings
 from gunshot.studies.recordings import quiet, score_file
 
@@ -77,3 +77,24 @@ def test_no_frames_of_a_fake_quiet_are_louder_than_the_file():
 def test_the_sources_columns_stay(score):
     _, file, _ = score(shot(1))
     assert file["path"] == "x.wav" and file["y"] == 1 and file["onsets"] == 1
+
+
+def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
+    bad = {"file": "x.wav", "value": "0 samples", "rule": "a recording must not be empty"}
+
+    def score(row, models, p):
+        lost = row["number"] < unreadable
+        return [row], None if lost else {"path": row["path"], "score": 0.1}, [bad] if lost else []
+
+    monkeypatch.setattr(recordings, "score_file", score)
+    monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (score(i, *shared) for i in items))
+    listed = [{"path": f"{i}.wav", "number": i} for i in range(20)]
+    p = params.load("quality")
+    unreadable = 1
+    files = recordings.file_scores(listed, tmp_path, p, title="")
+    assert files["path"].tolist() == [f"{i}.wav" for i in range(1, 20)]
+    whole = recordings.score_files(listed, {"score": tmp_path}, p, rejected=[bad], title="", windows=True)
+    assert (len(whole.windows), len(whole.files), len(whole.rejected)) == (20, 19, 2)
+    unreadable = 5
+    with pytest.raises(ValueError, match="5 of 20 rejected"):
+        recordings.file_scores(listed, tmp_path, p, title="")

@@ -1,16 +1,35 @@
 """Logits to scores: a score is the share of shots among chunks that a model is as sure of."""
 
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
-from scipy.special import expit
+from numba import njit
+
+if TYPE_CHECKING:  # only where it is used: see tables
+    import pandas as pd
 
 STEP = 1 / 16  # logit of one level, where the model is not int8
 MOST = 32767  # levels are int16
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
-    """Return ``1 / (1 + exp(-logit))``, same shape."""
-    return expit(logit)
+    """Return ``1 / (1 + exp(-logit))`` of float32 or float64, same shape and type.
+
+    To the bit it is `scipy.special.expit`, whose import takes longer than all that `gunshot detect` does with it.
+    """
+    out = np.array(logit)
+    _sigmoid(out.reshape(-1))
+    return out
+
+
+@njit(cache=True)
+def _sigmoid(logit):
+    """Put the sigmoid of numbers [shape=(n,)] in their place."""
+    for i in range(len(logit)):
+        logit[i] = logit.dtype.type(1) / (logit.dtype.type(1) + math.exp(-logit[i]))
 
 
 def logit(probability: np.ndarray, *, least: float = 1e-3) -> np.ndarray:
@@ -42,6 +61,8 @@ def calibrated(logit: np.ndarray, calibration: dict[str, float]) -> np.ndarray:
 
 def reliability(y: np.ndarray, score: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
     """Return by bin of equal width the mean score, the share of shots and the chunks there; empty bins are left out."""
+    import pandas as pd
+
     place = np.minimum((score * bins).astype(int), bins - 1)
     table = pd.DataFrame({"bin": place, "score": score, "share": y, "chunks": 1})
     return table.groupby("bin").agg({"score": "mean", "share": "mean", "chunks": "sum"}).reset_index()

@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.stats import binomtest, chi2
 from sklearn import metrics
 
-from gunshot.models.scores import calibration
+from gunshot.models.scores import bootstrap, calibration
 
 
 def auc(y: np.ndarray, score: np.ndarray) -> float:
@@ -130,26 +130,28 @@ def by(table: pd.DataFrame, column: str, *, threshold: float) -> pd.DataFrame:
 def bootstrap_auc(table: pd.DataFrame, rng: np.random.Generator, *, draws: int = 500) -> tuple[float, float]:
     """Return the 2.5 and 97.5 percentiles of the AUC when recording groups are drawn with replacement.
 
-    `table` has the columns recording_group, y and score. Groups are drawn within each class, since
-    what was recorded in one session is no independent evidence.
+    `table` has the columns recording_group, y and score. Groups are drawn within each class.
     """
-    members = [
-        [part[["y", "score"]].to_numpy() for _, part in side.groupby("recording_group", sort=True)]
-        for _, side in table.groupby("y", sort=True)
-    ]
-    if len(members) < 2:
+    if table["y"].nunique() < 2:
         return float("nan"), float("nan")
-    values = []
-    for _ in range(draws):
-        drawn = np.vstack([side[i] for side in members for i in rng.integers(len(side), size=len(side))])
-        values.append(metrics.roc_auc_score(drawn[:, 0], drawn[:, 1]))
-    low, high = np.percentile(values, [2.5, 97.5])
+    table = table.sort_values(["y", "recording_group"], kind="stable")
+    sides = [pd.factorize(side["recording_group"]) for _, side in table.groupby("y", sort=True)]
+    y, score = table["y"].to_numpy(), table["score"].to_numpy()
+
+    def area(*counts: np.ndarray) -> float:
+        weight = np.concatenate([count[row] for count, (row, _) in zip(counts, sides, strict=True)])
+        return metrics.roc_auc_score(y, score, sample_weight=weight)
+
+    low, high = bootstrap.interval(area, [len(names) for _, names in sides], rng, draws=draws)
     return float(low), float(high)
 
 
-def recall_at_false_rate(y: np.ndarray, score: np.ndarray, rate: float) -> float:
-    """Return the recall at the lowest threshold at which at most the share `rate` of the environment alarms."""
-    fpr, tpr, _ = metrics.roc_curve(y, score, drop_intermediate=False)
+def recall_at_false_rate(y: np.ndarray, score: np.ndarray, rate: float, weight: np.ndarray | None = None) -> float:
+    """Return the recall at the lowest threshold at which at most the share `rate` of the environment alarms.
+
+    `weight` says how often each row counts; without it each counts once.
+    """
+    fpr, tpr, _ = metrics.roc_curve(y, score, drop_intermediate=False, sample_weight=weight)
     return float(tpr[fpr <= rate].max())
 
 

@@ -1,0 +1,42 @@
+"""gunshot compare: two models on the same test streams."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gunshot.cli.app import app
+
+MODEL = "model.tflite"
+Streams = Annotated[Path | None, typer.Option(help="A folder of test streams. Default: where dvc.yaml has them.")]
+
+
+@app.command()
+def compare(
+    candidate: Annotated[Path, typer.Argument(help="A folder with model.tflite, report.json and operating.json.")],
+    champion: Annotated[Path | None, typer.Argument(help="Another one. None: nothing is in production yet.")] = None,
+    streams: Streams = None,
+    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("comparison.json"),
+) -> None:
+    """Measure two models on the same test streams, each at its own operating point, and test which finds less."""
+    from tqdm import tqdm
+
+    from gunshot.alarms.score import gathered
+    from gunshot.base import params, pipeline, tables
+    from gunshot.promotion import comparison
+
+    p = params.load("audio", "features", "chunks", "detector", "promotion")
+    folder = streams or pipeline.output("streams_test")
+    folders = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
+    sides = {name: comparison.side(found / MODEL) for name, found in folders.items() if found}
+    table = tables.read(folder / "streams.csv", tables.STREAM)
+    scored = comparison.scored(sides, table, folder, p)
+    found = gathered(tqdm(scored, total=len(sides) * len(table), desc="compare", unit="stream"))
+    made = comparison.compare(sides, found, table, folder, p)
+    tables.write_json(out, made)
+    recall, false = made["recall"], made["false_alarms"]
+    for name in sides:
+        print(f"{name:9} {recall[name]} of {recall['cases']} clear shots, {false[name]} false alarms in "
+              f"{false['hours']:.2f} h")  # fmt: skip
+    if champion:
+        print(f"lost {recall['lost']}, won {recall['won']}: p={recall['p']:.3g}; false alarms: p={false['p']:.3g}")

@@ -1,0 +1,61 @@
+"""Options that several commands have, and how they print rows and names."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SHOWN = 10  # names that are printed of many
+
+
+class Format(StrEnum):
+    """How results are printed: for people, or for machines."""
+
+    text = "text"
+    json = "json"
+
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        help="int8, float or forest, as dvc.yaml names them, or a .tflite, .keras or .joblib file with its report.json "
+        "beside it."
+    ),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(help="Of the score that opens an incident. Default: the operating point on validation streams."),
+]
+OutOption = Annotated[Path | None, typer.Option(help="Default: a .json of the command's name beside the reports.")]
+RecordingsOption = Annotated[
+    Path | None,
+    typer.Option(help="The folder of the recordings that the tags belong to. Default: data/raw, all imported corpora."),
+]
+CandidateArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The candidate's folder.")]
+ByOption = Annotated[str, typer.Option("--by", help="Who decides.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, in one line.")]
+OverruleOption = Annotated[
+    list[str] | None, typer.Option(help="GATE=TEXT: why a gate that failed may be; repeat for each.")
+]
+
+
+def report(name: str) -> Path:
+    """Return the path of a file or folder beside the reports that the pipeline makes."""
+    from gunshot.base import pipeline
+
+    return pipeline.output("evaluate").parent / name
+
+
+def print_row(row: dict, format: Format) -> None:
+    """Print the values of a row on a line, numbers with three decimals, or the row as JSON."""
+    cells = (value if isinstance(value, str) else f"{value:.3f}" for value in row.values())
+    print(json.dumps(row, ensure_ascii=False) if format == Format.json else "  ".join(cells))
+
+
+def print_names(what: str, names: list[str]) -> None:
+    """Print how many names there are, if any, and the first of them."""
+    if names:
+        more = f" ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        print(f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}")

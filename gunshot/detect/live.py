@@ -1,0 +1,114 @@
+"""Sound as it falls, from a microphone or from a recording in its place, and a screen that shows what is heard."""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from gunshot.base import audio
+from gunshot.detect import detector, listener
+
+BARS = " ▁▂▃▄▅▆▇█"
+FLOOR_DB = -90.0  # the left end of the level meter, dBFS
+SHOWN = 10  # shots that stay on the screen
+
+Blocks = Iterator[tuple[np.ndarray, bool]]  # float32 samples at p.audio.sr, and whether samples were lost before them
+
+
+def microphone(device: str | None, sr: int, size: int) -> Blocks:
+    """Yield blocks from an input of this machine until interrupted; what is heard is kept nowhere.
+
+    Raises
+    ------
+    ValueError
+        sounddevice or PortAudio is missing, or there is no such input.
+    """
+    try:
+        import sounddevice
+    except (ImportError, OSError) as e:
+        raise ValueError(
+            f"{e}: `gunshot listen` needs the extra listen (.venv/bin/uv pip install -e '.[listen]') and PortAudio "
+            "(apt install libportaudio2)"
+        ) from None
+    import soxr
+
+    arrived: queue.Queue = queue.Queue()
+    chosen = int(device) if device and device.isdigit() else device
+    try:
+        rate = int(sounddevice.query_devices(chosen, "input")["default_samplerate"])
+        resampler = soxr.ResampleStream(rate, sr, 1, dtype="float32")
+        stream = sounddevice.InputStream(
+            samplerate=rate, channels=1, dtype="float32", device=chosen, blocksize=size * rate // sr,
+            callback=lambda block, frames, when, status: arrived.put((block[:, 0].copy(), bool(status.input_overflow))),
+        )  # fmt: skip
+    except (sounddevice.PortAudioError, ValueError) as e:
+        names = "\n".join(
+            f"  {d['index']}: {d['name']}" for d in sounddevice.query_devices() if d["max_input_channels"]
+        )
+        raise ValueError(f"device={device!r} must be an input of this machine ({e}):\n{names or '  none'}") from None
+    with stream:
+        while True:
+            block, lost = arrived.get()
+            yield resampler.resample_chunk(block) if rate != sr else block, lost
+
+
+def recording(file: Path, sr: int, size: int, watch: Callable[[np.ndarray], None] | None = None) -> Blocks:
+    """Yield a file's blocks at the pace at which a microphone would give them; `watch` as for `audio.blocks`."""
+    start, played = time.monotonic(), 0
+    for long in audio.blocks(file, sr=sr, repair=True, watch=watch):
+        for i in range(0, len(long), size):
+            block = long[i : i + size]
+            played += len(block)
+            time.sleep(max(0.0, start + played / sr - time.monotonic()))
+            yield block, False
+
+
+class Screen:
+    """A level meter, the scores that scroll by, and the last shots."""
+
+    def __init__(self, point: float, width: int):
+        self.point, self.scores, self.shots, self.level_db = point, deque(maxlen=width), deque(maxlen=SHOWN), FLOOR_DB
+
+    def __rich__(self):
+        from rich.console import Group
+        from rich.text import Text
+
+        wide = self.scores.maxlen or 1
+        full = int(np.clip((self.level_db - FLOOR_DB) / -FLOOR_DB, 0, 1) * wide)
+        scores = Text("score ")
+        for s in self.scores:
+            scores.append(BARS[int(np.clip(s, 0, 1) * (len(BARS) - 1))], "bold red" if s >= self.point else "cyan")
+        level = Text("level ") + Text("█" * full, "green") + Text(f" {self.level_db:.0f} dBFS")
+        return Group(level, scores, *(Text(shot, "bold red") for shot in self.shots))
+
+
+def show(source: Blocks, ear: listener.Listener, point: float, p) -> None:
+    """Print the shots that a listener hears, with the time of day; on a terminal the level and the scores too.
+
+    `point` is the score above which a window is shown as a shot's.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    screen = Screen(point, max(10, console.width - 24))
+    begun, since_gap = time.time(), 0.0
+    with Live(screen, console=console, refresh_per_second=10) if console.is_terminal else nullcontext():
+        for block, lost in source:
+            if lost:
+                ear.gap()
+                begun, since_gap = time.time(), 0.0
+            (shots,), levels = ear.push(block)
+            since_gap += len(block) / p.audio.sr
+            screen.level_db = 20 * np.log10(max(float(np.abs(np.nan_to_num(block)).max(initial=0)), 1e-5))
+            screen.scores.extend(ear.model.score_of(levels, windows=1).tolist())
+            sure = ear.model.score_of(shots[:, detector.LEVEL], windows=p.detector.windows)
+            for onset, score in zip(listener.times(shots, p)[0], sure, strict=True):
+                line = f"{time.strftime('%H:%M:%S', time.localtime(begun + onset))}  {onset:8.3f} s  score {score:.3f}"
+                screen.shots.append(line)
+                if not console.is_terminal:
+                    print(line, flush=True)

@@ -1,0 +1,76 @@
+"""A detector on a recording of any length, rate and channels: what each block of it holds, in bounded memory."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gunshot.base import audio
+from gunshot.detect import detector, listener
+
+
+class Part(NamedTuple):
+    """A block of a recording, and the shots and windows that it completes.
+
+    `samples` are float32 at ``p.audio.sr`` [shape=(n,)]; of shots `onset_s`, from the recording's start, `score` and
+    `peak`, the loudest sample around the onset, 0 to 32768 [shape=(shots,)]; of windows `start_s` and `window_score`
+    [shape=(windows,)].
+    """
+
+    samples: np.ndarray
+    onset_s: np.ndarray
+    score: np.ndarray
+    peak: np.ndarray
+    start_s: np.ndarray
+    window_score: np.ndarray
+
+
+def joined(parts: Iterable[Part]) -> Part:
+    """Return parts that follow each other as one."""
+    return Part(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def listen(file: Path, ear: listener.Listener) -> Iterator[Part]:
+    """Yield what a listener with one detector hears in a file; one shorter than a window is filled up with silence.
+
+    Raises
+    ------
+    gunshot.base.audio.AudioError
+        The path is no file, or as for `audio.blocks`; samples that are no numbers count as silence, and in
+        ``ear.dropped``.
+    """
+    if not file.is_file():
+        raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
+    p, windows = ear.p, 0
+    blocks = audio.blocks(file, sr=p.audio.sr, repair=True, watch=ear.count)
+    for block in _filled_up(blocks, p.audio.chunk_length):
+        (shots,), levels = ear.push(block)
+        yield Part(
+            block,
+            listener.times(shots, p)[0],
+            ear.model.score_of(shots[:, detector.LEVEL], windows=p.detector.windows),
+            ear.peaks(shots),
+            (windows + np.arange(len(levels))) * p.detector.hop * p.features.hop_length / p.audio.sr,
+            ear.model.score_of(levels, windows=1),
+        )
+        windows += len(levels)
+
+
+def _filled_up(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Yield blocks of audio and, where they hold fewer than `length` samples, the silence that is missing."""
+    total = 0
+    for block in blocks:
+        total += len(block)
+        yield block
+    if total < length:
+        yield np.zeros(length - total, np.float32)
+
+
+def check_short(file: Path, *, minutes: float) -> None:
+    """Raise AudioError where a file is longer than some minutes: to be drawn it is held whole."""
+    _, duration_s = audio.header(file)
+    if duration_s > 60 * minutes:
+        raise audio.AudioError(
+            file, f"{duration_s / 60:.1f} minutes", f"--plot draws at most {minutes}; cut it, or leave --plot out"
+        )

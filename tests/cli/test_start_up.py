@@ -1,0 +1,54 @@
+"""What a command costs before it works, beside what NumPy and Numba alone cost on the same machine at the same time."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from gunshot.base import params, tables
+from tests.cli.test_commands import REPO
+
+ROUNDS = 5
+REFERENCE = ("-c", "import numpy, numba")  # some 0.5 s of an idle core
+COMMAND = "import sys; from gunshot.cli import main; sys.argv[0] = 'gunshot'; main()"
+
+
+def cost_s(*arguments: str) -> float:
+    """Return the CPU seconds, user and system, of a Python process."""
+    environment = os.environ | {"PYTHONPATH": str(REPO), "COLUMNS": "100"}
+    process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, arguments
+    return usage.ru_utime + usage.ru_stime
+
+
+def ratio(*arguments: str) -> float:
+    """Return the least cost of the command as a multiple of the least cost of REFERENCE; they take turns."""
+    pairs = [(cost_s("-c", COMMAND, *arguments), cost_s(*REFERENCE)) for _ in range(ROUNDS + 1)]
+    command, reference = (min(costs) for costs in zip(*pairs[1:], strict=True))  # the first pair fills caches
+    return command / reference
+
+
+@pytest.mark.slow
+def test_help_costs_less_than_numpy_and_numba():
+    assert ratio("--help") <= 0.8
+
+
+@pytest.mark.slow
+def test_detect_hears_after_three_times_that(tmp_path, monkeypatch):
+    """Tables, the forest, TensorFlow and plots are not among what it loads."""
+    from gunshot.models.network import network, quantize
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((REPO / name).read_bytes())
+    p, x = params.load("network"), np.random.default_rng(0).normal(-60, 20, (64, 32, 33)).astype(np.float32)
+    net = network.build(p.network, n_mels=32, n_frames=33)
+    (tmp_path / "model.tflite").write_bytes(quantize.convert(quantize.fixed(net, n_frames=33), x))
+    tables.write_json("report.json", {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}})
+    sf.write("x.wav", np.zeros(32000), 16000)
+    assert ratio("detect", "x.wav", "--model", "model.tflite", "--threshold", "0.5") <= 2.9
