@@ -1,9 +1,11 @@
 # make            set everything up and run the pipeline      make test       set everything up and run the tests
 # make test-long  the long proofs                              make bench      benchmarks, as ratios
+# make test-exhaustive  before a release: each sweep whole, of which the tests draw a sample by the commit
 # make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
 # make firmware   build it for each port                       make parity     the firmware against Python, and its cost
 # make firmware-test  its tests, with the cross compiler and QEMU
 # make pictures   take the pictures in DOC anew; RECORDING=a real one to stand beside simulated ones
+# make figures    write DOC/figures.md and README's table from the report files
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := uv==0.13.9
@@ -18,9 +20,9 @@ export DO_NOT_TRACK := 1
 export UV_COMPILE_BYTECODE := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test test-long bench lock dag check pictures firmware firmware-test parity
-# Two processes, a file each at a time: files share what is slow to make.
-PYTEST := pytest -n 2 --dist loadfile
+.PHONY: all test test-long test-exhaustive bench lock dag check pictures firmware firmware-test parity
+# Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
@@ -34,10 +36,14 @@ all: $(READY)
 
 test: $(READY)
 	@echo "Running the tests; the long proofs are in 'make test-long'."
-	$(PYTEST) -m "not long and not firmware"
+	$(PYTEST) -m "not long and not firmware and not exhaustive"
 
 test-long: $(READY)
-	$(PYTEST) -m long
+	$(PYTEST) -m "long and not exhaustive"
+
+test-exhaustive: $(READY)
+	@test -d firmware/generated || (echo "firmware/generated is missing: run 'make firmware' first"; exit 1)
+	$(PYTEST) -m "exhaustive or sweep"
 
 bench: $(READY)
 	python -m tests.bench
@@ -49,7 +55,7 @@ firmware: $(READY)
 	  cmake --preset $$preset && cmake --build --preset $$preset || exit 1; done
 
 firmware-test: $(READY)
-	pytest -m firmware
+	$(PYTEST) -m "firmware and not exhaustive"
 
 parity: $(READY)
 	gunshot firmware parity
@@ -63,11 +69,23 @@ lock: $(READY)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --all-extras \
 	  --python-version 3.11 pyproject.toml -o requirements.lock
 
+# After `make`. Each picture is noted once it was taken: a test tells those that are older than what they show.
+MADE := python DOC/pictures/made.py
 pictures: $(READY)
 	PICTURES=DOC/pictures pytest tests/pages/test_annotate.py tests/pages/test_dossier.py -k documentation
+	$(MADE) annotate.png dossier.png
 	PICTURES=DOC/pictures pytest tests/flows/test_serve.py -k "waits_for_a_person and SQLite"
+	$(MADE) review_form.png deployments.png
 	python DOC/pictures/simulator.py $(RECORDING)
+	$(MADE) simulator_angle.png simulator_distance.png simulator_scene.png $(if $(RECORDING),simulator_real.png)
 	python DOC/pictures/drift.py
+	$(MADE) drift.png
+	python DOC/pictures/pages.py
+	$(MADE) detect.png report.png explore.png
+
+.PHONY: figures
+figures: $(READY)
+	python DOC/figures.py
 
 dag: $(READY)
 	(echo "# The pipeline"; echo; echo "Made by \`make dag\` from dvc.yaml."; echo; dvc dag --md) > DOC/dag.md

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from gunshot.base import tables
@@ -12,7 +11,9 @@ from gunshot.report.chunks import chunk_figures, write_plots
 from stages import paths_by_name
 
 
-def main(features: Path, validation: Path, tagging: Path, streams: Path, out: Path, page: Path, **models: Path) -> None:
+def main(
+    features: Path, validation: Path, tagging: Path, streams: Path, sounds: Path, out: Path, page: Path, **models: Path
+) -> None:
     x, y, table = tables.features(features, "test")
     loaded = {name: load_model(path) for name, path in models.items()}
     predictions = table.assign(y=y, **{name: model.score(x) for name, model in loaded.items()})
@@ -24,10 +25,9 @@ def main(features: Path, validation: Path, tagging: Path, streams: Path, out: Pa
         page,
         loaded,
         figures,
+        sounds=sounds,
         on_streams=tables.read_json(streams.with_suffix(".json")),
         stream_tables={path.stem: pd.read_csv(path) for path in streams.glob("*.csv")},
-        history=pd.read_csv(models["float"].with_name("history.csv")),
-        importances=np.load(models["forest"].with_name("importances.npy")),
         validations=[tables.read_json(path) for path in sorted(validation.glob("*.json"))],
         tagging=tables.read_json(tagging),
     )

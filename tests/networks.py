@@ -4,7 +4,9 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import hypothesis
 import numpy as np
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from gunshot.models.network import network, quantize
@@ -139,6 +141,23 @@ def recipes(draw) -> dict:
     return {"shape": shape, "parts": parts, "seed": draw(st.integers(0, 2**16))}
 
 
+def drawn(n: int, *, seed: int) -> list[dict]:
+    """Return `n` recipes."""
+    found = []
+
+    @hypothesis.seed(seed)
+    @settings(
+        max_examples=n, deadline=None, derandomize=False, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @hypothesis.given(recipes())
+    def collect(drawn):
+        found.append(drawn)
+
+    collect()
+    return found
+
+
 def cooked(*parts, shape=(N_MELS, N_FRAMES), seed=0) -> bytes:
     """A network of Keras layers as int8, whose weighted sums have deviation 1, so that all of int8's range is used."""
     rng = np.random.default_rng(seed)
@@ -156,6 +175,6 @@ def cooked(*parts, shape=(N_MELS, N_FRAMES), seed=0) -> bytes:
 
 
 def recipe(drawn: dict) -> bytes:
-    """The network of what `recipes` drew."""
+    """Return the network of what `recipes` drew."""
     parts = [getattr(layers, kind)(**options) for kind, options in drawn["parts"]]
     return cooked(*parts, shape=drawn["shape"], seed=drawn["seed"])

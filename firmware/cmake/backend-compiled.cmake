@@ -1,4 +1,4 @@
-# C that gunshot/compiled generates from the .tflite: no interpreter.
+# C that gunshot/export/network generates from the .tflite: no interpreter.
 set(BACKEND_SOURCES src/model_compiled.c src/kernels.c generated/network.c)
 set(BACKEND_HOT src/kernels.c)
 # main's arena: as much as this network wants, not as the interpreter would.

@@ -1,5 +1,6 @@
-/* What a device tells: alerts and heartbeats as messages of bytes, little-endian, a CRC32 at the end. gunshot/alerts.py
- * reads and writes the same. An alert holds a window's int8 log-mel as evidence, never audio.
+/* What a device sends: alerts and heartbeats as messages of bytes, little-endian, a CRC32 at the end.
+ * gunshot/device/messages.py reads and writes the same. An alert message tells one shot of an incident. It holds the
+ * int8 log-mel of the deciding window as evidence, never audio.
  *
  *   "GS"  version  kind  length u16  device u32  sequence u32  fields of the kind, in order  CRC32 u32
  */

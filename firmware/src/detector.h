@@ -1,4 +1,4 @@
-/* Window levels to incidents and shots, in integers alone: gunshot/detector.py, integer for integer. */
+/* Window levels to incidents and shots, in integers alone: gunshot/detect/detector.py, integer for integer. */
 #ifndef GUNSHOT_DETECTOR_H
 #define GUNSHOT_DETECTOR_H
 

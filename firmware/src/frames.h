@@ -1,4 +1,4 @@
-/* Samples, in pieces of any size, to frames, each made once, and to windows of frames: gunshot/listener.py. */
+/* Samples, in pieces of any size, to frames, each made once, and to windows of frames: gunshot/detect/listener.py. */
 #ifndef GUNSHOT_FRAMES_H
 #define GUNSHOT_FRAMES_H
 

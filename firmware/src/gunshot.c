@@ -80,7 +80,7 @@ static void tick(gunshot_app *app) {
   if (app->counts.uptime_ms >= app->beat_ms) gunshot_beat(app);
 }
 
-/* Of the samples that the frames around an onset were first to hold, the loudest; gunshot/listener.py. */
+/* Of the samples that the frames around an onset were first to hold, the loudest; gunshot/detect/listener.py. */
 static int32_t peak_around(const gunshot_app *app, int64_t onset) {
   int32_t most = 0;
   int64_t t = onset < GUNSHOT_DETECTOR_PAST ? 0 : onset - GUNSHOT_DETECTOR_PAST;

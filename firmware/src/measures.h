@@ -4,9 +4,10 @@
 
 #include <stdint.h>
 
-/* A sum of windows' levels as the calibrated score in 1/65535: models.Model.score_of. */
+/* Return the calibrated score, in 1/65535, of a sum of logits: Model.score_of in gunshot/models/model.py. */
 uint16_t gunshot_score(int32_t levels);
-/* The square of a sample, or the mean of many, as dB SPL in tenths; below 1 it counts as 1: alerts.level_db. */
+/* Return tenths of dB SPL of a sample's square, or of the mean of many squares: spl_db in gunshot/base/audio.py. A square
+ * below 1 counts as 1. */
 int16_t gunshot_level(float square);
 
 #endif

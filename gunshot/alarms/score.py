@@ -17,6 +17,7 @@ from gunshot.models.scores import metrics
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
 OF, COUNTED = ("origin", "kind", "model", "logit"), ("false", "false_incidents", "shots", "hits")  # of rows of counts
 AROUND_S = 0.5  # after an event ends, in which an alarm is still its own
+SOUNDS = 3  # sounds of a quiet stream, of those that come closest to an alarm
 
 
 def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, collar_s: float):
@@ -39,6 +40,8 @@ def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, co
 def score_stream(row: dict, folder: Path, paths: dict[str, Path], points: dict[str, float], p) -> dict[str, list[dict]]:
     """Return of one stream, for each model, rows of `counts` at GRID, and at its point of `shots` and of `false`.
 
+    Of a quiet stream `closest` has the sounds that raise an alarm at the highest thresholds, be they above its point.
+
     Parameters
     ----------
     row : of tables.STREAM
@@ -47,7 +50,7 @@ def score_stream(row: dict, folder: Path, paths: dict[str, Path], points: dict[s
     pcm = audio.read_pcm(folder / row["path"], sr=p.audio.sr)
     shots, events = (_of(path, row["path"]) for path in (folder / "shots.csv", folder / "events.csv"))
     shots = shots.assign(clear=is_clear(shots), origin=row["origin"])
-    out = {"counts": [], "shots": [], "false": []}
+    out = {"counts": [], "shots": [], "false": [], "closest": []}
     for name, path in paths.items():
         model, logits = load_once(path), [*GRID, *([points[name]] if name in points else [])]
         every, _ = Listener(model, logits, p).push(pcm)
@@ -56,6 +59,9 @@ def score_stream(row: dict, folder: Path, paths: dict[str, Path], points: dict[s
         if name in points:
             for key, rows in _told(every[-1], shots, events, model, row, p).items():
                 out[key] += [_common(row, name) | values for values in rows]
+        if name in points and row["kind"] == "quiet":
+            near = _closest(dict(zip(logits, every, strict=True)), events, model, row, p)
+            out["closest"] += [_common(row, name) | values for values in near]
     return out
 
 
@@ -83,18 +89,40 @@ def _count(found: np.ndarray, shots: pd.DataFrame, p) -> dict[str, int]:
 
 def _told(found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p) -> dict:
     """Return rows of a stream's shots, whether and how late each was told, and of its false alarms and their causes."""
-    onset_s, told_s, first_s, pairs, false = _compare(found, shots, p)
+    _, told_s, first_s, pairs, false = _compare(found, shots, p)
     hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
     hit[pairs[:, 0]] = True
     delay[pairs[:, 0]] = told_s[pairs[:, 1]] - first_s[pairs[:, 0]]
-    score = model.score_of(found[:, detector.LEVEL], windows=p.detector.windows)
-    sr = p.audio.sr
-    wrong = [
-        {"onset_s": float(onset_s[i]), "score": float(score[i]), "incident": int(found[i, detector.WHICH]),
-         "place": row["place"], **_cause(events, int(onset_s[i] * sr), int(AROUND_S * sr))}
-        for i in np.flatnonzero(false)
-    ]  # fmt: skip
+    wrong = _false(found[false], events, model, row, p)
     return {"shots": shots.assign(found=hit, delay_s=delay).to_dict("records"), "false": wrong}
+
+
+def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p) -> list[dict]:
+    """Return a row for each onset that is no shot: when, of what score, in which incident, and what sounded."""
+    onset_s, _ = listener.times(onsets, p)
+    score = model.score_of(onsets[:, detector.LEVEL], windows=p.detector.windows)
+    sr = p.audio.sr
+    return [
+        {"onset_s": float(onset_s[i]), "score": float(score[i]), "incident": int(onsets[i, detector.WHICH]),
+         "place": row["place"], **_cause(events, int(onset_s[i] * sr), int(AROUND_S * sr))}
+        for i in range(len(onsets))
+    ]  # fmt: skip
+
+
+def _closest(onsets: dict[float, np.ndarray], events: pd.DataFrame, model: Model, row: dict, p) -> list[dict]:
+    """Return SOUNDS kinds of sounds of a quiet stream, each at the highest threshold at which it raises an alarm.
+
+    Parameters
+    ----------
+    onsets : by mean logit what the detector gives at that threshold
+    """
+    rows: dict[tuple[str, str], dict] = {}
+    for logit in sorted(onsets, reverse=True):
+        if len(rows) >= SOUNDS:
+            break
+        for alarm in _false(onsets[logit], events, model, row, p):
+            rows.setdefault((alarm["label"], alarm["cause"]), {"logit": float(logit)} | alarm)
+    return list(rows.values())[:SOUNDS]
 
 
 @cache
@@ -128,12 +156,12 @@ def score_streams(
 
 
 def gathered(parts: Iterable[dict[str, list[dict]]]) -> dict[str, pd.DataFrame]:
-    """Return what `score_streams` yields as tables: all rows of shots and false, and counts by OF, added up.
+    """Return what `score_streams` yields as tables: all rows of shots, false and closest, and counts by OF, added up.
 
-    They are added as they come, so that memory does not grow with the hours, but by a row a shot and a false alarm.
+    They are added as they come, so that memory grows by a row a shot, a false alarm and a close sound alone.
     """
     totals: dict[tuple, dict[str, int]] = {}
-    rows: dict[str, list[dict]] = {"shots": [], "false": []}
+    rows: dict[str, list[dict]] = {"shots": [], "false": [], "closest": []}
     for part in parts:
         for row in part["counts"]:
             total = totals.setdefault(tuple(row[name] for name in OF), dict.fromkeys(COUNTED, 0))

@@ -14,6 +14,8 @@ BACKGROUND = "background"  # what sounds in a simulated stream where no event do
 CAUSES = ("origin", "model", "of", "label", "false_alarms", "events", "hours", "fa_per_event", "fa_per_event_upper",
           "fa_per_hour", "fa_per_hour_upper")  # fmt: skip
 FALSE = ("onset_s", "score", "incident", "place", "label", "cause", "recording_group")
+CLOSEST = (*KEYS, "logit", *FALSE)
+KINDS = 20  # that come closest to an alarm, of a model and an origin
 
 
 def summary(
@@ -162,6 +164,7 @@ def figures(
     streams: pd.DataFrame,
     events: pd.DataFrame,
     *,
+    closest: pd.DataFrame | None = None,
     names: list[str],
     limit: float,
     sr: int,
@@ -170,7 +173,7 @@ def figures(
 
     Parameters
     ----------
-    counts, shots, false : pd.DataFrame
+    counts, shots, false, closest : pd.DataFrame
         All rows that `score_stream` gave of `streams`; `events` is theirs, rows of tables.STREAM_EVENT.
     limit : as for `summary`
     """
@@ -196,7 +199,8 @@ def figures(
     clear = shots[shots["clear"].astype(bool)]
     loud, near = shots["peak_snr_db"] >= CLEAR_DB, shots["distance_m"] <= CLEAR_M
     kept = {
-        "det": curve, "false_alarms": false, "causes": causes(false, laid, names, sr=sr),
+        "det": curve, "false_alarms": false, "closest": kinds_closest(closest),
+        "causes": causes(false, laid, names, sr=sr),
         "false_by_place": places(false, quiet, names),
         "by_distance": by(shots[loud & (shots["origin"] == "simulated")], "distance_m", DISTANCES_M),
         "by_snr": by(shots[near], "peak_snr_db", SNRS_DB),
@@ -204,6 +208,20 @@ def figures(
         "shots": shots[["path", "model", "onset", "weapon", "distance_m", "peak_snr_db", "clear", "found", "delay_s"]],
     }  # fmt: skip
     return {"figures": made, "tables": kept}
+
+
+def kinds_closest(closest: pd.DataFrame | None) -> pd.DataFrame:
+    """Return KINDS of sounds by origin and model: of each kind the one that passes the highest threshold, it first.
+
+    Parameters
+    ----------
+    closest : rows of `score_stream`
+    """
+    if closest is None or not len(closest):
+        return pd.DataFrame(columns=list(CLOSEST))
+    by_threshold = closest.sort_values("logit", ascending=False, kind="stable")
+    each = by_threshold.drop_duplicates(["origin", "model", "label", "cause"])
+    return each.groupby(["origin", "model"], sort=False).head(KINDS).reset_index(drop=True)[list(CLOSEST)]
 
 
 def group_hours(quiet: pd.DataFrame, laid: pd.DataFrame) -> pd.DataFrame:

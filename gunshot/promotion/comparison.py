@@ -250,6 +250,7 @@ def compare(sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.Da
             negative_slices(quiet, events[events["stream"] == "quiet"], names), min_cases=p.promotion.min_cases
         ),
         "det": _rows(made["tables"]["det"]),
+        "closest": _rows(made["tables"]["closest"]),
         "shots": _rows(shots[[*SHOWN, *names]]),
         "false": _rows(apart if CHAMPION in sides else apart.drop(columns=CHAMPION)),
     }  # fmt: skip

@@ -1,28 +1,40 @@
 """The dossier: one page that a reviewer decides from, and the gates beside it as JSON."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from gunshot import features
 from gunshot.alarms import summary
 from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
-from gunshot.base import audio, tables
+from gunshot.base import audio, params, tables
 from gunshot.promotion.comparison import CANDIDATE, CHAMPION
 from gunshot.promotion.gates import Gate
 from gunshot.promotion.review import FILE, FINAL, GATES, PAGE
-from gunshot.report import media
+from gunshot.report import first_screen, media
 from gunshot.report import streams as stream_report
 from gunshot.report.chunks import quantization_section
-from gunshot.report.page import NOTHING, Section, write_page
+from gunshot.report.page import NOTHING, Section, shown, write_page
 
 AROUND_S = 0.75  # of audio, before and after
 PLAYED = 12  # shots and false alarms that are shown with audio, at most
 LOG = 40  # commits shown, at most
 REAL_FIRST = tuple(reversed(tables.ORIGINS))  # real ones first
+FIRST = ("recall", "recall_lower", "shots", "fa_per_hour", "fa_per_hour_upper", "hours")  # figures of the first screen
+
+
+class Sections(Protocol):
+    """The sections of params.yaml that a dossier reads."""
+
+    audio: params.Audio
+    features: params.Features
+    promotion: params.Promotion
 
 
 def small(comparison: dict) -> list[str]:
@@ -30,7 +42,9 @@ def small(comparison: dict) -> list[str]:
     return [row["name"] for row in [*comparison["slices"], *comparison["negatives"]] if row["small"]]
 
 
-def write(folder: Path, facts: dict, gates: list[Gate], *, heard: Path, licence_of: dict[str, str], p) -> None:
+def write(
+    folder: Path, facts: dict, gates: list[Gate], *, heard: Path, licence_of: dict[str, str], p: Sections
+) -> None:
     """Write PAGE and GATES to the candidate's folder: the same bytes for the same facts.
 
     Parameters
@@ -38,7 +52,6 @@ def write(folder: Path, facts: dict, gates: list[Gate], *, heard: Path, licence_
     facts : of `evidence.gather`
     heard : the folder of the test streams
     licence_of : each real recording's licence, by path
-    p : the sections audio, features and promotion of params.yaml
 
     Raises
     ------
@@ -47,21 +60,22 @@ def write(folder: Path, facts: dict, gates: list[Gate], *, heard: Path, licence_
     """
     if (folder / FILE).exists():
         raise ValueError(f"{folder / FILE}: it was reviewed; a new dossier needs a folder of its own")
-    made, names = facts["comparison"], list(facts["comparison"]["models"])
-    unsure = small(made)
-    failed = [gate.name for gate in gates if not gate.passed]
+    comparison, names = facts["comparison"], list(facts["comparison"]["models"])
+    unsure = small(comparison)
     write_page(
         folder / PAGE,
         Path(__file__).with_name("dossier.html.j2"),
         title=f"Dossier: gunshot detector, candidate {facts['commit'][:12]}",
-        intro=_asked(facts, gates, failed, unsure),
+        intro=[_question(facts)],
+        verdict=_verdict_of_gates(gates, unsure),
+        first=_first(comparison, names, heard),
         sections=_sections(facts, names, p),
-        gates=[asdict(gate) | {"figure": _told(gate.figure), "limit": _told(gate.limit)} for gate in gates],
-        failed=failed,
+        gates=list(map(_gate_as_text, gates)),
+        failed=[gate.name for gate in gates if not gate.passed],
         final=FINAL,
         axes={axis: [s for s in unsure if s.startswith(f"{axis}=")] for axis in dict.fromkeys(map(_axis, unsure))},
-        cards=_cards(made, heard, licence_of, p) if CHAMPION in names else [],
-        differ=len(_differing(made, p.audio.sr)) if CHAMPION in names else 0,
+        cards=_cards(comparison, heard, licence_of, p) if CHAMPION in names else [],
+        differ=len(_differing(comparison, p.audio.sr)) if CHAMPION in names else 0,
     )
     content = {
         "candidate": facts["commit"],
@@ -77,44 +91,64 @@ def _axis(name: str) -> str:
     return name.partition("=")[0]
 
 
-def _told(value: float | int | str) -> str:
+def _gate_as_text(gate: Gate) -> dict:
+    return asdict(gate) | {"figure": _text(gate.figure), "limit": _text(gate.limit)}
+
+
+def _text(value: float | int | str) -> str:
     return value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def _asked(facts: dict, gates: list[Gate], failed: list[str], unsure: list[str]) -> str:
-    """Return the decision asked for, as paragraphs."""
+def _question(facts: dict) -> str:
     place = f"in place of {facts['champion']}" if facts["champion"] else "as the first model there"
-    state = f"{len(gates) - len(failed)} of {len(gates)} gates passed"
-    state += f"; failed: {', '.join(failed)}." if failed else "."
+    return f"Decision asked for: put commit {facts['commit'][:12]} into production, {place}, or reject it."
+
+
+def _verdict_of_gates(gates: list[Gate], unsure: list[str]) -> str:
+    passed = sum(gate.passed for gate in gates)
+    verdict = f"{passed} of {len(gates)} gates passed."
     if unsure:
-        state += f" {len(unsure)} slices have too few cases to be tested and must be acknowledged."
-    recall, false = facts["comparison"]["recall"], facts["comparison"]["false_alarms"]
-
-    def told(name: str) -> str:
-        return f"{recall[name]} of {recall['cases']} clear shots and raises {false[name]} false alarms"
-
-    found = (
-        f"On the same test streams, {false['hours']:.2f} h of them without shots, the candidate finds {told(CANDIDATE)}"
-    )
-    found += f"; the champion finds {told(CHAMPION)}." if facts["champion"] else "."
-    asked = f"Decision asked for: put commit {facts['commit'][:12]} into production, {place}, or reject it."
-    return "\n\n".join((asked, found, state))
+        verdict += f" {len(unsure)} slices have too few cases to be tested and must be acknowledged."
+    return verdict + (" These gates failed:" if passed < len(gates) else "")
 
 
-def _sections(facts: dict, names: list[str], p) -> list[Section]:
-    made = facts["comparison"]
+def _first(comparison: dict, names: list[str], heard: Path) -> dict:
+    """Return the first screen: a few figures of candidate and champion, their curve, and what fools the candidate."""
+    operating = {name: comparison["models"][name]["operating"] for name in names}
+    figures, closest = comparison["figures"], pd.DataFrame(comparison["closest"], columns=list(summary.CLOSEST))
+    origin = next((origin for origin in REAL_FIRST if figures[origin][CANDIDATE]["hours"]), "simulated")
+    return {
+        "beside": shown(_beside("Candidate beside champion", figures, names, FIRST), "beside"),
+        "curve": first_screen.curve(pd.DataFrame(comparison["det"]), operating, origin),
+        "fools": first_screen.fools(closest[closest["model"] == CANDIDATE], operating[CANDIDATE], heard),
+        "excerpts": first_screen.EXCERPTS,
+    }
+
+
+def _beside(title: str, figures: dict, names: list[str], measures: Iterable[str], text: str = "") -> Section:
+    """Return figures of test streams, by origin and model as `summary.summary` gives them: a column of each."""
+    columns = {
+        (f"{origin} streams", name): stream_report.measures(figures[origin][name], measures)
+        for origin in REAL_FIRST for name in names
+        if figures[origin].get(name, {}).get("hours")
+    }  # fmt: skip
+    return Section(title, text, stream_report.beside(columns)) if columns else Section(title, "Not measured.")
+
+
+def _sections(facts: dict, names: list[str], p: Sections) -> list[Section]:
+    comparison = facts["comparison"]
     return [
-        _headline(made, names),
+        _headline(comparison, names),
         Section("Recall against false alarms per hour",
                 "On test streams, at all thresholds. Up and left is better; the dotted line is the limit.",
                 figure=stream_report.det(
-                    pd.DataFrame(made["det"]), {n: made["models"][n]["operating"] for n in names})),
+                    pd.DataFrame(comparison["det"]), {n: comparison["models"][n]["operating"] for n in names})),
         Section("Recall by distance and peak SNR", "Bars reach down to the 95 % bound.",
-                figure=_curves(made, names)),
-        _slices("Slices: shots found", made["slices"], names, p.promotion,
+                figure=_curves(comparison, names)),
+        _slices("Slices: shots found", comparison["slices"], names, p.promotion,
                 "Of clear shots; by distance (m) also of farther ones, by SNR (dB) also of fainter ones. Lost and won "
                 "are shots that one of the two found alone."),
-        _slices("Slices: false alarms by what sounded", made["negatives"], names, p.promotion,
+        _slices("Slices: false alarms by what sounded", comparison["negatives"], names, p.promotion,
                 "On streams without shots. Cases are how often such a sound was laid there, background in pieces."),
         quantization_section(facts["report"]),
         _int8(facts["streams"]),
@@ -125,47 +159,41 @@ def _sections(facts: dict, names: list[str], p) -> list[Section]:
     ]  # fmt: skip
 
 
-def _headline(made: dict, names: list[str]) -> Section:
-    columns = {
-        (f"{origin} streams", name): stream_report.measures(made["figures"][origin][name])
-        | {"operated at a logit of": f"{made['models'][name]['logit']:g}"}
-        for origin in REAL_FIRST
-        for name in names
-        if made["figures"][origin][name]["hours"]
-    }
+def _headline(comparison: dict, names: list[str]) -> Section:
+    logits = ", ".join(f"{name} {comparison['models'][name]['logit']:g}" for name in names)
     text = (
-        "Each at its own operating point, with the params with which that was chosen. A clear shot's loudest 10 ms are "
-        f"{CLEAR_DB:g} dB or more above the rest, at most {CLEAR_M:g} m away. Bounds are exact, 95 %."
+        f"Each at its own operating point, a mean logit ({logits}), with the params with which that was chosen. A "
+        f"clear shot's loudest 10 ms are {CLEAR_DB:g} dB or more above the rest, at most {CLEAR_M:g} m away. Bounds "
+        "are exact, 95 %."
     )
-    return Section(
-        "Champion beside candidate" if CHAMPION in names else "The candidate", text, stream_report.beside(columns)
-    )
+    title = "All figures of champion and candidate" if CHAMPION in names else "All figures of the candidate"
+    return _beside(title, comparison["figures"], names, stream_report.ROWS, text)
 
 
-def _curves(made: dict, names: list[str]):
-    shots = pd.DataFrame(made["shots"])
+def _curves(comparison: dict, names: list[str]) -> Figure:
+    shots = pd.DataFrame(comparison["shots"])
     shots = pd.concat([shots.assign(model=name, found=shots[name].astype(bool)) for name in names])
     loud, near = shots["peak_snr_db"] >= CLEAR_DB, shots["distance_m"] <= CLEAR_M
     by_distance = summary.by(shots[loud & (shots["origin"] == "simulated")], "distance_m", summary.DISTANCES_M)
     return stream_report.recall_curves(by_distance, summary.by(shots[near], "peak_snr_db", summary.SNRS_DB), names)
 
 
-def _slices(title: str, rows: list[dict], names: list[str], p, text: str) -> Section:
+def _slices(title: str, rows: list[dict], names: list[str], p: params.Promotion, text: str) -> Section:
     if not rows:
         return Section(title, "The test streams hold none.")
     table = pd.DataFrame(rows)
-    shown = {"slice": table["name"].str.replace("=", ": ", n=1), "cases": table["cases"]}
-    shown |= {name: table[name] for name in names}
+    columns = {"slice": table["name"].str.replace("=", ": ", n=1), "cases": table["cases"]}
+    columns |= {name: table[name] for name in names}
     if CHAMPION in names:
-        shown |= {key: table[key] for key in ("lost", "won") if key in table}
-        shown["p"] = [f"{row['p']:.3f}" for row in rows]
-        shown["p, Holm"] = [NOTHING if row["small"] else f"{row['p_holm']:.3f}" for row in rows]
-    shown["verdict"] = [_verdict(row, p.alpha) for row in rows]
+        columns |= {key: table[key] for key in ("lost", "won") if key in table}
+        columns["p-value"] = [f"{row['p']:.3f}" for row in rows]
+        columns["p-value, Holm"] = [NOTHING if row["small"] else f"{row['p_holm']:.3f}" for row in rows]
+    columns["verdict"] = [_verdict(row, p.alpha) for row in rows]
     text += (
-        " p is exact and one-sided: how likely so many were lost if the candidate were no worse. Holm's holds "
-        f"{p.alpha:g} for all slices of this table together. Under {p.min_cases} cases nothing is tested."
+        " The p-value is exact and one-sided: how likely so many were lost if the candidate were no worse. Holm's "
+        f"holds {p.alpha:g} for all slices of this table together. Under {p.min_cases} cases nothing is tested."
     )
-    return Section(title, text, pd.DataFrame(shown))
+    return Section(title, text, pd.DataFrame(columns))
 
 
 def _verdict(row: dict, alpha: float) -> str:
@@ -174,28 +202,23 @@ def _verdict(row: dict, alpha: float) -> str:
     return "" if row["p_holm"] is None else "worse" if row["p_holm"] < alpha else "not worse"
 
 
-def _int8(found: dict | None) -> Section:
-    """Return what float and int8 do on test streams, each at its own operating point, of reports/streams.json."""
-    title = "Float against int8 on test streams"
-    columns = {
-        (f"{origin} streams", name): stream_report.measures(found[origin][name])
-        for origin in REAL_FIRST if found
-        for name in ("float", "int8") if found[origin].get(name, {}).get("hours")
-    }  # fmt: skip
-    return Section(title, "", stream_report.beside(columns)) if columns else Section(title, "Not measured.")
+def _int8(on_streams: dict | None) -> Section:
+    """Return what float and int8 do, each at its own operating point; `on_streams` is of reports/streams.json."""
+    figures = on_streams or {origin: {} for origin in tables.ORIGINS}
+    return _beside("Float against int8 on test streams", figures, ["float", "int8"], stream_report.ROWS)
 
 
-def _drift(found: dict | None) -> Section:
-    if not found:
+def _drift(verdict: dict | None) -> Section:
+    if not verdict:
         return Section("Drift", "No drift report was given: this retraining was not asked for by one.")
-    text = f"{'Drift' if found['drift'] else 'No drift'}: {found['reason']}."
-    if "columns" not in found:
+    text = f"{'Drift' if verdict['drift'] else 'No drift'}: {verdict['reason']}."
+    if "columns" not in verdict:
         return Section("Drift", text)
     text += (
-        f" {found['recordings']} recordings, {found['chunks']:,} chunks from the field, against what the champion was "
-        "trained on."
+        f" {verdict['recordings']} recordings, {verdict['chunks']:,} chunks from the field, against what the champion "
+        "was trained on."
     )
-    return Section("Drift", text, pd.DataFrame(found["columns"]))
+    return Section("Drift", text, pd.DataFrame(verdict["columns"]))
 
 
 def _changes(facts: dict) -> list[Section]:
@@ -213,15 +236,15 @@ def _changes(facts: dict) -> list[Section]:
     ]  # fmt: skip
 
 
-def _diff(title: str, found: dict | None) -> Section:
-    """Return what `dvc params diff --json` or `dvc metrics diff --json` gave."""
-    if found is None:
+def _diff(title: str, changes: dict | None) -> Section:
+    """Return a row a value that changed; `changes` is what `dvc params diff --json`, or `metrics`, printed."""
+    if changes is None:
         return Section(title, "Not given.")
     rows = [
-        {"file": file, "name": name, "old": _plain(of.get("old")), "new": _plain(of.get("new"))}
-        | {"difference": _plain(of.get("diff"))}
-        for file, names in sorted(found.items())
-        for name, of in sorted(names.items())
+        {"file": file, "name": name, "old": _plain(change.get("old")), "new": _plain(change.get("new"))}
+        | {"difference": _plain(change.get("diff"))}
+        for file, names in sorted(changes.items())
+        for name, change in sorted(names.items())
     ]
     return Section(title, "" if rows else "Nothing.", pd.DataFrame(rows) if rows else None)
 
@@ -231,11 +254,11 @@ def _plain(value) -> str:
 
 
 def _costs(facts: dict, names: list[str]) -> Section:
-    found = {name: facts["comparison"]["models"][name]["cost"] for name in names}
-    rows = [(f"{name}: model", of["flash"], of["arena"], None) for name, of in found.items()]
-    for port, of in sorted((facts["firmware"] or {}).items()):
-        total = of.get("instructions", {}).get("total")
-        rows.append((f"{CANDIDATE}: firmware on {port}", of.get("flash_bytes"), of.get("ram_bytes"), total))
+    costs = {name: facts["comparison"]["models"][name]["cost"] for name in names}
+    rows = [(f"{name}: model", cost["flash"], cost["arena"], None) for name, cost in costs.items()]
+    for port, build in sorted((facts["firmware"] or {}).items()):
+        total = build.get("instructions", {}).get("total")
+        rows.append((f"{CANDIDATE}: firmware on {port}", build.get("flash_bytes"), build.get("ram_bytes"), total))
     text = "Bytes; of a model alone its .tflite and TFLM's arena."
     if not facts["firmware"]:
         text += " No firmware was built and measured for this candidate."
@@ -246,7 +269,7 @@ def _costs(facts: dict, names: list[str]) -> Section:
 def _model_card(facts: dict) -> Section:
     operating = facts["comparison"]["models"][CANDIDATE]["operating"]
     text = (
-        "It listens to 16 kHz mono audio on a microcontroller and tells when a gunshot begins, for alerts that a "
+        "It listens to 16 kHz mono audio on a microcontroller and says when a gunshot begins, for alerts that a "
         "person checks. It is no evidence; it does not say where a shot came from, who fired or with what."
         f"\n\nOperated at a mean logit of {operating['logit']:g}, chosen on validation streams for at most "
         f"{operating['fa_per_hour_limit']:g} false alarms an hour, {operating['proof']} there. Recall falls with "
@@ -258,17 +281,20 @@ def _model_card(facts: dict) -> Section:
     return Section("Model card", text, pd.DataFrame(facts["sources"]))
 
 
-def _differing(made: dict, sr: int) -> list[dict]:
-    """Return shots and false alarms that one of the two has alone: what, where, when, and for whom that speaks."""
+def _differing(comparison: dict, sr: int) -> list[dict]:
+    """Return the shots and the false alarms of one model alone: what, where and when, and whether that is better.
+
+    Better is a shot that the candidate found, and a false alarm that the champion raised.
+    """
     shots = [
         row | {"what": f"shot: {row['weapon']}{_far(row['distance_m'])}, {row['peak_snr_db']:.0f} dB peak SNR",
                "better": row[CANDIDATE], "at_s": row["onset"] / sr}
-        for row in made["shots"] if row[CANDIDATE] != row[CHAMPION]
+        for row in comparison["shots"] if row[CANDIDATE] != row[CHAMPION]
     ]  # fmt: skip
     false = [
         row | {"what": f"false alarm: {row['label'] or 'nothing laid there'}", "better": row[CHAMPION],
                "at_s": row["onset_s"], "clear": True}
-        for row in made["false"] if row[CANDIDATE] != row[CHAMPION]
+        for row in comparison["false"] if row[CANDIDATE] != row[CHAMPION]
     ]  # fmt: skip
     return [*shots, *false]
 
@@ -277,16 +303,19 @@ def _far(distance_m: float) -> str:
     return f", {distance_m:.0f} m" if distance_m >= 0 else ""
 
 
-def _cards(made: dict, heard: Path, licence_of: dict[str, str], p) -> list[dict]:
-    """Return PLAYED of what differs with sound and log-mel, clear shots first; half of it, if there is, against."""
+def _cards(comparison: dict, heard: Path, licence_of: dict[str, str], p: Sections) -> list[dict]:
+    """Return PLAYED of the differences as cards with sound and log-mel, clear shots first.
+
+    Half of them speak against the candidate, more where fewer speak for it.
+    """
     laid = {name: tables.read(heard / name, tables.STREAM_TABLES[name]) for name in ("shots.csv", "events.csv")}
-    differing = sorted(_differing(made, p.audio.sr), key=lambda row: not row["clear"])
+    differing = sorted(_differing(comparison, p.audio.sr), key=lambda row: not row["clear"])
     against, favour = ([row for row in differing if row["better"] is better] for better in (False, True))
-    shown = [*against[: max(PLAYED // 2, PLAYED - len(favour))], *favour][:PLAYED]
-    return [_card(row, laid, heard, licence_of, p) for row in shown]
+    played = [*against[: max(PLAYED // 2, PLAYED - len(favour))], *favour][:PLAYED]
+    return [_card(row, laid, heard, licence_of, p) for row in played]
 
 
-def _card(row: dict, laid: dict[str, pd.DataFrame], heard: Path, licence_of: dict[str, str], p) -> dict:
+def _card(row: dict, laid: dict[str, pd.DataFrame], heard: Path, licence_of: dict[str, str], p: Sections) -> dict:
     sr = p.audio.sr
     at, around = round(row["at_s"] * sr), int(AROUND_S * sr)
     card = {"what": row["what"], "better": row["better"], "sound": "", "picture": ""}
@@ -300,7 +329,7 @@ def _card(row: dict, laid: dict[str, pd.DataFrame], heard: Path, licence_of: dic
 
 
 def _clean(path: str, at: int, around: int, laid: dict, licence_of: dict[str, str], allowed: list[str]) -> bool:
-    """Return whether all that sounds around a sample was simulated or has a licence that is allowed."""
+    """Return whether no recording sounds around a sample whose licence is not among those that are allowed."""
     events, shots = (table[table["path"] == path] for table in (laid["events.csv"], laid["shots.csv"]))
     near = events[(events["start"] < at + around) & (events["stop"] > at - around)]
     used = np.unique([*near["recording"], *shots.loc[shots["onset"] < at + around, "recording"]])

@@ -1,6 +1,7 @@
 """What models do on held-out chunks, as tables for `dvc plots` and as sections of a page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ POINTS = 500  # of a curve in a CSV, at most
 
 
 def chunk_figures(predictions: pd.DataFrame, points: dict[str, float]) -> dict:
-    """Return metrics, curves, by_label and by_source, each by model, and the predictions that they come from.
+    """Return figures of models on chunks: metrics, curves, by_label and by_source, each by model, and predictions.
 
     Parameters
     ----------
@@ -37,23 +38,23 @@ def chunk_figures(predictions: pd.DataFrame, points: dict[str, float]) -> dict:
     for value, name in enumerate(plots.CLASSES):
         if not np.sum(y == value):
             raise ValueError(f"{name} chunks=0 must be at least 1: curves need both classes")
-    found = {"metrics": {}, "curves": {}, "by_label": {}, "by_source": {}, "predictions": predictions.assign(y=y)}
+    figures = {"metrics": {}, "curves": {}, "by_label": {}, "by_source": {}, "predictions": predictions.assign(y=y)}
     for model, point in points.items():
         score = predictions[model].to_numpy(float)
         if not np.isfinite(score).all():
             raise ValueError(f"scores of {model}: {int(np.sum(~np.isfinite(score)))} are not finite; all must be")
         table = predictions[["label", "source"]].assign(y=y, score=score)
-        found["metrics"][model] = scoring.summary(y, score, operating_point=point)
-        found["curves"][model] = scoring.curves(y, score)
+        figures["metrics"][model] = scoring.summary(y, score, operating_point=point)
+        figures["curves"][model] = scoring.curves(y, score)
         for column in ("label", "source"):
-            found[f"by_{column}"][model] = scoring.by(table, column, threshold=point)
-    return found
+            figures[f"by_{column}"][model] = scoring.by(table, column, threshold=point)
+    return figures
 
 
 def write_plots(figures: dict, folder: Path) -> None:
-    """Write roc, det, threshold and confusion as ``NAME_MODEL.csv``, and by_label.csv and by_source.csv of all models.
+    """Write tables for `dvc plots`: ``NAME_MODEL.csv`` of roc, det, threshold and confusion; by_label and by_source.
 
-    Curves are thinned to 500 points, the ends kept. A confusion table has a row a chunk, at the operating point.
+    A curve keeps 500 points, its ends among them. A confusion table has a row a chunk, decided at the operating point.
     """
     folder, predictions = Path(folder), figures["predictions"]
     names = np.array(plots.CLASSES)
@@ -104,20 +105,21 @@ def _headline(figures: dict) -> Section:
 
 
 def _by(figures: dict, column: str, title: str, text: str) -> Section:
-    """Return one row a label or source: recall, false rate and AUC of every model side by side."""
-    found = {model: table.set_index(column) for model, table in figures[f"by_{column}"].items()}
-    first = next(iter(found.values()))
+    """Return recall, false rate and AUC of all models: a row a label, or a row a source."""
+    by_model = {model: table.set_index(column) for model, table in figures[f"by_{column}"].items()}
+    first = next(iter(by_model.values()))
     first = first.assign(env_only=first["shots"] == 0).sort_values("env_only", kind="stable")
     out = {("", column): first.index, ("Chunks", "GUN"): first["shots"], ("Chunks", "ENV"): first["environment"]}
     for key, name, show in (("recall", "Recall", percent), ("false_rate", "False rate", percent), ("auc", "AUC", four)):
-        for model, table in found.items():
+        for model, table in by_model.items():
             out[name, model] = table.loc[first.index, key].map(show)
     if (first["auc_against"] == "own").any():
         out["AUC", "against"] = first["auc_against"]
     return Section(title, text, pd.DataFrame({k: list(v) for k, v in out.items()}))
 
 
-def _sections(figures: dict) -> list[Section]:
+def sections(figures: dict) -> list[Section]:
+    """Return the sections of a page that show what `chunk_figures` gives."""
     against = "The AUC of a {0} that holds one class only is against all chunks of the other class"
     return [
         _headline(figures),
@@ -134,22 +136,20 @@ def _sections(figures: dict) -> list[Section]:
     ]  # fmt: skip
 
 
-def write_report(
-    path: Path, *, title: str, intro: str, figures: dict, extra: list[Section], first: Sequence[Section] = ()
-) -> None:
-    """Write one page, `first`, the results, then `extra`: no script; the same bytes for the same data."""
-    write_page(
-        path, TEMPLATES / "report.html.j2", title=title, intro=intro, sections=[*first, *_sections(figures), *extra]
-    )
+def write_report(path: Path, *, title: str, intro: str, figures: dict, extra: list[Section]) -> None:
+    """Write a page of what `chunk_figures` gives and of `extra` sections; its first section is unfolded."""
+    results, *rest = sections(figures)
+    shown = [replace(results, open=True), *rest, *extra]
+    write_page(path, TEMPLATES / "report.html.j2", title=title, intro=intro.split("\n\n"), sections=shown, first=None)
 
 
 def history_section(history: pd.DataFrame) -> Section:
-    """Return the training of the network; `history` has epoch, loss, val_loss and learning_rate."""
+    """Return the losses of the network by epoch. The columns of `history`: epoch, loss, val_loss, learning_rate."""
     return Section("Training of the network", figure=plots.history(history))
 
 
 def importances_section(importances: np.ndarray) -> Section:
-    """Return the forest's importances [shape=(n_mels, frames)] as a heat map; ValueError for another shape."""
+    """Return a heat map of the forest's importances [shape=(n_mels, frames)]; ValueError for another shape."""
     if importances.ndim != 2:
         raise ValueError(f"importances.shape={importances.shape} must be (n_mels, frames)")
     text = "Where the forest looks: low bands are at the bottom, and a chunk runs from left to right."
@@ -166,7 +166,7 @@ COMPARED: dict[str, tuple[str, Callable, float, str]] = {
 
 
 def quantization_section(report: dict) -> Section:
-    """Return how the int8 model differs from float, and what it needs.
+    """Return the metrics of int8 beside those of float, and the memory and operators that int8 needs.
 
     `report` has bytes, arena_bytes, operators, flip_rate, flip_rate_at_operating_point, deltas, and
     float and int8 as `scoring.summary` gives them.
@@ -194,7 +194,7 @@ def _failure(e: dict) -> str:
 
 
 def validation_section(results: list[dict]) -> Section:
-    """Return one row a suite of `validation.validate`, and its failed expectations by name."""
+    """Return a row a suite of `validation.validate`: whether it passed, and which expectations failed."""
     rows = [
         {
             ("", "suite"): r["suite"],
@@ -210,10 +210,13 @@ def validation_section(results: list[dict]) -> Section:
     return Section("Data validation", text, pd.DataFrame(rows), links=links)
 
 
-def tagging_section(found: dict) -> Section:
-    """Return precision, recall and F1 of automatic tags, beside onsets drawn at random, of `tagging.report`."""
-    made = found["simulated"]
-    parts = {"simulated bursts": made, "all simulated": made["all"], "real, tagged blind": found["real"]}
+def tagging_section(report: dict) -> Section:
+    """Return precision, recall and F1 of automatic tags, and F1 of onsets drawn at random.
+
+    `report` is what `gunshot tag-report` wrote, by origin.
+    """
+    simulated, real = report["simulated"], report["real"]
+    parts = {"simulated bursts": simulated, "all simulated": simulated["all"], "real, tagged blind": real}
     rows = [
         {"recordings": name, "shots": part["shots"], **{key: part[key] for key in ("precision", "recall", "f1")}}
         | {"f1 at random": part["control"]["f1"]}
@@ -224,6 +227,6 @@ def tagging_section(found: dict) -> Section:
         "Automatic onsets against known ones, one to one, within 15 ms in a burst and 50 ms elsewhere; measured by "
         "gunshot tag-report, apart from the pipeline."
     )
-    if not found["real"]:
+    if not real:
         text += " On real recordings nothing is measured yet: none is tagged blind."
     return Section("Automatic tags", text, pd.DataFrame(rows))

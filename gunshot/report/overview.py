@@ -1,4 +1,4 @@
-"""The page reports/index.html: what models do on streams and on test chunks, and what they were made from."""
+"""The page reports/index.html: a first screen on the int8 model, then all figures, folded."""
 
 from pathlib import Path
 
@@ -6,15 +6,10 @@ import numpy as np
 import pandas as pd
 
 from gunshot.models.model import Model, model_cost, read_operating_point
-from gunshot.report import streams
-from gunshot.report.chunks import (
-    history_section,
-    importances_section,
-    quantization_section,
-    tagging_section,
-    validation_section,
-    write_report,
-)
+from gunshot.report import chunks, first_screen, streams
+from gunshot.report.page import TEMPLATES, write_page
+
+DEVICE = "int8"  # the model that the first screen speaks of
 
 
 def write(
@@ -22,45 +17,44 @@ def write(
     models: dict[str, Model],
     figures: dict,
     *,
+    sounds: Path,
     on_streams: dict,
     stream_tables: dict[str, pd.DataFrame],
-    history: pd.DataFrame,
-    importances: np.ndarray,
     validations: list[dict],
     tagging: dict,
 ) -> None:
-    """Write the page of several models, one of them named int8.
+    """Write the page of the models forest, float and int8. The same arguments give the same bytes.
+
+    What training left beside a model is read there: operating.json, history.csv and importances.npy.
 
     Parameters
     ----------
     figures : what `chunk_figures` gives of the test chunks
+    sounds : the folder of the test streams
     on_streams, stream_tables : the figures and the tables, by name, that the stage score_streams wrote
-    history : the losses of the network by epoch
-    importances : of the forest [shape=(n_mels, frames)]
     validations : results of suites
     tagging : what `gunshot tag-report` wrote
     """
     predictions = figures["predictions"]
-    first = streams.sections(
-        on_streams,
-        stream_tables,
-        {name: read_operating_point(model.path) for name, model in models.items()},
-        {name: model_cost(model.report) for name, model in models.items()},
-    )
-    write_report(
+    operating = {name: read_operating_point(model.path) for name, model in models.items()}
+    costs = {name: model_cost(model.report) for name, model in models.items()}
+    groups, shots = predictions["recording_group"].nunique(), int(predictions["y"].sum())
+    write_page(
         page,
+        TEMPLATES / "report.html.j2",
         title="Gunshot detector",
-        intro=f"What detectors do on streams comes first. Then {len(predictions)} chunks of the test split, "
-        f"{int(predictions['y'].sum())} with a shot, of {predictions['recording_group'].nunique()} recording groups "
-        "that no model was trained, tuned or thresholded on.",
-        figures=figures,
-        first=first,
-        extra=[
+        intro=[],
+        first=first_screen.screen(on_streams, stream_tables, operating, costs, sounds, model=DEVICE),
+        below=f"All figures follow, folded: first on streams, then on {len(predictions):,} chunks of the test split, "
+        f"{shots:,} with a shot, of {groups:,} recording groups that no model was trained, tuned or thresholded on.",
+        sections=[
+            *streams.sections(on_streams, stream_tables, operating, costs),
+            *chunks.sections(figures),
             streams.reliability_section(predictions, list(models)),
-            quantization_section(models["int8"].report),
-            history_section(history),
-            importances_section(importances),
-            validation_section(validations),
-            tagging_section(tagging),
+            chunks.quantization_section(models[DEVICE].report),
+            chunks.history_section(pd.read_csv(models["float"].path.with_name("history.csv"))),
+            chunks.importances_section(np.load(models["forest"].path.with_name("importances.npy"))),
+            chunks.validation_section(validations),
+            chunks.tagging_section(tagging),
         ],
     )

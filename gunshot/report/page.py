@@ -1,4 +1,4 @@
-"""What models do on held-out chunks, as tables for `dvc plots` and as one page that needs nothing else."""
+"""One page of HTML that needs no other file: sections of text, figures and tables, written by a template."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,10 +20,10 @@ NUMBER = re.compile(rf"[<>+{MINUS}-]?[\d,]*\.?\d+(e[+-]?\d+)?( %)?")
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: paragraphs parted by empty lines, then a figure, then a table.
+    """A part of a page: paragraphs, then a figure, then a table. Pages show it folded, `open` ones unfolded.
 
-    Columns of two levels get a second row of headings. A figure's label is its text alternative. Links are
-    text: file, relative to the page.
+    An empty line ends a paragraph. A table whose columns have two levels gets two rows of headings. A figure's label
+    is its text alternative. `links` are names of links and the files that they lead to, relative to the page.
     """
 
     title: str
@@ -31,17 +31,18 @@ class Section:
     table: pd.DataFrame | None = None
     figure: Figure | None = None
     links: dict[str, str] = field(default_factory=dict)
+    open: bool = False
 
 
 def percent(value: float) -> str:
-    """Return a share as a percentage with one decimal; what is not quite 0 or 100 % never reads as it."""
+    """Return a share as a percentage with one decimal. Only 0 reads as 0.0 %, and only 1 as 100.0 %."""
     if 0 < value < 0.0005:
         return "<0.1 %"
     return ">99.9 %" if 0.9995 <= value < 1 else number(100 * value, ".1f", " %")
 
 
 def number(value: float, spec: str, unit: str = "") -> str:
-    """Return a number formatted, with a typographic minus; NOTHING where there is none."""
+    """Return a number as text with a typographic minus, NOTHING for NaN and None."""
     return NOTHING if pd.isna(value) else f"{value:{spec}}{unit}".replace("-", MINUS)
 
 
@@ -49,7 +50,7 @@ three, four = partial(number, spec=".3f"), partial(number, spec=".4f")
 
 
 def cell(value) -> str:
-    """Return a table's value as text."""
+    """Return a value of a table as text, NOTHING where it is empty, missing or infinite."""
     match value:
         case str():
             return value or NOTHING
@@ -65,13 +66,18 @@ def cell(value) -> str:
 
 
 def _grid(table: pd.DataFrame) -> dict:
-    """Return a table as text: rows of headings as (text, columns spanned), rows of cells, and which columns count."""
+    """Return a table as a template shows it: all cells as text.
+
+    ``groups`` is the upper row of headings, each with the number of columns that it spans; ``first`` are the columns
+    with which such a group begins; ``names`` is the lower row of headings; ``rows`` are the cells; ``numeric`` says of
+    each column whether it holds numbers alone.
+    """
     rows = [[cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
     columns = [c if isinstance(c, tuple) else (c,) for c in table.columns]
     numeric = []
     for i in range(len(columns)):
-        told = [row[i] for row in rows if row[i] != NOTHING]
-        numeric.append(bool(told) and all(NUMBER.fullmatch(text) for text in told))
+        known = [row[i] for row in rows if row[i] != NOTHING]
+        numeric.append(bool(known) and all(NUMBER.fullmatch(text) for text in known))
     groups = []
     for column in columns if columns and len(columns[0]) == 2 else ():
         if groups and groups[-1][0] == column[0]:
@@ -94,23 +100,29 @@ def load_template(path: Path) -> Template:
     return environment.get_template(path.name)
 
 
-def write_page(path: Path, template: Path, *, title: str, intro: str, sections: list[Section], **content) -> None:
-    """Write a template with sections, and what else it names, as one page; the same bytes for the same content.
+def shown(section: Section, name: str) -> dict:
+    """Return a section as templates take it: id, title, open, paragraphs, links, svg ("" for none), grid (or None).
 
-    A template may extend or include those of this room, `TEMPLATES`.
+    `name` is the section's id, and leads the ids in its figure: it must be unique in the page.
     """
-    shown = [
-        {
-            "id": f"s{i}",
-            "title": section.title,
-            "paragraphs": section.text.split("\n\n") if section.text else [],
-            "links": section.links,
-            "svg": _svg(section, f"s{i}"),
-            "grid": None if section.table is None else _grid(section.table),
-        }
-        for i, section in enumerate(sections, 1)
-    ]
-    text = load_template(template).render(title=title, intro=intro.split("\n\n"), sections=shown, **content)
+    return {
+        "id": name,
+        "title": section.title,
+        "open": section.open,
+        "paragraphs": section.text.split("\n\n") if section.text else [],
+        "links": section.links,
+        "svg": _svg(section, name),
+        "grid": None if section.table is None else _grid(section.table),
+    }
+
+
+def write_page(path: Path, template: Path, *, title: str, sections: list[Section], **content) -> None:
+    """Write one page: a template, which may use those in `TEMPLATES`, filled with sections and with `content`.
+
+    The same content gives the same bytes.
+    """
+    parts = [shown(section, f"s{i}") for i, section in enumerate(sections, 1)]
+    text = load_template(template).render(title=title, sections=parts, **content)
     with atomic(path) as part:
         part.write_text(text, encoding="utf-8")
 

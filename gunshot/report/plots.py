@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import matplotlib
 import numpy as np
@@ -14,12 +15,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.stats import norm
 
 from gunshot import features
-from gunshot.base import audio
+from gunshot.base import audio, params
 from gunshot.base.files import atomic
 
 CLASSES = ("ENV", "GUN")  # by y
 WIDTH = 9.6  # inches: 922 px in a page
-LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))  # Okabe and Ito; also told by dash
+LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))  # Okabe and Ito; dashes tell too
 FILLS = ("#8a94a0", "#6a3d9a")  # ENV, GUN
 STYLE = {
     "font.family": "sans-serif",
@@ -42,15 +43,15 @@ STYLE = {
 DET_TICKS = np.array([0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8])
 
 
-def panels(label: str, *, height: float, count: int, **kwargs) -> tuple[Figure, np.ndarray]:
-    """Return a figure as wide as a page, `label` its text alternative, and its panels side by side."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+def panels(label: str, *, height: float, count: int, width: float = WIDTH, **kwargs) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its panels side by side. Sizes are in inches; `label` is its text alternative."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     figure.set_label(label)
     return figure, figure.subplots(1, count, squeeze=False, **kwargs)[0]
 
 
 def _lines(figures: dict) -> Iterator[tuple[str, dict, dict]]:
-    """Yield each model's name, metrics, and keywords of its line."""
+    """Yield of each model its name, its metrics, and the colour and dash of its line as keywords."""
     for i, (model, metrics) in enumerate(figures["metrics"].items()):
         colour, dash = LINES[i % len(LINES)]
         yield model, metrics, {"color": colour, "linestyle": dash}
@@ -62,7 +63,7 @@ def _mark(ax, x: float, y: float, line: dict, **kwargs) -> None:
 
 @matplotlib.rc_context(STYLE)
 def roc_det(figures: dict) -> Figure:
-    """Return the ROC, with its left edge on a logarithmic axis inside, beside the DET curve on probit axes."""
+    """Return two panels: the ROC, its left edge drawn again on a logarithmic axis, and the DET curve on probit axes."""
     figure, (roc, det) = panels(
         "ROC and DET curves; " + "; ".join(f"{model}: AUC {m['auc']:.4f}" for model, m, _ in _lines(figures)),
         height=4.5,
@@ -130,7 +131,7 @@ def _confusion(figures: dict, model: str) -> np.ndarray:
 
 @matplotlib.rc_context(STYLE | {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False})
 def confusion(figures: dict) -> Figure:
-    """Return the confusion matrices at the operating points, one panel a model, shaded by share of the actual class."""
+    """Return a confusion matrix a model, at its operating point. The darker, the larger the share of the class."""
     counts = {model: _confusion(figures, model) for model in figures["metrics"]}
     figure, axes = panels(
         "Confusion matrices; "
@@ -157,7 +158,7 @@ def confusion(figures: dict) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def histograms(figures: dict) -> Figure:
-    """Return how each class's scores lie, one panel a model, as shares of the class on a logarithmic axis."""
+    """Return histograms of scores, one panel a model: the share of each class on a logarithmic axis."""
     predictions = figures["predictions"]
     figure, axes = panels(
         "Histograms of the scores by class, with the operating point", height=3.2, count=len(figures["metrics"]),
@@ -179,7 +180,7 @@ def histograms(figures: dict) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def history(table: pd.DataFrame) -> Figure:
-    """Return the losses and the learning rate by epoch; `table` has epoch, loss, val_loss and learning_rate."""
+    """Return losses and learning rate by epoch. The columns of `table`: epoch, loss, val_loss, learning_rate."""
     figure, (loss, rate) = panels(
         f"Training and validation loss, and learning rate, over {len(table)} epochs",
         height=3.2,
@@ -221,9 +222,9 @@ def importances(values: np.ndarray) -> Figure:
 
 
 def svg(figure: Figure, *, prefix: str) -> str:
-    """Return a figure as an <svg> element for a page: the same bytes for the same data, its ids led by `prefix`.
+    """Return a figure as an <svg> element for a page: the same bytes for the same data.
 
-    The figure's label is its text alternative.
+    All its ids begin with `prefix`, so that they are unique in the page. The figure's label is its text alternative.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
@@ -232,15 +233,29 @@ def svg(figure: Figure, *, prefix: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    # Every figure names its parts from 1, and ids must be unique in a page.
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(figure.get_label())}"', 1)
 
 
+class Sections(Protocol):
+    """The sections of params.yaml that a plot of a recording reads."""
+
+    audio: params.Audio
+    features: params.Features
+    detector: params.Detector
+
+
 def detection(
-    path: Path, title: str, samples: np.ndarray, scores: np.ndarray, onsets: np.ndarray, *, threshold: float, p
+    path: Path,
+    title: str,
+    samples: np.ndarray,
+    scores: np.ndarray,
+    onsets: np.ndarray,
+    *,
+    threshold: float,
+    p: Sections,
 ) -> None:
-    """Write waveform, log-mel and window scores of a recording over one time axis as a PNG.
+    """Write a PNG of a recording over time: its waveform, its log-mel, and the scores of its windows.
 
     Parameters
     ----------

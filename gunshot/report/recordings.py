@@ -46,9 +46,9 @@ def write(out: Path, scores, by_file: dict[str, dict], points: dict[str, float],
 
 
 def files_section(files: pd.DataFrame) -> Section:
-    """Return the 20 worst files; `files` has file, label, source and score.
+    """Return the first 20 rows of a table of files, whose columns are file, label, source and score.
 
-    With a column y (1 GUN, 0 ENV) those whose score is furthest from it come first, without it the order is kept.
+    With a column y (1 GUN, 0 ENV) the files are sorted: those come first whose score is furthest from y.
     """
     order = "as given"
     if "y" in files:
@@ -75,7 +75,7 @@ FILE_COLUMNS = {
 
 
 def file_metrics_section(by_file: dict[str, dict]) -> Section:
-    """Return what `evaluation.file_metrics` gives, a row a model."""
+    """Return a row a model; `by_file` is what `recordings.file_metrics` of the studies gives."""
     first = next(iter(by_file.values()))
     text = (
         f"{first['gun_files']} files with shots, {first['env_files']} without. A file's score is its highest window's, "
@@ -90,7 +90,7 @@ def file_metrics_section(by_file: dict[str, dict]) -> Section:
 
 
 def files_by_section(files: pd.DataFrame, points: dict[str, float], column: str) -> Section:
-    """Return recall, false files and AUC of files by `column`, the models side by side."""
+    """Return recall, false files and AUC of each model, a row a value of `column`; `points` are operating points."""
     parts = {
         m: scoring.by(files.assign(score=files[m]), column, threshold=t).set_index(column) for m, t in points.items()
     }

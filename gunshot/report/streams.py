@@ -1,5 +1,7 @@
 """What detectors do on streams, as sections of the report's page."""
 
+from collections.abc import Iterable
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -44,16 +46,20 @@ def _lines(models: list[str]):
 
 
 def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) -> Section:
-    """Return a column an origin and model, of reports/streams.json; real streams first, where there are some.
+    """Return a column an origin and model of what a detector does on streams; real streams come first.
 
-    `costs` says what each model takes on a device, as `models.cost` does, `operating` is each one's operating.json.
+    Parameters
+    ----------
+    figures : of reports/streams.json
+    costs : of each model what `model_cost` gives
+    operating : of each model its operating.json
     """
     columns = {}
     for origin in reversed(tables.ORIGINS):
-        for model, found in figures[origin].items():
-            if found["hours"]:
+        for model, row in figures[origin].items():
+            if row["hours"]:
                 proof = operating[model]["proof"]
-                columns[f"{origin} streams", model] = measures(found) | {"limit": proof} | _sizes(costs[model])
+                columns[f"{origin} streams", model] = measures(row) | {"limit": proof} | _sizes(costs[model])
     limit = figures["limit"]
     text = (
         f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
@@ -69,27 +75,27 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
     )
     if figures["int8_against_float"]:
         text += "\n\n" + " ".join(against(*item) for item in figures["int8_against_float"].items())
-    if not any(found["hours"] for found in figures["real"].values()):
+    if not any(row["hours"] for row in figures["real"].values()):
         text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
     return Section("On streams: recall and false alarms per hour", text, beside(columns))
 
 
-def against(origin: str, found: dict) -> str:
-    """Return what `alarms.against` gives of an origin, as a sentence."""
-    kept = "within" if found["fa_per_hour_within_bound"] else "beyond"
+def against(origin: str, change: dict) -> str:
+    """Return a sentence on what changes from float to int8; `change` is what `operate.against` gives of an origin."""
+    kept = "within" if change["fa_per_hour_within_bound"] else "beyond"
     return (
-        f"From float to int8 recall changes by {-100 * found['recall_drop']:+.1f} points on {origin} streams, and "
+        f"From float to int8 recall changes by {-100 * change['recall_drop']:+.1f} points on {origin} streams, and "
         f"false alarms are {kept} float's bound."
     ).replace(" -", f" {MINUS}")
 
 
-def measures(found: dict) -> dict[str, str]:
-    """Return what `tally.summary` gives of a model, as a column of text by ROWS."""
-    return {name: _shown(found[key], form) for key, (name, form) in ROWS.items()}
+def measures(row: dict, names: Iterable[str] = ROWS) -> dict[str, str]:
+    """Return figures as text by measure; `row` is what `summary.summary` gives, `names` are keys of it."""
+    return {ROWS[key][0]: _shown(row[key], ROWS[key][1]) for key in names}
 
 
 def beside(columns: dict[tuple[str, str], dict[str, str]]) -> pd.DataFrame:
-    """Return columns of text by measure, under two rows of headings, as a table."""
+    """Return a table with a row a measure from columns of text by measure; it has two rows of headings."""
     table = pd.DataFrame(columns)
     table.insert(0, ("", "measure"), table.index)
     return table.reset_index(drop=True)
@@ -104,11 +110,18 @@ def _shown(value: float | None, form: str) -> str:
 
 
 @matplotlib.rc_context(plots.STYLE)
-def det(curve: pd.DataFrame, operating: dict[str, dict]) -> Figure:
-    """Return recall against false alarms an hour, a panel an origin, each model's operating point marked."""
+def det(curve: pd.DataFrame, operating: dict[str, dict], *, width: float = plots.WIDTH) -> Figure:
+    """Return recall against false alarms an hour, a panel an origin; dots are operating points.
+
+    Parameters
+    ----------
+    curve : of `operate.det`
+    operating : of each model its operating.json
+    width : inches
+    """
     origins = [origin for origin in tables.ORIGINS if curve.loc[curve["origin"] == origin, "hours"].gt(0).any()]
     label = "Recall against false alarms per hour, " + " and ".join(origins)
-    figure, axes = plots.panels(label, height=4.2, count=len(origins), sharey=True)
+    figure, axes = plots.panels(label, height=min(4.2, 0.62 * width), width=width, count=len(origins), sharey=True)
     for ax, origin in zip(axes, origins, strict=True):
         part = curve[curve["origin"] == origin]
         least = 0.5 / part["hours"].max()  # where nothing was false, on a logarithmic axis
@@ -120,6 +133,7 @@ def det(curve: pd.DataFrame, operating: dict[str, dict]) -> Figure:
         ax.axvline(operating[model]["fa_per_hour_limit"], color="#667", linestyle=":", linewidth=1)
         title = f"{origin}, {part['hours'].max():.2f} h"
         ax.set(xscale="log", ylim=(0, 1.02), xlabel="false alarms per hour", title=title)
+        ax.xaxis.set_major_formatter(lambda v, _: f"{v:,g}")
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes[0].set_ylabel("recall of clear shots")
     axes[0].legend(title="● operating point")
@@ -128,9 +142,9 @@ def det(curve: pd.DataFrame, operating: dict[str, dict]) -> Figure:
 
 @matplotlib.rc_context(plots.STYLE)
 def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame, models: list[str]) -> Figure:
-    """Return recall against distance and against peak SNR at the operating points, with lower bounds as bars.
+    """Return recall against distance and against peak SNR at the operating points; bars reach to the lower bounds.
 
-    Simulated streams and, where some have shots, real ones apart; of these no distance is known.
+    Real shots have a panel of their own, against peak SNR: their distance is not known.
     """
     simulated, real = (by_snr[by_snr["origin"] == origin] for origin in tables.ORIGINS)
     shown = [("distance_m", "distance from, m", "simulated", by_distance)]
@@ -158,7 +172,7 @@ def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame, models: list[
 
 @matplotlib.rc_context(plots.STYLE)
 def reliability(predictions: pd.DataFrame, models: list[str]) -> Figure:
-    """Return the share of shots among test chunks against their score, which calibration makes alike."""
+    """Return the share of shots among test chunks against their score: of calibrated scores it is the score itself."""
     figure, (ax,) = plots.panels("Reliability diagram: share of shots against score", height=3.8, count=1)
     ax.plot([0, 1], [0, 1], color="#99a", linewidth=1)
     for model, line in _lines(models):
@@ -172,8 +186,14 @@ def reliability(predictions: pd.DataFrame, models: list[str]) -> Figure:
 def sections(
     figures: dict, folder: dict[str, pd.DataFrame], operating: dict[str, dict], costs: dict[str, dict]
 ) -> list[Section]:
-    """Return the sections on streams; `folder` holds the tables that `gunshot.tally.figures` gives, by name."""
-    first = headline(figures, costs, operating)
+    """Return the sections on streams.
+
+    Parameters
+    ----------
+    figures, operating, costs : as for `headline`
+    folder : by name the tables that `summary.figures` gives
+    """
+    first, curve = headline(figures, costs, operating), folder["det"]
     causes = folder["causes"]
     raised = causes[causes["false_alarms"] > 0].groupby(["origin", "model"], sort=False).head(CAUSES)
     hourly = ("fa_per_hour", "fa_per_hour_upper")
@@ -188,7 +208,10 @@ def sections(
     slices = pd.concat(tables, ignore_index=True).reindex(columns=["origin", "by", "value", "shots", *operating])
     return [
         first,
-        Section("Recall against false alarms per hour", figure=det(folder["det"], operating)),
+        Section(
+            "Recall against false alarms per hour",
+            figure=det(curve, operating) if curve["hours"].gt(0).any() else None,
+        ),
         Section(
             "Recall by distance and peak SNR",
             "By distance of shots with 10 dB or more, by SNR of those within 200 m, or of no known distance.",
@@ -214,7 +237,10 @@ def sections(
 
 @matplotlib.rc_context(plots.STYLE)
 def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
-    """Return false alarms per event of each kind of `tally.causes`, up to their upper bounds, a panel an origin."""
+    """Return false alarms per event of each kind of sound, a panel an origin; bars reach to the upper bounds.
+
+    `causes` is what `summary.causes` gives.
+    """
     causes = causes[causes["events"] > 0]
     kinds = {
         origin: causes[causes["origin"] == origin].groupby("label")["fa_per_event_upper"].max().sort_values().index
@@ -241,7 +267,10 @@ def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
 
 
 def by_place(table: pd.DataFrame, models: list[str]) -> pd.DataFrame:
-    """Return a row an origin and place, of what `tally.places` gives: hours, and each model's false alarms an hour."""
+    """Return a row an origin and place: its hours and each model's false alarms an hour.
+
+    `table` is what `summary.places` gives.
+    """
     rows = [
         {"origin": origin, "place": place, "hours": f"{part['hours'].iloc[0]:.2f}"}
         | {r.model: f"{r.fa_per_hour:.2f} (at most {r.fa_per_hour_upper:.2f})" for r in part.itertuples()}

@@ -165,6 +165,18 @@ def test_what_no_event_explains_is_the_bed_s(folder):
     assert found["shots"] == [] and all(count["shots"] == 0 for count in found["counts"])
 
 
+def test_of_a_quiet_stream_the_sounds_are_kept_that_pass_the_highest_thresholds(folder):
+    alarm, *lower = score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)["closest"]
+    assert all(other["logit"] <= alarm["logit"] and other["label"] != "rain" for other in lower)
+    assert (alarm["label"], alarm["cause"], alarm["model"]) == ("rain", "bed", "one") and alarm["logit"] >= 0
+    counts = pd.DataFrame(score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {}, P)["counts"])
+    assert alarm["logit"] == counts.loc[counts["false"] > 0, "logit"].max()  # no alarm above it
+    between = alarm["logit"] + 0.1  # of GRID's: the point of a model counts as well
+    at = score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": between}, P)
+    assert len(at["false"]) == 1 and at["closest"][0]["logit"] == between
+    assert score_stream(row("a.wav", "shots"), folder, {"one": folder / "one"}, {"one": 0.0}, P)["closest"] == []
+
+
 def test_a_stream_without_any_row_of_events(folder):
     audio.write_pcm(folder / "c.wav", bangs([1.0], 2.0), sr=SR)
     found = score_stream(row("c.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
@@ -180,7 +192,8 @@ def test_streams_are_scored_in_order(folder, monkeypatch):
 
 def test_gathered_counts_are_those_of_all_streams_together():
     of = COUNTS.groupby("path")
-    found = gathered({"counts": rows.to_dict("records"), "shots": [{"path": path}], "false": []} for path, rows in of)
+    rest = {"false": [], "closest": []}
+    found = gathered({"counts": rows.to_dict("records"), "shots": [{"path": path}]} | rest for path, rows in of)
     assert len(found["counts"]) == 6 and found["shots"]["path"].tolist() == ["q1", "q2", "q3", "s1"]
     assert len(found["false"]) == len(gathered([])["counts"]) == 0
     pd.testing.assert_frame_equal(det(found["counts"], STREAMS), det(COUNTS, STREAMS))

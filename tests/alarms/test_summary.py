@@ -262,3 +262,19 @@ def test_a_row_is_told_in_words():
     )
     assert "shots" not in tally.told(summary(shots=shots()[:0]))
     assert "late" not in tally.told(summary(shots=shots(found=False, delay_s=np.nan)))
+
+
+def test_each_kind_of_sound_is_kept_once_where_it_came_closest():
+    keys = {"path": "q", "origin": "simulated", "kind": "quiet", "model": "int8", "cause": "event"}
+    blank = dict.fromkeys(tally.CLOSEST, 0)
+    near = pd.DataFrame(
+        [
+            blank | keys | {"label": label, "logit": logit}
+            for label, logit in (("door", 1.0), ("clap", 2.0), ("door", 3.0))
+        ]
+    )
+    kept = tally.kinds_closest(near)
+    assert kept[["label", "logit"]].values.tolist() == [["door", 3.0], ["clap", 2.0]]
+    many = pd.concat([near.assign(label=f"kind {i}") for i in range(30)])
+    assert tally.kinds_closest(many)["label"].nunique() == tally.KINDS
+    assert list(tally.kinds_closest(None)) == list(tally.CLOSEST) == list(tally.kinds_closest(near[:0]))

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gunshot import cli
 from gunshot.models import model
 from gunshot.models.model import Model
+from tests.conftest import SEED
 
 REPO = Path(__file__).parents[2]
 PEAK = 128 * 2**20  # bytes: three blocks as they are stored
-MANY = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SUBTYPES = {
     "WAV": ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM", "GSM610"],
     "FLAC": ["PCM_16", "PCM_24"],
@@ -29,6 +29,12 @@ SUBTYPES = {
     "MP3": ["MPEG_LAYER_III"],
 }
 EVERY = [(kind, subtype) for kind, subtypes in SUBTYPES.items() for subtype in subtypes]
+
+
+def many(test):
+    """Run ten examples, others for each commit: memory that is traced is slow."""
+    options = {"derandomize": False, "database": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+    return seed(SEED)(settings(max_examples=10, **options)(test))
 
 
 def made(kind: str = "WAV", subtype: str = "PCM_16", *, channels: int = 1, sr: int = 16000, n: int = 6000) -> bytes:
@@ -79,7 +85,7 @@ def test_each_kind_of_file_is_heard(detect, kind, subtype):
 
 
 @pytest.mark.slow
-@MANY
+@many
 @given(st.binary(max_size=600), st.sampled_from([b"", b"RIFF", b"fLaC", b"OggS", b"FORM", b"ID3", b"\xff\xfb"]))
 def test_random_bytes_are_refused(detect, content, magic):
     code, told, _ = detect(magic + content)
@@ -87,7 +93,7 @@ def test_random_bytes_are_refused(detect, content, magic):
 
 
 @pytest.mark.slow
-@MANY
+@many
 @given(st.data())
 def test_changed_bytes_of_a_header_are_refused_or_heard(detect, data):
     kind, subtype = data.draw(st.sampled_from(EVERY))
@@ -98,7 +104,7 @@ def test_changed_bytes_of_a_header_are_refused_or_heard(detect, data):
 
 
 @pytest.mark.slow
-@MANY
+@many
 @given(st.data())
 def test_changed_or_missing_data_is_refused_or_heard(detect, data):
     kind, subtype = data.draw(st.sampled_from(EVERY))
@@ -110,7 +116,7 @@ def test_changed_or_missing_data_is_refused_or_heard(detect, data):
 
 
 @pytest.mark.slow
-@MANY
+@many
 @given(
     st.sampled_from([0, 1, 2, 3, 6, 7, 17, 0x55, 0xFFFE, 0xFFFF]),
     st.sampled_from([0, 1, 2, 255, 1024, 1025, 65535]),

@@ -333,12 +333,14 @@ from gunshot.base import audio
 from gunshot.corpora import importing
 importing.CHECKPOINT_S = 0.02
 blocks = audio.blocks
+root, raw, n = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 def slowly(*args, **options):
     for y in blocks(*args, **options):
         time.sleep(0.01)
+        while len(list(raw.rglob("[!.]*.wav"))) >= n:  # here it is killed, however late
+            time.sleep(0.01)
         yield y
 audio.blocks = slowly
-root, raw = map(Path, sys.argv[1:])
 corpora.import_corpus(*corpora.layouts["folder"](root), raw / "mine", raw, sr=16000, silence_db=-80.0,
                       max_clipped=0.5, max_rejected=1.0)
 """
@@ -352,11 +354,9 @@ def test_killed_at_any_time_it_ends_as_if_it_were_not(root, tmp_path):
     run(root, tmp_path / "whole/raw")
     raw, done = tmp_path / "killed/raw", []
     for n in (1, 30, 80):
-        child = subprocess.Popen(
-            [sys.executable, "-c", SLOW, root, raw], stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
-        )
-        end = time.monotonic() + 60
-        while len(list(raw.rglob("[!.]*.wav"))) < n and time.monotonic() < end:
+        command = [sys.executable, "-c", SLOW, root, raw, str(n)]
+        child = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+        while len(list(raw.rglob("[!.]*.wav"))) < n and child.poll() is None:
             time.sleep(0.005)
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL

@@ -53,7 +53,7 @@ def build(out: Path, name: str, *sources: Path) -> Path:
     generate(out)
     parts = [HERE / "jump.c", *(SRC / f"{part}.c" for part in PARTS), out / "tables.c"]
     includes = ["-I", SRC, "-I", SRC.parent / "ports", "-I", out, "-isystem", CMSIS / "dsp" / "Include"]
-    fft = dsp(out)
+    fft = dsp()
     linked = [fft, f"-Wl,-rpath,{fft.parent}", "-lm", "-o", out / name]
     run(*GCC, *STRICT, *SANITIZE, *includes, *sources, *parts, *linked)
     return out / name

@@ -2,6 +2,7 @@
 
 import runpy
 import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ REPORT = {
 GCC = ["gcc", "-std=c11", "-O2", "-D__GNUC_PYTHON__"]  # as CMSIS-DSP names a host
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+KEPT = tempfile.TemporaryDirectory(prefix="dsp")
 DSP = [
     *("TransformFunctions/arm_rfft_fast_f32.c", "TransformFunctions/arm_rfft_fast_init_f32.c"),
     *("TransformFunctions/arm_cfft_f32.c", "TransformFunctions/arm_cfft_init_f32.c"),
@@ -55,8 +57,9 @@ def generate(out: Path, p=P) -> Path:
 
 
 @cache
-def dsp(folder: Path) -> Path:
-    """CMSIS-DSP's real FFT as a library."""
+def dsp() -> Path:
+    """Return CMSIS-DSP's real FFT as a library, compiled once in a process."""
+    folder = Path(KEPT.name)
     runpy.run_path(str(CMSIS.parent / "fetch.py"))["main"]()
     sources = [CMSIS / "dsp" / "Source" / name for name in DSP]
     includes = ["-isystem", CMSIS / "dsp" / "Include", "-isystem", CMSIS / "dsp" / "PrivateInclude"]

@@ -25,7 +25,7 @@ MANY = settings(deadline=None, max_examples=60, derandomize=True)
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frames")
-    generated, fft = host_c.generate(folder), host_c.dsp(folder)
+    generated, fft = host_c.generate(folder), host_c.dsp()
     library = ctypes.CDLL(str(host_c.build(generated, folder / "front.so", fft, "-shared", "-fPIC")))
     library.stream.restype = ctypes.c_size_t
     return library, host_c.build(generated, folder / "front", fft, *host_c.SANITIZE)

@@ -3,102 +3,150 @@
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 
 from gunshot.device import emulator
 from gunshot.export import network as network_c
 from gunshot.models.network import quantize
 from tests import networks
-from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params
+from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params, shape
 
 pytestmark = [pytest.mark.firmware, pytest.mark.timeout(1800)]
 
 PORTS = FIRMWARE.parent / "ports"
 BOARDS = [port for port in emulator.PORTS if port != "host"]
-MAIN = """
+CASE = """
+#define gunshot_network_weights weights_{i}
+#define gunshot_network_run run_{i}
+#include "{i}/network.c"
+
 #include <stdalign.h>
 
 #include "files.h"
-#include "network.h"
 
-/* A file of codes, window after window, to a file of outputs. */
-int main(int argc, char **argv) {
+/* A count of windows and their codes, from a file, to their outputs in another. */
+bool case_{i}(int in, int out);
+bool case_{i}(int in, int out) {{
   static alignas(16) int8_t arena[GUNSHOT_NETWORK_ARENA_BYTES];
-  static int8_t codes[CELLS], outputs[GUNSHOT_NETWORK_OUTPUTS];
-  const int in = files_open(argv[argc - 2], FILES_READ), out = files_open(argv[argc - 1], FILES_WRITE);
-  bool written = true;
-  while (files_read(in, codes, sizeof codes) == sizeof codes) {
+  static int8_t codes[{cells}], outputs[GUNSHOT_NETWORK_OUTPUTS];
+  uint32_t n = 0;
+  bool whole = files_read(in, &n, sizeof n) == sizeof n;
+  for (; whole && n > 0; n--) {{
+    whole = files_read(in, codes, sizeof codes) == sizeof codes;
     gunshot_network_run(&gunshot_network_weights, codes, arena, outputs);
-    written &= files_write(out, outputs, sizeof outputs);
-  }
-  return !(files_close(out) && written);
-}
+    whole &= files_write(out, outputs, sizeof outputs);
+  }}
+  return whole;
+}}
+"""
+MAIN = """
+#include "files.h"
+
+{declared}
+
+int main(int argc, char **argv) {{
+  const int in = files_open(argv[argc - 2], FILES_READ), out = files_open(argv[argc - 1], FILES_WRITE);
+  const bool whole = {called};
+  return !(files_close(out) && whole);
+}}
 """
 
 
-def on_board(board: str, model: bytes, codes: np.ndarray, folder: Path, firmware: Path = FIRMWARE) -> np.ndarray:
-    """What the generated C, compiled as for a board, makes of codes [shape=(n, n_mels, n_frames)]."""
-    core = re.search(r"set\(CORE (.*)\)", (PORTS / board / "port.cmake").read_text())[1].split()
-    for name, text in (network_c.sources(model) | {"main.c": MAIN}).items():
-        (folder / name).write_text(text)
-    ports = [PORTS / "cortex-m/startup.c", PORTS / "semihosting/semihosting.c"]
-    sources = ["main.c", "network.c", firmware / "kernels.c", *ports]
-    command = [
-        "arm-none-eabi-gcc", *core, "-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", f"-DCELLS={codes[0].size}",
-        "-nostartfiles", "--specs=nano.specs", "-I.", "-I", firmware, "-I", PORTS, "-I", PORTS / "cortex-m", *sources,
-        "-T", PORTS / "semihosting/memory.ld", "-T", PORTS / "cortex-m/sections.ld", "-o", "program",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (folder / "codes").write_bytes(np.ascontiguousarray(codes.transpose(0, 2, 1)).tobytes())
-    run = emulator.run(folder / "program", board, ["codes", "outputs"], folder=folder, timeout_s=1200)
-    assert run.code == 0, run.lines
-    return np.frombuffer((folder / "outputs").read_bytes(), np.int8).reshape(len(codes), -1)
+@dataclass(frozen=True)
+class Cases:
+    """Networks in one program of a board, so that QEMU starts once for all of them."""
+
+    board: str
+    models: list[bytes]
+    folder: Path
+
+    def gcc(self, *arguments: str | Path) -> None:
+        core = re.search(r"set\(CORE (.*)\)", (PORTS / self.board / "port.cmake").read_text())[1].split()
+        done = subprocess.run(
+            ["arm-none-eabi-gcc", *core, "-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-I", PORTS,
+             "-I", PORTS / "cortex-m", *arguments],
+            cwd=self.folder, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def compile(self) -> "Cases":
+        """Compile all but the kernels."""
+        names = [f"case_{i}" for i in range(len(self.models))]
+        for i, model in enumerate(self.models):
+            (self.folder / str(i)).mkdir()
+            for name, text in network_c.sources(model).items():
+                (self.folder / str(i) / name).write_text(text)
+            (self.folder / f"case_{i}.c").write_text(CASE.format(i=i, cells=np.prod(shape(model))))
+        declared = "\n".join(f"bool {name}(int in, int out);" for name in names)
+        called = " && ".join(f"{name}(in, out)" for name in names)
+        (self.folder / "main.c").write_text(MAIN.format(declared=declared, called=called))
+        ports = [PORTS / "cortex-m/startup.c", PORTS / "semihosting/semihosting.c"]
+        self.gcc("-I", FIRMWARE, "-c", "main.c", *(f"{name}.c" for name in names), *ports)
+        return self
+
+    def outputs(self, codes: list[np.ndarray], firmware: Path = FIRMWARE) -> list[np.ndarray]:
+        """What the generated C, on these kernels, makes of each network's codes [shape=(n, n_mels, n_frames)]."""
+        linked = ["-T", PORTS / "semihosting/memory.ld", "-T", PORTS / "cortex-m/sections.ld", "-o", "program"]
+        objects = sorted(path.name for path in self.folder.glob("*.o") if path.name != "kernels.o")
+        self.gcc("-nostartfiles", "--specs=nano.specs", "-I", firmware, firmware / "kernels.c", *objects, *linked)
+        parts = [len(each).to_bytes(4, "little") + each.transpose(0, 2, 1).tobytes() for each in codes]
+        (self.folder / "codes").write_bytes(b"".join(parts))
+        program, files = self.folder / "program", ["codes", "outputs"]
+        run = emulator.run(program, self.board, files, folder=self.folder, timeout_s=1200)
+        assert run.code == 0, run.lines
+        found = np.fromfile(self.folder / "outputs", np.int8).reshape(-1, 2)
+        return np.split(found, np.cumsum([len(each) for each in codes])[:-1])
+
+
+def same(found: list[np.ndarray], expected: list[np.ndarray]) -> list[bool]:
+    return [np.array_equal(*pair) for pair in zip(found, expected, strict=True)]
+
+
+def several(models: list[bytes], folders: pytest.TempPathFactory) -> SimpleNamespace:
+    """A function that compiles networks for a board, codes for each, and what TFLM makes of them."""
+    codes = [inputs(model, 200) for model in models]
+    expected = [quantize.Tflm(model).outputs(each) for model, each in zip(models, codes, strict=True)]
+    compiled = cache(lambda board: Cases(board, models, folders.mktemp(board)).compile())
+    return SimpleNamespace(compiled=compiled, codes=codes, expected=expected)
 
 
 @pytest.fixture(scope="module")
-def family():
-    """Networks of all kinds: model, codes, what TFLM makes of them."""
-    models = [of_params(3, 0.25, True), *map(of_kind, KINDS)]
-    found = [(model, inputs(model, 200)) for model in models]
-    return [(model, codes, quantize.Tflm(model).outputs(codes)) for model, codes in found]
+def family(tmp_path_factory):
+    """Networks of all kinds."""
+    return several([of_params(3, 0.25, True), *map(of_kind, KINDS)], tmp_path_factory)
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_family(family, board, tmp_path):
-    for model, codes, expected in family:
-        assert len(np.unique(expected)) >= ENOUGH
-        np.testing.assert_array_equal(on_board(board, model, codes, tmp_path), expected)
+def test_family(family, board):
+    assert min(len(np.unique(each)) for each in family.expected) >= ENOUGH
+    found = same(family.compiled(board).outputs(family.codes), family.expected)
+    assert found == [True] * len(found)
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_networks_that_are_drawn(board, tmp_path):
+def test_networks_that_are_drawn(drawn, board, tmp_path_factory):
     """Maps and filters of any size, so that what is left over after whole vectors has any length."""
-
-    @given(drawn=networks.recipes())
-    @settings(
-        max_examples=10, deadline=None, derandomize=True, database=None,
-        suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate],
-    )  # fmt: skip
-    def check(drawn):
-        model = networks.recipe(drawn)
-        codes = inputs(model, 200)
-        np.testing.assert_array_equal(on_board(board, model, codes, tmp_path), quantize.Tflm(model).outputs(codes))
-
-    check()
+    recipes = networks.drawn(8, seed=drawn.getrandbits(32))
+    any_size = several(list(map(networks.recipe, recipes)), tmp_path_factory)
+    found = same(any_size.compiled(board).outputs(any_size.codes), any_size.expected)
+    assert found == [True] * len(found), recipes
 
 
+@pytest.mark.parametrize("n", [500, pytest.param(10_000, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("board", BOARDS)
-def test_the_promoted_network_on_ten_thousand_inputs(board, tmp_path):
+def test_the_promoted_network_on_ten_thousand_inputs(board, n, drawn, tmp_path):
+    """Or on some of them."""
     model = (FIRMWARE.parents[1] / "models/quantized/model.tflite").read_bytes()
-    codes = inputs(model, 10_000)
-    expected = quantize.Tflm(model).outputs(codes)
-    assert len(codes) >= 10_000 and len(np.unique(expected)) >= ENOUGH
-    np.testing.assert_array_equal(on_board(board, model, codes, tmp_path), expected)
+    codes = np.random.default_rng(drawn.getrandbits(32)).permutation(inputs(model, 10_000))
+    expected = quantize.Tflm(model).outputs(codes[:n])
+    assert len(expected) >= n and len(np.unique(expected)) >= ENOUGH
+    assert same(Cases(board, [model], tmp_path).compile().outputs([codes[:n]]), [expected]) == [True]
 
 
 MUTATIONS = {
@@ -116,7 +164,5 @@ def test_a_wrong_kernel_is_seen(family, tmp_path, name):
     text = (tmp_path / "src" / "dot.h").read_text()
     assert text.count(right) == 1
     (tmp_path / "src" / "dot.h").write_text(text.replace(right, wrong))
-    assert any(
-        (on_board(board, model, codes, tmp_path, tmp_path / "src") != expected).any()
-        for model, codes, expected in family
-    )
+    few = [codes[::4] for codes in family.codes]
+    assert not all(same(family.compiled(board).outputs(few, tmp_path / "src"), [out[::4] for out in family.expected]))

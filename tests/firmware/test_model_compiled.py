@@ -53,7 +53,7 @@ class Library:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    model = of_params(4, 1.1, False)
+    model = of_params(3, 0.25, True)
     return model, Library(model, tmp_path_factory.mktemp("made")), inputs(model, 60)
 
 

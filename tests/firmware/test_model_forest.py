@@ -1,4 +1,4 @@
-"""The forest backend: the levels of its C are those of gunshot/models.py, for any codes."""
+"""The forest backend: the levels of its C are those of gunshot/models/model.py, for any codes."""
 
 import json
 import subprocess

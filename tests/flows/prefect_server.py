@@ -133,7 +133,7 @@ def postgresql() -> Iterator[str]:
             run("pg_ctl", "-D", "data", "-w", "-m", "immediate", "stop")
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture(params=[pytest.param("SQLite", marks=pytest.mark.exhaustive), "PostgreSQL"])
 def server(request, stopped, monkeypatch):
     """The client of a server that runs, on either database."""
     with contextlib.ExitStack() as stack:

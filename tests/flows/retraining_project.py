@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gunshot.promotion import audit, registry
+from gunshot.signing import record
 from tests.flows.registry_project import MODEL, Project
 
 ROOT = Path(__file__).parents[2]
+RETRAIN = ("-m", "flows.retrain")
 METRICS = {"int8": {"auc": 0.75, "shots": 4}, "float": {"auc": 0.875, "shots": 4}}
 STAGE = f"""
 import json, os, pathlib, sys
@@ -55,6 +58,7 @@ else:
 def prepare(project: Project, **changes: dict) -> None:
     """Give a project params with these sections, a stage that measures, and a commit of all that."""
     sections = yaml.safe_load((ROOT / "params.yaml").read_text())
+    sections["promotion"]["min_seeds"] = 2  # as few as may be: each is a run of the pipeline
     for name, section in changes.items():
         sections[name] |= section
     (project.root / "params.yaml").write_text(yaml.safe_dump(sections))
@@ -88,17 +92,10 @@ def prepare(project: Project, **changes: dict) -> None:
     project.run("git", "commit", "-qm", "three")
 
 
-@pytest.fixture(scope="module")
-def flows(tmp_path_factory):
-    """The module flows.retrain, on a server and in a home that last as long as a file's tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        patch.delenv("PREFECT_API_URL", raising=False)
-        retrain = importlib.import_module("flows.retrain")  # first: it sets variables that Prefect reads
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=None):
-            yield retrain
+@pytest.fixture
+def flows(prefect):
+    """The module flows.retrain, on a server."""
+    return importlib.import_module("flows.retrain")
 
 
 @pytest.fixture
@@ -122,3 +119,21 @@ def everything(project: Project) -> tuple:
     """Return what a retraining that fails must leave: files, HEAD, record, tags and branches."""
     names = project.run("git", "status", "--porcelain", "--ignored")
     return names, project.state(), (project.root / MODEL).read_bytes()
+
+
+def survived(project: Project, head: str) -> None:
+    """The champion, the record, HEAD and the working tree are as they were."""
+    entries = record.read(project.root)
+    assert [e["version"] for e in entries] == ["v1.0.0"] and audit.verify(project.root) == []
+    assert registry.content(registry.champion(entries), root=project.root) == b"one"
+    assert project.head() == head and (project.root / MODEL).read_text() == "two"
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def made(project: Project) -> list[str]:
+    """The candidates that can be reviewed, each with its branch; nothing else is left."""
+    found = [path.parent.name for path in sorted((project.root / "reports/candidates").glob("*/gates.json"))]
+    branches = project.run("git", "branch", "--format=%(refname:short)", "--list", "retrain/*").split()
+    assert branches == [f"retrain/{name}" for name in found]
+    assert not list((project.root / ".worktrees").iterdir())
+    return found

@@ -179,6 +179,7 @@ def test_a_rollback_s_folder_is_the_same_to_the_byte(promoted, tmp_path):
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", ["model.tflite", "operating.json", "card.md", "golden.npz", "manifest.json", "extra"])
 def test_an_altered_folder_is_found_and_made_anew(promoted, name):
     root = promoted[0].root

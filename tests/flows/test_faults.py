@@ -1,5 +1,6 @@
-"""What goes wrong while a model is made, reviewed or recorded: in each the champion and the record survive."""
+"""What goes wrong while a model is made or recorded: in each the champion and the record survive."""
 
+import contextlib
 import functools
 import importlib
 import json
@@ -18,9 +19,9 @@ import yaml
 
 from gunshot.promotion import audit, registry
 from gunshot.signing import record
-from tests.flows.prefect_server import environment, started, until
+from tests.flows.prefect_server import environment, started
 from tests.flows.registry_project import MODEL, Project
-from tests.flows.retraining_project import ROOT, STAGE, prepare
+from tests.flows.retraining_project import RETRAIN, ROOT, STAGE, made, prepare, survived
 
 pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_project", "tests.flows.prefect_server")
 HELD = """
@@ -30,25 +31,6 @@ if "HOLD" in os.environ:
     while not pathlib.Path(os.environ["HOLD"], "go").exists():
         time.sleep(0.2)
 """
-RETRAIN = ("-m", "flows.retrain")
-
-
-def survived(project: Project, head: str) -> None:
-    """The champion, the record, HEAD and the working tree are as they were."""
-    entries = record.read(project.root)
-    assert [e["version"] for e in entries] == ["v1.0.0"] and audit.verify(project.root) == []
-    assert registry.content(registry.champion(entries), root=project.root) == b"one"
-    assert project.head() == head and (project.root / MODEL).read_text() == "two"
-    assert project.run("git", "status", "--porcelain") == ""
-
-
-def made(project: Project) -> list[str]:
-    """The candidates that can be reviewed, each with its branch; nothing else is left."""
-    found = [path.parent.name for path in sorted((project.root / "reports/candidates").glob("*/gates.json"))]
-    branches = project.run("git", "branch", "--format=%(refname:short)", "--list", "retrain/*").split()
-    assert branches == [f"retrain/{name}" for name in found]
-    assert not list((project.root / ".worktrees").iterdir())
-    return found
 
 
 class Held:
@@ -90,11 +72,22 @@ def kill(one: subprocess.Popen) -> None:
     one.wait()
 
 
+def running(group: int) -> list[str]:
+    """The processes of a group that have not ended."""
+    members = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended while it was looked at
+            state, _, its_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            members += [entry.name] if int(its_group) == group and state != "Z" else []
+    return members
+
+
 def states(client) -> list[str]:
     return sorted(run.state_type.value for run in client.read_flow_runs())
 
 
 @pytest.mark.long
+@pytest.mark.sweep(1, group="killed in mid-run")
 def test_a_server_killed_in_mid_run_and_soon_back_costs_nothing(held, stopped):
     with stopped.running() as server, held.retraining() as one:
         held.reached(one)
@@ -109,6 +102,7 @@ def test_a_server_killed_in_mid_run_and_soon_back_costs_nothing(held, stopped):
 
 
 @pytest.mark.long
+@pytest.mark.sweep(1, group="killed in mid-run")
 def test_a_server_killed_in_mid_run_fails_the_run_and_the_same_command_goes_on(held, stopped):
     with stopped.running() as server, held.retraining(PREFECT_CLIENT_MAX_RETRIES="0") as one:
         held.reached(one)
@@ -125,6 +119,7 @@ def test_a_server_killed_in_mid_run_fails_the_run_and_the_same_command_goes_on(h
 
 
 @pytest.mark.long
+@pytest.mark.sweep(1, group="killed in mid-run")
 def test_a_retraining_killed_in_mid_run_leaves_no_lock_and_the_same_command_goes_on(held, stopped):
     with stopped.running(), held.retraining() as one:
         held.reached(one)
@@ -134,7 +129,10 @@ def test_a_retraining_killed_in_mid_run_leaves_no_lock_and_the_same_command_goes
         held.project.run(held.python, *RETRAIN)
         [name] = made(held.project)
         held.go()  # the first's pipeline goes on, in a folder that is no more
-        time.sleep(10)
+        end = time.monotonic() + 120
+        while running(group=one.pid):
+            assert time.monotonic() < end
+            time.sleep(0.2)
     assert made(held.project) == [name]
     survived(held.project, held.head)
 
@@ -167,6 +165,7 @@ def small(request):
 
 
 @pytest.mark.long
+@pytest.mark.sweep(2, group="a fault of the surroundings")
 @mounts
 def test_a_disk_that_is_full_while_a_model_is_written(request, flows, retraining, small):
     stages = yaml.safe_load(Path("dvc.yaml").read_text())
@@ -192,6 +191,7 @@ def fill(disk: Path, room: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(1)
 @mounts
 @pytest.mark.parametrize("name", ["promote", "rollback"])
 def test_a_disk_that_is_full_while_a_decision_is_recorded(request, project, small, tmp_path, name):
@@ -227,75 +227,8 @@ def test_a_disk_that_is_full_while_a_decision_is_recorded(request, project, smal
     assert not failed and lines[0] == 0 and 1 in lines[:-1]
 
 
-def asked(project: Project, stopped, python: Path) -> Path:
-    """Make a candidate and ask for a decision on it in Prefect's pages; return its folder."""
-    from prefect.deployments import run_deployment
-
-    project.run(python, *RETRAIN)
-    [name] = made(project)
-    folder = project.root / "reports/candidates" / name
-    end = time.monotonic() + 120
-    while len(stopped.client.read_deployments()) < 3:
-        assert time.monotonic() < end
-        time.sleep(1)
-    run_deployment("review/review", parameters={"folder": str(folder)}, timeout=0, as_subflow=False)
-    return folder
-
-
-NEVER = {"retrain": "0 0 1 1 *", "monitor": "0 0 1 1 *"}
-
-
 @pytest.mark.long
-@pytest.mark.timeout(1200)
-def test_a_reviewer_who_never_answers_in_the_pages_has_rejected(copy, stopped, tmp_path, monkeypatch):
-    prepare(copy, schedule=NEVER, promotion={"review_days": 30 / 86400})
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    python, head = environment(tmp_path / "environment"), copy.head()
-    with stopped.running(), started(tmp_path / "serve.log", python, "-m", "flows.serve", cwd=copy.root):
-        folder = asked(copy, stopped, python)
-        until(stopped.client, "review", "PAUSED")
-        run = until(stopped.client, "review", "FAILED")
-        assert "never resumed" in run.state.message
-        late = stopped.client.resume_flow_run(run.id, run_input={"decision": "approve", "by": "Ada", "reason": "late"})
-        assert late.status.value != "ACCEPT"
-        survived(copy, head)
-        copy.run(python, *RETRAIN)
-    last = record.read(copy.root)[-1]
-    assert (last["event"], last["by"], last["number"]) == ("rejected", "nobody", 2)
-    assert last["commit"] == copy.run("git", "rev-parse", f"retrain/{folder.name}").strip()
-    assert registry.champion(record.read(copy.root))["version"] == "v1.0.0" and audit.verify(copy.root) == []
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("decision", "event"), [("approve", "promoted"), ("reject", "rejected")])
-def test_of_two_reviewers_in_the_pages_and_by_the_command_one_decides(
-    copy, stopped, tmp_path, monkeypatch, decision, event
-):
-    prepare(copy, schedule=NEVER)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    python = environment(tmp_path / "environment")
-    carry_out = (python, "-m", "flows.review")
-    with stopped.running(), started(tmp_path / "serve.log", python, "-m", "flows.serve", cwd=copy.root):
-        folder = asked(copy, stopped, python)
-        waiting = until(stopped.client, "review", "PAUSED")
-        given = ("--by", "Ada", "--reason", "better at night")
-        copy.run(python.with_name("gunshot"), "review", folder, decision, *given)
-        other = {"decision": "reject" if decision == "approve" else "approve", "by": "Bo", "reason": "I differ"}
-        stopped.client.resume_flow_run(waiting.id, run_input=other)
-        with started(tmp_path / "review.log", *carry_out, folder, cwd=copy.root) as one:  # both carry it out
-            one.wait(300)
-        end = time.monotonic() + 240
-        while not stopped.client.read_flow_run(waiting.id).state.is_final():
-            assert time.monotonic() < end
-            time.sleep(1)
-        copy.run(*carry_out, folder)
-    entries = record.read(copy.root)
-    assert [(e["event"], e["by"]) for e in entries[1:]] == [(event, "Ada")]
-    assert audit.verify(copy.root) == []
-
-
-@pytest.mark.long
+@pytest.mark.sweep(2, group="a fault of the surroundings")
 def test_a_rejection_by_nobody_that_was_not_recorded_is_made_up_for(flows, retraining, monkeypatch, tmp_path):
     folder = Path(flows.retrain())
     from prefect import flow
@@ -314,6 +247,7 @@ def test_a_rejection_by_nobody_that_was_not_recorded_is_made_up_for(flows, retra
 
 
 @pytest.mark.long
+@pytest.mark.sweep(2, group="a fault of the surroundings")
 def test_without_the_others_repository_the_same_command_publishes(flows, retraining, monkeypatch, tmp_path):
     from flows import promote
     from flows.review import review
@@ -343,7 +277,7 @@ def clock(monkeypatch):
             def now(cls, tz=None):
                 return datetime.now(tz) + timedelta(days=days)
 
-        for name in ("flows.retrain", "flows.review", "flows.worktree", "gunshot.promotion.record"):
+        for name in ("flows.retrain", "flows.review", "flows.worktree", "gunshot.signing.record"):
             monkeypatch.setattr(importlib.import_module(name), "datetime", Clock)
         monkeypatch.setattr(registry.time, "time", lambda: datetime.now().timestamp() + 86400 * days)
 
@@ -351,6 +285,7 @@ def clock(monkeypatch):
 
 
 @pytest.mark.long
+@pytest.mark.sweep(2, group="a fault of the surroundings")
 def test_a_clock_that_jumps_while_a_candidate_waits(flows, retraining, clock):
     from flows.review import review
 

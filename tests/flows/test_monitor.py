@@ -32,17 +32,10 @@ NONE = {"drift": False, "reason": "no recordings in data/field", "recordings": 0
 }
 
 
-@pytest.fixture(scope="module")
-def flows(tmp_path_factory):
-    """The module flows.monitor, on a server and in a home that last as long as this file's tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        patch.delenv("PREFECT_API_URL", raising=False)
-        monitor = importlib.import_module("flows.monitor")
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=None):
-            yield monitor
+@pytest.fixture
+def flows(prefect):
+    """The module flows.monitor, on a server."""
+    return importlib.import_module("flows.monitor")
 
 
 @pytest.fixture

@@ -194,11 +194,7 @@ def test_two_processes_at_once_leave_one_line(project):
     ]
     errors = [process.communicate()[1] for process in running]
     assert sorted(process.returncode for process in running) == [0, 1]
-    assert (
-        "another decision" in "".join(errors)
-        or "nothing to promote" in "".join(errors)
-        or "evaluate anew" in "".join(errors)
-    )
+    assert any(why in "".join(errors) for why in ("another decision", "nothing to promote", "evaluate anew"))
     assert len(record.read(project.root)) == 2 and audit.verify(project.root) == []
 
 
@@ -229,6 +225,7 @@ def crash_at(monkeypatch, step: int) -> None:
     monkeypatch.setattr(repository.Repository, "git", dying(git, lambda args: args[1] in ("add", "commit", "tag")))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("step", range(len(STEPS)), ids=STEPS)
 def test_a_crash_leaves_all_as_it_was_or_the_same_command_completes(project, step):
     before = project.state()
@@ -247,6 +244,7 @@ def test_a_crash_leaves_all_as_it_was_or_the_same_command_completes(project, ste
     assert project.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("step", range(5), ids=[STEPS[i] for i in (1, 2, 3, 5, 6)])
 def test_another_command_finishes_what_a_crash_left(project, step):
     project.promote(project.second, "v1.0.0")
@@ -265,7 +263,7 @@ def test_a_full_disk_changes_nothing(project):
     line = len((project.root / record.PATH).read_bytes())
     code = (
         "import resource, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from tests.flows.registry_project import Project; from gunshot.promotion import record\n"
+        "from tests.flows.registry_project import Project; from gunshot.signing import record\n"
         "append = record.append\n"
         "def full(*a, **k):\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)\n"

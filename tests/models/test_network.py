@@ -17,6 +17,7 @@ def digest(model: keras.Model) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize(("depth", "width", "separable"), SIZES)
 @pytest.mark.parametrize("frames", [N_FRAMES, 34, 150, 401])
 def test_one_pass_is_chunk_after_chunk(section, depth, width, separable, frames):

@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 
 SR = 16000
 ROOT = Path(__file__).parents[2]
+MODELS = "[...Bokeh.documents[0]._all_models.values()]"
+WINDOWS = "model.type == 'ColumnDataSource' && model.columns().includes('dash')"  # holds the windows
 
 
 class Server:
@@ -96,10 +98,13 @@ class Annotator:
         x, y = self.hover(sample)
         view = self.view()
         px = by / SR / (view["end"] - view["start"]) * (view["right"] - view["left"])
+        dragged = f"[...model.get_array('x0')].map((start) => start + {by / SR})"
+        wanted = self.page.evaluate(f"() => {MODELS}.filter((model) => {WINDOWS}).flatMap((model) => {dragged})")
         self.page.mouse.down()
         self.page.mouse.move(x + px, y, steps=10)
         self.page.mouse.up()
-        self.page.wait_for_timeout(250)
+        near = f"{wanted}.some((start) => Math.abs(start - at) < {self.tolerance() / SR})"
+        self.waits(f"{WINDOWS} && [...model.get_array('x0')].some((at) => {near})")
 
     def shows(self, start_s: float, end_s: float, within: float = 0.01) -> None:
         """Wait until about this part of the recording is in view."""
@@ -110,8 +115,7 @@ class Annotator:
 
     def waits(self, condition: str) -> None:
         """Wait until a Bokeh model fulfils a condition."""
-        models = "[...Bokeh.documents[0]._all_models.values()]"
-        self.page.wait_for_function(f"() => {models}.some((model) => {condition})")
+        self.page.wait_for_function(f"() => {MODELS}.some((model) => {condition})")
 
     def press(self, *keys: str) -> None:
         for key in keys:

@@ -1,8 +1,10 @@
 """A real headless Chromium, and pages that must load nothing from elsewhere and log no error."""
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
+PATIENCE_MS = 60_000  # of whatever waits for a condition: a machine may be busy
+expect.set_options(timeout=PATIENCE_MS)
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--disable-quic",
@@ -25,6 +27,7 @@ def new_page(chromium):
 
     def open_page(**options):
         context = chromium.new_context(**{"viewport": {"width": 1400, "height": 900}} | options)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: message.type == "error" and faults.append(message.text))

@@ -15,22 +15,22 @@ from tests import candidates
 pytestmark = pytest.mark.slow
 
 
-def dossier_of(folder: Path, made: dict, licence_of: dict | None = None, **values) -> Path:
-    facts = candidates.facts(made, **values)
+def dossier_of(folder: Path, comparison: dict, licence_of: dict | None = None, **values) -> Path:
+    facts = candidates.facts(comparison, **values)
     judged = gates.judge(facts, candidates.P.promotion)
     dossier.write(folder, facts, judged, heard=folder / "streams", licence_of=licence_of or {}, p=candidates.P)
     return folder / dossier.PAGE
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch) -> dict:
+def compared(tmp_path, monkeypatch) -> dict:
     """A candidate that hears loud shots alone, and a champion that hears all."""
     return candidates.compared(tmp_path, monkeypatch, candidate=3.0, champion=0.0)
 
 
 @pytest.fixture
-def opened(made, tmp_path, new_page):
-    path = dossier_of(tmp_path, made, firmware=None)
+def opened(compared, tmp_path, new_page):
+    path = dossier_of(tmp_path, compared, firmware=None)
     page = new_page()
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -40,14 +40,14 @@ def opened(made, tmp_path, new_page):
     assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
 
 
-def test_the_decision_and_every_gate_are_told(opened, tmp_path):
-    found = candidates.read(tmp_path / dossier.GATES)
+def test_the_decision_and_every_gate_are_stated(opened, tmp_path):
+    written = candidates.read(tmp_path / dossier.GATES)
     expect(opened.locator("header")).to_contain_text(
         f"put commit {candidates.COMMIT[:12]} into production, in place of v1.0.0"
     )
     rows = opened.locator("#gates tbody tr")
-    expect(rows).to_have_count(len(found["gates"]))
-    failed = [gate["name"] for gate in found["gates"] if not gate["passed"]]
+    expect(rows).to_have_count(len(written["gates"]))
+    failed = [gate["name"] for gate in written["gates"] if not gate["passed"]]
     assert {"recall", "recall-slices", "parity-model", "instructions"} <= set(failed)
     assert opened.locator("#gates tr.bad th").all_text_contents() == failed
     command = opened.locator("#decide code").first.text_content()
@@ -57,15 +57,33 @@ def test_the_decision_and_every_gate_are_told(opened, tmp_path):
     assert opened.locator("script").count() == opened.locator("link").count() == 0
 
 
-def test_what_differs_is_heard_and_seen(opened):
+def test_the_first_screen_has_question_verdict_figures_curve_and_sounds_and_the_review_stays_in_sight(opened, tmp_path):
+    written = candidates.read(tmp_path / dossier.GATES)
+    failed = [gate["name"] for gate in written["gates"] if not gate["passed"]]
+    first = opened.locator("#first")
+    passed = len(written["gates"]) - len(failed)
+    expect(first.locator("h2").first).to_contain_text(f"{passed} of {len(written['gates'])} gates passed")
+    expect(first.locator("h2").first).to_contain_text(f"{len(written['small'])} slices have too few cases")
+    assert first.locator("li b").all_text_contents() == failed
+    assert first.locator("#beside tbody tr").first.locator("td").all_text_contents() == ["50.0 %", "100.0 %"]
+    assert first.locator("#curve svg").is_visible() and first.locator("audio").count() == 2
+    expect(first.locator(".players li.alarm")).to_contain_text("door")
+    expect(first.locator("#fools")).to_contain_text("no person was recorded")
+    assert opened.locator("#decide code").first.is_visible() and opened.locator("#decide .axes").is_visible()
+    assert opened.locator("details").count() > 10 and opened.locator("details[open]").count() == 0
+    assert opened.locator("#gates table").is_hidden()
+
+
+def test_what_differs_is_unfolded_heard_and_seen(opened):
+    opened.get_by_text("What they decide differently").click()
     cards = opened.locator("#different .card")
     expect(cards).to_have_count(dossier.PLAYED)
     expect(cards.first).to_contain_text("champion alone: against the candidate")
     assert cards.locator("img").evaluate_all("all => all.every(one => one.naturalWidth > 100)")
-    sound = cards.locator("audio").first
-    sound.evaluate("sound => sound.play()")
-    opened.wait_for_function("() => document.querySelector('audio').currentTime > 0.1")
-    assert sound.evaluate("sound => sound.duration") == pytest.approx(2 * dossier.AROUND_S)
+    for sound in (cards.locator("audio").first, opened.locator("#fools audio").first):
+        sound.evaluate("sound => sound.play()")
+        opened.wait_for_function("sound => sound.currentTime > 0.1", arg=sound.element_handle())
+        assert sound.evaluate("sound => sound.duration") == pytest.approx(1.5)
 
 
 def test_it_fits_a_telephone_and_paper(opened):
@@ -75,30 +93,35 @@ def test_it_fits_a_telephone_and_paper(opened):
     opened.set_viewport_size({"width": 690, "height": 1000})  # A4 less its margins
     wide = "() => [...document.querySelectorAll('table, figure svg')].filter(e => e.scrollWidth > innerWidth).length"
     assert opened.evaluate(wide) == 0
-    assert opened.locator("audio").first.is_hidden() and opened.locator("#gates table").is_visible()
+    hidden = "all => all.filter(one => one.offsetHeight < 20 || !one.checkVisibility({contentVisibilityAuto: true}))"
+    folded = opened.locator("details > section")
+    assert folded.count() > 10 and folded.evaluate_all(f"all => ({hidden})(all).length") == 0  # paper cannot unfold
+    assert opened.locator("#gates table").is_visible() and opened.locator("audio").evaluate_all(
+        "all => all.every(one => getComputedStyle(one).display === 'none')"
+    )
     opened.emulate_media(media="screen")
     opened.set_viewport_size({"width": 420, "height": 800})
     opened.wait_for_function("() => document.documentElement.scrollWidth <= 420")
 
 
-def test_the_same_facts_give_the_same_bytes_and_the_gates_its_hash(made, tmp_path):
-    path = dossier_of(tmp_path, made)
+def test_the_same_facts_give_the_same_bytes_and_the_gates_its_hash(compared, tmp_path):
+    path = dossier_of(tmp_path, compared)
     first = path.read_bytes()
-    assert dossier_of(tmp_path, made).read_bytes() == first
-    found = candidates.read(tmp_path / dossier.GATES)
-    assert found["dossier"] == hashlib.sha256(first).hexdigest()
-    assert (found["candidate"], found["champion"]) == (candidates.COMMIT, "v1.0.0")
-    assert found["small"][:2] == ["place=mall", "place=park"] and "negative=door" in found["small"]
+    assert dossier_of(tmp_path, compared).read_bytes() == first
+    written = candidates.read(tmp_path / dossier.GATES)
+    assert written["dossier"] == hashlib.sha256(first).hexdigest()
+    assert (written["candidate"], written["champion"]) == (candidates.COMMIT, "v1.0.0")
+    assert written["small"][:2] == ["place=mall", "place=park"] and "negative=door" in written["small"]
     review.decide(tmp_path, "reject", by="Ada", reason="misses soft shots")
     with pytest.raises(ValueError, match="it was reviewed"):
-        dossier_of(tmp_path, made)
+        dossier_of(tmp_path, compared)
     assert path.read_bytes() == first
 
 
 def test_the_first_candidate_has_nothing_beside_it(tmp_path, monkeypatch, new_page):
-    made = candidates.compared(tmp_path, monkeypatch, candidate=0.0, champion=None)
+    compared = candidates.compared(tmp_path, monkeypatch, candidate=0.0, champion=None)
     page = new_page()
-    page.goto(dossier_of(tmp_path, made, champion=None, champion_commit=None, drift=None).as_uri())
+    page.goto(dossier_of(tmp_path, compared, champion=None, champion_commit=None, drift=None).as_uri())
     expect(page.locator("header")).to_contain_text("as the first model there")
     expect(page.locator("#gates")).to_contain_text("There is no champion to compare with.")
     expect(page.locator("#different")).to_have_count(0)
@@ -106,13 +129,14 @@ def test_the_first_candidate_has_nothing_beside_it(tmp_path, monkeypatch, new_pa
 
 
 @pytest.mark.parametrize("licence, heard", [("CC BY-NC 3.0", 6), (None, 6), ("CC0-1.0", 12)])
-def test_what_its_licence_keeps_out_is_not_inside(made, tmp_path, licence, heard):
+def test_what_its_licence_keeps_out_is_not_inside(compared, tmp_path, licence, heard):
     events = tmp_path / "streams/events.csv"
     table = tables.read(events, tables.STREAM_EVENT)
     table["recording"] = table["path"].map({"a.wav": "mine/dog.wav"}).fillna("")  # behind its shots
     tables.write(events, table)
-    page = dossier_of(tmp_path, made, {"mine/dog.wav": licence} if licence else {}).read_text()
-    assert page.count("data:audio/flac") == page.count("data:image/png") == heard
+    page = dossier_of(tmp_path, compared, {"mine/dog.wav": licence} if licence else {}).read_text()
+    different = page.partition('id="different"')[2]
+    assert different.count("data:audio/flac") == different.count("data:image/png") == heard
     assert page.count("Its licence keeps it out") == dossier.PLAYED - heard
 
 

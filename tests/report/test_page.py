@@ -94,8 +94,8 @@ class Page(HTMLParser):
             self.tables[self.titles[-1]][-1][-1] += data
 
     def row(self, title: str, name: str) -> list[str]:
-        (found,) = [row for row in self.tables[title] if row[0] == name]
-        return found
+        (row,) = [row for row in self.tables[title] if row[0] == name]
+        return row
 
 
 def extra(figures: dict) -> list[Section]:
@@ -124,14 +124,14 @@ def extra(figures: dict) -> list[Section]:
 
 
 @pytest.fixture(scope="module")
-def found() -> dict:
+def figures() -> dict:
     return chunk_figures(predictions(), POINTS)
 
 
 @pytest.fixture(scope="module")
-def text(found, tmp_path_factory) -> str:
+def text(figures, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("report") / "deep" / "page.html"
-    write_report(path, title="Title <x>", intro="Intro & more.", figures=found, extra=extra(found))
+    write_report(path, title="Title <x>", intro="Intro & more.", figures=figures, extra=extra(figures))
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
     return path.read_text(encoding="utf-8")
 
@@ -142,23 +142,23 @@ def page(text) -> Page:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_figures_agree_with_scikit_learn(found, model):
+def test_figures_agree_with_scikit_learn(figures, model):
     table = predictions()
     y, score = table["y"], table[model]
-    m = found["metrics"][model]
+    m = figures["metrics"][model]
     assert m["auc"] == pytest.approx(sklearn_metrics.roc_auc_score(y, score))
     assert m["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(y, score >= 0.5))
     assert m["precision"] == pytest.approx(sklearn_metrics.precision_score(y, score >= 0.5))
     assert m["operating_point"] == POINTS[model]
     assert m["recall_at_operating_point"] == pytest.approx(sklearn_metrics.recall_score(y, score >= POINTS[model]))
-    roc = found["curves"][model]["roc"]
+    roc = figures["curves"][model]["roc"]
     assert sklearn_metrics.auc(roc["fpr"], roc["tpr"]) == pytest.approx(m["auc"])
-    by_label = found["by_label"][model].set_index("label")
+    by_label = figures["by_label"][model].set_index("label")
     part = table[table["label"] == "rain"]
     assert by_label.loc["rain", "false_rate"] == pytest.approx(np.mean(part[model] >= POINTS[model]))
     against = pd.concat([part, table[table["y"] == 1]])
     assert by_label.loc["rain", "auc"] == pytest.approx(sklearn_metrics.roc_auc_score(against["y"], against[model]))
-    assert set(found["by_source"][model]["source"]) == {"mixed", "env_only"}
+    assert set(figures["by_source"][model]["source"]) == {"mixed", "env_only"}
 
 
 def test_figures_take_any_subset_of_models():
@@ -181,19 +181,19 @@ def test_figures_name_what_is_wrong(change, points, message):
 
 
 def test_write_plots_thins_curves_and_keeps_their_ends(tmp_path):
-    found = chunk_figures(predictions(6000), POINTS)
-    write_plots(found, tmp_path)
-    assert len(found["curves"]["float"]["threshold"]) > chunks.POINTS
+    figures = chunk_figures(predictions(6000), POINTS)
+    write_plots(figures, tmp_path)
+    assert len(figures["curves"]["float"]["threshold"]) > chunks.POINTS
     for model in MODELS:
-        for name, curve in found["curves"][model].items():
+        for name, curve in figures["curves"][model].items():
             written = pd.read_csv(tmp_path / f"{name}_{model}.csv")
             assert len(written) == min(len(curve), chunks.POINTS)
             assert written.columns.tolist() == curve.columns.tolist()
             np.testing.assert_allclose(written.iloc[[0, -1]], curve.iloc[[0, -1]])
 
 
-def test_write_plots_tables(found, tmp_path):
-    write_plots(found, tmp_path)
+def test_write_plots_tables(figures, tmp_path):
+    write_plots(figures, tmp_path)
     names = {f"{kind}_{model}.csv" for kind in ("roc", "det", "threshold", "confusion") for model in MODELS}
     assert {p.name for p in tmp_path.iterdir()} == names | {"by_label.csv", "by_source.csv"}
     confusion = pd.read_csv(tmp_path / "confusion_float.csv")
@@ -202,27 +202,24 @@ def test_write_plots_tables(found, tmp_path):
     assert len(confusion) == 900
     assert [counts["GUN", "GUN"], counts["ENV", "GUN"], counts["GUN", "ENV"]] == [at["tp"], at["fp"], at["fn"]]
     by_label = pd.read_csv(tmp_path / "by_label.csv")
-    assert by_label.columns.tolist() == ["model", *found["by_label"]["float"].columns]
+    assert by_label.columns.tolist() == ["model", *figures["by_label"]["float"].columns]
     assert by_label["model"].value_counts().to_dict() == dict.fromkeys(MODELS, 4)
     assert len(pd.read_csv(tmp_path / "by_source.csv")) == 2 * len(MODELS)
 
 
-def test_write_plots_are_the_same_twice(found, tmp_path):
+def test_write_plots_are_the_same_twice(figures, tmp_path):
     for folder in ("a", "b"):
-        write_plots(found, tmp_path / folder)
+        write_plots(figures, tmp_path / folder)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
-def test_page_has_every_section_and_a_table_of_contents(page):
+def test_page_has_every_section_folded_but_the_first(page, text):
     own = ["Quantization", "Worst files", "Training of the network", "Importances of the forest", "Data validation"]
     assert page.titles == [*SECTIONS, *own, "Own"]
-    targets = {value for _, key, value in page.attributes if key == "id"}
-    links = [value for tag, key, value in page.attributes if (tag, key) == ("a", "href")]
-    contents = [link for link in links if link.startswith("#")]
-    assert len(contents) == len(page.titles)
-    assert {link.removeprefix("#") for link in contents} <= targets
-    assert set(links) - set(contents) == {"data_docs/chunks.html"}
+    assert re.findall(r"<details( open)?>", text) == [" open", *[""] * (len(page.titles) - 1)]
+    assert text.count("</summary>") == len(page.titles)
+    assert [value for tag, key, value in page.attributes if (tag, key) == ("a", "href")] == ["data_docs/chunks.html"]
     tabled = {"Results", "By source", "By label", "Quantization", "Worst files", "Data validation", "Own"}
     assert set(page.tables) == tabled
 
@@ -236,8 +233,8 @@ def test_page_needs_nothing_else(text, page):
     assert all(v.startswith(("#", "data:image/png;base64,", "data_docs/")) for v in local)
 
 
-def test_page_is_the_same_twice(found, text, tmp_path):
-    write_report(tmp_path / "b.html", title="Title <x>", intro="Intro & more.", figures=found, extra=extra(found))
+def test_page_is_the_same_twice(figures, text, tmp_path):
+    write_report(tmp_path / "b.html", title="Title <x>", intro="Intro & more.", figures=figures, extra=extra(figures))
     assert (tmp_path / "b.html").read_text(encoding="utf-8") == text
 
 
@@ -251,11 +248,11 @@ def test_page_escapes_names_and_shows_no_nan(text, page):
     assert page.tables["Own"] == [["a", "b", "c"], ["1.5", "–", "yes"], ["–", "–", "no"]]
 
 
-def test_page_shows_the_metrics_of_every_model(found, page):
+def test_page_shows_the_metrics_of_every_model(figures, page):
     groups, names = page.tables["Results"][:2]
     assert groups == ["", "At threshold 0.5", "At the operating point", "Chunks"]
     assert names[:3] == ["model", "AUC", "accuracy"]
-    for model, m in found["metrics"].items():
+    for model, m in figures["metrics"].items():
         shown = page.row("Results", model)
         assert shown[1] == f"{m['auc']:.4f}"
         assert shown[names.index("threshold")] == f"{POINTS[model]:.3f}"
@@ -271,12 +268,12 @@ def test_page_shows_the_metrics_of_every_model(found, page):
         assert shown[-2:] == ["300", "600"]
 
 
-def test_page_sets_the_models_side_by_side(found, page):
+def test_page_sets_the_models_side_by_side(figures, page):
     assert page.tables["By source"][0] == ["", "Chunks", "Recall", "False rate", "AUC"]
     assert page.tables["By source"][1] == ["source", "GUN", "ENV", *MODELS, *MODELS, *MODELS, "against"]
     row = page.row("By source", "env_only")
     assert row[3:6] == [NOTHING] * 3
-    expected = [found["by_source"][m].set_index("source").loc["env_only", "false_rate"] for m in MODELS]
+    expected = [figures["by_source"][m].set_index("source").loc["env_only", "false_rate"] for m in MODELS]
     assert row[6:9] == [f"{100 * v:.1f} %" for v in expected]
     assert row[-1] == "all"
     labels = [row[0] for row in page.tables["By label"][2:]]
@@ -294,9 +291,9 @@ def test_figures_have_a_text_alternative_and_ids_are_unique(page):
     assert used <= set(ids)
 
 
-def test_confusion_names_the_counts(found):
+def test_confusion_names_the_counts(figures):
     at = metrics.at_threshold(predictions()["y"].to_numpy(), predictions()["int8"].to_numpy(), POINTS["int8"])
-    label = plots.confusion(found).get_label()
+    label = plots.confusion(figures).get_label()
     assert f"int8: {at['tp']} of 300 GUN and {at['tn']} of 600 ENV right" in label
 
 
@@ -345,9 +342,9 @@ def test_importances_must_have_bands_and_frames():
         importances_section(np.zeros(1056))
 
 
-def test_svg_falls_back_to_the_title_and_escapes_it(found, tmp_path):
+def test_svg_falls_back_to_the_title_and_escapes_it(figures, tmp_path):
     section = Section('A "quoted" <title>', figure=Figure())
-    write_report(tmp_path / "p.html", title="t", intro="i", figures=found, extra=[section])
+    write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, extra=[section])
     labels = [v for tag, key, v in Page((tmp_path / "p.html").read_text()).attributes if key == "aria-label"]
     assert labels[-1] == section.title
 
@@ -357,17 +354,17 @@ def test_the_smallest_perfect_useless_and_inverted_models_are_drawn_without_a_wa
     table = predictions(3).assign(y=[0, 0, 1], int8=score)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = chunk_figures(table, {"int8": 0.5})
-        write_report(tmp_path / "p.html", title="t", intro="i", figures=found, extra=[])
+        figures = chunk_figures(table, {"int8": 0.5})
+        write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, extra=[])
     assert Page((tmp_path / "p.html").read_text()).titles == SECTIONS
 
 
 def test_automatic_tags_are_shown_beside_chance_and_what_is_not_measured_is_said():
     part = {"shots": 7, "precision": 0.9, "recall": 0.8, "f1": 0.847, "control": {"f1": 0.1}}
-    found = {"simulated": part | {"all": part | {"shots": 9}}, "real": None}
-    section = tagging_section(found)
+    figures = {"simulated": part | {"all": part | {"shots": 9}}, "real": None}
+    section = tagging_section(figures)
     assert section.table["recordings"].tolist() == ["simulated bursts", "all simulated"]
     assert section.table[["shots", "f1 at random"]].to_numpy().tolist() == [[7, 0.1], [9, 0.1]]
     assert "nothing is measured yet" in section.text
-    real = tagging_section(found | {"real": part})
+    real = tagging_section(figures | {"real": part})
     assert len(real.table) == 3 and "nothing is measured" not in real.text

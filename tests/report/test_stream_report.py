@@ -1,6 +1,5 @@
 """The report on streams: what the tables hold is what is shown, and what nothing is known of is a dash."""
 
-import re
 import warnings
 
 import numpy as np
@@ -11,7 +10,6 @@ from matplotlib.figure import Figure
 from gunshot.alarms import summary
 from gunshot.base import tables
 from gunshot.report import streams as stream_report
-from gunshot.report.chunks import chunk_figures, write_report
 from gunshot.report.page import Section
 
 MODELS = ("forest", "float", "int8")
@@ -32,8 +30,8 @@ def operating(proof: str = "proven") -> dict[str, dict]:
 
 def figures(real: dict = NOTHING, simulated: dict = ROW) -> dict:
     against = {"simulated": {"recall_drop": 0.012, "fa_per_hour_within_bound": True}}
-    of = {"simulated": dict.fromkeys(MODELS, simulated), "real": dict.fromkeys(MODELS, real)}
-    return {"limit": 0.5, **of, "int8_against_float": against if simulated is ROW else {}}
+    rows = {"simulated": dict.fromkeys(MODELS, simulated), "real": dict.fromkeys(MODELS, real)}
+    return {"limit": 0.5, **rows, "int8_against_float": against if simulated is ROW else {}}
 
 
 def curve(origins: tuple[str, ...], false: float = 40.0) -> pd.DataFrame:
@@ -58,7 +56,7 @@ def by(column: str, values: list, origin: str = "simulated") -> pd.DataFrame:
 
 
 def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, causes: int = 20) -> dict[str, pd.DataFrame]:
-    """The tables of `tally.figures` that the report shows."""
+    """The tables of `summary.figures` that the report shows."""
     rows = [
         {"origin": origin, "model": model, "of": "event", "label": f"bang {i}", "false_alarms": 90 - i,
          "events": 100, "hours": 0.5, "fa_per_event": 0.9 - i / 100, "fa_per_event_upper": 1.1 - i / 100,
@@ -80,7 +78,7 @@ def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, cause
     }
 
 
-def made(real: dict = NOTHING, **kwargs) -> list[Section]:
+def sections_of(real: dict = NOTHING, **kwargs) -> list[Section]:
     return stream_report.sections(figures(real), folder(**kwargs), operating(), COSTS)
 
 
@@ -130,7 +128,7 @@ def test_what_is_not_known_is_a_dash(nothing):
 
 
 def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
-    sections = made(real=ROW, origins=("simulated", "real"))
+    sections = sections_of(real=ROW, origins=("simulated", "real"))
     assert len({section.title for section in sections}) == len(sections) == 6
     labels = [section.figure.get_label() for section in sections if section.figure]
     assert labels == [
@@ -142,7 +140,7 @@ def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
 
 
 def test_without_real_streams_there_is_one_panel():
-    (ax,) = made()[1].figure.axes
+    (ax,) = sections_of()[1].figure.axes
     assert ax.get_title("left") == "simulated, 2.00 h"
 
 
@@ -157,9 +155,9 @@ def test_each_operating_point_is_marked_on_its_curve():
     figure = stream_report.det(curve(("simulated",)), operating())
     at = curve(("simulated",)).set_index(["model", "logit"])
     marks = [line.get_data() for line in figure.axes[0].lines if line.get_marker() == "o"]
-    found = [(float(x[0]), float(y[0])) for x, y in marks]
+    drawn = [(float(x[0]), float(y[0])) for x, y in marks]
     expected = [(max(at.loc[(m, 2.0), "fa_per_hour"], 0.25), at.loc[(m, 2.0), "recall"]) for m in MODELS]
-    assert np.array(found) == pytest.approx(np.array(expected)) and found[0][0] > 0.25
+    assert np.array(drawn) == pytest.approx(np.array(expected)) and drawn[0][0] > 0.25
 
 
 def test_a_model_without_a_false_alarm_is_drawn_at_less_than_one():
@@ -187,24 +185,24 @@ def test_real_shots_have_a_panel_of_their_own():
 
 
 def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
-    made_ = stream_report.sections(
+    shown = stream_report.sections(
         figures(), {name: table.sort_values("model") for name, table in folder().items()}, operating(), COSTS
     )
     colours = [
         {line.get_label(): line.get_color() for line in section.figure.axes[0].lines if line.get_label() in MODELS}
-        for section in made_[1:3]
+        for section in shown[1:3]
     ]
     assert colours[0] == colours[1] and len(set(colours[0].values())) == 3
 
 
 def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table():
-    shown = made()[-1].table
+    shown = sections_of()[-1].table
     assert list(shown.groupby("model").size()) == [stream_report.CAUSES] * 3
     assert list(shown["false alarms"][:3]) == [90, 89, 88]
     names = ["events", "per event", "per hour", "per hour at most"]
     assert list(shown.columns) == ["origin", "model", "kind", "label", "false alarms", *names]
     assert list(shown.iloc[0, 5:]) == [100, 0.9, "180.00", "216.00"]
-    assert len(made(causes=0)[-1].table) == 0
+    assert len(sections_of(causes=0)[-1].table) == 0
 
 
 def test_kinds_that_raised_no_false_alarm_are_drawn_with_their_bound_and_not_listed():
@@ -222,7 +220,7 @@ def test_kinds_that_raised_no_false_alarm_are_drawn_with_their_bound_and_not_lis
 
 
 def test_slices_have_a_column_a_model():
-    shown = made()[3].table.set_index("value")
+    shown = sections_of()[3].table.set_index("value")
     assert list(shown.columns) == ["origin", "by", "shots", *MODELS]
     assert list(shown.index) == ["mall", "park", "AK-47", "auto", "single"]
     assert list(shown.loc["park"]) == ["simulated", "place", 10, "80.0 %", "70.0 %", "60.0 %"]
@@ -237,7 +235,7 @@ def test_real_and_simulated_slices_are_rows_of_their_own():
 
 
 def test_places_have_their_hours_and_their_rates():
-    shown = made()[4].table
+    shown = sections_of()[4].table
     assert shown.values.tolist() == [["simulated", "park", "2.00", *["1.50 (at most 3.88)"] * 3]]
 
 
@@ -266,28 +264,10 @@ def chunks(n: int = 300) -> pd.DataFrame:
     return table.assign(y=y, **{"class": np.where(y == 1, "gun", "env")}, **dict.fromkeys(MODELS, score))
 
 
-def test_the_calibration_is_drawn_and_its_error_told():
+def test_the_calibration_is_drawn_and_its_error_stated():
     section = stream_report.reliability_section(chunks(4000).assign(int8=lambda t: t["y"] * 0.5), list(MODELS))
     line = next(line for line in section.figure.axes[0].lines if line.get_label() == "float")
     assert np.abs(line.get_xdata() - line.get_ydata()).max() < 0.1
     assert section.figure.get_label() == "Reliability diagram: share of shots against score"
     error = {part.split()[0]: float(part.split()[1]) for part in section.text.partition("chunks: ")[2][:-1].split(", ")}
     assert error["float"] < 0.03 and error["int8"] == pytest.approx(0.25, abs=0.02)
-
-
-@pytest.mark.parametrize("real", [NOTHING, ROW])
-@pytest.mark.slow
-def test_the_page_holds_the_sections_first_and_is_the_same_twice(tmp_path, real):
-    origins = ("simulated", "real") if real["hours"] else ("simulated",)
-    found = chunk_figures(chunks(), dict.fromkeys(MODELS, 0.5))
-    pages = []
-    for name in ("a.html", "b.html"):
-        first = made(real=real, origins=origins)
-        extra = [stream_report.reliability_section(chunks(), list(MODELS))]
-        write_report(tmp_path / name, title="t", intro="i", figures=found, first=first, extra=extra)
-        pages.append((tmp_path / name).read_text())
-    assert pages[0] == pages[1]
-    titles = re.findall(r"<h2[^>]*>([^<]*)<", pages[0])
-    assert titles[:2] == ["On streams: recall and false alarms per hour", "Recall against false alarms per hour"]
-    assert titles[6] == "Results" and titles[-1] == "Calibration"
-    assert pages[0].count("<svg") == pages[0].count('role="img"') >= 6 and "nan" not in pages[0]

@@ -156,14 +156,15 @@ def test_hard_ground_doubles_and_soft_ground_at_grazing_takes_the_direct_sound_a
     assert (np.abs(1 + soft[1:]) < 0.3).all()  # the ground effect of Attenborough 1988: 10 dB and more above 400 Hz
 
 
+@pytest.mark.sweep(20)
 @pytest.mark.parametrize("name", WEAPONS)
-def test_pressure_is_finite_and_not_clipped_before_the_microphone(name):
-    for i, (scene, distance_m) in enumerate([("field", 2.0), ("garage", 10.0), ("street", 1500.0)]):
-        corpus = simulate.Corpus(1, (1.5, 1.5), (2.0, 1500.0), 16_000)
-        made = simulate.fire(np.random.default_rng(i), name, distance_m, corpus, scene=scene)
-        assert np.isfinite(made.pressure).all()
-        peak = np.abs(made.pressure).max()
-        assert np.count_nonzero(np.abs(made.pressure) > 0.999 * peak) <= max(3, len(made.starts))
+@pytest.mark.parametrize(("scene", "distance_m"), [("field", 2.0), ("garage", 10.0), ("street", 1500.0)])
+def test_pressure_is_finite_and_not_clipped_before_the_microphone(name, scene, distance_m):
+    corpus = simulate.Corpus(1, (1.5, 1.5), (2.0, 1500.0), 16_000)
+    made = simulate.fire(np.random.default_rng(len(scene)), name, distance_m, corpus, scene=scene)
+    assert np.isfinite(made.pressure).all()
+    peak = np.abs(made.pressure).max()
+    assert np.count_nonzero(np.abs(made.pressure) > 0.999 * peak) <= max(3, len(made.starts))
 
 
 def test_the_duration_of_the_n_wave_is_mahers_approximation_where_it_holds():

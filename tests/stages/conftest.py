@@ -9,17 +9,23 @@ from tests.stages import project as copies
 
 
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory) -> Callable[[Path], copies.Project]:
-    """fresh(folder): a new project there."""
-    sources, shared = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("shared")
-    copies.snapshot(sources)
+def fresh(once) -> Callable[[Path], copies.Project]:
+    """fresh(folder): a new project there, of the same sources for the whole run."""
+    sources = once("sources", copies.snapshot)
+    shared = once("shared", lambda folder: (folder / "sitecustomize.py").write_text(copies.TRACE))
     return lambda root: copies.fresh(root, sources, shared)
 
 
 @pytest.fixture(scope="session")
-def made(fresh, tmp_path_factory) -> copies.Project:
+def made(fresh, once) -> copies.Project:
     """A project after its first `dvc repro`, committed; tests copy it before they change anything."""
-    project = fresh(tmp_path_factory.mktemp("made") / "project")
-    project.log = project.repro(STAGE_TRACE=str(project.root.parent / "trace.csv"))
-    project.commit("results")
+
+    def first(folder: Path) -> None:
+        project = fresh(folder / "project")
+        (folder / "log").write_text(project.repro(STAGE_TRACE=str(folder / "trace.csv")))
+        project.commit("results")
+
+    folder = once("made", first)
+    project = copies.Project(folder / "project", folder.with_name("shared"))
+    project.log = (folder / "log").read_text()
     return project

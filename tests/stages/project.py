@@ -108,19 +108,21 @@ def ran(output: str) -> list[str]:
 
 
 def snapshot(to: Path) -> None:
-    """Copy the sources, so that all of a session's projects have the same ones, whoever edits them meanwhile."""
+    """Copy the sources, so that all projects of a run have the same ones, whoever edits them meanwhile.
+
+    With what Numba has compiled of them: each project would spend half a minute on that.
+    """
     for name in SOURCES:
         target = to / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("*.pyc", "*.csv"))
         else:
             shutil.copy2(ROOT / name, target)
 
 
 def fresh(root: Path, sources: Path, shared: Path) -> Project:
     """Return a new project with small params, committed, nothing made yet."""
-    (shared / "sitecustomize.py").write_text(TRACE)
     shutil.copytree(sources, root)
     project = Project(root, shared)
     project.params(SMALL)

@@ -229,6 +229,7 @@ def corpus(good: Path, tmp_path: Path) -> Path:
     return shutil.copytree(good, tmp_path / "corpus")
 
 
+@pytest.mark.sweep(15)
 @pytest.mark.parametrize(("suite", "poison", "expected"), FAULTS)
 def test_each_fault_is_named(corpus: Path, suite: str, poison: Callable[[Path], None], expected: tuple):
     poison(corpus)

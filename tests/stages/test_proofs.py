@@ -1,4 +1,4 @@
-"""Long proofs: the same hashes from two clean runs, and from a run that is killed at every stage."""
+"""The same bytes from two clean runs, in two folders, and from a run whose stages are killed."""
 
 import contextlib
 import json
@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.stages.project import Project, ran
+from tests.stages.test_wiring import STAGES
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 GONE_S = 10.0  # after a kill, until nothing of the run may be left; a busy machine takes long to give its memory back
 
 
@@ -60,24 +61,19 @@ def outs(project: Project) -> dict[str, dict[str, str]]:
     return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in project.lock().items()}
 
 
-@pytest.fixture(scope="module")
-def again(fresh, tmp_path_factory) -> Project:
-    """A second clean run in another folder, with the seconds that each stage took."""
-    project = fresh(tmp_path_factory.mktemp("again") / "elsewhere")
-    run, marks = Run(project), []
-    while stage := run.started.get():
-        marks.append((stage, time.monotonic()))
-    assert run.process.wait() == 0
-    ends = [at for _, at in marks[1:]] + [time.monotonic()]
-    project.took = {stage: end - at for (stage, at), end in zip(marks, ends, strict=True)}
-    return project
-
-
-def test_two_clean_runs_have_the_same_hashes(made, again):
-    assert outs(again) == outs(made)
-    assert again.lock() == made.lock()
+def equal(project: Project, other: Project) -> None:
+    """Two projects made the same: by the hashes, by all of dvc.lock, and by the page that DVC does not hash."""
+    assert outs(project) == outs(other)
+    assert project.lock() == other.lock()
     page = "reports/index.html"
-    assert (again.root / page).read_bytes() == (made.root / page).read_bytes()
+    assert (project.root / page).read_bytes() == (other.root / page).read_bytes()
+
+
+@pytest.mark.exhaustive
+def test_two_clean_runs_are_equal(made, fresh, tmp_path):
+    project = fresh(tmp_path / "elsewhere")
+    assert len(ran(project.repro())) == len(STAGES)
+    equal(project, made)
 
 
 def mend(project: Project) -> None:
@@ -92,29 +88,35 @@ def mend(project: Project) -> None:
         locks.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize(("group", "shell"), [(False, "/bin/sh"), (True, "/bin/bash")], ids=["dvc alone", "group"])
-def test_a_run_killed_at_every_stage_ends_as_if_it_had_not_been(again, fresh, tmp_path, group, shell):
-    project, order = fresh(tmp_path / "project"), list(again.took)
-    rng, killed, last = random.Random(f"kill {group}"), 0, -1
+def kill_stages(project: Project, stages: set[str], rng: random.Random) -> None:
+    """Run the pipeline, and kill it once in each of these stages: DVC alone, or all that it started."""
+    killed, left = 0, set(stages)
     while True:
-        run = Run(project, SHELL=shell)
-        # The next stage that has not been killed; one that ended just before a kill does not start again.
-        while (stage := run.started.get()) and order.index(stage) <= last:
+        group = rng.random() < 0.5
+        run = Run(project, SHELL="/bin/bash" if group else "/bin/sh")
+        while (stage := run.started.get()) and stage not in left:
             pass
         if stage is None:
             break
-        last, took = order.index(stage), again.took[stage]
-        with contextlib.suppress(queue.Empty):  # a stage that is faster this time leaves the kill to the next one
-            run.started.get(timeout=rng.uniform(0.05, 0.9) * took)
+        left.remove(stage)
+        with contextlib.suppress(queue.Empty):  # where the stage ends before, the kill comes early in the next one
+            run.started.get(timeout=10 ** rng.uniform(-1, 1.3))
             time.sleep(0.2)
         run.kill(group)
         killed += run.process.returncode == -signal.SIGKILL
         deadline = time.monotonic() + GONE_S
-        while (left := run.left()) and time.monotonic() < deadline:
+        while (remaining := run.left()) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert left == [], f"killed in {stage}"
+        assert remaining == [], f"killed in {stage}, {group=}"
         mend(project)
-    assert run.process.wait() == 0 and killed >= len(order) - 3  # a stage may be faster than the kill
-    assert outs(project) == outs(again)
-    assert project.lock() == again.lock()
+    assert run.process.wait() == 0 and not left
+    assert killed >= len(stages) - 1  # the last stage may end before the kill
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(len(STAGES), marks=pytest.mark.exhaustive)])
+def test_a_second_run_killed_in_its_stages_ends_equal_to_the_first(fresh, tmp_path, drawn, request, count):
+    """The second run is in another folder; the stages that are not killed run there once, as in a clean run."""
+    project = fresh(tmp_path / "elsewhere")
+    kill_stages(project, set(drawn.sample(sorted(STAGES), count)), drawn)
+    equal(project, request.getfixturevalue("made"))  # only now: another process may be making it
     assert ran(project.repro()) == []

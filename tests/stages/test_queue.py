@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.exhaustive
 WIDTHS = (0.5, 0.75)
 
 

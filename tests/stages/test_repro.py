@@ -3,10 +3,10 @@
 import csv
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
-import time
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +19,7 @@ import yaml
 from tests.stages import test_wiring
 from tests.stages.project import Project, ran
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 FOLDERS = {"forest": "forest", "float": "network", "int8": "quantized"}  # of each model, below models
 MODELS = set(FOLDERS)
 
@@ -38,9 +38,11 @@ def test_first_run_makes_everything_and_the_second_nothing(made):
         for out in test_wiring.outs(stage):
             path = made.root / out
             assert path.is_file() or any(path.iterdir()), out
-    start = time.monotonic()
+    before = os.times()
     assert ran(made.repro()) == []
-    assert time.monotonic() - start < 15
+    after = os.times()
+    used_s = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used_s < 8  # of a processor: what else the machine does is no fault of the pipeline
 
 
 def test_reports_say_what_they_must(made):
@@ -247,6 +249,7 @@ def test_recording_damaged_after_import_is_named(imported, tmp_path):
     assert "failed to reproduce 'validate_raw'" in printed and "tag" not in ran(printed)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
@@ -263,6 +266,7 @@ def test_bad_param_is_named(made, tmp_path, section, key, value, message):
     assert len(ran(printed)) == 1
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(("guns", "message"), [(0, "must have recordings"), (2, "must have enough recording groups")])
 def test_too_few_recordings_of_a_class_stop_the_pipeline(fresh, tmp_path, guns, message):
     project = fresh(tmp_path / "project")

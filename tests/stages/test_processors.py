@@ -1,0 +1,46 @@
+"""What is computed does not depend on which x86-64-v3 processor computes it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from gunshot.base import processor
+
+ROOT = Path(__file__).parents[2]
+CHOSEN = """
+import gunshot, json, os
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+import scipy.linalg, threadpoolctl
+from numba.core.codegen import JITCPUCodegen
+print(json.dumps({
+    "numpy": [name for name in __cpu_dispatch__ if __cpu_features__[name]],
+    "openblas": [pool["architecture"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"],
+    "numba": JITCPUCodegen("chosen").magic_tuple()[1:],
+    "variables": {name: os.environ.get(name) for name in gunshot.processor.PINS},
+}))
+"""
+
+
+def chosen(**variables: str) -> dict:
+    env = {name: value for name, value in os.environ.items() if name not in processor.PINS} | variables
+    found = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", CHOSEN], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def test_libraries_compute_as_on_the_oldest_processor():
+    """A processor without AVX2 cannot run the pipeline's tests: this one has it."""
+    found = chosen()
+    assert found["numpy"] == ["X86_V3"]
+    assert found["openblas"] == ["Haswell", "Haswell"]
+    assert found["numba"] == ["x86-64-v3", ""]
+    assert found["variables"] == processor.PINS
+
+
+def test_what_a_person_sets_stays():
+    found = chosen(OPENBLAS_CORETYPE="Nehalem")
+    assert found["variables"] == processor.PINS | {"OPENBLAS_CORETYPE": "Nehalem"}
