@@ -324,13 +324,14 @@ def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path,
         | {"shots": 10 * (r["kind"] == "shots"), "hits": hits[i] * (r["kind"] == "shots")}
         for r in rows for name, of in false.items() for i in range(3)
     ]  # fmt: skip
-    monkeypatch.setattr(operate_stage, "score_streams", lambda *_: iter([{"counts": counts, "shots": [], "false": []}]))
+    part = {"counts": counts, "shots": [], "false": [], "closest": []}
+    monkeypatch.setattr(operate_stage, "score_streams", lambda *_: iter([part]))
     monkeypatch.setattr(operate_stage, "load_model", lambda path: Model(path, REPORT, jump))
     (tmp_path / "params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
-    paths = [tmp_path / name / "model" for name in false]
-    operate_stage.main(tmp_path / "val", *paths, tmp_path / "operating.csv")
-    forest, network, int8 = (tables.read_json(path.with_name("operating.json")) for path in paths)
+    models = {name: tmp_path / name / "model" for name in false}
+    operate_stage.main(streams=tmp_path / "val", out=tmp_path / "operating.csv", **models)
+    forest, network, int8 = (tables.read_json(path.with_name("operating.json")) for path in models.values())
     assert [point["logit"] for point in (forest, network, int8)] == [0.0, 1.0, 2.0]
     assert int8["against_float"] == {"simulated": {"recall_drop": pytest.approx(0.2), "fa_per_hour_within_bound": True}}
     assert "against_float" not in forest and "against_float" not in network

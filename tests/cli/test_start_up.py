@@ -52,3 +52,11 @@ def test_detect_hears_after_three_times_that(tmp_path, monkeypatch):
     tables.write_json("report.json", {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}})
     sf.write("x.wav", np.zeros(32000), 16000)
     assert ratio("detect", "x.wav", "--model", "model.tflite", "--threshold", "0.5") <= 2.9
+
+
+@pytest.mark.slow
+def test_nothing_here_imported_tensorflow():
+    modules = "gunshot.cli, gunshot.models.model, gunshot.studies.recordings"
+    code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

@@ -19,12 +19,10 @@ from gunshot.detect.detector import (
     MOST,
     ONSET,
     PAST,
-    RING,
-    SHARE,
     WHICH,
     Detector,
     Settings,
-)
+)  # fmt: skip
 
 P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 SR, L, HOP = P.audio.sr, P.audio.chunk_length, P.detector.hop
@@ -59,7 +57,7 @@ def reference(parts: list[list[int]], levels: list[int], s: Settings) -> list[tu
             # Where a shot can be in this window, and in those before it that it decides with.
             start = max(following, max(w - s.windows + 1, 0) * s.hop + s.first)
             steepest = max([steepest, *rises[start:stop]])
-            least = max(s.min_rise, min(steepest, MOST * s.min_rise) // SHARE)
+            least = max(s.min_rise, min(steepest, MOST * s.min_rise) // detector.SHARE)
             for t in range(start, stop):
                 before, after = ([at(t + sign * i) for i in range(1, LOCAL)] for sign in (-1, 1))
                 peak = max(before) < at(t) and max(after) <= at(t)
@@ -213,7 +211,7 @@ def test_memory_is_bounded_however_long_the_stream():
         frames = s.n_frames if not i else 40 * s.hop
         d.push(rng.integers(0, 2000, (frames, GROUPS)), rng.integers(-90, 90, 1 if not i else 40))
         held = sum(v.nbytes for v in vars(d).values() if isinstance(v, np.ndarray))
-        assert held < 8 * (RING + 64) + 4 * GROUPS * (RING + 64)
+        assert held < 8 * (detector.RING + 64) + 4 * GROUPS * (detector.RING + 64)
 
 
 def test_frames_that_a_window_lacks_are_named():
@@ -364,7 +362,7 @@ def test_the_shots_of_a_burst_are_told_apart():
 def test_a_soft_shot_is_not_hidden_by_a_loud_one_of_an_earlier_incident():
     starts = [0.5, 2.8, 3.1]
     rises = recording(np.random.default_rng(0), starts, 3.9, 10, 50)
-    rises[300:] //= 2 * SHARE
+    rises[300:] //= 2 * detector.SHARE
     found = Detector(SETTINGS).push(rises, perfect(len(rises), starts))
     assert found[:, WHICH].tolist() == [1, 2, 2]
     joined = Detector(replace(SETTINGS, cooldown=1000)).push(rises, perfect(len(rises), starts))
@@ -399,4 +397,4 @@ def test_automatic_fire_is_counted_by_its_rate(interval_s, decay_ms):
         frames = np.rint((np.array(starts) * SR - PLACE["n_fft"] / 2) / PLACE["hop_length"]).astype(int)
         rise += [rises[t - detector.NEAR : t + detector.NEAR + 1].sum(axis=1).max() for t in frames]
     assert np.mean(told) == pytest.approx(count, abs=2.5), told
-    assert np.mean(np.array(rise) >= SETTINGS.min_rise * MOST // SHARE) < 2 / 3
+    assert np.mean(np.array(rise) >= SETTINGS.min_rise * MOST // detector.SHARE) < 2 / 3

@@ -244,7 +244,7 @@ def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_pa
             keys = {key: row[key] for key in ("path", "origin", "kind")} | {"model": "int8"}
             keys |= {"false_incidents": 0, "shots": 0, "hits": 0}
             counts = [keys | {"logit": float(i), "false": n} for i, n in enumerate(false)]
-            yield {"counts": counts, "shots": [], "false": []}
+            yield {"counts": counts, "shots": [], "false": [], "closest": []}
 
     monkeypatch.setattr(cross_validation, "score_streams", score)
     point = cross_validation.validate(tmp_path / "m.tflite", folders, P)
