@@ -145,8 +145,8 @@ def of_file(
 
     Raises
     ------
-    gunshot.audio.AudioError
-        As for `gunshot.audio.blocks`.
+    gunshot.base.audio.AudioError
+        As for `gunshot.base.audio.blocks`.
     """
     parts, rest = [], np.zeros(0, np.int16)
     kept = {"sr": sr, "n_fft": n_fft, "hop_length": hop_length, **mel}

@@ -8,7 +8,6 @@ import numpy as np
 from gunshot.base import params, tables
 from gunshot.base.files import atomic
 from gunshot.models.network import network, quantize
-from gunshot.models.scores import calibration, metrics
 
 
 def main(folder: Path, model: Path, out: Path) -> None:
@@ -21,25 +20,9 @@ def main(folder: Path, model: Path, out: Path) -> None:
     tables.write(out.with_name("representative.csv"), table.iloc[rows][["chunk"]])
     with atomic(out) as part:
         part.write_bytes(artifact)
-    tflm = quantize.Tflm(artifact)
-    logits = {"float": lambda x: network.logit(net, x)[:, 0], "int8": tflm.logit}
-    (x_val, y_val, _), (x_test, y_test, _) = (tables.features(folder, side) for side in ("val", "test"))
-    stated = {
-        name: metrics.stated(y_val, logit(x_val), min_recall=p.evaluate.min_recall) for name, logit in logits.items()
-    }
-    found = {name: calibration.calibrated(logit(x_test), stated[name]["calibration"]) for name, logit in logits.items()}
-    summaries = {
-        name: metrics.summary(y_test, found[name], operating_point=stated[name]["operating_point"]) for name in logits
-    }
-    report = {
-        "bytes": len(artifact),
-        "arena_bytes": tflm.arena_bytes(),
-        "operators": quantize.operators(artifact),
-        **stated["int8"],
-        "quantization": tflm.quantization(),
-        **quantize.delta(summaries["float"], summaries["int8"], found["float"], found["int8"]),
-        **summaries,
-    }
+    val, test = (tables.features(folder, side)[:2] for side in ("val", "test"))
+    min_recall = p.evaluate.min_recall
+    report = quantize.report(artifact, lambda x: network.logit(net, x)[:, 0], val, test, min_recall=min_recall)
     tables.write_json(out.with_name("report.json"), report)
     print(
         f"quantize: {report['bytes']} bytes, arena {report['arena_bytes']} bytes; int8 - float: "

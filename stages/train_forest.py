@@ -33,10 +33,7 @@ def main(folder: Path, out: Path) -> None:
     with atomic(out.with_name("importances.npy")) as part, open(part, "wb") as file:
         np.save(file, model.feature_importances_.reshape(x.shape[:0:-1]).T)
     tables.write_json(out.with_name("report.json"), report)
-    print(
-        f"train_forest: best {report['best']}, AUC {report['validation_auc']:.4f} on validation, "
-        f"{report['c_bytes'] / 1000:.0f} kB as C"
-    )
+    print(f"train_forest: {report['best']}, AUC {report['validation_auc']:.4f}, {report['c_bytes'] / 1000:.0f} kB as C")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,7 @@ def main(folder: Path, streams: Path, out: Path) -> None:
         "epochs": len(history["loss"]),
     }
     network.save(model, out)
-    epochs = pd.DataFrame({"epoch": range(1, len(history["loss"]) + 1), **history})
-    tables.write(out.with_name("history.csv"), epochs)
+    tables.write(out.with_name("history.csv"), pd.DataFrame({"epoch": range(1, report["epochs"] + 1), **history}))
     tables.write_json(out.with_name("report.json"), report)
     print(f"train_network: {report['parameters']} parameters, AUC {report['validation_auc']:.4f} on validation")
 

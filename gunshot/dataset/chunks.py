@@ -88,7 +88,7 @@ def load(folder: Path, table: pd.DataFrame, *, sr: int, chunk_length: int) -> np
 
     Raises
     ------
-    gunshot.audio.AudioError
+    gunshot.base.audio.AudioError
         A packed wav is missing, in another format or too short.
     """
     out = np.empty((len(table), chunk_length), np.int16)

@@ -38,7 +38,7 @@ class Sounds:
 
         Raises
         ------
-        gunshot.audio.AudioError
+        gunshot.base.audio.AudioError
             It is gone, or is no audio.
         """
         file = self._recordings[key]

@@ -163,7 +163,7 @@ def negative_slices(false: pd.DataFrame, events: pd.DataFrame, names: list[str])
 
     Parameters
     ----------
-    false : rows of `alarms.score_stream` of quiet streams
+    false : rows of `score_stream` of quiet streams
     events : columns tables.STREAM_EVENT and origin, of quiet streams
     """
     heard = events["label"].where(events["kind"].eq("event") | events["origin"].eq("real"), summary.BACKGROUND)
@@ -201,7 +201,7 @@ def own_params(of: Side, p) -> SimpleNamespace:
 
 
 def scored(sides: dict[str, Side], table: pd.DataFrame, folder: Path, p, *, workers: int = 2) -> Iterator[dict]:
-    """Yield what `alarms.score_streams` does of candidate and champion, each as it is operated: point and params."""
+    """Yield what `score_streams` does of candidate and champion, each as it is operated: point and params."""
     for name, of in sides.items():
         points = {name: of.logit}
         yield from score_streams(table, folder, {name: of.path}, points, own_params(of, p), workers=workers)

@@ -169,7 +169,7 @@ def quantization_section(report: dict) -> Section:
     """Return the metrics of int8 beside those of float, and the memory and operators that int8 needs.
 
     `report` has bytes, arena_bytes, operators, flip_rate, flip_rate_at_operating_point, deltas, and
-    float and int8 as `scoring.summary` gives them.
+    float and int8 as `metrics.summary` gives them.
     """
     operators = report["operators"]
     text = (

@@ -32,7 +32,7 @@ SPL_DB = -20 * float(np.log10(PASCAL))  # of 1 Pa
 class Stream:
     """One stream: `pcm` int16 [shape=(n,)], `row` with what is known of it, `shots` and `events` that were laid.
 
-    The rows have the columns of gunshot.streams, but for the path.
+    The rows have the columns of tables.STREAM_TABLES, but for the path.
     """
 
     pcm: np.ndarray

@@ -207,7 +207,7 @@ def streams_of(fold: pd.Series, turn: int, count: int, recordings: pd.DataFrame,
 
 
 def validate(model: Path, folders: dict[Path, str], p) -> dict:
-    """Return the operating point, as `alarms.operate` gives it, on the streams of folders, of an origin each."""
+    """Return the operating point, as `operate` gives it, on the streams of folders, of an origin each."""
     curves = []
     for folder, origin in folders.items():
         table = tables.read(folder / "streams.csv", tables.STREAM)
@@ -219,7 +219,7 @@ def validate(model: Path, folders: dict[Path, str], p) -> dict:
 
 
 def measure(model: Path, folder: Path, logit: float, p) -> dict[str, pd.DataFrame]:
-    """Return all rows of `alarms.score_stream` on a folder's streams at a mean logit, with its streams and events."""
+    """Return all rows of `score_stream` on a folder's streams at a mean logit, with its streams and events."""
     table = tables.read(folder / "streams.csv", tables.STREAM)
     found = gathered(score_streams(table, folder, {"int8": model}, {"int8": logit}, p))
     return found | {"streams": table, "events": tables.read(folder / "events.csv", tables.STREAM_EVENT)}

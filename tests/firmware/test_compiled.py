@@ -116,9 +116,9 @@ def test_ten_thousand_inputs(network):
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(7200)
-def test_ten_thousand_inputs_of_networks_that_are_drawn(drawn):
-    found = over_recipes(60, 10_000, drawn.getrandbits(32))
-    assert sum(distinct >= ENOUGH for distinct in found) >= 30
+def test_ten_thousand_inputs_of_networks_that_are_drawn():
+    found = over_recipes(60, 10_000, seed=0)
+    assert sum(distinct >= ENOUGH for distinct in found) >= 40
 
 
 DEGENERATE = {

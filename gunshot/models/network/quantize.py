@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import warnings
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 
@@ -153,7 +153,7 @@ def convert(model, representative: np.ndarray) -> bytes:
 def delta(a: dict, b: dict, score_a: np.ndarray, score_b: np.ndarray) -> dict[str, float]:
     """Return how int8 (b) differs from float (a) on the same chunks: deltas are b - a, as fractions.
 
-    `a` and `b` are what `gunshot.scoring.summary` gives. Flips are counted at 0.5 and at float's
+    `a` and `b` are what `metrics.summary` gives. Flips are counted at 0.5 and at float's
     operating point, the same threshold for both.
     """
     point = a["operating_point"]
@@ -164,6 +164,30 @@ def delta(a: dict, b: dict, score_a: np.ndarray, score_b: np.ndarray) -> dict[st
     }
 
 
-def load(path: Path) -> Tflm:
-    """Return the interpreter of a .tflite file."""
-    return Tflm(Path(path).read_bytes())
+def report(artifact: bytes, float_logit: Callable, val: tuple, test: tuple, *, min_recall: float) -> dict:
+    """Return the report of an int8 artifact: what it needs, how it is calibrated, and how it differs from float.
+
+    Parameters
+    ----------
+    float_logit : returns logits [shape=(n,)] of log-mels as the network has them that the artifact was made from
+    val, test : log-mels [shape=(n, n_mels, frames)] and y [shape=(n,)] of the two sides
+    min_recall : of the chunk threshold, on the validation side
+    """
+    from gunshot.models.scores import calibration, metrics  # scikit-learn, which who only scores need not wait for
+
+    tflm, (x, y) = Tflm(artifact), test
+    logits = {"float": float_logit, "int8": tflm.logit}
+    stated = {name: metrics.stated(val[1], logit(val[0]), min_recall=min_recall) for name, logit in logits.items()}
+    score = {name: calibration.calibrated(logit(x), stated[name]["calibration"]) for name, logit in logits.items()}
+    summaries = {
+        name: metrics.summary(y, score[name], operating_point=stated[name]["operating_point"]) for name in logits
+    }
+    return {
+        "bytes": len(artifact),
+        "arena_bytes": tflm.arena_bytes(),
+        "operators": operators(artifact),
+        **stated["int8"],
+        "quantization": tflm.quantization(),
+        **delta(summaries["float"], summaries["int8"], score["float"], score["int8"]),
+        **summaries,
+    }
