@@ -20,7 +20,7 @@ export DO_NOT_TRACK := 1
 export UV_COMPILE_BYTECODE := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test test-long test-exhaustive bench lock dag check pictures firmware firmware-test parity
+.PHONY: all test test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity
 # Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
@@ -83,7 +83,6 @@ pictures: $(READY)
 	python DOC/pictures/pages.py
 	$(MADE) detect.png report.png explore.png
 
-.PHONY: figures
 figures: $(READY)
 	python DOC/figures.py
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gunshot.alarms.operate import against, det, in_words, operate
+from gunshot.alarms.det import det
+from gunshot.alarms.operate import against, in_words, operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import params, tables
 from gunshot.detect import listener

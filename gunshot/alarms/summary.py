@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
-from gunshot.alarms.operate import against, det, lowest
+from gunshot.alarms.det import det, lowest
+from gunshot.alarms.operate import against
 from gunshot.base import tables
 from gunshot.models.scores import bootstrap, metrics
 

@@ -115,7 +115,7 @@ def det(curve: pd.DataFrame, operating: dict[str, dict], *, width: float = plots
 
     Parameters
     ----------
-    curve : of `operate.det`
+    curve : of `alarms.det.det`
     operating : of each model its operating.json
     width : inches
     """

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from gunshot import features, streams, tags
 from gunshot.alarms import summary
-from gunshot.alarms.operate import det, operate
+from gunshot.alarms.det import det
+from gunshot.alarms.operate import operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import processes, tables
 from gunshot.models.scores import bootstrap, metrics

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gunshot.alarms import score
 from gunshot.alarms.clear import is_clear
-from gunshot.alarms.operate import against, det, lowest, note_read, operate
+from gunshot.alarms.det import det, lowest
+from gunshot.alarms.operate import against, note_read, operate
 from gunshot.alarms.score import GRID, gathered, matched, score_stream, score_streams
 from gunshot.base import audio, params, tables
 from gunshot.models.model import Model
