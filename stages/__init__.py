@@ -1,8 +1,10 @@
 """One file a DVC stage: read its section, load, call the library, save."""
 
+import atexit
 import linecache
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -31,4 +33,8 @@ sys.excepthook = _end
 
 if os.environ.get("DVC_STAGE"):  # a killed `dvc repro` must not leave a stage that still writes
     # stages/run notes who started it; a process that a stage starts is told nothing and has its own parent.
-    processes.end_with_parent(int(os.environ.pop("STAGE_PARENT", os.getppid())))
+    parent = os.environ.pop("STAGE_PARENT", None)
+    processes.end_with_parent(int(parent or os.getppid()))
+    if parent:
+        began = time.monotonic()
+        atexit.register(lambda: print(f"{os.environ['DVC_STAGE']}: {time.monotonic() - began:.0f} s"))
