@@ -3,6 +3,8 @@
 A test that is long, exhaustive, or needs the cross compiler is slow as well: `-m "not slow"` is the quick part.
 """
 
+import gunshot  # noqa: F401, I001 - before NumPy loads: its loops are chosen then, see gunshot.base.processor
+
 import fcntl
 import os
 import random

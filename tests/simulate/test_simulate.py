@@ -72,16 +72,6 @@ def test_a_corpus_shows_its_progress(tmp_path, capfd):
     assert "simulate: 100%" in capfd.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_core_renders_30_times_faster_than_the_sound_lasts():
-    tasks = [(class_, i) for class_ in ("gun", "env") for i in range(35)]
-    for class_, i in tasks[::12]:  # loads code
-        simulate.render(class_, i, CORPUS)
-    start = time.process_time()
-    rendered_s = sum(len(simulate.render(class_, i, CORPUS).pcm) for class_, i in tasks) / SR
-    assert rendered_s > 30 * (time.process_time() - start)
-
-
 def test_no_recordings_give_empty_tables(tmp_path):
     assert write(tmp_path / "simulated", gun=0, env=0) == (0, 0, 0.0)
     assert len(tables.recordings(tmp_path)) == 0
