@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from gunshot.base import processor
 
@@ -44,3 +47,26 @@ def test_libraries_compute_as_on_the_oldest_processor():
 def test_what_a_person_sets_stays():
     found = chosen(OPENBLAS_CORETYPE="Nehalem")
     assert found["variables"] == processor.PINS | {"OPENBLAS_CORETYPE": "Nehalem"}
+
+
+SCENES = """
+import sys
+sys.path[:0] = sys.argv[1:]  # an emulated interpreter does not know of the environment
+import gunshot, hashlib
+from gunshot.simulate.corpus import Corpus, render
+corpus = Corpus(1, (0.5, 0.6), (2.0, 300.0), 16000)
+for class_ in ("gun", "env"):
+    print(hashlib.sha256(render(class_, 3, corpus).pcm.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.long
+def test_an_older_processor_renders_the_same_scenes():
+    """Emulated: AVX2 without AVX-512, and last bits of reciprocals of its own. Training takes too long there."""
+    emulator = shutil.which("qemu-x86_64") or pytest.skip("qemu-user is not installed")
+    command = [str(Path(sys.executable).resolve()), "-c", SCENES, str(ROOT), *filter(None, sys.path)]
+    own, emulated = (
+        subprocess.run([*before, *command], capture_output=True, text=True, check=True, timeout=500).stdout
+        for before in ([], [emulator, "-cpu", "Haswell"])
+    )
+    assert len(own.split()) == 2 and own == emulated
