@@ -100,7 +100,7 @@ def _told(found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: M
 def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p) -> list[dict]:
     """Return a row for each onset that is no shot: when, of what score, in which incident, and what sounded."""
     onset_s, _ = listener.times(onsets, p)
-    score = model.score_of(onsets[:, detector.LEVEL], windows=p.detector.windows)
+    score = model.score_of(onsets[:, detector.LOGIT_SUM], windows=p.detector.windows)
     sr = p.audio.sr
     return [
         {"onset_s": float(onset_s[i]), "score": float(score[i]), "incident": int(onsets[i, detector.WHICH]),

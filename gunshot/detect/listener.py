@@ -56,7 +56,7 @@ class Listener:
         self.dropped += samples.size - int(np.count_nonzero(np.isfinite(samples)))
 
     def push(self, samples: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return what each detector found, as `detector.Detector.push` does, and the levels of the new windows.
+        """Return the shots of each detector, as `detector.Detector.push` does, and the new windows' logits in steps.
 
         Parameters
         ----------
@@ -67,9 +67,9 @@ class Listener:
             samples = audio.to_int16(np.nan_to_num(samples, posinf=0, neginf=0))
         self._pcm = np.concatenate([self._pcm, samples])
         rises = self._advance()
-        levels = self.model.levels(self._log_mel, hop=self.p.detector.hop, n_frames=self._n_frames)
-        self._log_mel = self._log_mel[:, len(levels) * self.p.detector.hop :]
-        return [d.push(rises, levels) for d in self._detectors], levels
+        logits = self.model.window_logits(self._log_mel, hop=self.p.detector.hop, n_frames=self._n_frames)
+        self._log_mel = self._log_mel[:, len(logits) * self.p.detector.hop :]
+        return [d.push(rises, logits) for d in self._detectors], logits
 
     def peaks(self, found: np.ndarray) -> np.ndarray:
         """Return the size of the loudest sample around each shot that the last push found, 0 to 32768.
@@ -117,11 +117,11 @@ def settings(model: Model, p, *, n_mels: int, n_frames: int, logit: float) -> de
     """
     d = p.detector
     place = (np.array(p.chunks.jitter) * p.audio.chunk_length - p.features.n_fft / 2) / p.features.hop_length
-    off = model.level_of(logit - d.hysteresis, windows=d.windows)
+    off = model.logit_sum(logit - d.hysteresis, windows=d.windows)
     return detector.Settings(
-        on=model.level_of(logit, windows=d.windows),
+        on=model.logit_sum(logit, windows=d.windows),
         off=off,
-        even=min(off, model.level_of(0.0, windows=d.windows)),
+        even=min(off, model.logit_sum(0.0, windows=d.windows)),
         windows=d.windows,
         hop=d.hop,
         n_frames=n_frames,

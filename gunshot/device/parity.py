@@ -1,4 +1,4 @@
-"""The firmware against Python on the same samples: codes of frames, levels of windows, onsets."""
+"""The firmware against Python on the same samples: codes of frames, logits of windows, onsets."""
 
 import tempfile
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ PATIENCE = 10  # times as long as it sounds may a recording take
 
 @dataclass(frozen=True)
 class Trace:
-    """What the firmware made of samples: int8 codes [shape=(n_mels, frames)] and int16 levels [shape=(windows,)]."""
+    """What the firmware made of samples: int8 codes [shape=(n_mels, frames)] and int16 logits [shape=(windows,)]."""
 
     codes: np.ndarray
-    levels: np.ndarray
+    logits: np.ndarray
     alerts: list[messages.Alert]
     counts: dict[str, int]  # see cost.counts
 
@@ -56,11 +56,11 @@ def trace(programs: Path, port: str, pcm: np.ndarray, p) -> Trace:
     FirmwareError
         The program failed; its exit code and words are told.
     """
-    lines, (sent, codes, levels) = _run(programs / "gunshot_trace", port, pcm, ["codes", "levels"], p)
+    lines, (sent, codes, logits) = _run(programs / "gunshot_trace", port, pcm, ["codes", "logits"], p)
     n_mels = p.features.n_mels
     return Trace(
         codes=np.frombuffer(codes, np.int8).reshape(-1, n_mels).T,
-        levels=np.frombuffer(levels, "<i2"),
+        logits=np.frombuffer(logits, "<i2"),
         alerts=_alerts(sent),
         counts=cost.counts(lines),
     )
@@ -92,7 +92,7 @@ def expected(pcm: np.ndarray, model: Model, p) -> np.ndarray:
 def compare(made: Trace, pcm: np.ndarray, model: Model, p) -> dict[str, int | list[int]]:
     """Return how a port differs from Python with the same model.
 
-    `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: levels from those codes, so
+    `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: logits from those codes, so
     that they must be equal, code or no code. `onsets`, `differing_onsets`: of Python, and of one side alone, which
     `of_python_alone` and `of_firmware_alone` list as samples.
     """
@@ -100,15 +100,15 @@ def compare(made: Trace, pcm: np.ndarray, model: Model, p) -> dict[str, int | li
     if made.codes.shape != codes.shape:
         raise ValueError(f"codes shape={made.codes.shape} must be {codes.shape}, as Python's")
     heard = (made.codes.astype(np.float32) - model.code_zero) * np.float32(model.code_db)  # these codes again
-    levels = model.levels(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
-    if made.levels.shape != levels.shape:
-        raise ValueError(f"levels shape={made.levels.shape} must be {levels.shape}, as Python's")
+    logits = model.window_logits(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
+    if made.logits.shape != logits.shape:
+        raise ValueError(f"logits shape={made.logits.shape} must be {logits.shape}, as Python's")
     wanted, told = set(expected(pcm, model, p).tolist()), {alert.onset for alert in made.alerts}
     return {
         "cells": codes.size,
         "differing_codes": int((made.codes != codes).sum()),
-        "windows": levels.size,
-        "mismatched_bytes": int((made.levels != levels).sum()),
+        "windows": logits.size,
+        "mismatched_bytes": int((made.logits != logits).sum()),
         "onsets": len(wanted),
         "differing_onsets": len(wanted ^ told),
         "of_python_alone": sorted(wanted - told),
