@@ -86,7 +86,7 @@ class Screen:
         return Group(level, scores, *(Text(shot, "bold red") for shot in self.shots))
 
 
-def show(source: Blocks, ear: listener.Listener, point: float, p) -> None:
+def show(source: Blocks, ear: listener.Listener, point: float, p: listener.Sections) -> None:
     """Print the shots that a listener hears, with the time of day; on a terminal the level and the scores too.
 
     `point` is the score above which a window is shown as a shot's.

@@ -35,7 +35,9 @@ def recording(*, sr: int, duration_s: float = DURATION_S) -> np.ndarray:
     return made.pcm
 
 
-def _run(program: Path, port: str, pcm: np.ndarray, outputs: list[str], p) -> tuple[list[str], list[bytes]]:
+def _run(
+    program: Path, port: str, pcm: np.ndarray, outputs: list[str], p: features.Sections
+) -> tuple[list[str], list[bytes]]:
     """Run a program of a port on samples; return the lines that it printed, its messages, and its other outputs."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, names = Path(scratch), ["messages", *outputs]
@@ -48,7 +50,7 @@ def _run(program: Path, port: str, pcm: np.ndarray, outputs: list[str], p) -> tu
         return done.lines, [(folder / name).read_bytes() for name in names]
 
 
-def trace(programs: Path, port: str, pcm: np.ndarray, p) -> Trace:
+def trace(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> Trace:
     """Return what the programs of a port, see `emulator.build`, make of int16 samples [shape=(n,)].
 
     Raises
@@ -66,7 +68,7 @@ def trace(programs: Path, port: str, pcm: np.ndarray, p) -> Trace:
     )
 
 
-def shots(programs: Path, port: str, pcm: np.ndarray, p) -> list[messages.Alert]:
+def shots(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> list[messages.Alert]:
     """Return the alerts that the firmware sends on a port while it hears int16 samples [shape=(n,)].
 
     Raises
@@ -82,14 +84,14 @@ def _alerts(sent: bytes) -> list[messages.Alert]:
     return [message for message in messages.decode_all(sent) if isinstance(message, messages.Alert)]
 
 
-def expected(pcm: np.ndarray, model: Model, p) -> np.ndarray:
+def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
     """Return the onsets that `gunshot detect` finds, as samples, int64 [shape=(shots,)]."""
     ear = listener.Listener(model, [model.threshold()], p)
     (found,), _ = ear.push(np.pad(pcm, (0, max(0, p.audio.chunk_length - len(pcm)))))
     return found[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
 
 
-def compare(made: Trace, pcm: np.ndarray, model: Model, p) -> dict[str, int | list[int]]:
+def compare(made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:
     """Return how a port differs from Python with the same model.
 
     `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: logits from those codes, so
@@ -116,7 +118,7 @@ def compare(made: Trace, pcm: np.ndarray, model: Model, p) -> dict[str, int | li
     }
 
 
-def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Model, p) -> dict:
+def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
     """Return what reports/firmware.json says of a port: parity, and, but for the host, instructions and bytes."""
     equal = compare(made, pcm, model, p)
     if port == "host":
@@ -131,6 +133,6 @@ def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Mode
     }
 
 
-def measure(port: str, programs: Path, pcm: np.ndarray, model: Model, p) -> dict:
+def measure(port: str, programs: Path, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
     """Return the `figures` of a port on int16 samples [shape=(n,)]."""
     return figures(port, programs, trace(programs, port, pcm, p), pcm, model, p)
