@@ -2,17 +2,25 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numba import njit
 
-from gunshot.base import audio
+from gunshot.base import audio, params
 
 BLOCK = 264  # frames that are transformed at once: their spectra stay in a core's cache
 LANES = 8  # frames whose bands are summed side by side
 # The mel scale of Slaney's Auditory Toolbox (1998): MEL_HZ a mel up to LOG_HZ, from there a factor of exp(LOG_STEP).
 MEL_HZ, LOG_HZ, LOG_STEP = 200 / 3, 1000.0, np.log(6.4) / 27
 CODE_DB, CODE_ZERO = 0.5, 72  # int8 codes, where a network does not set its own: -100 dB is -128
+
+
+class Sections(Protocol):
+    """The sections of params.yaml that say what a log-mel is."""
+
+    audio: params.Audio
+    features: params.Features
 
 
 def _mels(hz: float) -> float:

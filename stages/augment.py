@@ -11,13 +11,13 @@ from gunshot.base import audio, params, processes, seeds, tables
 from gunshot.dataset import augment, chunks
 
 
-def work(rows: pd.DataFrame, raw: Path, noise: np.ndarray, out: Path, p) -> list[dict]:
+def work(rows: pd.DataFrame, raw: Path, noise: np.ndarray, out: Path, p: params.Augment, sr: int) -> list[dict]:
     name = rows["recording"].iloc[0]
-    pcm = audio.read_pcm(raw / name, sr=p.audio.sr)
-    rng = seeds.generator(p.augment.seed, name)
-    made, copies = augment.copies(rows, pcm, noise, rng, p.augment, sr=p.audio.sr)
+    pcm = audio.read_pcm(raw / name, sr=sr)
+    rng = seeds.generator(p.seed, name)
+    made, copies = augment.copies(rows, pcm, noise, rng, p, sr=sr)
     if made:
-        audio.write_pcm(out / name, copies.ravel(), sr=p.audio.sr)
+        audio.write_pcm(out / name, copies.ravel(), sr=sr)
     return made
 
 
@@ -28,7 +28,7 @@ def main(raw: Path, folder: Path, sides: Path, out: Path) -> None:
     train = table[table["recording_group"].map(side) == "train"]
     noise = chunks.load(folder, train[train["class"] == "env"], sr=p.audio.sr, chunk_length=p.audio.chunk_length)
     parts = [part for _, part in train.groupby("recording", sort=True)]
-    done = processes.in_order(work, parts, raw, noise, out, p, workers=2)
+    done = processes.in_order(work, parts, raw, noise, out, p.augment, p.audio.sr, workers=2)
     rows = [row for made in tqdm(done, total=len(parts), desc="augment", unit="recording") for row in made]
     tables.write(out / "chunks.csv", tables.frame(rows, tables.CHUNK))
     print(f"augment: {len(rows)} copies of {len(train)} training chunks")

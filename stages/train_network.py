@@ -12,7 +12,7 @@ from gunshot.models.network import network, training
 from gunshot.models.scores import metrics
 
 
-def _log_mel(path: Path, p) -> np.ndarray:
+def _log_mel(path: Path, p: features.Sections) -> np.ndarray:
     pcm = audio.read_pcm(path, sr=p.audio.sr)
     return features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
 

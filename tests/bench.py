@@ -145,8 +145,8 @@ def scoring(pcm: np.ndarray, p, mel: dict) -> tuple[dict[str, float], float, flo
             "one model on streams": lambda: score_stream(ROW, Path(name), {"int8": file}, {}, p),
         }
         seconds = {what: least(call) * mel["sr"] / len(pcm) for what, call in calls.items()}
-        windows = len(model.levels(whole, hop=p.detector.hop, n_frames=n_frames))
-        ours = least(lambda: model.levels(whole, hop=p.detector.hop, n_frames=n_frames)) / windows
+        windows = len(model.window_logits(whole, hop=p.detector.hop, n_frames=n_frames))
+        ours = least(lambda: model.window_logits(whole, hop=p.detector.hop, n_frames=n_frames)) / windows
         return seconds, least(lambda: tflm.logit(chunks)) / len(chunks), ours
 
 

@@ -29,7 +29,7 @@ static uint8_t *put_alert(uint8_t *at, const gunshot_alert *alert) {
   at = put(at, alert->incident, 4);
   at = put(at, alert->shot, 2);
   at = put(at, alert->score, 2);
-  at = put(at, (uint16_t)alert->level, 2);
+  at = put(at, (uint16_t)alert->spl_db, 2);
   at = put(at, alert->model, 8);
   at = put(at, alert->frames, 2);
   at = put(at, alert->bands, 2);
@@ -74,7 +74,7 @@ static gunshot_status get_alert(const uint8_t *at, size_t size, gunshot_alert *a
   alert->incident = (uint32_t)get(&at, 4);
   alert->shot = (uint16_t)get(&at, 2);
   alert->score = (uint16_t)get(&at, 2);
-  alert->level = get_signed(&at);
+  alert->spl_db = get_signed(&at);
   alert->model = get(&at, 8);
   alert->frames = (uint16_t)get(&at, 2);
   alert->bands = (uint16_t)get(&at, 2);

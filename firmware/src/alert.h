@@ -24,7 +24,7 @@ typedef struct {
   uint32_t incident;      /* since start, from 1 on */
   uint16_t shot;          /* within the incident, from 1 on */
   uint16_t score;         /* calibrated, in 1/65535 */
-  int16_t level;          /* peak around the onset, dB SPL in tenths */
+  int16_t spl_db;         /* peak around the onset, dB SPL in tenths */
   uint64_t model;         /* the first 8 bytes of its SHA-256, as a number that is written as they are */
   uint16_t frames, bands; /* of the log-mel */
   const int8_t *log_mel;  /* codes of the deciding window, frame by frame */

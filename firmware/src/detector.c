@@ -142,18 +142,18 @@ static size_t steady(gunshot_detector *detector, int64_t stop, gunshot_shot *sho
   return count;
 }
 
-/* The sum of the last windows' levels; the first window stands for those that are missing. */
-static int32_t sum_levels(gunshot_detector *detector, int16_t level) {
+/* The sum of the last windows' logits; the first window stands for those that are missing. */
+static int32_t sum_logits(gunshot_detector *detector, int16_t logit) {
   int32_t windows = detector->settings.windows, sum = 0;
-  for (int32_t i = 0; detector->windows == 0 && i < windows; i++) detector->recent[i] = level;
-  detector->recent[detector->windows % windows] = level;
+  for (int32_t i = 0; detector->windows == 0 && i < windows; i++) detector->recent[i] = logit;
+  detector->recent[detector->windows % windows] = logit;
   for (int32_t i = 0; i < windows; i++) sum += detector->recent[i];
   return sum;
 }
 
-size_t gunshot_detector_window(gunshot_detector *detector, int16_t level, gunshot_shot *shots) {
+size_t gunshot_detector_window(gunshot_detector *detector, int16_t logit, gunshot_shot *shots) {
   const gunshot_detector_settings *s = &detector->settings;
-  int32_t sum = sum_levels(detector, level);
+  int32_t sum = sum_logits(detector, logit);
   int64_t w = detector->windows++;
   bool opens = !detector->open && sum >= s->on;
   if (opens) {
@@ -170,7 +170,7 @@ size_t gunshot_detector_window(gunshot_detector *detector, int16_t level, gunsho
   detector->open = detector->quiet <= s->cooldown;
   for (size_t i = 0; i < count; i++) {
     shots[i].decided = w;
-    shots[i].level = sum;
+    shots[i].logit_sum = sum;
     shots[i].incident = detector->incident;
   }
   return count;

@@ -1,4 +1,4 @@
-/* Window levels to incidents and shots, in integers alone: gunshot/detect/detector.py, integer for integer. */
+/* Window logits to incidents and shots, in integers alone: gunshot/detect/detector.py, integer for integer. */
 #ifndef GUNSHOT_DETECTOR_H
 #define GUNSHOT_DETECTOR_H
 
@@ -10,7 +10,7 @@
 
 #define GUNSHOT_DETECTOR_RING 512   /* frames whose rise is kept; a power of two */
 #define GUNSHOT_DETECTOR_PARTS 128  /* frames of which the rises of groups of bands are kept; a power of two */
-#define GUNSHOT_DETECTOR_MOST_WINDOWS 32 /* whose levels are summed, at most */
+#define GUNSHOT_DETECTOR_MOST_WINDOWS 32 /* whose logits are summed, at most */
 /* Shots that a window decides, at most: those that rise among the frames that it looks at, and those at a steady rate. */
 #define GUNSHOT_DETECTOR_MOST_SHOTS(frames) \
   ((frames) / GUNSHOT_DETECTOR_LOCAL + 1 + GUNSHOT_DETECTOR_SPAN / (GUNSHOT_DETECTOR_FASTEST - GUNSHOT_DETECTOR_NEAR))
@@ -20,10 +20,10 @@ typedef struct { /* as detector.Settings, and checked there */
 } gunshot_detector_settings;
 
 typedef struct {
-  int64_t onset;    /* frame, from the stream's beginning or its last gap */
-  int64_t decided;  /* window at whose end it was told */
-  int32_t level;    /* sum of the levels there */
-  int64_t incident; /* from 1 on */
+  int64_t onset;     /* frame, from the stream's beginning or its last gap */
+  int64_t decided;   /* window at whose end it was told */
+  int32_t logit_sum; /* sum of the windows' logits there, in steps */
+  int64_t incident;  /* from 1 on */
 } gunshot_shot;
 
 typedef struct {
@@ -42,8 +42,8 @@ void gunshot_detector_init(gunshot_detector *detector, const gunshot_detector_se
 void gunshot_detector_rise(const int8_t *codes, int16_t *rise);
 /* Take the rise of the next frame, of GROUPS. */
 void gunshot_detector_frame(gunshot_detector *detector, const int16_t *rise);
-/* Take the level of the next window, whose frames were all taken, the last just now, and write the shots that it
+/* Take the logit of the next window, whose frames were all taken, the last just now, and write the shots that it
  * decides to `shots`, room for MOST_SHOTS((windows - 1) hop + n_frames) of them. Returns how many. */
-size_t gunshot_detector_window(gunshot_detector *detector, int16_t level, gunshot_shot *shots);
+size_t gunshot_detector_window(gunshot_detector *detector, int16_t logit, gunshot_shot *shots);
 
 #endif

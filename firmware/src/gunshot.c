@@ -9,7 +9,7 @@
 enum {
   PIECE = 128,              /* samples that are taken from the ring at once */
   FULL_SCALE = INT16_MAX,   /* and beyond, INT16_MIN */
-  NO_SHOT = -INT16_MAX,     /* level of a window that the model did not score */
+  NO_SHOT = -INT16_MAX,     /* logit of a window that the model did not score */
   SHOTS = GUNSHOT_DETECTOR_MOST_SHOTS(GUNSHOT_LOOKED_AT)
 };
 
@@ -63,7 +63,7 @@ static void send(gunshot_app *app, gunshot_message *message) {
 
 void gunshot_beat(gunshot_app *app) {
   count_dropped(app);
-  app->counts.noise = gunshot_level(app->squared == 0 ? 0.0f : (float)app->squares / (float)app->squared);
+  app->counts.noise = gunshot_spl_db(app->squared == 0 ? 0.0f : (float)app->squares / (float)app->squared);
   app->squares = app->squared = 0;
   app->beat_ms = app->counts.uptime_ms + GUNSHOT_HEARTBEAT_MS;
   gunshot_message message = {.kind = GUNSHOT_HEARTBEAT, .heartbeat = app->counts};
@@ -102,8 +102,8 @@ static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *code
                 .decided = app->begun + (uint64_t)last * GUNSHOT_HOP_LENGTH + GUNSHOT_N_FFT,
                 .incident = (uint32_t)(app->incidents + shot->incident),
                 .shot = app->shot,
-                .score = gunshot_score(shot->level),
-                .level = gunshot_level(peak * peak),
+                .score = gunshot_score(shot->logit_sum),
+                .spl_db = gunshot_spl_db(peak * peak),
                 .model = GUNSHOT_MODEL_VERSION,
                 .frames = GUNSHOT_N_FRAMES,
                 .bands = GUNSHOT_N_MELS,
@@ -112,7 +112,7 @@ static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *code
   send(app, &message);
 }
 
-/* A frame was made: its rise, and, where it ends a window, the window's level and the shots that this decides. */
+/* A frame was made: its rise, and, where it ends a window, the window's logit and the shots that this decides. */
 static void decide(gunshot_app *app) {
   app->peaks[app->detector.frames % GUNSHOT_PEAKS] = app->frames.peak;
   int16_t rise[GUNSHOT_DETECTOR_GROUPS];
@@ -120,13 +120,13 @@ static void decide(gunshot_app *app) {
   gunshot_detector_frame(&app->detector, rise);
   const int8_t *codes = gunshot_frames_window(&app->frames);
   if (codes == NULL) return;
-  int16_t level;
-  if (gunshot_model_score(codes, &level) != GUNSHOT_OK) {
+  int16_t logit;
+  if (gunshot_model_score(codes, &logit) != GUNSHOT_OK) {
     app->counts.failures++;
-    level = NO_SHOT;
+    logit = NO_SHOT;
   }
   gunshot_shot shots[SHOTS];
-  size_t count = gunshot_detector_window(&app->detector, level, shots);
+  size_t count = gunshot_detector_window(&app->detector, logit, shots);
   for (size_t i = 0; i < count; i++) alert(app, &shots[i], codes);
 }
 

@@ -49,10 +49,10 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
   return GUNSHOT_OK;
 }
 
-gunshot_status gunshot_model_score(const int8_t *codes, int16_t *level) {
+gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   int8_t outputs[GUNSHOT_NETWORK_OUTPUTS];
   if (!network) return GUNSHOT_NOT_READY;
   gunshot_network_run(network, codes, memory, outputs);
-  *level = (int16_t)(outputs[0] - network->output_zero_point);
+  *logit = (int16_t)(outputs[0] - network->output_zero_point);
   return GUNSHOT_OK;
 }

@@ -21,11 +21,11 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
   return GUNSHOT_OK;
 }
 
-gunshot_status gunshot_model_score(const int8_t *codes, int16_t *level) {
+gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   if (!leaves) return GUNSHOT_NOT_READY;
   const int32_t votes = gunshot_forest_votes(codes, leaves);
   int above = 0;
-  while (above < GUNSHOT_FOREST_LEVELS && votes >= gunshot_forest_levels[above]) above++;
-  *level = (int16_t)(GUNSHOT_FOREST_FIRST_LEVEL + above);
+  while (above < GUNSHOT_FOREST_LOGITS && votes >= gunshot_forest_least_votes[above]) above++;
+  *logit = (int16_t)(GUNSHOT_FOREST_FIRST_LOGIT + above);
   return GUNSHOT_OK;
 }

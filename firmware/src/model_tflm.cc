@@ -105,13 +105,13 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
   return status;
 }
 
-gunshot_status gunshot_model_score(const int8_t *codes, int16_t *level) {
+gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   if (!interpreter) return GUNSHOT_NOT_READY;
   int8_t *input = interpreter->input(0)->data.int8; /* band by band */
   for (int frame = 0; frame < GUNSHOT_N_FRAMES; frame++) {
     for (int band = 0; band < GUNSHOT_N_MELS; band++) input[band * GUNSHOT_N_FRAMES + frame] = *codes++;
   }
   if (interpreter->Invoke() != kTfLiteOk) return GUNSHOT_OPERATOR;
-  *level = static_cast<int16_t>(interpreter->output(0)->data.int8[0] - GUNSHOT_OUTPUT_ZERO_POINT);
+  *logit = static_cast<int16_t>(interpreter->output(0)->data.int8[0] - GUNSHOT_OUTPUT_ZERO_POINT);
   return GUNSHOT_OK;
 }

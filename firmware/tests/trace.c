@@ -1,5 +1,5 @@
-/* The application itself, watched: gunshot_trace FILE.wav MESSAGES CODES LEVELS writes the int8 codes of each frame and
- * the int16 level of each window to two files more, and says at its end what they cost. The linker puts these functions
+/* The application itself, watched: gunshot_trace FILE.wav MESSAGES CODES LOGITS writes the int8 codes of each frame and
+ * the int16 logit of each window to two files more, and says at its end what they cost. The linker puts these functions
  * between the application and its parts (--wrap), so that nothing here is a second application. */
 #include "constants.h"
 #include "files.h"
@@ -13,9 +13,9 @@ bool __real_port_wait(void);
 gunshot_status __real_port_send(const uint8_t *message, size_t size);
 int __real_port_stop(gunshot_status status);
 size_t __real_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made);
-gunshot_status __real_gunshot_model_score(const int8_t *codes, int16_t *level);
+gunshot_status __real_gunshot_model_score(const int8_t *codes, int16_t *logit);
 
-static int codes_file, levels_file;
+static int codes_file, logits_file;
 static bool written = true;
 static uint32_t frames_made, windows, resumed;
 static uint64_t application, features, inference, scratch; /* ticks; of scratch: the first window's frames */
@@ -40,12 +40,12 @@ static uint64_t nanoseconds(uint64_t ticks) { return ticks * 1000 / (GUNSHOT_TIC
 
 gunshot_status __wrap_port_start(int argc, char **argv, gunshot_ring *ring) {
   if (argc != 5) {
-    files_say("error: four arguments must be given: FILE.wav MESSAGES CODES LEVELS\n");
+    files_say("error: four arguments must be given: FILE.wav MESSAGES CODES LOGITS\n");
     return GUNSHOT_IO;
   }
   codes_file = files_open(argv[3], FILES_WRITE);
-  levels_file = files_open(argv[4], FILES_WRITE);
-  if (codes_file < 0 || levels_file < 0) return GUNSHOT_IO;
+  logits_file = files_open(argv[4], FILES_WRITE);
+  if (codes_file < 0 || logits_file < 0) return GUNSHOT_IO;
   ticks_start();
   resume();
   return __real_port_start(3, argv, ring);
@@ -80,12 +80,12 @@ size_t __wrap_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples
   return taken;
 }
 
-gunshot_status __wrap_gunshot_model_score(const int8_t *codes, int16_t *level) {
+gunshot_status __wrap_gunshot_model_score(const int8_t *codes, int16_t *logit) {
   pause();
   resume();
-  const gunshot_status status = __real_gunshot_model_score(codes, level);
+  const gunshot_status status = __real_gunshot_model_score(codes, logit);
   inference += pause();
-  written &= files_write(levels_file, level, sizeof *level);
+  written &= files_write(logits_file, logit, sizeof *logit);
   windows++;
   resume();
   return status;
@@ -93,7 +93,7 @@ gunshot_status __wrap_gunshot_model_score(const int8_t *codes, int16_t *level) {
 
 int __wrap_port_stop(gunshot_status status) {
   pause();
-  if (status == GUNSHOT_OK && !(written && files_close(codes_file) && files_close(levels_file))) status = GUNSHOT_IO;
+  if (status == GUNSHOT_OK && !(written && files_close(codes_file) && files_close(logits_file))) status = GUNSHOT_IO;
   say("frames", frames_made);
   say("windows", windows);
   say("features", nanoseconds(features));

@@ -37,7 +37,9 @@ def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, co
     return pairs, false & ~near[other, shot][two].any(axis=0)
 
 
-def score_stream(row: dict, folder: Path, paths: dict[str, Path], points: dict[str, float], p) -> dict[str, list[dict]]:
+def score_stream(
+    row: dict, folder: Path, paths: dict[str, Path], points: dict[str, float], p: listener.Sections
+) -> dict[str, list[dict]]:
     """Return of one stream, for each model, rows of `counts` at GRID, and at its point of `shots` and of `false`.
 
     Of a quiet stream `closest` has the sounds that raise an alarm at the highest thresholds, be they above its point.
@@ -69,13 +71,13 @@ def _common(row: dict, name: str) -> dict:
     return {"path": row["path"], "origin": row["origin"], "kind": row["kind"], "model": name}
 
 
-def _compare(found: np.ndarray, shots: pd.DataFrame, p) -> tuple:
+def _compare(found: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> tuple:
     onset_s, told_s = listener.times(found, p)
     first_s, blast_s = (shots[name].to_numpy() / p.audio.sr for name in ("onset", "blast"))
     return onset_s, told_s, first_s, *matched(onset_s, first_s, blast_s, collar_s=p.detector.collar_s)
 
 
-def _count(found: np.ndarray, shots: pd.DataFrame, p) -> dict[str, int]:
+def _count(found: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> dict[str, int]:
     *_, pairs, false = _compare(found, shots, p)
     which = found[:, detector.WHICH]
     clear = shots["clear"].to_numpy()
@@ -87,7 +89,9 @@ def _count(found: np.ndarray, shots: pd.DataFrame, p) -> dict[str, int]:
     }
 
 
-def _told(found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p) -> dict:
+def _told(
+    found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p: listener.Sections
+) -> dict:
     """Return rows of a stream's shots, whether and how late each was told, and of its false alarms and their causes."""
     _, told_s, first_s, pairs, false = _compare(found, shots, p)
     hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
@@ -97,10 +101,10 @@ def _told(found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: M
     return {"shots": shots.assign(found=hit, delay_s=delay).to_dict("records"), "false": wrong}
 
 
-def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p) -> list[dict]:
+def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p: listener.Sections) -> list[dict]:
     """Return a row for each onset that is no shot: when, of what score, in which incident, and what sounded."""
     onset_s, _ = listener.times(onsets, p)
-    score = model.score_of(onsets[:, detector.LEVEL], windows=p.detector.windows)
+    score = model.score_of(onsets[:, detector.LOGIT_SUM], windows=p.detector.windows)
     sr = p.audio.sr
     return [
         {"onset_s": float(onset_s[i]), "score": float(score[i]), "incident": int(onsets[i, detector.WHICH]),
@@ -109,7 +113,9 @@ def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p)
     ]  # fmt: skip
 
 
-def _closest(onsets: dict[float, np.ndarray], events: pd.DataFrame, model: Model, row: dict, p) -> list[dict]:
+def _closest(
+    onsets: dict[float, np.ndarray], events: pd.DataFrame, model: Model, row: dict, p: listener.Sections
+) -> list[dict]:
     """Return SOUNDS kinds of sounds of a quiet stream, each at the highest threshold at which it raises an alarm.
 
     Parameters
@@ -148,7 +154,13 @@ def _cause(events: pd.DataFrame, sample: int, after: int) -> dict[str, str]:
 
 
 def score_streams(
-    table: pd.DataFrame, folder: Path, paths: dict[str, Path], points: dict[str, float], p, *, workers: int = 2
+    table: pd.DataFrame,
+    folder: Path,
+    paths: dict[str, Path],
+    points: dict[str, float],
+    p: listener.Sections,
+    *,
+    workers: int = 2,
 ) -> Iterator[dict[str, list[dict]]]:
     """Yield what `score_stream` returns for each row of tables.STREAM, in order."""
     rows = table.to_dict("records")

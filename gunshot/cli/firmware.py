@@ -40,7 +40,7 @@ def run(
     alerts = parity.shots(emulator.build(port), port, pcm, p)
     for alert in alerts:
         row = {"file": str(file), "onset_s": round(alert.onset / p.audio.sr, 4), "score": alert.score / 65535}
-        print_row(row | ({"level_db": alert.level / 10} if format == Format.json else {}), format)
+        print_row(row | ({"level_db": alert.spl_db / 10} if format == Format.json else {}), format)
     if not alerts and format == Format.text:
         print(f"{file}  no shot")
 

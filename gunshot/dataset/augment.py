@@ -5,7 +5,7 @@ import pandas as pd
 import soxr
 from scipy.signal import butter, oaconvolve, sosfilt
 
-from gunshot.base import audio
+from gunshot.base import audio, params
 
 
 def resample(y: np.ndarray, rate: float) -> np.ndarray:
@@ -60,7 +60,9 @@ def clip(y: np.ndarray, over_db: float) -> np.ndarray:
     return y if peak == 0 else np.clip(y, -limit, limit) * np.float32(peak / limit)
 
 
-def span(start: int, n: int, rng: np.random.Generator, p, *, length: int, onset: int = -1) -> tuple[int, int, float]:
+def span(
+    start: int, n: int, rng: np.random.Generator, p: params.Augment, *, length: int, onset: int = -1
+) -> tuple[int, int, float]:
     """Return where to cut `n` samples for a shifted and resampled copy: start, samples, rate.
 
     The copy is cut from the recording anew, so that time shift and pitch shift bring in real sound and no padding.
@@ -77,7 +79,9 @@ def span(start: int, n: int, rng: np.random.Generator, p, *, length: int, onset:
     return int(np.clip(moved, first, last)), size, rate
 
 
-def copy(y: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p, *, sr: int, rate: float) -> np.ndarray:
+def copy(
+    y: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p: params.Augment, *, sr: int, rate: float
+) -> np.ndarray:
     """Return an augmented copy, float32 [shape=(length,)], of `y` as `span` cut it.
 
     Parameters
@@ -85,7 +89,7 @@ def copy(y: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p, *, sr: i
     y : np.ndarray [shape=(samples,)], float32
     noise : np.ndarray [shape=(length,)], float32
         A background from the training split.
-    p : the section augment of params.yaml, which gives each transform's share and range.
+    p : gives each transform's share and range.
     """
     length = len(noise)
     y = resample(y, rate)[:length]
@@ -103,7 +107,7 @@ def copy(y: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p, *, sr: i
 
 
 def copies(
-    rows: pd.DataFrame, pcm: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p, *, sr: int
+    rows: pd.DataFrame, pcm: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p: params.Augment, *, sr: int
 ) -> tuple[list[dict], np.ndarray]:
     """Return the augmented copies of one recording's chunks: rows of tables.CHUNK, and their PCM.
 
@@ -114,7 +118,7 @@ def copies(
         The recording.
     noise : np.ndarray [shape=(backgrounds, length)], int16
         Environment chunks of the training split.
-    p : the section augment of params.yaml; gun_copies or env_copies are made of each chunk.
+    p : its gun_copies or env_copies are made of each chunk.
 
     Returns
     -------

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gunshot.base import audio
+from gunshot.base import audio, params
 
 
 def around_tags(
@@ -48,7 +48,13 @@ def cut(pcm: np.ndarray, starts: np.ndarray, *, chunk_length: int) -> np.ndarray
 
 
 def of_recording(
-    recording: dict, pcm: np.ndarray, onsets: Sequence[int], rng: np.random.Generator, p, *, chunk_length: int
+    recording: dict,
+    pcm: np.ndarray,
+    onsets: Sequence[int],
+    rng: np.random.Generator,
+    p: params.Chunks,
+    *,
+    chunk_length: int,
 ) -> tuple[np.ndarray, list[dict]]:
     """Return a recording's chunks, int16 [shape=(chunks, chunk_length)], and their rows of tables.CHUNK.
 
@@ -57,7 +63,6 @@ def of_recording(
     recording : a row of tables.RECORDING; one of the class gun is cut around its onsets, another one at a hop
     pcm : np.ndarray [shape=(n,)], int16
     onsets : in samples of the recording
-    p : the section chunks of params.yaml
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Window levels to incidents and onsets, in integers alone, so that firmware decides the same, integer for integer.
+"""Window logits to incidents and onsets, in integers alone, so that firmware decides the same, integer for integer.
 
-A window's level is its logit for GUN in steps of a size that the model sets; a frame's codes are its log-mel in int8.
+A window's logit for GUN is counted in steps of a size that the model sets; a frame's codes are its log-mel in int8.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-PAST = 4  # frames, 28 ms: the level that a shot rises from
+PAST = 4  # frames, 28 ms: what a shot rises from
 MIN_RISE_DB = 4.0  # mean over the bands, of a shot
 SHARE = 3  # a shot rises by at least this part, a third, of the incident's steepest rise so far,
 MOST = 6  # which counts as this many times the least rise at most: the first shot rises from silence, the others do not
@@ -19,12 +19,12 @@ FASTEST, SLOWEST = 6, 20  # frames between them: 1,430 to 430 rounds a minute
 NEAR = 2  # frames either way of where the rate has a shot, among which it rises most
 RING = 512  # frames whose rise is kept
 FRAMES, WINDOWS, OPEN, QUIET, NEXT, STEEPEST, LAST, INCIDENT = range(8)  # of the state
-ONSET, DECIDED, LEVEL, WHICH = range(4)  # columns of what is found
+ONSET, DECIDED, LOGIT_SUM, WHICH = range(4)  # columns of shots
 
 
 @dataclass(frozen=True)
 class Settings:
-    """When an incident opens and ends. `on`, `off` and `even` are of the sum of the levels of `windows` windows."""
+    """When an incident opens and ends. `on`, `off` and `even` are of the sum of the logits of `windows` windows."""
 
     on: int
     off: int
@@ -188,12 +188,12 @@ def _steady(ring, parts, state, stop, least_rise):
 
 
 @njit(cache=True)
-def _run(rises, levels, settings, state, ring, parts, recent):
+def _run(rises, logits, settings, state, ring, parts, recent):
     """Advance by whole windows; `rises` holds at least the frames that these need. Returns what was found."""
     on, off, even, windows, hop, n_frames, first, stop, cooldown, least_rise = settings
     # Of the frames of earlier calls too: the first window of an incident looks back at all that it holds.
-    out, total, used = np.empty(((RING + len(rises)) // (FASTEST - NEAR) + len(levels) + 1, 4), np.int64), 0, 0
-    for level in levels:
+    out, total, used = np.empty(((RING + len(rises)) // (FASTEST - NEAR) + len(logits) + 1, 4), np.int64), 0, 0
+    for logit in logits:
         w = state[WINDOWS]
         end = w * hop + n_frames
         while state[FRAMES] < end:
@@ -202,8 +202,8 @@ def _run(rises, levels, settings, state, ring, parts, recent):
             state[FRAMES] += 1
             used += 1
         if w == 0:
-            recent[:] = level
-        recent[w % windows] = level
+            recent[:] = logit
+        recent[w % windows] = logit
         summed = recent.sum()
         opens = not state[OPEN] and summed >= on
         if opens:
@@ -216,7 +216,7 @@ def _run(rises, levels, settings, state, ring, parts, recent):
         if state[OPEN] and summed >= even:
             for t in _steady(ring, parts, state, w * hop + stop, least_rise):
                 out[total, ONSET], total = t, total + 1
-        out[before:total, DECIDED], out[before:total, LEVEL] = w, summed
+        out[before:total, DECIDED], out[before:total, LOGIT_SUM] = w, summed
         out[before:total, WHICH] = state[INCIDENT]
         if state[OPEN]:
             state[QUIET] = 0 if summed >= off or total > before else state[QUIET] + 1
@@ -236,16 +236,16 @@ class Detector:
         self._ring, self._recent = np.zeros(RING, np.int64), np.zeros(settings.windows, np.int64)
         self._parts, self._waiting = np.zeros((RING, GROUPS), np.int32), np.zeros((0, GROUPS), np.int32)
 
-    def push(self, rises: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    def push(self, rises: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Return the shots that further frames and windows decide, int64 [shape=(shots, 4)].
 
-        The columns: ONSET, the frame of the steepest rise; DECIDED, the window at whose end it was told; LEVEL, the
-        sum of levels there; WHICH, the incident's number from 1 on.
+        The columns: ONSET, the frame of the steepest rise; DECIDED, the window at whose end it was told; LOGIT_SUM, the
+        sum of the windows' logits there; WHICH, the incident's number from 1 on.
 
         Parameters
         ----------
         rises : np.ndarray [shape=(frames, GROUPS)], int32, of the frames since the last call, see `rise`
-        levels : np.ndarray [shape=(windows,)], of the windows since the last call, each of whole frames
+        logits : np.ndarray [shape=(windows,)], of the windows since the last call, each of whole frames
 
         Raises
         ------
@@ -254,11 +254,11 @@ class Detector:
         """
         s, state = self.settings, self._state
         waiting = np.concatenate([self._waiting, np.asarray(rises, np.int32)])
-        needed = (state[WINDOWS] + len(levels) - 1) * s.hop + s.n_frames if len(levels) else 0
+        needed = (state[WINDOWS] + len(logits) - 1) * s.hop + s.n_frames if len(logits) else 0
         if needed > state[FRAMES] + len(waiting):
-            raise ValueError(f"windows={len(levels)} need {needed} frames, {state[FRAMES] + len(waiting)} were given")
+            raise ValueError(f"windows={len(logits)} need {needed} frames, {state[FRAMES] + len(waiting)} were given")
         kept = state, self._ring, self._parts, self._recent
-        found, used = _run(waiting, np.asarray(levels, np.int64), self._numbers, *kept)
+        found, used = _run(waiting, np.asarray(logits, np.int64), self._numbers, *kept)
         self._waiting = waiting[used:]
         return found
 

@@ -1,24 +1,32 @@
 """A detector on audio that arrives piece by piece: frames, windows and decisions as they come, in bounded memory."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from gunshot import features
-from gunshot.base import audio
+from gunshot.base import audio, params
 from gunshot.detect import detector
 from gunshot.models.model import Model
 
 
-def window_frames(p) -> int:
-    """Return how many frames a window has; `p` holds the sections audio and features of params.yaml."""
+class Sections(features.Sections, Protocol):
+    """The sections of params.yaml that a listener reads."""
+
+    chunks: params.Chunks
+    detector: params.Detector
+
+
+def window_frames(p: features.Sections) -> int:
+    """Return how many frames a window has."""
     return features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
 
 
 AROUND = (detector.PAST, detector.LOCAL)  # frames before an onset and from it on, whose loudest sample is its peak
 
 
-def times(found: np.ndarray, p) -> tuple[np.ndarray, np.ndarray]:
+def times(found: np.ndarray, p: Sections) -> tuple[np.ndarray, np.ndarray]:
     """Return when the shots that a detector found began, and when it told them, s [shape=(shots,)] each."""
     place = {"n_fft": p.features.n_fft, "hop_length": p.features.hop_length, "sr": p.audio.sr}
     told = detector.decided_s(found[:, detector.DECIDED], hop=p.detector.hop, n_frames=window_frames(p), **place)
@@ -31,10 +39,9 @@ class Listener:
     Parameters
     ----------
     logits : the mean logit that opens an incident, one for each detector
-    p : the sections audio, chunks, features and detector of params.yaml
     """
 
-    def __init__(self, model: Model, logits: Sequence[float], p):
+    def __init__(self, model: Model, logits: Sequence[float], p: Sections):
         self.model, self.p, self._n_frames = model, p, window_frames(p)
         kept = {"n_mels": p.features.n_mels, "n_frames": self._n_frames}
         self._settings = [settings(model, p, logit=logit, **kept) for logit in logits]
@@ -56,7 +63,7 @@ class Listener:
         self.dropped += samples.size - int(np.count_nonzero(np.isfinite(samples)))
 
     def push(self, samples: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return what each detector found, as `detector.Detector.push` does, and the levels of the new windows.
+        """Return the shots of each detector, as `detector.Detector.push` does, and the new windows' logits in steps.
 
         Parameters
         ----------
@@ -67,9 +74,9 @@ class Listener:
             samples = audio.to_int16(np.nan_to_num(samples, posinf=0, neginf=0))
         self._pcm = np.concatenate([self._pcm, samples])
         rises = self._advance()
-        levels = self.model.levels(self._log_mel, hop=self.p.detector.hop, n_frames=self._n_frames)
-        self._log_mel = self._log_mel[:, len(levels) * self.p.detector.hop :]
-        return [d.push(rises, levels) for d in self._detectors], levels
+        logits = self.model.window_logits(self._log_mel, hop=self.p.detector.hop, n_frames=self._n_frames)
+        self._log_mel = self._log_mel[:, len(logits) * self.p.detector.hop :]
+        return [d.push(rises, logits) for d in self._detectors], logits
 
     def peaks(self, found: np.ndarray) -> np.ndarray:
         """Return the size of the loudest sample around each shot that the last push found, 0 to 32768.
@@ -109,19 +116,18 @@ class Listener:
         self._frames += n
 
 
-def settings(model: Model, p, *, n_mels: int, n_frames: int, logit: float) -> detector.Settings:
+def settings(model: Model, p: Sections, *, n_mels: int, n_frames: int, logit: float) -> detector.Settings:
     """Return the settings of the detector of a model at a mean logit.
 
     A shot is sought in the frames of a window whose middle lies where training has shots begin, `chunks.jitter`.
-    `p` holds the sections audio, chunks, features and detector.
     """
     d = p.detector
     place = (np.array(p.chunks.jitter) * p.audio.chunk_length - p.features.n_fft / 2) / p.features.hop_length
-    off = model.level_of(logit - d.hysteresis, windows=d.windows)
+    off = model.logit_sum(logit - d.hysteresis, windows=d.windows)
     return detector.Settings(
-        on=model.level_of(logit, windows=d.windows),
+        on=model.logit_sum(logit, windows=d.windows),
         off=off,
-        even=min(off, model.level_of(0.0, windows=d.windows)),
+        even=min(off, model.logit_sum(0.0, windows=d.windows)),
         windows=d.windows,
         hop=d.hop,
         n_frames=n_frames,

@@ -86,7 +86,7 @@ class Screen:
         return Group(level, scores, *(Text(shot, "bold red") for shot in self.shots))
 
 
-def show(source: Blocks, ear: listener.Listener, point: float, p) -> None:
+def show(source: Blocks, ear: listener.Listener, point: float, p: listener.Sections) -> None:
     """Print the shots that a listener hears, with the time of day; on a terminal the level and the scores too.
 
     `point` is the score above which a window is shown as a shot's.
@@ -102,11 +102,11 @@ def show(source: Blocks, ear: listener.Listener, point: float, p) -> None:
             if lost:
                 ear.gap()
                 begun, since_gap = time.time(), 0.0
-            (shots,), levels = ear.push(block)
+            (shots,), logits = ear.push(block)
             since_gap += len(block) / p.audio.sr
             screen.level_db = 20 * np.log10(max(float(np.abs(np.nan_to_num(block)).max(initial=0)), 1e-5))
-            screen.scores.extend(ear.model.score_of(levels, windows=1).tolist())
-            sure = ear.model.score_of(shots[:, detector.LEVEL], windows=p.detector.windows)
+            screen.scores.extend(ear.model.score_of(logits, windows=1).tolist())
+            sure = ear.model.score_of(shots[:, detector.LOGIT_SUM], windows=p.detector.windows)
             for onset, score in zip(listener.times(shots, p)[0], sure, strict=True):
                 line = f"{time.strftime('%H:%M:%S', time.localtime(begun + onset))}  {onset:8.3f} s  score {score:.3f}"
                 screen.shots.append(line)

@@ -49,7 +49,7 @@ def listen(file: Path, ear: listener.Listener) -> Iterator[Part]:
         yield Part(
             block,
             listener.times(shots, p)[0],
-            ear.model.score_of(shots[:, detector.LEVEL], windows=p.detector.windows),
+            ear.model.score_of(shots[:, detector.LOGIT_SUM], windows=p.detector.windows),
             ear.peaks(shots),
             (windows + np.arange(len(levels))) * p.detector.hop * p.features.hop_length / p.audio.sr,
             ear.model.score_of(levels, windows=1),

@@ -26,7 +26,7 @@ class Alert:
     incident: int  # since start, from 1 on
     shot: int  # within the incident, from 1 on
     score: int  # calibrated, in 1/65535
-    level: int  # peak around the onset, dB SPL in tenths
+    spl_db: int  # peak around the onset, dB SPL in tenths
     model: int  # the first 8 bytes of its SHA-256: ``f"{model:016x}"``
     log_mel: np.ndarray  # int8 codes of the deciding window [shape=(frames, n_mels)]
 

@@ -1,4 +1,4 @@
-"""The firmware against Python on the same samples: codes of frames, levels of windows, onsets."""
+"""The firmware against Python on the same samples: codes of frames, logits of windows, onsets."""
 
 import tempfile
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ PATIENCE = 10  # times as long as it sounds may a recording take
 
 @dataclass(frozen=True)
 class Trace:
-    """What the firmware made of samples: int8 codes [shape=(n_mels, frames)] and int16 levels [shape=(windows,)]."""
+    """What the firmware made of samples: int8 codes [shape=(n_mels, frames)] and int16 logits [shape=(windows,)]."""
 
     codes: np.ndarray
-    levels: np.ndarray
+    logits: np.ndarray
     alerts: list[messages.Alert]
     counts: dict[str, int]  # see cost.counts
 
@@ -35,7 +35,9 @@ def recording(*, sr: int, duration_s: float = DURATION_S) -> np.ndarray:
     return made.pcm
 
 
-def _run(program: Path, port: str, pcm: np.ndarray, outputs: list[str], p) -> tuple[list[str], list[bytes]]:
+def _run(
+    program: Path, port: str, pcm: np.ndarray, outputs: list[str], p: features.Sections
+) -> tuple[list[str], list[bytes]]:
     """Run a program of a port on samples; return the lines that it printed, its messages, and its other outputs."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, names = Path(scratch), ["messages", *outputs]
@@ -48,7 +50,7 @@ def _run(program: Path, port: str, pcm: np.ndarray, outputs: list[str], p) -> tu
         return done.lines, [(folder / name).read_bytes() for name in names]
 
 
-def trace(programs: Path, port: str, pcm: np.ndarray, p) -> Trace:
+def trace(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> Trace:
     """Return what the programs of a port, see `emulator.build`, make of int16 samples [shape=(n,)].
 
     Raises
@@ -56,17 +58,17 @@ def trace(programs: Path, port: str, pcm: np.ndarray, p) -> Trace:
     FirmwareError
         The program failed; its exit code and words are told.
     """
-    lines, (sent, codes, levels) = _run(programs / "gunshot_trace", port, pcm, ["codes", "levels"], p)
+    lines, (sent, codes, logits) = _run(programs / "gunshot_trace", port, pcm, ["codes", "logits"], p)
     n_mels = p.features.n_mels
     return Trace(
         codes=np.frombuffer(codes, np.int8).reshape(-1, n_mels).T,
-        levels=np.frombuffer(levels, "<i2"),
+        logits=np.frombuffer(logits, "<i2"),
         alerts=_alerts(sent),
         counts=cost.counts(lines),
     )
 
 
-def shots(programs: Path, port: str, pcm: np.ndarray, p) -> list[messages.Alert]:
+def shots(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> list[messages.Alert]:
     """Return the alerts that the firmware sends on a port while it hears int16 samples [shape=(n,)].
 
     Raises
@@ -82,17 +84,17 @@ def _alerts(sent: bytes) -> list[messages.Alert]:
     return [message for message in messages.decode_all(sent) if isinstance(message, messages.Alert)]
 
 
-def expected(pcm: np.ndarray, model: Model, p) -> np.ndarray:
+def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
     """Return the onsets that `gunshot detect` finds, as samples, int64 [shape=(shots,)]."""
     ear = listener.Listener(model, [model.threshold()], p)
     (found,), _ = ear.push(np.pad(pcm, (0, max(0, p.audio.chunk_length - len(pcm)))))
     return found[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
 
 
-def compare(made: Trace, pcm: np.ndarray, model: Model, p) -> dict[str, int | list[int]]:
+def compare(made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:
     """Return how a port differs from Python with the same model.
 
-    `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: levels from those codes, so
+    `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: logits from those codes, so
     that they must be equal, code or no code. `onsets`, `differing_onsets`: of Python, and of one side alone, which
     `of_python_alone` and `of_firmware_alone` list as samples.
     """
@@ -100,15 +102,15 @@ def compare(made: Trace, pcm: np.ndarray, model: Model, p) -> dict[str, int | li
     if made.codes.shape != codes.shape:
         raise ValueError(f"codes shape={made.codes.shape} must be {codes.shape}, as Python's")
     heard = (made.codes.astype(np.float32) - model.code_zero) * np.float32(model.code_db)  # these codes again
-    levels = model.levels(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
-    if made.levels.shape != levels.shape:
-        raise ValueError(f"levels shape={made.levels.shape} must be {levels.shape}, as Python's")
+    logits = model.window_logits(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
+    if made.logits.shape != logits.shape:
+        raise ValueError(f"logits shape={made.logits.shape} must be {logits.shape}, as Python's")
     wanted, told = set(expected(pcm, model, p).tolist()), {alert.onset for alert in made.alerts}
     return {
         "cells": codes.size,
         "differing_codes": int((made.codes != codes).sum()),
-        "windows": levels.size,
-        "mismatched_bytes": int((made.levels != levels).sum()),
+        "windows": logits.size,
+        "mismatched_bytes": int((made.logits != logits).sum()),
         "onsets": len(wanted),
         "differing_onsets": len(wanted ^ told),
         "of_python_alone": sorted(wanted - told),
@@ -116,7 +118,7 @@ def compare(made: Trace, pcm: np.ndarray, model: Model, p) -> dict[str, int | li
     }
 
 
-def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Model, p) -> dict:
+def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
     """Return what reports/firmware.json says of a port: parity, and, but for the host, instructions and bytes."""
     equal = compare(made, pcm, model, p)
     if port == "host":
@@ -131,6 +133,6 @@ def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Mode
     }
 
 
-def measure(port: str, programs: Path, pcm: np.ndarray, model: Model, p) -> dict:
+def measure(port: str, programs: Path, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
     """Return the `figures` of a port on int16 samples [shape=(n,)]."""
     return figures(port, programs, trace(programs, port, pcm, p), pcm, model, p)

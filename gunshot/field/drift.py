@@ -7,13 +7,13 @@ since chunks of one recording are alike and tests of independent chunks would re
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 
 from gunshot import features
-from gunshot.base import audio, processes
+from gunshot.base import audio, params, processes
 from gunshot.base.files import atomic
 from gunshot.dataset import chunks
 from gunshot.field import descriptors
@@ -30,11 +30,14 @@ LEAST_STD = 0.001  # Evidently's: of a column that hardly varies
 DIGITS = 6  # of figures in a CSV
 
 
-def measure(pcm: np.ndarray, model: Model, p) -> np.ndarray:
-    """Return COLUMNS of chunks, int16 [shape=(chunks, chunk_length)], float32 [shape=(chunks, len(COLUMNS))].
+class Sections(features.Sections, Protocol):
+    """The sections of params.yaml that descriptors of recordings are made by."""
 
-    `p` holds the sections audio and features.
-    """
+    chunks: params.Chunks
+
+
+def measure(pcm: np.ndarray, model: Model, p: features.Sections) -> np.ndarray:
+    """Return COLUMNS of chunks, int16 [shape=(chunks, chunk_length)], float32 [shape=(chunks, len(COLUMNS))]."""
     log_mel = features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
     score = model.score(log_mel)
     found = descriptors.of_chunks(pcm, sr=p.audio.sr, n_fft=p.features.n_fft)
@@ -56,11 +59,11 @@ def frame(recordings: Iterable[str], values: np.ndarray) -> pd.DataFrame:
     return table
 
 
-def of_recording(listed: tuple[str, Path], path: Path, p) -> tuple[dict, np.ndarray]:
+def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dict, np.ndarray]:
     """Return FACTS of a recording of any length, rate and channels, and COLUMNS of its chunks, cut at chunks.env_hop.
 
     It is read in blocks, so that memory is bounded. One that is malformed has no chunks and its reason in `problem`.
-    `p` holds the sections audio, chunks and features; `path` is the model's.
+    `path` is the model's.
     """
     name, file = listed
     level, parts, rest, ahead = audio.Level(), [], np.zeros(0, np.int16), 0
@@ -90,7 +93,9 @@ def of_recording(listed: tuple[str, Path], path: Path, p) -> tuple[dict, np.ndar
     return {"file": name, "problem": None, "chunks": len(found), **facts}, found
 
 
-def of_recordings(listed: dict[str, Path], path: Path, p, *, workers: int) -> Iterator[tuple[dict, np.ndarray]]:
+def of_recordings(
+    listed: dict[str, Path], path: Path, p: Sections, *, workers: int
+) -> Iterator[tuple[dict, np.ndarray]]:
     """Yield what `of_recording` returns of each recording, by name, in order, computed in processes."""
     yield from processes.in_order(of_recording, listed.items(), path, p, workers=workers, batch=1)
 

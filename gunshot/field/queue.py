@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from gunshot import features, tags
-from gunshot.base import audio, tables
+from gunshot.base import audio, params, tables
 from gunshot.models.model import Model
 from gunshot.tags import catalogue
 
@@ -37,7 +38,15 @@ def states(listed: catalogue.Catalogue) -> dict[str, str]:
     return {key: tags.state(placed.get(key)) for key in listed.recordings}
 
 
-def by_doubt(listed: catalogue.Catalogue, model: Model | None, p) -> tuple[catalogue.Catalogue, dict[str, float]]:
+class Sections(features.Sections, Protocol):
+    """The sections of params.yaml that scores of recordings are made by."""
+
+    detector: params.Detector
+
+
+def by_doubt(
+    listed: catalogue.Catalogue, model: Model | None, p: Sections
+) -> tuple[catalogue.Catalogue, dict[str, float]]:
     """Return recordings in the order in which a person should look at them, and the scores of those that can be read.
 
     Without a model there are no scores, and the order is that of the names.
@@ -64,11 +73,13 @@ def queue(states: dict[str, str], scores: dict[str, float], point: float) -> lis
     return sorted(states, key=doubt)
 
 
-def scores(recordings: dict[str, Path], cache: Path, model: Model, *, p) -> Iterator[tuple[str, float | None]]:
+def scores(
+    recordings: dict[str, Path], cache: Path, model: Model, *, p: Sections
+) -> Iterator[tuple[str, float | None]]:
     """Yield each recording's key and the highest score of a window in it; None where it cannot be read.
 
     Recordings that `cache`, a CSV, knows with this model are not scored again; it is written when all were yielded, or
-    the caller stops. `p` holds the sections audio, features and detector.
+    the caller stops.
     """
     known = _known(cache)
     n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)

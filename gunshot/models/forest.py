@@ -12,6 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
 from gunshot import features
+from gunshot.base import params
 from gunshot.base.files import atomic
 
 LEAF = 255  # what a leaf says where all is GUN
@@ -19,7 +20,7 @@ GRID = ("n_estimators", "max_depth", "min_samples_leaf", "max_features")
 
 
 def search(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator, p
+    x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generator, p: params.Forest
 ) -> tuple[RandomForestClassifier, pd.DataFrame]:
     """Return the forest with the best cross-validated AUC, and the scores of the grid.
 
@@ -28,8 +29,7 @@ def search(
     x : np.ndarray [shape=(n, n_mels, frames)], float32, may be memory-mapped
     y : np.ndarray [shape=(n,)], 1 for GUN
     groups : np.ndarray [shape=(n,)], recording groups
-    p : the section forest of params.yaml; the search sees `search_rows` rows, the best is
-        fitted on `fit_rows`, both drawn without replacement.
+    p : the search sees its `search_rows` rows, the best is fitted on `fit_rows`, both drawn without replacement
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A model of any kind behind one interface: logits of windows, and levels of a stream at a hop."""
+"""A model of any kind behind one interface: logits of chunks, and of the windows of a stream at a hop."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Model:
 
     `logit` takes log-mels [shape=(n, n_mels, n_frames)] in dB and returns logits for GUN [shape=(n,)]. `one_pass`,
     where there is one, takes a longer log-mel [shape=(n_mels, frames)] and returns logits each `stride` frames.
-    A level is the logit in units of `step`, rounded; a code is a log-mel in units of `code_db`.
+    In integers a logit is counted in steps of `step`, rounded; a code is a log-mel in units of `code_db`.
     """
 
     path: Path
@@ -63,20 +63,22 @@ class Model:
         """Return calibrated scores for GUN of log-mels [shape=(n, n_mels, n_frames)] in dB, float32 [shape=(n,)]."""
         return self.calibrated(self.logit(x)).astype(np.float32)
 
-    def score_of(self, level: np.ndarray, *, windows: int) -> np.ndarray:
-        """Return the calibrated scores of sums of the levels of `windows` windows, float64."""
-        return self.calibrated(np.asarray(level) * self.step / windows)
+    def score_of(self, logit_sum: np.ndarray, *, windows: int) -> np.ndarray:
+        """Return the calibrated scores of sums of the logits, in steps, of `windows` windows, float64."""
+        return self.calibrated(np.asarray(logit_sum) * self.step / windows)
 
-    def level_of(self, logit: float, *, windows: int) -> int:
-        """Return the smallest sum of the levels of `windows` windows whose mean logit is at least `logit`."""
+    def logit_sum(self, logit: float, *, windows: int) -> int:
+        """Return the least sum of the logits, in steps, of `windows` windows whose mean logit is `logit` or more."""
         return int(np.ceil(logit * windows / self.step - 1e-9))
 
     def codes(self, log_mel: np.ndarray) -> np.ndarray:
         """Return a log-mel in dB as int8 codes, same shape: round half to even, then saturate."""
         return features.codes(log_mel, scale=self.code_db, zero_point=self.code_zero)
 
-    def levels(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
-        """Return the levels of all windows of a log-mel [shape=(n_mels, frames)] at a hop of `hop` frames, int16.
+    def window_logits(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
+        """Return the logits of all windows of a log-mel [shape=(n_mels, frames)] at a hop of `hop` frames.
+
+        They are in steps, int16 [shape=(windows,)].
 
         Raises
         ------
@@ -95,13 +97,13 @@ class Model:
             else:
                 cut = np.lib.stride_tricks.sliding_window_view(part, n_frames, axis=1)[:, ::hop]
                 logit = self.logit(np.moveaxis(cut, 1, 0))
-            out[i : i + count] = calibration.levels(logit, step=self.step)
+            out[i : i + count] = calibration.in_steps(logit, step=self.step)
         return out
 
     def sweep(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
-        """Return the calibrated scores of the windows of `levels`, float32 [shape=(windows,)]."""
-        levels = self.levels(log_mel, hop=hop, n_frames=n_frames)
-        return self.score_of(levels, windows=1).astype(np.float32)
+        """Return the calibrated scores of the windows of `window_logits`, float32 [shape=(windows,)]."""
+        logits = self.window_logits(log_mel, hop=hop, n_frames=n_frames)
+        return self.score_of(logits, windows=1).astype(np.float32)
 
 
 def named(names: Iterable[str], known: dict[str, Path]) -> dict[str, Path]:

@@ -93,7 +93,7 @@ def neighbours(x: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return found[0], found[1]
 
 
-def example(pcm: np.ndarray, title: str, lines: list[str], *, starts: list[int] = (), p) -> dict:
+def example(pcm: np.ndarray, title: str, lines: list[str], *, starts: list[int] = (), p: features.Sections) -> dict:
     """Return what the template shows of some sound: waveform, log-mel, player, and where shots start, percent."""
     mel = features.log_mel(pcm[None], sr=p.audio.sr, **p.features.model_dump())[0]
     return {
@@ -106,7 +106,9 @@ def example(pcm: np.ndarray, title: str, lines: list[str], *, starts: list[int] 
     }
 
 
-def by_label(recordings: pd.DataFrame, raw: Path, tagged: dict[str, list[tags.Tag]], rng, *, p) -> list[dict]:
+def by_label(
+    recordings: pd.DataFrame, raw: Path, tagged: dict[str, list[tags.Tag]], rng, *, p: features.Sections
+) -> list[dict]:
     """Return an example of each label, the most frequent labels first, a recording drawn at random."""
     found = []
     labels = recordings.groupby(["class", "label"]).size().sort_values(ascending=False, kind="stable").head(LABELS)
@@ -121,7 +123,9 @@ def by_label(recordings: pd.DataFrame, raw: Path, tagged: dict[str, list[tags.Ta
     return found
 
 
-def beside(worst: pd.DataFrame, train: pd.DataFrame, x: np.ndarray, of: np.ndarray, folder: Path, *, p) -> list[list]:
+def beside(
+    worst: pd.DataFrame, train: pd.DataFrame, x: np.ndarray, of: np.ndarray, folder: Path, *, p: features.Sections
+) -> list[list]:
     """Return the hard chunks, each with its nearest chunks in the training split."""
     distance, row = neighbours(x, of)
     size = {"sr": p.audio.sr, "chunk_length": p.audio.chunk_length}
@@ -174,7 +178,9 @@ def of_recordings(recordings: pd.DataFrame, table: pd.DataFrame, examples: list[
     ]
 
 
-def of_chunks(made: Path, folder: Path, scored: Path, rng: np.random.Generator, *, p) -> tuple[list[Part], dict]:
+def of_chunks(
+    made: Path, folder: Path, scored: Path, rng: np.random.Generator, *, p: features.Sections
+) -> tuple[list[Part], dict]:
     """Return the parts that need features, and the leakage gaps; `scored` are the predictions on the test split."""
     x, table = features_of(made)
     parts = [Part("Chunks", "Chunks by label and side of the split.", figures=[charts.counts(table, "label")])]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from gunshot.alarms import summary
 from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
 from gunshot.alarms.score import score_streams
 from gunshot.base import params, tables
+from gunshot.detect import listener
 from gunshot.models.model import model_cost, read_operating_point, read_report
 from gunshot.models.scores import metrics
 
@@ -35,6 +37,12 @@ AXES = {  # what slices shots, by which column, between which edges; of which sh
 }
 NEGATIVE = "negative"  # the axis of false alarms: what sounded when one was raised
 SHOWN = ["path", "origin", "onset", "firing", "weapon", "place", "distance_m", "peak_snr_db", "clear"]
+
+
+class Sections(listener.Sections, Protocol):
+    """The sections of params.yaml that two models are compared by."""
+
+    promotion: params.Promotion
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ def judged(rows: list[dict], *, min_cases: int) -> list[dict]:
     return rows
 
 
-def own_params(of: Side, p) -> SimpleNamespace:
+def own_params(of: Side, p: Sections) -> SimpleNamespace:
     """Return `p` with the sections with which a side's operating point was chosen; how it is measured stays `p`'s.
 
     ValueError where its operating.json does not state them.
@@ -200,14 +208,18 @@ def own_params(of: Side, p) -> SimpleNamespace:
     return SimpleNamespace(**vars(p) | own | {"detector": own["detector"].model_copy(update=measured)})
 
 
-def scored(sides: dict[str, Side], table: pd.DataFrame, folder: Path, p, *, workers: int = 2) -> Iterator[dict]:
+def scored(
+    sides: dict[str, Side], table: pd.DataFrame, folder: Path, p: Sections, *, workers: int = 2
+) -> Iterator[dict]:
     """Yield what `score_streams` does of candidate and champion, each as it is operated: point and params."""
     for name, of in sides.items():
         points = {name: of.logit}
         yield from score_streams(table, folder, {name: of.path}, points, own_params(of, p), workers=workers)
 
 
-def compare(sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.DataFrame, folder: Path, p) -> dict:
+def compare(
+    sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.DataFrame, folder: Path, p: Sections
+) -> dict:
     """Return the comparison as JSON can hold it.
 
     Parameters
@@ -215,7 +227,6 @@ def compare(sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.Da
     sides : the candidate and, where there is one, the champion
     found : what `scored` gave, gathered
     table : rows of tables.STREAM; `folder` is theirs
-    p : the sections audio, features, chunks, detector and promotion of params.yaml
     """
     names = list(sides)
     kinds = table[["path", "origin", "kind"]].rename(columns={"kind": "stream"})

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gunshot.base import params
 from gunshot.promotion.comparison import CANDIDATE, CHAMPION
 
 NOT_MEASURED = "not measured"
@@ -209,8 +210,8 @@ def versions(changed: list[str], stale: list[str]) -> list[Gate]:
     ]
 
 
-def judge(facts: dict, p) -> list[Gate]:
-    """Return all gates of what `evidence.gather` found; `p` is the section promotion of params.yaml."""
+def judge(facts: dict, p: params.Promotion) -> list[Gate]:
+    """Return all gates of what `evidence.gather` found."""
     made = facts["comparison"]
     return [
         new(made),

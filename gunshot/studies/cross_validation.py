@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,28 @@ from gunshot.alarms import summary
 from gunshot.alarms.det import det
 from gunshot.alarms.operate import operate
 from gunshot.alarms.score import gathered, score_streams
-from gunshot.base import processes, tables
+from gunshot.base import params, processes, tables
+from gunshot.detect import listener
 from gunshot.models.scores import bootstrap, metrics
-from gunshot.studies.recordings import file_scores
+from gunshot.studies import recordings as file_study
 
 MIN_GROUPS = 10  # with shots, for a source to be left out alone; the rest is left out together
 PARTS = 4  # of the environment groups, of which one tests each source that is left out
 RATE = 0.05  # of the environment files that alarm where recall is measured
+
+
+class Sections(listener.Sections, Protocol):
+    """The sections of params.yaml that networks are trained, and measured on streams, by."""
+
+    network: params.Network
+    quantize: params.Quantize
+    evaluate: params.Evaluate
+    streams: params.Streams
+    simulate: params.Simulate
+
+
+class FileSections(Sections, file_study.Sections, Protocol):
+    """Those, and what files are scored by."""
 
 
 class Folders(NamedTuple):
@@ -53,7 +68,7 @@ class Corpus:
     val_y: np.ndarray
 
 
-def cross_validate(folders: Folders, p, *, count: int) -> dict:
+def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
     """Return false alarms an hour and recall of all turns together: each real recording is tested in one of them.
 
     The figures of `alarms.summary`, the number of `folds`, the point at which each turn was `operating`, the `causes`
@@ -82,7 +97,7 @@ def cross_validate(folders: Folders, p, *, count: int) -> dict:
     }
 
 
-def leave_one_out(folders: Folders, p) -> Iterator[list[dict]]:
+def leave_one_out(folders: Folders, p: FileSections) -> Iterator[list[dict]]:
     """Yield for each turn the rows of `by_source` of the upstream sources that it left out, and what was `left_out`.
 
     A quarter of the environment groups of all sources is left out of every turn: with these files shots are compared.
@@ -102,7 +117,7 @@ def leave_one_out(folders: Folders, p) -> Iterator[list[dict]]:
             tested = recordings[(own & recordings["class"].eq("gun")) | spared]
             keys = ["path", "class", "label", "recording_group", "source", "upstream"]
             listed = [row | {"file": folders.raw / row["path"]} for row in tested[keys].to_dict("records")]
-            files = file_scores(listed, model, p, title=title)
+            files = file_study.file_scores(listed, model, p, title=title)
             yield [row | {"left_out": title} for row in by_source(files, names, rng)]
 
 
@@ -136,7 +151,7 @@ def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]
     return chunks, recordings[recordings["source"] != "simulated"].reset_index(drop=True), onsets
 
 
-def pool(known: pd.DataFrame, folders: Folders, p) -> list[np.ndarray]:
+def pool(known: pd.DataFrame, folders: Folders, p: Sections) -> list[np.ndarray]:
     """Return log-mels in which hard negatives are sought: simulated training streams, and known real environment."""
     if not p.network.hard_share:
         return []
@@ -168,7 +183,7 @@ def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:
     return pd.Series(fold, groups["recording_group"]).groupby(level=0).first()
 
 
-def train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, p, out: Path) -> Path:
+def train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, p: Sections, out: Path) -> Path:
     """Train on simulated chunks and on the real ones that are not `held`, and write model.tflite and its report.
 
     In a process of its own, since TensorFlow and processes that are forked later do not go together.
@@ -178,7 +193,7 @@ def train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, p
     return path
 
 
-def _train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, p, path: Path) -> None:
+def _train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, p: Sections, path: Path) -> None:
     from gunshot.base.files import atomic
     from gunshot.models.network import quantize, training
 
@@ -197,7 +212,9 @@ def _train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, 
     )
 
 
-def streams_of(fold: pd.Series, turn: int, count: int, recordings: pd.DataFrame, onsets: dict, raw: Path, out: Path, p):
+def streams_of(
+    fold: pd.Series, turn: int, count: int, recordings: pd.DataFrame, onsets: dict, raw: Path, out: Path, p: Sections
+):
     """Write the real streams of one turn to `out`/val and `out`/test: fold `turn` is tested, the next one validates."""
     side_of = {group: {turn: "test", (turn + 1) % count: "val"}.get(i, "train") for group, i in fold.items()}
     shape = {"seed": p.streams.seed, "stream_s": p.streams.stream_s, "sr": p.audio.sr}
@@ -207,7 +224,7 @@ def streams_of(fold: pd.Series, turn: int, count: int, recordings: pd.DataFrame,
         streams.write(out / side, raw, part, sr=p.audio.sr, workers=p.simulate.workers)
 
 
-def validate(model: Path, folders: dict[Path, str], p) -> dict:
+def validate(model: Path, folders: dict[Path, str], p: Sections) -> dict:
     """Return the operating point, as `operate` gives it, on the streams of folders, of an origin each."""
     curves = []
     for folder, origin in folders.items():
@@ -219,7 +236,7 @@ def validate(model: Path, folders: dict[Path, str], p) -> dict:
     return operate(pd.concat(curves, ignore_index=True), limit=p.detector.max_fa_per_hour)
 
 
-def measure(model: Path, folder: Path, logit: float, p) -> dict[str, pd.DataFrame]:
+def measure(model: Path, folder: Path, logit: float, p: Sections) -> dict[str, pd.DataFrame]:
     """Return all rows of `score_stream` on a folder's streams at a mean logit, with its streams and events."""
     table = tables.read(folder / "streams.csv", tables.STREAM)
     found = gathered(score_streams(table, folder, {"int8": model}, {"int8": logit}, p))

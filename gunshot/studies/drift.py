@@ -3,12 +3,13 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from gunshot import validation
-from gunshot.base import tables
+from gunshot.base import params, tables
 from gunshot.corpora import sources
 from gunshot.field import drift
 
@@ -17,13 +18,20 @@ OWN = (TAGS, "scores.csv")  # in data/field, of `gunshot annotate`
 SHOWN = 10  # rejected recordings that are printed; all are in rejected.csv
 
 
-def judge(root: Path, out: Path, p, *, version: str, model: Path, reference: Path) -> tuple[dict, list[str]]:
+class Sections(drift.Sections, Protocol):
+    """The sections of params.yaml that drift is judged by."""
+
+    quality: params.Quality
+    validation: params.Validation
+    monitor: params.Monitor
+
+
+def judge(root: Path, out: Path, p: Sections, *, version: str, model: Path, reference: Path) -> tuple[dict, list[str]]:
     """Return the verdict on the recordings below `root`, and lines on what is amiss with them; write both to `out`.
 
     Parameters
     ----------
     version, model, reference : the name of the model that measures, its file, and the table of what it was trained on
-    p : the sections audio, chunks, features, quality, validation and monitor of params.yaml
 
     Raises
     ------
@@ -80,7 +88,7 @@ def _reference(path: Path):
     return tables.read(path, drift.REFERENCE)
 
 
-def _measured(listed: dict[str, Path], model: Path, p):
+def _measured(listed: dict[str, Path], model: Path, p: Sections):
     """Return the facts of all recordings and the table of their chunks."""
     found = drift.of_recordings(listed, model, p, workers=os.cpu_count() or 1)
     facts, names, values = [], [], [np.empty((0, len(drift.COLUMNS)), np.float32)]

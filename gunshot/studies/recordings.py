@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from gunshot import corpora, features
-from gunshot.base import audio, processes, tables
+from gunshot.base import audio, params, processes, tables
 from gunshot.dataset import onsets
+from gunshot.detect import listener
 from gunshot.models.model import load_once
 from gunshot.models.scores import metrics
 
@@ -26,6 +27,14 @@ class Scores(NamedTuple):
     rejected: pd.DataFrame
 
 
+class Sections(listener.Sections, Protocol):
+    """The sections of params.yaml that scores of files are made by."""
+
+    tags: params.Tags
+    evaluate: params.Evaluate
+    quality: params.Quality
+
+
 def sources(folders: Iterable[Path]) -> tuple[list[dict], list[dict]]:
     """Return the recordings of labelled folders of any layout, as `score_files` takes them, and rows of REJECTED."""
     listed, rejected = [], []
@@ -36,7 +45,7 @@ def sources(folders: Iterable[Path]) -> tuple[list[dict], list[dict]]:
     return listed, rejected
 
 
-def evaluate(folder: Path, paths: dict[str, Path], p) -> Scores:
+def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
     """Return what models say of a folder of labelled recordings, of any layout; the columns of scores are `paths`'.
 
     Raises
@@ -54,7 +63,9 @@ def evaluate(folder: Path, paths: dict[str, Path], p) -> Scores:
     return scores
 
 
-def file_scores(listed: list[dict], model: Path, p, *, rejected: Iterable[dict] = (), title: str) -> pd.DataFrame:
+def file_scores(
+    listed: list[dict], model: Path, p: Sections, *, rejected: Iterable[dict] = (), title: str
+) -> pd.DataFrame:
     """Return the rows of files of one model, whose scores are the column score.
 
     Raises
@@ -70,7 +81,7 @@ def file_scores(listed: list[dict], model: Path, p, *, rejected: Iterable[dict] 
 def score_files(
     listed: list[dict],
     paths: dict[str, Path],
-    p,
+    p: Sections,
     *,
     rejected: Iterable[dict] = (),
     title: str,
@@ -85,7 +96,6 @@ def score_files(
     paths : the models, by the name of their column
     rejected : rows of tables.REJECTED that come before those of this call
     title : of the progress bar
-    p : the sections audio, features, detector, chunks, tags and evaluate of params.yaml
     """
     rows, files, refused = [], [], list(rejected)
     parts = processes.in_order(score_file, listed, paths, p, workers=workers, batch=2)
@@ -96,7 +106,7 @@ def score_files(
     return Scores(pd.DataFrame(rows), pd.DataFrame(files), tables.frame(refused, tables.REJECTED))
 
 
-def score_file(source: dict, paths: dict[str, Path], p) -> tuple[list[dict], dict | None, list[dict]]:
+def score_file(source: dict, paths: dict[str, Path], p: Sections) -> tuple[list[dict], dict | None, list[dict]]:
     """Return a file's rows of windows, its row, and rows of tables.REJECTED where it cannot be used.
 
     A file is heard after `quiet` of its own, as a device hears it that has listened before, so that its first windows

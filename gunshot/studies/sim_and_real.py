@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from gunshot.base import tables
+from gunshot.base import params, tables
 from gunshot.models.scores import metrics
 
 RATE = 0.05  # of environment chunks that alarm where recall is measured
@@ -53,7 +53,7 @@ def chunks(features: Path, grouped: Path) -> Chunks:
     return Chunks(real_x, real.assign(upstream=upstream), simulated_x, table.loc[which[1], "y"].to_numpy())
 
 
-def study(given: Chunks, p, *, seeds: int, folds: int) -> dict:
+def study(given: Chunks, p: params.Network, *, seeds: int, folds: int) -> dict:
     """Return by arm what `summary` gives with recording groups held out, and the rows of `compare` as `networks`.
 
     Where each class has as many upstream sources as folds, `upstream` is the same with sources held out as a whole.
@@ -71,7 +71,7 @@ def compare(
     table: pd.DataFrame,
     simulated_x: np.ndarray,
     simulated_y: np.ndarray,
-    p,
+    p: params.Network,
     *,
     seeds: int,
     folds: int,
@@ -117,7 +117,7 @@ def compare(
     return pd.DataFrame(rows)
 
 
-def _train(x, y, x_val, y_val, own: int, seed: int, p):
+def _train(x, y, x_val, y_val, own: int, seed: int, p: params.Network):
     """Return a function that scores chunks, of a network that took as many steps as `p.epochs` over `own` chunks."""
     from gunshot.models.network import (
         network,

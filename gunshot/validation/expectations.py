@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 
 from gunshot.validation import facts, suites
+from gunshot.validation.facts import FieldSections, Sections
 from gunshot.validation.suites import SEVERITIES
 
 SUITES = {
@@ -74,7 +74,7 @@ def _judge(tables: dict[str, pd.DataFrame], suite: suites.Suite, *, sample_rows:
     return sorted(entries, key=lambda e: (e["table"], e["column"], e["expectation"]))
 
 
-def _result(suite: str, tables: dict[str, pd.DataFrame], declared: suites.Suite, *, p: SimpleNamespace) -> dict:
+def _result(suite: str, tables: dict[str, pd.DataFrame], declared: suites.Suite, *, p: FieldSections) -> dict:
     entries = _judge(tables, declared, sample_rows=p.validation.sample_rows)
     failed = {s: sum(not e["success"] for e in entries if e["severity"] == s) for s in SEVERITIES}
     return {
@@ -86,13 +86,12 @@ def _result(suite: str, tables: dict[str, pd.DataFrame], declared: suites.Suite,
     }
 
 
-def validate(suite: str, inputs: Sequence[Path], *, p: SimpleNamespace) -> dict:
+def validate(suite: str, inputs: Sequence[Path], *, p: Sections) -> dict:
     """Return what a suite, one of `SUITES`, finds in `inputs`: counts, and samples of offending rows.
 
     The result has the keys suite, success, evaluated, failed (a count for each
     severity) and expectations, the same for the same data: it holds no date and no
-    id. `success` is that no critical expectation failed. `p` has the sections audio,
-    quality, splits, features and validation. Nothing is sent anywhere.
+    id. `success` is that no critical expectation failed. Nothing is sent anywhere.
 
     Raises
     ------
@@ -105,11 +104,10 @@ def validate(suite: str, inputs: Sequence[Path], *, p: SimpleNamespace) -> dict:
     return _result(suite, measure(*inputs, p=p), declare(p), p=p)
 
 
-def field(recordings: pd.DataFrame, *, p: SimpleNamespace) -> dict:
+def field(recordings: pd.DataFrame, *, p: FieldSections) -> dict:
     """Return what the suite field finds in devices' recordings, as `validate` does, given what was measured of them.
 
-    `recordings` has the columns file, problem (null where it could be read), peak_db, clipped and dc_offset. `p` has
-    the sections quality and validation.
+    `recordings` has the columns file, problem (null where it could be read), peak_db, clipped and dc_offset.
     """
     batch = pd.DataFrame({"file": ["batch"], "readable": [int(recordings["problem"].isna().sum())]})
     return _result("field", {"recordings": recordings, "batch": batch}, suites.field(p), p=p)

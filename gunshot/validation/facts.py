@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from gunshot import tags
-from gunshot.base import audio, processes, tables
+from gunshot.base import audio, params, processes, tables
 
 CLASSES = ("gun", "env")
 BATCH = 2048
@@ -32,6 +32,21 @@ ATTACK, BEFORE, LEAST_BEFORE, SLACK = 4, 25, 5, 10
 LOOK_MS = 20  # behind a tag, where the shot must be heard
 
 Facts = dict[str, pd.DataFrame]
+
+
+class FieldSections(Protocol):
+    """The sections of params.yaml that recordings of devices are judged by."""
+
+    quality: params.Quality
+    validation: params.Validation
+
+
+class Sections(FieldSections, Protocol):
+    """The sections of params.yaml that the pipeline's data is judged by."""
+
+    audio: params.Audio
+    splits: params.Splits
+    features: params.Features
 
 
 def _levels(pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +108,7 @@ def _measure_recording(listed: tuple[str, float], *, raw: Path, sr: int) -> dict
     }
 
 
-def raw(raw: Path, *, p: SimpleNamespace) -> Facts:
+def raw(raw: Path, *, p: Sections) -> Facts:
     """Return `recordings`, one row a recording or a wav that no table lists, and `classes`, one row a class.
 
     Every wav is read, in parallel processes; a recording's facts are its peak in
@@ -136,7 +151,7 @@ def _measure_packed(packed: tuple[str, np.ndarray, np.ndarray], *, root: Path, s
     return problems, levels
 
 
-def chunks(root: Path, *, p: SimpleNamespace) -> Facts:
+def chunks(root: Path, *, p: Sections) -> Facts:
     """Return `chunks`, one row a chunk, its rows that are `gun` and `env`, and `classes`.
 
     A chunk's facts are its peak in dBFS, its crest factor (peak over RMS) and its energy's rise at the onset, in dB.
@@ -183,7 +198,7 @@ def _measure_tags(line: tuple[str, list[str]], *, raw: Path, sr: int) -> list[di
     return rows
 
 
-def tagged(tagged: Path, raw: Path, *, p: SimpleNamespace) -> Facts:
+def tagged(tagged: Path, raw: Path, *, p: Sections) -> Facts:
     """Return `tags`, one row a tag, `lines`, one row a line of the tag file, `gun` and `env` recordings, and `corpus`.
 
     A tag's facts are the samples of its recording `left` behind it, the interval to the tag before, the peak of the
@@ -223,7 +238,7 @@ def _sides(rows: pd.DataFrame) -> pd.DataFrame:
     return joined.rename("sides").rename_axis("file").reset_index()
 
 
-def split(chunks: Path, assigned: Path, near: Path, *, p: SimpleNamespace) -> Facts:
+def split(chunks: Path, assigned: Path, near: Path, *, p: Sections) -> Facts:
     """Return `groups`, one row a recording group, `pairs` of near-duplicates, `parts`, a row a side and class, `sides`.
 
     `sides` says by how much a side's share of the chunks differs from the one planned. A pair of which a
@@ -273,7 +288,7 @@ def _measure_features(path: Path) -> tuple[dict, pd.DataFrame, np.ndarray]:
     return layout, pd.DataFrame(facts, columns=FEATURE_FACTS), high - low
 
 
-def features(root: Path, *, p: SimpleNamespace) -> Facts:
+def features(root: Path, *, p: Sections) -> Facts:
     """Return `sides`, `chunks`, the chunks `held_out` of training, `groups`, and the training split's mel `bands`.
 
     A chunk's facts are its feature's count of values that are not finite and its

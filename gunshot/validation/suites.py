@@ -4,10 +4,9 @@ One expectation is (Great Expectations' class, its arguments, severity, rule in 
 """
 
 import math
-from types import SimpleNamespace
 
 from gunshot.base import tables
-from gunshot.validation.facts import CLASSES
+from gunshot.validation.facts import CLASSES, FieldSections, Sections
 
 NAMES = ("raw", "tags", "chunks", "split", "features")  # in the order of the pipeline
 SEVERITIES = ("critical", "warning", "info")
@@ -33,7 +32,7 @@ def _pair(a: str, b: str) -> dict:
     return {"column_A": a, "column_B": b, "ignore_row_if": "either_value_is_missing"}
 
 
-def raw(p: SimpleNamespace) -> Suite:
+def raw(p: Sections) -> Suite:
     """Return what must hold of recordings, given the sections audio, quality and validation."""
     q, v = p.quality, p.validation
     return {
@@ -68,7 +67,7 @@ def raw(p: SimpleNamespace) -> Suite:
     }  # fmt: skip
 
 
-def chunks(p: SimpleNamespace) -> Suite:
+def chunks(p: Sections) -> Suite:
     """Return what must hold of chunks, given the sections audio, quality and validation."""
     length, silence_db = p.audio.chunk_length, p.quality.silence_db
     return {
@@ -97,7 +96,7 @@ def chunks(p: SimpleNamespace) -> Suite:
     }  # fmt: skip
 
 
-def tagged(p: SimpleNamespace) -> Suite:
+def tagged(p: Sections) -> Suite:
     """Return what must hold of tagged recordings, given the sections quality and validation."""
     v = p.validation
     return {
@@ -133,7 +132,7 @@ def tagged(p: SimpleNamespace) -> Suite:
     }  # fmt: skip
 
 
-def split(p: SimpleNamespace) -> Suite:
+def split(p: Sections) -> Suite:
     """Return what must hold of the split, given the section validation."""
     return {
         "groups": [
@@ -154,7 +153,7 @@ def split(p: SimpleNamespace) -> Suite:
     }  # fmt: skip
 
 
-def features(p: SimpleNamespace) -> Suite:
+def features(p: Sections) -> Suite:
     """Return what must hold of log-mel features, given the sections audio and features."""
     f = p.features
     frames = 1 + (p.audio.chunk_length - f.n_fft) // f.hop_length
@@ -186,7 +185,7 @@ def features(p: SimpleNamespace) -> Suite:
     }  # fmt: skip
 
 
-def field(p: SimpleNamespace) -> Suite:
+def field(p: FieldSections) -> Suite:
     """Return what must hold of a batch of devices' recordings, given the sections quality and validation.
 
     One malformed recording is no more than a warning: it is left out and listed.

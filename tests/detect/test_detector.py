@@ -14,8 +14,8 @@ from gunshot.detect import detector
 from gunshot.detect.detector import (
     DECIDED,
     GROUPS,
-    LEVEL,
     LOCAL,
+    LOGIT_SUM,
     MOST,
     ONSET,
     PAST,
@@ -28,14 +28,14 @@ P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).p
 SR, L, HOP = P.audio.sr, P.audio.chunk_length, P.detector.hop
 N_MELS, N_FRAMES, CODE_DB, CODE_ZERO = 32, 33, 0.5, 72
 PLACE = {"sr": SR, "n_fft": P.features.n_fft, "hop_length": P.features.hop_length}
-HIGH, LOW = 60, -60  # levels of windows with and without a shot
+HIGH, LOW = 60, -60  # logits of windows with and without a shot
 SETTINGS = Settings(
     on=0, off=-20, even=-40, windows=2, hop=HOP, n_frames=N_FRAMES, first=2, stop=26, cooldown=17,
     min_rise=detector.min_rise(N_MELS, CODE_DB),
 )  # fmt: skip
 
 
-def reference(parts: list[list[int]], levels: list[int], s: Settings) -> list[tuple[int, int, int, int]]:
+def reference(parts: list[list[int]], logits: list[int], s: Settings) -> list[tuple[int, int, int, int]]:
     """The module's rules a window at a time, on lists: what each window opens, continues or ends, and what it tells."""
 
     rises = [sum(part) for part in parts]
@@ -44,9 +44,9 @@ def reference(parts: list[list[int]], levels: list[int], s: Settings) -> list[tu
         return rises[t] if t >= 0 else 0
 
     found, is_open, quiet, steepest, incident, following, last = [], False, 0, 0, 0, 0, -LOCAL
-    for w in range(len(levels)):
+    for w in range(len(logits)):
         # Before there are as many windows the first stands for those that are missing.
-        total = sum(levels[max(0, w - i)] for i in range(s.windows))
+        total = sum(logits[max(0, w - i)] for i in range(s.windows))
         begins = not is_open and total >= s.on
         if begins:
             is_open, steepest, incident = True, 0, incident + 1
@@ -115,7 +115,7 @@ def steady(parts: list[list[int]], end: int, stop: int, last: int, most: int) ->
 
 @st.composite
 def cases(draw):
-    """Settings, levels and rises; few values, so that ties are common, and steep ones that lie LOCAL apart."""
+    """Settings, logits and rises; few values, so that ties are common, and steep ones that lie LOCAL apart."""
     hop, n_frames = draw(st.integers(1, 12)), draw(st.integers(12, 40))
     first = draw(st.integers(0, n_frames - LOCAL))
     off, above, below = draw(st.integers(-30, 30)), draw(st.integers(0, 20)), draw(st.integers(0, 20))
@@ -125,13 +125,13 @@ def cases(draw):
         min_rise=draw(st.one_of(st.integers(1, 20), st.just(60))),
     )  # fmt: skip
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    levels = np.clip(np.cumsum(rng.integers(-8, 9, draw(st.integers(0, 60)))), -30, 30) + draw(st.sampled_from([0, 30]))
-    frames = (len(levels) - 1) * hop + s.n_frames + draw(st.integers(0, hop - 1)) if len(levels) else 0
+    logits = np.clip(np.cumsum(rng.integers(-8, 9, draw(st.integers(0, 60)))), -30, 30) + draw(st.sampled_from([0, 30]))
+    frames = (len(logits) - 1) * hop + s.n_frames + draw(st.integers(0, hop - 1)) if len(logits) else 0
     rises = rng.integers(0, draw(st.sampled_from([2, 2, 10, 1250])), (frames, GROUPS))
     if draw(st.booleans()):
         rises[:: draw(st.integers(5, 21))] += rng.integers(3, 30, GROUPS)
     rises[: draw(st.integers(0, len(rises)))] *= draw(st.sampled_from([1, 3]))
-    return rises.astype(np.int32), levels.astype(np.int16), s
+    return rises.astype(np.int32), logits.astype(np.int16), s
 
 
 def test_the_cases_hold_steady_fire():
@@ -149,35 +149,35 @@ def test_the_cases_hold_steady_fire():
 @settings(max_examples=300)
 @given(cases())
 def test_it_is_the_state_machine(case):
-    rises, levels, s = case
-    found = Detector(s).push(rises, levels)
+    rises, logits, s = case
+    found = Detector(s).push(rises, logits)
     assert found.dtype == np.int64 and found.shape == (len(found), 4)
-    assert [tuple(row) for row in found.tolist()] == reference(rises.tolist(), levels.tolist(), s)
+    assert [tuple(row) for row in found.tolist()] == reference(rises.tolist(), logits.tolist(), s)
 
 
 @given(cases(), st.integers(0, 2**32))
 def test_pieces_give_what_the_whole_gives(case, seed):
-    rises, levels, s = case
+    rises, logits, s = case
     rng, d, found, given_frames = np.random.default_rng(seed), Detector(s), [], 0
-    whole = Detector(s).push(rises, levels)
-    cuts = np.sort(rng.integers(0, len(levels) + 1, rng.integers(0, 9)))
-    for first, last in zip([0, *cuts], [*cuts, len(levels)], strict=True):
+    whole = Detector(s).push(rises, logits)
+    cuts = np.sort(rng.integers(0, len(logits) + 1, rng.integers(0, 9)))
+    for first, last in zip([0, *cuts], [*cuts, len(logits)], strict=True):
         needed = (last - 1) * s.hop + s.n_frames if last else 0
         to = rng.integers(max(needed, given_frames), len(rises) + 1)
-        found.append(d.push(rises[given_frames:to], levels[first:last]))
+        found.append(d.push(rises[given_frames:to], logits[first:last]))
         given_frames = to
     assert np.array_equal(np.concatenate(found), whole)
 
 
 @given(cases())
 def test_each_incident_has_an_onset_that_one_of_its_windows_holds(case):
-    rises, levels, s = case
-    found = Detector(s).push(rises, levels)
+    rises, logits, s = case
+    found = Detector(s).push(rises, logits)
     count = len({row[WHICH] for row in found.tolist()})
     assert sorted({row[WHICH] for row in found.tolist()}) == list(range(1, count + 1))
     opened, quiet = 0, s.cooldown + 1
-    for w in range(len(levels)):
-        total = sum(int(levels[max(0, w - i)]) for i in range(s.windows))
+    for w in range(len(logits)):
+        total = sum(int(logits[max(0, w - i)]) for i in range(s.windows))
         if quiet > s.cooldown and total >= s.on:
             opened, quiet = opened + 1, 0
         elif quiet <= s.cooldown:
@@ -186,23 +186,23 @@ def test_each_incident_has_an_onset_that_one_of_its_windows_holds(case):
     _, first = np.unique(found[:, WHICH], return_index=True)
     place = found[:, ONSET] - found[:, DECIDED] * s.hop
     assert (place[first] >= s.first - (s.windows - 1) * s.hop).all() and (place < s.stop).all()
-    assert (found[first, LEVEL] >= s.on).all() and (found[:, LEVEL] >= s.even).all()
+    assert (found[first, LOGIT_SUM] >= s.on).all() and (found[:, LOGIT_SUM] >= s.even).all()
     assert (np.diff(found[:, DECIDED]) >= 0).all() and (np.diff(found[:, ONSET]) > 0).all()
 
 
 def test_a_window_that_opens_tells_all_the_shots_that_it_holds():
     """More than a piece of the stream alone could hold: they come from frames of earlier pieces."""
     s = replace(SETTINGS, windows=20, hop=8, n_frames=300, first=0, stop=294, even=0, off=0, on=0)
-    levels = np.r_[np.full(40, LOW), np.full(30, 100 * HIGH)].astype(np.int16)
+    logits = np.r_[np.full(40, LOW), np.full(30, 100 * HIGH)].astype(np.int16)
     rises = np.zeros((69 * s.hop + s.n_frames, GROUPS), np.int32)
     rises[::LOCAL] = 5000
     d, found = Detector(s), []
-    for w, level in enumerate(levels):
+    for w, logit in enumerate(logits):
         first = 0 if not w else (w - 1) * s.hop + s.n_frames
-        found.append(d.push(rises[first : w * s.hop + s.n_frames], np.array([level], np.int16)))
+        found.append(d.push(rises[first : w * s.hop + s.n_frames], np.array([logit], np.int16)))
     assert max(map(len, found)) > 40
     every = np.concatenate(found)
-    assert [tuple(row) for row in every.tolist()] == reference(rises.tolist(), levels.tolist(), s)
+    assert [tuple(row) for row in every.tolist()] == reference(rises.tolist(), logits.tolist(), s)
 
 
 def test_memory_is_bounded_however_long_the_stream():
@@ -242,8 +242,8 @@ def test_wrong_settings_are_named(values, words):
         replace(SETTINGS, **values)
 
 
-def told(levels: list[int], **values) -> np.ndarray:
-    """The incidents that levels open: the same rise in each frame, so that each incident has one onset."""
+def told(logits: list[int], **values) -> np.ndarray:
+    """The incidents that logits open: the same rise in each frame, so that each incident has one onset."""
     s = {
         "on": 10,
         "off": 5,
@@ -256,8 +256,8 @@ def told(levels: list[int], **values) -> np.ndarray:
         "cooldown": 2,
         "min_rise": 1,
     }
-    rises = np.full((len(levels) + 6, GROUPS), 9, np.int32)
-    return Detector(Settings(**s | values)).push(rises, np.array(levels, np.int16))[:, WHICH]
+    rises = np.full((len(logits) + 6, GROUPS), 9, np.int32)
+    return Detector(Settings(**s | values)).push(rises, np.array(logits, np.int16))[:, WHICH]
 
 
 def test_an_incident_opens_at_on_and_goes_on_at_off():
@@ -275,14 +275,14 @@ def test_the_sum_of_windows_decides():
 
 
 @given(st.integers(0, 2**32), st.sampled_from([-32767, 0, 32767]))
-def test_extremes_are_decided(seed, level):
+def test_extremes_are_decided(seed, logit):
     rng, s = np.random.default_rng(seed), replace(SETTINGS, windows=4, on=4 * 32767, off=4 * 32767, even=4 * 32767)
     codes = rng.choice(np.array([-128, 127], np.int8), (N_MELS, 600 + PAST))
-    rises, levels = detector.rise(codes), np.full(1 + (600 - N_FRAMES) // HOP, level, np.int16)
+    rises, logits = detector.rise(codes), np.full(1 + (600 - N_FRAMES) // HOP, logit, np.int16)
     assert rises.max() <= PAST * 255 * N_MELS // GROUPS and rises.min() >= 0
-    found = Detector(s).push(rises, levels)
-    assert len(found) == 0 if level < 32767 else (found[:, LEVEL] == 4 * 32767).all() and len(found)
-    assert [tuple(row) for row in found.tolist()] == reference(rises.tolist(), levels.tolist(), s)
+    found = Detector(s).push(rises, logits)
+    assert len(found) == 0 if logit < 32767 else (found[:, LOGIT_SUM] == 4 * 32767).all() and len(found)
+    assert [tuple(row) for row in found.tolist()] == reference(rises.tolist(), logits.tolist(), s)
 
 
 def test_an_hour_of_silence_has_no_onset_and_one_of_an_alarm_one_onset():
@@ -329,14 +329,14 @@ def recording(rng: np.random.Generator, starts_s: list[float], duration_s: float
 
 
 def perfect(frames: int, starts_s: list[float]) -> np.ndarray:
-    """The levels of a model that alarms where a window holds a shot in its middle."""
+    """The logits of a model that alarms where a window holds a shot in its middle."""
     first = np.arange(1 + (frames - N_FRAMES) // HOP)[:, None] * HOP * PLACE["hop_length"] / SR
     place = (np.array(starts_s)[None] - first) / (L / SR)
     return np.where(((place > 0.05) & (place < 0.75)).any(axis=1), HIGH, LOW).astype(np.int16)
 
 
-def onsets(rises: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    return detector.onset_s(Detector(SETTINGS).push(rises, levels)[:, ONSET], **PLACE)
+def onsets(rises: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    return detector.onset_s(Detector(SETTINGS).push(rises, logits)[:, ONSET], **PLACE)
 
 
 @given(st.integers(0, 2**32), st.floats(0.3, 1.5), st.floats(3, 60), st.floats(25, 50))

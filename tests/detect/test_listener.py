@@ -31,8 +31,8 @@ def jump(x: np.ndarray) -> np.ndarray:
 MODEL = Model(Path("m.joblib"), REPORT, jump)
 
 
-def ear(logits=(0.0,), model=MODEL) -> listener.Listener:
-    return listener.Listener(model, logits, P)
+def ear(points=(0.0,), model=MODEL) -> listener.Listener:
+    return listener.Listener(model, points, P)
 
 
 def shots(starts_s: list[float], duration_s: float, seed: int = 0) -> np.ndarray:
@@ -48,46 +48,46 @@ def shots(starts_s: list[float], duration_s: float, seed: int = 0) -> np.ndarray
 
 def heard(e: listener.Listener, pieces) -> tuple[list[np.ndarray], np.ndarray]:
     """What pieces of audio give together."""
-    found, levels = zip(*(e.push(piece) for piece in pieces), strict=True)
-    return [np.concatenate(part) for part in zip(*found, strict=True)], np.concatenate(levels)
+    found, logits = zip(*(e.push(piece) for piece in pieces), strict=True)
+    return [np.concatenate(part) for part in zip(*found, strict=True)], np.concatenate(logits)
 
 
 def test_a_shot_is_told_on_time_and_when_its_window_is_whole():
     starts = [0.7, 0.95, 2.4]
-    (found,), levels = ear().push(shots(starts, 3.5))
+    (found,), logits = ear().push(shots(starts, 3.5))
     onset_s, told_s = listener.times(found, P)
     assert np.abs(onset_s - starts).max() < 0.010 and found[:, WHICH].tolist() == [1, 1, 2]
     assert (told_s > onset_s).all() and (told_s - onset_s < 0.5).all()
-    assert len(levels) == 1 + (features.frames(int(3.5 * SR), n_fft=512, hop_length=112) - N_FRAMES) // P.detector.hop
+    assert len(logits) == 1 + (features.frames(int(3.5 * SR), n_fft=512, hop_length=112) - N_FRAMES) // P.detector.hop
 
 
-def test_levels_and_onsets_are_those_of_the_whole_log_mel():
+def test_logits_and_onsets_are_those_of_the_whole_log_mel():
     pcm = shots([0.5, 1.1], 2.0)
     mel = features.log_mel(pcm, sr=SR, **P.features.model_dump())
-    (found,), levels = ear().push(pcm)
-    assert levels.tolist() == MODEL.levels(mel, hop=P.detector.hop, n_frames=N_FRAMES).tolist()
+    (found,), logits = ear().push(pcm)
+    assert logits.tolist() == MODEL.window_logits(mel, hop=P.detector.hop, n_frames=N_FRAMES).tolist()
     codes = MODEL.codes(mel)
     rises = detector.rise(np.concatenate([np.repeat(codes[:, :1], detector.PAST, axis=1), codes], axis=1))
     s = listener.settings(MODEL, P, n_mels=P.features.n_mels, n_frames=N_FRAMES, logit=0.0)
-    assert np.array_equal(found, detector.Detector(s).push(rises, levels))
+    assert np.array_equal(found, detector.Detector(s).push(rises, logits))
 
 
 @settings(max_examples=15)
 @given(st.lists(st.integers(0, 2 * SR), max_size=12), st.integers(0, 3))
 def test_any_pieces_give_what_the_whole_gives(cuts, seed):
     pcm = shots([0.4, 0.62, 1.6], 2.0, seed)
-    logits = [-1.0, 0.0, 2.0]
-    whole, levels = ear(logits).push(pcm)
-    found, parts = heard(ear(logits), np.split(pcm, np.sort(cuts)))
-    assert np.array_equal(parts, levels) and len(levels) and len(whole[0])
+    points = [-1.0, 0.0, 2.0]
+    whole, logits = ear(points).push(pcm)
+    found, parts = heard(ear(points), np.split(pcm, np.sort(cuts)))
+    assert np.array_equal(parts, logits) and len(logits) and len(whole[0])
     assert all(np.array_equal(a, b) for a, b in zip(found, whole, strict=True))
 
 
 def test_a_sample_at_a_time_gives_the_same():
     pcm = shots([0.15], 0.35)
-    whole, levels = ear().push(pcm)
+    whole, logits = ear().push(pcm)
     found, parts = heard(ear(), pcm.reshape(-1, 1))
-    assert np.array_equal(found[0], whole[0]) and np.array_equal(parts, levels) and len(whole[0])
+    assert np.array_equal(found[0], whole[0]) and np.array_equal(parts, logits) and len(whole[0])
 
 
 @given(st.integers(0, 2**32))
@@ -103,9 +103,9 @@ def test_what_is_no_number_is_silence_and_counted(places, seed):
     silent[places] = 0
     broken[places] = np.random.default_rng(seed).choice([np.nan, np.inf, -np.inf], len(places))
     a, b = ear(), ear()
-    (found,), levels = a.push(broken)
-    (expected,), silent_levels = b.push(silent)
-    assert np.array_equal(found, expected) and np.array_equal(levels, silent_levels)
+    (found,), logits = a.push(broken)
+    (expected,), silent_logits = b.push(silent)
+    assert np.array_equal(found, expected) and np.array_equal(logits, silent_logits)
     assert (a.dropped, b.dropped) == (len(places), 0)
     a.count(np.full((3, 2), np.nan))
     assert a.dropped == len(places) + 6
@@ -133,20 +133,20 @@ def test_peaks_are_of_the_samples_around_each_onset(cuts, seed):
 
 def test_a_gap_begins_anew_and_is_counted():
     pcm, e = shots([0.4], 1.0), ear()
-    (fresh,), levels = e.push(pcm)
+    (fresh,), logits = e.push(pcm)
     assert e.gaps == 0
     e.push(pcm[:9000])
     e.gap()
     (found,), again = e.push(pcm)
-    assert e.gaps == 1 and np.array_equal(found, fresh) and np.array_equal(again, levels)
+    assert e.gaps == 1 and np.array_equal(found, fresh) and np.array_equal(again, logits)
 
 
 def test_no_window_reaches_across_a_gap():
     e = ear()
-    _, levels = heard(e, [shots([], 0.2)])
+    _, logits = heard(e, [shots([], 0.2)])
     e.gap()
     _, after = heard(e, [shots([], 0.2)])
-    assert len(levels) == len(after) == 0 and len(ear().push(shots([], 0.4))[1]) > 0
+    assert len(logits) == len(after) == 0 and len(ear().push(shots([], 0.4))[1]) > 0
 
 
 def held(e: listener.Listener) -> int:
@@ -159,8 +159,8 @@ def test_an_hour_of_silence_has_no_shot_and_memory_stays_bounded():
     cheap = Model(Path("m.keras"), REPORT, jump, lambda x: np.full((x.shape[1] - 33) // 8 + 1, -4.0), 8)
     e, piece, count, most = ear(model=cheap), np.zeros(30 * SR, np.int16), 0, []
     for _ in range(120):
-        (found,), levels = e.push(piece)
-        count += len(levels)
+        (found,), logits = e.push(piece)
+        count += len(logits)
         most.append(held(e))
         assert not len(found)
     frames = features.frames(3600 * SR, n_fft=512, hop_length=112)
@@ -184,9 +184,9 @@ SIGNALS = {
 def test_odd_signals_are_heard(name):
     y = SIGNALS[name].astype(np.float32)
     e = ear([-20.0, 0.0, 20.0])
-    (always, some, never), levels = e.push(y)
+    (always, some, never), logits = e.push(y)
     onset_s = listener.times(always, P)[0]
-    assert len(levels) == 32 and len(always) and not len(never)
+    assert len(logits) == 32 and len(always) and not len(never)
     assert (onset_s >= 0).all() and (onset_s < 2).all() and e.dropped == 0
     assert (len(some) > 0) == ("click" in name)
     if name == "one click":
@@ -197,8 +197,8 @@ def test_odd_signals_are_heard(name):
 def test_an_empty_piece_and_too_little_give_nothing():
     e = ear()
     for n in (0, 0, 100, 411, 1, 3000):
-        (found,), levels = e.push(np.zeros(n, np.int16))
-        assert found.shape == (0, 4) and len(levels) == 0
+        (found,), logits = e.push(np.zeros(n, np.int16))
+        assert found.shape == (0, 4) and len(logits) == 0
 
 
 def test_each_detector_has_its_own_threshold():

@@ -66,13 +66,13 @@ class Backend:
         return NAMES[self.c.gunshot_model_init(Artifact(at, len(artifact)), memory, size)]
 
     def score(self, codes: np.ndarray) -> str | int:
-        """The level of codes [shape=(n_mels, n_frames)], or a status that is not OK."""
-        level, rows = ctypes.c_int16(), np.ascontiguousarray(codes.T)
+        """The logit of codes [shape=(n_mels, n_frames)], or a status that is not OK."""
+        logit, rows = ctypes.c_int16(), np.ascontiguousarray(codes.T)
         assert rows.dtype == np.int8
-        status = NAMES[self.c.gunshot_model_score(rows.ctypes.data, ctypes.byref(level))]
-        return level.value if status == "OK" else status
+        status = NAMES[self.c.gunshot_model_score(rows.ctypes.data, ctypes.byref(logit))]
+        return logit.value if status == "OK" else status
 
-    def levels(self, codes: np.ndarray) -> list[str | int]:
+    def logits(self, codes: np.ndarray) -> list[str | int]:
         return [self.score(window) for window in codes]
 
 

@@ -31,7 +31,7 @@ gunshot_status port_send(const uint8_t *message, size_t size) {
   return send_fails ? GUNSHOT_IO : GUNSHOT_OK;
 }
 
-/* settings, then windows so far, then how many levels, the levels, and the rises that they need */
+/* settings, then windows so far, then how many logits, the logits, and the rises that they need */
 static void detect(const uint8_t *in, size_t size) {
   gunshot_detector detector;
   gunshot_detector_settings s;
@@ -40,22 +40,22 @@ static void detect(const uint8_t *in, size_t size) {
   memcpy(&s, in, sizeof s), in += sizeof s;
   memcpy(&far, in, sizeof far), in += sizeof far;
   memcpy(&count, in, sizeof count), in += sizeof count;
-  const uint8_t *levels = in, *rises = in + 2 * count, *end = in - sizeof s - sizeof far - sizeof count + size;
+  const uint8_t *logits = in, *rises = in + 2 * count, *end = in - sizeof s - sizeof far - sizeof count + size;
   gunshot_detector_init(&detector, &s);
   detector.windows = far, detector.frames = detector.next = far * s.hop, detector.last += far * s.hop;
   size_t room = (size_t)GUNSHOT_DETECTOR_MOST_SHOTS((s.windows - 1) * s.hop + s.n_frames);
   gunshot_shot *shots = malloc(room * sizeof *shots);
   for (int32_t i = 0; i < count; i++) {
-    int16_t level;
-    memcpy(&level, levels + 2 * i, sizeof level);
+    int16_t logit;
+    memcpy(&logit, logits + 2 * i, sizeof logit);
     int16_t rise[GUNSHOT_DETECTOR_GROUPS];
     for (; detector.frames < (far + i) * s.hop + s.n_frames && rises < end; rises += sizeof rise) {
       memcpy(rise, rises, sizeof rise);
       gunshot_detector_frame(&detector, rise);
     }
-    size_t found = gunshot_detector_window(&detector, level, shots);
+    size_t found = gunshot_detector_window(&detector, logit, shots);
     for (size_t k = 0; k < found; k++) {
-      int64_t row[] = {shots[k].onset, shots[k].decided, shots[k].level, shots[k].incident};
+      int64_t row[] = {shots[k].onset, shots[k].decided, shots[k].logit_sum, shots[k].incident};
       put(row, sizeof row);
     }
   }
@@ -78,10 +78,10 @@ static void message(const uint8_t *in, size_t size) {
 
 static void measure(const uint8_t *in, size_t size, char of) {
   for (size_t i = 0; i < size; i += 4) {
-    int32_t levels;
+    int32_t logit_sum;
     float square;
-    memcpy(&levels, in + i, 4), memcpy(&square, in + i, 4);
-    int32_t value = of == 's' ? gunshot_score(levels) : gunshot_level(square);
+    memcpy(&logit_sum, in + i, 4), memcpy(&square, in + i, 4);
+    int32_t value = of == 's' ? gunshot_score(logit_sum) : gunshot_spl_db(square);
     put(&value, sizeof value);
   }
 }

@@ -13,7 +13,7 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
 }
 
 /* How far the loudest frame is above the mean, where training has shots; driven.py has the same. */
-gunshot_status gunshot_model_score(const int8_t *codes, int16_t *level) {
+gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   int32_t loudest = INT32_MIN, place = 0, all = 0;
   if (jump_fails) return GUNSHOT_NOT_READY;
   for (int32_t t = 0; t < GUNSHOT_N_FRAMES; t++) {
@@ -24,6 +24,6 @@ gunshot_status gunshot_model_score(const int8_t *codes, int16_t *level) {
   }
   bool held = place >= GUNSHOT_DETECTOR_FIRST && place < GUNSHOT_DETECTOR_STOP;
   int32_t above = (loudest * GUNSHOT_N_FRAMES - all) / (GUNSHOT_N_FRAMES * GUNSHOT_N_MELS);
-  *level = (int16_t)(held ? above - 30 : -60);
+  *logit = (int16_t)(held ? above - 30 : -60);
   return GUNSHOT_OK;
 }

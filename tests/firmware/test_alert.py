@@ -19,7 +19,7 @@ U64, U32, U16, I16 = (st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.i
                       st.integers(-(2**15), 2**15 - 1))  # fmt: skip
 MANY = settings(max_examples=1000)  # the driver answers within a millisecond, under sanitizers
 FORMATS = {"onset": U64, "decided": U64, "model": U64, "uptime_ms": U64, "heard": U64, "dropped": U64, "shot": U16,
-           "score": U16, "level": I16, "noise": I16}  # fmt: skip
+           "score": U16, "spl_db": I16, "noise": I16}  # fmt: skip
 
 
 @st.composite
@@ -55,7 +55,7 @@ def test_both_write_and_read_the_same_bytes(driver, message):
 
 def test_bytes_by_hand():
     """Python's side against the table of alert.h, so that both cannot be wrong alike."""
-    alert = Alert(device=0x01020304, sequence=5, onset=6, decided=7, incident=8, shot=9, score=10, level=-11,
+    alert = Alert(device=0x01020304, sequence=5, onset=6, decided=7, incident=8, shot=9, score=10, spl_db=-11,
                   model=0x4A16A5ECA7A2A64B, log_mel=np.array([[1, -2, 3]], np.int8))  # fmt: skip
     body = (
         "04030201 05000000 0600000000000000 0700000000000000 08000000 0900 0a00 f5ff 4ba6a2a7eca5164a 0100 0300 01fe03"
@@ -153,7 +153,7 @@ def test_what_a_file_holds_is_told_with_the_place_of_what_is_damaged():
     [
         ({"score": 65536}, "score=65536"),
         ({"device": -1}, "device=-1"),
-        ({"level": 40_000}, "level=40000"),
+        ({"spl_db": 40_000}, "spl_db=40000"),
         ({"log_mel": np.zeros(3, np.int8)}, r"log_mel=int8\[3\] must be int8 \[frames, n_mels\]"),
         ({"log_mel": np.zeros((3, 3))}, r"log_mel=float64\[3, 3\] must be int8"),
         ({"log_mel": np.zeros((300, 300), np.int8)}, "length=90056 must be at most 65535 bytes"),
@@ -170,15 +170,15 @@ def measured(driver, letter: str, values: np.ndarray) -> np.ndarray:
 
 
 def test_scores_are_python_s(driver):
-    """All sums of levels that two int8 windows can have, and the most there can be."""
-    levels = np.r_[-510:511, -65534, 65534].astype("<i4")
-    expected = driven.MODEL.score_of(levels, windows=2) * 65535
-    found = measured(driver, "s", levels)
+    """All sums of logits that two int8 windows can have, and the most there can be."""
+    sums = np.r_[-510:511, -65534, 65534].astype("<i4")
+    expected = driven.MODEL.score_of(sums, windows=2) * 65535
+    found = measured(driver, "s", sums)
     assert np.abs(found - expected).max() <= 1 and (np.diff(found[:-2]) >= 0).all()
     assert found[-2] == 0 and found[-1] == 65535 and len(set(found)) > 300
 
 
-def test_levels_are_python_s(driver):
+def test_spl_is_python_s(driver):
     """Of every peak that a sample can have."""
     peaks = np.arange(32769)
     expected = 10 * audio.spl_db(peaks, full_scale_pa=driven.p.firmware.full_scale_pa)

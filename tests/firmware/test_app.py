@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gunshot import features, simulate
 from gunshot.base import audio
 from gunshot.detect import listener
-from gunshot.detect.detector import DECIDED, LEVEL, WHICH
+from gunshot.detect.detector import DECIDED, LOGIT_SUM, WHICH
 from gunshot.device import messages as alerts
 from gunshot.device.messages import Alert, Heartbeat
 from tests.firmware import driven
@@ -73,8 +73,8 @@ def expected(pcm: np.ndarray, *, begun: int = 0, incidents: int = 0) -> list[Sim
     return [
         SimpleNamespace(
             onset=begun + round(onset_s[i] * SR), decided=begun + round(told_s[i] * SR), incident=incidents + which[i],
-            shot=1 + int((which[:i] == which[i]).sum()), score=65535 * MODEL.score_of(found[i, LEVEL], windows=2),
-            level=10 * audio.spl_db(peak, full_scale_pa=20.0), window=found[i, DECIDED],
+            shot=1 + int((which[:i] == which[i]).sum()), score=65535 * MODEL.score_of(found[i, LOGIT_SUM], windows=2),
+            spl_db=10 * audio.spl_db(peak, full_scale_pa=20.0), window=found[i, DECIDED],
         )
         for i, peak in enumerate(ear.peaks(found))
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def compare(told: list[Alert], want: list[SimpleNamespace]) -> None:
     exact = ("onset", "decided", "incident", "shot")
     assert [[getattr(a, name) for name in exact] for a in told] == [[getattr(w, name) for name in exact] for w in want]
     for a, w in zip(told, want, strict=True):
-        assert abs(a.score - w.score) <= 1 and abs(a.level - w.level) <= 0.51
+        assert abs(a.score - w.score) <= 1 and abs(a.spl_db - w.spl_db) <= 0.51
         assert a.device == DEVICE and f"{a.model:016x}" == hashlib.sha256(driven.ARTIFACT).hexdigest()[:16]
 
 
@@ -269,7 +269,7 @@ def test_the_peak_of_the_oldest_shot_that_a_window_can_tell_is_still_there(drive
     a, b = app.told()[:2]
     assert a.decided == b.decided == ((6 * 8 + 32) * HOP + N_FFT) and abs(a.onset - first * HOP - N_FFT // 2) <= HOP
     loudest = np.abs(pcm[first * HOP :][: 9 * HOP].astype(int)).max()
-    assert abs(a.level - 10 * audio.spl_db(loudest, full_scale_pa=20.0)) <= 0.51 and a.level > b.level
+    assert abs(a.spl_db - 10 * audio.spl_db(loudest, full_scale_pa=20.0)) <= 0.51 and a.spl_db > b.spl_db
 
 
 def test_what_the_port_does_not_take_is_counted(driver):

@@ -160,10 +160,10 @@ def several():
 
 
 def differs(model: bytes, codes: np.ndarray, expected: np.ndarray, firmware: Path, folder: Path) -> bool:
-    """Whether the C on these kernels gives other outputs or levels."""
-    outputs, levels = host.run(host.build(model, folder, firmware=firmware), model, codes)
-    level = expected[:, 0].astype(int) - plan(model).header["output_zero_point"]
-    return bool((outputs != expected).any() or (levels != level).any())
+    """Whether the C on these kernels gives other outputs or logits."""
+    outputs, logits = host.run(host.build(model, folder, firmware=firmware), model, codes)
+    logit = expected[:, 0].astype(int) - plan(model).header["output_zero_point"]
+    return bool((outputs != expected).any() or (logits != logit).any())
 
 
 MUTATIONS = {
@@ -294,9 +294,9 @@ int main(void) {
   gunshot_status status =
       gunshot_model_init((gunshot_artifact){(uint8_t *)weights, sizeof *weights}, arena, GUNSHOT_NETWORK_ARENA_BYTES);
   while (!status && fread(codes, 1, size, stdin) == size) {
-    int16_t level;
-    status = gunshot_model_score(codes, &level);
-    fwrite(&level, sizeof level, 1, stdout);
+    int16_t logit;
+    status = gunshot_model_score(codes, &logit);
+    fwrite(&logit, sizeof logit, 1, stdout);
   }
   free(weights), free(codes), free(arena);
   return (int)status;

@@ -31,7 +31,7 @@ NAMES = list(Settings.__dataclass_fields__)
 
 
 def case_of(seed: int) -> tuple[np.ndarray, np.ndarray, Settings]:
-    """Rises, levels, settings; from few values, so that ties are common, to the most that codes can rise."""
+    """Rises, logits, settings; from few values, so that ties are common, to the most that codes can rise."""
     rng = np.random.default_rng(seed)
     hop, n_frames, most = rng.integers(1, 13), rng.integers(12, 61), rng.choice([30, 32767])
     first, off = rng.integers(0, n_frames - LOCAL + 1), rng.integers(-most, most // 4)
@@ -41,9 +41,9 @@ def case_of(seed: int) -> tuple[np.ndarray, np.ndarray, Settings]:
         "n_frames": n_frames, "first": first, "stop": rng.integers(first + 1, n_frames - LOCAL + 2),
         "cooldown": rng.integers(0, 7), "min_rise": rng.choice([1, 5, 20, 50, 300, 2**31 - 1]),
     }  # fmt: skip
-    levels = np.clip(np.cumsum(rng.integers(-most // 4, most // 4 + 1, rng.choice([1, 150, 150]))), -most, most)
-    levels[: rng.integers(20)] = rng.choice([-most, 0, most])
-    n = (len(levels) - 1) * hop + n_frames
+    logits = np.clip(np.cumsum(rng.integers(-most // 4, most // 4 + 1, rng.choice([1, 150, 150]))), -most, most)
+    logits[: rng.integers(20)] = rng.choice([-most, 0, most])
+    n = (len(logits) - 1) * hop + n_frames
     shape = n, GROUPS
     match rng.integers(3):
         case 0:  # few that rise, by much the same
@@ -57,32 +57,32 @@ def case_of(seed: int) -> tuple[np.ndarray, np.ndarray, Settings]:
             rises[at[at < n]] += rng.integers(1, 60, GROUPS)
     rises[: rng.integers(n)] *= rng.choice([1, 4])
     s = Settings(**{name: int(value) for name, value in values.items()})
-    return rises.astype(np.int32), levels.astype(np.int16), s
+    return rises.astype(np.int32), logits.astype(np.int16), s
 
 
 cases = st.integers(0, 2**32).map(case_of)
 
 
-def in_c(driver, rises, levels, s: Settings, far: int = 0) -> list:
-    head = struct.pack("<10iqi", *(getattr(s, name) for name in NAMES), far, len(levels))
-    answer = driver.ask("d", head + levels.astype("<i2").tobytes() + rises.astype("<i2").tobytes())
+def in_c(driver, rises, logits, s: Settings, far: int = 0) -> list:
+    head = struct.pack("<10iqi", *(getattr(s, name) for name in NAMES), far, len(logits))
+    answer = driver.ask("d", head + logits.astype("<i2").tobytes() + rises.astype("<i2").tobytes())
     return np.frombuffer(answer, "<i8").reshape(-1, 4).tolist()
 
 
 @settings(max_examples=300)
 @given(case=cases)
 def test_it_decides_as_python(driver, case):
-    rises, levels, s = case
-    assert in_c(driver, rises, levels, s) == Detector(s).push(rises, levels).tolist()
+    rises, logits, s = case
+    assert in_c(driver, rises, logits, s) == Detector(s).push(rises, logits).tolist()
 
 
 @given(case=cases, far=st.sampled_from([1, 2**31 - 3, 2**32 - 2, YEARS]))
 def test_it_decides_so_after_years(driver, case, far):
-    rises, levels, s = case
+    rises, logits, s = case
     d = Detector(s)
     d._state[WINDOWS], d._state[FRAMES] = far, far * s.hop
     d._state[NEXT], d._state[LAST] = far * s.hop, far * s.hop - LOCAL
-    assert in_c(driver, rises, levels, s, far) == d.push(rises, levels).tolist()
+    assert in_c(driver, rises, logits, s, far) == d.push(rises, logits).tolist()
 
 
 def test_the_cases_hold_many_shots_and_incidents(driver):
@@ -98,10 +98,10 @@ def test_the_cases_hold_many_shots_and_incidents(driver):
 def test_all_the_shots_of_a_window_have_room(driver):
     """As many as can be, LOCAL apart, told at once; the driver's buffer has just the room that the header asks for."""
     s = Settings(on=0, off=0, even=0, windows=24, hop=8, n_frames=300, first=0, stop=294, cooldown=0, min_rise=1)
-    rises, levels = np.zeros((59 * 8 + 300, GROUPS), np.int32), np.full(60, -9, np.int16)
-    rises[::LOCAL], levels[30:] = 5000, 1000
-    found = in_c(driver, rises, levels, s)
-    assert found == Detector(s).push(rises, levels).tolist()
+    rises, logits = np.zeros((59 * 8 + 300, GROUPS), np.int32), np.full(60, -9, np.int16)
+    rises[::LOCAL], logits[30:] = 5000, 1000
+    found = in_c(driver, rises, logits, s)
+    assert found == Detector(s).push(rises, logits).tolist()
     assert max(np.unique([row[1] for row in found], return_counts=True)[1]) > 60
 
 

@@ -46,9 +46,9 @@ class Library:
         return self.c.gunshot_model_init(Artifact(address, size), arena, ctypes.c_size_t(self.need - less))
 
     def score(self, codes: np.ndarray) -> tuple[int, int]:
-        level = ctypes.c_int16(-1234)
+        logit = ctypes.c_int16(-1234)
         frames = np.ascontiguousarray(codes.T)
-        return self.c.gunshot_model_score(ctypes.c_void_p(frames.ctypes.data), ctypes.byref(level)), level.value
+        return self.c.gunshot_model_score(ctypes.c_void_p(frames.ctypes.data), ctypes.byref(logit)), logit.value
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_right_artifact_scores_as_tflm(made):
     tflm = quantize.Tflm(model)
     expected = tflm.outputs(codes)[:, 0].astype(int) - tflm.quantization()["output_zero_point"]
     assert library.init(library.right) == OK
-    assert [library.score(window) for window in codes] == [(OK, level) for level in expected]
+    assert [library.score(window) for window in codes] == [(OK, logit) for logit in expected]
 
 
 def test_every_byte_that_is_flipped_is_seen(made):

@@ -1,4 +1,4 @@
-"""The forest backend: the levels of its C are those of gunshot/models/model.py, for any codes."""
+"""The forest backend: the logits of its C are those of gunshot/models/model.py, for any codes."""
 
 import json
 import subprocess
@@ -53,26 +53,26 @@ def backend(folder):
     return Backend(linked(folder, [SRC / "model_forest.c", SRC / "crc32.c"], "-I", str(folder / "forest")))
 
 
-def levels(model: Model, x: np.ndarray) -> list[int]:
-    return [int(model.levels(window, hop=8, n_frames=N_FRAMES)[0]) for window in x]
+def logits(model: Model, x: np.ndarray) -> list[int]:
+    return [int(model.window_logits(window, hop=8, n_frames=N_FRAMES)[0]) for window in x]
 
 
-def test_levels_are_those_of_python(backend, model):
+def test_logits_are_those_of_python(backend, model):
     x, y = log_mels(1000, 1)
     assert backend.init(arena=0) == "OK"
-    found = backend.levels(features.codes(x))
-    assert found == levels(model, x)
+    found = backend.logits(features.codes(x))
+    assert found == logits(model, x)
     assert len(set(found)) > 60 and min(found) < 0 < max(found)
     assert ((np.array(found) > 0) == y).mean() > 0.65  # and they tell shots
 
 
 @given(st.integers(0, 2**31 - 1))
-def test_levels_are_those_of_python_for_any_codes(backend, model, seed):
+def test_logits_are_those_of_python_for_any_codes(backend, model, seed):
     rng = np.random.default_rng(seed)
     codes = np.clip(rng.normal(rng.uniform(-128, 127), rng.uniform(0, 90), (4, N_MELS, N_FRAMES)).round(), -128, 127)
     backend.init()
     x = ((codes - features.CODE_ZERO) * features.CODE_DB).astype(np.float32)
-    assert backend.levels(codes.astype(np.int8)) == levels(model, x)
+    assert backend.logits(codes.astype(np.int8)) == logits(model, x)
 
 
 def test_a_failed_init_leaves_nothing(backend):

@@ -97,12 +97,12 @@ def codes(n: int, seed: int) -> np.ndarray:
     return np.clip(np.rint(drawn), -128, 127).astype(np.int8)
 
 
-def test_levels_are_those_of_the_interpreter(backend, made):
+def test_logits_are_those_of_the_interpreter(backend, made):
     assert backend.init() == "OK"
     windows = codes(1000, 2)
     expected = made.tflm.outputs(windows)[:, 0].astype(int) - made.report["quantization"]["output_zero_point"]
     assert len(set(expected.tolist())) > 40
-    assert backend.levels(windows) == expected.tolist()
+    assert backend.logits(windows) == expected.tolist()
 
 
 def test_init_may_be_repeated_and_a_failed_one_leaves_nothing(build):

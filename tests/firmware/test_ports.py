@@ -80,7 +80,7 @@ def test_a_port_equals_python(measured, port):
     figures, traces = measured
     found = figures[port]["parity"]
     assert found["cells"] >= 100_000 and found["differing_codes"] <= found["cells"] / 100_000
-    assert found["mismatched_bytes"] == 0 and len(set(traces[port].levels.tolist())) > 20
+    assert found["mismatched_bytes"] == 0 and len(set(traces[port].logits.tolist())) > 20
     assert found["onsets"] >= 3 and found["differing_onsets"] == 0
 
 
@@ -92,10 +92,10 @@ def test_the_network_s_c_equals_tflm_on_ten_thousand_windows():
 def test_what_differs_is_counted_and_listed(measured):
     """Or the test above could not fail."""
     model, pcm, made = load_model(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr), measured[1]
-    codes, levels, (first, *others) = made["host"].codes.copy(), made["host"].levels.copy(), made["host"].alerts
-    levels[5] += 1
+    codes, logits, (first, *others) = made["host"].codes.copy(), made["host"].logits.copy(), made["host"].alerts
+    logits[5] += 1
     moved = [dataclasses.replace(first, onset=first.onset + 112), *others]
-    found = parity.compare(dataclasses.replace(made["host"], levels=levels, alerts=moved), pcm, model, P)
+    found = parity.compare(dataclasses.replace(made["host"], logits=logits, alerts=moved), pcm, model, P)
     assert found["mismatched_bytes"] == 1 and found["differing_onsets"] == 2
     assert found["of_python_alone"] == [first.onset] and found["of_firmware_alone"] == [first.onset + 112]
     codes[3, 7] ^= 1
@@ -104,10 +104,10 @@ def test_what_differs_is_counted_and_listed(measured):
 
 
 def test_the_sanitizers_find_nothing_in_the_whole_application(programs, measured):
-    """With the promoted network, and to the same codes, levels and messages."""
+    """With the promoted network, and to the same codes, logits and messages."""
     watched = parity.trace(programs["host-sanitize"], "host", parity.recording(sr=P.audio.sr), P)
     plain = measured[1]["host"]
-    assert (watched.codes == plain.codes).all() and (watched.levels == plain.levels).all()
+    assert (watched.codes == plain.codes).all() and (watched.logits == plain.logits).all()
     assert list(map(messages.encode, watched.alerts)) == list(map(messages.encode, plain.alerts)) and plain.alerts
 
 
@@ -171,7 +171,7 @@ def test_the_forest_on_a_board_equals_python(keen_forest):
     pcm, model = parity.recording(sr=P.audio.sr), load_model(path)
     made = parity.trace(programs, "mps2-an386", pcm, P)
     found = parity.figures("mps2-an386", programs, made, pcm, model, P)
-    assert len(set(made.levels.tolist())) > 60 and found["parity"]["mismatched_bytes"] == 0
+    assert len(set(made.logits.tolist())) > 60 and found["parity"]["mismatched_bytes"] == 0
     assert found["parity"]["onsets"] >= 3 and found["parity"]["differing_onsets"] == 0
     assert found["instructions"]["inference"] < 50_000 and found["flash"]["weights"] > 10_000
 

@@ -162,10 +162,10 @@ def test_emlearn_as_it_comes_goes_another_way(made):
 
 
 @given(st.integers(1, 300))
-def test_levels_are_those_of_python(n):
-    first, least = forest_c.levels(n)
+def test_least_votes_are_those_of_python(n):
+    first, least = forest_c.least_votes(n)
     votes = np.arange(255 * n + 1)
-    expected = calibration.levels(calibration.logit(votes / (255 * n)))
+    expected = calibration.in_steps(calibration.logit(votes / (255 * n)))
     assert (first + (votes[:, None] >= least).sum(axis=1) == expected).all()
     # Far enough from a tie that no other rounding of the logarithm decides it.
     steps = calibration.logit(votes / (255 * n))[expected[0] < expected] / calibration.STEP
@@ -193,7 +193,7 @@ def test_source_is_the_same_twice_and_compiles_without_a_warning(made, tmp_path)
     (tmp_path / "main.c").write_text(
         '#include "forest.h"\n#include "forest.h"\n'
         "int main(void) { int8_t x[GUNSHOT_FOREST_FEATURES] = {0};\n"
-        "return gunshot_forest_votes(x, gunshot_forest_leaves) < gunshot_forest_levels[0] * 0; }\n"
+        "return gunshot_forest_votes(x, gunshot_forest_leaves) < gunshot_forest_least_votes[0] * 0; }\n"
     )
     subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "main.c", "-o", "main"], cwd=tmp_path, check=True)
     subprocess.run([tmp_path / "main"], check=True)

@@ -1,4 +1,4 @@
-"""One interface to models: levels of a stream equal its windows one by one, and what is missing is named."""
+"""One interface to models: logits of a stream equal its windows one by one, and what is missing is named."""
 
 import json
 import math
@@ -50,11 +50,11 @@ def log_mel(frames: int) -> np.ndarray:
 
 
 @given(st.integers(0, 80), st.integers(1, 12))
-def test_levels_are_those_of_the_windows_one_by_one(frames, hop):
-    found = SINGLE.levels(log_mel(frames), hop=hop, n_frames=N_FRAMES)
+def test_logits_are_those_of_the_windows_one_by_one(frames, hop):
+    found = SINGLE.window_logits(log_mel(frames), hop=hop, n_frames=N_FRAMES)
     assert found.dtype == np.int16 and found.tolist() == by_hand(log_mel(frames), hop)
     scores = SINGLE.sweep(log_mel(frames), hop=hop, n_frames=N_FRAMES)
-    expected = [1 / (1 + math.exp(2.0 - 1.5 * level / 16)) for level in found.tolist()]
+    expected = [1 / (1 + math.exp(2.0 - 1.5 * steps / 16)) for steps in found.tolist()]
     assert scores.dtype == np.float32 and scores.tolist() == pytest.approx(expected, abs=1e-6)
 
 
@@ -62,43 +62,43 @@ def test_levels_are_those_of_the_windows_one_by_one(frames, hop):
 def test_one_pass_and_any_block_give_the_same(frames, hop, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "BLOCK", block)
-        a, b = (model.levels(log_mel(frames), hop=hop, n_frames=N_FRAMES) for model in (SINGLE, LONG))
+        a, b = (model.window_logits(log_mel(frames), hop=hop, n_frames=N_FRAMES) for model in (SINGLE, LONG))
     assert a.tolist() == b.tolist() == by_hand(log_mel(frames), hop)
 
 
 def test_more_windows_than_a_block():
     long = log_mel(3 * models.BLOCK)
-    found = SINGLE.levels(long, hop=2, n_frames=N_FRAMES)
+    found = SINGLE.window_logits(long, hop=2, n_frames=N_FRAMES)
     assert len(found) > models.BLOCK and found.tolist() == by_hand(long, 2)
 
 
-def test_levels_saturate():
+def test_logits_saturate():
     huge = Model(Path("m"), REPORT, lambda x: np.where(x[:, 0, 0] > -50, 1e9, -1e9))
     mel = np.repeat([[-100.0, 0.0]], 9, axis=1)
-    assert huge.levels(mel, hop=9, n_frames=9).tolist() == [-32767, 32767]
+    assert huge.window_logits(mel, hop=9, n_frames=9).tolist() == [-32767, 32767]
 
 
 def test_a_hop_between_the_network_s_positions_is_named():
     with pytest.raises(ValueError, match=r"detector\.hop=3 must be a multiple of the network's stride in time, 2"):
-        LONG.levels(log_mel(50), hop=3, n_frames=N_FRAMES)
-    assert len(SINGLE.levels(log_mel(50), hop=3, n_frames=N_FRAMES)) == 14
+        LONG.window_logits(log_mel(50), hop=3, n_frames=N_FRAMES)
+    assert len(SINGLE.window_logits(log_mel(50), hop=3, n_frames=N_FRAMES)) == 14
 
 
 @given(st.floats(-300, 300), st.integers(1, 8), st.sampled_from([1 / 16, 0.1, 0.173]))
-def test_the_level_of_a_logit_is_the_least_that_reaches_it(value, windows, step):
+def test_the_logit_sum_of_a_mean_is_the_least_that_reaches_it(value, windows, step):
     model = Model(Path("m"), REPORT, logit, step=step)
-    level = model.level_of(value, windows=windows)
-    assert isinstance(level, int)
-    assert level * step / windows >= value - 1e-6 and (level - 1) * step / windows < value + 1e-6
-    assert model.level_of(level * step / windows, windows=windows) == level  # of a mean of levels its own sum
+    least = model.logit_sum(value, windows=windows)
+    assert isinstance(least, int)
+    assert least * step / windows >= value - 1e-6 and (least - 1) * step / windows < value + 1e-6
+    assert model.logit_sum(least * step / windows, windows=windows) == least  # of a mean of logits its own sum
 
 
 @given(st.floats(1e-6, 1 - 1e-6), st.integers(1, 4))
 def test_a_score_s_logit_has_that_score(score, windows):
     assert SINGLE.calibrated(np.float64(SINGLE.threshold(score))) == pytest.approx(score, rel=1e-6)
-    level = SINGLE.level_of(SINGLE.threshold(score), windows=windows)
-    assert SINGLE.score_of(np.array([level - 1, level]), windows=windows)[0] < score + 1e-9
-    assert SINGLE.score_of(np.array(level), windows=windows) >= score - 1e-9
+    least = SINGLE.logit_sum(SINGLE.threshold(score), windows=windows)
+    assert SINGLE.score_of(np.array([least - 1, least]), windows=windows)[0] < score + 1e-9
+    assert SINGLE.score_of(np.array(least), windows=windows) >= score - 1e-9
 
 
 def test_scores_of_chunks_are_calibrated():
@@ -131,7 +131,7 @@ def test_fire_goes_on_from_even_odds_or_from_where_an_incident_does():
     p = type(P)(audio=P.audio, chunks=P.chunks, features=P.features, detector=d)
     for logit, even in ((8.0, 0.0), (3.0, 0.0), (1.0, -2.0)):
         found = listener.settings(SINGLE, p, n_mels=32, n_frames=33, logit=logit)
-        assert found.even == SINGLE.level_of(even, windows=1) and found.even <= found.off
+        assert found.even == SINGLE.logit_sum(even, windows=1) and found.even <= found.off
 
 
 def test_a_shot_s_place_in_a_window_is_that_of_training():

@@ -21,14 +21,14 @@ MANY = """
 #include "model.h"
 #include "network.h"
 
-int many(int n, const int8_t *codes, int8_t *outputs, int16_t *levels);
+int many(int n, const int8_t *codes, int8_t *outputs, int16_t *logits);
 
 /* Codes [n][N_FRAMES][N_MELS] to the status of the first call that fails. */
-int many(int n, const int8_t *codes, int8_t *outputs, int16_t *levels) {
+int many(int n, const int8_t *codes, int8_t *outputs, int16_t *logits) {
   static alignas(16) uint8_t arena[GUNSHOT_NETWORK_ARENA_BYTES];
   gunshot_status status = gunshot_model_init(gunshot_model_artifact, arena, sizeof arena);
   for (int i = 0; i < n && !status; i++, codes += GUNSHOT_N_FRAMES * GUNSHOT_N_MELS) {
-    status = gunshot_model_score(codes, levels + i);
+    status = gunshot_model_score(codes, logits + i);
     gunshot_network_run(&gunshot_network_weights, codes, (int8_t *)arena, outputs + i * GUNSHOT_NETWORK_OUTPUTS);
   }
   return (int)status;
@@ -40,7 +40,7 @@ def compare(model: bytes, codes: np.ndarray, *, firmware: Path) -> dict[str, int
     """Return how the generated C, compiled for this machine, differs from TFLM.
 
     ``windows``; ``distinct_bytes``, the different output bytes that TFLM gives: few prove little;
-    ``mismatched_bytes``, those of the C that are others. A level of `gunshot_model_score` that is not its output code
+    ``mismatched_bytes``, those of the C that are others. A logit of `gunshot_model_score` that is not its output code
     less the zero point counts as one more.
 
     Parameters
@@ -57,10 +57,10 @@ def compare(model: bytes, codes: np.ndarray, *, firmware: Path) -> dict[str, int
         gcc or a call in the C fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        outputs, levels = run(build(model, Path(folder), firmware=firmware), model, codes)
+        outputs, logits = run(build(model, Path(folder), firmware=firmware), model, codes)
     expected = Tflm(model).outputs(codes)
     zero_point = int(plan(model).header["output_zero_point"])
-    wrong = (outputs != expected).sum() + (levels != expected[:, 0].astype(np.int16) - zero_point).sum()
+    wrong = (outputs != expected).sum() + (logits != expected[:, 0].astype(np.int16) - zero_point).sum()
     return {"windows": len(codes), "distinct_bytes": len(np.unique(expected)), "mismatched_bytes": int(wrong)}
 
 
@@ -100,14 +100,14 @@ def constants(found: Plan) -> str:
 
 
 def run(library: Path, model: bytes, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the output codes, int8 [shape=(n, outputs)], and the levels, int16 [shape=(n,)], that a library gives."""
+    """Return a library's output codes, int8 [shape=(n, outputs)], and logits in steps, int16 [shape=(n,)]."""
     found = plan(model)
     shape = int(found.header["n_mels"]), int(found.header["n_frames"])
     if codes.dtype != np.int8 or codes.shape[1:] != shape:
         raise ValueError(f"codes {codes.dtype} shape={codes.shape} must be int8 [shape=(n, {shape[0]}, {shape[1]})]")
     frames = np.ascontiguousarray(codes.transpose(0, 2, 1))
-    outputs, levels = np.empty((len(codes), found.outputs), np.int8), np.empty(len(codes), np.int16)
-    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (frames, outputs, levels)]
+    outputs, logits = np.empty((len(codes), found.outputs), np.int8), np.empty(len(codes), np.int16)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (frames, outputs, logits)]
     if status := ctypes.CDLL(str(library)).many(len(codes), *pointers):
         raise RuntimeError(f"gunshot_status {status} of the generated C")
-    return outputs, levels
+    return outputs, logits

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from gunshot.base import params
 from gunshot.base.files import atomic
 
 FILTERS = (8, 16, 24, 32)  # of the convolutions, at width 1
@@ -34,7 +35,7 @@ def _length(n: int, depth: int) -> int:
     return n
 
 
-def build(p, *, n_mels: int, n_frames: int) -> keras.Model:
+def build(p: params.Network, *, n_mels: int, n_frames: int) -> keras.Model:
     """Return the network, input [shape=(batch, n_mels, frames, 1)] in dB, frames free but at least `n_frames`.
 
     Valid convolutions with leaky ReLU, then a feature layer that spans all bands, a mean over as many
@@ -42,10 +43,6 @@ def build(p, *, n_mels: int, n_frames: int) -> keras.Model:
     [shape=(batch, 1, positions, 2)]: logits GUN and ENV, one position each stride in time; no sigmoid, since int8
     could not tell high scores apart behind one. In training
     noise on the activations stands for the rounding that int8 brings, so that few decisions hang on it.
-
-    Parameters
-    ----------
-    p : the section network of params.yaml.
 
     Raises
     ------

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from gunshot.base import params
 from gunshot.models.network import network  # before TensorFlow: it sets the environment that makes training repeatable
 
 # isort: split
@@ -18,7 +19,7 @@ APART = 16  # frames between two hard windows of one stream
 VERBOSE = 2
 
 
-def patches(x: np.ndarray, rng: np.random.Generator, p) -> np.ndarray:
+def patches(x: np.ndarray, rng: np.random.Generator, p: params.Network) -> np.ndarray:
     """Return log-mels [shape=(n, n_mels, frames)] with a patch in time and one in frequency at the chunk's mean.
 
     A share `patch_share` of the chunks gets each; widths are drawn up to `time_patch` and `mel_patch`.
@@ -46,7 +47,7 @@ def band_gains(x: np.ndarray, rng: np.random.Generator, spread_db: float) -> np.
     return x + curves[..., None]
 
 
-def mixed(x: np.ndarray, under: np.ndarray, rng: np.random.Generator, p) -> np.ndarray:
+def mixed(x: np.ndarray, under: np.ndarray, rng: np.random.Generator, p: params.Network) -> np.ndarray:
     """Return log-mels [shape=(n, n_mels, frames)], a share `mix_share` of them with those of `under` as background.
 
     Powers add, as those of independent sounds do on average. The loudest frame of the background is `mix_snr_db`
@@ -76,7 +77,7 @@ def repeated(y: np.ndarray, simulated: np.ndarray, share: float) -> np.ndarray:
 
 
 def batches(
-    x: np.ndarray, y: np.ndarray, rows: np.ndarray, hard: np.ndarray, rng: np.random.Generator, p
+    x: np.ndarray, y: np.ndarray, rows: np.ndarray, hard: np.ndarray, rng: np.random.Generator, p: params.Network
 ) -> Iterator[tuple]:
     """Yield one epoch's batches: features with backgrounds, band gains and patches, targets GUN and ENV, weights.
 
@@ -127,7 +128,7 @@ def train(
     x_val: np.ndarray,
     y_val: np.ndarray,
     rng: np.random.Generator,
-    p,
+    p: params.Network,
     *,
     rows: np.ndarray | None = None,
     pool: Sequence[np.ndarray] = (),
@@ -142,7 +143,6 @@ def train(
     ----------
     x, x_val : np.ndarray [shape=(n, n_mels, frames)], float32 dB, may be memory-mapped
     y, y_val : np.ndarray [shape=(n,)], 1 for GUN
-    p : the section network of params.yaml
     rows : of `x`, as `repeated` gives them; each once where it is None
     pool : as for `hardest`
     """
