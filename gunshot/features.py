@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 
 from gunshot.base import audio, params
+from gunshot.base.compiled import compiled
 
 BLOCK = 264  # frames that are transformed at once: their spectra stay in a core's cache
 LANES = 8  # frames whose bands are summed side by side
@@ -111,7 +111,7 @@ def log_mel(
     return np.ascontiguousarray(mel.reshape(*pcm.shape[:-1], n_frames, n_mels).swapaxes(-1, -2))
 
 
-@njit(cache=True)
+@compiled()
 def _frame(chunks, window, hop_length, n_frames, start, out):
     """Write the windowed frames from number `start` on, counted over all chunks, to `out` [shape=(frames, n_fft)]."""
     for f in range(min(len(out), len(chunks) * n_frames - start)):
@@ -121,7 +121,7 @@ def _frame(chunks, window, hop_length, n_frames, start, out):
             row[j] = samples[j] * window[j]
 
 
-@njit(cache=True)
+@compiled()
 def _mel(spectrum, bank, edges, out):
     """Write the mel power of spectra [shape=(frames, 2 * bins)], real and imaginary in turn, to `out`, float32.
 

@@ -17,7 +17,7 @@ def main(
     x, y, table = tables.features(features, "test")
     loaded = {name: load_model(path) for name, path in models.items()}
     predictions = table.assign(y=y, **{name: model.score(x) for name, model in loaded.items()})
-    figures = chunk_figures(predictions, {name: model.operating_point for name, model in loaded.items()})
+    figures = chunk_figures(predictions, {name: model.chunk_threshold for name, model in loaded.items()})
     write_plots(figures, out / "plots")
     tables.write(out / "predictions.csv", predictions)
     tables.write_json(out / "metrics.json", figures["metrics"])

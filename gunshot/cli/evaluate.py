@@ -24,16 +24,19 @@ def evaluate(
 ) -> None:
     """Measure models on your own labelled recordings, which they should never have been trained on.
 
-    Writes metrics.json, windows.csv, files.csv, rejected.csv and index.html: metrics of each window and of each
-    file (its highest window's score), by label and by upstream source. A file is heard after quiet of its own, so that
-    a shot that opens it counts; its first windows start before it. Nothing is imported or trained. Where more files are
-    rejected than quality.max_rejected allows, the figures are written all the same and the command fails.
+    Prints what `gunshot detect` does on them at the operating point: the files with shots in which it tells one, the
+    shots that it finds (confirmed tags, else automatic onsets), and its incidents in an hour of the files without.
+
+    Writes metrics.json, windows.csv, files.csv, rejected.csv and index.html: the same, and metrics of each window and
+    of each file (its highest window's score), by label and by upstream source. For scores a file comes after quiet of
+    its own, so that a shot that opens it counts. Nothing is imported or trained. Where more files are rejected than
+    quality.max_rejected allows, the figures are written all the same and the command fails.
     """
     import numpy as np
-    import pandas as pd
+    from rich.console import Console
 
     from gunshot.base import params, pipeline, tables
-    from gunshot.models.model import named, read_report
+    from gunshot.models.model import named, opening_score, read_operating_point, read_report
     from gunshot.report import recordings as page
     from gunshot.studies import recordings
 
@@ -41,12 +44,30 @@ def evaluate(
     known, title = pipeline.models(), path.resolve().name
     chosen, out = named(model or list(known), known), out or report("evaluate") / title
     scores = recordings.evaluate(path, chosen, p)
-    # Not before: a folder of no use is named first.
-    points = {name: read_report(file)["operating_point"] for name, file in chosen.items()}
+    points = {
+        name: opening_score(read_report(file), read_operating_point(file)["logit"]) for name, file in chosen.items()
+    }
     by_file = recordings.file_metrics(scores.files, points, np.random.default_rng(0))
     page.write(out, scores, by_file, points, title=title, hop=p.detector.hop)
-    print(pd.DataFrame(by_file).T.round(4).to_string())
+    Console(highlight=False).print(_table(by_file, points))
     heard, refused = len(scores.files), scores.rejected
     print(f"{heard} files, {len(scores.windows)} windows, {len(refused)} rejected; see {out / 'index.html'}")
     limit = p.quality.max_rejected
     tables.check_rejected(refused, heard + len(refused), limit=limit, where=out / "rejected.csv")
+
+
+def _table(by_file: dict[str, dict], points: dict[str, float]):
+    """Return what detect does, a row a model, as a table that fits 100 columns."""
+    from rich.table import Table
+
+    table = Table("model", "threshold", "files found", "shots found", "false incidents/h", "AUC", box=None)
+    for name, v in by_file.items():
+        table.add_row(
+            name,
+            f"{points[name]:.3f}",
+            f"{v['gun_files_found']} of {v['gun_files']}, at least {v['recall_lower']:.0%}",
+            f"{v['shots_found']} of {v['shots']}, at least {v['shot_recall_lower']:.0%}",
+            f"{v['false_incidents_per_hour']:.1f}, at most {v['false_incidents_per_hour_upper']:.1f}",
+            f"{v['auc']:.3f}",
+        )
+    return table

@@ -6,7 +6,8 @@ A window's logit for GUN is counted in steps of a size that the model sets; a fr
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from gunshot.base.compiled import compiled
 
 PAST = 4  # frames, 28 ms: what a shot rises from
 MIN_RISE_DB = 4.0  # mean over the bands, of a shot
@@ -63,7 +64,7 @@ def min_rise(n_mels: int, scale_db: float) -> int:
     return int(np.ceil(MIN_RISE_DB * n_mels * PAST / scale_db))
 
 
-@njit(cache=True)
+@compiled()
 def _rise(codes):
     n_mels, n = codes.shape
     out = np.zeros((n - PAST, GROUPS), np.int32)
@@ -92,7 +93,7 @@ def rise(codes: np.ndarray) -> np.ndarray:
     return _rise(np.ascontiguousarray(codes).astype(np.int32))
 
 
-@njit(cache=True)
+@compiled()
 def _peak(ring, t):
     """Whether frame `t` is the first of the highest among the LOCAL - 1 frames on either side."""
     for i in range(1, LOCAL):
@@ -101,7 +102,7 @@ def _peak(ring, t):
     return True
 
 
-@njit(cache=True)
+@compiled()
 def _seek(ring, state, first, stop, least_rise, opens):
     """Return the frames of the shots that a window decides, among frames from `first` to before `stop`."""
     found, count = np.empty(RING, np.int64), 0
@@ -123,7 +124,7 @@ def _seek(ring, state, first, stop, least_rise, opens):
     return found[:count]
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _recurs(z, k):
     """Return what recurs of `z` [shape=(n, SPAN)] after `k` frames: whole numbers, exact in any order as doubles."""
     total = 0.0
@@ -133,7 +134,7 @@ def _recurs(z, k):
     return total
 
 
-@njit(cache=True)
+@compiled()
 def _cadence(z):
     """Return the frames from shot to shot at which a quarter of the energy of `z` recurs at least; 0: at none.
 
@@ -152,7 +153,7 @@ def _cadence(z):
     return lag if 6 * again >= energy else 0
 
 
-@njit(cache=True)
+@compiled()
 def _steady(ring, parts, state, stop, least_rise):
     """Return the frames before `stop` of shots that follow the last one at the rate of the SPAN frames till now.
 
@@ -187,7 +188,7 @@ def _steady(ring, parts, state, stop, least_rise):
     return found[:count]
 
 
-@njit(cache=True)
+@compiled()
 def _run(rises, logits, settings, state, ring, parts, recent):
     """Advance by whole windows; `rises` holds at least the frames that these need. Returns what was found."""
     on, off, even, windows, hop, n_frames, first, stop, cooldown, least_rise = settings

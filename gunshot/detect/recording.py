@@ -15,7 +15,7 @@ class Part(NamedTuple):
 
     `samples` are float32 at ``p.audio.sr`` [shape=(n,)]; of shots `onset_s`, from the recording's start, `score` and
     `peak`, the loudest sample around the onset, 0 to 32768 [shape=(shots,)]; of windows `start_s` and `window_score`
-    [shape=(windows,)].
+    [shape=(windows,)]. `incident` is the number of each shot's incident in the recording, from 1 on [shape=(shots,)].
     """
 
     samples: np.ndarray
@@ -24,6 +24,7 @@ class Part(NamedTuple):
     peak: np.ndarray
     start_s: np.ndarray
     window_score: np.ndarray
+    incident: np.ndarray
 
 
 def joined(parts: Iterable[Part]) -> Part:
@@ -53,6 +54,7 @@ def listen(file: Path, ear: listener.Listener) -> Iterator[Part]:
             ear.peaks(shots),
             (windows + np.arange(len(levels))) * p.detector.hop * p.features.hop_length / p.audio.sr,
             ear.model.score_of(levels, windows=1),
+            shots[:, detector.WHICH],
         )
         windows += len(levels)
 

@@ -22,7 +22,7 @@ from gunshot.models.model import Model, load_once
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
-COLUMNS = (*descriptors.NAMES, "score", "alarm")  # alarm: 1 where the score reaches the model's operating point
+COLUMNS = (*descriptors.NAMES, "score", "alarm")  # alarm: 1 where the score reaches the detector's operating point
 REFERENCE = {"recording": str, **dict.fromkeys(COLUMNS, float)}  # a row a chunk
 FACTS = {"file": str, "problem": object, "chunks": int, "peak_db": float, "clipped": float, "dc_offset": float}
 DRAWS, FALSE_ALARMS = 399, 0.01  # batches drawn from the reference, and the share of them that may drift
@@ -37,7 +37,10 @@ class Sections(features.Sections, Protocol):
 
 
 def measure(pcm: np.ndarray, model: Model, p: features.Sections) -> np.ndarray:
-    """Return COLUMNS of chunks, int16 [shape=(chunks, chunk_length)], float32 [shape=(chunks, len(COLUMNS))]."""
+    """Return COLUMNS of chunks, int16 [shape=(chunks, chunk_length)], float32 [shape=(chunks, len(COLUMNS))].
+
+    FileNotFoundError where the model has no operating.json.
+    """
     log_mel = features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
     score = model.score(log_mel)
     found = descriptors.of_chunks(pcm, sr=p.audio.sr, n_fft=p.features.n_fft)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +33,14 @@ class Model:
     code_db: float = features.CODE_DB
     code_zero: int = features.CODE_ZERO
 
-    @property
+    @cached_property
     def operating_point(self) -> float:
-        """Return the score at which single chunks are decided."""
+        """Return the score at which the detector opens an incident; FileNotFoundError without operating.json."""
+        return opening_score(self.report, self.threshold())
+
+    @property
+    def chunk_threshold(self) -> float:
+        """Return the score at which the pipeline's report decides single chunks; nothing runs with it."""
         return self.report["operating_point"]
 
     def calibrated(self, logit: np.ndarray) -> np.ndarray:
@@ -137,6 +142,14 @@ def read_operating_point(path: Path) -> dict:
     if not found.exists():
         raise FileNotFoundError(f"{found}: no such file; make it with `dvc repro operate`, or give a threshold")
     return tables.read_json(found)
+
+
+def opening_score(stated: dict, logit: float) -> float:
+    """Return the score of a logit by a model's report, as precise as `Model.score`: no window that reaches it is below.
+
+    The score of the operating point's logit is what `Model.operating_point` gives, without the model.
+    """
+    return float(np.float32(calibration.calibrated(np.float64(logit), stated["calibration"])))
 
 
 def model_cost(stated: dict) -> dict[str, int | None]:

@@ -15,7 +15,7 @@ from gunshot.report.page import MINUS, TEMPLATES, Section, cell, four, number, p
 POINTS = 500  # of a curve in a CSV, at most
 
 
-def chunk_figures(predictions: pd.DataFrame, points: dict[str, float]) -> dict:
+def chunk_figures(predictions: pd.DataFrame, points: dict[str, float], *, point: str = "chunk threshold") -> dict:
     """Return figures of models on chunks: metrics, curves, by_label and by_source, each by model, and predictions.
 
     Parameters
@@ -23,7 +23,8 @@ def chunk_figures(predictions: pd.DataFrame, points: dict[str, float]) -> dict:
     predictions : pd.DataFrame
         The columns of `tables.CHUNK`, y (1 GUN, 0 ENV), and a column of scores for each model.
     points : dict
-        Each model's operating point.
+        The score at which each model decides.
+    point : what this score is called: chunk threshold or operating point
 
     Raises
     ------
@@ -38,23 +39,24 @@ def chunk_figures(predictions: pd.DataFrame, points: dict[str, float]) -> dict:
     for value, name in enumerate(plots.CLASSES):
         if not np.sum(y == value):
             raise ValueError(f"{name} chunks=0 must be at least 1: curves need both classes")
-    figures = {"metrics": {}, "curves": {}, "by_label": {}, "by_source": {}, "predictions": predictions.assign(y=y)}
-    for model, point in points.items():
+    figures = {"metrics": {}, "curves": {}, "by_label": {}, "by_source": {}, "predictions": predictions.assign(y=y),
+               "point": point}  # fmt: skip
+    for model, threshold in points.items():
         score = predictions[model].to_numpy(float)
         if not np.isfinite(score).all():
             raise ValueError(f"scores of {model}: {int(np.sum(~np.isfinite(score)))} are not finite; all must be")
         table = predictions[["label", "source"]].assign(y=y, score=score)
-        figures["metrics"][model] = scoring.summary(y, score, operating_point=point)
+        figures["metrics"][model] = scoring.summary(y, score, operating_point=threshold)
         figures["curves"][model] = scoring.curves(y, score)
         for column in ("label", "source"):
-            figures[f"by_{column}"][model] = scoring.by(table, column, threshold=point)
+            figures[f"by_{column}"][model] = scoring.by(table, column, threshold=threshold)
     return figures
 
 
 def write_plots(figures: dict, folder: Path) -> None:
     """Write tables for `dvc plots`: ``NAME_MODEL.csv`` of roc, det, threshold and confusion; by_label and by_source.
 
-    A curve keeps 500 points, its ends among them. A confusion table has a row a chunk, decided at the operating point.
+    A curve keeps 500 points, its ends among them. A confusion table has a row a chunk, decided at each model's point.
     """
     folder, predictions = Path(folder), figures["predictions"]
     names = np.array(plots.CLASSES)
@@ -75,21 +77,26 @@ HEADLINE = {
     ("At threshold 0.5", "accuracy"): ("accuracy", percent),
     ("At threshold 0.5", "recall"): ("recall", percent),
     ("At threshold 0.5", "precision"): ("precision", percent),
-    ("At the operating point", "threshold"): ("operating_point", three),
-    ("At the operating point", "recall"): ("recall_at_operating_point", percent),
-    ("At the operating point", "at least"): ("recall_at_operating_point_lower", percent),
-    ("At the operating point", "false rate"): ("false_rate_at_operating_point", percent),
-    ("At the operating point", "at most"): ("false_rate_at_operating_point_upper", percent),
+    ("At the {point}", "threshold"): ("operating_point", three),
+    ("At the {point}", "recall"): ("recall_at_operating_point", percent),
+    ("At the {point}", "at least"): ("recall_at_operating_point_lower", percent),
+    ("At the {point}", "false rate"): ("false_rate_at_operating_point", percent),
+    ("At the {point}", "at most"): ("false_rate_at_operating_point_upper", percent),
     ("Chunks", "GUN"): ("shots", cell),
     ("Chunks", "ENV"): ("environment", cell),
 }
 
 
-READING = (
+READING = {
+    "chunk threshold": "A chunk is decided GUN where its score is at or above the chunk threshold, which was chosen on "
+    "the validation split so that recall is high. Nothing runs with it: a detector opens an incident at its operating "
+    "point.",
+    "operating point": "A window is decided GUN where its score is at or above the operating point, at which a "
+    "detector opens an incident. It was chosen on long audio, of which few windows hold a shot.",
+}
+RATES = (
     "Recall is the share of GUN chunks that the model finds, and the false rate the share of ENV chunks that it "
     "takes for a shot.",
-    "The operating point is the threshold that a model is used with: it was chosen on the validation split so that "
-    "recall is high, and a chunk is decided GUN where its score is at or above it.",
     "All rates here count single chunks, and a rate of chunks is not false alarms per hour: in a stream windows "
     "overlap, neighbours join to one incident, and most sounds are none of those tested here.",
 )
@@ -97,7 +104,8 @@ READING = (
 
 def _headline(figures: dict) -> Section:
     rows = [
-        {("", "model"): model} | {name: show(metrics[key]) for name, (key, show) in HEADLINE.items()}
+        {("", "model"): model}
+        | {(group.format(**figures), name): show(metrics[key]) for (group, name), (key, show) in HEADLINE.items()}
         for model, metrics in figures["metrics"].items()
     ]
     text = "“At least” and “at most” are one-sided 95 % bounds (Clopper and Pearson) for chunks like these."
@@ -123,11 +131,12 @@ def sections(figures: dict) -> list[Section]:
     against = "The AUC of a {0} that holds one class only is against all chunks of the other class"
     return [
         _headline(figures),
-        Section("How to read it", "\n\n".join(READING)),
-        Section("ROC and DET", "Dots are operating points. Up and left is better in the ROC, down and left in the DET.",
+        Section("How to read it", "\n\n".join((RATES[0], READING[figures["point"]], RATES[1]))),
+        Section("ROC and DET",
+                f"Dots are {figures['point']}s. Up and left is better in the ROC, down and left in the DET.",
                 figure=plots.roc_det(figures)),
         Section("Precision and recall by threshold", figure=plots.thresholds(figures)),
-        Section("Confusion matrices", "At each model's operating point; shares are of the actual class.",
+        Section("Confusion matrices", f"At each model's {figures['point']}; shares are of the actual class.",
                 figure=plots.confusion(figures)),
         Section("Scores by class", "The axis is logarithmic, so that the few that lie on the wrong side are seen.",
                 figure=plots.histograms(figures)),
@@ -160,8 +169,8 @@ COMPARED: dict[str, tuple[str, Callable, float, str]] = {
     "accuracy": ("Accuracy at 0.5", percent, 100, "+.2f"),
     "recall": ("Recall at 0.5", percent, 100, "+.2f"),
     "auc": ("AUC", four, 1, "+.4f"),
-    "recall_at_operating_point": ("Recall at the operating point", percent, 100, "+.2f"),
-    "false_rate_at_operating_point": ("False rate at the operating point", percent, 100, "+.2f"),
+    "recall_at_operating_point": ("Recall at the chunk threshold", percent, 100, "+.2f"),
+    "false_rate_at_operating_point": ("False rate at the chunk threshold", percent, 100, "+.2f"),
 }
 
 
@@ -176,7 +185,7 @@ def quantization_section(report: dict) -> Section:
         f"The int8 model takes {report['bytes']:,} bytes and an arena of {report['arena_bytes']:,} bytes, and needs "
         f"{len(operators)} operators: {', '.join(operators)}.\n\n"
         f"Int8 and float decide differently on {percent(report['flip_rate'])} of the chunks at threshold 0.5, and on "
-        f"{percent(report['flip_rate_at_operating_point'])} at float's operating point. Differences of rates are in "
+        f"{percent(report['flip_rate_at_operating_point'])} at float's chunk threshold. Differences of rates are in "
         "percentage points."
     )
     rows = []

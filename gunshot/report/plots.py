@@ -88,25 +88,25 @@ def roc_det(figures: dict) -> Figure:
     for axis in (roc.xaxis, roc.yaxis, inset.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     inset.xaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
-    _probit(det, low=min(max(floor, 0.0007), 0.008))
+    _probit(det, low=min(max(floor, 0.0007), 0.008), point=figures["point"])
     return figure
 
 
-def _probit(ax, *, low: float) -> None:
+def _probit(ax, *, low: float, point: str) -> None:
     ticks, limits = DET_TICKS[low <= DET_TICKS], (norm.ppf(low), norm.ppf(0.85))
     names = [f"{100 * t:g}" for t in ticks]
     ax.set(title="DET", xlabel="false rate, %", ylabel="missed shots, %", xlim=limits, ylim=limits)
     ax.set_xticks(norm.ppf(ticks), names)
     ax.set_yticks(norm.ppf(ticks), names)
-    ax.legend(loc="upper right", title="● operating point")
+    ax.legend(loc="upper right", title=f"● {point}")
 
 
 @matplotlib.rc_context(STYLE)
 def thresholds(figures: dict) -> Figure:
-    """Return precision and recall against the threshold, one panel a model, its operating point marked."""
+    """Return precision and recall against the threshold, one panel a model, the point where it decides marked."""
     figure, axes = panels(
         "Precision and recall against the threshold; "
-        + "; ".join(f"{model}: operating point {m['operating_point']:.3f}" for model, m, _ in _lines(figures)),
+        + "; ".join(f"{model}: {figures['point']} {m['operating_point']:.3f}" for model, m, _ in _lines(figures)),
         height=3.2,
         count=len(figures["metrics"]),
         sharey=True,
@@ -115,7 +115,7 @@ def thresholds(figures: dict) -> Figure:
         curve, point = figures["curves"][model]["threshold"], metrics["operating_point"]
         ax.plot(curve["threshold"], curve["recall"], color=FILLS[1], label="recall")
         ax.plot(curve["threshold"], curve["precision"], color="#333", linestyle="--", label="precision")
-        ax.axvline(point, color="#B00020", linewidth=1.2, label="operating point")
+        ax.axvline(point, color="#B00020", linewidth=1.2, label=figures["point"])
         ax.set(title=f"{model}: {point:.3f}", xlabel="threshold", xlim=(0, 1), ylim=(0, 1.02))
     axes[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
@@ -123,7 +123,7 @@ def thresholds(figures: dict) -> Figure:
 
 
 def _confusion(figures: dict, model: str) -> np.ndarray:
-    """Return counts [shape=(actual, decided)] at the operating point, GUN before ENV."""
+    """Return counts [shape=(actual, decided)] at a model's point, GUN before ENV."""
     predictions, point = figures["predictions"], figures["metrics"][model]["operating_point"]
     decided = predictions[model] >= point
     return np.array([[int(np.sum((predictions["y"] == a) & (decided == d))) for d in (1, 0)] for a in (1, 0)])
@@ -131,7 +131,7 @@ def _confusion(figures: dict, model: str) -> np.ndarray:
 
 @matplotlib.rc_context(STYLE | {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False})
 def confusion(figures: dict) -> Figure:
-    """Return a confusion matrix a model, at its operating point. The darker, the larger the share of the class."""
+    """Return a confusion matrix a model, where it decides. The darker, the larger the share of the class."""
     counts = {model: _confusion(figures, model) for model in figures["metrics"]}
     figure, axes = panels(
         "Confusion matrices; "
@@ -161,7 +161,7 @@ def histograms(figures: dict) -> Figure:
     """Return histograms of scores, one panel a model: the share of each class on a logarithmic axis."""
     predictions = figures["predictions"]
     figure, axes = panels(
-        "Histograms of the scores by class, with the operating point", height=3.2, count=len(figures["metrics"]),
+        f"Histograms of the scores by class, with the {figures['point']}", height=3.2, count=len(figures["metrics"]),
         sharey=True,
     )  # fmt: skip
     bins = np.linspace(0, 1, 41)
@@ -170,7 +170,7 @@ def histograms(figures: dict) -> Figure:
             score = predictions.loc[predictions["y"] == y, model].clip(0, 1)
             weights = np.full(len(score), 1 / len(score))
             ax.hist(score, bins, weights=weights, histtype="stepfilled", fc=(colour, 0.3), ec=colour, label=name)
-        ax.axvline(metrics["operating_point"], color="#B00020", linewidth=1.2, label="operating point")
+        ax.axvline(metrics["operating_point"], color="#B00020", linewidth=1.2, label=figures["point"])
         ax.set(title=model, xlabel="score", xlim=(0, 1), yscale="log")
     axes[0].set_ylabel("share of the class")
     axes[0].yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")

@@ -9,7 +9,7 @@ from gunshot.base import tables
 from gunshot.models.scores import metrics as scoring
 from gunshot.report import plots
 from gunshot.report.chunks import chunk_figures, write_report
-from gunshot.report.page import Section, four, percent, three
+from gunshot.report.page import Section, cell, four, percent, three
 
 FILES = 20  # worst files shown
 
@@ -21,25 +21,27 @@ def write(out: Path, scores, by_file: dict[str, dict], points: dict[str, float],
     ----------
     scores : what `studies.recordings.evaluate` gives: the tables windows, files and rejected
     by_file : what `studies.recordings.file_metrics` gives
-    points : each model's operating point
+    points : the score of each model at which its detector opens an incident
     hop : frames between windows
     """
     for name, table in scores._asdict().items():
         tables.write(out / f"{name}.csv", table)
-    files, figures = scores.files, chunk_figures(scores.windows, points)
+    files, figures = scores.files, chunk_figures(scores.windows, points, point="operating point")
     tables.write_json(out / "metrics.json", {"windows": figures["metrics"], "files": by_file})
     first = next(iter(points))
     worst = files[["path", "label", "upstream", "y", first]].rename(columns={"path": "file", first: "score"})
     write_report(
         out / "index.html",
         title=f"Gunshot detector: {title}",
-        intro=f"{len(files)} recordings, {len(scores.windows)} windows: of a file with shots those that hold an "
-        f"automatic onset, of a file without shots all, {hop} frames apart. Each file was heard after quiet of its "
-        f"own. {len(scores.rejected)} files were rejected.",
+        intro=f"{len(files)} recordings, {len(scores.windows)} windows: of a file with shots those that hold a "
+        f"confirmed tag or, where there is none, an automatic onset; of a file without shots all, {hop} frames apart. "
+        "Scores are of files that come after quiet of their own. What gunshot detect does, which hears a file as it "
+        f"is, stands in “What detect does”. {len(scores.rejected)} files were rejected.",
         figures=figures,
         extra=[
+            detect_section(by_file),
             file_metrics_section(by_file),
-            *(files_by_section(files, points, column) for column in ("upstream", "label")),
+            *(files_by_section(files, list(points), column) for column in ("upstream", "label")),
             files_section(worst),
         ],
     )
@@ -69,9 +71,33 @@ FILE_COLUMNS = {
     "auc_mean_of_labels": ("mean AUC of labels", four),
     "auc_mean_of_upstreams": ("mean AUC of upstream sources", four),
     "recall_at_5pct": ("recall at 5 % false files", percent),
-    "recall": ("recall at the operating point", percent),
-    "false_files": ("false files there", percent),
 }
+DETECT_COLUMNS = {
+    ("Files with shots", "recall"): ("recall", percent),
+    ("Files with shots", "at least"): ("recall_lower", percent),
+    ("Shots", "recall"): ("shot_recall", percent),
+    ("Shots", "at least"): ("shot_recall_lower", percent),
+    ("Files without", "false"): ("false_files", percent),
+    ("Files without", "at most"): ("false_files_upper", percent),
+    ("False incidents", "an hour"): ("false_incidents_per_hour", cell),
+    ("False incidents", "at most"): ("false_incidents_per_hour_upper", cell),
+}
+
+
+def detect_section(by_file: dict[str, dict]) -> Section:
+    """Return a row a model: what `gunshot detect` does on the files, by `recordings.file_metrics` of the studies."""
+    first = next(iter(by_file.values()))
+    text = (
+        f"At the operating point, as the firmware: {first['gun_files']} files with {first['shots']} shots, and "
+        f"{first['env_files']} files of {first['env_hours']:.2f} h without, where every incident is false. Shots are "
+        "confirmed tags, or automatic onsets where a file has no tags. “At least” and “at most” are one-sided 95 % "
+        "bounds."
+    )
+    rows = [
+        {("", "model"): m} | {name: show(v[key]) for name, (key, show) in DETECT_COLUMNS.items()}
+        for m, v in by_file.items()
+    ]
+    return Section("What detect does", text, pd.DataFrame(rows))
 
 
 def file_metrics_section(by_file: dict[str, dict]) -> Section:
@@ -89,11 +115,13 @@ def file_metrics_section(by_file: dict[str, dict]) -> Section:
     return Section("By file", text, pd.DataFrame(rows))
 
 
-def files_by_section(files: pd.DataFrame, points: dict[str, float], column: str) -> Section:
-    """Return recall, false files and AUC of each model, a row a value of `column`; `points` are operating points."""
-    parts = {
-        m: scoring.by(files.assign(score=files[m]), column, threshold=t).set_index(column) for m, t in points.items()
-    }
+def files_by_section(files: pd.DataFrame, models: list[str], column: str) -> Section:
+    """Return each model's recall and false files by `gunshot detect`, and its AUC: a row a value of `column`."""
+
+    def by(score: pd.Series) -> pd.DataFrame:
+        return scoring.by(files.assign(score=score), column, threshold=1).set_index(column)
+
+    parts = {m: by(files[f"{m}_incidents"]).assign(auc=by(files[m])["auc"]) for m in models}
     first = next(iter(parts.values()))
     shown = {("", column): first.index, ("", "GUN"): first["shots"].values, ("", "ENV"): first["environment"].values}
     for model, part in parts.items():

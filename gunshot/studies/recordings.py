@@ -1,4 +1,4 @@
-"""Models on a user's own labelled recordings: scores of windows, and of files."""
+"""Models on a user's own labelled recordings: scores of windows and of files, and what `gunshot detect` tells."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gunshot import corpora, features
+from gunshot import corpora, features, tags
 from gunshot.base import audio, params, processes, tables
 from gunshot.dataset import onsets
-from gunshot.detect import listener
-from gunshot.models.model import load_once
+from gunshot.detect import listener, recording
+from gunshot.models.model import load_once, read_operating_point
 from gunshot.models.scores import metrics
 
-SOURCE = ("path", "label", "recording_group", "source", "upstream", "file")
+SOURCE = ("path", "label", "recording_group", "source", "upstream", "file", "tags")
 QUIET = 0.1  # of the frames are below the level of a recording's quiet
 
 
@@ -50,6 +50,8 @@ def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
 
     Raises
     ------
+    FileNotFoundError
+        A model, its report or its operating point is missing.
     ValueError
         The folder holds no file of a class, or no file of a class can be used.
     """
@@ -57,7 +59,8 @@ def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
     for kind in ("gun", "env"):
         if not any(row["class"] == kind for row in listed):
             raise ValueError(f"{folder}: no file of the class {kind}; figures need both, gun and env")
-    scores = score_files(listed, paths, p, rejected=rejected, title="evaluate", windows=True)
+    logits = {name: read_operating_point(path)["logit"] for name, path in paths.items()}
+    scores = score_files(listed, paths, p, rejected=rejected, title="evaluate", logits=logits)
     if scores.files.empty or scores.files["class"].nunique() < 2:  # nothing to compare: what was rejected says why
         tables.check_rejected(scores.rejected, 0, limit=0, where="this message")
     return scores
@@ -85,10 +88,10 @@ def score_files(
     *,
     rejected: Iterable[dict] = (),
     title: str,
-    windows: bool = False,
+    logits: dict[str, float] | None = None,
     workers: int = 2,
 ) -> Scores:
-    """Return what models say of recordings, in their order; of windows only where they are asked for.
+    """Return what models say of recordings, in their order; of windows only where `logits` are given.
 
     Parameters
     ----------
@@ -96,24 +99,29 @@ def score_files(
     paths : the models, by the name of their column
     rejected : rows of tables.REJECTED that come before those of this call
     title : of the progress bar
+    logits : by model the mean logit at which it is operated; where given, each file is heard as `gunshot detect` does
     """
     rows, files, refused = [], [], list(rejected)
-    parts = processes.in_order(score_file, listed, paths, p, workers=workers, batch=2)
+    parts = processes.in_order(score_file, listed, paths, p, logits, workers=workers, batch=2)
     for of_windows, file, bad in tqdm(parts, total=len(listed), desc=title, unit="file"):
-        rows += of_windows if windows else []
+        rows += of_windows if logits else []
         files += [file] if file else []
         refused += bad
     return Scores(pd.DataFrame(rows), pd.DataFrame(files), tables.frame(refused, tables.REJECTED))
 
 
-def score_file(source: dict, paths: dict[str, Path], p: Sections) -> tuple[list[dict], dict | None, list[dict]]:
+def score_file(
+    source: dict, paths: dict[str, Path], p: Sections, logits: dict[str, float] | None = None
+) -> tuple[list[dict], dict | None, list[dict]]:
     """Return a file's rows of windows, its row, and rows of tables.REJECTED where it cannot be used.
 
-    A file is heard after `quiet` of its own, as a device hears it that has listened before, so that its first windows
-    start before it does. All windows of an environment file count; of a gun file those that hold an automatic onset at
-    a place where the chunks of training have it (chunks.jitter), since the others hold no shot for certain.
+    A file is scored after `quiet` of its own, as a device hears it that has listened before, so that its first windows
+    start before it does. All windows of an environment file count; of a gun file those that hold one of its `onsets` at
+    a place where the chunks of training have it (chunks.jitter), since the others hold no shot for certain. These are
+    confirmed tags, where the layout has them, else automatic onsets.
     A file's score is its highest window's. ``MODEL_cut`` is the same of the part of
     `evaluate.file_duration_s` around the file's steepest onset, whatever its class.
+    With `logits` the row has also what `heard` returns, as ``MODEL_hits`` and ``MODEL_incidents``.
     """
     sr, hop, length = p.audio.sr, p.detector.hop, p.audio.chunk_length
     try:
@@ -126,10 +134,13 @@ def score_file(source: dict, paths: dict[str, Path], p: Sections) -> tuple[list[
     log_mel = np.concatenate([quiet(log_mel, lead), log_mel], axis=1)
     scores = {name: load_once(path).sweep(log_mel, hop=hop, n_frames=n_frames) for name, path in paths.items()}
     starts = (np.arange(len(next(iter(scores.values())))) * hop - lead) * p.features.hop_length
-    shots = np.array([tag.start for tag in onsets.find(pcm, sr=sr, **p.tags.model_dump())], np.int64)
+    placed = source.get("tags")
+    if tags.state(placed) != "confirmed":
+        placed = onsets.find(pcm, sr=sr, **p.tags.model_dump())
+    shots = np.array([tag.start for tag in placed], np.int64)
     gun = source["class"] == "gun"
     known = _holds(starts, shots, length, p.chunks.jitter) if gun else np.ones(len(starts), bool)
-    shown = {key: value for key, value in source.items() if key != "file"}
+    shown = {key: value for key, value in source.items() if key not in ("file", "tags")}
     windows = pd.DataFrame({"start": starts, "y": int(gun), **scores})[known]
     part = _around_steepest(pcm, starts, length, round(p.evaluate.file_duration_s * sr))
     row = {
@@ -140,6 +151,8 @@ def score_file(source: dict, paths: dict[str, Path], p: Sections) -> tuple[list[
         **{name: float(score.max()) for name, score in scores.items()},
         **{f"{name}_cut": float(score[part].max()) for name, score in scores.items()},
     }
+    for name, logit in (logits or {}).items():
+        row |= {f"{name}_{key}": n for key, n in heard(source["file"], paths[name], logit, shots / sr, p).items()}
     return windows.assign(**shown).to_dict("records"), row, []
 
 
@@ -150,6 +163,18 @@ def quiet(log_mel: np.ndarray, n_frames: int) -> np.ndarray:
     many published recordings the shot is the first sound, and digital silence before it is no place.
     """
     return np.repeat(np.quantile(log_mel, QUIET, axis=1, keepdims=True).astype(np.float32), n_frames, axis=1)
+
+
+def heard(file: Path, model: Path, logit: float, shot_s: np.ndarray, p) -> dict[str, int]:
+    """Return what `gunshot detect` tells of a file, which it hears as it is: incidents, and hits among its shots.
+
+    A shot is hit where an onset is told within detector.collar_s of it; each onset hits one shot at most.
+    """
+    ear = listener.Listener(load_once(model), [logit], p)
+    parts = [(part.onset_s, part.incident) for part in recording.listen(Path(file), ear)]
+    onset_s, incident = map(np.concatenate, zip(*parts, strict=True))
+    pairs = metrics.match_onsets(shot_s, onset_s, collar=p.detector.collar_s)
+    return {"hits": len(pairs), "incidents": len(np.unique(incident))}
 
 
 def _holds(starts: np.ndarray, onsets: np.ndarray, length: int, jitter: tuple[float, float]) -> np.ndarray:
@@ -168,33 +193,46 @@ def _around_steepest(pcm: np.ndarray, starts: np.ndarray, length: int, duration:
     return inside if inside.any() else np.arange(len(starts)) == np.abs(starts - first).argmin()
 
 
-def file_metrics(files: pd.DataFrame, points: dict[str, float], rng: np.random.Generator) -> dict[str, dict]:
-    """Return by model what its file scores are worth.
+def file_metrics(files: pd.DataFrame, names: Iterable[str], rng: np.random.Generator) -> dict[str, dict]:
+    """Return by model what `gunshot detect` does on files, and what their scores are worth.
 
-    AUC over all files with the 95 % interval of a bootstrap over recording groups, the AUC of files
-    cut to one duration, the means of the AUC over labels and over upstream sources, recall where
-    5 % of environment files alarm, and recall and share of false files at the operating point.
+    As it does: recall of files, of shots, the share of environment files with an incident, and incidents an hour of
+    environment files, which are all false; each with its one-sided 95 % bound. Of scores: the AUC over all files with
+    the 95 % interval of a bootstrap over recording groups, the AUC of files cut to one duration, the means of the AUC
+    over labels and over upstream sources, and recall where 5 % of environment files alarm.
     """
     y = files["y"].to_numpy()
-    found = {}
-    for name, point in points.items():
+    gun, env = files[y == 1], files[y == 0]
+    hours, shots = float(env["duration_s"].sum()) / 3600, int(gun["onsets"].sum())
+    values = {}
+    for name in names:
         score = files[name].to_numpy()
         table = files.assign(score=score)
         low, high = metrics.bootstrap_auc(table, rng)
-        at = metrics.at_threshold(y, score, point)
-        found[name] = {
+        at = metrics.at_threshold(y, files[f"{name}_incidents"].to_numpy(), 1)
+        hits, false = int(gun[f"{name}_hits"].sum()), int(env[f"{name}_incidents"].sum())
+        values[name] = {
+            "recall": at["recall"],
+            "recall_lower": at["recall_lower"],
+            "shot_recall": hits / shots if shots else float("nan"),
+            "shot_recall_lower": metrics.share_lower(hits, shots),
+            "false_files": at["false_rate"],
+            "false_files_upper": at["false_rate_upper"],
+            "false_incidents": false,
+            "false_incidents_per_hour": false / hours,
+            "false_incidents_per_hour_upper": metrics.rate_upper(false, hours),
             "auc": metrics.auc(y, score),
             "auc_low": low,
             "auc_high": high,
             "auc_cut": metrics.auc(y, files[f"{name}_cut"].to_numpy()),
-            "auc_mean_of_labels": float(metrics.by(table, "label", threshold=point)["auc"].mean()),
-            "auc_mean_of_upstreams": float(metrics.by(table, "upstream", threshold=point)["auc"].mean()),
+            "auc_mean_of_labels": float(metrics.by(table, "label", threshold=1)["auc"].mean()),
+            "auc_mean_of_upstreams": float(metrics.by(table, "upstream", threshold=1)["auc"].mean()),
             "recall_at_5pct": metrics.recall_at_false_rate(y, score, 0.05),
-            "recall": at["recall"],
-            "recall_lower": at["recall_lower"],
-            "false_files": at["false_rate"],
-            "false_files_upper": at["false_rate_upper"],
-            "gun_files": int(y.sum()),
-            "env_files": int(len(y) - y.sum()),
+            "gun_files": len(gun),
+            "gun_files_found": at["tp"],
+            "shots": shots,
+            "shots_found": hits,
+            "env_files": len(env),
+            "env_hours": hours,
         }
-    return found
+    return values

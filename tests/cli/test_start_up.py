@@ -60,3 +60,17 @@ def test_nothing_here_imported_tensorflow():
     code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(REPO)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+def test_it_works_where_numba_finds_no_place_for_its_cache(tmp_path):
+    """As of a service without a home, whose installation is read-only."""
+    without = os.environ | {"PYTHONPATH": str(REPO), "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    without.pop("NUMBA_CACHE_DIR", None)
+    refused = "import numba; numba.njit(cache=True)(lambda x: x)"  # so Numba has no place indeed
+    done = subprocess.run([sys.executable, "-c", refused], env=without, capture_output=True, text=True)
+    assert "cannot cache function" in done.stderr
+    code = "import numpy as np; from gunshot.models.scores.calibration import sigmoid; print(sigmoid(np.zeros(2)))"
+    for run in ([COMMAND, "--help"], [code]):
+        done = subprocess.run([sys.executable, "-c", *run], env=without, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout, done.stderr
+    assert done.stdout == "[0.5 0.5]\n"

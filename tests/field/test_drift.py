@@ -33,6 +33,7 @@ MODEL = Model(  # scores how far the loudest frame stands out
     {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}},
     logit=lambda x: (x.mean(axis=1).max(axis=1) - np.median(x.mean(axis=1), axis=1)) / 6 - 3,
 )
+MODEL.__dict__["operating_point"] = 0.5  # in place of an operating.json
 
 
 def cut(pcm: np.ndarray) -> np.ndarray:
@@ -214,6 +215,13 @@ def test_columns_that_never_vary_are_judged():
     rng = np.random.default_rng(4)
     reference, batch = small(rng, 40).assign(clipped=0.0, alarm=0.0), small(rng, 40).assign(clipped=0.0, alarm=1.0)
     assert drifting(verdict(reference, batch)) == {"alarm"}
+
+
+def test_an_alarm_is_a_score_at_the_detector_s_operating_point(tmp_path):
+    (tmp_path / "operating.json").write_text('{"logit": 1.5}')
+    model = replace(MODEL, path=tmp_path / "m.tflite", logit=lambda x: np.linspace(1, 2, len(x)))  # half reach it
+    *_, score, alarm = drift.measure(np.zeros((40, LENGTH), np.int16), model, P).T
+    assert (alarm == (score >= 1 / (1 + np.exp(-1.5)))).all() and alarm.sum() == 20
 
 
 def test_sample_is_of_whole_recordings():

@@ -17,7 +17,8 @@ from gunshot import tags
 from gunshot.base import params, tables
 from gunshot.corpora.field import scan
 from gunshot.field import queue
-from gunshot.tags import Tag
+from gunshot.models.model import Model
+from gunshot.tags import Tag, catalogue
 
 REPO = Path(__file__).parents[2]
 P = params.load("audio", "features", "detector", path=REPO / "params.yaml")
@@ -61,6 +62,22 @@ def test_the_queue_holds_each_once_unconfirmed_first_most_doubtful_first(found, 
     assert sorted(order) == sorted(states)
     ranks = [(states[key] == "confirmed", abs(scores[key] - point) if key in scores else 2) for key in order]
     assert ranks == sorted(ranks)
+
+
+def test_the_queue_s_doubt_is_about_the_operating_point_of_the_detector(tmp_path):
+    """What nearly raised an alert comes first, what is near the threshold of single chunks does not."""
+    score = {f"dev/{name}.wav": value for name, value in {"a": 0.15, "b": 0.2, "c": 0.95, "d": 0.986}.items()}
+    for i, key in enumerate(score):
+        put(tmp_path / key, i)
+    (tmp_path / "operating.json").write_text('{"logit": 4.0}')
+    (tmp_path / "m.tflite").write_bytes(b"1")
+    report = {"operating_point": 0.2, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    model = Model(tmp_path / "m.tflite", report, logit=None)
+    listed = catalogue.listed(tmp_path, tmp_path / "raw", tmp_path / "by_hand")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue, "scores", lambda recordings, *_, p: iter(score.items()))
+        ordered, _ = queue.by_doubt(listed, model, P)
+    assert list(ordered.recordings) == ["dev/d.wav", "dev/c.wav", "dev/b.wav", "dev/a.wav"]
 
 
 @given(st.dictionaries(KEYS, st.tuples(st.booleans(), st.floats(-5, 100)), max_size=8), st.floats(0.1, 60))

@@ -105,7 +105,7 @@ def test_scores_of_chunks_are_calibrated():
     x = np.random.default_rng(3).integers(-100, 0, (7, N_MELS, N_FRAMES)).astype(np.float32)
     found = SINGLE.score(x)
     assert found.dtype == np.float32 and found == pytest.approx(1 / (1 + np.exp(2 - 1.5 * logit(x))), abs=1e-6)
-    assert SINGLE.operating_point == 0.25
+    assert SINGLE.chunk_threshold == 0.25
 
 
 def test_codes_round_half_to_even_and_saturate():
@@ -154,6 +154,19 @@ def test_the_operating_point_on_streams_is_that_of_operating_json(tmp_path):
     assert model.threshold() == read_operating_point(model.path)["logit"] == 3.5
 
 
+@given(st.integers(-200, 200), st.floats(-0.999, 0.0), st.sampled_from([1 / 16, 0.1, 0.0777]))
+def test_a_window_reaches_the_operating_point_where_the_detector_opens_an_incident(level, below, step):
+    value = (level + below) * step  # a logit at a level or just below it: the detector opens there
+    model = Model(
+        Path("m"), {"operating_point": 0.9, "calibration": {"slope": 0.1, "intercept": 0.5}}, logit, step=step
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "read_operating_point", lambda path: {"logit": value})
+        point = model.operating_point
+    first, *_ = scores = model.score_of(np.array([level, level - 1, level - 2]), windows=1).astype(np.float32)
+    assert model.level_of(value, windows=1) == level and first >= point and (scores[2:] < point).all()
+
+
 @pytest.mark.parametrize("score", [0, 1, -0.5, 2, float("nan")])
 def test_a_score_that_has_no_logit_is_named(score):
     with pytest.raises(ValueError, match=f"threshold={score:g} must be above 0 and below 1"):
@@ -186,7 +199,7 @@ def test_a_forest_is_loaded_and_scores(tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(REPORT))
     model = load_model(tmp_path / "forest.joblib")
     share = fitted.predict_proba(forest.codes(x))[:, 1]
-    assert model.operating_point == 0.25 and model.one_pass is None
+    assert model.chunk_threshold == 0.25 and model.one_pass is None
     assert calibration.sigmoid(model.logit(x)) == pytest.approx(np.clip(share, 0.001, 0.999), abs=0.006)
     assert np.mean((model.score(x) > model.calibrated(np.float64(0))) == y) > 0.95
 

@@ -250,7 +250,7 @@ def test_page_escapes_names_and_shows_no_nan(text, page):
 
 def test_page_shows_the_metrics_of_every_model(figures, page):
     groups, names = page.tables["Results"][:2]
-    assert groups == ["", "At threshold 0.5", "At the operating point", "Chunks"]
+    assert groups == ["", "At threshold 0.5", "At the chunk threshold", "Chunks"]
     assert names[:3] == ["model", "AUC", "accuracy"]
     for model, m in figures["metrics"].items():
         shown = page.row("Results", model)
@@ -300,7 +300,7 @@ def test_confusion_names_the_counts(figures):
 def test_sections_name_what_they_show(page):
     assert "18,432 bytes and an arena of 14,212 bytes, and needs 2 operators: CONV_2D, SOFTMAX" in page.text
     assert "on 1.2 % of the chunks" in page.text
-    assert "on <0.1 % at float's operating point" in page.text
+    assert "on <0.1 % at float's chunk threshold" in page.text
     assert page.tables["Quantization"][0][1:3] == ["float", "int8"]
     assert [row[0] for row in page.tables["Worst files"][1:]] == ["b.wav", "c.wav", "a.wav"]
     assert page.row("Worst files", "b.wav")[1:] == ["rain", NOTHING, "0.950", "ENV"]

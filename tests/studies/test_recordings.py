@@ -82,7 +82,7 @@ def test_the_sources_columns_stay(score):
 def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
     bad = {"file": "x.wav", "value": "0 samples", "rule": "a recording must not be empty"}
 
-    def score(row, models, p):
+    def score(row, models, p, logits):
         lost = row["number"] < unreadable
         return [row], None if lost else {"path": row["path"], "score": 0.1}, [bad] if lost else []
 
@@ -93,7 +93,7 @@ def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
     unreadable = 1
     files = recordings.file_scores(listed, tmp_path, p, title="")
     assert files["path"].tolist() == [f"{i}.wav" for i in range(1, 20)]
-    whole = recordings.score_files(listed, {"score": tmp_path}, p, rejected=[bad], title="", windows=True)
+    whole = recordings.score_files(listed, {"score": tmp_path}, p, rejected=[bad], title="", logits={"score": 0.0})
     assert (len(whole.windows), len(whole.files), len(whole.rejected)) == (20, 19, 2)
     unreadable = 5
     with pytest.raises(ValueError, match="5 of 20 rejected"):

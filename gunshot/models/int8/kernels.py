@@ -4,8 +4,9 @@ All in one file: Numba's cache of a loop does not see a change in another.
 """
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
+
+from gunshot.base.compiled import compiled
 
 
 @register_jitable
@@ -36,7 +37,7 @@ def quantized(real: float) -> tuple[int, int]:
     return (multiplier, shift) if shift >= -31 else (0, 0)
 
 
-@njit(cache=True)
+@compiled()
 def patches(x, kh, kw, sh, sw, out):
     """Write what lies under the kernel at each place to `out` [shape=(n, height, width, kh * kw * channels)]."""
     channels = x.shape[3]
@@ -50,7 +51,7 @@ def patches(x, kh, kw, sh, sw, out):
                         to[i * kw * channels + k] = row[k]
 
 
-@njit(cache=True)
+@compiled()
 def depthwise(x, weights, sh, sw, out):
     """Write sums over weights [shape=(kh, kw, channels)], int32, channel by channel, to `out`, int32."""
     kh, kw, channels = weights.shape
@@ -66,7 +67,7 @@ def depthwise(x, weights, sh, sw, out):
                             to[c] += weight[c] * row[c]
 
 
-@njit(cache=True)
+@compiled()
 def largest(x, kh, kw, sh, sw, table, out):
     """Write the table's entry for the largest code under the kernel, channel by channel, to `out`, int8."""
     for n in range(out.shape[0]):
@@ -80,7 +81,7 @@ def largest(x, kh, kw, sh, sw, table, out):
                     out[n, h, w, c] = table[top + 128]
 
 
-@njit(cache=True)
+@compiled()
 def average(sums, count, table, out):
     """Write the table's entry for sums [shape=(n,)] over `count`, halves away from zero, to `out`, int8."""
     for i in range(len(sums)):
@@ -89,7 +90,7 @@ def average(sums, count, table, out):
         out[i] = table[min(max(mean, -128), 127) + 128]
 
 
-@njit(cache=True)
+@compiled()
 def requantize(sums, bias, multiplier, shift, zero_point, table, out):
     """Write the table's entry for each sum's code [shape=(n, filters)] to `out`, int8."""
     for i in range(sums.shape[0]):

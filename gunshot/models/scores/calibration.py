@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from gunshot.base.compiled import compiled
 
 if TYPE_CHECKING:  # only where it is used: see tables
     import pandas as pd
@@ -25,7 +26,7 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
     return out
 
 
-@njit(cache=True)
+@compiled()
 def _sigmoid(logit):
     """Put the sigmoid of numbers [shape=(n,)] in their place."""
     for i in range(len(logit)):

@@ -1,0 +1,91 @@
+"""gunshot evaluate tells what gunshot detect does: one operating point, the same shots, the same incidents."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from gunshot import tags
+from gunshot.base import tables
+from tests.cli.test_commands import forest, project, run, shifted  # noqa: F401 - fixtures
+
+SR, COLLAR_S = 16000, 0.2
+
+
+def bangs(rng, *starts: int) -> np.ndarray:
+    y = 1e-4 * rng.standard_normal(64000)
+    for start in starts:
+        y[start : start + 1600] += 0.5 * rng.standard_normal(1600) * np.exp(-np.arange(1600) / 400)
+    return y
+
+
+@pytest.fixture
+def labelled(forest, project):  # noqa: F811
+    """Files of two classes: with two bangs, with one, with one that nobody tagged; without, and two false ones."""
+    rng = np.random.default_rng(1)
+    placed = {"gun/two.wav": (16000, 40000), "gun/one.wav": (20000,), "gun/none.wav": (), "gun/auto.wav": (30000,)}
+    placed |= {"env/calm.wav": (), "env/false.wav": (16000, 48000)}
+    for name, starts in placed.items():
+        Path("in", name).parent.mkdir(parents=True, exist_ok=True)
+        sf.write(Path("in", name), bangs(rng, *starts), SR)
+    # None is said to hold a shot that nobody can hear.
+    known = {"gun/two.wav": (16000, 40000), "gun/one.wav": (20000,), "gun/none.wav": (30000,)}
+    tags.write(Path("in/tags.csv"), {name: [tags.Tag(s) for s in starts] for name, starts in known.items()})
+    return known | {"gun/auto.wav": (30000,)}
+
+
+def detected() -> dict[str, list[float]]:
+    files = sorted(map(str, Path("in").rglob("*.wav")))
+    done = run("detect", *files, "--model", "forest.joblib", "--format", "json")
+    assert done.exit_code == 0, done.output
+    onsets = {name.removeprefix("in/"): [] for name in files}
+    for row in map(json.loads, done.stdout.splitlines()):
+        onsets[row["file"].removeprefix("in/")].append(row["onset_s"])
+    return onsets
+
+
+def evaluated() -> dict:
+    done = run("evaluate", "in", "--model", "forest.joblib")
+    assert done.exit_code == 0, done.output
+    assert all(len(line) <= 100 for line in done.stdout.splitlines()), done.stdout
+    figures = tables.read_json(Path("reports/evaluate/in/metrics.json"))
+    figures["files"], figures["windows"] = figures["files"]["forest.joblib"], figures["windows"]["forest.joblib"]
+    return figures | {"said": done.stdout}
+
+
+def test_its_figures_are_counts_of_what_detect_prints(labelled):
+    onsets, figures = detected(), evaluated()
+    files = figures["files"]
+    told = {name: found for name, found in onsets.items() if found}
+    hits = sum(any(abs(t - s / SR) <= COLLAR_S for t in onsets[name]) for name in labelled for s in labelled[name])
+    assert {"gun/two.wav", "gun/one.wav", "gun/auto.wav", "env/false.wav"} == set(
+        told
+    )  # so that there is what to count
+    assert (files["gun_files_found"], files["gun_files"], files["recall"]) == (3, 4, 0.75)
+    assert (files["shots_found"], files["shots"]) == (hits, 5) == (4, 5)
+    assert files["shot_recall"] == 0.8 and 0 < files["shot_recall_lower"] < 0.8
+    assert (files["false_files"], files["false_incidents"]) == (0.5, 2)  # two seconds apart: each wakes somebody
+    assert files["env_hours"] == pytest.approx(8 / 3600) and files["false_incidents_per_hour"] == pytest.approx(900)
+    assert files["false_incidents_per_hour_upper"] == pytest.approx(6.296 / (8 / 3600), rel=1e-3)  # Garwood, of 2
+    assert "3 of 4, at least" in figures["said"] and "900.0, at most 2833" in figures["said"]
+    page = Path("reports/evaluate/in/index.html").read_text()
+    assert "What detect does" in page and "chunk threshold" not in page
+
+
+@pytest.mark.parametrize(("chunks", "logit"), [(0.01, 30.0), (0.99, 30.0)])
+def test_the_threshold_is_the_operating_point_s_whatever_that_of_single_chunks(labelled, project, chunks, logit):  # noqa: F811
+    shifted(project, 0.0, logit)
+    report = tables.read_json(Path("report.json")) | {"operating_point": chunks}
+    Path("report.json").write_text(json.dumps(report))
+    figures = evaluated()
+    assert not any(detected().values())
+    assert figures["files"]["recall"] == figures["files"]["false_files"] == figures["files"]["shot_recall"] == 0
+    assert figures["windows"]["recall_at_operating_point"] == figures["windows"]["false_rate_at_operating_point"] == 0
+
+
+def test_a_missing_operating_point_is_named(labelled, project):  # noqa: F811
+    Path("operating.json").unlink()
+    done = run("evaluate", "in", "--model", "forest.joblib")
+    assert "operating.json: no such file; make it with `dvc repro operate`" in str(done.exception)
