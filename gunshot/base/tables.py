@@ -29,7 +29,7 @@ RECORDING = {
     "sha256": str,  # of the PCM
 }
 CHUNK = {
-    "chunk": str,  # RECORDING#START, and ~COPY when augmented
+    "chunk": str,  # RECORDING#START, and ~COPY behind that when augmented
     "path": str,  # the packed wav that holds it
     "index": int,  # its place there
     "recording": str,
@@ -40,6 +40,7 @@ CHUNK = {
     "recording_group": str,
     "source": str,
 }
+COPY = r"~\d+$"  # how an augmented chunk's id ends; another one's ends in #START, whatever its recording's name
 SPLIT = {"recording_group": str, "side": str, "class": str, "source": str}
 # Of the simulated corpus, shots.csv and events.csv.
 CORPUS_SHOT = {

@@ -140,37 +140,46 @@ def import_tags(
         list[Path], typer.Argument(exists=True, dir_okay=False, help="CSV tag files, label tracks, exported JSON.")
     ],
     recordings: RecordingsOption = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="A label that means a shot, in place of the ones below; repeat for each."),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Also where a person confirmed other tags.")] = False,
 ) -> None:
     """Take tags over from Audacity (.txt), Label Studio (.json) or a tag file (.csv).
 
     A label track belongs to the recording whose path its own path ends in: gun/rifle/3.wav.txt or 3.txt. Audacity's
-    point and region labels and Label Studio's regions give the tag by their start; labels that speak neither of a
-    shot nor of a gun are left out and listed.
+    point and region labels and Label Studio's regions give the tag by their start.
+
+    A label means a shot where it is, whatever its case: shot(s), gunshot(s), gun shot(s), gun, gunfire, gun fire,
+    "gunshot, gunfire", or empty; a number or a calibre may follow ("shot 3", "gunshot 9mm"). All else (no shot, nail
+    gun, a choice) is listed and changes nothing. A track without labels, or an annotation without results, says that
+    there is no shot.
 
     Label Studio's annotations are confirmed tags, its predictions and labels such as shot@0.93 automatic ones, which
-    never replace confirmed tags. Where one line is bad nothing is written.
+    never replace confirmed tags. Confirmed ones do so with --replace. Where one line is bad nothing is written.
     """
     from gunshot import tags
     from gunshot.base import params, pipeline
-    from gunshot.tags import catalogue, formats
+    from gunshot.tags import catalogue, formats, labeltracks
 
     raw = pipeline.raw()
     listed = catalogue.listed(recordings or raw, raw, pipeline.by_hand())
-    given, other, silent = formats.gather(files, listed.recordings, sr=params.load("audio").audio.sr)
-    print_names("tasks without annotation or prediction", silent)
+    options = {"sr": params.load("audio").audio.sr, "labels": label or labeltracks.SHOTS}
+    given, other, silent = formats.gather(files, listed.recordings, **options)
+    print_names("label tracks or tasks say nothing of shots and change nothing", silent)
     before, _ = listed.read()
-    kept = [
-        key
-        for key, placed in given.items()
-        if tags.state(placed) == "automatic" and tags.state(before.get(key)) == "confirmed"
-    ]
-    new = {key: placed for key, placed in given.items() if key not in kept}
+    differ = [key for key in given if tags.state(before.get(key)) == "confirmed" and before[key] != given[key]]
+    weaker = [key for key in differ if tags.state(given[key]) == "automatic"]
+    kept = [] if replace else [key for key in differ if key not in weaker]
+    new = {key: placed for key, placed in given.items() if key not in {*weaker, *kept}}
     written = listed.write(new)
     replaced = sum(key in before and before[key] != new[key] for key in new)
     where = ", ".join(map(str, written)) or "no file"
     print(f"{sum(map(len, new.values()))} tags of {len(new)} recordings in {where}; {replaced} had others before")
-    print_names("recordings are confirmed, and these automatic tags do not replace that", kept)
-    print_names("labels that speak of no shot", sorted(set(other)))
+    print_names("recordings are confirmed, and these automatic tags do not replace that", weaker)
+    print_names("recordings were confirmed with other tags and stay; with --replace these take their place", kept)
+    print_names("labels mean no shot and change nothing; name those that do with --label", sorted(set(other)))
 
 
 def _import(layout: str, path: Path | None, name: str, classes: Path | None = None, *, download: bool = False) -> None:

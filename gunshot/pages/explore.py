@@ -257,7 +257,7 @@ def features_of(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
     found, rows = [], []
     for side in charts.SIDE_COLORS:
         x, _, table = tables.features(folder, side)
-        own = ~table["chunk"].str.contains("~", regex=False).to_numpy()
+        own = ~table["chunk"].str.contains(tables.COPY).to_numpy()
         found.append(np.asarray(x[own], np.float32).reshape(own.sum(), -1))
         rows.append(table[own].assign(side=side))
     return np.concatenate(found), pd.concat(rows, ignore_index=True)

@@ -132,7 +132,8 @@ def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]
     sides = {side: tables.features(folders.features, side) for side in tables.SIDES}
     simulated = {side: (table["source"] == "simulated").to_numpy() for side, (_, _, table) in sides.items()}
     own = {
-        side: ~simulated[side] & ~table["chunk"].str.contains("~").to_numpy() for side, (_, _, table) in sides.items()
+        side: ~simulated[side] & ~table["chunk"].str.contains(tables.COPY).to_numpy()
+        for side, (_, _, table) in sides.items()
     }
     if not any(which.any() for which in own.values()):
         raise ValueError(

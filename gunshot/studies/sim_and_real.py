@@ -38,7 +38,7 @@ def chunks(features: Path, grouped: Path) -> Chunks:
     """
     sides = [tables.features(features, side) for side in tables.SIDES]
     table = pd.concat([part.assign(y=y) for _, y, part in sides], ignore_index=True)
-    own, simulated = ~table["chunk"].str.contains("~"), table["source"] == "simulated"
+    own, simulated = ~table["chunk"].str.contains(tables.COPY), table["source"] == "simulated"
     which = [(own & ~simulated).to_numpy(), (own & simulated).to_numpy()]
     if not all(rows.any() for rows in which):
         raise ValueError(f"{features}: must hold simulated and real chunks; import recordings, then run `dvc repro`")

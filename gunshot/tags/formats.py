@@ -1,5 +1,6 @@
 """Tags in files of any kind: tag files, label tracks of Audacity, JSON of Label Studio."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,23 +10,28 @@ from gunshot.tags import catalogue, labeltracks
 
 
 class Read(NamedTuple):
-    """A file's tags by the path of the recording that it means, labels that speak of no shot, tasks without any."""
+    """A file's tags by the path of the recording that it means, labels that mean no shot, what says nothing of any."""
 
     tags: dict[str, list[tags.Tag]]
     other: list[str]
     silent: list[str]
 
 
-def read(file: Path, *, sr: int) -> Read:
-    """Return what a file holds; ValueError where it is of another kind, or a line of it is bad."""
+def read(file: Path, *, sr: int, labels: Collection[str] = labeltracks.SHOTS) -> Read:
+    """Return what a file holds; ValueError where it is of another kind, or a line of it is bad.
+
+    In other tools' formats `labels` mean a shot, see `labeltracks.means_shot`.
+    """
+    options = {"sr": sr, "name": str(file), "labels": labels}
     match file.suffix.lower():
         case ".csv":
             return Read(catalogue.read_file(file), [], [])
         case ".txt":
-            placed, other = labeltracks.from_audacity(_text(file), sr=sr, name=str(file))
-            return Read({file.with_suffix("").as_posix(): placed}, other, [])
+            placed, other = labeltracks.from_audacity(_text(file), **options)
+            name = file.with_suffix("").as_posix()
+            return Read({}, other, [name]) if placed is None else Read({name: placed}, other, [])
         case ".json":
-            return Read(*labeltracks.from_label_studio(_text(file), sr=sr, name=str(file)))
+            return Read(*labeltracks.from_label_studio(_text(file), **options))
     raise ValueError(f"{file}: suffix={file.suffix!r} must be .csv (tag file), .txt (Audacity) or .json (Label Studio)")
 
 
@@ -36,8 +42,10 @@ def _text(file: Path) -> str:
         raise ValueError(f"{file}: must be text in UTF-8") from None
 
 
-def gather(files: list[Path], recordings: dict[str, Path], *, sr: int) -> Read:
-    """Return the tags of several files by the recordings' keys.
+def gather(
+    files: list[Path], recordings: dict[str, Path], *, sr: int, labels: Collection[str] = labeltracks.SHOTS
+) -> Read:
+    """Return the tags of several files by the recordings' keys; `labels` as for `read`.
 
     Raises
     ------
@@ -46,7 +54,7 @@ def gather(files: list[Path], recordings: dict[str, Path], *, sr: int) -> Read:
     """
     known, whole = labeltracks.Recordings(recordings), Read({}, [], [])
     for file in files:
-        part = read(file, sr=sr)
+        part = read(file, sr=sr, labels=labels)
         whole.other.extend(part.other)
         whole.silent.extend(part.silent)
         for name, placed in part.tags.items():

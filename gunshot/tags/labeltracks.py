@@ -2,8 +2,9 @@
 
 import json
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -11,9 +12,30 @@ from gunshot.tags import Tag, state, unique
 
 LABEL = "shot"
 SHOWN_S = 0.05  # Label Studio knows regions alone: a shot's is so long, or ends at the next shot
-_SHOT = re.compile(r"shot|gun|^$", re.IGNORECASE)  # a label that says something else is no tag
+SHOTS = (
+    "shot", "shots", "gun", "gunshot", "gunshots", "gun shot", "gun shots", "gunfire", "gun fire",
+    "gunshot gunfire", "gunshot and gunfire", "",  # the last: a label without text
+)  # fmt: skip
+_REGION = {"start", "end", "channel", "labels"}  # what Label Studio says of a region that is no choice or text about it
 _CONFIDENCE = re.compile(r"@(0(?:\.[0-9]+)?|1(?:\.0+)?)$")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before an uploaded file's name
+
+
+def means_shot(label: str, labels: Collection[str] = SHOTS) -> bool:
+    """Return whether a label is one of `labels`, word for word; a number or a calibre may follow: "Gunshot 9mm".
+
+    Case, and what stands between words, a space, comma, hyphen or underscore, make no difference.
+    """
+    words, known = _words(label), [_words(each) for each in labels]
+    while len(words) > 1 and words not in known and words[-1][0].isdigit():
+        words.pop()
+    return words in known
+
+
+def _words(label: str) -> list[str]:
+    """Return a label's words, a number at a word's end as one of its own: "Shot_3" and "shot3" are shot, 3."""
+    plain = unicodedata.normalize("NFKC", label).casefold()
+    return [part for word in re.split(r"[\s,_-]+", plain) for part in re.findall(r"\d.*|\D+", word)]
 
 
 def audacity(tags: list[Tag], *, sr: int) -> str:
@@ -28,10 +50,13 @@ def audacity(tags: list[Tag], *, sr: int) -> str:
     return "".join(lines)
 
 
-def from_audacity(text: str, *, sr: int, name: str = "label track") -> tuple[list[Tag], list[str]]:
-    """Return the tags of an Audacity label track, ascending, and the labels in it that speak of no shot.
+def from_audacity(
+    text: str, *, sr: int, name: str = "label track", labels: Collection[str] = SHOTS
+) -> tuple[list[Tag] | None, list[str]]:
+    """Return the tags of an Audacity label track, ascending, and its labels that mean no shot by `means_shot`.
 
     Of a region its start is taken; a line of frequencies, which begins with a backslash, belongs to the label before.
+    A track without any label says that there is no shot. One with other labels alone says nothing: None.
 
     Raises
     ------
@@ -45,11 +70,11 @@ def from_audacity(text: str, *, sr: int, name: str = "label track") -> tuple[lis
         start, end, label = [*line.split("\t", 2), "", ""][:3]
         where = f"{name}:{number}"
         tag = Tag(_sample(start, end, sr, where), _confidence(label))
-        if _SHOT.search(_CONFIDENCE.sub("", label.strip())):
+        if means_shot(_CONFIDENCE.sub("", label.strip()), labels):
             found.add(tag)
         else:
             other.append(label.strip())
-    return unique(list(found)), other
+    return unique(list(found)) if found or not other else None, other
 
 
 def _confidence(label: str) -> float | None:
@@ -97,11 +122,15 @@ def _region(tag: Tag, after: Tag | None, sr: int) -> dict:
     return region if tag.confidence is None else region | {"score": round(tag.confidence, 2)}
 
 
-def from_label_studio(text: str, *, sr: int, name: str = "tasks") -> tuple[dict[str, list[Tag]], list[str], list[str]]:
-    """Return tags by the recording that each task names, labels that speak of no shot, and tasks that say nothing.
+def from_label_studio(
+    text: str, *, sr: int, name: str = "tasks", labels: Collection[str] = SHOTS
+) -> tuple[dict[str, list[Tag]], list[str], list[str]]:
+    """Return tags by the recording that each task names, labels that mean no shot, and tasks that say nothing.
 
-    A task's annotation counts, else its first prediction; one without either says nothing. Skipped annotations do not
-    count.
+    A task's annotation counts, else its first prediction; skipped annotations do not. An annotation without any result
+    says that there is no shot. One with other labels alone, or with a choice or a text, which names no place, says
+    nothing. Nor does an empty prediction; another one's tags are automatic, as sure as the prediction where it gives
+    no region a score.
 
     Raises
     ------
@@ -123,19 +152,32 @@ def from_label_studio(text: str, *, sr: int, name: str = "tasks") -> tuple[dict[
         audio = data.get("audio") if isinstance(data, dict) else None
         if not isinstance(audio, str) or not audio:
             raise ValueError(f"{where}: data.audio must name the recording")
-        said = [_tags(entry, sr, where) for entry in _entries(task, "annotations", where)]
-        said = said or [_tags(entry, sr, where) for entry in _entries(task, "predictions", where)[:1]]
-        if any(tags != said[0][0] for tags, _ in said):
+        annotations = _entries(task, "annotations", where)
+        entries = annotations or _entries(task, "predictions", where)[:1]
+        said = []
+        for entry in entries:
+            placed, others = _tags(entry, sr, where, labels)
+            other += others
+            if placed or (annotations and not others):
+                said.append(placed if annotations else _automatic(placed, entry.get("score")))
+        if any(placed != said[0] for placed in said):
             raise ValueError(f"{where}: {len(said)} annotations differ; mark one as ground truth, or delete the others")
         recording = meant(audio)
         if recording in found:
             raise ValueError(f"{where}: {recording}: a recording must have one task")
         if said:
-            found[recording], others = said[0]
-            other += others
+            found[recording] = said[0]
         else:
             silent.append(recording)
     return found, other, silent
+
+
+def _automatic(placed: list[Tag], score) -> list[Tag]:
+    """Return a prediction's tags, none of them a person's alone; where it says of none how sure it is, as `score`."""
+    if state(placed) == "automatic":
+        return placed
+    sure = float(score) if isinstance(score, int | float) and 0 <= score <= 1 else 0.0
+    return [Tag(tag.start, sure) for tag in placed]
 
 
 def _entries(task: dict, kind: str, where: str) -> list[dict]:
@@ -146,18 +188,20 @@ def _entries(task: dict, kind: str, where: str) -> list[dict]:
     return [entry for entry in entries if entry.get("ground_truth")] or entries
 
 
-def _tags(entry: dict, sr: int, where: str) -> tuple[list[Tag], list[str]]:
+def _tags(entry: dict, sr: int, where: str, labels: Collection[str]) -> tuple[list[Tag], list[str]]:
+    """Return an entry's tags, and what else it says: labels that mean no shot, choices, texts."""
     found, other = set(), []
     for region in entry.get("result") or []:
         value = region.get("value") if isinstance(region, dict) else None
         if not isinstance(value, dict):
             raise ValueError(f"{where}: a result must hold objects with a value")
-        if "start" not in value:  # a choice or a text about the whole task
+        if "start" not in value or not value.keys() <= _REGION:  # about the whole task, or more about a region
+            other += [f"{key} {text!r}, which names no place" for key, text in value.items() if key not in _REGION]
             continue
         start, score = _sample(value["start"], value.get("end"), sr, where), region.get("score")
-        labels = value.get("labels") or [""]
-        if not any(_SHOT.search(str(label)) for label in labels):
-            other += map(str, labels)
+        named = [str(label) for label in value.get("labels") or [""]]
+        if not any(means_shot(label, labels) for label in named):
+            other += named
             continue
         if score is not None and not (isinstance(score, int | float) and 0 <= score <= 1):
             raise ValueError(f"{where}: score={score!r} must be 0 to 1")

@@ -173,7 +173,8 @@ def features(p: Sections) -> Suite:
             (BETWEEN, {"column": "max_db", "max_value": MAX_DB}, "critical", "must be no louder than full scale"),
         ],
         "held_out": [
-            (NOT_MATCH, {"column": "chunk", "regex": "~"}, "critical", "must not be augmented: only training is"),
+            (NOT_MATCH, {"column": "chunk", "regex": tables.COPY}, "critical",
+             "must not be augmented: only training is"),
         ],
         "groups": [
             (IN_SET, {"column": "sides", "value_set": list(tables.SIDES)}, "critical", "must be on one side only"),

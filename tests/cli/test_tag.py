@@ -165,11 +165,38 @@ def test_automatic_tags_that_come_in_do_not_replace_a_person_s(project):
     tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(12000)]})
     Path("c.txt").write_text("0.1\t0.1\tshot@0.90\n0.2\t0.2\twind\n")
     said = run("import", "tags", "c.txt")
-    assert "1 recordings are confirmed" in said and "1 labels that speak of no shot: wind" in said
+    assert "1 recordings are confirmed" in said and "1 labels mean no shot" in said and ": wind" in said
     assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(12000)]}
-    Path("c.txt").write_text("0.1\t0.1\tshot\n")
-    assert "1 had others before" in run("import", "tags", "c.txt")
-    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(1600)]}
+    assert "1 recordings are confirmed" in run("import", "tags", "c.txt", "--replace")
+    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(12000)]}
+
+
+@pytest.mark.parametrize("text", ["0.1\t0.1\tshot\n", ""])
+def test_confirmed_tags_are_replaced_on_request_alone(project, text):
+    Path("data/tags").mkdir()
+    tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(12000)]})
+    Path("c.txt").write_text(text)
+    said = run("import", "tags", "c.txt")
+    assert "0 tags of 0 recordings" in said and "with --replace these take their place: m/gun/deep/c.wav" in said
+    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(12000)]}
+    assert "1 had others before" in run("import", "tags", "c.txt", "--replace")
+    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(1600)] if text else []}
+
+
+@pytest.mark.parametrize("options", [[], ["--replace"]])
+def test_labels_that_mean_no_shot_are_listed_and_change_nothing(project, options):
+    Path("data/tags").mkdir()
+    tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(12000)]})
+    Path("c.txt").write_text("0.1\t0.1\tno shot\n0.2\t0.2\tnail gun\n0.3\t0.3\tSchuß\n")
+    choice = {"result": [{"type": "choices", "value": {"choices": ["gunshot"]}}]}
+    Path("t.json").write_text(json.dumps([{"data": {"audio": "gun/deep/c.wav"}, "annotations": [choice]}]))
+    for file in ("c.txt", "t.json"):
+        said = run("import", "tags", file, *options)
+        assert "0 tags of 0 recordings in no file" in said and "1 label tracks or tasks say nothing of shots" in said
+        assert all(label in said for label in (["no shot", "nail gun", "Schuß"] if file == "c.txt" else ["'gunshot'"]))
+        assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(12000)]}
+    assert "1 tags of 1 recordings" in run("import", "tags", "c.txt", "--label", "schuss", "--replace")
+    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(4800)]}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +226,7 @@ def test_one_recording_in_two_files_is_refused(project, monkeypatch):
 WORDS = {
     "tag": ["data/tags/CORPUS.csv", "confirmed"],
     "tag-report": ["reports/tagging.json", "15 ms"],
-    "import tags": ["Audacity", "Label Studio", "--recordings", "confirmed"],
+    "import tags": ["Audacity", "Label Studio", "--recordings", "confirmed", "--label", "--replace", "nail"],
     "export tags": ["--format", "audacity|label-studio", "--recordings"],
 }
 

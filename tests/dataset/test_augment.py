@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gunshot.base import audio, params, tables
-from gunshot.dataset import augment
+from gunshot.dataset import augment, chunks
 
 SR, L = 16000, 4096
 P = params.load("augment", path=Path(__file__).parents[2] / "params.yaml").augment
@@ -186,6 +186,18 @@ def test_copies_counts_shapes_and_names(kind, gun, env):
     assert [row["chunk"] for row in made_rows] == [f"m/gun/a.wav#{s}~{i}" for s in (0, 6000) for i in range(each)]
     assert all(set(row) == set(tables.CHUNK) and row["class"] == kind for row in made_rows)
     assert kind == "gun" or all(row["onset"] == -1 for row in made_rows)
+
+
+@given(st.text(st.sampled_from("a~#1.٣ "), min_size=1, max_size=12), st.sampled_from(["gun", "env"]))
+@example("E~1", "gun")
+@example("a.wav#5~1", "env")
+def test_copies_are_told_by_the_end_of_their_ids_whatever_the_recording_is_called(stem, kind):
+    """No character of a name has a meaning: E~1.WAV is how Windows shortens names."""
+    common = {"class": kind, "label": "x", "recording_group": "g", "source": "s"}
+    own = chunks.rows({"path": f"m/{kind}/{stem}.wav", **common}, np.array([0, 6000]), np.array([10, 3000]))
+    made, _ = copies(pd.DataFrame(own), with_(gun_copies=2, env_copies=2, **NEVER))
+    ids = pd.Series([row["chunk"] for row in own + made])
+    assert ids.is_unique and ids.str.contains(tables.COPY).tolist() == [False] * 2 + [True] * 4
 
 
 def test_no_rows_no_copies():

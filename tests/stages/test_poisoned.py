@@ -257,6 +257,11 @@ def test_a_good_corpus_passes(passed: dict[str, dict], suite: str):
     assert all(e["rule"] and e["severity"] in ("critical", "warning", "info") for e in result["expectations"])
 
 
+def test_a_name_with_a_tilde_is_no_augmented_copy(corpus: Path):
+    cell("features/test.csv", 0, "chunk", "mine/gun/x/E~1.wav#0")(corpus)
+    assert run(corpus, "features")["failed"] == {"critical": 0, "warning": 0, "info": 0}
+
+
 def test_a_gun_recording_without_a_shot_may_be_listed_as_rejected(corpus: Path):
     (corpus / TAGS).write_text((corpus / TAGS).read_text().replace(f"{GUN},1000", GUN))
     entry = next(e for e in run(corpus, "tags")["expectations"] if e["column"] == "told")

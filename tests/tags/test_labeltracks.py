@@ -47,6 +47,64 @@ def test_an_audacity_track_as_the_program_writes_it():
     assert labeltracks.from_audacity(text, sr=SR) == (tags, ["dog"])
 
 
+OTHER = [
+    "no shot",
+    "No_Shot",
+    "not_gunshot",
+    "nail gun",
+    "Schuß",
+    "gun cocking",
+    "shot?",
+    "gunshots?",
+    "dog",
+    "9mm",
+    "3",
+]
+SHOT = [
+    "Shot",
+    "GUN_SHOT",
+    "gun-shot 12",
+    "shot3",
+    "Gunshot 9mm",
+    "Gunshot, gunfire",
+    "Gunshot_and_gunfire",
+    "gun",
+    " ",
+]
+
+
+@pytest.mark.parametrize("label", SHOT)
+def test_a_listed_label_means_a_shot_whatever_its_case_and_number(label):
+    assert labeltracks.means_shot(label)
+
+
+@pytest.mark.parametrize("label", OTHER)
+def test_any_other_label_means_none_unless_it_is_given(label):
+    assert not labeltracks.means_shot(label)
+    assert labeltracks.means_shot(label.upper(), [label]) and not labeltracks.means_shot("shot", [label])
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=12), st.sampled_from(["shot", "gun shot", "Schuß"]))
+def test_a_word_more_makes_another_label(word, label):
+    """Before or behind it, but for a number behind: what is not listed word for word is no shot."""
+    words = labeltracks._words(word)
+    assert labeltracks.means_shot(f"{word} {label}", [label]) == (words == [])
+    numbers = all(part[0].isdigit() for part in words)
+    assert labeltracks.means_shot(f"{label} {word}", [label]) == numbers
+
+
+@given(st.lists(st.sampled_from(OTHER), max_size=4), st.lists(st.sampled_from(SHOT), max_size=4))
+def test_other_labels_change_nothing(other, shots):
+    """Beside shots they are listed; alone they do not say that there is none, as a track without labels does."""
+    text = "".join(f"{i}\t{i}\t{label}\n" for i, label in enumerate([*shots, *other]))
+    tasks = [{"data": {"audio": "a"}, "annotations": [{"result": [
+        region(i, [label]) for i, label in enumerate([*shots, *other])]}]}]  # fmt: skip
+    tags = [Tag(i * SR) for i in range(len(shots))]
+    says_nothing = bool(other) and not shots
+    assert labeltracks.from_audacity(text, sr=SR) == (None if says_nothing else tags, other)
+    assert studio(*tasks) == ({} if says_nothing else {"a": tags}, other, ["a"] if says_nothing else [])
+
+
 def test_what_audacity_is_given():
     assert labeltracks.audacity([Tag(12500), Tag(16000, 0.9)], sr=SR) == (
         "0.781250\t0.781250\tshot\n1.000000\t1.000000\tshot@0.90\n"
@@ -96,7 +154,33 @@ def test_a_label_studio_export_as_the_program_writes_it():
         "/set/gun/b c.wav": [Tag(20000, 0.75), Tag(32000, 0.5)],
         "gun/d#.wav": [],
     }
-    assert other == ["Speech"] and silent == ["/e.wav"]
+    assert other == ["choices ['noisy'], which names no place", "Speech"] and silent == ["/e.wav"]
+
+
+CHOICE = {"type": "choices", "value": {"choices": ["gunshot"]}}
+ABOUT = {"type": "choices", "value": {"start": 1, "end": 2, "choices": ["loud"]}}
+
+
+@pytest.mark.parametrize(
+    ("task", "placed", "other"),
+    [
+        ({"annotations": [{"result": [CHOICE]}]}, None, ["choices ['gunshot'], which names no place"]),
+        ({"annotations": [{"result": [CHOICE, region(1)]}]}, [Tag(16000)],
+         ["choices ['gunshot'], which names no place"]),
+        ({"annotations": [{"result": [region(1, ["Speech"]), ABOUT]}]}, None,
+         ["Speech", "choices ['loud'], which names no place"]),
+        ({"annotations": [{"result": []}]}, [], []),
+        ({"annotations": [{"result": [CHOICE]}], "predictions": [{"result": [region(1, score=0.5)]}]}, None,
+         ["choices ['gunshot'], which names no place"]),
+        ({"predictions": [{"result": []}]}, None, []),
+        ({"predictions": [{"result": [region(1)], "score": 0.5}]}, [Tag(16000, 0.5)], []),
+        ({"predictions": [{"result": [region(1)]}]}, [Tag(16000, 0.0)], []),
+    ],
+)  # fmt: skip
+def test_only_regions_and_empty_annotations_say_where_shots_are(task, placed, other):
+    """A prediction confirms nothing: neither that there is no shot, nor a shot without a score."""
+    found, said, silent = studio({"data": {"audio": "a"}, **task})
+    assert (found, said, silent) == (({}, other, ["a"]) if placed is None else ({"a": placed}, other, []))
 
 
 def test_annotations_that_differ_need_a_ground_truth():
