@@ -226,7 +226,20 @@ def _run(rises, logits, settings, state, ring, parts, recent):
 
 
 class Detector:
-    """The decision on a stream, fed piece by piece; what it keeps is bounded however long the stream."""
+    """The decision on a stream, fed piece by piece; what it keeps is bounded however long the stream.
+
+    Examples
+    --------
+    Of three windows the second reaches `on`, and frame 4 is the only one that rises:
+
+    >>> sought = {"n_frames": 11, "first": 0, "stop": 5, "min_rise": 9}
+    >>> settings = Settings(on=10, off=5, even=5, windows=1, hop=1, cooldown=2, **sought)
+    >>> rises = np.zeros((13, GROUPS), np.int32)
+    >>> rises[4] = 20
+    >>> (shot,) = Detector(settings).push(rises, np.array([0, 12, 3], np.int16)).tolist()
+    >>> shot[ONSET], shot[DECIDED], shot[LOGIT_SUM], shot[WHICH]
+    (4, 1, 12, 1)
+    """
 
     def __init__(self, settings: Settings):
         self.settings = settings
