@@ -10,8 +10,9 @@ from numba import njit
 
 PAST = 4  # frames, 28 ms: what a shot rises from
 MIN_RISE_DB = 4.0  # mean over the bands, of a shot
-SHARE = 3  # a shot rises by at least this part, a third, of the incident's steepest rise so far,
-MOST = 6  # which counts as this many times the least rise at most: the first shot rises from silence, the others do not
+# A shot rises by at least a third (SHARE) of the incident's steepest rise so far, which counts as MOST_RISES times the
+# least rise at most: the first shot rises from silence, the others do not.
+SHARE, MOST_RISES = 3, 6
 LOCAL = 7  # frames, 49 ms: shots that rise so are no closer; 1,200 rounds a minute
 GROUPS = 4  # of bands, whose rises are kept apart
 SPAN = 72  # frames, half a second: in which shots at a steady rate are sought
@@ -108,7 +109,7 @@ def _seek(ring, state, first, stop, least_rise, opens):
     start = max(state[NEXT], first)
     for t in range(start, stop):
         state[STEEPEST] = max(state[STEEPEST], ring[t % RING])
-    least = max(least_rise, min(state[STEEPEST], MOST * least_rise) // SHARE)
+    least = max(least_rise, min(state[STEEPEST], MOST_RISES * least_rise) // SHARE)
     for t in range(start, stop):
         if ring[t % RING] >= least and t - state[LAST] >= LOCAL and _peak(ring, t):
             found[count], state[LAST] = t, t

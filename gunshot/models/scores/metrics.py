@@ -156,14 +156,14 @@ def bootstrap_auc(table: pd.DataFrame, rng: np.random.Generator, *, draws: int =
     if table["y"].nunique() < 2:
         return float("nan"), float("nan")
     table = table.sort_values(["y", "recording_group"], kind="stable")
-    sides = [pd.factorize(side["recording_group"]) for _, side in table.groupby("y", sort=True)]
+    classes = [pd.factorize(part["recording_group"]) for _, part in table.groupby("y", sort=True)]
     y, score = table["y"].to_numpy(), table["score"].to_numpy()
 
     def area(*counts: np.ndarray) -> float:
-        weight = np.concatenate([count[row] for count, (row, _) in zip(counts, sides, strict=True)])
+        weight = np.concatenate([count[row] for count, (row, _) in zip(counts, classes, strict=True)])
         return metrics.roc_auc_score(y, score, sample_weight=weight)
 
-    low, high = bootstrap.interval(area, [len(names) for _, names in sides], rng, draws=draws)
+    low, high = bootstrap.interval(area, [len(names) for _, names in classes], rng, draws=draws)
     return float(low), float(high)
 
 
