@@ -107,7 +107,7 @@ def publish(tree: Path) -> None:
 
 
 @task
-def parity(tree: Path) -> None:
+def measure_parity(tree: Path) -> None:
     """Measure the firmware with a worktree's model: its gates are of this report, and fail where there is none."""
     shutil.copytree("firmware/third_party", tree / "firmware/third_party", dirs_exist_ok=True)  # or it would download
     try:
@@ -151,11 +151,11 @@ def candidate(tree: Path, base: str, folder: Path) -> None:
     base : the commit that the differences are shown against where there is no champion
     """
     champion = json.loads(run(GUNSHOT, "models", "--format", "json", errors=False))["champion"]
-    sides = [pipeline.models(root=tree)["int8"].parent]
+    contenders = [pipeline.models(root=tree)["int8"].parent]
     if champion:
-        sides.append(Path(run(GUNSHOT, "export", "promoted", champion, errors=False).split()[-1]).absolute())
+        contenders.append(Path(run(GUNSHOT, "export", "promoted", champion, errors=False).split()[-1]).absolute())
         base = run("git", "rev-parse", f"int8@{champion}^{{commit}}").strip()
-    run(GUNSHOT, "compare", *sides, "--out", folder / "comparison.json", cwd=tree)
+    run(GUNSHOT, "compare", *contenders, "--out", folder / "comparison.json", cwd=tree)
     for kind in ("metrics", "params"):
         (folder / f"{kind}.json").write_text(run(DVC, kind, "diff", "--json", base, cwd=tree, errors=False))
     if (tree / VERDICT).exists():
@@ -208,7 +208,7 @@ def retrain(reason: str = "by hand") -> str | None:
             get_run_logger().warning("the pipeline makes %s again, to the byte: nothing to review", version)
             worktree.sweep()
             return None
-        parity(tree)
+        measure_parity(tree)
         worktree.commit(tree, f"Candidate {folder.name}: {reason}")
         folder.mkdir(parents=True)
         seeds(tree, folder)

@@ -78,8 +78,8 @@ def settle(folder: Path) -> dict | None:
 
 def recorded(call: dict) -> dict | None:
     """Return the entry of a decision that is on the record with its commit and tags."""
-    event, stage = ("promoted", "prod") if "overrule" in call else ("rejected", registry.ARCHIVED)
-    asked = {"event": event, "stage": stage, "commit": call["candidate"], "by": call["by"]}
+    event, registry_stage = ("promoted", "prod") if "overrule" in call else ("rejected", registry.ARCHIVED)
+    asked = {"event": event, "stage": registry_stage, "commit": call["candidate"], "by": call["by"]}
     asked["dossier"] = call["review"]["dossier"]
     entry = next((e for e in reversed(record.read()) if asked.items() <= e.items()), None)
     return entry if entry and registry.settled(Repository(Path()), entry) else None

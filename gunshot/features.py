@@ -90,6 +90,18 @@ def log_mel(
     ------
     ValueError
         Where n is smaller than n_fft or the mel range does not lie in 0 to sr/2.
+
+    Examples
+    --------
+    A tone of 1 kHz at half of full scale, one chunk long, is loudest in band 9:
+
+    >>> p = params.load("audio", "features")
+    >>> tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(p.audio.chunk_length) / p.audio.sr)
+    >>> mel = log_mel(audio.to_int16(tone), sr=p.audio.sr, **p.features.model_dump())
+    >>> mel.shape, mel.dtype
+    ((32, 33), dtype('float32'))
+    >>> int(mel.mean(axis=1).argmax())
+    9
     """
     n = pcm.shape[-1]
     if n < n_fft:

@@ -23,7 +23,7 @@ def main(folder: Path, sides: Path, model: Path, out: Path) -> None:
     recordings = table.groupby("recording", sort=False).indices.values()
     for rows in tqdm(recordings, desc="reference", unit="recording"):
         pcm = chunks.load(folder, table.iloc[rows], sr=p.audio.sr, chunk_length=p.audio.chunk_length)
-        values[rows] = drift.measure(pcm, loaded, p)
+        values[rows] = drift.describe(pcm, loaded, p)
     tables.write(out, drift.frame(table["recording"], values))
     print(f"reference: {len(table)} chunks of {len(recordings)} recordings, {len(drift.COLUMNS)} columns")
 

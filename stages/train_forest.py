@@ -24,7 +24,7 @@ def main(folder: Path, out: Path) -> None:
         **metrics.stated(y_val, calibration.logit(forest.score(model, x_val)), min_recall=p.evaluate.min_recall),
         "search_auc": best["auc_mean"],
         "best": {name: getattr(model, name) for name in forest.GRID},
-        **forest_c.compare(model, source, codes, votes=forest.votes(model, codes)),
+        **forest_c.check(model, source, codes, votes=forest.votes(model, codes)),
     }
     forest.save(model, out)
     with atomic(out.with_name("forest.h")) as part:

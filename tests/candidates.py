@@ -101,10 +101,10 @@ def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | N
     logits = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
     paths = {name: model(folder / name, logit=logit) for name, logit in logits.items() if logit is not None}
     tested = write_streams(folder / "streams")
-    sides = {name: comparison.side(path) for name, path in paths.items()}
+    contenders = {name: comparison.contender(path) for name, path in paths.items()}
     table = tables.read(tested / "streams.csv", tables.STREAM)
-    found = gathered(comparison.scored(sides, table, tested, p, workers=1))
-    return comparison.compare(sides, found, table, tested, p)
+    found = gathered(comparison.scored(contenders, table, tested, p, workers=1))
+    return comparison.compare(contenders, found, table, tested, p)
 
 
 PARITY = {"cells": 1_000_000, "differing_codes": 1, "windows": 1000, "mismatched_bytes": 0, "onsets": 9,

@@ -48,7 +48,7 @@ def measure(folder: Path) -> pd.DataFrame:
                 row = how | {"n_estimators": n, "draw": draw, "auc": metrics.auc(y_val, found)}
                 row["false_rate"] = metrics.at_threshold(y_val, found, point)["false_rate"]
                 if draw == 0:
-                    row |= forest_c.compare(model, forest_c.to_c(model), codes, votes=votes)
+                    row |= forest_c.check(model, forest_c.to_c(model), codes, votes=votes)
                 rows.append(row)
                 print(row, file=sys.stderr, flush=True)
     return pd.DataFrame(rows)

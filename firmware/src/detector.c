@@ -5,7 +5,7 @@
 enum {
   PAST = GUNSHOT_DETECTOR_PAST,
   SHARE = GUNSHOT_DETECTOR_SHARE,
-  MOST = GUNSHOT_DETECTOR_MOST,
+  MOST_RISES = GUNSHOT_DETECTOR_MOST_RISES,
   LOCAL = GUNSHOT_DETECTOR_LOCAL,
   GROUPS = GUNSHOT_DETECTOR_GROUPS,
   SPAN = GUNSHOT_DETECTOR_SPAN,
@@ -68,7 +68,7 @@ static size_t seek(gunshot_detector *detector, int64_t first, int64_t stop, bool
   }
   detector->steepest = (int32_t)steepest;
   int64_t min_rise = detector->settings.min_rise;
-  int64_t least = larger(min_rise, smaller(steepest, MOST * min_rise) / SHARE);
+  int64_t least = larger(min_rise, smaller(steepest, MOST_RISES * min_rise) / SHARE);
   size_t count = 0;
   for (int64_t t = start; t < stop; t++) {
     if (rise_at(detector, t) >= least && t - detector->last >= LOCAL && is_peak(detector, t)) {

@@ -25,6 +25,15 @@ def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, co
 
     An onset within the collar of a shot's first arrival or of its blast is right. Each is in one pair at most; an onset
     at the other arrival of a shot that was found is neither right nor false.
+
+    Examples
+    --------
+    Two shots, of which the first is found 10 ms late and the second is missed; an onset at 4 s is false:
+
+    >>> first_s = blast_s = np.array([1.0, 2.0])
+    >>> pairs, false = matched(np.array([1.01, 4.0]), first_s, blast_s, collar_s=0.05)
+    >>> pairs.tolist(), false.tolist()
+    ([[0, 0]], [False, True])
     """
     arrival_s = np.stack([first_s, blast_s])
     near = np.abs(arrival_s[..., None] - onset_s) <= collar_s  # [2, shots, onsets]

@@ -28,14 +28,14 @@ def compare(
     p = params.load("audio", "features", "chunks", "detector", "promotion")
     folder = streams or pipeline.output("streams_test")
     folders = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
-    sides = {name: comparison.side(found / MODEL) for name, found in folders.items() if found}
+    contenders = {name: comparison.contender(found / MODEL) for name, found in folders.items() if found}
     table = tables.read(folder / "streams.csv", tables.STREAM)
-    scored = comparison.scored(sides, table, folder, p)
-    found = gathered(tqdm(scored, total=len(sides) * len(table), desc="compare", unit="stream"))
-    made = comparison.compare(sides, found, table, folder, p)
+    scored = comparison.scored(contenders, table, folder, p)
+    found = gathered(tqdm(scored, total=len(contenders) * len(table), desc="compare", unit="stream"))
+    made = comparison.compare(contenders, found, table, folder, p)
     tables.write_json(out, made)
     recall, false = made["recall"], made["false_alarms"]
-    for name in sides:
+    for name in contenders:
         print(f"{name:9} {recall[name]} of {recall['cases']} clear shots, {false[name]} false alarms in "
               f"{false['hours']:.2f} h")  # fmt: skip
     if champion:

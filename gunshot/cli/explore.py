@@ -31,7 +31,7 @@ def explore(
     rng = np.random.default_rng(0)
     raw, made = pipeline.raw(), pipeline.output("featurize")
     recordings = tables.recordings(raw)
-    measured = list(tqdm(page.measure(recordings, raw, sr=p.audio.sr), total=len(recordings), desc="levels"))
+    measured = list(tqdm(page.rms_and_peak(recordings, raw, sr=p.audio.sr), total=len(recordings), desc="levels"))
     recordings[["rms_db", "peak_db"]] = measured
     tagged = pipeline.output("tag") / "tags.csv"
     found = tags.read(tagged)[0] if tagged.exists() else {}

@@ -37,6 +37,6 @@ def promote(
     pairs = [text.partition("=")[::2] for text in overrule or ()]
     entry = registry.promote(
         candidate, dossier=dossier, review=tables.read_json(gates), by=by, reason=reason, overrule=dict(pairs),
-        acknowledge=acknowledge, stage=stage.value,
+        acknowledge=acknowledge, registry_stage=stage.value,
     )  # fmt: skip
     print(f"{entry['version']} is in {entry['stage']}, line {entry['number']} of the record")

@@ -39,7 +39,7 @@ def sim_to_real(
     from gunshot.studies import sim_to_real as study
 
     p = params.load("audio", "features", "detector", "chunks", "tags", "evaluate", "quality")
-    content = study.measure(path, pipeline.models()[model], pipeline.output("featurize"), p, half=half.value)
+    content = study.study(path, pipeline.models()[model], pipeline.output("featurize"), p, half=half.value)
     out = out or report("sim_to_real.json")
     tables.write_json(out, content)
     for name in ("by_source", "by_label"):

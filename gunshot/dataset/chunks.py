@@ -24,6 +24,17 @@ def around_tags(
     A shot comes to lie at a place drawn from `jitter` (shares of the chunk), `draws` times a tag; where
     the recording's ends do not allow it, the chunk moves inside. Equal starts are given once. Of more than `most`
     chunks as many are drawn: a recording with a long burst must not outweigh the others.
+
+    Examples
+    --------
+    One shot at sample 9000, cut once so that it lies in the middle of its chunk:
+
+    >>> rng = np.random.default_rng(0)
+    >>> starts, places = around_tags([9000], 16000, rng, draws=1, most=12, jitter=(0.5, 0.5), chunk_length=4096)
+    >>> starts.tolist(), places.tolist()
+    ([6952], [2048])
+    >>> cut(np.arange(16000), starts, chunk_length=4096).shape
+    (1, 4096)
     """
     if n < chunk_length:
         raise ValueError(f"n={n} samples must be at least chunk_length={chunk_length}")
@@ -38,7 +49,13 @@ def around_tags(
 
 
 def at_hop(n: int, *, hop: int, chunk_length: int) -> np.ndarray:
-    """Return the starts of all whole chunks at a hop, int64 samples [shape=(chunks,)]; none where n is too short."""
+    """Return the starts of all whole chunks at a hop, int64 samples [shape=(chunks,)]; none where n is too short.
+
+    Examples
+    --------
+    >>> at_hop(16000, hop=6144, chunk_length=4096).tolist()
+    [0, 6144]
+    """
     return np.arange(0, n - chunk_length + 1, hop, dtype=np.int64)
 
 

@@ -216,6 +216,18 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
     ------
     ValueError
         `sr` is not 16000.
+
+    Examples
+    --------
+    Two claps of noise, 0.5 s and 1.25 s after the start of a faint hiss:
+
+    >>> rng = np.random.default_rng(0)
+    >>> y = 0.001 * rng.standard_normal(2 * 16000)
+    >>> for start in (8000, 20000):
+    ...     y[start : start + 800] += 0.3 * rng.standard_normal(800) * np.exp(-np.arange(800) / 200)
+    >>> tags = find(audio.to_int16(y), sr=16000, min_rise_db=11.0, min_interval_ms=140.0)
+    >>> [round(tag.start / 16000, 2) for tag in tags]
+    [0.5, 1.25]
     """
     if sr != 1000 * HOP:
         raise ValueError(f"sr={sr} must be {1000 * HOP}")

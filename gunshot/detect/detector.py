@@ -11,8 +11,9 @@ from gunshot.base.compiled import compiled
 
 PAST = 4  # frames, 28 ms: what a shot rises from
 MIN_RISE_DB = 4.0  # mean over the bands, of a shot
-SHARE = 3  # a shot rises by at least this part, a third, of the incident's steepest rise so far,
-MOST = 6  # which counts as this many times the least rise at most: the first shot rises from silence, the others do not
+# A shot rises by at least a third (SHARE) of the incident's steepest rise so far, which counts as MOST_RISES times the
+# least rise at most: the first shot rises from silence, the others do not.
+SHARE, MOST_RISES = 3, 6
 LOCAL = 7  # frames, 49 ms: shots that rise so are no closer; 1,200 rounds a minute
 GROUPS = 4  # of bands, whose rises are kept apart
 SPAN = 72  # frames, half a second: in which shots at a steady rate are sought
@@ -109,7 +110,7 @@ def _seek(ring, state, first, stop, least_rise, opens):
     start = max(state[NEXT], first)
     for t in range(start, stop):
         state[STEEPEST] = max(state[STEEPEST], ring[t % RING])
-    least = max(least_rise, min(state[STEEPEST], MOST * least_rise) // SHARE)
+    least = max(least_rise, min(state[STEEPEST], MOST_RISES * least_rise) // SHARE)
     for t in range(start, stop):
         if ring[t % RING] >= least and t - state[LAST] >= LOCAL and _peak(ring, t):
             found[count], state[LAST] = t, t
@@ -227,7 +228,20 @@ def _run(rises, logits, settings, state, ring, parts, recent):
 
 
 class Detector:
-    """The decision on a stream, fed piece by piece; what it keeps is bounded however long the stream."""
+    """The decision on a stream, fed piece by piece; what it keeps is bounded however long the stream.
+
+    Examples
+    --------
+    Of three windows the second reaches `on`, and frame 4 is the only one that rises:
+
+    >>> sought = {"n_frames": 11, "first": 0, "stop": 5, "min_rise": 9}
+    >>> settings = Settings(on=10, off=5, even=5, windows=1, hop=1, cooldown=2, **sought)
+    >>> rises = np.zeros((13, GROUPS), np.int32)
+    >>> rises[4] = 20
+    >>> (shot,) = Detector(settings).push(rises, np.array([0, 12, 3], np.int16)).tolist()
+    >>> shot[ONSET], shot[DECIDED], shot[LOGIT_SUM], shot[WHICH]
+    (4, 1, 12, 1)
+    """
 
     def __init__(self, settings: Settings):
         self.settings = settings

@@ -39,6 +39,20 @@ class Listener:
     Parameters
     ----------
     logits : the mean logit that opens an incident, one for each detector
+
+    Examples
+    --------
+    A second of silence holds no shot, whichever model listens:
+
+    >>> from pathlib import Path
+    >>> from gunshot.models.model import load_model
+    >>> p = params.load("audio", "chunks", "features", "detector")
+    >>> model = load_model(Path("models/forest/forest.joblib"))
+    >>> listener = Listener(model, [model.threshold(0.9)], p)
+    >>> (shots,), logits = listener.push(np.zeros(p.audio.sr, np.int16))
+    >>> onset_s, decided_s = times(shots, p)
+    >>> onset_s.tolist(), len(logits)
+    ([], 14)
     """
 
     def __init__(self, model: Model, logits: Sequence[float], p: Sections):

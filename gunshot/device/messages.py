@@ -12,7 +12,7 @@ import numpy as np
 MAGIC, VERSION = b"GS", 1
 HEAD = struct.Struct("<2sBBHII")
 CRC = struct.Struct("<I")
-MOST = 65535  # bytes of a message; and steps of a score, 0 to 1
+MOST_BYTES = 65535  # of a message
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def encode(message: Alert | Heartbeat) -> bytes:
             raise ValueError(f"log_mel={log_mel.dtype}{list(log_mel.shape)} must be int8 [frames, n_mels]")
         body += _pack(SHAPE, log_mel.shape, message) + log_mel.tobytes()
     length = HEAD.size + len(body) + CRC.size
-    if length > MOST:
-        raise ValueError(f"length={length} must be at most {MOST} bytes: send a smaller log_mel")
+    if length > MOST_BYTES:
+        raise ValueError(f"length={length} must be at most {MOST_BYTES} bytes: send a smaller log_mel")
     whole = _pack(HEAD, [MAGIC, VERSION, kind, length, device, sequence], message) + body
     return whole + CRC.pack(zlib.crc32(whole))
 

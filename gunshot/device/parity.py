@@ -91,7 +91,7 @@ def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
     return found[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
 
 
-def compare(made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:
+def differences(made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:
     """Return how a port differs from Python with the same model.
 
     `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: logits from those codes, so
@@ -118,9 +118,9 @@ def compare(made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) ->
     }
 
 
-def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
+def port_figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
     """Return what reports/firmware.json says of a port: parity, and, but for the host, instructions and bytes."""
-    equal = compare(made, pcm, model, p)
+    equal = differences(made, pcm, model, p)
     if port == "host":
         return {"parity": equal}
     instructions = cost.instructions(made.counts, hop=p.detector.hop)
@@ -134,5 +134,5 @@ def figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Mode
 
 
 def measure(port: str, programs: Path, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
-    """Return the `figures` of a port on int16 samples [shape=(n,)]."""
-    return figures(port, programs, trace(programs, port, pcm, p), pcm, model, p)
+    """Return the `port_figures` on int16 samples [shape=(n,)]."""
+    return port_figures(port, programs, trace(programs, port, pcm, p), pcm, model, p)

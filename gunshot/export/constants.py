@@ -87,7 +87,7 @@ def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Const
         **{f"DETECTOR_{name.upper()}": settings[name] for name in DETECTOR},
         "DETECTOR_PAST": detector.PAST,
         "DETECTOR_SHARE": detector.SHARE,
-        "DETECTOR_MOST": detector.MOST,
+        "DETECTOR_MOST_RISES": detector.MOST_RISES,
         "DETECTOR_LOCAL": detector.LOCAL,
         "DETECTOR_GROUPS": detector.GROUPS,
         "DETECTOR_SPAN": detector.SPAN,

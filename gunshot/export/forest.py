@@ -73,7 +73,7 @@ def least_votes(n_trees: int) -> tuple[int, np.ndarray]:
     return int(found[0]), np.searchsorted(found, np.arange(found[0] + 1, found[-1] + 1))
 
 
-def compare(model: RandomForestClassifier, source: str, codes: np.ndarray, *, votes: np.ndarray) -> dict[str, float]:
+def check(model: RandomForestClassifier, source: str, codes: np.ndarray, *, votes: np.ndarray) -> dict[str, float]:
     """Return what `source`, compiled with ``gcc -Os`` for this machine, takes and how it differs from scikit-learn.
 
     Parameters
@@ -135,8 +135,8 @@ def _build(source: str, folder: Path) -> tuple[int, Path]:
         (folder / f"{name}.c").write_text(text)
         _do("gcc", "-std=c99", "-Os", "-fPIC", "-c", f"{name}.c", folder=folder)
     _do("gcc", "-shared", "-o", "forest.so", "many.o", folder=folder)
-    sections = (line.split() for line in _do("size", "-A", "forest.o", folder=folder).splitlines())
-    kept = [int(parts[1]) for parts in sections if parts and parts[0].startswith((".text", ".rodata"))]
+    rows = (line.split() for line in _do("size", "-A", "forest.o", folder=folder).splitlines())
+    kept = [int(parts[1]) for parts in rows if parts and parts[0].startswith((".text", ".rodata"))]
     return sum(kept), folder / "forest.so"
 
 

@@ -36,7 +36,7 @@ class Sections(features.Sections, Protocol):
     chunks: params.Chunks
 
 
-def measure(pcm: np.ndarray, model: Model, p: features.Sections) -> np.ndarray:
+def describe(pcm: np.ndarray, model: Model, p: features.Sections) -> np.ndarray:
     """Return COLUMNS of chunks, int16 [shape=(chunks, chunk_length)], float32 [shape=(chunks, len(COLUMNS))].
 
     FileNotFoundError where the model has no operating.json.
@@ -77,7 +77,7 @@ def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dic
             starts = chunks.at_hop(len(rest), hop=p.chunks.env_hop, chunk_length=p.audio.chunk_length)
             if len(starts):
                 cut = chunks.cut(rest, starts, chunk_length=p.audio.chunk_length)
-                parts.append(measure(cut, load_once(path), p))
+                parts.append(describe(cut, load_once(path), p))
                 used = len(starts) * p.chunks.env_hop
                 rest, ahead = rest[used:], max(0, used - len(rest))
         if not parts:
@@ -153,7 +153,7 @@ def _distance(drawn: np.ndarray, gaps: np.ndarray) -> float:
     return float(np.abs(inside / inside[-1] - outside / outside[-1])[:-1] @ gaps)
 
 
-def compare(reference: pd.DataFrame, batch: pd.DataFrame, limits: dict[str, float]) -> "Snapshot":
+def snapshot(reference: pd.DataFrame, batch: pd.DataFrame, limits: dict[str, float]) -> "Snapshot":
     """Return Evidently's comparison of a batch with a reference, both rows of REFERENCE.
 
     Of each column it holds the first Wasserstein distance, in standard deviations of the reference, and a test that

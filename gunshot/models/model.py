@@ -22,6 +22,18 @@ class Model:
     `logit` takes log-mels [shape=(n, n_mels, n_frames)] in dB and returns logits for GUN [shape=(n,)]. `one_pass`,
     where there is one, takes a longer log-mel [shape=(n_mels, frames)] and returns logits each `stride` frames.
     In integers a logit is counted in steps of `step`, rounded; a code is a log-mel in units of `code_db`.
+
+    Examples
+    --------
+    A model that takes what is loud for a shot:
+
+    >>> report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    >>> model = Model(Path("loud"), report, logit=lambda x: x.mean(axis=(1, 2)) / 10 + 5)
+    >>> quiet, loud = np.full((2, 32, 33), [[[-90.0]], [[-30.0]]])
+    >>> [round(float(score), 2) for score in model.score(np.stack([quiet, loud]))]
+    [0.02, 0.88]
+    >>> model.window_logits(np.concatenate([quiet, loud], axis=1), hop=33, n_frames=33).tolist()
+    [-64, 32]
     """
 
     path: Path
@@ -183,6 +195,12 @@ def load_model(path: Path) -> Model:
         As for `read_report`.
     ValueError
         The file is of no known kind.
+
+    Examples
+    --------
+    >>> model = load_model(Path("models/forest/forest.joblib"))
+    >>> model.score(np.full((1, 32, 33), -60, np.float32)).shape
+    (1,)
     """
     stated = read_report(path)
     match path.suffix:

@@ -34,7 +34,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass
 class Part:
-    """A section of the page; `missing` is the command that makes what it needs."""
+    """A panel of the page; `missing` is the command that makes what it needs."""
 
     title: str
     text: str = ""
@@ -44,7 +44,7 @@ class Part:
     missing: str = ""
 
 
-def measure(recordings: pd.DataFrame, raw: Path, *, sr: int) -> Iterator[tuple[float, float]]:
+def rms_and_peak(recordings: pd.DataFrame, raw: Path, *, sr: int) -> Iterator[tuple[float, float]]:
     """Yield each recording's RMS and peak, dBFS."""
     for path in recordings["path"]:
         y = audio.to_float(audio.read_pcm(raw / path, sr=sr))

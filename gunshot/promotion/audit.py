@@ -64,12 +64,12 @@ def _stage(entries: list[dict], root: Path) -> Iterator[str]:
     import gto.api
     from gto.exceptions import GTOException
 
-    for stage in registry.STAGES:
-        if entry := registry.champion(entries, stage):
+    for registry_stage in registry.REGISTRY_STAGES:
+        if entry := registry.champion(entries, registry_stage):
             try:
-                there = gto.api.find_versions_in_stage(str(root), registry.ARTIFACT, stage) or []
+                there = gto.api.find_versions_in_stage(str(root), registry.ARTIFACT, registry_stage) or []
             except GTOException as e:
-                yield f"{stage}: GTO cannot follow the tags: {e}"
+                yield f"{registry_stage}: GTO cannot follow the tags: {e}"
                 continue
             if (found := [v.version for v in there]) != [entry["version"]]:
-                yield f"{stage}: GTO takes {found} to be there, recorded is {entry['version']}"
+                yield f"{registry_stage}: GTO takes {found} to be there, recorded is {entry['version']}"

@@ -46,8 +46,8 @@ class Sections(listener.Sections, Protocol):
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two: a model's file and what is stated of it; `sha256` also of what lies beside it."""
+class Contender:
+    """Candidate or champion: a model's file and what is stated of it; `sha256` also of what lies beside it."""
 
     path: Path
     operating: dict
@@ -60,11 +60,11 @@ class Side:
         return self.operating["logit"]
 
 
-def side(path: Path) -> Side:
+def contender(path: Path) -> Contender:
     """Return a model with report.json and operating.json beside it; FileNotFoundError names what is missing."""
     stated, operating = read_report(path), read_operating_point(path)
     beside = (path, path.with_name("report.json"), path.with_name("operating.json"))
-    return Side(path, operating, stated, {file.name: _sha256(file) for file in beside})
+    return Contender(path, operating, stated, {file.name: _sha256(file) for file in beside})
 
 
 def _sha256(path: Path) -> str:
@@ -194,41 +194,43 @@ def judged(rows: list[dict], *, min_cases: int) -> list[dict]:
     return rows
 
 
-def own_params(of: Side, p: Sections) -> SimpleNamespace:
-    """Return `p` with the sections with which a side's operating point was chosen; how it is measured stays `p`'s.
+def own_params(contender: Contender, p: Sections) -> SimpleNamespace:
+    """Return `p` with the sections with which a contender's operating point was chosen; how it is measured stays `p`'s.
 
     ValueError where its operating.json does not state them.
     """
-    if "params" not in of.operating:
+    if "params" not in contender.operating:
         raise ValueError(
-            f"{of.path.with_name('operating.json')}: params=None must be stated; run `dvc repro operate` anew"
+            f"{contender.path.with_name('operating.json')}: params=None must be stated; run `dvc repro operate` anew"
         )
-    own = {name: params.SECTIONS[name].model_validate(values) for name, values in of.operating["params"].items()}
+    own = {name: params.SECTIONS[name].model_validate(values) for name, values in contender.operating["params"].items()}
     measured = {name: getattr(p.detector, name) for name in ("collar_s", "max_fa_per_hour")}
     return SimpleNamespace(**vars(p) | own | {"detector": own["detector"].model_copy(update=measured)})
 
 
 def scored(
-    sides: dict[str, Side], table: pd.DataFrame, folder: Path, p: Sections, *, workers: int = 2
+    contenders: dict[str, Contender], table: pd.DataFrame, folder: Path, p: Sections, *, workers: int = 2
 ) -> Iterator[dict]:
     """Yield what `score_streams` does of candidate and champion, each as it is operated: point and params."""
-    for name, of in sides.items():
-        points = {name: of.logit}
-        yield from score_streams(table, folder, {name: of.path}, points, own_params(of, p), workers=workers)
+    for name, contender in contenders.items():
+        points = {name: contender.logit}
+        yield from score_streams(
+            table, folder, {name: contender.path}, points, own_params(contender, p), workers=workers
+        )
 
 
 def compare(
-    sides: dict[str, Side], found: dict[str, pd.DataFrame], table: pd.DataFrame, folder: Path, p: Sections
+    contenders: dict[str, Contender], found: dict[str, pd.DataFrame], table: pd.DataFrame, folder: Path, p: Sections
 ) -> dict:
     """Return the comparison as JSON can hold it.
 
     Parameters
     ----------
-    sides : the candidate and, where there is one, the champion
+    contenders : the candidate and, where there is one, the champion
     found : what `scored` gave, gathered
     table : rows of tables.STREAM; `folder` is theirs
     """
-    names = list(sides)
+    names = list(contenders)
     kinds = table[["path", "origin", "kind"]].rename(columns={"kind": "stream"})
     events = tables.read(folder / "events.csv", tables.STREAM_EVENT).merge(kinds, on="path")
     made = summary.figures(
@@ -242,14 +244,16 @@ def compare(
     counts = {name: int((quiet["model"] == name).sum()) for name in names}
     hours = float(table.loc[table["kind"] == "quiet", "unique_s"].sum() / 3600)
     recall = tested(clear)
-    lower = difference_lower(recall["lost"], recall["won"], recall["cases"]) if CHAMPION in sides else None
+    lower = difference_lower(recall["lost"], recall["won"], recall["cases"]) if CHAMPION in contenders else None
     return {
         "streams": streams_sha256(folder),
         "models": {
-            name: {"sha256": of.sha256, "logit": of.logit, "cost": model_cost(of.report), "operating": of.operating}
-            for name, of in sides.items()
+            name: {
+                "sha256": one.sha256, "logit": one.logit, "cost": model_cost(one.report), "operating": one.operating
+            }
+            for name, one in contenders.items()
         },
-        "same": CHAMPION in sides and sides[CANDIDATE].sha256 == sides[CHAMPION].sha256,
+        "same": CHAMPION in contenders and contenders[CANDIDATE].sha256 == contenders[CHAMPION].sha256,
         "figures": {origin: made["figures"][origin] for origin in ("simulated", "real")},
         "recall": recall | {"difference_lower": lower},
         "false_alarms": {
@@ -263,7 +267,7 @@ def compare(
         "det": _rows(made["tables"]["det"]),
         "closest": _rows(made["tables"]["closest"]),
         "shots": _rows(shots[[*SHOWN, *names]]),
-        "false": _rows(apart if CHAMPION in sides else apart.drop(columns=CHAMPION)),
+        "false": _rows(apart if CHAMPION in contenders else apart.drop(columns=CHAMPION)),
     }  # fmt: skip
 
 

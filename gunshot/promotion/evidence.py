@@ -93,7 +93,7 @@ def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
     """
     made = tables.read_json(folder / "comparison.json")
     path = pipeline.models(root=root)["int8"]
-    if made["models"][comparison.CANDIDATE]["sha256"] != comparison.side(path).sha256:
+    if made["models"][comparison.CANDIDATE]["sha256"] != comparison.contender(path).sha256:
         raise ValueError(f"{folder}/comparison.json is of another model than {path}; run `gunshot compare` anew")
     tested = pipeline.output("streams_test", root=root)
     if made["streams"] != comparison.streams_sha256(tested):
@@ -109,7 +109,7 @@ def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
         "groups": groups(root),
         "sources": sources(root),
         "streams": _optional(reports / "streams.json"),
-        "firmware": firmware(reports / "firmware.json", comparison.side(path).sha256[path.name]),
+        "firmware": firmware(reports / "firmware.json", comparison.contender(path).sha256[path.name]),
         "report": read_report(path),
         **{name: _optional(folder / f"{name}.json") for name in BESIDE},
     }

@@ -108,7 +108,7 @@ def int8(streams: dict | None, *, limit: float) -> Gate:
     return Gate("int8", drop <= limit and not loud, round(drop, 4), limit, text)
 
 
-def parity(firmware: dict | None, *, max_differing_codes: float) -> list[Gate]:
+def parity_gates(firmware: dict | None, *, max_differing_codes: float) -> list[Gate]:
     """Return whether firmware computes what Python does: levels to the byte, log-mel codes, onsets; on all ports.
 
     Parameters
@@ -226,7 +226,7 @@ def judge(facts: dict, p: params.Promotion) -> list[Gate]:
         false_alarm_bound(made, limit=p.max_fa_per_hour),
         int8(facts["streams"], limit=p.max_int8_drop),
         seeds(facts["seeds"], min_seeds=p.min_seeds, max_seed_spread=p.max_seed_spread),
-        *parity(facts["firmware"], max_differing_codes=p.max_differing_codes),
+        *parity_gates(facts["firmware"], max_differing_codes=p.max_differing_codes),
         *budgets(facts["report"], facts["firmware"], max_bytes=p.max_bytes, max_arena_bytes=p.max_arena_bytes,
                  board=p.board, max_instructions=p.max_instructions),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Versions and stages of the int8 model: promote, reject, roll back, and what was in production when.
+"""Versions and registry stages of the int8 model: promote, reject, roll back, and what was in production when.
 
 A decision is checked whole, then written to the record; its commit and tags follow, and `_settle` makes up what a crash
 left out, so that the same command completes it. Before the line is written nothing has changed but a dossier's copy.
@@ -17,7 +17,7 @@ from gunshot.promotion.review import acknowledgements, overrules
 from gunshot.signing import keys, record
 
 ARTIFACT = "int8"
-STAGES = ("prod", "staging")
+REGISTRY_STAGES = ("prod", "staging")
 ARCHIVED = "archived"
 DOSSIERS = Path("models/dossiers")
 LOCK = Path("dvc.lock")
@@ -32,10 +32,10 @@ def promote(
     reason: str,
     overrule: dict[str, str] | None = None,
     acknowledge: list[str] | None = None,
-    stage: str = "prod",
+    registry_stage: str = "prod",
     root: Path = Path(),
 ) -> dict:
-    """Put the int8 model of a commit into a stage and return the record's entry.
+    """Put the int8 model of a commit into a registry stage and return the record's entry.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def promote(
         ``name``, ``passed`` and ``figure``; ``small``, the names of slices with too few cases to test, where there are
     overrule : a reason of its own for each gate that failed, by its name
     acknowledge : each of the small slices, by name or by axis
-    stage : prod or staging
+    registry_stage : prod or staging
 
     Raises
     ------
@@ -54,10 +54,10 @@ def promote(
         than was compared; the same model is or was there; another decision is being recorded; the record has a fault;
         the model's bytes cannot be had or are not those of dvc.lock; there is no key. Nothing is recorded then.
     """
-    if stage not in STAGES:
-        raise ValueError(f"stage={stage!r} must be {' or '.join(STAGES)}")
+    if registry_stage not in REGISTRY_STAGES:
+        raise ValueError(f"stage={registry_stage!r} must be {' or '.join(REGISTRY_STAGES)}")
     page = Path(dossier).read_bytes()
-    asked = _asked("promoted", stage, by, reason, dossier=page, commit=Repository(root).commit(candidate))
+    asked = _asked("promoted", registry_stage, by, reason, dossier=page, commit=Repository(root).commit(candidate))
 
     def event(repo: Repository, entries: list[dict]) -> dict:
         found = _candidate(repo, asked["commit"], review)
@@ -125,9 +125,9 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def champion(entries: list[dict], stage: str = "prod") -> dict | None:
-    """Return the entry that put into a stage what is there now."""
-    return next((e for e in reversed(entries) if e["stage"] == stage), None)
+def champion(entries: list[dict], registry_stage: str = "prod") -> dict | None:
+    """Return the entry that put into a registry stage what is there now."""
+    return next((e for e in reversed(entries) if e["stage"] == registry_stage), None)
 
 
 def promotions(entries: list[dict]) -> dict[str, dict]:
@@ -145,11 +145,11 @@ def production(entries: list[dict]) -> list[dict]:
     ]
 
 
-def _asked(event: str, stage: str, by: str, reason: str, *, dossier: bytes | None = None, **more: str) -> dict:
+def _asked(event: str, registry_stage: str, by: str, reason: str, *, dossier: bytes | None = None, **more: str) -> dict:
     """Return what a command asks for, by which an unfinished one is known again."""
     if dossier is not None:
         more["dossier"] = sha256(dossier)
-    return {"event": event, "stage": stage, "by": _line("by", by), "reason": _line("reason", reason)} | more
+    return {"event": event, "stage": registry_stage, "by": _line("by", by), "reason": _line("reason", reason)} | more
 
 
 def _line(name: str, text: str) -> str:
@@ -159,7 +159,7 @@ def _line(name: str, text: str) -> str:
 
 
 def _version(entries: list[dict], found: dict) -> str:
-    """Return the version of a candidate: the one that the same model has in another stage, else the next."""
+    """Return the version of a candidate: the one that the same model has in another registry stage, else the next."""
     from gto.versions import SemVer
 
     same = [e for e in entries if e["event"] == "promoted" and e["files"] == found["files"]]
@@ -219,7 +219,7 @@ def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = No
             _settle(repo, entries[-1])
             if all(entries[-1][name] == value for name, value in asked.items()):
                 return entries[-1]
-        now = champion(entries, asked["stage"]) if asked["stage"] in STAGES else None
+        now = champion(entries, asked["stage"]) if asked["stage"] in REGISTRY_STAGES else None
         replaced = now and {name: now[name] for name in ("version", "commit")}
         found = {"artifact": ARTIFACT, "replaced": replaced} | asked | event(repo, entries)
         if page is not None:
@@ -239,8 +239,8 @@ def _key(root: Path) -> Ed25519PrivateKey:
 def tags_of(entry: dict) -> dict[str, tuple[str, str]]:
     """Return the tags of an entry, by GTO's names and in their order: commit and message of each.
 
-    The number is the entry's, so that tags and lines answer each other one to one. What leaves a stage is unassigned
-    first: of all that are in a stage GTO names the highest version, which after a rollback is the wrong one.
+    The number is the entry's, so that each tag has its line. A version that leaves a registry stage is unassigned
+    first: of all versions there GTO names the highest, which after a rollback is the wrong one.
     """
     from gto.constants import Action
     from gto.tag import name_tag

@@ -1,4 +1,4 @@
-"""What models do on held-out chunks, as tables for `dvc plots` and as sections of a page."""
+"""What models do on held-out chunks, as tables for `dvc plots` and as panels of a page."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pandas as pd
 from gunshot.base import tables
 from gunshot.models.scores import metrics as scoring
 from gunshot.report import plots
-from gunshot.report.page import MINUS, TEMPLATES, Section, cell, four, number, percent, three, write_page
+from gunshot.report.page import MINUS, TEMPLATES, Panel, cell, four, number, percent, three, write_page
 
 POINTS = 500  # of a curve in a CSV, at most
 
@@ -102,17 +102,17 @@ RATES = (
 )
 
 
-def _headline(figures: dict) -> Section:
+def _headline(figures: dict) -> Panel:
     rows = [
         {("", "model"): model}
         | {(group.format(**figures), name): show(metrics[key]) for (group, name), (key, show) in HEADLINE.items()}
         for model, metrics in figures["metrics"].items()
     ]
     text = "“At least” and “at most” are one-sided 95 % bounds (Clopper and Pearson) for chunks like these."
-    return Section("Results", text, pd.DataFrame(rows))
+    return Panel("Results", text, pd.DataFrame(rows))
 
 
-def _by(figures: dict, column: str, title: str, text: str) -> Section:
+def _by(figures: dict, column: str, title: str, text: str) -> Panel:
     """Return recall, false rate and AUC of all models: a row a label, or a row a source."""
     by_model = {model: table.set_index(column) for model, table in figures[f"by_{column}"].items()}
     first = next(iter(by_model.values()))
@@ -123,46 +123,46 @@ def _by(figures: dict, column: str, title: str, text: str) -> Section:
             out[name, model] = table.loc[first.index, key].map(show)
     if (first["auc_against"] == "own").any():
         out["AUC", "against"] = first["auc_against"]
-    return Section(title, text, pd.DataFrame({k: list(v) for k, v in out.items()}))
+    return Panel(title, text, pd.DataFrame({k: list(v) for k, v in out.items()}))
 
 
-def sections(figures: dict) -> list[Section]:
-    """Return the sections of a page that show what `chunk_figures` gives."""
+def panels(figures: dict) -> list[Panel]:
+    """Return the panels of a page that show what `chunk_figures` gives."""
     against = "The AUC of a {0} that holds one class only is against all chunks of the other class"
     return [
         _headline(figures),
-        Section("How to read it", "\n\n".join((RATES[0], READING[figures["point"]], RATES[1]))),
-        Section("ROC and DET",
+        Panel("How to read it", "\n\n".join((RATES[0], READING[figures["point"]], RATES[1]))),
+        Panel("ROC and DET",
                 f"Dots are {figures['point']}s. Up and left is better in the ROC, down and left in the DET.",
                 figure=plots.roc_det(figures)),
-        Section("Precision and recall by threshold", figure=plots.thresholds(figures)),
-        Section("Confusion matrices", f"At each model's {figures['point']}; shares are of the actual class.",
+        Panel("Precision and recall by threshold", figure=plots.thresholds(figures)),
+        Panel("Confusion matrices", f"At each model's {figures['point']}; shares are of the actual class.",
                 figure=plots.confusion(figures)),
-        Section("Scores by class", "The axis is logarithmic, so that the few that lie on the wrong side are seen.",
+        Panel("Scores by class", "The axis is logarithmic, so that the few that lie on the wrong side are seen.",
                 figure=plots.histograms(figures)),
         _by(figures, "source", "By source", against.format("source") + " (all), of others against its own (own)."),
         _by(figures, "label", "By label", against.format("label") + "."),
     ]  # fmt: skip
 
 
-def write_report(path: Path, *, title: str, intro: str, figures: dict, extra: list[Section]) -> None:
-    """Write a page of what `chunk_figures` gives and of `extra` sections; its first section is unfolded."""
-    results, *rest = sections(figures)
+def write_report(path: Path, *, title: str, intro: str, figures: dict, extra: list[Panel]) -> None:
+    """Write a page of what `chunk_figures` gives and of `extra` panels; its first panel is unfolded."""
+    results, *rest = panels(figures)
     shown = [replace(results, open=True), *rest, *extra]
-    write_page(path, TEMPLATES / "report.html.j2", title=title, intro=intro.split("\n\n"), sections=shown, first=None)
+    write_page(path, TEMPLATES / "report.html.j2", title=title, intro=intro.split("\n\n"), panels=shown, first=None)
 
 
-def history_section(history: pd.DataFrame) -> Section:
+def history_panel(history: pd.DataFrame) -> Panel:
     """Return the losses of the network by epoch. The columns of `history`: epoch, loss, val_loss, learning_rate."""
-    return Section("Training of the network", figure=plots.history(history))
+    return Panel("Training of the network", figure=plots.history(history))
 
 
-def importances_section(importances: np.ndarray) -> Section:
+def importances_panel(importances: np.ndarray) -> Panel:
     """Return a heat map of the forest's importances [shape=(n_mels, frames)]; ValueError for another shape."""
     if importances.ndim != 2:
         raise ValueError(f"importances.shape={importances.shape} must be (n_mels, frames)")
     text = "Where the forest looks: low bands are at the bottom, and a chunk runs from left to right."
-    return Section("Importances of the forest", text, figure=plots.importances(importances))
+    return Panel("Importances of the forest", text, figure=plots.importances(importances))
 
 
 COMPARED: dict[str, tuple[str, Callable, float, str]] = {
@@ -174,7 +174,7 @@ COMPARED: dict[str, tuple[str, Callable, float, str]] = {
 }
 
 
-def quantization_section(report: dict) -> Section:
+def quantization_panel(report: dict) -> Panel:
     """Return the metrics of int8 beside those of float, and the memory and operators that int8 needs.
 
     `report` has bytes, arena_bytes, operators, flip_rate, flip_rate_at_operating_point, deltas, and
@@ -193,7 +193,7 @@ def quantization_section(report: dict) -> Section:
         a, b = report["float"][key], report["int8"][key]
         delta = number(factor * report.get(f"{key}_delta", b - a), spec)
         rows.append({"measure": name, "float": show(a), "int8": show(b), f"int8 {MINUS} float": delta})
-    return Section("Quantization", text, pd.DataFrame(rows))
+    return Panel("Quantization", text, pd.DataFrame(rows))
 
 
 def _failure(e: dict) -> str:
@@ -202,7 +202,7 @@ def _failure(e: dict) -> str:
     return f"{e['severity']}: {column}{rule}: {cell(e['unexpected'])} rows{examples}"
 
 
-def validation_section(results: list[dict]) -> Section:
+def validation_panel(results: list[dict]) -> Panel:
     """Return a row a suite of `validation.validate`: whether it passed, and which expectations failed."""
     rows = [
         {
@@ -216,10 +216,10 @@ def validation_section(results: list[dict]) -> Section:
     ]
     text = "A suite fails where a critical expectation does. Its page shows every expectation and its first rows:"
     links = {r["suite"]: f"data_docs/{r['suite']}.html" for r in results}
-    return Section("Data validation", text, pd.DataFrame(rows), links=links)
+    return Panel("Data validation", text, pd.DataFrame(rows), links=links)
 
 
-def tagging_section(report: dict) -> Section:
+def tagging_panel(report: dict) -> Panel:
     """Return precision, recall and F1 of automatic tags, and F1 of onsets drawn at random.
 
     `report` is what `gunshot tag-report` wrote, by origin.
@@ -238,4 +238,4 @@ def tagging_section(report: dict) -> Section:
     )
     if not real:
         text += " On real recordings nothing is measured yet: none is tagged blind."
-    return Section("Automatic tags", text, pd.DataFrame(rows))
+    return Panel("Automatic tags", text, pd.DataFrame(rows))

@@ -47,14 +47,14 @@ def write(
         first=first_screen.screen(on_streams, stream_tables, operating, costs, sounds, model=DEVICE),
         below=f"All figures follow, folded: first on streams, then on {len(predictions):,} chunks of the test split, "
         f"{shots:,} with a shot, of {groups:,} recording groups that no model was trained, tuned or thresholded on.",
-        sections=[
-            *streams.sections(on_streams, stream_tables, operating, costs),
-            *chunks.sections(figures),
-            streams.reliability_section(predictions, list(models)),
-            chunks.quantization_section(models[DEVICE].report),
-            chunks.history_section(pd.read_csv(models["float"].path.with_name("history.csv"))),
-            chunks.importances_section(np.load(models["forest"].path.with_name("importances.npy"))),
-            chunks.validation_section(validations),
-            chunks.tagging_section(tagging),
+        panels=[
+            *streams.panels(on_streams, stream_tables, operating, costs),
+            *chunks.panels(figures),
+            streams.reliability_panel(predictions, list(models)),
+            chunks.quantization_panel(models[DEVICE].report),
+            chunks.history_panel(pd.read_csv(models["float"].path.with_name("history.csv"))),
+            chunks.importances_panel(np.load(models["forest"].path.with_name("importances.npy"))),
+            chunks.validation_panel(validations),
+            chunks.tagging_panel(tagging),
         ],
     )

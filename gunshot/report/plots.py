@@ -263,7 +263,6 @@ def detection(
     scores : np.ndarray [shape=(windows,)], at a hop of ``p.detector.hop`` frames
     onsets : np.ndarray [shape=(shots,)], in s
     threshold : of the mean of a few scores
-    p : the sections audio, features and detector of params.yaml
     """
     sr, hop, length = p.audio.sr, p.features.hop_length, p.audio.chunk_length
     log_mel = features.log_mel(audio.to_int16(samples), sr=sr, **p.features.model_dump())

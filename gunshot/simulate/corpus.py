@@ -90,7 +90,17 @@ def fire(
     scene: str | None = None,
     angle_deg: float | None = None,
 ) -> Recording:
-    """Return a recording of a weapon (a key of WEAPONS) in a scene; scene and angle are drawn where None."""
+    """Return a recording of a weapon (a key of WEAPONS) in a scene; scene and angle are drawn where None.
+
+    Examples
+    --------
+    >>> corpus = Corpus(seed=1, duration_s=(2.0, 2.0), distance_m=(50.0, 50.0), sr=16000)
+    >>> shots = fire(np.random.default_rng(1), "AK-47", 50.0, corpus, scene="street", angle_deg=90.0)
+    >>> shots.label, shots.pcm.dtype, shots.pcm.shape
+    ('assault_rifle', dtype('int16'), (32000,))
+    >>> len(shots.starts) == len(shots.shots) >= 1
+    True
+    """
     sr = corpus.sr
     duration_s, air = uniform(rng, corpus.duration_s), weather(rng)
     n = int(duration_s * sr)
@@ -175,7 +185,14 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
 
 
 def render(class_: str, index: int, corpus: Corpus) -> Recording:
-    """Return recording `index` of a class; the same for the same arguments, whoever renders it and when."""
+    """Return recording `index` of a class; the same for the same arguments, whoever renders it and when.
+
+    Examples
+    --------
+    >>> corpus = Corpus(seed=1, duration_s=(1.2, 2.4), distance_m=(2.0, 1500.0), sr=16000)
+    >>> np.array_equal(render("env", 0, corpus).pcm, render("env", 0, corpus).pcm)
+    True
+    """
     rng = np.random.default_rng([corpus.seed, CLASSES.index(class_), index])
     return {"gun": gun, "env": env}[class_](rng, index, corpus)
 

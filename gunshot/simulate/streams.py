@@ -186,6 +186,15 @@ def render(
     ------
     ValueError
         An unknown side or kind.
+
+    Examples
+    --------
+    Ten seconds without a shot, with four hard negatives a minute:
+
+    >>> reach = {"events_per_min": 4.0, "distance_m": (20.0, 200.0)}
+    >>> stream = render(1, "test", 0, "quiet", sr=16000, stream_s=10.0, **reach)
+    >>> stream.pcm.shape, stream.shots
+    ((160000,), [])
     """
     for name, value, known in (("side", side, tables.SIDES), ("kind", kind, KINDS)):
         if value not in known:

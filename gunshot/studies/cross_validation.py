@@ -86,7 +86,7 @@ def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
             known = recordings[~recordings["recording_group"].map(fold).isin(out_of_training)]
             model = train(chunks, held, pool(known, folders, p), p.network.seed, p, work)
             points.append(validate(model, {folders.streams_val: "simulated", work / "val": "real"}, p))
-            turns.append(measure(model, work / "test", points[-1]["logit"], p))
+            turns.append(score_folder(model, work / "test", points[-1]["logit"], p))
     whole = pooled(turns, limit=p.detector.max_fa_per_hour, sr=p.audio.sr)
     causes = whole["tables"]["causes"].drop(columns="model").astype(object)
     return whole["figures"]["real"]["int8"] | {
@@ -237,7 +237,7 @@ def validate(model: Path, folders: dict[Path, str], p: Sections) -> dict:
     return operate(pd.concat(curves, ignore_index=True), limit=p.detector.max_fa_per_hour)
 
 
-def measure(model: Path, folder: Path, logit: float, p: Sections) -> dict[str, pd.DataFrame]:
+def score_folder(model: Path, folder: Path, logit: float, p: Sections) -> dict[str, pd.DataFrame]:
     """Return all rows of `score_stream` on a folder's streams at a mean logit, with its streams and events."""
     table = tables.read(folder / "streams.csv", tables.STREAM)
     found = gathered(score_streams(table, folder, {"int8": model}, {"int8": logit}, p))
@@ -276,18 +276,18 @@ def by_source(files: pd.DataFrame, names: list[str], rng: np.random.Generator) -
     for name in names:
         gun = files[(files["y"] == 1) & (files["upstream"] == name)]
         part = pd.concat([gun, env])
-        group_of = [pd.factorize(side["recording_group"])[0] for side in (gun, env)]
+        group_of = [pd.factorize(files["recording_group"])[0] for files in (gun, env)]
         once = [np.ones(row.max() + 1, int) for row in group_of]
-        figures = partial(_figures, part["y"].to_numpy(), part["score"].to_numpy(), group_of)
-        auc, recall = figures(*once)
-        low, high = bootstrap.interval(figures, [len(count) for count in once], rng)
+        auc_and_recall = partial(_auc_and_recall, part["y"].to_numpy(), part["score"].to_numpy(), group_of)
+        auc, recall = auc_and_recall(*once)
+        low, high = bootstrap.interval(auc_and_recall, [len(count) for count in once], rng)
         rows.append({"source": name, "groups": gun["recording_group"].nunique(), "gun_files": len(gun),
                      "env_files": len(env), "auc": auc, "auc_low": low[0], "auc_high": high[0],
                      "recall_at_5pct": recall, "recall_low": low[1], "recall_high": high[1]})  # fmt: skip
     return rows
 
 
-def _figures(y: np.ndarray, score: np.ndarray, group_of: list[np.ndarray], *counts: np.ndarray) -> np.ndarray:
+def _auc_and_recall(y: np.ndarray, score: np.ndarray, group_of: list[np.ndarray], *counts: np.ndarray) -> np.ndarray:
     """Return AUC and recall at RATE where each class's groups count so often [shape=(2,)]."""
     weight = np.concatenate([count[row] for count, row in zip(counts, group_of, strict=True)])
     return np.array(

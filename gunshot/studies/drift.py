@@ -62,7 +62,7 @@ def judge(root: Path, out: Path, p: Sections, *, version: str, model: Path, refe
     m, n = p.monitor, drift.effective(batch["recording"])
     rng = np.random.default_rng(m.seed)
     limits = drift.thresholds(trained_on, n=n, least=m.min_distance, share=m.min_share, rng=rng)
-    compared = drift.compare(trained_on, batch, limits)
+    compared = drift.snapshot(trained_on, batch, limits)
     verdict = drift.judge(compared, trained_on, batch, share=m.min_share) | {"rejected": len(bad)} | what
     drift.save(compared, out)
     tables.write_json(out / "verdict.json", verdict)

@@ -39,7 +39,7 @@ def pattern(starts: list[int], *, sr: int) -> str:
     return ("none", "single", "pair")[len(starts)] if len(starts) < 3 else "series"
 
 
-def compare(starts: list[int], found: list[tags.Tag], n: int, rng: np.random.Generator, *, sr: int) -> dict:
+def count_matches(starts: list[int], found: list[tags.Tag], n: int, rng: np.random.Generator, *, sr: int) -> dict:
     """Return a recording's counts: shots, onsets found, how many match one to one, and the same by chance.
 
     ``chance`` is the mean over draws of as many onsets, anywhere in the recording's `n` samples. ``right`` says of
@@ -73,7 +73,7 @@ def _simulated(task: tuple[int, int], found_in: dict, simulated: dict, sr: int) 
     made = corpus.render("gun", index, corpus.Corpus(SEED, simulated["duration_s"], (low, high), sr))
     rng = np.random.default_rng([SEED, band, index])
     found = _without_drowned(made.shots, onsets.find(made.pcm, sr=sr, **found_in), sr=sr)
-    return {"distance_m": f"{low:g} to {high:g}"} | compare(made.starts, found, len(made.pcm), rng, sr=sr)
+    return {"distance_m": f"{low:g} to {high:g}"} | count_matches(made.starts, found, len(made.pcm), rng, sr=sr)
 
 
 def _without_drowned(shots: list[dict], found: list[tags.Tag], *, sr: int) -> list[tags.Tag]:
@@ -100,7 +100,7 @@ def _real(row: dict, found_in: dict, raw: Path, sr: int) -> dict:
     pcm = audio.read_pcm(raw / row["path"], sr=sr)
     found = onsets.find(pcm, sr=sr, **found_in)
     rng = np.random.default_rng([SEED, row["number"]])
-    counts = compare([tag.start for tag in row["tags"]], found, len(pcm), rng, sr=sr)
+    counts = count_matches([tag.start for tag in row["tags"]], found, len(pcm), rng, sr=sr)
     return {"path": row["path"], "recording_group": row["recording_group"], "source": row["source"]} | counts
 
 
@@ -114,7 +114,7 @@ def real(
     yield from processes.in_order(_real, tasks, options, raw, sr, workers=workers)
 
 
-def figures(rows: pd.DataFrame) -> dict:
+def match_rates(rows: pd.DataFrame) -> dict:
     """Return precision, recall and F1 of recordings' counts, the counts, and the same of onsets drawn at random."""
     shots, found, matched = (int(rows[column].sum()) for column in ("shots", "found", "matched"))
     chance = metrics.found_and_missed(rows["chance"].sum(), shots, found)
@@ -129,7 +129,7 @@ def _shown(rates: dict[str, float]) -> dict[str, float | None]:
 
 
 def _by(rows: pd.DataFrame, column: str) -> dict[str, dict]:
-    return {str(value): figures(part) for value, part in rows.groupby(column, sort=False)}
+    return {str(value): match_rates(part) for value, part in rows.groupby(column, sort=False)}
 
 
 def by_confidence(rows: pd.DataFrame) -> list[dict]:
@@ -176,11 +176,11 @@ def report(simulated_rows: list[dict], real_rows: list[dict]) -> dict:
     fast = made[made["pattern"] == "burst"]
     found: dict = {
         "simulated": {
-            **figures(fast),
+            **match_rates(fast),
             "collar_s": COLLAR_S["burst"],
             "by_distance_m": _by(fast, "distance_m"),
             "all": {
-                **figures(made),
+                **match_rates(made),
                 "collar_s": COLLAR_S,
                 "by_pattern": _by(made, "pattern"),
                 "by_distance_m": _by(made, "distance_m"),
@@ -194,7 +194,7 @@ def report(simulated_rows: list[dict], real_rows: list[dict]) -> dict:
         by = {"by_pattern": _by(tagged, "pattern"), "by_source": _by(tagged, "source")}
         by_path = {row["path"]: {key: row[key] for key in ("shots", "found", "matched")} for row in real_rows}
         found["real"] = {
-            **figures(tagged),
+            **match_rates(tagged),
             **over_groups(tagged),
             "collar_s": COLLAR_S,
             **by,

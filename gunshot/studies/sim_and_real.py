@@ -54,19 +54,19 @@ def chunks(features: Path, grouped: Path) -> Chunks:
 
 
 def study(given: Chunks, p: params.Network, *, seeds: int, folds: int) -> dict:
-    """Return by arm what `summary` gives with recording groups held out, and the rows of `compare` as `networks`.
+    """Return by arm what `summary` gives with recording groups held out, and the rows of `train_arms` as `networks`.
 
     Where each class has as many upstream sources as folds, `upstream` is the same with sources held out as a whole.
     """
-    rows = [compare(*given, p, seeds=seeds, folds=folds)]
+    rows = [train_arms(*given, p, seeds=seeds, folds=folds)]
     content = summary(rows[0])
     if given.table.groupby("y")["upstream"].nunique().min() >= folds:
-        rows.append(compare(*given, p, seeds=seeds, folds=folds, held_out="upstream"))
+        rows.append(train_arms(*given, p, seeds=seeds, folds=folds, held_out="upstream"))
         content["upstream"] = summary(rows[1])
     return content | {"networks": pd.concat(rows).to_dict("records")}
 
 
-def compare(
+def train_arms(
     x: np.ndarray,
     table: pd.DataFrame,
     simulated_x: np.ndarray,
@@ -86,7 +86,7 @@ def compare(
     x : np.ndarray [shape=(n, n_mels, frames)], float32 dB
         Features of real chunks; `table` has their y (1 for GUN), recording_group and the column `held_out`.
     simulated_x, simulated_y : the same of simulated chunks
-    p : the section network of params.yaml; a seed is added to `p.seed`, and `p.epochs` counts passes over `x` alone.
+    p : a seed is added to `p.seed`, and `p.epochs` counts passes over `x` alone.
     held_out : the column of `table` of whose values none is in two folds, upstream say
 
     Raises

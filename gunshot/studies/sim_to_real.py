@@ -13,7 +13,7 @@ from gunshot.studies import recordings
 WORST = 20  # files, of those whose scores are the most wrong
 
 
-def measure(folders: list[Path], model: Path, features: Path, p: recordings.Sections, *, half: str) -> dict:
+def study(folders: list[Path], model: Path, features: Path, p: recordings.Sections, *, half: str) -> dict:
     """Return what a model is worth on real recordings: what `transfer` gives, with `half` and the `worst` files.
 
     Parameters

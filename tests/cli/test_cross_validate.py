@@ -70,7 +70,7 @@ def run(*args: str) -> None:
 
 @pytest.mark.slow
 def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, monkeypatch):
-    validate, measure = cross_validation.validate, cross_validation.measure
+    validate, score_folder = cross_validation.validate, cross_validation.score_folder
 
     def validated(model, folders, p):
         project.validated.append(groups(next(path for path, origin in folders.items() if origin == "real")))
@@ -78,10 +78,10 @@ def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, mon
 
     def measured(model, folder, logit, p):
         project.tested.append(groups(folder))
-        return measure(model, folder, logit, p)
+        return score_folder(model, folder, logit, p)
 
     monkeypatch.setattr(cross_validation, "validate", validated)
-    monkeypatch.setattr(cross_validation, "measure", measured)
+    monkeypatch.setattr(cross_validation, "score_folder", measured)
     run("cross-validate", "--folds", "3")
     real = project.recordings[project.recordings["source"] == "mine"]
     every, env = set(real["recording_group"]), real[real["class"] == "env"]

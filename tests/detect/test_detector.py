@@ -16,7 +16,7 @@ from gunshot.detect.detector import (
     GROUPS,
     LOCAL,
     LOGIT_SUM,
-    MOST,
+    MOST_RISES,
     ONSET,
     PAST,
     WHICH,
@@ -57,7 +57,7 @@ def reference(parts: list[list[int]], logits: list[int], s: Settings) -> list[tu
             # Where a shot can be in this window, and in those before it that it decides with.
             start = max(following, max(w - s.windows + 1, 0) * s.hop + s.first)
             steepest = max([steepest, *rises[start:stop]])
-            least = max(s.min_rise, min(steepest, MOST * s.min_rise) // detector.SHARE)
+            least = max(s.min_rise, min(steepest, MOST_RISES * s.min_rise) // detector.SHARE)
             for t in range(start, stop):
                 before, after = ([at(t + sign * i) for i in range(1, LOCAL)] for sign in (-1, 1))
                 peak = max(before) < at(t) and max(after) <= at(t)
@@ -397,4 +397,4 @@ def test_automatic_fire_is_counted_by_its_rate(interval_s, decay_ms):
         frames = np.rint((np.array(starts) * SR - PLACE["n_fft"] / 2) / PLACE["hop_length"]).astype(int)
         rise += [rises[t - detector.NEAR : t + detector.NEAR + 1].sum(axis=1).max() for t in frames]
     assert np.mean(told) == pytest.approx(count, abs=2.5), told
-    assert np.mean(np.array(rise) >= SETTINGS.min_rise * MOST // detector.SHARE) < 2 / 3
+    assert np.mean(np.array(rise) >= SETTINGS.min_rise * MOST_RISES // detector.SHARE) < 2 / 3

@@ -38,7 +38,7 @@ MODEL.__dict__["operating_point"] = 0.5  # in place of an operating.json
 
 def cut(pcm: np.ndarray) -> np.ndarray:
     starts = chunks.at_hop(len(pcm), hop=P.chunks.env_hop, chunk_length=LENGTH)
-    return drift.measure(chunks.cut(pcm, starts, chunk_length=LENGTH), MODEL, P)
+    return drift.describe(chunks.cut(pcm, starts, chunk_length=LENGTH), MODEL, P)
 
 
 def sound(index: int, made: corpus.Corpus) -> np.ndarray:
@@ -69,7 +69,7 @@ def limits_of(reference: pd.DataFrame):
 
 def verdict(reference: pd.DataFrame, batch: pd.DataFrame, limits=None) -> dict:
     found = (limits or limits_of(reference))(drift.effective(batch["recording"]))
-    return drift.judge(drift.compare(reference, batch, found), reference, batch, share=P.monitor.min_share)
+    return drift.judge(drift.snapshot(reference, batch, found), reference, batch, share=P.monitor.min_share)
 
 
 def drifting(found: dict) -> set[str]:

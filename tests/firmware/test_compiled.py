@@ -41,7 +41,7 @@ KINDS = FAMILY | PADDED
 
 def compared(model: bytes, codes: np.ndarray, firmware: Path = FIRMWARE) -> tuple[int, int]:
     """How many bytes differ from TFLM's, and how many different ones TFLM gives."""
-    found = network_c.compare(model, codes, firmware=firmware)
+    found = network_c.check(model, codes, firmware=firmware)
     assert found["windows"] == len(codes)
     return found["mismatched_bytes"], found["distinct_bytes"]
 
@@ -273,7 +273,7 @@ def test_codes_of_another_shape_or_type_are_refused():
     model = of_kind("mean")
     for codes in (np.zeros((3, N_FRAMES, N_MELS), np.int8), np.zeros((3, N_MELS, N_FRAMES), np.uint8)):
         with pytest.raises(ValueError, match=r"codes .*must be int8"):
-            network_c.compare(model, codes, firmware=FIRMWARE)
+            network_c.check(model, codes, firmware=FIRMWARE)
 
 
 SANITIZED = """

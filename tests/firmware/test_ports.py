@@ -44,7 +44,9 @@ def measured(programs):
     """What reports/firmware.json says of each port, and the traces behind it."""
     model, pcm = load_model(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr)
     traces = {port: parity.trace(programs[port], port, pcm, P) for port in emulator.PORTS}
-    return {port: parity.figures(port, programs[port], made, pcm, model, P) for port, made in traces.items()}, traces
+    return {
+        port: parity.port_figures(port, programs[port], made, pcm, model, P) for port, made in traces.items()
+    }, traces
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -95,11 +97,14 @@ def test_what_differs_is_counted_and_listed(measured):
     codes, logits, (first, *others) = made["host"].codes.copy(), made["host"].logits.copy(), made["host"].alerts
     logits[5] += 1
     moved = [dataclasses.replace(first, onset=first.onset + 112), *others]
-    found = parity.compare(dataclasses.replace(made["host"], logits=logits, alerts=moved), pcm, model, P)
+    found = parity.differences(dataclasses.replace(made["host"], logits=logits, alerts=moved), pcm, model, P)
     assert found["mismatched_bytes"] == 1 and found["differing_onsets"] == 2
     assert found["of_python_alone"] == [first.onset] and found["of_firmware_alone"] == [first.onset + 112]
     codes[3, 7] ^= 1
-    found, before = parity.compare(dataclasses.replace(made["host"], codes=codes), pcm, model, P), measured[0]["host"]
+    found, before = (
+        parity.differences(dataclasses.replace(made["host"], codes=codes), pcm, model, P),
+        measured[0]["host"],
+    )
     assert abs(found["differing_codes"] - before["parity"]["differing_codes"]) == 1
 
 
@@ -170,7 +175,7 @@ def test_the_forest_on_a_board_equals_python(keen_forest):
     programs = emulator.build("mps2-an386", firmware=firmware, backend="forest")
     pcm, model = parity.recording(sr=P.audio.sr), load_model(path)
     made = parity.trace(programs, "mps2-an386", pcm, P)
-    found = parity.figures("mps2-an386", programs, made, pcm, model, P)
+    found = parity.port_figures("mps2-an386", programs, made, pcm, model, P)
     assert len(set(made.logits.tolist())) > 60 and found["parity"]["mismatched_bytes"] == 0
     assert found["parity"]["onsets"] >= 3 and found["parity"]["differing_onsets"] == 0
     assert found["instructions"]["inference"] < 50_000 and found["flash"]["weights"] > 10_000

@@ -48,7 +48,7 @@ def reference(rng: np.random.Generator):
     found = []
     for pcm in (audio.to_int16(noise(rng)) for _ in range(80)):
         starts = chunks.at_hop(len(pcm), **cut)
-        found.append(drift.measure(chunks.cut(pcm, starts, chunk_length=P.audio.chunk_length), MODEL, P))
+        found.append(drift.describe(chunks.cut(pcm, starts, chunk_length=P.audio.chunk_length), MODEL, P))
     return drift.frame(np.repeat([f"r{i}" for i in range(80)], [len(part) for part in found]), np.concatenate(found))
 
 

@@ -135,7 +135,7 @@ def test_a_rejected_candidate_is_on_the_record_and_not_in_production(project):
 
 
 def test_a_trial_in_staging_keeps_its_version_in_production(project):
-    assert project.promote(project.second, "v1.0.0", stage="staging")["version"] == "v1.1.0"
+    assert project.promote(project.second, "v1.0.0", registry_stage="staging")["version"] == "v1.1.0"
     assert registry.champion(record.read(project.root))["version"] == "v1.0.0"
     assert project.promote(project.second, "v1.0.0")["version"] == "v1.1.0"
     assert audit.verify(project.root) == []

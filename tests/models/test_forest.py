@@ -59,8 +59,8 @@ def walked(model: RandomForestClassifier, row: list[int]) -> float:
     return sum(shares) / len(shares)
 
 
-def compare(model: RandomForestClassifier, source: str, codes: np.ndarray) -> dict[str, float]:
-    return forest_c.compare(model, source, codes, votes=forest.votes(model, codes))
+def check(model: RandomForestClassifier, source: str, codes: np.ndarray) -> dict[str, float]:
+    return forest_c.check(model, source, codes, votes=forest.votes(model, codes))
 
 
 @given(hnp.arrays(np.float32, (3, 2, 4), elements=st.floats(-200, 200, width=32)))
@@ -120,7 +120,7 @@ def test_c_votes_as_python_and_decides_as_scikit_learn(made, kind):
     codes = forest.codes(made.x)
     if kind == "random":
         codes = np.random.default_rng(2).integers(codes.min(), codes.max(), codes.shape, np.int8, endpoint=True)
-    found = compare(made.model, made.source, codes)
+    found = check(made.model, made.source, codes)
     assert found["c_agreement"] >= 0.99, f"c_agreement={found['c_agreement']} must be at least 0.99"
     assert 0 < found["c_max_difference"] <= ROUNDED
     _, votes = forest_c.run(made.source, codes)
@@ -158,7 +158,7 @@ def test_emlearn_as_it_comes_goes_another_way(made):
         made.source[:start] + text[text.index("static inline") : text.index("static const uint8_t")] + made.source[end:]
     )
     with pytest.raises(ValueError, match=r"votes=\d+ of the C must be \d+, as Python says; row \d+"):
-        compare(made.model, source, codes)
+        check(made.model, source, codes)
 
 
 @given(st.integers(1, 300))
@@ -215,12 +215,12 @@ def test_bytes_are_those_of_code_and_constants():
 
 def test_what_cannot_be_run_is_named(made, monkeypatch):
     with pytest.raises(ValueError, match=r"codes, float32 of shape \(2000, 8, 6\), must be int8 \[shape=\(n, feat"):
-        forest_c.compare(made.model, made.source, made.x, votes=np.zeros(2000))
+        forest_c.check(made.model, made.source, made.x, votes=np.zeros(2000))
     with pytest.raises(ValueError, match=r"codes\.shape=\(2000, 47\) must have 48 features in a row"):
-        forest_c.compare(made.model, made.source, forest.codes(made.x)[:, 1:], votes=np.zeros(2000))
+        forest_c.check(made.model, made.source, forest.codes(made.x)[:, 1:], votes=np.zeros(2000))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ValueError, match=r"gcc must be on the PATH"):
-        compare(made.model, made.source, forest.codes(made.x))
+        check(made.model, made.source, forest.codes(made.x))
 
 
 def test_stage_writes_the_forest_its_c_and_how_they_compare(tmp_path, monkeypatch):
@@ -241,7 +241,7 @@ def test_stage_writes_the_forest_its_c_and_how_they_compare(tmp_path, monkeypatc
     model, codes = forest.load(tmp_path / "out" / "forest.joblib"), forest.codes(np.load(tmp_path / "val.npy"))
     assert len(model.estimators_) == 5
     source = (tmp_path / "out" / "forest.h").read_text()
-    assert compare(model, source, codes) == {key: value for key, value in report.items() if key[:2] == "c_"}
+    assert check(model, source, codes) == {key: value for key, value in report.items() if key[:2] == "c_"}
     assert report["c_agreement"] >= 0.99 and report["c_bytes"] > 500
     importances = np.load(tmp_path / "out" / "importances.npy")
     assert importances.shape == (N_MELS, N_FRAMES)

@@ -164,7 +164,7 @@ def test_a_window_reaches_the_operating_point_where_the_detector_opens_an_incide
         patch.setattr(models, "read_operating_point", lambda path: {"logit": value})
         point = model.operating_point
     first, *_ = scores = model.score_of(np.array([level, level - 1, level - 2]), windows=1).astype(np.float32)
-    assert model.level_of(value, windows=1) == level and first >= point and (scores[2:] < point).all()
+    assert model.logit_sum(value, windows=1) == level and first >= point and (scores[2:] < point).all()
 
 
 @pytest.mark.parametrize("score", [0, 1, -0.5, 2, float("nan")])

@@ -17,7 +17,7 @@ def page_file(tmp_path_factory):
     reference, batch = (drift.frame(names, rng.standard_normal((300, len(drift.COLUMNS)))) for _ in range(2))
     batch[list(MOVED)] -= 2
     limits = drift.thresholds(reference, n=60, least=0.2, share=0.2, rng=rng)
-    drift.save(drift.compare(reference, batch, limits), folder)
+    drift.save(drift.snapshot(reference, batch, limits), folder)
     return folder / "report.html"
 
 

@@ -176,16 +176,16 @@ def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch)
 
 
 def test_each_is_measured_with_the_params_of_its_operating_point(tmp_path, monkeypatch):
-    of = comparison.side(model(tmp_path / "champion", logit=0.0))
+    contender = comparison.contender(model(tmp_path / "champion", logit=0.0))
     tree = {"hop": 4, "windows": 9, "hysteresis": 0.0, "collar_s": 0.05, "max_fa_per_hour": 7.0}
     p = type(P)(**vars(P) | {"detector": P.detector.model_copy(update=tree)})
-    found = comparison.own_params(of, p)
+    found = comparison.own_params(contender, p)
     measured = {name: tree[name] for name in ("collar_s", "max_fa_per_hour")}
     assert found.detector == P.detector.model_copy(update=measured)
     assert (found.audio, found.chunks, found.features) == (P.audio, P.chunks, P.features)
-    del of.operating["params"]
+    del contender.operating["params"]
     with pytest.raises(ValueError, match=r"champion/operating\.json: params=None must be stated"):
-        comparison.own_params(of, p)
+        comparison.own_params(contender, p)
 
 
 @pytest.mark.slow
@@ -202,4 +202,4 @@ def test_a_model_without_its_operating_point_is_named(tmp_path):
     path = model(tmp_path / "candidate", logit=0.0)
     path.with_name("operating.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"operating\.json"):
-        comparison.side(path)
+        comparison.contender(path)

@@ -62,16 +62,16 @@ def test_patterns(starts, name):
 
 def test_counts_of_one_recording():
     found = [Tag(1010, 0.9), Tag(1100, 0.2), Tag(2600, 0.8), Tag(9000, 0.4)]
-    row = onset_study.compare([1000, 1800, 2600, 3400], found, 16000, np.random.default_rng(1), sr=SR)
+    row = onset_study.count_matches([1000, 1800, 2600, 3400], found, 16000, np.random.default_rng(1), sr=SR)
     assert (row["shots"], row["found"], row["matched"], row["pattern"]) == (4, 4, 2, "burst")
     assert row["confidence"] == [0.9, 0.2, 0.8, 0.4] and sum(row["right"]) == 2 and row["right"][2:] == [True, False]
-    assert onset_study.compare([1000], [], 16000, np.random.default_rng(1), sr=SR)["chance"] == 0
+    assert onset_study.count_matches([1000], [], 16000, np.random.default_rng(1), sr=SR)["chance"] == 0
 
 
 def test_chance_is_what_random_onsets_get():
     """One onset thrown at 10 shots in n samples hits with the share of n that their collars cover."""
     n, starts = 200_000, list(range(10_000, 200_000, 20_000))
-    rows = [onset_study.compare(starts, [Tag(0, 0.5)], n, np.random.default_rng(i), sr=SR) for i in range(400)]
+    rows = [onset_study.count_matches(starts, [Tag(0, 0.5)], n, np.random.default_rng(i), sr=SR) for i in range(400)]
     covered = len(starts) * (2 * 0.05 * SR + 1) / n
     assert np.mean([row["chance"] for row in rows]) == pytest.approx(covered, rel=0.1)
 
@@ -143,7 +143,7 @@ def test_a_group_of_many_copies_counts_once_in_the_mean_of_groups():
     bad = [rows(path="b/0.wav", recording_group="other", matched=0, shots=5, found=5)]
     found = onset_study.over_groups(pd.DataFrame(good + bad))
     assert found["f1_mean_of_groups"] == 0.5 and (found["f1_lower"], found["f1_upper"]) == (0.0, 1.0)
-    assert onset_study.figures(pd.DataFrame(good + bad))["f1"] == 0.9
+    assert onset_study.match_rates(pd.DataFrame(good + bad))["f1"] == 0.9
 
 
 @pytest.mark.slow

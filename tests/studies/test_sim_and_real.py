@@ -37,11 +37,11 @@ def case(monkeypatch):
     table = pd.DataFrame({"y": y, "recording_group": [f"g{g}" for g in groups], "upstream": groups // 4})
     p = Network(seed=3, epochs=30, real_share=0.5)
 
-    def compare(**options):
+    def train_arms(**options):
         simulated = np.full((160, 2, 3), 99, np.float32), np.ones(160, int)
-        return sim_and_real.compare(x, table, *simulated, p, seeds=2, folds=2, **options), seen
+        return sim_and_real.train_arms(x, table, *simulated, p, seeds=2, folds=2, **options), seen
 
-    return compare
+    return train_arms
 
 
 def test_no_held_out_group_is_trained_on_and_both_arms_take_as_many_steps(case):
@@ -76,4 +76,4 @@ def test_the_summary_is_the_mean_and_the_spread_over_seeds(case):
 def test_too_few_groups_are_named():
     table = pd.DataFrame({"y": [0, 0, 1], "recording_group": ["a", "b", "c"]})
     with pytest.raises(ValueError, match="at least folds=2 of recording_group, y=1 has 1"):
-        sim_and_real.compare(np.zeros((3, 2, 3)), table, np.zeros((1, 2, 3)), np.zeros(1), None, seeds=1, folds=2)
+        sim_and_real.train_arms(np.zeros((3, 2, 3)), table, np.zeros((1, 2, 3)), np.zeros(1), None, seeds=1, folds=2)

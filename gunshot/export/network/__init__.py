@@ -3,7 +3,7 @@
 The kernels that it calls are `firmware/src/kernels.c`.
 """
 
-from gunshot.export.network.host import compare, windows
+from gunshot.export.network.host import check, windows
 from gunshot.export.network.source import sources
 
-__all__ = ["compare", "sources", "windows"]
+__all__ = ["check", "sources", "windows"]

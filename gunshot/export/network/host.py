@@ -36,7 +36,7 @@ int many(int n, const int8_t *codes, int8_t *outputs, int16_t *logits) {
 """
 
 
-def compare(model: bytes, codes: np.ndarray, *, firmware: Path) -> dict[str, int]:
+def check(model: bytes, codes: np.ndarray, *, firmware: Path) -> dict[str, int]:
     """Return how the generated C, compiled for this machine, differs from TFLM.
 
     ``windows``; ``distinct_bytes``, the different output bytes that TFLM gives: few prove little;

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # only where it is used: see tables
     import pandas as pd
 
 STEP = 1 / 16  # of a logit that is counted in integers, where the model is not int8
-MOST = 32767  # logits in steps are int16
+MOST_STEPS = 32767  # logits in steps are int16
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ def logit(probability: np.ndarray, *, least: float = 1e-3) -> np.ndarray:
 
 def in_steps(logit: np.ndarray, *, step: float = STEP) -> np.ndarray:
     """Return logits in units of `step`, rounded half to even, int16, same shape."""
-    return np.clip(np.rint(logit / step), -MOST, MOST).astype(np.int16)
+    return np.clip(np.rint(logit / step), -MOST_STEPS, MOST_STEPS).astype(np.int16)
 
 
 def calibrate(y: np.ndarray, logit: np.ndarray) -> dict[str, float]:

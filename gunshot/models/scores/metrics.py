@@ -16,7 +16,15 @@ def auc(y: np.ndarray, score: np.ndarray) -> float:
 
 
 def rate_upper(count: int, hours: float) -> float:
-    """Return the exact one-sided 95 % upper bound of a Poisson rate an hour; infinite without hours (Garwood 1936)."""
+    """Return the exact one-sided 95 % upper bound of a Poisson rate an hour; infinite without hours (Garwood 1936).
+
+    Examples
+    --------
+    No false alarm in ten hours proves fewer than one in three hours:
+
+    >>> round(rate_upper(0, 10.0), 3)
+    0.3
+    """
     return float(chi2.ppf(0.95, 2 * (count + 1)) / 2 / hours) if hours > 0 else float("inf")
 
 
@@ -27,6 +35,12 @@ def operating_point(y: np.ndarray, score: np.ndarray, *, min_recall: float) -> f
     ------
     ValueError
         Where `y` holds no shot.
+
+    Examples
+    --------
+    >>> y, score = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.3, 0.6, 0.1])
+    >>> operating_point(y, score, min_recall=0.6)
+    0.8
     """
     shots = np.sort(score[y == 1])[::-1]
     if not len(shots):
@@ -38,6 +52,13 @@ def at_threshold(y: np.ndarray, score: np.ndarray, threshold: float) -> dict[str
     """Return counts and rates of the decision ``score >= threshold``, recall and false alarms with 95 % bounds.
 
     ``recall_lower`` and ``false_rate_upper`` are one-sided Clopper-Pearson bounds. A rate of nothing is NaN.
+
+    Examples
+    --------
+    >>> y, score = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.3, 0.6, 0.1])
+    >>> rates = at_threshold(y, score, 0.5)
+    >>> rates["tp"], rates["fp"], round(rates["recall"], 3), round(rates["recall_lower"], 3)
+    (2, 1, 0.667, 0.135)
     """
     decided = score >= threshold
     tn, fp, fn, tp = metrics.confusion_matrix(y, decided, labels=[0, 1]).ravel().tolist()
@@ -135,14 +156,14 @@ def bootstrap_auc(table: pd.DataFrame, rng: np.random.Generator, *, draws: int =
     if table["y"].nunique() < 2:
         return float("nan"), float("nan")
     table = table.sort_values(["y", "recording_group"], kind="stable")
-    sides = [pd.factorize(side["recording_group"]) for _, side in table.groupby("y", sort=True)]
+    classes = [pd.factorize(part["recording_group"]) for _, part in table.groupby("y", sort=True)]
     y, score = table["y"].to_numpy(), table["score"].to_numpy()
 
     def area(*counts: np.ndarray) -> float:
-        weight = np.concatenate([count[row] for count, (row, _) in zip(counts, sides, strict=True)])
+        weight = np.concatenate([count[row] for count, (row, _) in zip(counts, classes, strict=True)])
         return metrics.roc_auc_score(y, score, sample_weight=weight)
 
-    low, high = bootstrap.interval(area, [len(names) for _, names in sides], rng, draws=draws)
+    low, high = bootstrap.interval(area, [len(names) for _, names in classes], rng, draws=draws)
     return float(low), float(high)
 
 
@@ -160,6 +181,11 @@ def match_onsets(truth: np.ndarray, found: np.ndarray, *, collar: np.ndarray | f
 
     Each is in one pair at most, no further apart than `collar`, which is one for all or one for each true onset
     [shape=(len(truth),)]; no other pairing has more pairs (maximum bipartite matching).
+
+    Examples
+    --------
+    >>> match_onsets([1.0, 2.0, 3.0], [1.02, 2.9], collar=0.15).tolist()
+    [[0, 0], [2, 1]]
     """
     truth, found = np.asarray(truth, np.float64), np.asarray(found, np.float64)
     return match(np.abs(truth[:, None] - found[None, :]) <= np.broadcast_to(collar, truth.shape)[:, None])
