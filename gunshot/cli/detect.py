@@ -31,6 +31,7 @@ def detect(
     A window is 4096 samples (256 ms); one is scored every detector.hop frames, and the mean of the last
     detector.windows decides. Onsets are in seconds from the recording's start. A recording shorter than a window is
     filled up with silence. level_db is the loudest sample around the onset in dB SPL, by firmware.full_scale_pa.
+    An incident opens at the threshold and goes on detector.hysteresis below it, so that later shots may score lower.
     """
     from gunshot.base import audio, params, pipeline
     from gunshot.detect import listener, recording
@@ -41,15 +42,17 @@ def detect(
     p = params.load("audio", "chunks", "features", "detector", "firmware")
     loaded = load_model(*named([model], pipeline.models()).values())
     logit, failed, parts = loaded.threshold(threshold), 0, []
+    point = float(loaded.calibrated(logit))
     for file in files:
         ear, shots = listener.Listener(loaded, [logit], p), 0
+        best = (0.0, 0.0)
         try:
             if plot:
                 recording.check_short(file, minutes=DRAWN_MIN)
             for part in recording.listen(file, ear):
                 for row in _rows(part, p, format=format, scores=scores):
                     print_row({"file": str(file), **row}, format)
-                shots += len(part.onset_s)
+                shots, best = shots + len(part.onset_s), max(best, _highest(part, p))
                 parts += [part] if plot else []
         except audio.AudioError as e:
             print(f"error: {e}", file=sys.stderr)
@@ -58,13 +61,23 @@ def detect(
         if ear.dropped:
             print(f"warning: {file}: {ear.dropped} samples are no numbers; they count as silence", file=sys.stderr)
         if not (shots or scores) and format == Format.text:
-            print(f"{file}  no shot")
+            print(f"{file}  no shot (highest {best[0]:.3f} at {best[1]:.1f} s, threshold {point:.3f})")
     if parts:
         from gunshot.report import plots
 
-        whole, point = recording.joined(parts), float(loaded.calibrated(logit))
-        plots.detection(plot, file.name, whole.samples, whole.window_score, whole.onset_s, threshold=point, p=p)
+        whole, goes_on = recording.joined(parts), float(loaded.calibrated(logit - p.detector.hysteresis))
+        drawn = whole.samples, whole.window_score, whole.onset_s
+        plots.detection(plot, file.name, *drawn, threshold=point, goes_on=goes_on, p=p)
+        print(f"see {plot}", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
+
+
+def _highest(part, p) -> tuple[float, float]:
+    """Return the highest score of a part's windows and its window's middle, s; (0, 0) where no window ends in it."""
+    if not len(part.window_score):
+        return 0.0, 0.0
+    i = int(part.window_score.argmax())
+    return float(part.window_score[i]), float(part.start_s[i]) + p.audio.chunk_length / p.audio.sr / 2
 
 
 def _rows(part, p, *, format: Format, scores: bool) -> list[dict]:

@@ -1,5 +1,6 @@
 """A model of any kind behind one interface: logits of chunks, and of the windows of a stream at a hop."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -21,7 +22,8 @@ class Model:
 
     `logit` takes log-mels [shape=(n, n_mels, n_frames)] in dB and returns logits for GUN [shape=(n,)]. `one_pass`,
     where there is one, takes a longer log-mel [shape=(n_mels, frames)] and returns logits each `stride` frames.
-    In integers a logit is counted in steps of `step`, rounded; a code is a log-mel in units of `code_db`.
+    In integers a logit is counted in steps of `step`, rounded; a code is a log-mel in units of `code_db`. `window` is
+    (n_mels, n_frames), where the file says it.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class Model:
     step: float = calibration.STEP
     code_db: float = features.CODE_DB
     code_zero: int = features.CODE_ZERO
+    window: tuple[int, int] | None = None
 
     @cached_property
     def operating_point(self) -> float:
@@ -85,8 +88,12 @@ class Model:
         return self.calibrated(np.asarray(logit_sum) * self.step / windows)
 
     def logit_sum(self, logit: float, *, windows: int) -> int:
-        """Return the least sum of the logits, in steps, of `windows` windows whose mean logit is `logit` or more."""
-        return int(np.ceil(logit * windows / self.step - 1e-9))
+        """Return the least sum of the logits, in steps, of `windows` windows whose mean logit is `logit` or more.
+
+        Of a logit that no sum reaches, or every one, it is the first beyond them: logits in steps are int16.
+        """
+        most = (calibration.MOST + 1) * windows
+        return int(np.clip(np.ceil(logit * windows / self.step - 1e-9), -most, most))
 
     def codes(self, log_mel: np.ndarray) -> np.ndarray:
         """Return a log-mel in dB as int8 codes, same shape: round half to even, then saturate."""
@@ -100,8 +107,13 @@ class Model:
         Raises
         ------
         ValueError
-            The hop is no multiple of the network's stride in time.
+            The model takes windows of another shape, or the hop is no multiple of the network's stride in time.
         """
+        if self.window and self.window != (len(log_mel), n_frames):
+            raise ValueError(
+                f"{self.path}: window={self.window} bands and frames must be {len(log_mel), n_frames}, as the sections "
+                "audio and features of params.yaml have it"
+            )
         if self.one_pass and hop % self.stride:
             raise ValueError(f"detector.hop={hop} must be a multiple of the network's stride in time, {self.stride}")
         windows = max(0, 1 + (log_mel.shape[1] - n_frames) // hop)
@@ -149,11 +161,32 @@ def read_operating_point(path: Path) -> dict:
     ------
     FileNotFoundError
         It is missing.
+    ValueError
+        It is no JSON, or its logit is no number.
     """
     found = path.with_name("operating.json")
     if not found.exists():
         raise FileNotFoundError(f"{found}: no such file; make it with `dvc repro operate`, or give a threshold")
-    return tables.read_json(found)
+    return _stated(found, "logit", remedy="make it anew with `dvc repro operate`")
+
+
+def _stated(path: Path, *keys: str, remedy: str) -> dict:
+    """Return a JSON file; ValueError, which ends in the remedy, where a key's value is missing or no finite number."""
+    try:
+        content = tables.read_json(path)
+    except (ValueError, RecursionError) as e:  # JSON's and UTF-8's errors are ValueErrors
+        raise ValueError(f"{path}: {e}: must be JSON; {remedy}") from None
+    for key in keys:
+        value = content
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        try:
+            finite = not isinstance(value, bool | str) and math.isfinite(value)
+        except (TypeError, OverflowError):  # None, a list; a whole number that no float holds
+            finite = False
+        if not finite:
+            raise ValueError(f"{path}: {key}={str(value)[:40]} must be a finite number; {remedy}")
+    return content
 
 
 def opening_score(stated: dict, logit: float) -> float:
@@ -178,12 +211,20 @@ def read_report(path: Path) -> dict:
     ------
     FileNotFoundError
         The model or its report is missing.
+    ValueError
+        The report is no JSON, or one of these is no number.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model; make it with `dvc repro` or get it with `dvc pull`")
     if not report_path(path).exists():
         raise FileNotFoundError(f"{report_path(path)}: no such file; it states the model's operating_point")
-    return tables.read_json(report_path(path))
+    keys = ("operating_point", "calibration.slope", "calibration.intercept")
+    stated = _stated(
+        report_path(path), *keys, remedy="make it anew with `dvc repro`, or get the model's with `dvc pull`"
+    )
+    if not stated["calibration"]["slope"]:
+        raise ValueError(f"{report_path(path)}: calibration.slope=0 must not be 0: all scores would be alike")
+    return stated
 
 
 def load_model(path: Path) -> Model:
@@ -194,7 +235,7 @@ def load_model(path: Path) -> Model:
     FileNotFoundError
         As for `read_report`.
     ValueError
-        The file is of no known kind.
+        The file is of no known kind, is cut off, damaged or another program's; or as for `read_report`.
 
     Examples
     --------
@@ -203,6 +244,20 @@ def load_model(path: Path) -> Model:
     (1,)
     """
     stated = read_report(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: suffix={path.suffix!r} must be .tflite, .keras or .joblib")
+    try:
+        return _loaded(path, stated)
+    except Exception as e:  # what reads these formats checks little: a cut or foreign file fails anywhere in it
+        what, *_ = str(e).removeprefix(f"{path}: ").splitlines() or [""]
+        cause = what if isinstance(e, ValueError) else f"{type(e).__name__}: {what}"
+        raise ValueError(
+            f"{path}: {cause}: must be a whole {path.suffix} model as the pipeline makes it; `dvc repro` makes, "
+            "`dvc pull` gets one"
+        ) from e
+
+
+def _loaded(path: Path, stated: dict) -> Model:
     match path.suffix:
         case ".tflite":
             return _int8(path, stated)
@@ -217,13 +272,11 @@ def load_model(path: Path) -> Model:
                 one_pass=lambda x: network.logit(net, x[None])[0],
                 stride=network.stride_of(net),
             )
-        case ".joblib":
+        case _:
             from gunshot.models import forest
 
             found = forest.load(path)
             return Model(path, stated, logit=lambda x: calibration.logit(forest.score(found, x)))
-        case suffix:
-            raise ValueError(f"{path}: suffix={suffix!r} must be .tflite, .keras or .joblib")
 
 
 def _int8(path: Path, stated: dict) -> Model:
@@ -243,6 +296,7 @@ def _int8(path: Path, stated: dict) -> Model:
         step=float(net.output_scale),
         code_db=float(net.input_scale),
         code_zero=net.input_zero_point,
+        window=(net.n_mels, net.n_frames),
     )
 
 

@@ -253,6 +253,7 @@ def detection(
     onsets: np.ndarray,
     *,
     threshold: float,
+    goes_on: float,
     p: Sections,
 ) -> None:
     """Write a PNG of a recording over time: its waveform, its log-mel, and the scores of its windows.
@@ -262,7 +263,7 @@ def detection(
     samples : np.ndarray [shape=(n,)], float32, at least one window
     scores : np.ndarray [shape=(windows,)], at a hop of ``p.detector.hop`` frames
     onsets : np.ndarray [shape=(shots,)], in s
-    threshold : of the mean of a few scores
+    threshold, goes_on : the score at which an incident opens, and the lower one down to which it goes on
     """
     sr, hop, length = p.audio.sr, p.features.hop_length, p.audio.chunk_length
     log_mel = features.log_mel(audio.to_int16(samples), sr=sr, **p.features.model_dump())
@@ -287,13 +288,17 @@ def detection(
         middle = (np.arange(len(scores)) * p.detector.hop * hop + length / 2) / sr
         score.plot(middle, scores, color=LINES[1][0], marker="o" if len(scores) == 1 else None)  # a line needs two
         score.axhline(threshold, color="#667", linestyle=":")
+        score.axhline(goes_on, color="#667", linestyle="--", linewidth=0.8)
         score.set(
             ylim=(0, 1.02), ylabel="score", xlabel="time (s); a score stands at its window's middle", xlim=(0, duration)
         )
         for onset in onsets:
             for ax in (wave, mel, score):
                 ax.axvline(onset, color="#009E73", linewidth=1.2)
-        score.set_title(f"{len(onsets)} onset(s), green; threshold {threshold:.3f}, dotted")
+        score.set_title(
+            f"{len(onsets)} onset(s), green; an incident opens at {threshold:.3f} (dotted), goes on at {goes_on:.3f} "
+            "(dashed); steady fire lower still"
+        )
         with atomic(path) as part:
             figure.savefig(part, format="png", dpi=120)
 

@@ -369,4 +369,5 @@ def test_run_shows_what_detect_shows(programs, project, port):
 
 
 def test_run_says_where_there_is_no_shot(programs, project):
-    assert run("firmware", "run", "short.wav", "--port", "host") == run("detect", "short.wav") == "short.wav  no shot\n"
+    assert run("firmware", "run", "short.wav", "--port", "host") == "short.wav  no shot\n"
+    assert run("detect", "short.wav").startswith("short.wav  no shot (highest ")

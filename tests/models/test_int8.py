@@ -18,6 +18,7 @@ from keras import layers
 from tensorflow.lite.python import lite
 
 from gunshot.models import int8
+from gunshot.models.model import load_model
 from gunshot.models.network import quantize
 from tests.models.test_network import SIZES
 from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, converted, extremes, log_mels, pool, unsettled
@@ -243,6 +244,61 @@ def test_starts_quickly_without_tensorflow(logits, tmp_path):
     seconds, heavy = zip(*(run.stdout.split() for run in runs), strict=True)
     assert heavy == ("False", "False")
     assert min(map(float, seconds)) < 1
+
+
+@pytest.fixture(scope="module")
+def beside(logits, tmp_path_factory) -> Path:
+    """Where a model may lie that is to be loaded: its report is there."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "report.json").write_text('{"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}')
+    return folder / "model.tflite"
+
+
+def told(path: Path) -> str:
+    """Return the error of a model that cannot be loaded; one that can hears a recording."""
+    try:
+        found = load_model(path).levels(log_mels(1, 0)[0][0], hop=8, n_frames=N_FRAMES)
+    except ValueError as e:
+        return str(e)
+    assert found.dtype == np.int16
+    return ""
+
+
+@given(st.data())
+def test_a_model_that_is_cut_off_is_named_wherever_it_was_cut(beside, logits, data):
+    beside.write_bytes(logits[: data.draw(st.integers(0, len(logits) - 1))])
+    said = told(beside)
+    assert not said or (said.startswith(f"{beside}: ") and "must be a whole .tflite model" in said)
+    beside.write_bytes(logits[: data.draw(st.integers(0, len(logits) * 9 // 10))])  # the tables stand at its end
+    assert told(beside)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 2**16), st.integers(1, 255)), min_size=1, max_size=20))
+def test_a_model_whose_bytes_were_changed_hears_or_is_named(beside, logits, changes):
+    changed = bytearray(logits)
+    for place, bits in changes:
+        changed[place % len(changed)] ^= bits
+    beside.write_bytes(changed)
+    said = told(beside)
+    assert not said or (said.startswith(f"{beside}: ") and "must be" in said)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x00\x00\x00\x00TFL3", b"\x1c\x00\x00\x00TFL3" + bytes(99)])
+def test_what_is_no_model_is_named(beside, content):
+    beside.write_bytes(content)
+    assert told(beside).startswith(f"{beside}: ")
+
+
+def test_a_model_of_other_windows_is_named(beside):
+    x = np.random.default_rng(0).normal(0, 1, (8, 24, 40)).astype(np.float32)
+    parts = conv(4, 3), layers.Flatten(), layers.Dense(2)
+    beside.write_bytes(converted(*parts, shape=x.shape[1:], representative=x))
+    message = (
+        r"model\.tflite: window=\(24, 40\) bands and frames must be \(32, 33\), as the sections audio and features"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_model(beside).levels(log_mels(1, 0)[0][0], hop=8, n_frames=N_FRAMES)
 
 
 DETECT = """

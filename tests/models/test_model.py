@@ -184,6 +184,67 @@ def test_the_report_lies_beside_the_model(tmp_path):
     assert read_report(path) == REPORT
 
 
+SCALARS = st.sampled_from([None, True, 0, -1, 10**400, 0.25, -1e308, float("nan"), float("inf"), "", "0.5", [], [0.5]])
+VALUES = SCALARS | st.fixed_dictionaries({}, optional={"slope": SCALARS, "intercept": SCALARS})
+FIELDS = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}, "logit": 1.0}
+
+
+@given(VALUES | st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, VALUES)), st.integers(0, 40), st.binary())
+def test_a_damaged_report_or_operating_point_is_named_or_whole(tmp_path_factory, content, cut, noise):
+    path = tmp_path_factory.getbasetemp() / "m.tflite"
+    path.write_bytes(b"")
+    for name, read, whole in (
+        ("report.json", lambda: read_report(path), {**FIELDS}),
+        ("operating.json", lambda: read_operating_point(path), {"logit": 2}),
+    ):
+        other = {**whole, **content} if isinstance(content, dict) else content
+        text = json.dumps(whole)
+        for changed in (json.dumps(other).encode(), text[:cut].encode(), text[:cut].encode() + noise):
+            path.with_name(name).write_bytes(changed)
+            try:
+                stated = read()
+            except ValueError as e:
+                assert str(e).startswith(f"{path.with_name(name)}: ") and "must" in str(e)
+            else:
+                model = Model(path, REPORT | stated, logit)
+                assert model.level_of(model.threshold(None if "logit" in stated else 0.5), windows=1) is not None
+        path.with_name(name).write_text(text)
+        assert read() == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("report.json", "[1, 2]", r"report\.json: operating_point=None must be a finite number; make it anew"),
+        ("report.json", '{"operating_point": 0.5', r"report\.json: Expecting .*: must be JSON; make it anew"),
+        (
+            "operating.json",
+            '{"logit": NaN}',
+            r"operating\.json: logit=nan must be a finite number; .*`dvc repro operate`",
+        ),
+    ],
+)
+def test_what_is_amiss_with_a_model_s_files_is_told(tmp_path, name, content, message):
+    for file, right in (("report.json", json.dumps(REPORT)), ("operating.json", '{"logit": 0}'), (name, content)):
+        (tmp_path / file).write_text(right)
+    (tmp_path / "m.tflite").write_bytes(b"")
+    with pytest.raises(ValueError, match=message):
+        (read_report if name == "report.json" else read_operating_point)(tmp_path / "m.tflite")
+
+
+def test_a_forest_that_is_cut_off_or_another_program_s_is_named(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
+    path = tmp_path / "forest.joblib"
+    joblib.dump({"no": "forest"}, path, compress=3)
+    whole = path.read_bytes()
+    for content in (b"", whole[:1], whole[: len(whole) // 2], whole):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"forest\.joblib: .*must be a whole \.joblib model as the pipeline makes it"
+        ):
+            load_model(path)
+
+
 def test_a_file_of_no_known_kind_is_named(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"")
     (tmp_path / "report.json").write_text(json.dumps(REPORT))

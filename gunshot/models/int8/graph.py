@@ -75,6 +75,8 @@ class Graph:
         scales = zeros = None
         if affine is not None and affine.scale is not None:
             scales, zeros = np.asarray(affine.scale, np.float32), np.asarray(affine.zeroPoint)
+            if bad := [scale for scale in scales if not 0 < scale < np.inf]:
+                raise ValueError(f"tensor {found.name.decode()} scale={bad[0]} must be a positive number")
         return Tensor(shape, scales, 0 if zeros is None else int(zeros[0]), data)
 
 
@@ -97,8 +99,16 @@ def line(graph: Graph) -> list[tuple[str, Layer, tuple[int, int, int]]]:
         at = op.outputs[0]
         layer = layer_of(op, graph, shape, [layer for _, layer, _ in found])
         if layer:
+            if min(*layer.kernel, *layer.strides) < 1:
+                raise ValueError(
+                    f"{op.name}: kernel={layer.kernel}, strides={layer.strides} must be at least 1 each way"
+                )
+            if isinstance(layer, Depthwise) and layer.filters % shape[2]:
+                raise ValueError(f"{op.name}: filters={layer.filters} must be a multiple of {shape[2]} channels")
             found.append((op.name, layer, shape))
             shape = (*layer.size(*shape[:2]), layer.filters or shape[2])
+            if min(shape) < 1:
+                raise ValueError(f"{op.name}: output shape={shape} must be at least 1 each way")
         if int(np.prod(graph.tensor(at).shape)) != int(np.prod(shape)):
             raise ValueError(f"{op.name}: output shape={graph.tensor(at).shape} must hold {shape}")
     if shape[:2] != (1, 1) or at != graph.output:

@@ -1,4 +1,4 @@
-"""gunshot evaluate tells what gunshot detect does: one operating point, the same shots, the same incidents."""
+"""One operating point: evaluate counts what detect does at it, and detect says how near a score came."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 import soundfile as sf
 
 from gunshot import tags
-from gunshot.base import tables
+from gunshot.base import params, tables
+from gunshot.report import plots
 from tests.cli.test_commands import forest, project, run, shifted  # noqa: F401 - fixtures
 
 SR, COLLAR_S = 16000, 0.2
@@ -74,10 +75,9 @@ def test_its_figures_are_counts_of_what_detect_prints(labelled):
     assert "What detect does" in page and "chunk threshold" not in page
 
 
-@pytest.mark.parametrize(("chunks", "logit"), [(0.01, 30.0), (0.99, 30.0)])
-def test_the_threshold_is_the_operating_point_s_whatever_that_of_single_chunks(labelled, project, chunks, logit):  # noqa: F811
-    shifted(project, 0.0, logit)
-    report = tables.read_json(Path("report.json")) | {"operating_point": chunks}
+def test_the_threshold_is_the_operating_point_s_whatever_that_of_single_chunks(labelled, project):  # noqa: F811
+    shifted(project, 0.0, 30.0)
+    report = tables.read_json(Path("report.json")) | {"operating_point": 0.01}
     Path("report.json").write_text(json.dumps(report))
     figures = evaluated()
     assert not any(detected().values())
@@ -89,3 +89,27 @@ def test_a_missing_operating_point_is_named(labelled, project):  # noqa: F811
     Path("operating.json").unlink()
     done = run("evaluate", "in", "--model", "forest.joblib")
     assert "operating.json: no such file; make it with `dvc repro operate`" in str(done.exception)
+
+
+def test_where_detect_tells_no_shot_it_says_what_came_closest(forest, project):  # noqa: F811
+    """A threshold just above it finds none, one just below it the bang that it stood at."""
+    rows = run("detect", "shot.wav", "--model", forest, "--scores", "--format", "json").stdout.splitlines()
+    highest = max(map(json.loads, rows), key=lambda row: row["score"])
+    middle_s = highest["start_s"] + 4096 / SR / 2
+    point = highest["score"] + 0.002
+    above = run("detect", "shot.wav", "--model", forest, "--threshold", f"{point:.6f}").stdout
+    closest = f"highest {highest['score']:.3f} at {middle_s:.1f} s, threshold {point:.3f}"
+    assert above == f"shot.wav  no shot ({closest})\n"
+    below = run("detect", "shot.wav", "--model", forest, "--threshold", f"{highest['score'] - 0.002:.6f}").stdout
+    assert abs(float(below.split()[1]) - 1.0) < 0.010 and abs(middle_s - 1.0) < 0.2
+
+
+def test_the_plot_shows_how_low_an_incident_goes_on_and_is_named(forest, project, monkeypatch):  # noqa: F811
+    drawn = {}
+    detection = plots.detection
+    monkeypatch.setattr(plots, "detection", lambda *args, **kwargs: drawn.update(kwargs) or detection(*args, **kwargs))
+    done = run("detect", "shot.wav", "--model", forest, "--plot", "p.png", "--threshold", "0.6")
+    hysteresis = params.load("detector").detector.hysteresis
+    assert drawn["threshold"] == pytest.approx(0.6)
+    assert drawn["goes_on"] == pytest.approx(1 / (1 + (0.4 / 0.6) * np.exp(hysteresis)))
+    assert done.stderr == "see p.png\n" and Path("p.png").stat().st_size > 10_000 and "see" not in done.stdout
