@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
+from gunshot.base import files
 from gunshot.corpora.sources import CLASSES, MACOS
 from gunshot.tags import catalogue
 
@@ -90,7 +91,8 @@ def _unpack(path: Path, root: Path) -> None:
                     target.mkdir(parents=True, exist_ok=True)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with member.file as source, open(target, "xb") as out:
+                where = f"{path}: {member.name}, unpacked to {tempfile.gettempdir()} (TMPDIR sets another folder)"
+                with files.room(where), member.file as source, open(target, "xb") as out:
                     while block := source.read(BLOCK):
                         left -= len(block)  # as it is, whatever the archive says of its size
                         if left < 0:
