@@ -183,6 +183,7 @@ def import_tags(
 
 
 def _import(layout: str, path: Path | None, name: str, classes: Path | None = None, *, download: bool = False) -> None:
+    from gunshot import corpora
     from gunshot.base import pipeline
     from gunshot.corpora import archives
     from gunshot.corpora import download as clients
@@ -201,7 +202,7 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
     if out == pipeline.output("simulate"):
         raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
     with archives.unpacked(path) if packed else nullcontext(path) as folder:
-        convert(layout, folder, out, **({"classes": classes} if classes else {}))
+        convert(layout, corpora.locate(layout, folder), out, **({"classes": classes} if classes else {}))
 
 
 def convert(layout: str, folder: Path, out: Path, **options) -> list:

@@ -54,8 +54,13 @@ def print_row(row: dict, format: Format) -> None:
     print(json.dumps(row, ensure_ascii=False) if format == Format.json else "  ".join(cells))
 
 
+def printable(name: str) -> str:
+    """Return a name in which what cannot be printed, a line's end or a byte that is no UTF-8, is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def print_names(what: str, names: list[str]) -> None:
     """Print how many names there are, if any, and the first of them."""
     if names:
         more = f" ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        print(f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}")
+        print(f"{len(names)} {what}: {', '.join(map(printable, names[:SHOWN]))}{more}")

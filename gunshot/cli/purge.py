@@ -1,4 +1,4 @@
-"""gunshot purge: devices' recordings that nobody has confirmed, deleted after a time."""
+"""gunshot purge: what devices sent and nobody has confirmed, deleted after a time."""
 
 import time
 from typing import Annotated
@@ -6,33 +6,39 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
+from gunshot.cli.options import print_names, printable
 
 
 @app.command()
 def purge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be deleted, and delete nothing.")] = False,
 ) -> None:
-    """Delete devices' recordings that nobody has confirmed and that are older than field.keep_days.
+    """Delete what devices sent, nobody has confirmed, and is older than field.keep_days.
 
-    Their age is that of their files, by the time of modification. Confirmed ones stay until they are imported.
+    That is every file in data/field, whatever it is called, audio or not; each is listed. Its age is by the time of
+    modification. Confirmed ones stay until they are imported. No link is followed.
     """
+    from gunshot import tags
     from gunshot.base import params, pipeline
     from gunshot.field import queue
+    from gunshot.tags import catalogue
 
     keep = params.load("field").field.keep_days
     root = pipeline.field()
     if not root.is_dir() or not any(root.iterdir()):
         print(f"{root}: nothing there")
         return
-    listed, states = queue.arrived(root, pipeline.raw(), pipeline.by_hand())
-    old = queue.expired(listed.recordings, states, now=time.time(), keep_days=keep)
-    if dry_run:
-        for row in old.itertuples():
-            print(f"{root / row.recording}  {row.age_days:.1f} days")
-    else:
-        queue.remove(root, old["recording"])
+    files, other = queue.files(root)
+    placed = catalogue.read_file(root / "tags.csv")
+    states = {key: tags.state(placed.get(key)) for key in files}
+    old = queue.expired(files, states, now=time.time(), keep_days=keep)
+    if not dry_run:
+        queue.remove(root, old["recording"], expected=placed)
+    for row in old.itertuples():
+        print(f"{printable(str(root / row.recording))}  {row.age_days:.1f} days")
     verb = "would be deleted" if dry_run else "deleted"
     confirmed = sum(state == "confirmed" for state in states.values())
     left = len(states) - len(old) - confirmed
-    print(f"{len(old)} recordings older than {keep:g} days {verb}; {left} younger ones stay", end="")
+    print(f"{len(old)} files older than {keep:g} days {verb}; {left} younger ones stay", end="")
     print(f"; {confirmed} are confirmed: `gunshot import field`" if confirmed else "")
+    print_names("links to folders, pipes or devices are left alone", other)

@@ -14,7 +14,9 @@ from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from gunshot.corpora.sources import CLASSES
+from gunshot.base import files
+from gunshot.corpora.sources import CLASSES, MACOS
+from gunshot.tags import catalogue
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_RATIO = 100  # of what is unpacked to the archive: silence in wav and zip comes to 60, a bomb has 1,000
@@ -45,7 +47,9 @@ def stem(path: Path) -> str:
 def unpacked(path: Path) -> Iterator[Path]:
     """Give the folder that an archive holds, in a temporary folder that is removed when the block ends.
 
-    A single folder at the top, such as ESC-50-master, is entered.
+    A single folder that holds folders, such as ESC-50-master, is entered, whatever describes it beside it, and so is
+    the next one in it. What macOS adds, __MACOSX/ and ._ files, is left out. A ValueError from the block names the
+    archive in place of the temporary folder.
 
     Raises
     ------
@@ -57,10 +61,20 @@ def unpacked(path: Path) -> Iterator[Path]:
         root = Path(folder).resolve() / stem(path)  # a layout may name groups after it
         root.mkdir()
         _unpack(path, root)
-        inside = list(root.iterdir())
-        if len(inside) == 1 and inside[0].name not in CLASSES and any(child.is_dir() for child in inside[0].iterdir()):
-            root = inside[0]
-        yield root
+        try:
+            yield _entered(root)
+        except ValueError as e:
+            raise ValueError(str(e).replace(str(root), str(path))) from None
+
+
+def _entered(root: Path) -> Path:
+    """Return the innermost folder that holds all that the archive does, but for what describes it."""
+    inside = [child for child in root.iterdir() if not child.name.startswith(".")]
+    folders = [child for child in inside if child.is_dir()]
+    heard = any(child.suffix.lower() in catalogue.SUFFIXES for child in inside if child.is_file())
+    if heard or len(folders) != 1 or folders[0].name in CLASSES:
+        return root
+    return _entered(folders[0]) if any(child.is_dir() for child in folders[0].iterdir()) else root
 
 
 def _unpack(path: Path, root: Path) -> None:
@@ -70,12 +84,15 @@ def _unpack(path: Path, root: Path) -> None:
         with tqdm(desc="unpack", unit="B", unit_scale=True) as bar:
             for member in opened(path):
                 _check(path, member)
+                if any(part == MACOS or part.startswith("._") for part in PurePosixPath(member.name).parts):
+                    continue
                 target = root / member.name
                 if member.file is None:
                     target.mkdir(parents=True, exist_ok=True)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with member.file as source, open(target, "xb") as out:
+                where = f"{path}: {member.name}, unpacked to {tempfile.gettempdir()} (TMPDIR sets another folder)"
+                with files.room(where), member.file as source, open(target, "xb") as out:
                     while block := source.read(BLOCK):
                         left -= len(block)  # as it is, whatever the archive says of its size
                         if left < 0:

@@ -17,7 +17,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from gunshot import tags
-from gunshot.corpora.sources import CLASSES, Source, read_csv, rejected, walk
+from gunshot.corpora.sources import CLASSES, Source, read_csv, rejected, seen, walk
 
 # A word for a take counts as one only where no letter stands before it: "x_v2" is "x", "env2" is "env".
 _TAKE = re.compile(r"[\s_.\-]*(?:\(\s*\d+\s*\)|(?<![^\W\d_])(?:take|v)[\s_.\-]*\d+|\d+)$", re.IGNORECASE)
@@ -94,7 +94,7 @@ def scan(root: Path) -> tuple[list[Source], list[dict]]:
     root = Path(root).resolve()
     present = [c for c in CLASSES if (root / c).is_dir()]
     if not present:
-        raise ValueError(f"{root}: must hold a folder gun/ or env/ with recordings below it")
+        raise ValueError(f"{root}: must hold a folder gun/ or env/ with recordings below it; {seen(root)}")
     for c in present:
         if not (root / c).resolve().is_relative_to(root):
             raise ValueError(f"{root / c}: leads to {(root / c).resolve()}; it must lie inside {root}")

@@ -7,24 +7,26 @@ and after a kill at any time there is a table of finished recordings, and nothin
 
 import hashlib
 import os
+import struct
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import soundfile as sf
 from tqdm import tqdm
 
 from gunshot import tags
-from gunshot.base import audio, tables
+from gunshot.base import audio, files, tables
 from gunshot.corpora.sources import Source, rejected
 
 CHECKPOINT_S = 5.0  # between two writes of the growing table
+WAV_HEADER = 44  # bytes
+MOST_SAMPLES = 2**31 - 2**6  # that a wav's header can state: 37 h
 NAME_MAX = 255  # bytes that a file system gives a name
 ONCE = "a recording must be there once"
 IMMUTABLE = "data/raw is immutable: was imported with other audio; import it under another name"
@@ -67,20 +69,33 @@ def _check_level(file: Path, level: audio.Level, peak: float, *, silence_db: flo
         raise audio.AudioError(file, f"no audible content: {audible:.1f} dBFS", rule)
 
 
+def _wav_header(samples: int, sr: int) -> bytes:
+    """Return the 44 bytes before the samples of a mono 16-bit wav, as libsndfile writes them."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sr, 2 * sr, 2, 16)
+    return struct.pack("<4sI4s24s4sI", b"RIFF", 36 + 2 * samples, b"WAVE", form, b"data", 2 * samples)
+
+
 def _decode(file: Path, out: Path, *, sr: int, silence_db: float, max_clipped: float) -> dict:
     """Return what a recording's row says of its audio, which is left in a .part below `out` (key "part")."""
-    sr_found, _ = audio.header(file)
+    sr_found, duration_s = audio.header(file)
+    needed = f"{file}: {WAV_HEADER + 2 * round(duration_s * sr)} bytes are needed in {out}"
     level, digest, samples, peak = audio.Level(), hashlib.sha256(), 0, 0
     handle, part = tempfile.mkstemp(dir=out, prefix=".", suffix=".part")
     try:
-        # An open file, not its name: soundfile syncs a named one to the disk, 20 ms each when that is busy.
-        with open(handle, "w+b") as stream, sf.SoundFile(stream, "w", sr, 1, format="WAV", subtype="PCM_16") as wav:
+        # Not by soundfile: it syncs each file to the disk, 20 ms when that is busy, and hides why a write failed.
+        with files.room(needed), open(handle, "w+b") as wav:
+            wav.write(bytes(WAV_HEADER))
             for y in audio.blocks(file, sr=sr, watch=level):
                 pcm = audio.to_int16(y)
-                wav.write(pcm)
-                digest.update(pcm.astype("<i2").tobytes())
+                data = pcm.astype("<i2").tobytes()
+                wav.write(data)
+                digest.update(data)
                 samples += len(pcm)
                 peak = max(peak, np.abs(pcm.astype(np.int32)).max(initial=0))
+            if samples > MOST_SAMPLES:
+                raise audio.AudioError(file, f"{samples / sr / 3600:.1f} h", "too long for a wav; cut it up")
+            wav.seek(0)
+            wav.write(_wav_header(samples, sr))
         if not samples:
             raise audio.AudioError(file, f"0 samples at {sr} Hz", "a recording must not be empty")
         _check_level(file, level, peak / audio.FULL_SCALE, silence_db=silence_db, max_clipped=max_clipped)
@@ -169,6 +184,14 @@ class _Corpus:
         _write_changed(self.table, tables.frame((self.rows[p] for p in sorted(self.rows)), tables.RECORDING))
         self.saved = time.monotonic()
 
+    def __enter__(self) -> None:
+        self.clean()
+
+    def __exit__(self, kind, error: BaseException | None, trace) -> None:
+        self.clean()  # first: where the disk is full, that makes room for the table
+        with suppress(files.FullError) if isinstance(error, files.FullError) else nullcontext():
+            self.save()
+
     def clean(self) -> None:
         for part in self.out.rglob(".*.part"):
             part.unlink(missing_ok=True)
@@ -213,6 +236,8 @@ def import_corpus(
         `out` does not lie directly in `raw`, or a source lies in `out`.
     tables.RejectedError
         More was rejected than `max_rejected` allows; both tables were written.
+    files.FullError
+        The disk is full; what was imported until then stays, and the next run goes on from there.
     """
     out, raw = Path(out), Path(raw)
     if out.parent.resolve() != raw.resolve():
@@ -221,25 +246,20 @@ def import_corpus(
         raise ValueError(f"{inside}: lies in out={out}; what is imported must lie outside it")
     out.mkdir(parents=True, exist_ok=True)
     corpus = _Corpus(out, raw)
-    corpus.clean()
     targets, bad = _targets(sources, out.name)
     bad += rejected_rows
     bad += [rejected(path, "no such file", IMMUTABLE) for path in corpus.lost if path not in targets]
     decode = partial(_decode, out=out, sr=sr, silence_db=silence_db, max_clipped=max_clipped)
     before, seen = set(corpus.rows), 0
     examine = partial(_examine, decode=decode, sr=sr)
-    try:
-        with closing(_results(targets, dict(corpus.rows), examine, workers)) as results:
-            for path, source, found in results:
-                if isinstance(found, audio.AudioError):
-                    bad.append(rejected(source.name, found.value, found.rule))
-                elif row := corpus.add(path, source, found):
-                    bad.append(row)
-                else:
-                    seen += path in before
-    finally:
-        corpus.save()
-        corpus.clean()
+    with corpus, closing(_results(targets, dict(corpus.rows), examine, workers)) as results:
+        for path, source, found in results:
+            if isinstance(found, audio.AudioError):
+                bad.append(rejected(source.name, found.value, found.rule))
+            elif row := corpus.add(path, source, found):
+                bad.append(row)
+            else:
+                seen += path in before
     table = tables.frame(sorted(bad, key=lambda r: (r["file"], r["value"])), tables.REJECTED)
     _write_changed(out / "rejected.csv", table)
     _write_tags(out / "tags.csv", {path: s.tags for path, s in targets.items() if path in corpus.rows})

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from gunshot.corpora.sources import Source, read_csv, rejected, walk
+from gunshot.corpora.sources import Source, read_csv, rejected, seen, walk
 
 
 def check(root: Path, *needed: str) -> None:
     """Raise ValueError where a file or folder that a layout needs is missing."""
     for name in needed:
         if not (root / name).exists():
-            raise ValueError(f"{root}: must hold {' and '.join(needed)}; {name} is missing")
+            raise ValueError(f"{root}: must hold {' and '.join(needed)}; {name} is missing; {seen(root)}")
 
 
 def sources(

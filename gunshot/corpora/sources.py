@@ -9,6 +9,8 @@ from gunshot.base import tables
 from gunshot.tags import Tag
 
 CLASSES = ("gun", "env")
+MACOS = "__MACOSX"  # a folder that macOS adds to archives
+SHOWN = 8  # names that an error gives of many
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,13 @@ def walk(root: Path, folder: str) -> tuple[list[str], list[dict]]:
             else:
                 names.append(name)
     return sorted(names), sorted(bad, key=lambda row: row["file"])
+
+
+def seen(root: Path) -> str:
+    """Return in words what lies in a folder, for an error that misses something there."""
+    names = sorted(f"{child.name}/" if child.is_dir() else child.name for child in root.iterdir())
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"what is there is {', '.join(names[:SHOWN])}{more}" if names else "it is empty"
 
 
 def read_csv(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from gunshot.corpora.sources import Source, walk
+from gunshot.corpora.sources import Source, seen, walk
 
 _CUT = re.compile(r"(\d+)\s*\(\d+\)")
 
@@ -52,7 +52,7 @@ def _scan(
             )
         )
     if not sources:
-        raise ValueError(f"{root}: must hold a folder for each weapon, with recordings in it")
+        raise ValueError(f"{root}: must hold a folder for each weapon, with recordings in it; {seen(root)}")
     return sources, bad
 
 

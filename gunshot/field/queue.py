@@ -1,6 +1,8 @@
 """Recordings that came back from devices: which to look at first, and which to delete."""
 
 import dataclasses
+import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +18,7 @@ from gunshot.tags import catalogue
 
 SCORES = {"recording": str, "size": int, "mtime_ns": int, "model": str, "score": float}
 DAY_S = 86400.0
+OWN = ("scores.csv", "tags.csv")  # of the field's folder itself
 
 
 def arrived(root: Path, raw: Path, by_hand: Path) -> tuple[catalogue.Catalogue, dict[str, str]]:
@@ -119,6 +122,40 @@ def _known(cache: Path) -> dict[tuple, float]:
     return {tuple(row[:-1]): row[-1] for row in table[list(SCORES)].itertuples(index=False, name=None)}
 
 
+def files(root: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return every file below `root` by key, whatever it is called, and the keys of what is no file.
+
+    Of a link to a file the link itself is meant; a link to a folder, a pipe or a device is no file, and no link is
+    followed. The queue's own tables are left out.
+
+    Raises
+    ------
+    ValueError
+        `root` is itself a link.
+    OSError
+        A folder cannot be read.
+    """
+    if root.is_symlink():
+        raise ValueError(f"{root}: leads to {root.resolve()}; what lies behind a link is left alone: move it here")
+
+    def stop(error: OSError):
+        raise error
+
+    found, other = {}, []
+    for where, folders, names in os.walk(root, onerror=stop):
+        for file in (Path(where) / name for name in [*folders, *names]):
+            key = file.relative_to(root).as_posix()
+            try:
+                kind = file.lstat().st_mode
+            except FileNotFoundError:  # written or imported this moment
+                continue
+            if stat.S_ISREG(kind) or (stat.S_ISLNK(kind) and not file.is_dir()):
+                found |= {} if key in OWN else {key: file}
+            elif not stat.S_ISDIR(kind):
+                other.append(key)
+    return found, sorted(other)
+
+
 def expired(recordings: dict[str, Path], states: dict[str, str], *, now: float, keep_days: float) -> pd.DataFrame:
     """Return the unconfirmed recordings that are older than `keep_days`, oldest first: recording, age_days.
 
@@ -133,12 +170,21 @@ def expired(recordings: dict[str, Path], states: dict[str, str], *, now: float, 
     return table[table["age_days"] > keep_days].sort_values("age_days", ascending=False, ignore_index=True)
 
 
-def remove(root: Path, keys: Iterable[str]) -> None:
-    """Delete recordings below `root`, their tags first: a later file of the same name must not inherit them."""
+def remove(root: Path, keys: Iterable[str], expected: dict[str, list[tags.Tag]] | None = None) -> None:
+    """Delete recordings below `root`, their tags first: a later file of the same name must not inherit them.
+
+    `expected` are all tags as the caller had read them.
+
+    Raises
+    ------
+    tags.ChangedError
+        A recording's tags are no longer as `expected`; nothing is deleted.
+    """
     keys = list(keys)
     if not keys:
         return
-    tags.amend(root / "tags.csv", dict.fromkeys(keys))
+    before = None if expected is None else {key: expected.get(key) for key in keys}
+    tags.amend(root / "tags.csv", dict.fromkeys(keys), before)
     for key in keys:
         (root / key).unlink(missing_ok=True)
         for folder in (root / key).parents:

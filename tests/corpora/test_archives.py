@@ -2,16 +2,21 @@
 
 import io
 import os
+import re
+import shutil
 import stat
+import sys
 import tarfile
 import tempfile
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gunshot import cli, corpora
 from gunshot.corpora import archives
 
 FILES = {"gun/a.wav": b"1", "gun/x/b, (é).wav": b"22", "env/c.wav": os.urandom(5000)}
@@ -57,6 +62,66 @@ def test_a_single_class_or_weapon_is_not_entered(tmp_path):
     for name in ("gun/x/a.wav", "AK-47/a.wav"):
         with archives.unpacked(pack(tmp_path / "s.zip", {name: b"1"})) as root:
             assert list(held(root)) == [name]
+
+
+# What people's tools put beside a folder, at any depth.
+BESIDE = {
+    "__MACOSX/": {"__MACOSX/gun/._a.wav": b"0", "__MACOSX/._gun": b"0"},
+    "._": {"._gun": b"0", "._README": b"0"},
+    "README": {"README.md": b"hello", "LICENCE": b"mine", "list.csv": b"a,b"},
+    ".DS_Store": {".DS_Store": b"0"},
+    "papers/": {"papers/old/a.pdf": b"0", "papers/b.wav": b"0"},
+}
+
+
+@given(
+    st.sampled_from([".zip", ".tar.gz"]),
+    st.lists(st.tuples(st.sampled_from(["z", "my recs", "data"]), st.sets(st.sampled_from(list(BESIDE)))), max_size=3),
+    st.sets(st.sampled_from(list(BESIDE))),
+)
+def test_a_folder_is_where_people_put_it(end, above, beside):
+    """Folders in folders, each level with something beside it: the only one that holds gun/ or env/ is meant."""
+    files, top = {}, ""
+    for name, more in above:
+        files |= {top + key: content for each in more for key, content in BESIDE[each].items()}
+        top += f"{name}/"
+    files |= {top + key: content for each in beside for key, content in BESIDE[each].items()}
+    files |= {top + key: content for key, content in FILES.items()}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        archives.unpacked(pack(Path(folder) / f"s{end}", files)) as root,
+    ):
+        found = held(corpora.locate("folder", root))
+        assert found.items() >= FILES.items()
+        assert not any(part == "__MACOSX" or part.startswith("._") for name in found for part in name.split("/"))
+
+
+def test_of_several_folders_none_is_guessed(tmp_path):
+    files = {f"{site}/{name}": content for site in ("north", "south") for name, content in FILES.items()}
+    for path in (pack(tmp_path / "two.zip", files), tmp_path / "plain"):
+        for name, content in files.items():
+            (tmp_path / "plain" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "plain" / name).write_bytes(content)
+        told = re.escape(f"{path}: 2 folders hold gun/ or env/ (north, south); import each by itself")
+        with (
+            pytest.raises(ValueError, match=told),
+            archives.unpacked(path) if path.is_file() else nullcontext(path) as root,
+        ):
+            corpora.locate("folder", root)
+
+
+@pytest.mark.parametrize("layout", ["folder", "esc50", "kaggle-gunshots"])
+def test_what_an_archive_holds_instead_is_told_without_the_temporary_folder(tmp_path, monkeypatch, layout):
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(Path(__file__).parents[2] / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    pack(tmp_path / "z.zip", {"z/Guns/notes.txt": b"1", "z/Street/x/b.md": b"1", "z/README": b"1"})
+    monkeypatch.setattr(sys, "argv", ["gunshot", "import", layout, "z.zip"])
+    with pytest.raises(SystemExit) as e:
+        cli.main()
+    assert e.value.code.startswith("error: z.zip/z: must hold")
+    assert e.value.code.endswith("; what is there is Guns/, README, Street/")
+    assert not (tmp_path / "data/raw/z").exists()
 
 
 @pytest.mark.parametrize("end", [".zip", ".tar.gz"])

@@ -95,6 +95,16 @@ def test_formats_are_converted(root, raw, file, sr, channels, options):
     np.testing.assert_array_equal(pcm, audio.to_int16(audio.read(root / "env" / file, sr=16000)))
 
 
+@given(st.integers(100, 5000), st.sampled_from([8000, 16000]))
+def test_a_recording_is_the_wav_that_libsndfile_writes(tmp_path_factory, n, sr):
+    root, raw = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("raw")
+    put(root / "env/x.wav", noise(n, n), sr)
+    run(root, raw)
+    pcm = audio.to_int16(audio.read(root / "env/x.wav", sr=16000))
+    sf.write(root / "same.wav", pcm, 16000, subtype="PCM_16")
+    assert (raw / "mine/env/x.wav").read_bytes() == (root / "same.wav").read_bytes()
+
+
 def test_names_are_kept(root, raw):
     names = ['a, "quoted" (1).wav', "выстрел №1.wav", "銃 声/x y.wav", "🔫" * 60 + ".wav", "it's;%.wav", "x\u00a0y.wav"]
     for i, name in enumerate(names):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -184,14 +185,77 @@ def test_purge_deletes_old_unconfirmed_recordings_and_nothing_else(project):
     os.utime(link, (1e9, 1e9), follow_symlinks=False)
     tags.amend(root / "tags.csv", {"dev/kept.wav": [], "dev/old.wav": [Tag(1, 0.5)]})
     said = run("purge", "--dry-run")
-    assert "3 recordings older than 30 days would be deleted" in said and str(Path("data/field/far/lone.wav")) in said
+    assert "3 files older than 30 days would be deleted" in said and str(Path("data/field/far/lone.wav")) in said
     assert old.exists() and lone.exists()
     said = run("purge")
-    assert "3 recordings older than 30 days deleted; 1 younger ones stay; 1 are confirmed" in said
+    assert "3 files older than 30 days deleted; 1 younger ones stay; 1 are confirmed" in said
     assert not old.exists() and not lone.parent.exists() and not link.is_symlink()
     assert young.exists() and kept.exists() and outside.exists()
     assert tags.read(root / "tags.csv")[0] == {"dev/kept.wav": []}
-    assert "0 recordings older" in run("purge")
+    assert "0 files older" in run("purge")
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/", exclude_categories=("Cs", "Cc")), min_size=1)
+
+
+@given(st.sets(NAMES.map(lambda name: name[:60]).filter(lambda name: name not in (".", ".."))))
+def test_a_file_of_any_name_is_seen_and_removed(names):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "field"
+        for name in names:
+            (root / "dev" / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / "dev" / name).write_bytes(b"x")
+        root.mkdir(exist_ok=True)
+        found, other = queue.files(root)
+        assert set(found) == {f"dev/{name}" for name in names} and other == []
+        queue.remove(root, found)
+        assert queue.files(root) == ({}, []) and not (root / "dev").exists()
+
+
+def test_purge_goes_by_age_whatever_a_file_is_called(project):
+    """No suffix, formats that nothing reads, hidden files, names that are no UTF-8: all may hold what was said."""
+    root = project / "data/field"
+    names = [
+        "dev/rec",
+        "dev/a.WAVE",
+        "dev/b.m4a",
+        "dev/.hidden.wav",
+        "notes.txt",
+        "dev/tags.csv",
+        os.fsdecode(b"d/\xff"),
+    ]
+    for name in [*names, "dev/kept"]:
+        old = put(root / "x.wav", 1, days=31).rename(root / "x")
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        old.rename(root / name)
+    (project / "private").mkdir()
+    secret = put(project / "private/secret.wav", 5, days=90)
+    (root / "dev/away").symlink_to(secret.parent)
+    os.mkfifo(root / "dev/pipe")
+    tags.amend(root / "tags.csv", {"dev/kept": [], "dev/rec": [Tag(1, 0.5)]})
+    os.utime(root / "tags.csv", (0, 0))
+    for dry in (["--dry-run"], []):
+        assert all((root / name).exists() for name in names)
+        said = run("purge", *dry)
+        assert f"7 files older than 30 days {'would be ' * len(dry)}deleted" in said
+        assert all(f"data/field/{name}  31.0 days" in said for name in [*names[:-1], "d/\\udcff"])
+        assert "2 links to folders, pipes or devices are left alone: dev/away, dev/pipe" in said
+    assert not any((root / name).exists() for name in names) and (root / "dev/kept").exists() and secret.exists()
+    assert tags.read(root / "tags.csv")[0] == {"dev/kept": []}
+    (root / "dev/kept").unlink()
+    assert "0 files older" in run("purge")  # nothing left but what is no recording: no error
+
+
+def test_purge_deletes_nothing_behind_a_link_and_nothing_confirmed_meanwhile(project):
+    old = put(project / "elsewhere/dev/a.wav", 1, days=90)
+    (project / "data").mkdir()
+    (project / "data/field").symlink_to(project / "elsewhere")
+    assert "what lies behind a link is left alone" in gunshot("purge").stderr
+    root = project / "elsewhere"
+    tags.amend(root / "tags.csv", {"dev/a.wav": []})
+    with pytest.raises(tags.ChangedError, match=r"dev/a\.wav"):
+        queue.remove(root, ["dev/a.wav"], expected={"dev/a.wav": [Tag(1, 0.5)]})
+    assert old.exists() and tags.read(root / "tags.csv")[0] == {"dev/a.wav": []}
 
 
 def test_an_empty_field_is_no_error_to_a_scheduler(project):
