@@ -1,9 +1,8 @@
 """Audio in and out: decode, mix down, resample, int16 <-> float."""
 
 import hashlib
-import mmap
+import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,25 +11,19 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from gunshot.base.files import atomic
+from gunshot.base import decoding
+from gunshot.base.decoding import SUFFIXES, AudioError
+from gunshot.base.files import atomic, shown
+
+__all__ = ["SUFFIXES", "AudioError"]
 
 FULL_SCALE = 32768
-RATES = (1000, 1_000_000)  # Hz; a header outside is damaged, and resampling 1 Hz would fill the memory
 CLIPPED = 127 / 128  # the largest sample of an 8-bit file; 0.07 dB below that of any other
 MOST = 2**23  # values of all channels that are read at once
 SILENCE_PA = 20e-6  # 0 dB SPL
 LOUDEST = 1e6  # of full scale; what a float file has above is held there, before a sum of it is infinite
-
-
-class AudioError(ValueError):
-    """A file that cannot be used as audio. ``value`` is what was found, ``rule`` what is asked."""
-
-    def __init__(self, path: Path | str, value: str, rule: str):
-        super().__init__(f"{path}: {value}: {rule}")
-        self.path, self.value, self.rule = str(path), value, rule
-
-    def __reduce__(self):  # to reach the caller's process
-        return type(self), (self.path, self.value, self.rule)
+HOT = 2  # of full scale; lossy codecs overshoot it by less
+CANCELS = 0.1  # of the power that channels which have nothing in common leave in their mean
 
 
 def to_float(pcm: np.ndarray) -> np.ndarray:
@@ -48,20 +41,23 @@ class Level:
 
     Attributes
     ----------
-    samples, clipped : int
-        Samples of all channels, and those of them at full scale, `CLIPPED`.
+    samples, clipped, beyond, sounding : int
+        Samples of all channels; those at full scale, `CLIPPED`; those that reach 1; those that are not 0.
     low, high : np.ndarray [shape=(channels,)]
         The lowest and the highest sample of each channel, 1 at full scale.
     """
 
     def __init__(self):
-        self.samples, self.clipped, self._sum = 0, 0, 0.0
+        self.samples, self.clipped, self.beyond, self.sounding, self._sum = 0, 0, 0, 0, 0.0
         self.low, self.high = np.inf, -np.inf
 
     def __call__(self, x: np.ndarray) -> None:
         """Take in a block, float32 [shape=(n, channels)]."""
+        size = np.abs(x)
         self.samples += x.size
-        self.clipped += int(np.count_nonzero(np.abs(x) >= CLIPPED))
+        self.clipped += int(np.count_nonzero(size >= CLIPPED))
+        self.beyond += int(np.count_nonzero(size >= 1))
+        self.sounding += int(np.count_nonzero(size))
         self._sum += float(x.sum(dtype=float))
         self.low, self.high = np.minimum(self.low, x.min(axis=0)), np.maximum(self.high, x.max(axis=0))
 
@@ -81,6 +77,11 @@ class Level:
         return abs(self._sum) / self.samples
 
 
+def db(amplitude: float) -> float:
+    """Return an amplitude as dB re full scale."""
+    return float(20 * np.log10(amplitude)) if amplitude > 0 else -np.inf
+
+
 def sha256(pcm: np.ndarray) -> str:
     """Return the SHA-256 of int16 samples as little-endian bytes, in hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(pcm, dtype="<i2").tobytes()).hexdigest()
@@ -96,65 +97,76 @@ def spl_db(peak: np.ndarray, *, full_scale_pa: float) -> np.ndarray:
     return 20 * np.log10(np.maximum(peak, 1) / FULL_SCALE * full_scale_pa / SILENCE_PA)
 
 
-@contextmanager
-def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
-    """Give a file that libsndfile reads; AudioError where it does not, or stops to."""
-    try:
-        with sf.SoundFile(path) as file:
-            yield file
-    except sf.LibsndfileError as e:
-        raise AudioError(path, _unreadable(path) or e.error_string, "libsndfile must read it") from None
+class Notes:
+    """What is learned of a file while `blocks` gives its audio; complete when that has ended.
+
+    Attributes
+    ----------
+    decoder : str
+        Name and version.
+    samplerate : int
+        Of the file, Hz.
+    level : Level
+        Of the samples as stored.
+    peak : float
+        The loudest sample of what was given, 1 at full scale.
+    warnings : list of str
+        What is amiss with the file, and heard all the same.
+    """
+
+    def __init__(self):
+        self.decoder, self.samplerate, self.level, self.peak, self.warnings = "", 0, Level(), 0.0, []
+
+    def faults(self, *, silence_db: float, max_clipped: float) -> list[tuple[str, str]]:
+        """Return value and rule of what a recording to learn from must not be; see params.yaml, quality."""
+        stored, found = db(self.level.peak), []
+        if stored < silence_db:
+            return [(f"silent: peak {stored:.1f} dBFS", f"must reach quality.silence_db={silence_db:g} dBFS")]
+        if self.level.clipped_share > max_clipped:
+            clipped = f"clipped: {self.level.clipped_share:.3f} of samples at full scale"
+            found.append((clipped, f"at most quality.max_clipped={max_clipped:g}"))
+        # An offset, a tone above half the new sample rate.
+        audible = min(db(np.max(self.level.high - self.level.low) / 2), db(self.peak))
+        if audible < silence_db:
+            rule = f"what is left without offset, in mono, must reach quality.silence_db={silence_db:g} dBFS"
+            found.append((f"no audible content: {audible:.1f} dBFS", rule))
+        return found
+
+    def _see(self, path: Path | str, x: np.ndarray) -> None:
+        """Take in a block as stored; AudioError where its samples are scaled as integers."""
+        self.level(x)
+        if self.level.peak > 1 and self.level.beyond > self.level.sounding / 2:
+            rule = "samples in floating point must lie in -1 to 1; divide those of 16 bits by 32768"
+            raise AudioError(path, f"samples reach {self.level.peak:g} times full scale", rule)
+
+    def _end(self, path: Path | str, dropped: int) -> None:
+        if dropped:
+            self.warnings.append(f"{dropped} samples are no numbers; they count as silence")
+        if self.level.peak > HOT:
+            self.warnings.append(f"samples reach {self.level.peak:g} times full scale, and are clipped there")
 
 
-def _unreadable(path: Path | str) -> str | None:
-    """Return why the system does not open a file, of which libsndfile only says System error; None where it does."""
-    try:
-        with open(path, "rb"):
-            return None
-    except OSError as e:
-        return e.strerror
+class _Mix:
+    """Channels to one: their mean, or the loudest alone from where they cancel each other, in opposite phase."""
 
+    def __init__(self, notes: Notes):
+        self._notes, self._alone, self._power, self._left, self._frames = notes, None, 0.0, 0.0, 0
 
-_PROMISED = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+)\s*\(should be (\d+)\)", re.MULTILINE)
-_OGG_PAGE = 65307  # bytes, at most: RFC 3533
-_OGG_LAST = 4  # the flag of a stream's last page
-
-
-def _truncated(file: sf.SoundFile) -> str | None:
-    """Return why a file is cut short, None where it is whole; libsndfile reads wav, aiff, au, w64 and ogg that are."""
-    for promised, held in _PROMISED.findall(file.extra_info):
-        if int(promised) > int(held):
-            return f"header promises {promised} bytes of data, file holds {held}"
-    if file.format == "OGG":
-        with open(file.name, "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _OGG_PAGE))
-            tail = stream.read()
-        page = tail[tail.rfind(b"OggS") :]
-        sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""
-        if not sizes or not page[5] & _OGG_LAST or len(page) < 27 + len(sizes) + sum(sizes):
-            return "no last page of the stream"
-    return None
-
-
-# How a file begins, by format. Of files joined end to end libsndfile reads the first, or takes headers for sound.
-_BEGINNING = {
-    "AU": rb"\.snd\0{3}|dns\..\0{3}",
-    "CAF": rb"caff\0\x01\0\0desc",
-    "FLAC": rb"fLaC[\0\x80]\0\0\x22",
-    "MP3": rb"\0{9}(?:Xing|Info)",  # in the first frame, where it tells how many there are
-    "OGG": rb"OggS\0\x02",
-    "RF64": rb"RF64\xff{4}WAVE",
-    "W64": rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
-}
-
-
-def _joined(file: sf.SoundFile) -> int | None:
-    """Return the byte of a file at which another one begins, None where none does; of WAV and AIFF libsndfile tells."""
-    if file.format not in _BEGINNING:
-        return None
-    with open(file.name, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        places = [found.start() for found in re.finditer(_BEGINNING[file.format], content, re.DOTALL)]
-    return places[1] if len(places) > 1 else None
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return a block [shape=(n, channels)] as mono [shape=(n,)]."""
+        channels = x.shape[1]
+        if channels > 1 and self._alone is None:
+            mono = x.mean(axis=1)
+            self._power = self._power + x.var(axis=0, dtype=np.float64) * len(x)
+            self._left += float(mono.var(dtype=np.float64)) * len(x)
+            if self._left >= CANCELS * self._power.mean() / channels:
+                self._frames += len(x)
+                return mono
+            self._alone = int(self._power.argmax())
+            since = f" from {self._frames / self._notes.samplerate:.1f} s on" if self._frames else ""
+            remark = f"the {channels} channels cancel each other; channel {self._alone + 1} alone is heard{since}"
+            self._notes.warnings.append(remark)
+        return x.mean(axis=1) if self._alone is None else np.ascontiguousarray(x[:, self._alone])
 
 
 def blocks(
@@ -164,27 +176,30 @@ def blocks(
     block_s: float = 30.0,
     watch: Callable[[np.ndarray], None] | None = None,
     repair: bool = False,
+    notes: Notes | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield a file's audio, mixed down and resampled to `sr`, in blocks of float32 [shape=(n,)].
 
     Memory is bounded by a block, however long the file. `watch` is called with each block as
     stored, before it is mixed down: float32 [shape=(n, channels)]. With `repair`, samples that are not finite
-    become 0. Samples beyond LOUDEST are held there.
+    become 0. Samples beyond LOUDEST are held there. Of channels in opposite phase the loudest alone is given.
+
+    `notes` takes in what is learned of the file; without it, its warnings are logged.
 
     Raises
     ------
     AudioError
-        Not audio, empty, truncated, several files joined, at no sane sample rate, or, unless repaired, with samples
-        that are not finite.
+        Not audio, empty, truncated, several files joined, at no sane sample rate, with floats scaled as integers, or,
+        unless repaired, with samples that are not finite.
     """
-    with _opened(path) as file:
-        _check(path, file)
-        resampler = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
-        done, size = 0, max(1, min(int(block_s * file.samplerate), MOST // file.channels))
-        while done < file.frames:
-            x = file.read(size, dtype="float32", always_2d=True)
-            if not len(x):
-                raise AudioError(path, f"{done} of {file.frames} frames", "a recording must not be truncated")
+    noted, dropped = notes or Notes(), 0
+    with decoding.opened(path) as source:
+        noted.decoder, noted.samplerate, noted.warnings = source.decoder, source.samplerate, source.warnings
+        mix = _Mix(noted)
+        resampler = soxr.ResampleStream(source.samplerate, sr, 1, dtype="float32", quality="HQ")
+        done, size = 0, max(1, min(int(block_s * source.samplerate), MOST // source.channels))
+        while not source.ended:
+            x = source.read(size)
             finite = np.isfinite(x)
             if not (repair or finite.all()):
                 first = done + int(finite.all(axis=1).argmin())
@@ -192,33 +207,44 @@ def blocks(
             done += len(x)
             if watch:
                 watch(x)
+            dropped += x.size - int(np.count_nonzero(finite))
             np.nan_to_num(x, copy=False, posinf=0, neginf=0)
-            mono = np.clip(x, -LOUDEST, LOUDEST, out=x).mean(axis=1)
-            yield mono if file.samplerate == sr else resampler.resample_chunk(mono, last=done >= file.frames)
-
-
-def _check(path: Path | str, file: sf.SoundFile) -> None:
-    """Raise AudioError where the audio of a file cannot be had whole."""
-    if file.frames == 0:
-        raise AudioError(path, "0 samples", "a recording must not be empty")
-    if remark := _truncated(file):
-        raise AudioError(path, remark, "a recording must not be truncated")
-    if (byte := _joined(file)) is not None:
-        rule = "a recording must be one stream; split or convert it"
-        raise AudioError(path, f"another {file.format} file begins at byte {byte}", rule)
-    if not RATES[0] <= file.samplerate <= RATES[1]:
-        raise AudioError(path, f"{file.samplerate} Hz", f"the sample rate must be {RATES[0]} to {RATES[1]} Hz")
+            noted._see(path, x)
+            mono = mix(np.clip(x, -LOUDEST, LOUDEST, out=x))
+            y = mono if source.samplerate == sr else resampler.resample_chunk(mono, last=source.ended)
+            noted.peak = max(noted.peak, min(1.0, round(float(np.abs(y).max(initial=0)) * FULL_SCALE) / FULL_SCALE))
+            if source.ended:
+                noted._end(path, dropped)
+            yield y
+    if notes is None:
+        for warning in noted.warnings:
+            logging.getLogger("gunshot").warning("warning: %s: %s", shown(path), warning)
 
 
 def header(path: Path | str) -> tuple[int, float]:
-    """Return the sample rate in Hz and the duration in s that a header states; AudioError where it is no audio."""
-    with _opened(path) as file:
-        return file.samplerate, file.frames / file.samplerate
+    """Return a file's sample rate in Hz and its duration in s; AudioError where it cannot be had whole.
+
+    Where no header tells the duration for certain, the file is decoded.
+    """
+    with decoding.opened(path) as source:
+        while isinstance(source, decoding.Ffmpeg) and not source.ended:
+            source.read(MOST // source.channels)
+        return source.samplerate, source.frames / source.samplerate
 
 
 def read(path: Path | str, *, sr: int) -> np.ndarray:
     """Return a whole file as float32 [shape=(n,)], mono, at `sr` Hz; AudioError as for `blocks`."""
     return np.concatenate(list(blocks(path, sr=sr)))
+
+
+@contextmanager
+def _sndfile(path: Path | str) -> Iterator[sf.SoundFile]:
+    """Give a wav that the pipeline wrote; AudioError where it is none, or stops to be."""
+    try:
+        with sf.SoundFile(os.fsencode(path)) as file:
+            yield file
+    except sf.LibsndfileError as e:
+        raise AudioError(path, decoding.unreadable(path) or e.error_string, "libsndfile must read it") from None
 
 
 def read_pcm(path: Path | str, *, sr: int, start: int = 0, frames: int = -1) -> np.ndarray:
@@ -229,7 +255,7 @@ def read_pcm(path: Path | str, *, sr: int, start: int = 0, frames: int = -1) -> 
     AudioError
         The file is not a mono 16-bit wav at `sr`, or ends before ``start + frames``.
     """
-    with _opened(path) as file:
+    with _sndfile(path) as file:
         found = f"{file.format} {file.subtype} {file.channels} channel(s) {file.samplerate} Hz"
         if (file.format, file.subtype, file.channels, file.samplerate) != ("WAV", "PCM_16", 1, sr):
             raise AudioError(path, found, f"must be WAV PCM_16 1 channel(s) {sr} Hz; use `gunshot import`")

@@ -46,3 +46,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
             os.replace(name, path)
         finally:
             Path(name).unlink(missing_ok=True)
+
+
+def shown(path: Path | str) -> str:
+    """Return a path as text that can be printed and stored: bytes that are no UTF-8 are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()

@@ -127,7 +127,7 @@ def test_what_the_system_does_not_open_is_told_in_its_words(tmp_path):
     for path, words in ((tmp_path / "gone.wav", "No such file or directory"), (tmp_path, "Is a directory")):
         with pytest.raises(audio.AudioError) as e:
             audio.header(path)
-        assert str(e.value) == f"{path}: {words}: libsndfile must read it"
+        assert str(e.value) == f"{path}: {words}: FFmpeg or libsndfile must read it"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -1,0 +1,351 @@
+"""One way into a file of sound: libsndfile where it reads the whole of it, FFmpeg (PyAV) to the end where it does not.
+
+A length that a header states, or that libsndfile guesses, is compared with what the file holds. What differs is an
+error, or a warning where all that is there is heard.
+"""
+
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from gunshot.base import riff
+from gunshot.base.files import shown
+
+RATES = (1000, 1_000_000)  # Hz; a header outside is damaged, and resampling 1 Hz would fill the memory
+# By which sound is known in a folder; what has another suffix is sound where a decoder reads it.
+SNDFILE = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+FFMPEG = (".m4a", ".aac", ".webm", ".weba", ".wma", ".mp4", ".mov", ".mkv", ".mka", ".3gp", ".amr", ".avi")
+SUFFIXES = SNDFILE + FFMPEG
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,avi,mp3"  # FFmpeg's names; no other is tried
+GUESSING = ("aac", "amr", "flac", "mp3")  # of these it knows no length before the end
+READERS = "FFmpeg or libsndfile must read it"
+WHOLE = "a recording must not be truncated"
+ALONE = "a recording must be one stream; split or convert it"
+SLACK_S = 0.3  # by which a stated length and a codec's last block may differ
+DAMAGED = 0.01  # share of packets that may be left out
+
+
+class AudioError(ValueError):
+    """A file that cannot be used as audio. ``value`` is what was found, ``rule`` what is asked."""
+
+    def __init__(self, path: Path | str, value: str, rule: str):
+        self.path, self.value, self.rule = shown(path), value, rule
+        super().__init__(f"{self.path}: {value}: {rule}")
+
+    def __reduce__(self):  # to reach the caller's process
+        return type(self), (self.path, self.value, self.rule)
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator["Sndfile | Ffmpeg"]:
+    """Give a file to read from; AudioError where it is no sound, empty, or cannot be had whole."""
+    with closing(_source(path)) as source:
+        if not RATES[0] <= source.samplerate <= RATES[1]:
+            raise AudioError(path, f"{source.samplerate} Hz", f"the sample rate must be {RATES[0]} to {RATES[1]} Hz")
+        yield source
+
+
+def _source(path: Path | str) -> "Sndfile | Ffmpeg":
+    try:
+        source = Sndfile(path)
+    except sf.LibsndfileError as e:
+        if words := unreadable(path):
+            raise AudioError(path, words, READERS) from None
+        return Ffmpeg(path, CONTAINERS, e.error_string)
+    with closing_on_error(source):
+        source.check_alone()
+        if kind := source.guesses():
+            source.close()
+            return Ffmpeg(path, kind, f"no sound of {kind}", source.warnings)
+        source.check()
+        return source
+
+
+@contextmanager
+def closing_on_error(thing) -> Iterator[None]:
+    """Close a thing where the block raises."""
+    try:
+        yield
+    except BaseException:
+        thing.close()
+        raise
+
+
+def unreadable(path: Path | str) -> str | None:
+    """Return why the system does not open a file, of which libsndfile only says System error; None where it does."""
+    try:
+        with open(path, "rb"):
+            return None
+    except OSError as e:
+        return e.strerror
+
+
+class Sndfile:
+    """A file that libsndfile decodes.
+
+    Attributes
+    ----------
+    decoder : str
+        Name and version.
+    samplerate, channels, frames : int
+        `frames` is the length, which holds.
+    warnings : list of str
+        What is amiss with the file, and heard all the same; complete when it has ended.
+    """
+
+    decoder = f"libsndfile {sf.__libsndfile_version__}"
+
+    def __init__(self, path: Path | str):
+        self.path, self.warnings, self._done = path, [], 0
+        self._file = sf.SoundFile(self._mended() or os.fsencode(path))
+        self.samplerate, self.channels, self.frames = self._file.samplerate, self._file.channels, self._file.frames
+
+    @property
+    def ended(self) -> bool:
+        """Whether `read` has given all there is."""
+        return self._done >= self.frames
+
+    def read(self, n: int) -> np.ndarray:
+        """Return the next frames, float32 [shape=(n, channels)], fewer only at the end; AudioError where it is cut."""
+        try:
+            x = self._file.read(n, dtype="float32", always_2d=True)
+        except sf.LibsndfileError as e:
+            raise AudioError(self.path, e.error_string, READERS) from None
+        if not len(x) and not self.ended:
+            raise AudioError(self.path, f"{self._done} of {self.frames} frames", WHOLE)
+        self._done += len(x)
+        return x
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def guesses(self) -> str | None:
+        """Return the name of a format whose length is not stated, so that libsndfile only guesses it."""
+        if self._file.format == "FLAC" and not 0 < self.frames < 2**36:  # of STREAMINFO's 36 bits
+            return "flac"
+        if self._file.format != "MP3":
+            return None
+        frames, more = _mp3(self.path)
+        if more:
+            self.warnings.append(f"header states {frames} frames of MP3, more follow; all of it is heard")
+        return "mp3" if more or not frames else None
+
+    def check(self) -> None:
+        """Raise AudioError where there is nothing, or less than the header promises."""
+        if self.frames == 0:
+            raise AudioError(self.path, "0 samples", "a recording must not be empty")
+        if remark := self._truncated():
+            raise AudioError(self.path, remark, WHOLE)
+
+    def check_alone(self) -> None:
+        """Raise AudioError where another file was joined to this one; of WAV and AIFF libsndfile tells."""
+        if self._file.format not in _BEGINNING:
+            return
+        with open(self.path, "rb") as stream:
+            places = _places(stream, re.compile(_BEGINNING[self._file.format], re.DOTALL))
+            next(places, None)
+            if (byte := next(places, None)) is not None:
+                raise AudioError(self.path, f"another {self._file.format} file begins at byte {byte}", ALONE)
+
+    def _mended(self) -> riff.Mended | None:
+        """Return a WAV under a right header where its own states too little, or nothing; the warning is noted."""
+        try:
+            with open(self.path, "rb") as stream:
+                found = riff.data(stream)
+        except OSError:  # what is wrong is told by whoever opens it
+            return None
+        if not found or found.held == found.stated or (found.held < found.stated and not found.never_written):
+            return None
+        self.warnings.append(
+            f"header states {found.stated} bytes of sound, the file holds {found.held}; all of it is heard"
+        )
+        return riff.Mended(self.path, found)
+
+    def _truncated(self) -> str | None:
+        """Return why a file is cut short, None where it is whole; libsndfile reads wav, aiff, au, w64, ogg that are."""
+        for promised, held in _PROMISED.findall(self._file.extra_info):
+            if int(promised) > int(held):
+                return f"header promises {promised} bytes of data, file holds {held}"
+        if self._file.format == "OGG":
+            with open(self.path, "rb") as stream:
+                stream.seek(max(0, os.fstat(stream.fileno()).st_size - _OGG_PAGE))
+                tail = stream.read()
+            page = tail[tail.rfind(b"OggS") :]
+            sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""
+            if not sizes or not page[5] & _OGG_LAST or len(page) < 27 + len(sizes) + sum(sizes):
+                return "no last page of the stream"
+        return None
+
+
+_PROMISED = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+)\s*\(should be (\d+)\)", re.MULTILINE)
+_OGG_PAGE = 65307  # bytes, at most: RFC 3533
+_OGG_LAST = 4  # the flag of a stream's last page
+# How a file begins, by format. Of files joined end to end libsndfile reads the first, or takes headers for sound.
+_BEGINNING = {
+    "AU": rb"\.snd\0{3}|dns\..\0{3}",
+    "CAF": rb"caff\0\x01\0\0desc",
+    "FLAC": rb"fLaC[\0\x80]\0\0\x22",
+    "MP3": rb"\0{9}(?:Xing|Info)",  # in the first frame, where it tells how many there are
+    "OGG": rb"OggS\0\x02",
+    "RF64": rb"RF64\xff{4}WAVE",
+    "W64": rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
+}
+_PIECE, _LONGEST = 2**20, 16  # bytes that are searched at once, and that a beginning has at most
+
+
+def _places(stream, beginning: re.Pattern) -> Iterator[int]:
+    """Yield the bytes at which a pattern matches; the file is read piece by piece, however long it is."""
+    content, first, past = b"", 0, 0
+    while piece := stream.read(_PIECE):
+        content += piece
+        for match in beginning.finditer(content):
+            if first + match.start() >= past:
+                past = first + match.end()
+                yield first + match.start()
+        first += max(0, len(content) - _LONGEST)
+        content = content[-_LONGEST:]
+
+
+def _mp3(path: Path | str) -> tuple[int, bool]:
+    """Return how many frames an MP3 states in its first one, 0 where it does not, and whether sound follows those."""
+    with open(path, "rb") as stream:
+        head = stream.read(10)
+        start = 0
+        if head[:3] == b"ID3":
+            size = sum((b & 127) << shift for b, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+            start = 10 + size + 10 * bool(head[5] & 16)  # a footer, if there is one
+        stream.seek(start)
+        first = stream.read(_PIECE // 16)
+        found = re.search(_BEGINNING["MP3"] + rb"\0\0\0([\x01-\x0f])(.{8})", first, re.DOTALL)
+        if not found or not found[1][0] & 1:
+            return 0, False
+        frames, size = struct.unpack(">II", found[2])
+        stream.seek(start + size)
+        return frames, bool(found[1][0] & 2) and stream.read(2) == first[:2] != b""
+
+
+class Ffmpeg:
+    """A file that FFmpeg decodes to its end, with the attributes of `Sndfile`; `frames` is known when it has ended.
+
+    Parameters
+    ----------
+    formats : FFmpeg's names of the containers that it may be, by commas
+    otherwise : why the file is no sound if it is none of them
+    warnings : what is known to be amiss before
+    """
+
+    def __init__(self, path: Path | str, formats: str, otherwise: str, warnings: Iterable[str] = ()):
+        import av  # 0.2 s, which few files need
+
+        self.path, self.warnings, self.frames, self._left = path, [*warnings], 0, None
+        self._error, self.decoder = av.error.FFmpegError, f"FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
+        self._stream = open(path, "rb")  # noqa: SIM115 - a stream, since a name need not be text
+        with closing_on_error(self):
+            try:
+                options = {"format_whitelist": formats}
+                self._container = av.open(self._stream, options=options, metadata_errors="replace")
+            except (self._error, ValueError):
+                raise AudioError(path, otherwise, READERS) from None
+            self._audio = self._container.streams.best("audio")
+            if self._audio is None or self._audio.codec_context is None:
+                raise AudioError(path, "no sound in it that FFmpeg knows", READERS)
+            if (n := len(self._container.streams.audio)) > 1:
+                self.warnings.append(f"{n} streams of sound; stream {self._audio.index} is heard")
+            self._parts = self._decoded()
+            self.samplerate, self.channels = 0, 0
+            self._next()
+            if self._left is None:
+                raise AudioError(path, "0 samples", "a recording must not be empty")
+
+    @property
+    def ended(self) -> bool:
+        """Whether `read` has given all there is."""
+        return self._left is None
+
+    def read(self, n: int) -> np.ndarray:
+        """Return the next frames, float32 [shape=(n, channels)], fewer only at the end; AudioError where it is cut."""
+        parts, missing = [], n
+        while missing and not self.ended:
+            part, self._left = self._left[:missing], self._left[missing:]
+            parts.append(part)
+            missing -= len(part)
+            if not len(self._left):
+                self._next()
+        x = np.concatenate(parts) if parts else np.zeros((0, self.channels), np.float32)
+        return x
+
+    def close(self) -> None:
+        """Close the file."""
+        if hasattr(self, "_container"):
+            self._container.close()
+        self._stream.close()
+
+    def _next(self) -> None:
+        self._left = next(self._parts, None)
+
+    def _decoded(self) -> Iterator[np.ndarray]:
+        """Yield what frames hold, float32 [shape=(n, channels)], and at the end compare it with what was stated."""
+        packets, damaged = 0, 0
+        try:
+            for packet in self._container.demux(self._audio):
+                packets += 1
+                try:
+                    frames = packet.decode()
+                except self._error:
+                    damaged += 1
+                    continue
+                for frame in frames:
+                    self._hold(frame.sample_rate, frame.layout.nb_channels)
+                    self.frames += frame.samples
+                    yield _floats(frame)
+        except self._error as e:
+            raise AudioError(self.path, f"{self.frames} frames, then {e.strerror}", WHOLE) from None
+        if damaged > 1 + DAMAGED * packets or not self.frames:
+            raise AudioError(self.path, f"{damaged} of {packets} packets cannot be decoded", READERS)
+        if damaged:
+            self.warnings.append(f"{damaged} of {packets} packets cannot be decoded; they are left out")
+        stated, held = self._stated_s(), self.frames / self.samplerate
+        if stated and stated > held + SLACK_S:
+            raise AudioError(self.path, f"header states {stated:.3f} s, file holds {held:.3f} s", WHOLE)
+        if stated and stated < held - SLACK_S:
+            self.warnings.append(
+                f"header states {stated:.3f} s of sound, the file holds {held:.3f}; all of it is heard"
+            )
+
+    def _hold(self, samplerate: int, channels: int) -> None:
+        """Take the first frame's rate and channels; AudioError where a later one has others."""
+        if not self.frames:
+            self.samplerate, self.channels = samplerate, channels
+        elif (samplerate, channels) != (self.samplerate, self.channels):
+            now, before = f"{samplerate} Hz, {channels} channels", f"{self.samplerate} Hz, {self.channels} channels"
+            raise AudioError(self.path, f"{now} after {self.frames} frames of {before}", ALONE)
+
+    def _stated_s(self) -> float | None:
+        """Return the length that a header states, s; None where none does."""
+        if self._container.format.name in GUESSING:
+            return None
+        if self._audio.duration:
+            return float(self._audio.duration * self._audio.time_base)
+        if found := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._audio.metadata.get("DURATION", "").strip("\0 ")):
+            return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])
+        alone = len(self._container.streams) == 1 and self._container.duration
+        return self._container.duration / 1e6 if alone else None
+
+
+def _floats(frame) -> np.ndarray:
+    """Return a frame's samples of any format, float32 [shape=(n, channels)], 1 at full scale."""
+    x = frame.to_ndarray()
+    x = x.T if frame.format.is_planar else x.reshape(-1, frame.layout.nb_channels)
+    if x.dtype.kind == "u":
+        x = x.astype(np.int16) - 128
+        return (x / np.float32(128)).astype(np.float32)
+    if x.dtype.kind == "i":
+        return (x / -float(np.iinfo(x.dtype).min)).astype(np.float32)
+    return x.astype(np.float32)

@@ -1,0 +1,130 @@
+"""WAV, RF64 and BW64 whose header states another size than the file holds: one with the right size, to be read as such.
+
+A recorder writes the size of the sound when it is done. Where it went to a pipe, or the power failed, there is a
+placeholder; 32 bits wrap at 4 GiB; and some programs write what they meant to write.
+"""
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+KINDS = (b"RIFF", b"RF64", b"BW64")
+WRAP = 2**32  # of a size in 32 bits
+PAGE = 4096  # bytes, to which SoX rounds the most
+KEPT = 2**16  # bytes: what a fmt chunk has at most, and zeros that only fill a sector
+TAGS = (b"TAG", b"ID3", b"APETAGEX")  # what players append without a chunk
+
+
+class Data(NamedTuple):
+    """Where a file's sound lies: its fmt chunk, the first byte, and the sizes that are stated and held, in bytes."""
+
+    fmt: bytes
+    start: int
+    stated: int
+    held: int
+
+    @property
+    def never_written(self) -> bool:
+        """Whether the stated size is what programs write that do not know it yet: 0, or the most there is room for."""
+        limits = (WRAP // 2, WRAP - 1, 2**63, 2**64 - 1)
+        return not self.stated or any(0 <= limit - self.stated < PAGE for limit in limits)
+
+
+def data(stream: BinaryIO) -> Data | None:
+    """Return where the sound of a file lies; None where it is no WAV, or lacks a fmt or a data chunk."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    kind, _, wave = struct.unpack("<4sI4s", stream.read(12).ljust(12))
+    if kind not in KINDS or wave != b"WAVE":
+        return None
+    fmt, wide, place = None, None, 12
+    while place + 8 <= size:
+        stream.seek(place)
+        name, length = struct.unpack("<4sI", stream.read(8))
+        if name == b"data":
+            stated = wide if wide is not None and length == WRAP - 1 else length
+            return fmt and Data(fmt, place + 8, stated, _held(stream, place + 8, stated, size))
+        if name == b"fmt ":
+            fmt = stream.read(min(length, KEPT))
+        if name == b"ds64" and length >= 16:
+            wide = struct.unpack("<QQ", stream.read(16).ljust(16, b"\0"))[1]
+        place += 8 + length + length % 2
+    return None
+
+
+def _held(stream: BinaryIO, start: int, stated: int, size: int) -> int:
+    """Return how many bytes of sound there are: to where a chunk or the file ends, `stated` or wrapped; else all."""
+    stop = start + stated
+    while stop <= size:
+        if _ends(stream, stop, size):
+            return stop - start
+        stop += WRAP
+    return size - start
+
+
+def _ends(stream: BinaryIO, place: int, size: int) -> bool:
+    """Return whether what begins at a byte is no sound: a chunk, a player's tag, zeros that fill up, or nothing."""
+    for begin in {place, place + place % 2}:
+        stream.seek(begin)
+        rest, head = size - begin, stream.read(8)
+        if rest < 8 or head.startswith(TAGS + KINDS):  # another file is told by its reader
+            return True
+        name, length = struct.unpack("<4sI", head)
+        if all(0x20 <= c <= 0x7E for c in name) and length <= rest - 7:
+            return True
+        if rest <= KEPT and not any(head) and not any(stream.read()):
+            return True
+    return False
+
+
+class Mended(io.RawIOBase):
+    """A WAV, or RF64 where it is too long for one, of the sound that a file holds: a new header, and its bytes."""
+
+    def __init__(self, path: Path | str, found: Data):
+        self._file, self._start, self._place = open(path, "rb"), found.start, 0  # noqa: SIM115
+        fmt = b"fmt " + struct.pack("<I", len(found.fmt)) + found.fmt + b"\0" * (len(found.fmt) % 2)
+        total = 4 + len(fmt) + 8 + found.held
+        if total < WRAP - 1:
+            head = struct.pack("<4sI4s", b"RIFF", total, b"WAVE")
+            size = found.held
+        else:
+            head = struct.pack("<4sI4s", b"RF64", WRAP - 1, b"WAVE")
+            head += struct.pack("<4sIQQQI", b"ds64", 28, total + 36, found.held, 0, 0)
+            size = WRAP - 1
+        self._head = head + fmt + struct.pack("<4sI", b"data", size)
+        self._size = len(self._head) + found.held
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a byte, and return which."""
+        self._place = max(0, offset + (0, self._place, self._size)[whence])
+        return self._place
+
+    def tell(self) -> int:
+        """Return at which byte it is."""
+        return self._place
+
+    def readinto(self, buffer) -> int:
+        """Read bytes, and return how many."""
+        n = min(len(buffer), max(0, self._size - self._place))
+        part = self._head[self._place : self._place + n]
+        if len(part) < n:
+            self._file.seek(self._start + self._place + len(part) - len(self._head))
+            part += self._file.read(n - len(part))
+        buffer[: len(part)] = part
+        self._place += len(part)
+        return len(part)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
