@@ -1,5 +1,6 @@
 # make            set everything up and run the pipeline      make test       set everything up and run the tests
 # make test-long  the long proofs                              make bench      benchmarks, as ratios
+# make test-all   all but the sweeps, after `make` and `make firmware`
 # make test-exhaustive  before a release: each sweep whole, of which the tests draw a sample by the commit
 # make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
 # make firmware   build it for each port                       make parity     the firmware against Python, and its cost
@@ -20,7 +21,7 @@ export DO_NOT_TRACK := 1
 export UV_COMPILE_BYTECODE := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity
+.PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity
 # Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
@@ -37,6 +38,10 @@ all: $(READY)
 test: $(READY)
 	@echo "Running the tests; the long proofs are in 'make test-long'."
 	$(PYTEST) -m "not long and not firmware and not exhaustive"
+
+# After `make firmware`. A third process works while others wait for servers, browsers and disks.
+test-all: $(READY)
+	$(PYTEST) -n 3 -m "not exhaustive"
 
 test-long: $(READY)
 	$(PYTEST) -m "long and not exhaustive"

@@ -24,6 +24,7 @@ SR, DMA, RING = p.audio.sr, 256, 2048  # RING: the ring's room
 HOP, N_FFT = p.features.hop_length, p.features.n_fft
 DEVICE = 0xFEEDBEEF
 IO = 10  # of status.h
+pytestmark = pytest.mark.slow
 
 
 class App:

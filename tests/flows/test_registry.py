@@ -18,6 +18,7 @@ from gunshot.signing import keys, record
 from tests.flows.registry_project import BIN, ENVIRONMENT, MODEL, Project
 
 pytest_plugins = "tests.flows.registry_project"
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 GATES = [{"name": "recall", "passed": False, "figure": 0.71}, {"name": "size", "passed": True, "figure": 27864}]
 

@@ -22,6 +22,7 @@ SOURCES = [FIRMWARE / "src" / "ota.c", FIRMWARE / "src" / "sha2.c", MONOCYPHER /
 INCLUDE = [f"-I{FIRMWARE / 'src'}", f"-I{MONOCYPHER}"]
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
 IMAGE = bytes(range(256)) * 5
+pytestmark = pytest.mark.slow
 CLASS = "pole-mounted-mk2"  # 16 characters: no zero ends it
 TAKE, LAYOUT, SIGNATURE, DEVICE, OLDER, OTHER_IMAGE = range(6)
 L = 2**252 + 27742317777372353535851937790883648493  # the order of Ed25519's group
