@@ -145,10 +145,10 @@ def read_operating_point(path: Path) -> dict:
     FileNotFoundError
         It is missing.
     """
-    found = path.with_name("operating.json")
-    if not found.exists():
-        raise FileNotFoundError(f"{found}: no such file; make it with `dvc repro operate`, or give a threshold")
-    return tables.read_json(found)
+    operating = path.with_name("operating.json")
+    if not operating.exists():
+        raise FileNotFoundError(f"{operating}: no such file; make it with `dvc repro operate`, or give a threshold")
+    return tables.read_json(operating)
 
 
 def model_cost(stated: dict) -> dict[str, int | None]:
@@ -207,8 +207,8 @@ def load_model(path: Path) -> Model:
         case ".joblib":
             from gunshot.models import forest
 
-            found = forest.load(path)
-            return Model(path, stated, logit=lambda x: calibration.logit(forest.score(found, x)))
+            trees = forest.load(path)
+            return Model(path, stated, logit=lambda x: calibration.logit(forest.score(trees, x)))
         case suffix:
             raise ValueError(f"{path}: suffix={suffix!r} must be .tflite, .keras or .joblib")
 

@@ -176,13 +176,13 @@ def file_metrics(files: pd.DataFrame, points: dict[str, float], rng: np.random.G
     5 % of environment files alarm, and recall and share of false files at the operating point.
     """
     y = files["y"].to_numpy()
-    found = {}
+    by_model = {}
     for name, point in points.items():
         score = files[name].to_numpy()
         table = files.assign(score=score)
         low, high = metrics.bootstrap_auc(table, rng)
         at = metrics.at_threshold(y, score, point)
-        found[name] = {
+        by_model[name] = {
             "auc": metrics.auc(y, score),
             "auc_low": low,
             "auc_high": high,
@@ -197,4 +197,4 @@ def file_metrics(files: pd.DataFrame, points: dict[str, float], rng: np.random.G
             "gun_files": int(y.sum()),
             "env_files": int(len(y) - y.sum()),
         }
-    return found
+    return by_model
