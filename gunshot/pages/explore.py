@@ -34,7 +34,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass
 class Part:
-    """A panel of the page; `missing` is the command that makes what it needs."""
+    """A chapter of the page; `missing` is the command that makes what it needs."""
 
     title: str
     text: str = ""

@@ -1,4 +1,4 @@
-"""What detectors do on a user's own recordings, as panels of a page."""
+"""What detectors do on a user's own recordings, as chapters of a page."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from gunshot.base import tables
 from gunshot.models.scores import metrics as scoring
 from gunshot.report import plots
 from gunshot.report.chunks import chunk_figures, write_report
-from gunshot.report.page import Panel, four, percent, three
+from gunshot.report.page import Chapter, four, percent, three
 
 FILES = 20  # worst files shown
 
@@ -38,14 +38,14 @@ def write(out: Path, scores, by_file: dict[str, dict], points: dict[str, float],
         f"own. {len(scores.rejected)} files were rejected.",
         figures=figures,
         extra=[
-            file_metrics_panel(by_file),
-            *(files_by_panel(files, points, column) for column in ("upstream", "label")),
-            files_panel(worst),
+            file_metrics_chapter(by_file),
+            *(files_by_chapter(files, points, column) for column in ("upstream", "label")),
+            files_chapter(worst),
         ],
     )
 
 
-def files_panel(files: pd.DataFrame) -> Panel:
+def files_chapter(files: pd.DataFrame) -> Chapter:
     """Return the first 20 rows of a table of files, whose columns are file, label, source and score.
 
     With a column y (1 GUN, 0 ENV) the files are sorted: those come first whose score is furthest from y.
@@ -58,7 +58,7 @@ def files_panel(files: pd.DataFrame) -> Panel:
         files = files.assign(y=np.array(plots.CLASSES)[y]).iloc[rows].rename(columns={"y": "actual"})
     shown = files.head(FILES)
     shown = shown.assign(score=shown["score"].map(three))
-    return Panel("Worst files", f"{len(shown)} of {len(files):,} files, {order}.", shown)
+    return Chapter("Worst files", f"{len(shown)} of {len(files):,} files, {order}.", shown)
 
 
 FILE_COLUMNS = {
@@ -74,7 +74,7 @@ FILE_COLUMNS = {
 }
 
 
-def file_metrics_panel(by_file: dict[str, dict]) -> Panel:
+def file_metrics_chapter(by_file: dict[str, dict]) -> Chapter:
     """Return a row a model; `by_file` is what `recordings.file_metrics` of the studies gives."""
     first = next(iter(by_file.values()))
     text = (
@@ -86,10 +86,10 @@ def file_metrics_panel(by_file: dict[str, dict]) -> Panel:
     rows = [
         {"model": m, **{name: show(v[key]) for key, (name, show) in FILE_COLUMNS.items()}} for m, v in by_file.items()
     ]
-    return Panel("By file", text, pd.DataFrame(rows))
+    return Chapter("By file", text, pd.DataFrame(rows))
 
 
-def files_by_panel(files: pd.DataFrame, points: dict[str, float], column: str) -> Panel:
+def files_by_chapter(files: pd.DataFrame, points: dict[str, float], column: str) -> Chapter:
     """Return recall, false files and AUC of each model, a row a value of `column`; `points` are operating points."""
     parts = {
         m: scoring.by(files.assign(score=files[m]), column, threshold=t).set_index(column) for m, t in points.items()
@@ -100,4 +100,4 @@ def files_by_panel(files: pd.DataFrame, points: dict[str, float], column: str) -
         shown[model, "recall"] = [percent(v) for v in part["recall"]]
         shown[model, "false files"] = [percent(v) for v in part["false_rate"]]
         shown[model, "AUC"] = [four(v) for v in part["auc"]]
-    return Panel(f"Files by {column}", table=pd.DataFrame(shown))
+    return Chapter(f"Files by {column}", table=pd.DataFrame(shown))
