@@ -17,6 +17,6 @@ def run(*command: str | Path, cwd: Path | None = None, errors: bool = True) -> s
         text=True, errors="replace",
     )  # fmt: skip
     if done.returncode:
-        told = (done.stdout + (done.stderr or "")).strip()[-2000:]
-        raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}: {told}")
+        output = (done.stdout + (done.stderr or "")).strip()[-2000:]
+        raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}: {output}")
     return done.stdout

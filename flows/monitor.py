@@ -45,8 +45,8 @@ def due(verdict: dict) -> str | None:
     if verdict["drift"]:
         return f"drift: {verdict['reason']}"
     path, least = pipeline.field() / "tags.csv", params.load("monitor").monitor.min_confirmed
-    found = tags.read(path)[0].values() if path.exists() else []
-    confirmed = sum(tags.state(placed) == "confirmed" for placed in found)
+    tagged = tags.read(path)[0].values() if path.exists() else []
+    confirmed = sum(tags.state(placed) == "confirmed" for placed in tagged)
     return f"{confirmed} confirmed recordings wait in {path.parent}" if confirmed >= least else None
 
 
@@ -55,12 +55,12 @@ def held(verdict: dict) -> str | None:
 
     One that failed has left no gates, so that it is started again.
     """
-    if found := worktree.running():
-        return found
-    if found := waiting(CANDIDATES):
+    if waits := worktree.running():
+        return waits
+    if waits := waiting(CANDIDATES):
         return (
-            f"{found[-1]} waits for review; read its {review.PAGE}, then `gunshot review {found[-1]} approve|reject "
-            f"--by NAME --reason TEXT` and `python -m flows.review {found[-1]}`, or decide in Prefect's pages"
+            f"{waits[-1]} waits for review; read its {review.PAGE}, then `gunshot review {waits[-1]} approve|reject "
+            f"--by NAME --reason TEXT` and `python -m flows.review {waits[-1]}`, or decide in Prefect's pages"
         )
     for path in sorted(CANDIDATES.glob("*Z/drift.json"), reverse=True):
         if path.with_name(review.GATES).exists() and tables.read_json(path).get("batch") == verdict["batch"]:
@@ -71,10 +71,10 @@ def held(verdict: dict) -> str | None:
     return None
 
 
-def markdown(verdict: dict, *, told: str = "") -> str:
+def markdown(verdict: dict, *, outcome: str = "") -> str:
     """Return a verdict as a page: what it is, what follows, then a table of the columns, those that drift first."""
     head = f"# {'Drift' if verdict['drift'] else 'No drift'}\n\n{verdict['reason']}.\n"
-    head += f"\n{told}.\n" if told else ""
+    head += f"\n{outcome}.\n" if outcome else ""
     counts = (
         f"\n{verdict['recordings']} recordings, {verdict.get('chunks', 0)} chunks, {verdict['rejected']} rejected; "
         f"measured with {verdict['model']}.\n"
@@ -90,9 +90,9 @@ def markdown(verdict: dict, *, told: str = "") -> str:
 
 
 @task
-def publish(verdict: dict, told: str = "") -> None:
+def publish(verdict: dict, outcome: str = "") -> None:
     """Publish a verdict and what follows as the markdown artifact `drift`, and a link to Evidently's `drift-report`."""
-    create_markdown_artifact(markdown(verdict, told=told), key=KEY, description=verdict["reason"])
+    create_markdown_artifact(markdown(verdict, outcome=outcome), key=KEY, description=verdict["reason"])
     if verdict.get("columns"):
         create_link_artifact(REPORT.resolve().as_uri(), link_text="Evidently's report", key=f"{KEY}-report")
 
@@ -120,9 +120,9 @@ def monitor(folder: str | None = None) -> dict:
         publish(verdict)
         return verdict
     against = held(verdict)
-    told = f"No retraining is started: {against}" if against else "A retraining is started"
-    get_run_logger().warning("%s. %s", reason, told)
-    publish(verdict, told)
+    outcome = f"No retraining is started: {against}" if against else "A retraining is started"
+    get_run_logger().warning("%s. %s", reason, outcome)
+    publish(verdict, outcome)
     if not against:
         start_retrain(reason)
     return verdict

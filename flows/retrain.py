@@ -79,10 +79,10 @@ def rows(content: dict) -> list[dict]:
     """Return a metrics file as a table: a row a model where it holds nothing else, otherwise a row a figure."""
     if content and all(isinstance(value, dict) for value in content.values()):
         return [{"model": name, **figures} for name, figures in content.items()]
-    found = []
+    flat = []
     for name, value in content.items():
-        found += [(f"{name}.{key}", v) for key, v in value.items()] if isinstance(value, dict) else [(name, value)]
-    return [{"figure": name, "value": value} for name, value in found]
+        flat += [(f"{name}.{key}", v) for key, v in value.items()] if isinstance(value, dict) else [(name, value)]
+    return [{"figure": name, "value": value} for name, value in flat]
 
 
 @task
@@ -126,22 +126,22 @@ def seeds(tree: Path, folder: Path) -> None:
     path = tree / "params.yaml"
     sections = yaml.safe_load(path.read_text())
     first, count = sections["network"]["seed"], sections["promotion"]["min_seeds"]
-    found = [validated(tree)]
+    recalls = [validated(tree)]
     for seed in range(first + 1, first + count):
         sections["network"]["seed"] = seed
         path.write_text(yaml.safe_dump(sections))
         repro(tree, "operate")
-        found.append(validated(tree))
+        recalls.append(validated(tree))
     run("git", "checkout", "--quiet", "--", ".", cwd=tree)
     run(DVC, "checkout", "--quiet", "--force", cwd=tree)
-    recall = {origin: [of[origin] for of in found] for origin in found[0]}
+    recall = {origin: [of_seed[origin] for of_seed in recalls] for origin in recalls[0]}
     tables.write_json(folder / "seeds.json", {"seeds": list(range(first, first + count)), "recall": recall})
 
 
 def validated(tree: Path) -> dict[str, float]:
     """Return the int8 model's recall at its operating point by origin of validation streams that hold clear shots."""
-    found = tables.read_json(pipeline.models(root=tree)["int8"].with_name("operating.json"))["validation"]
-    return {origin: figures["recall"] for origin, figures in found.items() if not math.isnan(figures["recall"])}
+    validation = tables.read_json(pipeline.models(root=tree)["int8"].with_name("operating.json"))["validation"]
+    return {origin: figures["recall"] for origin, figures in validation.items() if not math.isnan(figures["recall"])}
 
 
 @task

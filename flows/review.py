@@ -46,12 +46,12 @@ def decide(folder: Path, given: Decision) -> None:
 
 def asked(folder: Path) -> str:
     """Return what the form says above its fields: where the dossier is, and what an approval must name."""
-    found = tables.read_json(folder / library.GATES)
+    judged = tables.read_json(folder / library.GATES)
     failed = [
-        f"- {g['name']}: {g['figure']}, limit {g['limit']}. {g['text']}" for g in found["gates"] if not g["passed"]
+        f"- {g['name']}: {g['figure']}, limit {g['limit']}. {g['text']}" for g in judged["gates"] if not g["passed"]
     ]
-    axes = sorted({name.partition("=")[0] for name in found["small"]})
-    counts = f"{len(found['gates']) - len(failed)} of {len(found['gates'])} gates passed"
+    axes = sorted({name.partition("=")[0] for name in judged["small"]})
+    counts = f"{len(judged['gates']) - len(failed)} of {len(judged['gates'])} gates passed"
     lines = [f"{counts}. Read {os.path.relpath(folder / library.PAGE)}."]
     if failed:
         lines += ["These failed; to approve, overrule each with a reason of its own, GATE=REASON:", "\n".join(failed)]
@@ -65,13 +65,13 @@ def settle(folder: Path) -> dict | None:
 
     Where that was recorded before, by another who was asked or in vain for the others' repository, only publish it.
     """
-    made = library.decided(folder)
-    if made is None:
+    decision = library.decided(folder)
+    if decision is None:
         return None
-    entry = recorded(made["call"])
-    if entry is None and made["decision"] == "approve":
-        return promote(made["call"])
-    entry = entry or registry.reject(**made["call"])
+    entry = recorded(decision["call"])
+    if entry is None and decision["decision"] == "approve":
+        return promote(decision["call"])
+    entry = entry or registry.reject(**decision["call"])
     publish_decision()
     return entry
 
@@ -128,12 +128,14 @@ def expire(candidates: Path, now: datetime | None = None) -> None:
     """
     days = params.load("promotion").promotion.review_days
     for folder in sorted(path.parent for path in candidates.glob(f"*Z/{library.GATES}")):
-        made = datetime.strptime(folder.name, TIME).replace(tzinfo=UTC)
+        asked_at = datetime.strptime(folder.name, TIME).replace(tzinfo=UTC)
         try:
-            if not (folder / library.FILE).exists() and (now or datetime.now(UTC)) - made > timedelta(days=days):
+            if not (folder / library.FILE).exists() and (now or datetime.now(UTC)) - asked_at > timedelta(days=days):
                 decide(folder, Decision(decision="reject", by=NOBODY, reason=f"no decision within {days:g} days"))
-            found = library.decided(folder)
-            if found and found["call"]["by"] == NOBODY and not recorded(found["call"]):  # also what was decided in vain
+            decision = library.decided(folder)
+            if (
+                decision and decision["call"]["by"] == NOBODY and not recorded(decision["call"])
+            ):  # also what was decided in vain
                 settle(folder)
         except (RuntimeError, ValueError) as error:  # no key here, a remote not reached: no reason not to retrain
             get_run_logger().error("%s: %s", folder, error)

@@ -169,9 +169,9 @@ def firings(recordings: pd.DataFrame, onsets: dict[str, list[int]], longest: int
     """
     cuts = []
     for row in recordings[recordings["class"] == "gun"].to_dict("records"):
-        n, found = round(row["duration_s"] * sr), sorted(onsets.get(row["path"], []))
+        n, own = round(row["duration_s"] * sr), sorted(onsets.get(row["path"], []))
         runs: list[list[int]] = []
-        for onset in found:
+        for onset in own:
             if runs and onset - runs[-1][-1] < RUN_S * sr and onset - runs[-1][0] <= longest:
                 runs[-1].append(onset)
             else:
@@ -267,17 +267,17 @@ def plan_simulated(
     return [
         Simulated(seed, side, kind, index, stream_s, **shape)
         for side, kinds in wanted.items()
-        for kind, of in kinds.items()
-        for index in range(max(1, math.ceil(round(of * 3600 / stream_s, 6))))
+        for kind, kind_hours in kinds.items()
+        for index in range(max(1, math.ceil(round(kind_hours * 3600 / stream_s, 6))))
     ]
 
 
 def _save(task: Simulated | Real, out: Path, raw: Path, sr: int) -> dict[str, list[dict]]:
-    made = task.make(raw, sr)
+    stream = task.make(raw, sr)
     path = f"{task.origin}/{task.kind}/{task.index:05d}.wav"
-    audio.write_pcm(out / path, made.pcm, sr=sr)
-    rows = {"shots.csv": made.shots, "events.csv": made.events, "streams.csv": [made.row]}
-    return {name: [{"path": path, **row} for row in found] for name, found in rows.items()}
+    audio.write_pcm(out / path, stream.pcm, sr=sr)
+    rows = {"shots.csv": stream.shots, "events.csv": stream.events, "streams.csv": [stream.row]}
+    return {name: [{"path": path, **row} for row in content] for name, content in rows.items()}
 
 
 def write(out: Path, raw: Path, planned: list[Simulated | Real], *, sr: int, workers: int) -> pd.DataFrame:
@@ -291,8 +291,8 @@ def write(out: Path, raw: Path, planned: list[Simulated | Real], *, sr: int, wor
     for origin in tables.ORIGINS:
         shutil.rmtree(out / origin, ignore_errors=True)
     results = processes.in_order(_save, planned, out, raw, sr, workers=workers, batch=1)
-    made = list(tqdm(results, total=len(planned), desc="streams", unit="stream"))
+    written = list(tqdm(results, total=len(planned), desc="streams", unit="stream"))
     for name, columns in tables.STREAM_TABLES.items():
-        table = tables.frame((row for rows in made for row in rows[name]), columns)
+        table = tables.frame((row for rows in written for row in rows[name]), columns)
         tables.write(out / name, table if columns is tables.STREAM else table.round(3))
     return table

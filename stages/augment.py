@@ -15,10 +15,10 @@ def work(rows: pd.DataFrame, raw: Path, noise: np.ndarray, out: Path, p: params.
     name = rows["recording"].iloc[0]
     pcm = audio.read_pcm(raw / name, sr=sr)
     rng = seeds.generator(p.seed, name)
-    made, copies = augment.copies(rows, pcm, noise, rng, p, sr=sr)
-    if made:
+    copied, copies = augment.copies(rows, pcm, noise, rng, p, sr=sr)
+    if copied:
         audio.write_pcm(out / name, copies.ravel(), sr=sr)
-    return made
+    return copied
 
 
 def main(raw: Path, folder: Path, sides: Path, out: Path) -> None:
@@ -29,7 +29,7 @@ def main(raw: Path, folder: Path, sides: Path, out: Path) -> None:
     noise = chunks.load(folder, train[train["class"] == "env"], sr=p.audio.sr, chunk_length=p.audio.chunk_length)
     parts = [part for _, part in train.groupby("recording", sort=True)]
     done = processes.in_order(work, parts, raw, noise, out, p.augment, p.audio.sr, workers=2)
-    rows = [row for made in tqdm(done, total=len(parts), desc="augment", unit="recording") for row in made]
+    rows = [row for part in tqdm(done, total=len(parts), desc="augment", unit="recording") for row in part]
     tables.write(out / "chunks.csv", tables.frame(rows, tables.CHUNK))
     print(f"augment: {len(rows)} copies of {len(train)} training chunks")
 

@@ -27,11 +27,11 @@ def main(model: Path, forest: Path, folder: Path, source: Path, out: Path, compa
     written += log_mel_c.write(out, p)
     x, _, _ = tables.features(folder, "test")
     codes = network_c.windows(artifact, x, np.random.default_rng(0), count=WINDOWS)
-    found = network_c.check(artifact, codes, firmware=source)
-    tables.write_json(compared, found)
-    if found["mismatched_bytes"]:
-        raise ValueError(f"mismatched_bytes={found['mismatched_bytes']} must be 0, the C against TFLM; see {compared}")
-    print(f"export: {', '.join(written)} in {out}; equal to TFLM on {found['windows']} windows")
+    counts = network_c.check(artifact, codes, firmware=source)
+    tables.write_json(compared, counts)
+    if counts["mismatched_bytes"]:
+        raise ValueError(f"mismatched_bytes={counts['mismatched_bytes']} must be 0, the C against TFLM; see {compared}")
+    print(f"export: {', '.join(written)} in {out}; equal to TFLM on {counts['windows']} windows")
 
 
 if __name__ == "__main__":

@@ -18,15 +18,15 @@ def main(streams: Path, reads: Path, out: Path, **models: Path) -> None:
     note_read(reads, models["int8"], streams / "streams.csv")  # before the first look
     points = {name: read_operating_point(path)["logit"] for name, path in models.items()}
     scored = score_streams(table, streams, models, points, p)
-    found = gathered(tqdm(scored, total=len(table), desc="score_streams", unit="stream"))
+    rows = gathered(tqdm(scored, total=len(table), desc="score_streams", unit="stream"))
     events = tables.read(streams / "events.csv", tables.STREAM_EVENT)
     limit, sr = p.detector.max_fa_per_hour, p.audio.sr
-    made = summary.figures(**found, streams=table, events=events, names=list(models), limit=limit, sr=sr)
-    for name, content in made["tables"].items():
+    summed = summary.figures(**rows, streams=table, events=events, names=list(models), limit=limit, sr=sr)
+    for name, content in summed["tables"].items():
         tables.write(out / f"{name}.csv", content)
-    tables.write_json(out.with_suffix(".json"), made["figures"] | {"limit": limit, "collar_s": p.detector.collar_s})
+    tables.write_json(out.with_suffix(".json"), summed["figures"] | {"limit": limit, "collar_s": p.detector.collar_s})
     for origin in ("simulated", "real"):
-        for name, row in made["figures"][origin].items():
+        for name, row in summed["figures"][origin].items():
             if row["hours"]:
                 print(f"score_streams: {origin:9} {name:6}", summary.told(row))
 

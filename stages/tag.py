@@ -15,24 +15,24 @@ def main(raw: Path, grouped: Path, by_hand: Path, out: Path) -> None:
     recordings = tables.read(grouped / "recordings.csv", tables.RECORDING)
     files = sorted(raw.glob("*/tags.csv")), sorted(by_hand.rglob("*.csv"))
     given, rejected, waiting = tags.gather(*files, recordings)
-    found, origin = {}, {}
+    placed, origin = {}, {}
     for name in tqdm(recordings.loc[recordings["class"] == "gun", "path"], desc="tag", unit="recording"):
         pcm, own = audio.read_pcm(raw / name, sr=p.audio.sr), given.get(name)
         own = onsets.find(pcm, sr=p.audio.sr, **p.tags.model_dump()) if own is None else own
         origin[name] = "given" if name in given and tags.state(own) == "confirmed" else "automatic"
-        found[name], bad = tags.check(name, own, len(pcm))
+        placed[name], bad = tags.check(name, own, len(pcm))
         rejected += bad
     refused = tables.frame(rejected, tables.REJECTED)
     tables.write(out / "recordings.csv", recordings.assign(tagged=recordings["path"].map(origin).fillna("none")))
     tables.write(out / "rejected.csv", refused)
-    tags.write(out / "tags.csv", found)
-    total = sum(map(len, found.values()))
+    tags.write(out / "tags.csv", placed)
+    total = sum(map(len, placed.values()))
     automatic = list(origin.values()).count("automatic")
-    print(f"tag: {total} shots in {len(found)} gun recordings, {automatic} of them tagged automatically;", end=" ")
+    print(f"tag: {total} shots in {len(placed)} gun recordings, {automatic} of them tagged automatically;", end=" ")
     print(f"{len(refused)} rejected")
     if waiting:
         print(f"tag: {waiting.total()} lines of {by_hand} wait for {', '.join(sorted(waiting))}")
-    tables.check_rejected(refused, max(total, len(found)), limit=p.quality.max_rejected, where=out / "rejected.csv")
+    tables.check_rejected(refused, max(total, len(placed)), limit=p.quality.max_rejected, where=out / "rejected.csv")
 
 
 if __name__ == "__main__":

@@ -41,13 +41,13 @@ def against(one: dict[str, dict], other: dict[str, dict]) -> dict[str, dict]:
     ----------
     one, other : by origin hours, recall, fa_per_hour and fa_per_hour_upper
     """
-    found = {}
+    changes = {}
     for origin in one.keys() & other.keys():
         a, b = one[origin], other[origin]
         if a["hours"] and pd.notna(a["recall"]):
             kept = b["fa_per_hour"] <= a["fa_per_hour_upper"]
-            found[origin] = {"recall_drop": a["recall"] - b["recall"], "fa_per_hour_within_bound": bool(kept)}
-    return {origin: found[origin] for origin in tables.ORIGINS if origin in found}
+            changes[origin] = {"recall_drop": a["recall"] - b["recall"], "fa_per_hour_within_bound": bool(kept)}
+    return {origin: changes[origin] for origin in tables.ORIGINS if origin in changes}
 
 
 def in_words(validation: dict[str, dict]) -> str:

@@ -65,8 +65,8 @@ def score_stream(
     for name, path in paths.items():
         model, logits = load_once(path), [*GRID, *([points[name]] if name in points else [])]
         every, _ = Listener(model, logits, p).push(pcm)
-        for logit, found in zip(GRID, every, strict=False):
-            out["counts"].append(_count(found, shots, p) | _common(row, name) | {"logit": logit})
+        for logit, onsets in zip(GRID, every, strict=False):
+            out["counts"].append(_count(onsets, shots, p) | _common(row, name) | {"logit": logit})
         if name in points:
             for key, rows in _told(every[-1], shots, events, model, row, p).items():
                 out[key] += [_common(row, name) | values for values in rows]
@@ -80,15 +80,15 @@ def _common(row: dict, name: str) -> dict:
     return {"path": row["path"], "origin": row["origin"], "kind": row["kind"], "model": name}
 
 
-def _compare(found: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> tuple:
-    onset_s, told_s = listener.times(found, p)
+def _compare(onsets: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> tuple:
+    onset_s, told_s = listener.times(onsets, p)
     first_s, blast_s = (shots[name].to_numpy() / p.audio.sr for name in ("onset", "blast"))
     return onset_s, told_s, first_s, *matched(onset_s, first_s, blast_s, collar_s=p.detector.collar_s)
 
 
-def _count(found: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> dict[str, int]:
-    *_, pairs, false = _compare(found, shots, p)
-    which = found[:, detector.WHICH]
+def _count(onsets: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> dict[str, int]:
+    *_, pairs, false = _compare(onsets, shots, p)
+    which = onsets[:, detector.WHICH]
     clear = shots["clear"].to_numpy()
     return {
         "false": int(false.sum()),
@@ -99,14 +99,14 @@ def _count(found: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> dict
 
 
 def _told(
-    found: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p: listener.Sections
+    onsets: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p: listener.Sections
 ) -> dict:
     """Return rows of a stream's shots, whether and how late each was told, and of its false alarms and their causes."""
-    _, told_s, first_s, pairs, false = _compare(found, shots, p)
+    _, told_s, first_s, pairs, false = _compare(onsets, shots, p)
     hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
     hit[pairs[:, 0]] = True
     delay[pairs[:, 0]] = told_s[pairs[:, 1]] - first_s[pairs[:, 0]]
-    wrong = _false(found[false], events, model, row, p)
+    wrong = _false(onsets[false], events, model, row, p)
     return {"shots": shots.assign(found=hit, delay_s=delay).to_dict("records"), "false": wrong}
 
 
@@ -148,8 +148,8 @@ def _table(path: Path) -> dict[str, pd.DataFrame]:
 
 
 def _of(path: Path, stream: str) -> pd.DataFrame:
-    found = _table(path)
-    return found.get(stream, found[""])
+    parts = _table(path)
+    return parts.get(stream, parts[""])
 
 
 def _cause(events: pd.DataFrame, sample: int, after: int) -> dict[str, str]:
@@ -188,7 +188,7 @@ def gathered(parts: Iterable[dict[str, list[dict]]]) -> dict[str, pd.DataFrame]:
             total = totals.setdefault(tuple(row[name] for name in OF), dict.fromkeys(COUNTED, 0))
             for name in COUNTED:
                 total[name] += row[name]
-        for key, found in rows.items():
-            found += part[key]
+        for key, collected in rows.items():
+            collected += part[key]
     counts = pd.DataFrame([dict(zip(OF, key, strict=True)) | total for key, total in totals.items()])
-    return {"counts": counts} | {key: pd.DataFrame(found) for key, found in rows.items()}
+    return {"counts": counts} | {key: pd.DataFrame(collected) for key, collected in rows.items()}

@@ -122,14 +122,14 @@ def causes(false: pd.DataFrame, events: pd.DataFrame, names: list[str], *, sr: i
     laid = laid.agg(events=("label", "size"), hours=("samples", lambda n: n.sum() / sr / 3600)).reset_index()
     quiet = _kinds(false[false["kind"] == "quiet"].rename(columns={"cause": "of"}))
     counts = quiet.groupby([*keys, "model"]).size().rename("false_alarms").reset_index()
-    found = laid.merge(pd.DataFrame({"model": names}), how="cross").merge(counts, on=[*keys, "model"], how="outer")
-    found = found.fillna({"false_alarms": 0, "events": 0, "hours": 0.0}).astype({"false_alarms": int, "events": int})
+    table = laid.merge(pd.DataFrame({"model": names}), how="cross").merge(counts, on=[*keys, "model"], how="outer")
+    table = table.fillna({"false_alarms": 0, "events": 0, "hours": 0.0}).astype({"false_alarms": int, "events": int})
     for name, each in (("event", "events"), ("hour", "hours")):
-        pairs = list(zip(found["false_alarms"].tolist(), found[each].tolist(), strict=True))
-        found[f"fa_per_{name}"] = [count / n if n else np.nan for count, n in pairs]
-        found[f"fa_per_{name}_upper"] = [metrics.rate_upper(count, n) if n else np.nan for count, n in pairs]
+        pairs = list(zip(table["false_alarms"].tolist(), table[each].tolist(), strict=True))
+        table[f"fa_per_{name}"] = [count / n if n else np.nan for count, n in pairs]
+        table[f"fa_per_{name}_upper"] = [metrics.rate_upper(count, n) if n else np.nan for count, n in pairs]
     order = {"by": ["origin", "model", "false_alarms", "fa_per_event_upper"], "ascending": [True, True, False, False]}
-    return found[list(CAUSES)].sort_values(**order, kind="stable", ignore_index=True)
+    return table[list(CAUSES)].sort_values(**order, kind="stable", ignore_index=True)
 
 
 def _kinds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -186,17 +186,19 @@ def figures(
     quiet = streams[streams["kind"] == "quiet"]
     laid = events.merge(quiet[["path", "origin"]], on="path").assign(samples=lambda t: t["stop"] - t["start"])
     hours = group_hours(quiet, laid)
-    made, rng = {}, np.random.default_rng(0)
+    by_origin, rng = {}, np.random.default_rng(0)
     for origin in tables.ORIGINS:
-        made[origin] = {}
+        by_origin[origin] = {}
         for name in names:
-            of = {
+            rows = {
                 key: part[(part["origin"] == origin) & (part["model"] == name)]
                 for key, part in (("curve", curve), ("shots", shots), ("false", false))
             }
-            made[origin][name] = summary(**of, hours=hours[hours["origin"] == origin], rng=rng, limit=limit)
-    pair = ({origin: made[origin][name] for origin in tables.ORIGINS if name in names} for name in ("float", "int8"))
-    made["int8_against_float"] = against(*pair)
+            by_origin[origin][name] = summary(**rows, hours=hours[hours["origin"] == origin], rng=rng, limit=limit)
+    pair = (
+        {origin: by_origin[origin][name] for origin in tables.ORIGINS if name in names} for name in ("float", "int8")
+    )
+    by_origin["int8_against_float"] = against(*pair)
     clear = shots[shots["clear"].astype(bool)]
     loud, near = shots["peak_snr_db"] >= CLEAR_DB, shots["distance_m"] <= CLEAR_M
     kept = {
@@ -208,7 +210,7 @@ def figures(
         **{f"by_{column}": by(clear, column) for column in ("place", "weapon", "scene", "pattern")},
         "shots": shots[["path", "model", "onset", "weapon", "distance_m", "peak_snr_db", "clear", "found", "delay_s"]],
     }  # fmt: skip
-    return {"figures": made, "tables": kept}
+    return {"figures": by_origin, "tables": kept}
 
 
 def kinds_closest(closest: pd.DataFrame | None) -> pd.DataFrame:
@@ -230,13 +232,17 @@ def group_hours(quiet: pd.DataFrame, laid: pd.DataFrame) -> pd.DataFrame:
 
     A simulated stream is a group of its own, a real one holds recordings of several.
     """
-    made = quiet[quiet["origin"] == "simulated"]
-    made = pd.DataFrame({"origin": "simulated", "recording_group": made["path"], "hours": made["unique_s"] / 3600})
+    simulated = quiet[quiet["origin"] == "simulated"]
+    simulated = pd.DataFrame(
+        {"origin": "simulated", "recording_group": simulated["path"], "hours": simulated["unique_s"] / 3600}
+    )
     real = laid[laid["path"].isin(quiet.loc[quiet["origin"] == "real", "path"])]
-    of = real.groupby("recording_group")["samples"].sum()
+    samples = real.groupby("recording_group")["samples"].sum()
     # Where recordings are joined they share a moment: the streams' unique hours are shared out.
-    share = quiet.loc[quiet["origin"] == "real", "unique_s"].sum() / 3600 / max(of.sum(), 1)
-    return pd.concat([made, pd.DataFrame({"origin": "real", "recording_group": of.index, "hours": of.values * share})])
+    share = quiet.loc[quiet["origin"] == "real", "unique_s"].sum() / 3600 / max(samples.sum(), 1)
+    return pd.concat(
+        [simulated, pd.DataFrame({"origin": "real", "recording_group": samples.index, "hours": samples.values * share})]
+    )
 
 
 def told(row: dict) -> str:

@@ -261,8 +261,8 @@ def _cron(text: str) -> str:
         raise ValueError(f"{text!r} must have {len(CRON)} parts: {', '.join(CRON)}")
     for (name, (low, high)), part in zip(CRON.items(), parts, strict=True):
         for item in part.split(","):
-            found = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/[1-9]\d*)?", item)
-            ends = [int(end) for end in found.groups() if end] if found else [high + 1]
+            match = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/[1-9]\d*)?", item)
+            ends = [int(end) for end in match.groups() if end] if match else [high + 1]
             if ends != sorted(ends) or not all(low <= end <= high for end in ends):
                 raise ValueError(f"{text!r}: {name}={item} must be *, {low} to {high}, or a range, with /STEP or not")
     return text

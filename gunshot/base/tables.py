@@ -171,10 +171,10 @@ def recordings(raw: Path) -> pd.DataFrame:
     """Return all corpora's tables of recordings below `raw` as one, sorted by path."""
     import pandas as pd
 
-    found = sorted(raw.glob("*/recordings.csv"))
-    if not found:
+    paths = sorted(raw.glob("*/recordings.csv"))
+    if not paths:
         raise ValueError(f"{raw}: holds no */recordings.csv; use `gunshot import` or the stage simulate")
-    table = pd.concat([read(path, RECORDING) for path in found], ignore_index=True)
+    table = pd.concat([read(path, RECORDING) for path in paths], ignore_index=True)
     return table.sort_values("path", ignore_index=True)
 
 

@@ -125,13 +125,13 @@ def copies(
     rows, int16 [shape=(copies, length)]
     """
     y, length = audio.to_float(pcm), noise.shape[1]
-    made, made_rows = [], []
+    waves, copied = [], []
     for row in rows.to_dict("records"):
         for i in range(getattr(p, f"{row['class']}_copies")):
             start, size, rate = span(row["start"], len(y), rng, p, length=length, onset=row["onset"])
             under = audio.to_float(noise[rng.integers(len(noise))])
             shot = round((row["start"] + row["onset"] - start) / rate)
             place = {"start": start, "onset": -1 if row["onset"] < 0 else min(shot, length - 1)}
-            made_rows.append({**row, **place, "chunk": f"{row['chunk']}~{i}", "index": len(made)})
-            made.append(audio.to_int16(copy(y[start : start + size], under, rng, p, sr=sr, rate=rate)))
-    return made_rows, np.array(made, np.int16).reshape(-1, length)
+            copied.append({**row, **place, "chunk": f"{row['chunk']}~{i}", "index": len(waves)})
+            waves.append(audio.to_int16(copy(y[start : start + size], under, rng, p, sr=sr, rate=rate)))
+    return copied, np.array(waves, np.int16).reshape(-1, length)

@@ -42,13 +42,13 @@ def landmarks(pcm: np.ndarray, *, sr: int) -> np.ndarray:
     strongest = np.argsort(-level[bins, frames], kind="stable")[:most]
     order = strongest[np.lexsort((bins[strongest], frames[strongest]))]
     bins, frames = bins[order].astype(np.int64), frames[order].astype(np.int64)
-    found = []
+    marks = []
     for ahead in range(1, FAN + 1):
         gap = frames[ahead:] - frames[:-ahead]
         near = gap <= REACH
         hashes = (bins[:-ahead] << 16 | bins[ahead:] << 6 | gap)[near]
-        found.append(np.stack([hashes, frames[:-ahead][near]], axis=1))
-    return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+        marks.append(np.stack([hashes, frames[:-ahead][near]], axis=1))
+    return np.concatenate(marks) if marks else np.zeros((0, 2), np.int64)
 
 
 def candidates(prints: list[np.ndarray]) -> np.ndarray:
@@ -67,12 +67,12 @@ def candidates(prints: list[np.ndarray]) -> np.ndarray:
             continue
         votes.append(np.stack([owner[:-apart][same], owner[apart:][same], (frames[:-apart] - frames[apart:])[same]], 1))
     votes = np.concatenate([*votes, np.zeros((0, 3), np.int64)])
-    found, counts = np.unique(votes, axis=0, return_counts=True)
-    found, counts = found[counts >= HASHES], counts[counts >= HASHES]
-    best = np.lexsort((-counts, found[:, 1], found[:, 0]))
-    found = found[best]
-    first = np.r_[True, (found[1:, :2] != found[:-1, :2]).any(axis=1)] if len(found) else np.zeros(0, bool)
-    return found[first]
+    offsets, counts = np.unique(votes, axis=0, return_counts=True)
+    offsets, counts = offsets[counts >= HASHES], counts[counts >= HASHES]
+    best = np.lexsort((-counts, offsets[:, 1], offsets[:, 0]))
+    offsets = offsets[best]
+    first = np.r_[True, (offsets[1:, :2] != offsets[:-1, :2]).any(axis=1)] if len(offsets) else np.zeros(0, bool)
+    return offsets[first]
 
 
 def similarity(a: np.ndarray, b: np.ndarray, offset: int, *, sr: int) -> tuple[float, int]:
@@ -110,8 +110,8 @@ def _compare(pair: tuple[str, str, int], root: Path, sr: int) -> tuple[float, in
 
 def pairs(paths: list[str], root: Path, *, sr: int, workers: int) -> pd.DataFrame:
     """Return the near-duplicates among recordings below `root`, columns PAIR, `offset_s` is where b begins in a."""
-    found = processes.in_order(_load, paths, root, sr, workers=workers, batch=16)
-    prints = list(tqdm(found, total=len(paths), desc="group", unit="recording"))
+    loaded = processes.in_order(_load, paths, root, sr, workers=workers, batch=16)
+    prints = list(tqdm(loaded, total=len(paths), desc="group", unit="recording"))
     close = [(paths[a], paths[b], int(frames)) for a, b, frames in candidates(prints)]
     alike = processes.in_order(_compare, close, root, sr, workers=workers, batch=16)
     alike = tqdm(alike, total=len(close), desc="compare", unit="pair")

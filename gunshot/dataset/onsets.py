@@ -93,8 +93,8 @@ def _burst(t: np.ndarray, rise: np.ndarray, weight: np.ndarray) -> tuple[float, 
     Last comes by how many frames each member is late: the lead of shock waves over blasts where a burst's blasts drown
     all of its shock waves but the first.
     """
-    found = [(*_chain(t, weight, period), period) for period in PERIODS_MS] if len(t) > 2 else []
-    score, members, period = max((c for c in found if len(c[1]) > 2), default=(0.0, [], 0.0), key=lambda c: c[0])
+    chains = [(*_chain(t, weight, period), period) for period in PERIODS_MS] if len(t) > 2 else []
+    score, members, period = max((c for c in chains if len(c[1]) > 2), default=(0.0, [], 0.0), key=lambda c: c[0])
     if not members:
         return score, members, 0
     # A burst begins where sound rises from quiet. What the chain holds before is noise at its rhythm; where it begins
@@ -189,10 +189,10 @@ def _replicas(x: np.ndarray, rise: np.ndarray, level: np.ndarray, onset: int) ->
 
 
 def _with_replicas(
-    frames: list[int], sure: list[float], found: tuple[np.ndarray, np.ndarray], rise: np.ndarray, gap: float
+    frames: list[int], sure: list[float], replicas: tuple[np.ndarray, np.ndarray], rise: np.ndarray, gap: float
 ) -> tuple[list[int], list[float]]:
     """Return a block's shots with those of a burst of replicas, where it says enough that the others do not."""
-    burst, weight = found
+    burst, weight = replicas
     if not len(burst):
         return frames, sure
     known = np.abs(burst[:, None] - np.array([*frames, -1000])).min(axis=1) <= 8
@@ -236,7 +236,7 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
     rise, level = strength(pcm)
     white = _whiten(audio.to_float(pcm).astype(np.float64)) if len(pcm) >= 2 * WHITENED else None
     t = find_peaks(np.r_[-1, rise, -1], height=PEAK_DB, distance=PEAK_MS)[0] - 1
-    found = []
+    shots = []
     for block in np.unique(t // BLOCK):
         here = t[t // BLOCK == block]
         kept, sure = _select(here, rise[here], level[here], min_rise_db, min_interval_ms)
@@ -246,9 +246,9 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
             part = white[first * HOP : last * HOP + TEMPLATE[1]], rise[first:last], level[first:last]
             burst, weight = _replicas(*part, int(here[loud.argmax()]) - first)
             kept, sure = _with_replicas(kept, sure, (burst + first, weight), rise, min_interval_ms)
-        found += zip(kept, sure, strict=True)
+        shots += zip(kept, sure, strict=True)
     # A burst that is moved to its shock waves may begin before a single shot that it came after.
-    return unique([Tag(int(max(0, at + LATENCY)) * HOP, round(_confidence(sure), 2)) for at, sure in found])
+    return unique([Tag(int(max(0, at + LATENCY)) * HOP, round(_confidence(sure), 2)) for at, sure in shots])
 
 
 def of_file(item: tuple[str, Path], sr: int, options: dict) -> tuple[str, list[Tag], str | None]:

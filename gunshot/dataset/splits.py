@@ -27,9 +27,9 @@ def merge(kept: pd.DataFrame, merged: dict[str, str]) -> pd.DataFrame:
     into = kept["recording_group"].map(merged).fillna(kept["recording_group"])
     held_out = kept["side"].map({side: i for i, side in enumerate(tables.SIDES)}).groupby(into).max()
     side = into.map(held_out).map(dict(enumerate(tables.SIDES)))
-    found = kept.assign(side=side.where(side.notna(), kept["side"]))
-    new = found.assign(recording_group=into)[~into.isin(kept["recording_group"])].drop_duplicates("recording_group")
-    return pd.concat([found, new], ignore_index=True)
+    sides = kept.assign(side=side.where(side.notna(), kept["side"]))
+    new = sides.assign(recording_group=into)[~into.isin(kept["recording_group"])].drop_duplicates("recording_group")
+    return pd.concat([sides, new], ignore_index=True)
 
 
 def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float], seed: int) -> pd.DataFrame:

@@ -106,14 +106,14 @@ def _peak(ring, t):
 @compiled()
 def _seek(ring, state, first, stop, least_rise, opens):
     """Return the frames of the shots that a window decides, among frames from `first` to before `stop`."""
-    found, count = np.empty(RING, np.int64), 0
+    frames, count = np.empty(RING, np.int64), 0
     start = max(state[NEXT], first)
     for t in range(start, stop):
         state[STEEPEST] = max(state[STEEPEST], ring[t % RING])
     least = max(least_rise, min(state[STEEPEST], MOST_RISES * least_rise) // SHARE)
     for t in range(start, stop):
         if ring[t % RING] >= least and t - state[LAST] >= LOCAL and _peak(ring, t):
-            found[count], state[LAST] = t, t
+            frames[count], state[LAST] = t, t
             count += 1
     state[NEXT] = max(start, stop)
     if opens and not count:  # an incident has one onset at least, and it is told at once
@@ -121,8 +121,8 @@ def _seek(ring, state, first, stop, least_rise, opens):
         for t in range(start, stop):
             if ring[t % RING] > ring[best % RING]:
                 best = t
-        found[0], state[LAST], count = best, best, 1
-    return found[:count]
+        frames[0], state[LAST], count = best, best, 1
+    return frames[:count]
 
 
 @compiled(fastmath=True)
@@ -162,9 +162,9 @@ def _steady(ring, parts, state, stop, least_rise):
     So all that rises by half the least rise counts the same. A shot stands out by half a standard deviation, and by two
     thirds of what the last one did.
     """
-    found, count, begin, most = np.empty(SPAN, np.int64), 0, state[FRAMES] - SPAN, least_rise // 2
+    frames, count, begin, most = np.empty(SPAN, np.int64), 0, state[FRAMES] - SPAN, least_rise // 2
     if state[LAST] + SLOWEST < begin + NEAR or state[LAST] + FASTEST + NEAR >= stop:
-        return found[:0]  # wherever the next would be, it is out of sight
+        return frames[:0]  # wherever the next would be, it is out of sight
     above, z = np.empty((1, SPAN)), np.empty((GROUPS, SPAN))
     for i in range(SPAN):
         above[0, i] = min(ring[(begin + i) % RING], most)
@@ -183,10 +183,10 @@ def _steady(ring, parts, state, stop, least_rise):
         height = above[0, best - begin]
         if height <= 0 or 4 * SPAN * height * height < energy or 3 * height < 2 * last:
             break
-        found[count], state[LAST], last = best, best, height
+        frames[count], state[LAST], last = best, best, height
         count += 1
     state[NEXT] = max(state[NEXT], state[LAST] + 1)  # nothing is told twice
-    return found[:count]
+    return frames[:count]
 
 
 @compiled()
@@ -273,9 +273,9 @@ class Detector:
         if needed > state[FRAMES] + len(waiting):
             raise ValueError(f"windows={len(logits)} need {needed} frames, {state[FRAMES] + len(waiting)} were given")
         kept = state, self._ring, self._parts, self._recent
-        found, used = _run(waiting, np.asarray(logits, np.int64), self._numbers, *kept)
+        shots, used = _run(waiting, np.asarray(logits, np.int64), self._numbers, *kept)
         self._waiting = waiting[used:]
-        return found
+        return shots
 
 
 def decided_s(window: np.ndarray, *, hop: int, n_frames: int, sr: int, n_fft: int, hop_length: int) -> np.ndarray:

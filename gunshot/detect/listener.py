@@ -26,11 +26,11 @@ def window_frames(p: features.Sections) -> int:
 AROUND = (detector.PAST, detector.LOCAL)  # frames before an onset and from it on, whose loudest sample is its peak
 
 
-def times(found: np.ndarray, p: Sections) -> tuple[np.ndarray, np.ndarray]:
+def times(shots: np.ndarray, p: Sections) -> tuple[np.ndarray, np.ndarray]:
     """Return when the shots that a detector found began, and when it told them, s [shape=(shots,)] each."""
     place = {"n_fft": p.features.n_fft, "hop_length": p.features.hop_length, "sr": p.audio.sr}
-    told = detector.decided_s(found[:, detector.DECIDED], hop=p.detector.hop, n_frames=window_frames(p), **place)
-    return detector.onset_s(found[:, detector.ONSET], **place), told
+    decided_s = detector.decided_s(shots[:, detector.DECIDED], hop=p.detector.hop, n_frames=window_frames(p), **place)
+    return detector.onset_s(shots[:, detector.ONSET], **place), decided_s
 
 
 class Listener:
@@ -92,13 +92,13 @@ class Listener:
         self._log_mel = self._log_mel[:, len(logits) * self.p.detector.hop :]
         return [d.push(rises, logits) for d in self._detectors], logits
 
-    def peaks(self, found: np.ndarray) -> np.ndarray:
+    def peaks(self, shots: np.ndarray) -> np.ndarray:
         """Return the size of the loudest sample around each shot that the last push found, 0 to 32768.
 
         Around: among the samples that the frames from PAST before the onset to LOCAL - 1 after it were first to hold.
         """
         first = self._frames - len(self._peaks)
-        places = [slice(max(0, t - AROUND[0] - first), t + AROUND[1] - first) for t in found[:, detector.ONSET]]
+        places = [slice(max(0, t - AROUND[0] - first), t + AROUND[1] - first) for t in shots[:, detector.ONSET]]
         return np.array([self._peaks[place].max() for place in places], np.int32)
 
     def _advance(self) -> np.ndarray:

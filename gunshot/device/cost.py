@@ -29,14 +29,14 @@ def sections(linked: str) -> list[tuple[str, str, str, int]]:
     """Return (output section, input section, object, bytes) of what GNU ld's map says was linked."""
     lines = linked.split("Linker script and memory map", 1)[-1]
     lines = re.sub(r"^( ?\S+)\n +0x", r"\1 0x", lines, flags=re.MULTILINE)  # a long name has a line of its own
-    out, found = "", {}
+    out, parts = "", {}
     for line in map(str.rstrip, lines.splitlines()):
         if head := _OUTPUT.match(line):
             out = head[1]
         elif (part := _INPUT.match(line)) and int(part[3], 16):
             # Strings that are merged are stated twice, at one address: the last line is of all.
-            found[out, int(part[2], 16)] = (out, part[1], part[4] or "", int(part[3], 16))
-    return list(found.values())
+            parts[out, int(part[2], 16)] = (out, part[1], part[4] or "", int(part[3], 16))
+    return list(parts.values())
 
 
 def flash(linked: str) -> dict[str, int]:
@@ -72,23 +72,23 @@ def counts(lines: list[str]) -> dict[str, int]:
     ValueError
         A count is missing: the program did not come to its end.
     """
-    found = {key: int(value) for key, value in re.findall(r"^(\w+)=(\d+)$", "\n".join(lines), flags=re.MULTILINE)}
-    if missing := [name for name in (*COUNTS, "frames", "windows", "stack") if name not in found]:
+    numbers = {key: int(value) for key, value in re.findall(r"^(\w+)=(\d+)$", "\n".join(lines), flags=re.MULTILINE)}
+    if missing := [name for name in (*COUNTS, "frames", "windows", "stack") if name not in numbers]:
         raise ValueError(f"trace={lines[-3:]} must state {', '.join(missing)}")
-    return found
+    return numbers
 
 
-def instructions(found: dict[str, int], *, hop: int) -> dict[str, int]:
+def instructions(numbers: dict[str, int], *, hop: int) -> dict[str, int]:
     """Return the instructions of a window: `features` of its `hop` new frames, `inference`, `total` of the application.
 
     `scratch` is what the features of a whole window take, as the first one does.
     """
-    windows, frames = found["windows"], found["frames"]
+    windows, frames = numbers["windows"], numbers["frames"]
     return {
-        "features": round(found["features"] * hop / frames),
-        "scratch": found["scratch"],
-        "inference": round(found["inference"] / windows),
-        "total": round(found["total"] / windows),
+        "features": round(numbers["features"] * hop / frames),
+        "scratch": numbers["scratch"],
+        "inference": round(numbers["inference"] / windows),
+        "total": round(numbers["total"] / windows),
     }
 
 
@@ -103,7 +103,7 @@ def sizes(linked: str) -> dict[str, int | dict[str, int]]:
     }
 
 
-def over(budget: dict, found: dict, *, tolerance: float = TOLERANCE) -> list[str]:
+def over(budget: dict, measured: dict, *, tolerance: float = TOLERANCE) -> list[str]:
     """Return which figures differ from their budget by more than `tolerance`, up or down, in words.
 
     Both are figures by name, of figures or of other such dicts; what has no budget is not looked at.
@@ -111,7 +111,9 @@ def over(budget: dict, found: dict, *, tolerance: float = TOLERANCE) -> list[str
     out = []
     for name, stated in budget.items():
         if isinstance(stated, dict):
-            out += [f"{name}.{words}" for words in over(stated, found.get(name, {}), tolerance=tolerance)]
-        elif name not in found or abs(found[name] - stated) > tolerance * stated:
-            out.append(f"{name}={found.get(name)} must be within {tolerance:.0%} of {stated}, or the budget be changed")
+            out += [f"{name}.{words}" for words in over(stated, measured.get(name, {}), tolerance=tolerance)]
+        elif name not in measured or abs(measured[name] - stated) > tolerance * stated:
+            out.append(
+                f"{name}={measured.get(name)} must be within {tolerance:.0%} of {stated}, or the budget be changed"
+            )
     return out

@@ -31,10 +31,10 @@ class Run:
 
 def tool(name: str) -> str:
     """Return the path of a program; FileNotFoundError names the Debian package where it is missing."""
-    found = shutil.which(name)
-    if not found:
+    path = shutil.which(name)
+    if not path:
         raise FileNotFoundError(f"{name}: no such program; install it with `apt install {PACKAGES[name]}`")
-    return found
+    return path
 
 
 def _check(port: str) -> None:

@@ -66,7 +66,7 @@ def encode(message: Alert | Heartbeat) -> bytes:
     ValueError
         A number does not fit its field, or the log-mel is not int8 of two dimensions that fits a message.
     """
-    kind = next(number for number, of in KINDS.items() if isinstance(message, of))
+    kind = next(number for number, class_ in KINDS.items() if isinstance(message, class_))
     device, sequence, *numbers = _numbers(message)
     body = _pack(BODY[KINDS[kind]], numbers, message)
     if isinstance(message, Alert):
@@ -106,8 +106,8 @@ def decode(data: bytes) -> Alert | Heartbeat:
     if length != len(data):
         raise ValueError(f"length={len(data)} must be {length} bytes, as the message states")
     (stated,), body = CRC.unpack(data[-CRC.size :]), data[HEAD.size : -CRC.size]
-    if stated != (found := zlib.crc32(data[: -CRC.size])):
-        raise ValueError(f"crc32={found:08x} must be {stated:08x}, as the message states: it is damaged")
+    if stated != (crc := zlib.crc32(data[: -CRC.size])):
+        raise ValueError(f"crc32={crc:08x} must be {stated:08x}, as the message states: it is damaged")
     if kind not in KINDS:
         raise ValueError(f"kind={kind} must be one of {', '.join(map(str, KINDS))}")
     form, tail = BODY[KINDS[kind]], []

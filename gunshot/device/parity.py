@@ -29,10 +29,10 @@ class Trace:
 
 def recording(*, sr: int, duration_s: float = DURATION_S) -> np.ndarray:
     """Return a simulated stream with shots and hard negatives, int16 [shape=(n,)]; always the same."""
-    made = streams.render(
+    stream = streams.render(
         SEED, "test", 0, "shots", sr=sr, stream_s=duration_s, events_per_min=EVENTS_PER_MIN, distance_m=(20.0, 200.0)
     )
-    return made.pcm
+    return stream.pcm
 
 
 def _run(
@@ -87,11 +87,11 @@ def _alerts(sent: bytes) -> list[messages.Alert]:
 def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
     """Return the onsets that `gunshot detect` finds, as samples, int64 [shape=(shots,)]."""
     ear = listener.Listener(model, [model.threshold()], p)
-    (found,), _ = ear.push(np.pad(pcm, (0, max(0, p.audio.chunk_length - len(pcm)))))
-    return found[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
+    (shots,), _ = ear.push(np.pad(pcm, (0, max(0, p.audio.chunk_length - len(pcm)))))
+    return shots[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
 
 
-def differences(made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:
+def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:
     """Return how a port differs from Python with the same model.
 
     `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: logits from those codes, so
@@ -99,36 +99,36 @@ def differences(made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections
     `of_python_alone` and `of_firmware_alone` list as samples.
     """
     codes = model.codes(features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump()))
-    if made.codes.shape != codes.shape:
-        raise ValueError(f"codes shape={made.codes.shape} must be {codes.shape}, as Python's")
-    heard = (made.codes.astype(np.float32) - model.code_zero) * np.float32(model.code_db)  # these codes again
+    if traced.codes.shape != codes.shape:
+        raise ValueError(f"codes shape={traced.codes.shape} must be {codes.shape}, as Python's")
+    heard = (traced.codes.astype(np.float32) - model.code_zero) * np.float32(model.code_db)  # these codes again
     logits = model.window_logits(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
-    if made.logits.shape != logits.shape:
-        raise ValueError(f"logits shape={made.logits.shape} must be {logits.shape}, as Python's")
-    wanted, told = set(expected(pcm, model, p).tolist()), {alert.onset for alert in made.alerts}
+    if traced.logits.shape != logits.shape:
+        raise ValueError(f"logits shape={traced.logits.shape} must be {logits.shape}, as Python's")
+    wanted, sent = set(expected(pcm, model, p).tolist()), {alert.onset for alert in traced.alerts}
     return {
         "cells": codes.size,
-        "differing_codes": int((made.codes != codes).sum()),
+        "differing_codes": int((traced.codes != codes).sum()),
         "windows": logits.size,
-        "mismatched_bytes": int((made.logits != logits).sum()),
+        "mismatched_bytes": int((traced.logits != logits).sum()),
         "onsets": len(wanted),
-        "differing_onsets": len(wanted ^ told),
-        "of_python_alone": sorted(wanted - told),
-        "of_firmware_alone": sorted(told - wanted),
+        "differing_onsets": len(wanted ^ sent),
+        "of_python_alone": sorted(wanted - sent),
+        "of_firmware_alone": sorted(sent - wanted),
     }
 
 
-def port_figures(port: str, programs: Path, made: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
+def port_figures(port: str, programs: Path, traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
     """Return what reports/firmware.json says of a port: parity, and, but for the host, instructions and bytes."""
-    equal = differences(made, pcm, model, p)
+    equal = differences(traced, pcm, model, p)
     if port == "host":
         return {"parity": equal}
-    instructions = cost.instructions(made.counts, hop=p.detector.hop)
+    instructions = cost.instructions(traced.counts, hop=p.detector.hop)
     return {
         "instructions": instructions,
         "estimate_ms": {name: round(1e3 * n / cost.CLOCK_HZ, 2) for name, n in instructions.items()},
         **cost.sizes((programs / "gunshot.map").read_text()),
-        "stack_bytes": made.counts["stack"],
+        "stack_bytes": traced.counts["stack"],
         "parity": equal,
     }
 

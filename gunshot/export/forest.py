@@ -69,8 +69,8 @@ def to_c(model: RandomForestClassifier) -> str:
 def least_votes(n_trees: int) -> tuple[int, np.ndarray]:
     """Return the lowest logit of `n_trees` trees, in steps, and the least votes of each logit above it, ascending."""
     votes = np.arange(255 * n_trees + 1)
-    found = calibration.in_steps(calibration.logit(votes / (255 * n_trees)))
-    return int(found[0]), np.searchsorted(found, np.arange(found[0] + 1, found[-1] + 1))
+    logits = calibration.in_steps(calibration.logit(votes / (255 * n_trees)))
+    return int(logits[0]), np.searchsorted(logits, np.arange(logits[0] + 1, logits[-1] + 1))
 
 
 def check(model: RandomForestClassifier, source: str, codes: np.ndarray, *, votes: np.ndarray) -> dict[str, float]:
@@ -94,10 +94,10 @@ def check(model: RandomForestClassifier, source: str, codes: np.ndarray, *, vote
     """
     if codes.ndim == 2 and codes.shape[1] != model.n_features_in_:  # the C would read what lies behind
         raise ValueError(f"codes.shape={codes.shape} must have {model.n_features_in_} features in a row")
-    size, found = run(source, codes)
-    if len(other := np.flatnonzero(found != votes)):
-        raise ValueError(f"votes={found[other[0]]} of the C must be {votes[other[0]]}, as Python says; row {other[0]}")
-    share, expected = found / (255 * len(model.estimators_)), model.predict_proba(codes)[:, 1]
+    size, sums = run(source, codes)
+    if len(other := np.flatnonzero(sums != votes)):
+        raise ValueError(f"votes={sums[other[0]]} of the C must be {votes[other[0]]}, as Python says; row {other[0]}")
+    share, expected = sums / (255 * len(model.estimators_)), model.predict_proba(codes)[:, 1]
     return {
         "c_bytes": size,
         "c_agreement": float(((share >= 0.5) == (expected >= 0.5)).mean()),

@@ -164,10 +164,10 @@ def read_operating_point(path: Path) -> dict:
     ValueError
         It is no JSON, or its logit is no number.
     """
-    found = path.with_name("operating.json")
-    if not found.exists():
-        raise FileNotFoundError(f"{found}: no such file; make it with `dvc repro operate`, or give a threshold")
-    return _stated(found, "logit", remedy="make it anew with `dvc repro operate`")
+    operating = path.with_name("operating.json")
+    if not operating.exists():
+        raise FileNotFoundError(f"{operating}: no such file; make it with `dvc repro operate`, or give a threshold")
+    return _stated(operating, "logit", remedy="make it anew with `dvc repro operate`")
 
 
 def _stated(path: Path, *keys: str, remedy: str) -> dict:
@@ -275,8 +275,8 @@ def _loaded(path: Path, stated: dict) -> Model:
         case _:
             from gunshot.models import forest
 
-            found = forest.load(path)
-            return Model(path, stated, logit=lambda x: calibration.logit(forest.score(found, x)))
+            trees = forest.load(path)
+            return Model(path, stated, logit=lambda x: calibration.logit(forest.score(trees, x)))
 
 
 def _int8(path: Path, stated: dict) -> Model:

@@ -73,10 +73,10 @@ class Editor:
         """Make suggestions a person's tags."""
         self._set([Tag(tag.start) if tag in accepted else tag for tag in self.placed])
 
-    def suggest(self, found: list[Tag], *, apart: int) -> None:
+    def suggest(self, suggested: list[Tag], *, apart: int) -> None:
         """Replace the suggestions; what a person placed stays, and no suggestion lies closer to it than `apart`."""
         own = [tag for tag in self.placed if tag.confidence is None]
-        self._set(own + [tag for tag in found if all(abs(tag.start - other.start) >= apart for other in own)])
+        self._set(own + [tag for tag in suggested if all(abs(tag.start - other.start) >= apart for other in own)])
 
     def undo(self) -> None:
         """Take the last step back."""
@@ -208,10 +208,10 @@ class Desk:
 
     def suggest(self, key: str, pcm: np.ndarray) -> int:
         """Suggest automatic onsets and return their number."""
-        found = onsets.find(np.asarray(pcm), sr=self.sr, **self.onset)
-        self._editors[key].suggest(found, apart=round(APART_S * self.sr))
+        suggested = onsets.find(np.asarray(pcm), sr=self.sr, **self.onset)
+        self._editors[key].suggest(suggested, apart=round(APART_S * self.sr))
         self.tell(key)
-        return len(found)
+        return len(suggested)
 
     def save(self, key: str, *, force: bool = False) -> list[Tag]:
         """Write a recording's tags as confirmed, suggestions among them as accepted, and return them.
@@ -232,9 +232,9 @@ class Desk:
     def split(self, key: str, pcm: np.ndarray, out: Path) -> list[Path]:
         """Write each window of a recording as a wav below `out`, and return the files."""
         stem = Path(key).with_suffix("").as_posix()
-        found = self._editors[key].windows(pcm)
-        files = [out / f"{stem}_{start}.wav" for start in found]
-        for file, window in zip(files, found.values(), strict=True):
+        windows = self._editors[key].windows(pcm)
+        files = [out / f"{stem}_{start}.wav" for start in windows]
+        for file, window in zip(files, windows.values(), strict=True):
             audio.write_pcm(file, window, sr=self.sr)
         return files
 

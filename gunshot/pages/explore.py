@@ -34,7 +34,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass
 class Part:
-    """A panel of the page; `missing` is the command that makes what it needs."""
+    """A chapter of the page; `missing` is the command that makes what it needs."""
 
     title: str
     text: str = ""
@@ -83,14 +83,14 @@ def hard(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     return wrong.head(HARD)
 
 
-def neighbours(x: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return distance and row of the nearest rows of `x` [shape=(n, d)] to each of `of` [shape=(m, d)], [shape=(m, k)].
+def neighbours(x: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return distance and row of the rows of `x` [shape=(n, d)] nearest to each query, [shape=(m, k)] each.
 
-    Each feature counts by its standard deviation in `x`.
+    `queries` [shape=(m, d)] have the features of `x`. Each feature counts by its standard deviation in `x`.
     """
     scale = np.maximum(x.std(axis=0), 1e-3)
-    found = NearestNeighbors(n_neighbors=min(NEAR, len(x))).fit(x / scale).kneighbors(of / scale)
-    return found[0], found[1]
+    nearest = NearestNeighbors(n_neighbors=min(NEAR, len(x))).fit(x / scale).kneighbors(queries / scale)
+    return nearest[0], nearest[1]
 
 
 def example(pcm: np.ndarray, title: str, lines: list[str], *, starts: list[int] = (), p: features.Sections) -> dict:
@@ -110,7 +110,7 @@ def by_label(
     recordings: pd.DataFrame, raw: Path, tagged: dict[str, list[tags.Tag]], rng, *, p: features.Sections
 ) -> list[dict]:
     """Return an example of each label, the most frequent labels first, a recording drawn at random."""
-    found = []
+    examples = []
     labels = recordings.groupby(["class", "label"]).size().sort_values(ascending=False, kind="stable").head(LABELS)
     for class_, label in labels.index:
         rows = recordings[(recordings["class"] == class_) & (recordings["label"] == label)]
@@ -119,15 +119,15 @@ def by_label(
         starts = [tag.start for tag in tagged.get(row["path"], [])]
         if len(pcm) >= p.audio.chunk_length:
             lines = [row["path"], row["source"]]
-            found.append(example(pcm, f"{label} ({class_})", lines, starts=starts, p=p))
-    return found
+            examples.append(example(pcm, f"{label} ({class_})", lines, starts=starts, p=p))
+    return examples
 
 
 def beside(
-    worst: pd.DataFrame, train: pd.DataFrame, x: np.ndarray, of: np.ndarray, folder: Path, *, p: features.Sections
+    worst: pd.DataFrame, train: pd.DataFrame, x: np.ndarray, worst_x: np.ndarray, folder: Path, *, p: features.Sections
 ) -> list[list]:
     """Return the hard chunks, each with its nearest chunks in the training split."""
-    distance, row = neighbours(x, of)
+    distance, row = neighbours(x, worst_x)
     size = {"sr": p.audio.sr, "chunk_length": p.audio.chunk_length}
     own = chunks.load(folder, worst, **size)
     near = chunks.load(folder, train.iloc[row.ravel()], **size).reshape(*row.shape, -1)
@@ -149,15 +149,15 @@ def gaps(x: np.ndarray, table: pd.DataFrame, rng: np.random.Generator) -> dict[s
     kinds = {"simulated": simulated, "real": ~simulated, "all": np.ones(len(table), bool)}
     if simulated.all() or not simulated.any():
         del kinds["all"]
-    found = {}
+    gap_of = {}
     for name, rows in kinds.items():
         rows = np.flatnonzero(rows)
         groups = table["recording_group"].to_numpy()[rows]
         kept = rows[leakage.sample(groups, rng, chunks=LEAKED)] if len(rows) else rows
         y = (table["class"].to_numpy()[kept] == "gun").astype(int)
         if all(len(np.unique(table["recording_group"].to_numpy()[kept][y == v])) >= leakage.FOLDS for v in (0, 1)):
-            found[name] = leakage.gap(x[kept], y, table["recording_group"].to_numpy()[kept], rng)
-    return found
+            gap_of[name] = leakage.gap(x[kept], y, table["recording_group"].to_numpy()[kept], rng)
+    return gap_of
 
 
 def of_recordings(recordings: pd.DataFrame, table: pd.DataFrame, examples: list[dict]) -> list[Part]:
@@ -179,10 +179,10 @@ def of_recordings(recordings: pd.DataFrame, table: pd.DataFrame, examples: list[
 
 
 def of_chunks(
-    made: Path, folder: Path, scored: Path, rng: np.random.Generator, *, p: features.Sections
+    featurized: Path, folder: Path, scored: Path, rng: np.random.Generator, *, p: features.Sections
 ) -> tuple[list[Part], dict]:
     """Return the parts that need features, and the leakage gaps; `scored` are the predictions on the test split."""
-    x, table = features_of(made)
+    x, table = features_of(featurized)
     parts = [Part("Chunks", "Chunks by label and side of the split.", figures=[charts.counts(table, "label")])]
     rows = np.sort(rng.permutation(len(table))[:EMBEDDED])
     at = table.iloc[rows].assign(**dict(zip("xy", plane(x[rows], rng).T, strict=True)))
@@ -206,14 +206,14 @@ def of_chunks(
     else:
         worst, train = hard(predictions, "int8"), (table["side"] == "train").to_numpy()
         place = pd.Series(np.arange(len(table)), table["chunk"])
-        of = x[place[worst["chunk"]].to_numpy()]
-        parts.append(Part("Hard chunks", text, examples=beside(worst, table[train], x[train], of, folder, p=p)))
-    found = gaps(x, table, rng)
-    parts.append(_leakage(found))
-    return parts, found
+        worst_x = x[place[worst["chunk"]].to_numpy()]
+        parts.append(Part("Hard chunks", text, examples=beside(worst, table[train], x[train], worst_x, folder, p=p)))
+    gap_of = gaps(x, table, rng)
+    parts.append(_leakage(gap_of))
+    return parts, gap_of
 
 
-def _leakage(found: dict[str, dict]) -> Part:
+def _leakage(gap_of: dict[str, dict]) -> Part:
     text = (
         "One Random Forest, cross-validated twice on the same chunks: with recording groups held out, and with a "
         "random split over chunks, where pieces of one recording stand on both sides. The gap is what the random "
@@ -231,7 +231,7 @@ def _leakage(found: dict[str, dict]) -> Part:
             "AUC, random": gap["random"]["auc"],
             "AUC, grouped": gap["grouped"]["auc"],
         }
-        for name, gap in found.items()
+        for name, gap in gap_of.items()
     ]
     return Part("Leakage gap", text if rows else f"{text} Too few groups.", table=pd.DataFrame(rows) if rows else None)
 
@@ -247,17 +247,17 @@ def html(path: Path, parts: list[Part], *, title: str, intro: str) -> None:
         title=title, intro=intro, parts=shown, bokeh=bokeh, script=script
     )
     number, names = count(1), {}
-    page = _UUID.sub(lambda found: names.setdefault(found[0], f"b{next(number)}"), page)  # drawn anew each time
+    page = _UUID.sub(lambda match: names.setdefault(match[0], f"b{next(number)}"), page)  # drawn anew each time
     with atomic(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
 def features_of(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
     """Return the log-mels of all chunks that are no augmented copies, float32 [shape=(n, features)], and their rows."""
-    found, rows = [], []
+    arrays, rows = [], []
     for side in charts.SIDE_COLORS:
         x, _, table = tables.features(folder, side)
         own = ~table["chunk"].str.contains(tables.COPY).to_numpy()
-        found.append(np.asarray(x[own], np.float32).reshape(own.sum(), -1))
+        arrays.append(np.asarray(x[own], np.float32).reshape(own.sum(), -1))
         rows.append(table[own].assign(side=side))
-    return np.concatenate(found), pd.concat(rows, ignore_index=True)
+    return np.concatenate(arrays), pd.concat(rows, ignore_index=True)

@@ -43,10 +43,10 @@ class Sounds:
         """
         file = self._recordings[key]
         try:
-            found = file.stat()
+            stat = file.stat()
         except OSError as e:
             raise audio.AudioError(file, e.strerror, "the recording must be there; its tags stay as they are") from None
-        stamp = f"{key}\0{found.st_mtime_ns}\0{found.st_size}"
+        stamp = f"{key}\0{stat.st_mtime_ns}\0{stat.st_size}"
         name = f"{hashlib.sha256(stamp.encode()).hexdigest()[:24]}.wav"
         if name not in self._kept:
             self._kept[name] = Sound(Drawing(self._map(file, self._folder / name)), name)

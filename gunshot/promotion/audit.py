@@ -15,15 +15,15 @@ def verify(root: Path = Path()) -> list[str]:
     rewrite the past: keep the last line's SHA-256, or a clone, where they cannot reach it.
     """
     repo = Repository(root)
-    found = list(record.faults(root))
+    faults = list(record.faults(root))
     try:
         entries = record.read(root)
-        found += registry.tag_faults(entries, repo.tags(registry.ARTIFACT))
-        found += [*_committed(repo), *_dossiers(entries, root), *_models(entries, root), *_stage(entries, root)]
-        found += bundle.faults(entries, root)
+        faults += registry.tag_faults(entries, repo.tags(registry.ARTIFACT))
+        faults += [*_committed(repo), *_dossiers(entries, root), *_models(entries, root), *_stage(entries, root)]
+        faults += bundle.faults(entries, root)
     except (ValueError, KeyError, TypeError) as e:  # a line that says nothing that can be followed
-        found.append(f"{record.PATH}: cannot be followed further: {e!r}" if not isinstance(e, ValueError) else str(e))
-    return list(dict.fromkeys(found))
+        faults.append(f"{record.PATH}: cannot be followed further: {e!r}" if not isinstance(e, ValueError) else str(e))
+    return list(dict.fromkeys(faults))
 
 
 def _committed(repo: Repository) -> Iterator[str]:
@@ -71,5 +71,5 @@ def _stage(entries: list[dict], root: Path) -> Iterator[str]:
             except GTOException as e:
                 yield f"{registry_stage}: GTO cannot follow the tags: {e}"
                 continue
-            if (found := [v.version for v in there]) != [entry["version"]]:
-                yield f"{registry_stage}: GTO takes {found} to be there, recorded is {entry['version']}"
+            if (versions := [v.version for v in there]) != [entry["version"]]:
+                yield f"{registry_stage}: GTO takes {versions} to be there, recorded is {entry['version']}"

@@ -50,15 +50,15 @@ def export(version: str | None = None, *, root: Path = Path()) -> Path:
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
-        made = Path(part, version)
-        made.mkdir()
-        _fill(made, known[version], root)
+        filled = Path(part, version)
+        filled.mkdir()
+        _fill(filled, known[version], root)
         periods = [p["entry"] for p in registry.production(entries) if p["version"] == version]
         # of the line that put it there last, as `ota.manifest` numbers images
-        (made / KEY).write_text(ota.header([known[version], *periods][-1], root=root))
-        _seal(made, known[version])
+        (filled / KEY).write_text(ota.header([known[version], *periods][-1], root=root))
+        _seal(filled, known[version])
         shutil.rmtree(folder / version, ignore_errors=True)
-        os.replace(made, folder / version)
+        os.replace(filled, folder / version)
     return folder / version
 
 
@@ -84,14 +84,14 @@ def _fill(out: Path, entry: dict, root: Path) -> None:
 
 def _seal(out: Path, entry: dict) -> None:
     files = {name: registry.sha256(path.read_bytes()) for name, path in _files(out).items()}
-    told = ("artifact", "version", "commit", "data", "dossier", "number")
-    tables.write_json(out / MANIFEST, {name: entry[name] for name in told} | {"files": files})
+    stated = ("artifact", "version", "commit", "data", "dossier", "number")
+    tables.write_json(out / MANIFEST, {name: entry[name] for name in stated} | {"files": files})
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
-    found.pop(MANIFEST, None)
-    return found
+    files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    files.pop(MANIFEST, None)
+    return files
 
 
 def _sources(repo: Repository, commit: str, folder: Path) -> list[dict]:
@@ -104,12 +104,12 @@ def _sources(repo: Repository, commit: str, folder: Path) -> list[dict]:
     names = [PurePosixPath(out).name for out in outs if PurePosixPath(out).parent == PurePosixPath(raw)]
     added = repo.git("ls-tree", "--name-only", commit, f"{raw.as_posix()}/").decode().split("\n")
     names += [PurePosixPath(path).stem for path in added if path.endswith(".dvc")]
-    found = [
+    parts = [
         tables.read(repo.data(commit, raw / name / "recordings.csv", folder / f"{name}.csv"), tables.RECORDING)
         for name in names
     ]
     keys = ["source", "upstream", "licence"]
-    return pd.concat(found).groupby(keys).size().reset_index(name="recordings").to_dict("records")
+    return pd.concat(parts).groupby(keys).size().reset_index(name="recordings").to_dict("records")
 
 
 def _card(entry: dict, repo: Repository, sources: list[dict]) -> str:
@@ -140,11 +140,11 @@ def faults(entries: list[dict], root: Path = Path()) -> Iterator[str]:
         except (OSError, ValueError):
             yield f"{folder / MANIFEST}: cannot be read; `gunshot export promoted {folder.name}` makes it anew"
             continue
-        found = {name: registry.sha256(path.read_bytes()) for name, path in _files(folder).items()}
+        hashes = {name: registry.sha256(path.read_bytes()) for name, path in _files(folder).items()}
         keys = {registry.sha256(ota.header(e, root=root).encode()) for e in entries if e["version"] == folder.name}
         entry = known[folder.name]
         recorded = {Path(name).name: sha256 for name, sha256 in entry["files"].items()}
-        for name in sorted({*found, *stated.get("files", {}), *recorded, KEY}):
-            same = found.get(name) == stated["files"].get(name) == recorded.get(name, found.get(name))
-            if not same or (name == KEY and found.get(name) not in keys):
+        for name in sorted({*hashes, *stated.get("files", {}), *recorded, KEY}):
+            same = hashes.get(name) == stated["files"].get(name) == recorded.get(name, hashes.get(name))
+            if not same or (name == KEY and hashes.get(name) not in keys):
                 yield f"{folder / name}: was altered; `gunshot export promoted {folder.name}` makes it anew"

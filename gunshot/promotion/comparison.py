@@ -112,8 +112,8 @@ def paired(shots: pd.DataFrame) -> pd.DataFrame:
     for part in parts.values():
         if not part[["path", "onset"]].equals(first[["path", "onset"]]):
             raise ValueError("shots of candidate and champion must be those of the same streams, in the same order")
-    found = {name: part["found"].astype(bool) for name, part in parts.items()}
-    return first.drop(columns=["model", "found", "delay_s"]).assign(**found)
+    hits = {name: part["found"].astype(bool) for name, part in parts.items()}
+    return first.drop(columns=["model", "found", "delay_s"]).assign(**hits)
 
 
 def told_apart(false: pd.DataFrame, *, collar_s: float) -> pd.DataFrame:
@@ -161,8 +161,8 @@ def shot_slices(shots: pd.DataFrame) -> list[dict]:
             key = pd.cut(key, edges, right=False, labels=labels)
         elif key.nunique() < 2:
             continue
-        for value, of in part[key != ""].groupby(key, observed=True, sort=True):
-            rows.append({"axis": axis, "name": f"{axis}={value}"} | tested(of))
+        for value, part_shots in part[key != ""].groupby(key, observed=True, sort=True):
+            rows.append({"axis": axis, "name": f"{axis}={value}"} | tested(part_shots))
     return rows
 
 
@@ -179,9 +179,9 @@ def negative_slices(false: pd.DataFrame, events: pd.DataFrame, names: list[str])
     counts = pd.crosstab(raised, false["model"]) if len(false) else pd.DataFrame()
     rows = []
     for label, cases in heard.value_counts().sort_index().items():
-        of = {name: int(counts[name].get(label, 0)) if name in counts else 0 for name in names}
+        alarms = {name: int(counts[name].get(label, 0)) if name in counts else 0 for name in names}
         row = {"axis": NEGATIVE, "name": f"{NEGATIVE}={label}", "cases": int(cases), CHAMPION: None, "p": None}
-        rows.append(row | of | ({"p": worse(of[CANDIDATE], of[CHAMPION])} if CHAMPION in of else {}))
+        rows.append(row | alarms | ({"p": worse(alarms[CANDIDATE], alarms[CHAMPION])} if CHAMPION in alarms else {}))
     return rows
 
 
@@ -220,25 +220,25 @@ def scored(
 
 
 def compare(
-    contenders: dict[str, Contender], found: dict[str, pd.DataFrame], table: pd.DataFrame, folder: Path, p: Sections
+    contenders: dict[str, Contender], rows: dict[str, pd.DataFrame], table: pd.DataFrame, folder: Path, p: Sections
 ) -> dict:
     """Return the comparison as JSON can hold it.
 
     Parameters
     ----------
     contenders : the candidate and, where there is one, the champion
-    found : what `scored` gave, gathered
+    rows : what `scored` gave, gathered
     table : rows of tables.STREAM; `folder` is theirs
     """
     names = list(contenders)
     kinds = table[["path", "origin", "kind"]].rename(columns={"kind": "stream"})
     events = tables.read(folder / "events.csv", tables.STREAM_EVENT).merge(kinds, on="path")
-    made = summary.figures(
-        **found, streams=table, events=events.drop(columns=["origin", "stream"]), names=names,
+    summed = summary.figures(
+        **rows, streams=table, events=events.drop(columns=["origin", "stream"]), names=names,
         limit=p.detector.max_fa_per_hour, sr=p.audio.sr,
     )  # fmt: skip
-    shots = found["shots"] if len(found["shots"]) else tables.frame([], summary.FOUND).assign(model=CANDIDATE)
-    shots, false = paired(shots), made["tables"]["false_alarms"]
+    shots = rows["shots"] if len(rows["shots"]) else tables.frame([], summary.FOUND).assign(model=CANDIDATE)
+    shots, false = paired(shots), summed["tables"]["false_alarms"]
     clear, quiet = shots[shots["clear"].astype(bool)], false[false["kind"] == "quiet"]
     apart = told_apart(false, collar_s=p.detector.collar_s)
     counts = {name: int((quiet["model"] == name).sum()) for name in names}
@@ -254,7 +254,7 @@ def compare(
             for name, one in contenders.items()
         },
         "same": CHAMPION in contenders and contenders[CANDIDATE].sha256 == contenders[CHAMPION].sha256,
-        "figures": {origin: made["figures"][origin] for origin in ("simulated", "real")},
+        "figures": {origin: summed["figures"][origin] for origin in ("simulated", "real")},
         "recall": recall | {"difference_lower": lower},
         "false_alarms": {
             "hours": hours, **counts,
@@ -264,8 +264,8 @@ def compare(
         "negatives": judged(
             negative_slices(quiet, events[events["stream"] == "quiet"], names), min_cases=p.promotion.min_cases
         ),
-        "det": _rows(made["tables"]["det"]),
-        "closest": _rows(made["tables"]["closest"]),
+        "det": _rows(summed["tables"]["det"]),
+        "closest": _rows(summed["tables"]["closest"]),
         "shots": _rows(shots[[*SHOWN, *names]]),
         "false": _rows(apart if CHAMPION in contenders else apart.drop(columns=CHAMPION)),
     }  # fmt: skip

@@ -19,8 +19,8 @@ from gunshot.promotion.gates import Gate
 from gunshot.promotion.review import FILE, FINAL, GATES, PAGE
 from gunshot.report import first_screen, media
 from gunshot.report import streams as stream_report
-from gunshot.report.chunks import quantization_panel
-from gunshot.report.page import NOTHING, Panel, shown, write_page
+from gunshot.report.chunks import quantization_chapter
+from gunshot.report.page import NOTHING, Chapter, shown, write_page
 
 AROUND_S = 0.75  # of audio, before and after
 PLAYED = 12  # shots and false alarms that are shown with audio, at most
@@ -69,7 +69,7 @@ def write(
         intro=[_question(facts)],
         verdict=_verdict_of_gates(gates, unsure),
         first=_first(comparison, names, heard),
-        panels=_panels(facts, names, p),
+        chapters=_chapters(facts, names, p),
         gates=list(map(_gate_as_text, gates)),
         failed=[gate.name for gate in gates if not gate.passed],
         final=FINAL,
@@ -125,32 +125,32 @@ def _first(comparison: dict, names: list[str], heard: Path) -> dict:
     }
 
 
-def _beside(title: str, figures: dict, names: list[str], measures: Iterable[str], text: str = "") -> Panel:
+def _beside(title: str, figures: dict, names: list[str], measures: Iterable[str], text: str = "") -> Chapter:
     """Return figures of test streams, by origin and model as `summary.summary` gives them: a column of each."""
     columns = {
         (f"{origin} streams", name): stream_report.measures(figures[origin][name], measures)
         for origin in REAL_FIRST for name in names
         if figures[origin].get(name, {}).get("hours")
     }  # fmt: skip
-    return Panel(title, text, stream_report.beside(columns)) if columns else Panel(title, "Not measured.")
+    return Chapter(title, text, stream_report.beside(columns)) if columns else Chapter(title, "Not measured.")
 
 
-def _panels(facts: dict, names: list[str], p: Sections) -> list[Panel]:
+def _chapters(facts: dict, names: list[str], p: Sections) -> list[Chapter]:
     comparison = facts["comparison"]
     return [
         _headline(comparison, names),
-        Panel("Recall against false alarms per hour",
+        Chapter("Recall against false alarms per hour",
                 "On test streams, at all thresholds. Up and left is better; the dotted line is the limit.",
                 figure=stream_report.det(
                     pd.DataFrame(comparison["det"]), {n: comparison["models"][n]["operating"] for n in names})),
-        Panel("Recall by distance and peak SNR", "Bars reach down to the 95 % bound.",
+        Chapter("Recall by distance and peak SNR", "Bars reach down to the 95 % bound.",
                 figure=_curves(comparison, names)),
         _slices("Slices: shots found", comparison["slices"], names, p.promotion,
                 "Of clear shots; by distance (m) also of farther ones, by SNR (dB) also of fainter ones. Lost and won "
                 "are shots that one of the two found alone."),
         _slices("Slices: false alarms by what sounded", comparison["negatives"], names, p.promotion,
                 "On streams without shots. Cases are how often such a sound was laid there, background in pieces."),
-        quantization_panel(facts["report"]),
+        quantization_chapter(facts["report"]),
         _int8(facts["streams"]),
         _drift(facts["drift"]),
         *_changes(facts),
@@ -159,7 +159,7 @@ def _panels(facts: dict, names: list[str], p: Sections) -> list[Panel]:
     ]  # fmt: skip
 
 
-def _headline(comparison: dict, names: list[str]) -> Panel:
+def _headline(comparison: dict, names: list[str]) -> Chapter:
     logits = ", ".join(f"{name} {comparison['models'][name]['logit']:g}" for name in names)
     text = (
         f"Each at its own operating point, a mean logit ({logits}), with the params with which that was chosen. A "
@@ -178,9 +178,9 @@ def _curves(comparison: dict, names: list[str]) -> Figure:
     return stream_report.recall_curves(by_distance, summary.by(shots[near], "peak_snr_db", summary.SNRS_DB), names)
 
 
-def _slices(title: str, rows: list[dict], names: list[str], p: params.Promotion, text: str) -> Panel:
+def _slices(title: str, rows: list[dict], names: list[str], p: params.Promotion, text: str) -> Chapter:
     if not rows:
-        return Panel(title, "The test streams hold none.")
+        return Chapter(title, "The test streams hold none.")
     table = pd.DataFrame(rows)
     columns = {"slice": table["name"].str.replace("=", ": ", n=1), "cases": table["cases"]}
     columns |= {name: table[name] for name in names}
@@ -193,7 +193,7 @@ def _slices(title: str, rows: list[dict], names: list[str], p: params.Promotion,
         " The p-value is exact and one-sided: how likely so many were lost if the candidate were no worse. Holm's "
         f"holds {p.alpha:g} for all slices of this table together. Under {p.min_cases} cases nothing is tested."
     )
-    return Panel(title, text, pd.DataFrame(columns))
+    return Chapter(title, text, pd.DataFrame(columns))
 
 
 def _verdict(row: dict, alpha: float) -> str:
@@ -202,26 +202,26 @@ def _verdict(row: dict, alpha: float) -> str:
     return "" if row["p_holm"] is None else "worse" if row["p_holm"] < alpha else "not worse"
 
 
-def _int8(on_streams: dict | None) -> Panel:
+def _int8(on_streams: dict | None) -> Chapter:
     """Return what float and int8 do, each at its own operating point; `on_streams` is of reports/streams.json."""
     figures = on_streams or {origin: {} for origin in tables.ORIGINS}
     return _beside("Float against int8 on test streams", figures, ["float", "int8"], stream_report.ROWS)
 
 
-def _drift(verdict: dict | None) -> Panel:
+def _drift(verdict: dict | None) -> Chapter:
     if not verdict:
-        return Panel("Drift", "No drift report was given: this retraining was not asked for by one.")
+        return Chapter("Drift", "No drift report was given: this retraining was not asked for by one.")
     text = f"{'Drift' if verdict['drift'] else 'No drift'}: {verdict['reason']}."
     if "columns" not in verdict:
-        return Panel("Drift", text)
+        return Chapter("Drift", text)
     text += (
         f" {verdict['recordings']} recordings, {verdict['chunks']:,} chunks from the field, against what the champion "
         "was trained on."
     )
-    return Panel("Drift", text, pd.DataFrame(verdict["columns"]))
+    return Chapter("Drift", text, pd.DataFrame(verdict["columns"]))
 
 
-def _changes(facts: dict) -> list[Panel]:
+def _changes(facts: dict) -> list[Chapter]:
     since = f"since {facts['champion']}" if facts["champion"] else "up to here"
     text, log = "", facts["log"]
     if facts["champion_commit"]:
@@ -229,31 +229,31 @@ def _changes(facts: dict) -> list[Panel]:
     more = f" {len(log) - LOG} earlier ones are left out." if len(log) > LOG else ""
     rows = [dict(zip(("commit", "date", "what"), line.split(" ", 2), strict=True)) for line in log[:LOG]]
     return [
-        Panel(f"What changed {since}: commits", text + more or "No champion to compare with: the latest commits.",
+        Chapter(f"What changed {since}: commits", text + more or "No champion to compare with: the latest commits.",
                 pd.DataFrame(rows, columns=["commit", "date", "what"])),
         _diff(f"What changed {since}: params", facts["params"]),
         _diff(f"What changed {since}: metrics", facts["metrics"]),
     ]  # fmt: skip
 
 
-def _diff(title: str, changes: dict | None) -> Panel:
+def _diff(title: str, changes: dict | None) -> Chapter:
     """Return a row a value that changed; `changes` is what `dvc params diff --json`, or `metrics`, printed."""
     if changes is None:
-        return Panel(title, "Not given.")
+        return Chapter(title, "Not given.")
     rows = [
         {"file": file, "name": name, "old": _plain(change.get("old")), "new": _plain(change.get("new"))}
         | {"difference": _plain(change.get("diff"))}
         for file, names in sorted(changes.items())
         for name, change in sorted(names.items())
     ]
-    return Panel(title, "" if rows else "Nothing.", pd.DataFrame(rows) if rows else None)
+    return Chapter(title, "" if rows else "Nothing.", pd.DataFrame(rows) if rows else None)
 
 
 def _plain(value) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _costs(facts: dict, names: list[str]) -> Panel:
+def _costs(facts: dict, names: list[str]) -> Chapter:
     costs = {name: facts["comparison"]["models"][name]["cost"] for name in names}
     rows = [(f"{name}: model", cost["flash"], cost["arena"], None) for name, cost in costs.items()]
     for port, build in sorted((facts["firmware"] or {}).items()):
@@ -263,10 +263,10 @@ def _costs(facts: dict, names: list[str]) -> Panel:
     if not facts["firmware"]:
         text += " No firmware was built and measured for this candidate."
     table = pd.DataFrame(rows, columns=["where", "flash", "RAM", "instructions a window"], dtype=object)
-    return Panel("Costs on the device", text, table)
+    return Chapter("Costs on the device", text, table)
 
 
-def _model_card(facts: dict) -> Panel:
+def _model_card(facts: dict) -> Chapter:
     operating = facts["comparison"]["models"][CANDIDATE]["operating"]
     text = (
         "It listens to 16 kHz mono audio on a microcontroller and says when a gunshot begins, for alerts that a "
@@ -278,7 +278,7 @@ def _model_card(facts: dict) -> Panel:
         f"\n\nCode: commit {facts['commit']}. Data: dvc.lock of that commit. Trained and tuned on these recordings, "
         "split by recording group from those of the test:"
     )
-    return Panel("Model card", text, pd.DataFrame(facts["sources"]))
+    return Chapter("Model card", text, pd.DataFrame(facts["sources"]))
 
 
 def _differing(comparison: dict, sr: int) -> list[dict]:

@@ -31,8 +31,8 @@ def firmware(path: Path, sha256: str) -> dict | None:
 
     The report is in Git: a new candidate's tree holds the champion's until it is made anew.
     """
-    found = _optional(path) or {}
-    return found["ports"] if found.get("model_sha256") == sha256 else None
+    measured = _optional(path) or {}
+    return measured["ports"] if measured.get("model_sha256") == sha256 else None
 
 
 def versions(root: Path, champion: str | None) -> dict:
@@ -66,15 +66,15 @@ def sources(root: Path) -> list[dict]:
 
 def groups(root: Path) -> dict[str, set[str]]:
     """Return the recording groups of each side: of its chunks, copies among them, and of its streams."""
-    found = {}
+    members = {}
     for side in tables.SIDES:
         table = tables.read(pipeline.output("featurize", root=root) / f"{side}.csv", tables.CHUNK)
-        found[side] = set(table["recording_group"])
+        members[side] = set(table["recording_group"])
         folder = pipeline.output(f"streams_{side}", root=root)
         for name in ("shots.csv", "events.csv"):
-            found[side] |= set(tables.read(folder / name, tables.STREAM_TABLES[name])["recording_group"])
-        found[side].discard("")
-    return found
+            members[side] |= set(tables.read(folder / name, tables.STREAM_TABLES[name])["recording_group"])
+        members[side].discard("")
+    return members
 
 
 def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
@@ -91,21 +91,21 @@ def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
     ValueError
         The comparison is of another model or other streams than the tree's, or names a champion where none is given.
     """
-    made = tables.read_json(folder / "comparison.json")
+    compared = tables.read_json(folder / "comparison.json")
     path = pipeline.models(root=root)["int8"]
-    if made["models"][comparison.CANDIDATE]["sha256"] != comparison.contender(path).sha256:
+    if compared["models"][comparison.CANDIDATE]["sha256"] != comparison.contender(path).sha256:
         raise ValueError(f"{folder}/comparison.json is of another model than {path}; run `gunshot compare` anew")
     tested = pipeline.output("streams_test", root=root)
-    if made["streams"] != comparison.streams_sha256(tested):
+    if compared["streams"] != comparison.streams_sha256(tested):
         raise ValueError(f"{folder}/comparison.json is of other streams than {tested}; run `gunshot compare` anew")
-    if (comparison.CHAMPION in made["models"]) != (champion is not None):
+    if (comparison.CHAMPION in compared["models"]) != (champion is not None):
         raise ValueError(f"champion={champion} must be given where {folder}/comparison.json has one, and only there")
     reports = pipeline.output("evaluate", root=root).parent
     return {
         **versions(root, champion),
         "champion": champion,
-        "comparison": made,
-        "validation": [tables.read_json(found) for found in sorted((reports / "validation").glob("*.json"))],
+        "comparison": compared,
+        "validation": [tables.read_json(file) for file in sorted((reports / "validation").glob("*.json"))],
         "groups": groups(root),
         "sources": sources(root),
         "streams": _optional(reports / "streams.json"),

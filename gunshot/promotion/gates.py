@@ -43,17 +43,19 @@ def _p(p: float) -> str:
 
 def recall(comparison: dict, *, alpha: float) -> Gate:
     """Return whether the candidate's recall is not below the champion's, by the exact paired test."""
-    of = comparison["recall"]
-    if not of["cases"]:
+    counts = comparison["recall"]
+    if not counts["cases"]:
         return Gate("recall", False, NOT_MEASURED, f"p≥{alpha:g}", "The test streams hold no clear shot.")
-    mine = f"{of[CANDIDATE]} of {of['cases']} clear shots"
-    if of["p"] is None:
+    mine = f"{counts[CANDIDATE]} of {counts['cases']} clear shots"
+    if counts["p"] is None:
         return Gate("recall", True, mine, "no champion", NO_CHAMPION)
     text = (
-        f"{mine}, the champion {of[CHAMPION]}: {of['lost']} lost, {of['won']} won. "
-        f"Recall changes by at least {100 * of['difference_lower']:+.1f} points (95 % bound).".replace(" -", " \u2212")
+        f"{mine}, the champion {counts[CHAMPION]}: {counts['lost']} lost, {counts['won']} won. "
+        f"Recall changes by at least {100 * counts['difference_lower']:+.1f} points (95 % bound).".replace(
+            " -", " \u2212"
+        )
     )
-    return Gate("recall", of["p"] >= alpha, _p(of["p"]), f"p≥{alpha:g}", text)
+    return Gate("recall", counts["p"] >= alpha, _p(counts["p"]), f"p≥{alpha:g}", text)
 
 
 def slices(name: str, rows: list[dict], what: str, *, alpha: float) -> Gate:
@@ -73,37 +75,39 @@ def slices(name: str, rows: list[dict], what: str, *, alpha: float) -> Gate:
 
 def false_alarms(comparison: dict, *, alpha: float) -> Gate:
     """Return whether the candidate raises no more false alarms than the champion, by the exact conditional test."""
-    of = comparison["false_alarms"]
-    if of["p"] is None:
-        return Gate("false-alarms", True, of[CANDIDATE], "no champion", NO_CHAMPION)
-    text = f"{of[CANDIDATE]} in {of['hours']:.2f} h, the champion {of[CHAMPION]}."
-    return Gate("false-alarms", of["p"] >= alpha, _p(of["p"]), f"p≥{alpha:g}", text)
+    counts = comparison["false_alarms"]
+    if counts["p"] is None:
+        return Gate("false-alarms", True, counts[CANDIDATE], "no champion", NO_CHAMPION)
+    text = f"{counts[CANDIDATE]} in {counts['hours']:.2f} h, the champion {counts[CHAMPION]}."
+    return Gate("false-alarms", counts["p"] >= alpha, _p(counts["p"]), f"p≥{alpha:g}", text)
 
 
 def false_alarm_bound(comparison: dict, *, limit: float) -> Gate:
     """Return whether the 95 % upper bound of false alarms an hour keeps the limit on every origin's streams."""
-    found = {
-        origin: of[CANDIDATE] for origin, of in comparison["figures"].items() if of.get(CANDIDATE, {}).get("hours")
+    by_origin = {
+        origin: figures[CANDIDATE]
+        for origin, figures in comparison["figures"].items()
+        if figures.get(CANDIDATE, {}).get("hours")
     }
-    if not found:
+    if not by_origin:
         return Gate("false-alarm-bound", False, NOT_MEASURED, limit, "The test streams hold no hour without shots.")
-    upper = max(of["fa_per_hour_upper"] for of in found.values())
-    told = "; ".join(
-        f"{origin} {of['false_alarms']} in {of['hours']:.2f} h, at most {of['fa_per_hour_upper']:.2f}/h"
-        for origin, of in found.items()
+    upper = max(figures["fa_per_hour_upper"] for figures in by_origin.values())
+    each = "; ".join(
+        f"{origin} {figures['false_alarms']} in {figures['hours']:.2f} h, at most {figures['fa_per_hour_upper']:.2f}/h"
+        for origin, figures in by_origin.items()
     )
-    text = f"False alarms: {told}." + ("" if "real" in found else " None of it is of a real place.")
+    text = f"False alarms: {each}." + ("" if "real" in by_origin else " None of it is of a real place.")
     return Gate("false-alarm-bound", upper <= limit, round(upper, 3), limit, text)
 
 
 def int8(streams: dict | None, *, limit: float) -> Gate:
     """Return whether int8 keeps float's recall and its bound of false alarms on test streams, reports/streams.json."""
-    found = (streams or {}).get("int8_against_float")
-    if not found:
+    by_origin = (streams or {}).get("int8_against_float")
+    if not by_origin:
         return Gate("int8", False, NOT_MEASURED, limit, "No reports/streams.json compares int8 with float.")
-    drop = max(of["recall_drop"] for of in found.values())
-    loud = [origin for origin, of in found.items() if not of["fa_per_hour_within_bound"]]
-    text = f"Recall lost from float to int8 on {', '.join(found)} streams; false alarms "
+    drop = max(change["recall_drop"] for change in by_origin.values())
+    loud = [origin for origin, change in by_origin.items() if not change["fa_per_hour_within_bound"]]
+    text = f"Recall lost from float to int8 on {', '.join(by_origin)} streams; false alarms "
     text += f"beyond float's bound on {', '.join(loud)}." if loud else "within float's bound."
     return Gate("int8", drop <= limit and not loud, round(drop, 4), limit, text)
 
@@ -115,16 +119,16 @@ def parity_gates(firmware: dict | None, *, max_differing_codes: float) -> list[G
     ----------
     firmware : by port what reports/firmware.json holds; None: there is none of this model, which is a refusal
     """
-    of = {port: found["parity"] for port, found in (firmware or {}).items() if "parity" in found}
-    if not of:
+    by_port = {port: stated["parity"] for port, stated in (firmware or {}).items() if "parity" in stated}
+    if not by_port:
         text = "No reports/firmware.json of this model states it."
         return [Gate(f"parity-{what}", False, NOT_MEASURED, 0, text) for what in ("model", "features", "onsets")]
-    ports = ", ".join(of)
-    wrong = max(found["mismatched_bytes"] for found in of.values())
-    onsets = max(found["differing_onsets"] for found in of.values())
-    share = max(found["differing_codes"] / max(found["cells"], 1) for found in of.values())
-    least = min(found["windows"] for found in of.values())
-    heard = min(found["onsets"] for found in of.values())
+    ports = ", ".join(by_port)
+    wrong = max(port["mismatched_bytes"] for port in by_port.values())
+    onsets = max(port["differing_onsets"] for port in by_port.values())
+    share = max(port["differing_codes"] / max(port["cells"], 1) for port in by_port.values())
+    least = min(port["windows"] for port in by_port.values())
+    heard = min(port["onsets"] for port in by_port.values())
     return [
         Gate("parity-model", wrong == 0 < least, wrong, 0, f"Bytes that differ, of {least:,} windows; {ports}."),
         Gate("parity-features", share <= max_differing_codes, float(f"{share:.3g}"), max_differing_codes,
@@ -150,23 +154,23 @@ def budgets(
     ]  # fmt: skip
 
 
-def seeds(found: dict | None, *, min_seeds: int, max_seed_spread: float) -> Gate:
+def seeds(measured: dict | None, *, min_seeds: int, max_seed_spread: float) -> Gate:
     """Return whether recall of networks that differ by the seed alone is alike; not measured is a refusal.
 
     Without it nobody knows whether a gain is the data's or the seed's; who takes that risk says so by overruling it.
 
     Parameters
     ----------
-    found : ``recall``, by origin of streams a list, one for each seed; the origin that they differ most on counts
+    measured : ``recall``, by origin of streams a list, one for each seed; the origin that they differ most on counts
     """
-    by_origin = (found or {}).get("recall", {})
+    by_origin = (measured or {}).get("recall", {})
     count = min(map(len, by_origin.values()), default=0)
     if count < min_seeds:
         text = f"{count} seeds were trained, {min_seeds} are asked for."
         return Gate("seeds", False, NOT_MEASURED, max_seed_spread, text)
     spread = round(max(max(values) - min(values) for values in by_origin.values()), 6)
-    told = "; ".join(f"{origin} {min(values):.3f} to {max(values):.3f}" for origin, values in by_origin.items())
-    return Gate("seeds", spread <= max_seed_spread, spread, max_seed_spread, f"Recall of {count} seeds: {told}.")
+    ranges = "; ".join(f"{origin} {min(values):.3f} to {max(values):.3f}" for origin, values in by_origin.items())
+    return Gate("seeds", spread <= max_seed_spread, spread, max_seed_spread, f"Recall of {count} seeds: {ranges}.")
 
 
 def groups(sides: dict[str, set[str]]) -> Gate:
@@ -178,8 +182,8 @@ def groups(sides: dict[str, set[str]]) -> Gate:
     if not all(sides.values()):
         empty = ", ".join(side for side, members in sides.items() if not members)
         return Gate("groups", False, NOT_MEASURED, 0, f"No recording group is on the side {empty}.")
-    told = f": {', '.join(sorted(leaked)[:3])}." if leaked else "."
-    text = f"Of {len(seen):,} recording groups, those on two sides{told}"
+    names = f": {', '.join(sorted(leaked)[:3])}." if leaked else "."
+    text = f"Of {len(seen):,} recording groups, those on two sides{names}"
     return Gate("groups", not leaked, len(leaked), 0, text)
 
 
@@ -192,10 +196,10 @@ def licences(sources: list[dict], *, allowed: list[str]) -> Gate:
     """
     bad = [row for row in sources if row["licence"] not in allowed]
     count = sum(row["recordings"] for row in bad)
-    told = "; ".join(f"{row['source']}: {row['licence'] or 'none stated'}" for row in bad)
+    names = "; ".join(f"{row['source']}: {row['licence'] or 'none stated'}" for row in bad)
     total = sum(row["recordings"] for row in sources)
     text = f"Of {total:,} recordings trained or tuned on, those under another licence than {', '.join(allowed)}"
-    return Gate("licences", total > 0 and not bad, count, 0, text + (f": {told}." if told else "."))
+    return Gate("licences", total > 0 and not bad, count, 0, text + (f": {names}." if names else "."))
 
 
 def versions(changed: list[str], stale: list[str]) -> list[Gate]:
@@ -212,18 +216,18 @@ def versions(changed: list[str], stale: list[str]) -> list[Gate]:
 
 def judge(facts: dict, p: params.Promotion) -> list[Gate]:
     """Return all gates of what `evidence.gather` found."""
-    made = facts["comparison"]
+    comparison = facts["comparison"]
     return [
-        new(made),
+        new(comparison),
         *versions(facts["changed"], facts["stale"]),
         validation(facts["validation"]),
         groups(facts["groups"]),
         licences(facts["sources"], allowed=p.licences),
-        recall(made, alpha=p.alpha),
-        slices("recall-slices", made["slices"], "Recall is", alpha=p.alpha),
-        false_alarms(made, alpha=p.alpha),
-        slices("false-alarm-slices", made["negatives"], "False alarms are", alpha=p.alpha),
-        false_alarm_bound(made, limit=p.max_fa_per_hour),
+        recall(comparison, alpha=p.alpha),
+        slices("recall-slices", comparison["slices"], "Recall is", alpha=p.alpha),
+        false_alarms(comparison, alpha=p.alpha),
+        slices("false-alarm-slices", comparison["negatives"], "False alarms are", alpha=p.alpha),
+        false_alarm_bound(comparison, limit=p.max_fa_per_hour),
         int8(facts["streams"], limit=p.max_int8_drop),
         seeds(facts["seeds"], min_seeds=p.min_seeds, max_seed_spread=p.max_seed_spread),
         *parity_gates(facts["firmware"], max_differing_codes=p.max_differing_codes),

@@ -60,13 +60,13 @@ def promote(
     asked = _asked("promoted", registry_stage, by, reason, dossier=page, commit=Repository(root).commit(candidate))
 
     def event(repo: Repository, entries: list[dict]) -> dict:
-        found = _candidate(repo, asked["commit"], review)
-        overruled = overrules(found, overrule or {})
+        evidence = _candidate(repo, asked["commit"], review)
+        overruled = overrules(evidence, overrule or {})
         compared, now = review.get("champion"), (champion(entries) or {}).get("version")
         if compared != now:
             raise ValueError(f"champion={now} is in production, the gates compared with {compared}; evaluate anew")
         seen = acknowledgements(review, acknowledge or [])
-        return found | {"overruled": overruled, "acknowledged": seen, "version": _version(entries, asked | found)}
+        return evidence | {"overruled": overruled, "acknowledged": seen, "version": _version(entries, asked | evidence)}
 
     return _decide(root, asked, event, page=page)
 
@@ -114,10 +114,10 @@ def rollback(*, to: str | None = None, by: str, reason: str, root: Path = Path()
 
 def content(entry: dict, *, root: Path = Path()) -> bytes:
     """Return the model's bytes of an entry, from DVC; ValueError where they cannot be had or are not the same."""
-    found = Repository(root).artifact(entry["commit"], Path(entry["model"]))
-    if (is_ := sha256(found)) != (stated := entry["files"][entry["model"]]):
+    artifact = Repository(root).artifact(entry["commit"], Path(entry["model"]))
+    if (is_ := sha256(artifact)) != (stated := entry["files"][entry["model"]]):
         raise ValueError(f"{entry['model']} of {entry['version']}: sha256={is_} must be {stated}, as recorded")
-    return found
+    return artifact
 
 
 def sha256(content: bytes) -> str:
@@ -158,19 +158,19 @@ def _line(name: str, text: str) -> str:
     return line
 
 
-def _version(entries: list[dict], found: dict) -> str:
+def _version(entries: list[dict], candidate: dict) -> str:
     """Return the version of a candidate: the one that the same model has in another registry stage, else the next."""
     from gto.versions import SemVer
 
-    same = [e for e in entries if e["event"] == "promoted" and e["files"] == found["files"]]
+    same = [e for e in entries if e["event"] == "promoted" and e["files"] == candidate["files"]]
     for entry in same:
-        if entry["stage"] == found["stage"]:
-            where = champion(entries, found["stage"])["version"] == entry["version"]
+        if entry["stage"] == candidate["stage"]:
+            where = champion(entries, candidate["stage"])["version"] == entry["version"]
             rest = "is there; nothing to promote" if where else "was; `gunshot rollback --to` gives it back"
-            raise ValueError(f"candidate={found['commit'][:12]} is {entry['version']}, which {rest}")
-        if entry["commit"] != found["commit"]:
+            raise ValueError(f"candidate={candidate['commit'][:12]} is {entry['version']}, which {rest}")
+        if entry["commit"] != candidate["commit"]:
             raise ValueError(
-                f"candidate={found['commit'][:12]} is {entry['version']} of {entry['commit'][:12]}; promote that"
+                f"candidate={candidate['commit'][:12]} is {entry['version']} of {entry['commit'][:12]}; promote that"
             )
     versions = [SemVer(e["version"]) for e in entries if e["version"]]
     return same[0]["version"] if same else max(versions).bump(bump_minor=True).version if versions else "v1.0.0"
@@ -188,7 +188,7 @@ def _candidate(repo: Repository, commit: str, review: dict) -> dict:
     return {
         "data": sha256(repo.show(commit, LOCK)),
         "model": path.as_posix(),
-        "files": {name: sha256(found) for name, found in files.items()},
+        "files": {name: sha256(content) for name, content in files.items()},
         "gates": gates,
     }
 
@@ -197,13 +197,13 @@ def _gates(gates: list[dict]) -> list[dict]:
     rule = "must be a list of name, passed (true or false) and figure, each name once"
     if not gates or not isinstance(gates, list) or not all(isinstance(gate, dict) for gate in gates):
         raise ValueError(f"gates={gates!r} {rule}")
-    found = [{key: gate.get(key) for key in ("name", "passed", "figure")} for gate in gates]
-    names = [gate["name"] for gate in found]
-    if not all(isinstance(gate["passed"], bool) and isinstance(gate["name"], str) for gate in found) or len(
+    kept = [{key: gate.get(key) for key in ("name", "passed", "figure")} for gate in gates]
+    names = [gate["name"] for gate in kept]
+    if not all(isinstance(gate["passed"], bool) and isinstance(gate["name"], str) for gate in kept) or len(
         set(names)
     ) < len(names):
-        raise ValueError(f"gates={found!r} {rule}")
-    return found
+        raise ValueError(f"gates={kept!r} {rule}")
+    return kept
 
 
 def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = None) -> dict:
@@ -221,10 +221,10 @@ def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = No
                 return entries[-1]
         now = champion(entries, asked["stage"]) if asked["stage"] in REGISTRY_STAGES else None
         replaced = now and {name: now[name] for name in ("version", "commit")}
-        found = {"artifact": ARTIFACT, "replaced": replaced} | asked | event(repo, entries)
+        decision = {"artifact": ARTIFACT, "replaced": replaced} | asked | event(repo, entries)
         if page is not None:
-            record.write(dossier_of(found, root), page)
-        entry = record.append(found, key, root=root)
+            record.write(dossier_of(decision, root), page)
+        entry = record.append(decision, key, root=root)
         _settle(repo, entry)
         return entry
 
@@ -255,11 +255,11 @@ def tags_of(entry: dict) -> dict[str, tuple[str, str]]:
         commits[f"{name(Action.UNASSIGN)}#{entry['number']}"] = entry["replaced"]["commit"]
     commits[f"{name(Action.ASSIGN)}#{entry['number']}"] = entry["commit"]
     what = entry["version"] or entry["commit"][:12]
-    told = "".join(f"overruled {name}: {text}\n" for name, text in entry["overruled"].items())
-    told += "".join(f"acknowledged: {name}\n" for name in entry["acknowledged"])
+    exceptions = "".join(f"overruled {name}: {text}\n" for name, text in entry["overruled"].items())
+    exceptions += "".join(f"acknowledged: {name}\n" for name in entry["acknowledged"])
     message = (
         f"{ARTIFACT} {what} {entry['event']}, {entry['stage']}\n\n"
-        f"by: {entry['by']}\nat: {entry['at']}\nreason: {entry['reason']}\n{told}"
+        f"by: {entry['by']}\nat: {entry['at']}\nreason: {entry['reason']}\n{exceptions}"
         f"artifact sha256: {entry['files'][entry['model']]}\ndossier sha256: {entry['dossier']}\n"
         f"data, sha256 of dvc.lock: {entry['data']}\ncode: {entry['commit']}\n"
         f"record {entry['number']}: {record.digest(entry)}"

@@ -92,11 +92,11 @@ class Repository:
         """Return the tags that GTO would read as this artifact's, by name."""
         form = "%00".join(f"%({field})" for field in FIELDS) + "%00"
         listed = self.git("for-each-ref", f"--format={form}", "refs/tags").decode(errors="replace")
-        found, fields = {}, listed.split("\0")
+        tags, fields = {}, listed.split("\0")
         for name, commit, seconds, message in zip(*(fields[i:-1:4] for i in range(4)), strict=True):
             if re.match(rf"{re.escape(artifact)}[@#]", name.strip()):
-                found[name.strip()] = Tag(commit, int(seconds or 0), message.strip())
-        return found
+                tags[name.strip()] = Tag(commit, int(seconds or 0), message.strip())
+        return tags
 
     def tag(self, name: str, commit: str, message: str, *, seconds: int) -> None:
         """Make an annotated tag with this date: GTO and DVC take the latest date for what is in a stage."""
@@ -118,8 +118,8 @@ class Repository:
         command = [DVC, "get", "--force", ".", path.as_posix(), "--rev", commit, "--out", to.absolute()]
         done = subprocess.run([*command, *self.remotes()], cwd=self.root, capture_output=True, text=True)
         if done.returncode or not to.exists():
-            told = re.search(r"^ERROR: (?:unexpected error - )?(.*)", done.stderr, re.MULTILINE)
-            reason = told[1] if told else f"dvc get exited with {done.returncode}"
+            error = re.search(r"^ERROR: (?:unexpected error - )?(.*)", done.stderr, re.MULTILINE)
+            reason = error[1] if error else f"dvc get exited with {done.returncode}"
             raise ValueError(
                 f"{path} of {commit[:12]}: neither DVC's cache nor its remote gives it: {reason}; "
                 "reach the remote (`dvc pull`) and repeat"

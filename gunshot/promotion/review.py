@@ -25,12 +25,12 @@ def _sha256(path: Path) -> str:
 
 def _gates(folder: Path) -> dict:
     """Return what GATES holds; ValueError where the dossier beside it is another than it was written with."""
-    found = tables.read_json(folder / GATES)
-    if (sha256 := _sha256(folder / PAGE)) != found["dossier"]:
+    judged = tables.read_json(folder / GATES)
+    if (sha256 := _sha256(folder / PAGE)) != judged["dossier"]:
         raise ValueError(
-            f"{folder / PAGE}: sha256={sha256} must be {found['dossier']}; make it anew: `gunshot dossier`"
+            f"{folder / PAGE}: sha256={sha256} must be {judged['dossier']}; make it anew: `gunshot dossier`"
         )
-    return found
+    return judged
 
 
 def decide(
@@ -63,20 +63,20 @@ def decide(
         raise _decided_before(folder / FILE)
     gates = _gates(folder)
     overruled, acknowledged = overruled or {}, acknowledged or []
-    made = {"decision": decision, "by": _line("by", by), "reason": _line("reason", reason)}
+    decided = {"decision": decision, "by": _line("by", by), "reason": _line("reason", reason)}
     if decision == "approve":
-        made |= {"overruled": overrules(gates, overruled), "acknowledged": acknowledgements(gates, acknowledged)}
+        decided |= {"overruled": overrules(gates, overruled), "acknowledged": acknowledgements(gates, acknowledged)}
     elif overruled or acknowledged:
         raise ValueError("overrule and acknowledge belong to an approval; a rejection needs its reason alone")
-    made |= {
+    decided |= {
         "at": (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "candidate": gates["candidate"],
         "champion": gates["champion"],
         "dossier": gates["dossier"],
         "gates": _sha256(folder / GATES),
     }
-    _write_once(folder / FILE, made)
-    return made
+    _write_once(folder / FILE, decided)
+    return decided
 
 
 def overrules(gates: dict, overruled: dict[str, str]) -> dict[str, str]:
@@ -104,10 +104,10 @@ def acknowledgements(gates: dict, named: list[str]) -> list[str]:
     return small
 
 
-def _write_once(path: Path, made: dict) -> None:
+def _write_once(path: Path, content: dict) -> None:
     """Write JSON whole, and only where nobody has: of two reviewers at once one is refused."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", suffix=".part") as part:
-        part.write(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
+        part.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         part.flush()
         os.fsync(part.fileno())
         os.chmod(part.name, 0o644)
@@ -119,8 +119,8 @@ def _write_once(path: Path, made: dict) -> None:
 
 def _decided_before(path: Path) -> ValueError:
     first = tables.read_json(path)
-    told = f"{first['by']} decided at {first['at']}: {first['decision']}"
-    return ValueError(f"{path}: {told}; another decision needs a dossier of its own")
+    earlier = f"{first['by']} decided at {first['at']}: {first['decision']}"
+    return ValueError(f"{path}: {earlier}; another decision needs a dossier of its own")
 
 
 def decided(folder: Path) -> dict | None:
@@ -136,11 +136,11 @@ def decided(folder: Path) -> dict | None:
     """
     if not (folder / FILE).exists():
         return None
-    made, gates = tables.read_json(folder / FILE), _gates(folder)
-    if (made["gates"], made["dossier"]) != (_sha256(folder / GATES), gates["dossier"]):
+    written, gates = tables.read_json(folder / FILE), _gates(folder)
+    if (written["gates"], written["dossier"]) != (_sha256(folder / GATES), gates["dossier"]):
         raise ValueError(f"{folder / GATES}: is not what {FILE} was decided from")
-    call = {"candidate": made["candidate"], "dossier": folder / PAGE, "review": gates}
-    call |= {"by": made["by"], "reason": made["reason"]}
-    if made["decision"] == "approve":
-        call |= {"overrule": made["overruled"], "acknowledge": made["acknowledged"]}
-    return {"decision": made["decision"], "call": call}
+    call = {"candidate": written["candidate"], "dossier": folder / PAGE, "review": gates}
+    call |= {"by": written["by"], "reason": written["reason"]}
+    if written["decision"] == "approve":
+        call |= {"overrule": written["overruled"], "acknowledge": written["acknowledged"]}
+    return {"decision": written["decision"], "call": call}

@@ -1,4 +1,4 @@
-"""What models do on held-out chunks, as tables for `dvc plots` and as panels of a page."""
+"""What models do on held-out chunks, as tables for `dvc plots` and as chapters of a page."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pandas as pd
 from gunshot.base import tables
 from gunshot.models.scores import metrics as scoring
 from gunshot.report import plots
-from gunshot.report.page import MINUS, TEMPLATES, Panel, cell, four, number, percent, three, write_page
+from gunshot.report.page import MINUS, TEMPLATES, Chapter, cell, four, number, percent, three, write_page
 
 POINTS = 500  # of a curve in a CSV, at most
 
@@ -102,17 +102,17 @@ RATES = (
 )
 
 
-def _headline(figures: dict) -> Panel:
+def _headline(figures: dict) -> Chapter:
     rows = [
         {("", "model"): model}
         | {(group.format(**figures), name): show(metrics[key]) for (group, name), (key, show) in HEADLINE.items()}
         for model, metrics in figures["metrics"].items()
     ]
     text = "“At least” and “at most” are one-sided 95 % bounds (Clopper and Pearson) for chunks like these."
-    return Panel("Results", text, pd.DataFrame(rows))
+    return Chapter("Results", text, pd.DataFrame(rows))
 
 
-def _by(figures: dict, column: str, title: str, text: str) -> Panel:
+def _by(figures: dict, column: str, title: str, text: str) -> Chapter:
     """Return recall, false rate and AUC of all models: a row a label, or a row a source."""
     by_model = {model: table.set_index(column) for model, table in figures[f"by_{column}"].items()}
     first = next(iter(by_model.values()))
@@ -123,46 +123,46 @@ def _by(figures: dict, column: str, title: str, text: str) -> Panel:
             out[name, model] = table.loc[first.index, key].map(show)
     if (first["auc_against"] == "own").any():
         out["AUC", "against"] = first["auc_against"]
-    return Panel(title, text, pd.DataFrame({k: list(v) for k, v in out.items()}))
+    return Chapter(title, text, pd.DataFrame({k: list(v) for k, v in out.items()}))
 
 
-def panels(figures: dict) -> list[Panel]:
-    """Return the panels of a page that show what `chunk_figures` gives."""
+def chapters(figures: dict) -> list[Chapter]:
+    """Return the chapters of a page that show what `chunk_figures` gives."""
     against = "The AUC of a {0} that holds one class only is against all chunks of the other class"
     return [
         _headline(figures),
-        Panel("How to read it", "\n\n".join((RATES[0], READING[figures["point"]], RATES[1]))),
-        Panel("ROC and DET",
+        Chapter("How to read it", "\n\n".join((RATES[0], READING[figures["point"]], RATES[1]))),
+        Chapter("ROC and DET",
                 f"Dots are {figures['point']}s. Up and left is better in the ROC, down and left in the DET.",
                 figure=plots.roc_det(figures)),
-        Panel("Precision and recall by threshold", figure=plots.thresholds(figures)),
-        Panel("Confusion matrices", f"At each model's {figures['point']}; shares are of the actual class.",
+        Chapter("Precision and recall by threshold", figure=plots.thresholds(figures)),
+        Chapter("Confusion matrices", f"At each model's {figures['point']}; shares are of the actual class.",
                 figure=plots.confusion(figures)),
-        Panel("Scores by class", "The axis is logarithmic, so that the few that lie on the wrong side are seen.",
+        Chapter("Scores by class", "The axis is logarithmic, so that the few that lie on the wrong side are seen.",
                 figure=plots.histograms(figures)),
         _by(figures, "source", "By source", against.format("source") + " (all), of others against its own (own)."),
         _by(figures, "label", "By label", against.format("label") + "."),
     ]  # fmt: skip
 
 
-def write_report(path: Path, *, title: str, intro: str, figures: dict, extra: list[Panel]) -> None:
-    """Write a page of what `chunk_figures` gives and of `extra` panels; its first panel is unfolded."""
-    results, *rest = panels(figures)
+def write_report(path: Path, *, title: str, intro: str, figures: dict, extra: list[Chapter]) -> None:
+    """Write a page of what `chunk_figures` gives and of `extra` chapters; its first chapter is unfolded."""
+    results, *rest = chapters(figures)
     shown = [replace(results, open=True), *rest, *extra]
-    write_page(path, TEMPLATES / "report.html.j2", title=title, intro=intro.split("\n\n"), panels=shown, first=None)
+    write_page(path, TEMPLATES / "report.html.j2", title=title, intro=intro.split("\n\n"), chapters=shown, first=None)
 
 
-def history_panel(history: pd.DataFrame) -> Panel:
+def history_chapter(history: pd.DataFrame) -> Chapter:
     """Return the losses of the network by epoch. The columns of `history`: epoch, loss, val_loss, learning_rate."""
-    return Panel("Training of the network", figure=plots.history(history))
+    return Chapter("Training of the network", figure=plots.history(history))
 
 
-def importances_panel(importances: np.ndarray) -> Panel:
+def importances_chapter(importances: np.ndarray) -> Chapter:
     """Return a heat map of the forest's importances [shape=(n_mels, frames)]; ValueError for another shape."""
     if importances.ndim != 2:
         raise ValueError(f"importances.shape={importances.shape} must be (n_mels, frames)")
     text = "Where the forest looks: low bands are at the bottom, and a chunk runs from left to right."
-    return Panel("Importances of the forest", text, figure=plots.importances(importances))
+    return Chapter("Importances of the forest", text, figure=plots.importances(importances))
 
 
 COMPARED: dict[str, tuple[str, Callable, float, str]] = {
@@ -174,7 +174,7 @@ COMPARED: dict[str, tuple[str, Callable, float, str]] = {
 }
 
 
-def quantization_panel(report: dict) -> Panel:
+def quantization_chapter(report: dict) -> Chapter:
     """Return the metrics of int8 beside those of float, and the memory and operators that int8 needs.
 
     `report` has bytes, arena_bytes, operators, flip_rate, flip_rate_at_operating_point, deltas, and
@@ -193,7 +193,7 @@ def quantization_panel(report: dict) -> Panel:
         a, b = report["float"][key], report["int8"][key]
         delta = number(factor * report.get(f"{key}_delta", b - a), spec)
         rows.append({"measure": name, "float": show(a), "int8": show(b), f"int8 {MINUS} float": delta})
-    return Panel("Quantization", text, pd.DataFrame(rows))
+    return Chapter("Quantization", text, pd.DataFrame(rows))
 
 
 def _failure(e: dict) -> str:
@@ -202,7 +202,7 @@ def _failure(e: dict) -> str:
     return f"{e['severity']}: {column}{rule}: {cell(e['unexpected'])} rows{examples}"
 
 
-def validation_panel(results: list[dict]) -> Panel:
+def validation_chapter(results: list[dict]) -> Chapter:
     """Return a row a suite of `validation.validate`: whether it passed, and which expectations failed."""
     rows = [
         {
@@ -216,10 +216,10 @@ def validation_panel(results: list[dict]) -> Panel:
     ]
     text = "A suite fails where a critical expectation does. Its page shows every expectation and its first rows:"
     links = {r["suite"]: f"data_docs/{r['suite']}.html" for r in results}
-    return Panel("Data validation", text, pd.DataFrame(rows), links=links)
+    return Chapter("Data validation", text, pd.DataFrame(rows), links=links)
 
 
-def tagging_panel(report: dict) -> Panel:
+def tagging_chapter(report: dict) -> Chapter:
     """Return precision, recall and F1 of automatic tags, and F1 of onsets drawn at random.
 
     `report` is what `gunshot tag-report` wrote, by origin.
@@ -238,4 +238,4 @@ def tagging_panel(report: dict) -> Panel:
     )
     if not real:
         text += " On real recordings nothing is measured yet: none is tagged blind."
-    return Panel("Automatic tags", text, pd.DataFrame(rows))
+    return Chapter("Automatic tags", text, pd.DataFrame(rows))

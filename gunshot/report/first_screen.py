@@ -9,7 +9,7 @@ from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
 from gunshot.base import tables
 from gunshot.models.scores import metrics
 from gunshot.report import media, streams
-from gunshot.report.page import Panel, percent, shown
+from gunshot.report.page import Chapter, percent, shown
 
 FOOLS = 4  # sounds that are shown
 CURVE_WIDTH = 4.9  # inches, of the curve: its words can be read on a telephone
@@ -184,7 +184,7 @@ def curve(det: pd.DataFrame, operating: dict[str, dict], origin: str) -> dict:
     part = det[det["origin"] == origin]
     figure = streams.det(part, operating, width=CURVE_WIDTH) if part["hours"].gt(0).any() else None
     return shown(
-        Panel("Recall against false alarms", CURVE if figure else "No audio without shots.", figure=figure), "first"
+        Chapter("Recall against false alarms", CURVE if figure else "No audio without shots.", figure=figure), "first"
     )
 
 
@@ -203,7 +203,7 @@ def screen(
 
     Parameters
     ----------
-    figures, stream_tables, operating, costs : as for `streams.panels`
+    figures, stream_tables, operating, costs : as for `streams.chapters`
     folder : of the test streams
     """
     origin = "real" if figures["real"][model]["hours"] else "simulated"

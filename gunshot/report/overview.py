@@ -47,14 +47,14 @@ def write(
         first=first_screen.screen(on_streams, stream_tables, operating, costs, sounds, model=DEVICE),
         below=f"All figures follow, folded: first on streams, then on {len(predictions):,} chunks of the test split, "
         f"{shots:,} with a shot, of {groups:,} recording groups that no model was trained, tuned or thresholded on.",
-        panels=[
-            *streams.panels(on_streams, stream_tables, operating, costs),
-            *chunks.panels(figures),
-            streams.reliability_panel(predictions, list(models)),
-            chunks.quantization_panel(models[DEVICE].report),
-            chunks.history_panel(pd.read_csv(models["float"].path.with_name("history.csv"))),
-            chunks.importances_panel(np.load(models["forest"].path.with_name("importances.npy"))),
-            chunks.validation_panel(validations),
-            chunks.tagging_panel(tagging),
+        chapters=[
+            *streams.chapters(on_streams, stream_tables, operating, costs),
+            *chunks.chapters(figures),
+            streams.reliability_chapter(predictions, list(models)),
+            chunks.quantization_chapter(models[DEVICE].report),
+            chunks.history_chapter(pd.read_csv(models["float"].path.with_name("history.csv"))),
+            chunks.importances_chapter(np.load(models["forest"].path.with_name("importances.npy"))),
+            chunks.validation_chapter(validations),
+            chunks.tagging_chapter(tagging),
         ],
     )

@@ -1,4 +1,4 @@
-"""One page of HTML that needs no other file: panels of text, figures and tables, written by a template."""
+"""One page of HTML that needs no other file: chapters of text, figures and tables, written by a template."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ NUMBER = re.compile(rf"[<>+{MINUS}-]?[\d,]*\.?\d+(e[+-]?\d+)?( %)?")
 
 
 @dataclass(frozen=True)
-class Panel:
+class Chapter:
     """A part of a page: paragraphs, then a figure, then a table. Pages show it folded, `open` ones unfolded.
 
     An empty line ends a paragraph. A table whose columns have two levels gets two rows of headings. A figure's label
@@ -100,36 +100,36 @@ def load_template(path: Path) -> Template:
     return environment.get_template(path.name)
 
 
-def shown(panel: Panel, name: str) -> dict:
-    """Return a panel as templates take it: id, title, open, paragraphs, links, svg ("" for none), grid (or None).
+def shown(chapter: Chapter, name: str) -> dict:
+    """Return a chapter as templates take it: id, title, open, paragraphs, links, svg ("" for none), grid (or None).
 
-    `name` is the panel's id, and leads the ids in its figure: it must be unique in the page.
+    `name` is the chapter's id, and leads the ids in its figure: it must be unique in the page.
     """
     return {
         "id": name,
-        "title": panel.title,
-        "open": panel.open,
-        "paragraphs": panel.text.split("\n\n") if panel.text else [],
-        "links": panel.links,
-        "svg": _svg(panel, name),
-        "grid": None if panel.table is None else _grid(panel.table),
+        "title": chapter.title,
+        "open": chapter.open,
+        "paragraphs": chapter.text.split("\n\n") if chapter.text else [],
+        "links": chapter.links,
+        "svg": _svg(chapter, name),
+        "grid": None if chapter.table is None else _grid(chapter.table),
     }
 
 
-def write_page(path: Path, template: Path, *, title: str, panels: list[Panel], **content) -> None:
-    """Write one page: a template, which may use those in `TEMPLATES`, filled with panels and with `content`.
+def write_page(path: Path, template: Path, *, title: str, chapters: list[Chapter], **content) -> None:
+    """Write one page: a template, which may use those in `TEMPLATES`, filled with chapters and with `content`.
 
     The same content gives the same bytes.
     """
-    parts = [shown(panel, f"s{i}") for i, panel in enumerate(panels, 1)]
-    text = load_template(template).render(title=title, panels=parts, **content)
+    parts = [shown(chapter, f"s{i}") for i, chapter in enumerate(chapters, 1)]
+    text = load_template(template).render(title=title, chapters=parts, **content)
     with atomic(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def _svg(panel: Panel, prefix: str) -> str:
-    if panel.figure is None:
+def _svg(chapter: Chapter, prefix: str) -> str:
+    if chapter.figure is None:
         return ""
-    if not panel.figure.get_label():
-        panel.figure.set_label(panel.title)
-    return plots.svg(panel.figure, prefix=prefix)
+    if not chapter.figure.get_label():
+        chapter.figure.set_label(chapter.title)
+    return plots.svg(chapter.figure, prefix=prefix)

@@ -1,4 +1,4 @@
-"""What detectors do on a user's own recordings, as panels of a page."""
+"""What detectors do on a user's own recordings, as chapters of a page."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from gunshot.base import tables
 from gunshot.models.scores import metrics as scoring
 from gunshot.report import plots
 from gunshot.report.chunks import chunk_figures, write_report
-from gunshot.report.page import Panel, cell, four, percent, three
+from gunshot.report.page import Chapter, cell, four, percent, three
 
 FILES = 20  # worst files shown
 
@@ -39,15 +39,15 @@ def write(out: Path, scores, by_file: dict[str, dict], points: dict[str, float],
         f"is, stands in “What detect does”. {len(scores.rejected)} files were rejected.",
         figures=figures,
         extra=[
-            detect_panel(by_file),
-            file_metrics_panel(by_file),
-            *(files_by_panel(files, list(points), column) for column in ("upstream", "label")),
-            files_panel(worst),
+            detect_chapter(by_file),
+            file_metrics_chapter(by_file),
+            *(files_by_chapter(files, list(points), column) for column in ("upstream", "label")),
+            files_chapter(worst),
         ],
     )
 
 
-def files_panel(files: pd.DataFrame) -> Panel:
+def files_chapter(files: pd.DataFrame) -> Chapter:
     """Return the first 20 rows of a table of files, whose columns are file, label, source and score.
 
     With a column y (1 GUN, 0 ENV) the files are sorted: those come first whose score is furthest from y.
@@ -60,7 +60,7 @@ def files_panel(files: pd.DataFrame) -> Panel:
         files = files.assign(y=np.array(plots.CLASSES)[y]).iloc[rows].rename(columns={"y": "actual"})
     shown = files.head(FILES)
     shown = shown.assign(score=shown["score"].map(three))
-    return Panel("Worst files", f"{len(shown)} of {len(files):,} files, {order}.", shown)
+    return Chapter("Worst files", f"{len(shown)} of {len(files):,} files, {order}.", shown)
 
 
 FILE_COLUMNS = {
@@ -84,7 +84,7 @@ DETECT_COLUMNS = {
 }
 
 
-def detect_panel(by_file: dict[str, dict]) -> Panel:
+def detect_chapter(by_file: dict[str, dict]) -> Chapter:
     """Return a row a model: what `gunshot detect` does on the files, by `recordings.file_metrics` of the studies."""
     first = next(iter(by_file.values()))
     text = (
@@ -97,10 +97,10 @@ def detect_panel(by_file: dict[str, dict]) -> Panel:
         {("", "model"): m} | {name: show(v[key]) for name, (key, show) in DETECT_COLUMNS.items()}
         for m, v in by_file.items()
     ]
-    return Panel("What detect does", text, pd.DataFrame(rows))
+    return Chapter("What detect does", text, pd.DataFrame(rows))
 
 
-def file_metrics_panel(by_file: dict[str, dict]) -> Panel:
+def file_metrics_chapter(by_file: dict[str, dict]) -> Chapter:
     """Return a row a model; `by_file` is what `recordings.file_metrics` of the studies gives."""
     first = next(iter(by_file.values()))
     text = (
@@ -112,10 +112,10 @@ def file_metrics_panel(by_file: dict[str, dict]) -> Panel:
     rows = [
         {"model": m, **{name: show(v[key]) for key, (name, show) in FILE_COLUMNS.items()}} for m, v in by_file.items()
     ]
-    return Panel("By file", text, pd.DataFrame(rows))
+    return Chapter("By file", text, pd.DataFrame(rows))
 
 
-def files_by_panel(files: pd.DataFrame, models: list[str], column: str) -> Panel:
+def files_by_chapter(files: pd.DataFrame, models: list[str], column: str) -> Chapter:
     """Return each model's recall and false files by `gunshot detect`, and its AUC: a row a value of `column`."""
 
     def by(score: pd.Series) -> pd.DataFrame:
@@ -128,4 +128,4 @@ def files_by_panel(files: pd.DataFrame, models: list[str], column: str) -> Panel
         shown[model, "recall"] = [percent(v) for v in part["recall"]]
         shown[model, "false files"] = [percent(v) for v in part["false_rate"]]
         shown[model, "AUC"] = [four(v) for v in part["auc"]]
-    return Panel(f"Files by {column}", table=pd.DataFrame(shown))
+    return Chapter(f"Files by {column}", table=pd.DataFrame(shown))

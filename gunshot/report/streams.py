@@ -1,4 +1,4 @@
-"""What detectors do on streams, as panels of the report's page."""
+"""What detectors do on streams, as chapters of the report's page."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
 from gunshot.base import tables
 from gunshot.models.scores import calibration
 from gunshot.report import plots
-from gunshot.report.page import MINUS, Panel, four, percent
+from gunshot.report.page import MINUS, Chapter, four, percent
 
 CAUSES = 15  # shown of a model
 CAUSE = {
@@ -45,7 +45,7 @@ def _lines(models: list[str]):
         yield model, {"color": colour, "linestyle": dash, "label": model}
 
 
-def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) -> Panel:
+def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) -> Chapter:
     """Return a column an origin and model of what a detector does on streams; real streams come first.
 
     Parameters
@@ -77,7 +77,7 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
         text += "\n\n" + " ".join(against(*item) for item in figures["int8_against_float"].items())
     if not any(row["hours"] for row in figures["real"].values()):
         text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
-    return Panel("On streams: recall and false alarms per hour", text, beside(columns))
+    return Chapter("On streams: recall and false alarms per hour", text, beside(columns))
 
 
 def against(origin: str, change: dict) -> str:
@@ -183,10 +183,10 @@ def reliability(predictions: pd.DataFrame, models: list[str]) -> Figure:
     return figure
 
 
-def panels(
+def chapters(
     figures: dict, folder: dict[str, pd.DataFrame], operating: dict[str, dict], costs: dict[str, dict]
-) -> list[Panel]:
-    """Return the panels on streams.
+) -> list[Chapter]:
+    """Return the chapters on streams.
 
     Parameters
     ----------
@@ -208,23 +208,23 @@ def panels(
     slices = pd.concat(tables, ignore_index=True).reindex(columns=["origin", "by", "value", "shots", *operating])
     return [
         first,
-        Panel(
+        Chapter(
             "Recall against false alarms per hour",
             figure=det(curve, operating) if curve["hours"].gt(0).any() else None,
         ),
-        Panel(
+        Chapter(
             "Recall by distance and peak SNR",
             "By distance of shots with 10 dB or more, by SNR of those within 200 m, or of no known distance.",
             figure=recall_curves(folder["by_distance"], folder["by_snr"], list(operating)),
         ),
-        Panel("Recall by place, weapon and pattern", "Of clear shots.", slices),
-        Panel(
+        Chapter("Recall by place, weapon and pattern", "Of clear shots.", slices),
+        Chapter(
             "False alarms per hour by place",
             "On test streams without shots, with the exact 95 % bound. What sounds in a place is drawn, so that in few "
             "hours luck tells places apart.",
             by_place(folder["false_by_place"], list(operating)),
         ),
-        Panel(
+        Chapter(
             "What raises false alarms, and what does not",
             "The event that began last, or else what sounds behind. Drawn is every kind that the test streams without "
             "shots hold, with the exact 95 % bound; an event of a simulated stream is a bout, of a real one a "
@@ -279,7 +279,7 @@ def by_place(table: pd.DataFrame, models: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["origin", "place", "hours", *models])
 
 
-def reliability_panel(predictions: pd.DataFrame, models: list[str]) -> Panel:
+def reliability_chapter(predictions: pd.DataFrame, models: list[str]) -> Chapter:
     """Return the reliability diagram of test chunks, and each model's expected calibration error."""
     error = {
         model: calibration.calibration_error(predictions["y"].to_numpy(), predictions[model].to_numpy())
@@ -290,4 +290,4 @@ def reliability_panel(predictions: pd.DataFrame, models: list[str]) -> Panel:
         "shots are as frequent as among these chunks. In a street they are far rarer. Expected calibration error on "
         "test chunks: " + ", ".join(f"{model} {four(value)}" for model, value in error.items()) + "."
     )
-    return Panel("Calibration", text, figure=reliability(predictions, models))
+    return Chapter("Calibration", text, figure=reliability(predictions, models))

@@ -64,7 +64,7 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 
 def trusted(folder: Path) -> dict[str, Ed25519PublicKey]:
     """Return the public keys in `folder` by fingerprint; ValueError names a file that holds none."""
-    found = {}
+    keys = {}
     for file in sorted(folder.glob("*.pem")):
         try:
             key = pem.load_pem_public_key(file.read_bytes())
@@ -72,8 +72,8 @@ def trusted(folder: Path) -> dict[str, Ed25519PublicKey]:
             raise ValueError(f"{file}: must be an Ed25519 public key in PEM: {e}") from None
         if not isinstance(key, Ed25519PublicKey):
             raise ValueError(f"{file}: key={type(key).__name__} must be Ed25519")
-        found[fingerprint(key)] = key
-    return found
+        keys[fingerprint(key)] = key
+    return keys
 
 
 def names(folder: Path) -> dict[str, str]:

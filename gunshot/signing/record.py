@@ -42,14 +42,14 @@ def read(root: Path = Path()) -> list[dict]:
 
 def _entry(line: bytes, number: int) -> dict:
     try:
-        found = json.loads(line)
+        entry = json.loads(line)
     except ValueError as e:
         raise ValueError(
             f"{PATH} line {number}: no JSON: {e}; `git checkout {PATH}` brings the last good one"
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(entry, dict):
         raise ValueError(f"{PATH} line {number}: must be a JSON object")
-    return found
+    return entry
 
 
 def faults(root: Path = Path()) -> Iterator[str]:

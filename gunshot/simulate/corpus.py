@@ -65,13 +65,13 @@ class Recording:
 
 def _place(rng: np.random.Generator, distance_m: float, scene: str | None = None) -> tuple[str, str]:
     """Return a drawn place and one of its scenes in which a source may be that far; of a scene where it is given."""
-    found = [(name, kind) for name, place in PLACES.items() for kind in place.reaches(distance_m)]
-    found = [(name, kind) for name, kind in found if scene in (None, kind)]
-    if not found:
+    places = [(name, kind) for name, place in PLACES.items() for kind in place.reaches(distance_m)]
+    places = [(name, kind) for name, kind in places if scene in (None, kind)]
+    if not places:
         raise ValueError(
             f"distance={distance_m:g} m must be at most {SCENES[scene].reach_m:.0f} m in the scene {scene}"
         )
-    return found[rng.integers(len(found))]
+    return places[rng.integers(len(places))]
 
 
 def _alone(fired: gunfire.Gunfire, responses: list[np.ndarray], n: int, sr: int) -> np.ndarray:
@@ -199,22 +199,24 @@ def render(class_: str, index: int, corpus: Corpus) -> Recording:
 
 def _save(task: tuple[str, int], out: Path, corpus: Corpus) -> tuple[dict, Recording]:
     class_, index = task
-    made = render(class_, index, corpus)
-    below = Path(class_, made.label, f"{index:05d}.wav")
-    audio.write_pcm(out / below, made.pcm, sr=corpus.sr)
+    recording = render(class_, index, corpus)
+    below = Path(class_, recording.label, f"{index:05d}.wav")
+    audio.write_pcm(out / below, recording.pcm, sr=corpus.sr)
     row = {
         "path": (Path(out.name) / below).as_posix(),
         "class": class_,
-        "label": made.label,
+        "label": recording.label,
         "recording_group": f"simulated:{class_}:{index:05d}",
         "source": "simulated",
         "upstream": "simulated",
         "licence": "CC0-1.0",
         "sr_found": corpus.sr,
-        "duration_s": len(made.pcm) / corpus.sr,
-        "sha256": audio.sha256(made.pcm),
+        "duration_s": len(recording.pcm) / corpus.sr,
+        "sha256": audio.sha256(recording.pcm),
     }
-    return row, replace(made, pcm=made.pcm[:0], pressure=made.pressure[:0])  # what goes back to the parent
+    return row, replace(
+        recording, pcm=recording.pcm[:0], pressure=recording.pressure[:0]
+    )  # what goes back to the parent
 
 
 def write(
@@ -232,14 +234,14 @@ def write(
         shutil.rmtree(out / class_, ignore_errors=True)
     tasks = [("gun", i) for i in range(gun_recordings)] + [("env", i) for i in range(env_recordings)]
     results = processes.in_order(_save, tasks, out, corpus, workers=workers)
-    made = list(tqdm(results, total=len(tasks), desc="simulate", unit="recording"))
+    rendered = list(tqdm(results, total=len(tasks), desc="simulate", unit="recording"))
     with atomic(out / "tags.csv") as part, part.open("w", newline="") as file:
-        tagged = ([row["path"], *recording.starts] for row, recording in made if recording.starts)
+        tagged = ([row["path"], *recording.starts] for row, recording in rendered if recording.starts)
         csv.writer(file, lineterminator="\n").writerows(tagged)
-    fired = [{"path": row["path"], **shot} for row, recording in made for shot in recording.shots]
+    fired = [{"path": row["path"], **shot} for row, recording in rendered for shot in recording.shots]
     tables.write(out / "shots.csv", tables.frame(fired, tables.CORPUS_SHOT).round(3))
-    sounding = ({"path": row["path"], **event} for row, recording in made for event in recording.events)
+    sounding = ({"path": row["path"], **event} for row, recording in rendered for event in recording.events)
     tables.write(out / "events.csv", tables.frame(sounding, tables.CORPUS_EVENT).round(3))
-    recordings = tables.frame((row for row, _ in made), tables.RECORDING)
+    recordings = tables.frame((row for row, _ in rendered), tables.RECORDING)
     tables.write(out / "recordings.csv", recordings)
-    return len(made), len(fired), float(recordings["duration_s"].sum())
+    return len(rendered), len(fired), float(recordings["duration_s"].sum())

@@ -38,10 +38,10 @@ class Gunfire:
     def paths(self, n: int, sr: int) -> list[tuple[np.ndarray, float]]:
         """Return dry waves in Pa at 1 m [shape=(n,)], and how far each comes in m: the blast, and any shock wave."""
         shot = self.shot
-        found = [(shots.train(shot.blast, self.arrivals_s + shot.lead_s, self.gains, n, sr), self.distance_m)]
+        paths = [(shots.train(shot.blast, self.arrivals_s + shot.lead_s, self.gains, n, sr), self.distance_m)]
         if shot.shocked:
-            found.append((shots.train(shot.shock, self.arrivals_s, self.gains, n, sr), shot.shocked.path_m))
-        return found
+            paths.append((shots.train(shot.shock, self.arrivals_s, self.gains, n, sr), shot.shocked.path_m))
+        return paths
 
     def rows(self, sr: int) -> list[dict]:
         """Return what is known of each shot; places in samples, a shock wave at -1 does not pass the microphone."""

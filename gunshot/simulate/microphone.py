@@ -96,8 +96,8 @@ def codec(y: np.ndarray, sr: int, name: str, compression: float) -> np.ndarray:
     file = io.BytesIO()
     sf.write(file, y, sr, format=format, subtype=subtype, compression_level=compression)
     file.seek(0)
-    found = sf.read(file, dtype="float32")[0][: len(y)]
-    return np.pad(found, (0, len(y) - len(found)))
+    decoded = sf.read(file, dtype="float32")[0][: len(y)]
+    return np.pad(decoded, (0, len(y) - len(decoded)))
 
 
 def _edited(rng: Generator, y: np.ndarray, sr: int, onsets: np.ndarray) -> np.ndarray:

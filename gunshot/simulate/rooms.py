@@ -83,18 +83,18 @@ class Room:
         box.add_source(source)
         box.add_microphone(microphone)
         box.image_source_model()
-        found = box.sources[0]
-        way_m = np.linalg.norm(found.images - microphone[:, None], axis=0)
-        direct_m, order = way_m.min(), found.orders
+        sound = box.sources[0]
+        way_m = np.linalg.norm(sound.images - microphone[:, None], axis=0)
+        direct_m, order = way_m.min(), sound.orders
         # No wall is quite plane: without this the images of a box would sweep.
         way_m = np.where(order > 0, np.maximum(way_m + rng.normal(0, 0.05, len(way_m)) * order, direct_m + 0.02), way_m)
         delays, gains = (way_m - direct_m) / speed, direct_m / way_m
         y = impulses(np.zeros(1), np.ones(1), n, sr)
         f, bins = np.linspace(0, sr / 2, 257), np.log2(np.maximum(np.linspace(0, sr / 2, 257), 20))
-        centres = np.log2(125.0 * 2 ** np.arange(len(found.damping)))
+        centres = np.log2(125.0 * 2 ** np.arange(len(sound.damping)))
         for k in range(1, ORDER + 1):
-            curve = np.interp(bins, centres, 20 * np.log10(np.maximum(found.damping[:, order == k].mean(axis=1), 1e-4)))
-            flat = np.mean(found.damping[:, order == k], axis=0)
+            curve = np.interp(bins, centres, 20 * np.log10(np.maximum(sound.damping[:, order == k].mean(axis=1), 1e-4)))
+            flat = np.mean(sound.damping[:, order == k], axis=0)
             gain = gains[order == k] * flat / max(flat.mean(), 1e-9)
             echoes = impulses(delays[order == k], gain, n, sr)
             y += np.convolve(echoes, minimum_phase(curve)[:256])[:n] if len(f) else echoes

@@ -60,9 +60,9 @@ class _Stand:
 
 def _wet(paths: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Return what sources of one length [shape=(n,)] are behind their impulse responses [shape=(n + tail,)]."""
-    made = [signal.oaconvolve(dry.astype(np.float32), response) for dry, response in paths]
-    y = np.zeros(max(map(len, made)), np.float32)
-    for x in made:
+    parts = [signal.oaconvolve(dry.astype(np.float32), response) for dry, response in paths]
+    y = np.zeros(max(map(len, parts)), np.float32)
+    for x in parts:
         add(y, x, 0)
     return y
 
@@ -227,5 +227,5 @@ def render(
     }  # fmt: skip
     rows.sort(key=lambda row: row["start"])
     return Stream(
-        device.record(rng, y, sr), row, *([r | {"recording_group": group} for r in found] for found in (shots, rows))
+        device.record(rng, y, sr), row, *([r | {"recording_group": group} for r in part] for part in (shots, rows))
     )

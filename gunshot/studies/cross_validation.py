@@ -148,7 +148,7 @@ def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]
         *(sides["val"][i][simulated["val"]] for i in (0, 1)),
     )
     placed, _ = tags.read(folders.tagged / "tags.csv")
-    onsets = {name: [tag.start for tag in found] for name, found in placed.items()}
+    onsets = {name: [tag.start for tag in marks] for name, marks in placed.items()}
     return chunks, recordings[recordings["source"] != "simulated"].reset_index(drop=True), onsets
 
 
@@ -175,8 +175,8 @@ def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:
         A class has fewer groups than folds.
     """
     for value in (0, 1):
-        if (found := groups.loc[groups["y"] == value, "recording_group"].nunique()) < count:
-            raise ValueError(f"folds={count} must be at most the recording groups of a class; y={value} has {found}")
+        if (n_groups := groups.loc[groups["y"] == value, "recording_group"].nunique()) < count:
+            raise ValueError(f"folds={count} must be at most the recording groups of a class; y={value} has {n_groups}")
     split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     fold = np.empty(len(groups), int)
     for i, (_, held) in enumerate(split.split(groups, groups["y"], groups["recording_group"])):
@@ -240,8 +240,8 @@ def validate(model: Path, folders: dict[Path, str], p: Sections) -> dict:
 def score_folder(model: Path, folder: Path, logit: float, p: Sections) -> dict[str, pd.DataFrame]:
     """Return all rows of `score_stream` on a folder's streams at a mean logit, with its streams and events."""
     table = tables.read(folder / "streams.csv", tables.STREAM)
-    found = gathered(score_streams(table, folder, {"int8": model}, {"int8": logit}, p))
-    return found | {"streams": table, "events": tables.read(folder / "events.csv", tables.STREAM_EVENT)}
+    scored = gathered(score_streams(table, folder, {"int8": model}, {"int8": logit}, p))
+    return scored | {"streams": table, "events": tables.read(folder / "events.csv", tables.STREAM_EVENT)}
 
 
 def pooled(turns: list[dict[str, pd.DataFrame]], *, limit: float, sr: int) -> dict[str, dict]:

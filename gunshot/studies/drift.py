@@ -48,15 +48,15 @@ def judge(root: Path, out: Path, p: Sections, *, version: str, model: Path, refe
     bad += [sources.rejected(row["file"], *row["problem"].split(": ", 1)) for row in facts if row["problem"]]
     rejected = tables.frame(bad, tables.REJECTED)
     tables.write(out / "rejected.csv", rejected)
-    told = [f"rejected: {row.file}: {row.value}: {row.rule}" for row in rejected.head(SHOWN).itertuples()]
-    told += [f"{len(rejected)} rejected, see {out / 'rejected.csv'}"] if len(rejected) else []
+    remarks = [f"rejected: {row.file}: {row.value}: {row.rule}" for row in rejected.head(SHOWN).itertuples()]
+    remarks += [f"{len(rejected)} rejected, see {out / 'rejected.csv'}"] if len(rejected) else []
     if not names:
         verdict = {"drift": False, "reason": f"no recordings in {root}", "recordings": 0, "rejected": len(bad)} | what
         tables.write_json(out / "verdict.json", verdict)
-        return verdict, told
+        return verdict, remarks
     valid = validation.field(tables.frame(facts, drift.FACTS), p=p)
     tables.write_json(out / "validation.json", valid)
-    told.append(validation.report(valid))
+    remarks.append(validation.report(valid))
     if not valid["success"]:
         raise ValueError(f"{root}: no recording can be measured; {len(bad)} are listed in {out / 'rejected.csv'}")
     m, n = p.monitor, drift.effective(batch["recording"])
@@ -66,20 +66,20 @@ def judge(root: Path, out: Path, p: Sections, *, version: str, model: Path, refe
     verdict = drift.judge(compared, trained_on, batch, share=m.min_share) | {"rejected": len(bad)} | what
     drift.save(compared, out)
     tables.write_json(out / "verdict.json", verdict)
-    return verdict, told
+    return verdict, remarks
 
 
 def _digest(root: Path, names: list[str]) -> str:
     """Return the SHA-256 of a batch: its recordings' names, sizes and bytes, and what a person confirmed of them."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in [*names, *([TAGS] if (root / TAGS).exists() else [])]:
         try:
             with (root / name).open("rb") as f:
                 content = f"{os.fstat(f.fileno()).st_size} {hashlib.file_digest(f, 'sha256').hexdigest()}"
         except OSError as error:  # it is listed as rejected
             content = error.strerror
-        found.update(f"{name}\0{content}\n".encode())
-    return found.hexdigest()
+        digest.update(f"{name}\0{content}\n".encode())
+    return digest.hexdigest()
 
 
 def _reference(path: Path):
@@ -90,9 +90,9 @@ def _reference(path: Path):
 
 def _measured(listed: dict[str, Path], model: Path, p: Sections):
     """Return the facts of all recordings and the table of their chunks."""
-    found = drift.of_recordings(listed, model, p, workers=os.cpu_count() or 1)
+    described = drift.of_recordings(listed, model, p, workers=os.cpu_count() or 1)
     facts, names, values = [], [], [np.empty((0, len(drift.COLUMNS)), np.float32)]
-    for row, measured in tqdm(found, total=len(listed), desc="drift", unit="recording", disable=None):
+    for row, measured in tqdm(described, total=len(listed), desc="drift", unit="recording", disable=None):
         facts.append(row)
         names += [row["file"]] * len(measured)
         values.append(measured)

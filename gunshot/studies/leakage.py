@@ -40,8 +40,8 @@ def gap(x: np.ndarray, y: np.ndarray, groups: np.ndarray, rng: np.random.Generat
     ):
         # A forest whose trees vote in several threads adds their shares in the order in which they come: n_jobs=1.
         forest = RandomForestClassifier(**TREES, random_state=seed, n_jobs=1)
-        found = cross_val_predict(forest, x, y, groups=known, cv=folds, method="predict_proba", n_jobs=2)
-        scores[name] = found[:, 1]
+        predicted = cross_val_predict(forest, x, y, groups=known, cv=folds, method="predict_proba", n_jobs=2)
+        scores[name] = predicted[:, 1]
     measured = {name: _measure(y, score) for name, score in scores.items()}
     _, of_chunk = np.unique(groups, return_inverse=True)
     right = {name: ((score >= 0.5) == y).astype(int) for name, score in scores.items()}

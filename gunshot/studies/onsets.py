@@ -39,24 +39,24 @@ def pattern(starts: list[int], *, sr: int) -> str:
     return ("none", "single", "pair")[len(starts)] if len(starts) < 3 else "series"
 
 
-def count_matches(starts: list[int], found: list[tags.Tag], n: int, rng: np.random.Generator, *, sr: int) -> dict:
+def count_matches(starts: list[int], tagged: list[tags.Tag], n: int, rng: np.random.Generator, *, sr: int) -> dict:
     """Return a recording's counts: shots, onsets found, how many match one to one, and the same by chance.
 
     ``chance`` is the mean over draws of as many onsets, anywhere in the recording's `n` samples. ``right`` says of
     each onset found whether it has a shot.
     """
     truth, within = np.array(starts, np.int64), collars(np.array(starts), sr=sr)
-    pairs = metrics.match_onsets(truth, np.array([tag.start for tag in found]), collar=within)
-    draws = np.sort(rng.integers(max(1, n), size=(CONTROL_DRAWS, len(found))), axis=1)
+    pairs = metrics.match_onsets(truth, np.array([tag.start for tag in tagged]), collar=within)
+    draws = np.sort(rng.integers(max(1, n), size=(CONTROL_DRAWS, len(tagged))), axis=1)
     chance = [len(metrics.match_onsets(truth, draw, collar=within)) for draw in draws]
-    right = np.isin(np.arange(len(found)), pairs[:, 1])
+    right = np.isin(np.arange(len(tagged)), pairs[:, 1])
     return {
         "pattern": pattern(starts, sr=sr),
         "shots": len(starts),
-        "found": len(found),
+        "found": len(tagged),
         "matched": len(pairs),
         "chance": float(np.mean(chance)),
-        "confidence": [tag.confidence for tag in found],
+        "confidence": [tag.confidence for tag in tagged],
         "right": right.tolist(),
     }
 
@@ -70,18 +70,20 @@ def bands(distance_m: tuple[float, float]) -> list[tuple[float, float]]:
 def _simulated(task: tuple[int, int], found_in: dict, simulated: dict, sr: int) -> dict:
     band, index = task
     low, high = bands(simulated["distance_m"])[band]
-    made = corpus.render("gun", index, corpus.Corpus(SEED, simulated["duration_s"], (low, high), sr))
+    recording = corpus.render("gun", index, corpus.Corpus(SEED, simulated["duration_s"], (low, high), sr))
     rng = np.random.default_rng([SEED, band, index])
-    found = _without_drowned(made.shots, onsets.find(made.pcm, sr=sr, **found_in), sr=sr)
-    return {"distance_m": f"{low:g} to {high:g}"} | count_matches(made.starts, found, len(made.pcm), rng, sr=sr)
+    tagged = _without_drowned(recording.shots, onsets.find(recording.pcm, sr=sr, **found_in), sr=sr)
+    return {"distance_m": f"{low:g} to {high:g}"} | count_matches(
+        recording.starts, tagged, len(recording.pcm), rng, sr=sr
+    )
 
 
-def _without_drowned(shots: list[dict], found: list[tags.Tag], *, sr: int) -> list[tags.Tag]:
+def _without_drowned(shots: list[dict], tagged: list[tags.Tag], *, sr: int) -> list[tags.Tag]:
     """Return the onsets found but for those of shots that drown: these are neither asked for nor false."""
     every = np.array([shot["onset"] for shot in shots])
-    pairs = metrics.match_onsets(every, np.array([tag.start for tag in found]), collar=collars(every, sr=sr))
+    pairs = metrics.match_onsets(every, np.array([tag.start for tag in tagged]), collar=collars(every, sr=sr))
     drowned = {int(j) for i, j in pairs if not shots[i]["heard"]}
-    return [tag for j, tag in enumerate(found) if j not in drowned]
+    return [tag for j, tag in enumerate(tagged) if j not in drowned]
 
 
 def simulated(
@@ -98,9 +100,9 @@ def simulated(
 
 def _real(row: dict, found_in: dict, raw: Path, sr: int) -> dict:
     pcm = audio.read_pcm(raw / row["path"], sr=sr)
-    found = onsets.find(pcm, sr=sr, **found_in)
+    tagged = onsets.find(pcm, sr=sr, **found_in)
     rng = np.random.default_rng([SEED, row["number"]])
-    counts = count_matches([tag.start for tag in row["tags"]], found, len(pcm), rng, sr=sr)
+    counts = count_matches([tag.start for tag in row["tags"]], tagged, len(pcm), rng, sr=sr)
     return {"path": row["path"], "recording_group": row["recording_group"], "source": row["source"]} | counts
 
 
@@ -116,12 +118,12 @@ def real(
 
 def match_rates(rows: pd.DataFrame) -> dict:
     """Return precision, recall and F1 of recordings' counts, the counts, and the same of onsets drawn at random."""
-    shots, found, matched = (int(rows[column].sum()) for column in ("shots", "found", "matched"))
-    chance = metrics.found_and_missed(rows["chance"].sum(), shots, found)
-    counts = {"shots": shots, "found": found, "matched": matched, "recordings": len(rows)}
+    shots, tagged, matched = (int(rows[column].sum()) for column in ("shots", "found", "matched"))
+    chance = metrics.found_and_missed(rows["chance"].sum(), shots, tagged)
+    counts = {"shots": shots, "found": tagged, "matched": matched, "recordings": len(rows)}
     if "recording_group" in rows:
         counts["groups"] = int(rows["recording_group"].nunique())
-    return {**_shown(metrics.found_and_missed(matched, shots, found)), **counts, "control": _shown(chance)}
+    return {**_shown(metrics.found_and_missed(matched, shots, tagged)), **counts, "control": _shown(chance)}
 
 
 def _shown(rates: dict[str, float]) -> dict[str, float | None]:
@@ -172,19 +174,19 @@ def report(simulated_rows: list[dict], real_rows: list[dict]) -> dict:
     The figures of ``simulated`` itself are those of bursts; ``all`` has every simulated recording, and those by
     pattern, by distance, and bursts by distance. ``real`` has every recording tagged, then by pattern and source.
     """
-    made = pd.DataFrame(simulated_rows)
-    fast = made[made["pattern"] == "burst"]
-    found: dict = {
+    simulated = pd.DataFrame(simulated_rows)
+    fast = simulated[simulated["pattern"] == "burst"]
+    content: dict = {
         "simulated": {
             **match_rates(fast),
             "collar_s": COLLAR_S["burst"],
             "by_distance_m": _by(fast, "distance_m"),
             "all": {
-                **match_rates(made),
+                **match_rates(simulated),
                 "collar_s": COLLAR_S,
-                "by_pattern": _by(made, "pattern"),
-                "by_distance_m": _by(made, "distance_m"),
-                "by_confidence": by_confidence(made),
+                "by_pattern": _by(simulated, "pattern"),
+                "by_distance_m": _by(simulated, "distance_m"),
+                "by_confidence": by_confidence(simulated),
             },
         },
         "real": None,
@@ -193,7 +195,7 @@ def report(simulated_rows: list[dict], real_rows: list[dict]) -> dict:
         tagged = pd.DataFrame(real_rows)
         by = {"by_pattern": _by(tagged, "pattern"), "by_source": _by(tagged, "source")}
         by_path = {row["path"]: {key: row[key] for key in ("shots", "found", "matched")} for row in real_rows}
-        found["real"] = {
+        content["real"] = {
             **match_rates(tagged),
             **over_groups(tagged),
             "collar_s": COLLAR_S,
@@ -201,4 +203,4 @@ def report(simulated_rows: list[dict], real_rows: list[dict]) -> dict:
             "by_confidence": by_confidence(tagged),
             "by_path": by_path,
         }
-    return found
+    return content

@@ -204,14 +204,14 @@ def file_metrics(files: pd.DataFrame, names: Iterable[str], rng: np.random.Gener
     y = files["y"].to_numpy()
     gun, env = files[y == 1], files[y == 0]
     hours, shots = float(env["duration_s"].sum()) / 3600, int(gun["onsets"].sum())
-    values = {}
+    by_model = {}
     for name in names:
         score = files[name].to_numpy()
         table = files.assign(score=score)
         low, high = metrics.bootstrap_auc(table, rng)
         at = metrics.at_threshold(y, files[f"{name}_incidents"].to_numpy(), 1)
         hits, false = int(gun[f"{name}_hits"].sum()), int(env[f"{name}_incidents"].sum())
-        values[name] = {
+        by_model[name] = {
             "recall": at["recall"],
             "recall_lower": at["recall_lower"],
             "shot_recall": hits / shots if shots else float("nan"),
@@ -235,4 +235,4 @@ def file_metrics(files: pd.DataFrame, names: Iterable[str], rng: np.random.Gener
             "env_files": len(env),
             "env_hours": hours,
         }
-    return values
+    return by_model

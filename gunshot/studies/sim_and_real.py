@@ -109,10 +109,10 @@ def train_arms(
             for arm in ARMS:
                 parts = ((x[own], y[own]), (simulated_x, simulated_y))[: 1 + (arm == "both")]
                 score = _train(*map(np.concatenate, zip(*parts, strict=True)), x[chosen], y[chosen], len(own), seed, p)
-                found = score(x[held])
+                held_score = score(x[held])
                 rows.append({"held_out": held_out, "seed": seed, "fold": fold, "arm": arm, "chunks": len(held),
-                             "groups": len(np.unique(groups[held])), "auc": metrics.auc(y[held], found),
-                             "recall_at_5pct": metrics.recall_at_false_rate(y[held], found, RATE)})  # fmt: skip
+                             "groups": len(np.unique(groups[held])), "auc": metrics.auc(y[held], held_score),
+                             "recall_at_5pct": metrics.recall_at_false_rate(y[held], held_score, RATE)})  # fmt: skip
                 progress.update()
     return pd.DataFrame(rows)
 

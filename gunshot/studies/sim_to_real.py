@@ -77,18 +77,18 @@ def transfer(files: pd.DataFrame, rng: np.random.Generator, *, rate: float = 0.0
 
     def measured(of_gun: np.ndarray, of_env: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         hits = gun["score"].to_numpy() > _quantile(env["score"].to_numpy(), of_env, 1 - rate)
-        found = {}
+        rates = {}
         for column, (_, in_gun, in_env) in slices.items():
             g, e = in_gun * of_gun, in_env * of_env
             own = np.isin(slices[column][0], gun[column])
             with np.errstate(invalid="ignore"):
                 auc = ((g @ wins) * e).sum(1) / (g.sum(1) * e.sum(1))
                 recall = np.where(own, (g @ hits) / g.sum(1), np.nan)
-            found[column] = {"auc": auc, "recall_at_5pct": recall}
-        return found
+            rates[column] = {"auc": auc, "recall_at_5pct": recall}
+        return rates
 
-    def overall(found: dict, name: str) -> float:
-        return float(np.mean([np.nanmean(parts[name]) for parts in found.values()]))
+    def overall(rates: dict, name: str) -> float:
+        return float(np.mean([np.nanmean(parts[name]) for parts in rates.values()]))
 
     names = ("auc", "recall_at_5pct")
     group_of = [pd.factorize(part["recording_group"])[0] for part in (gun, env)]

@@ -28,16 +28,16 @@ class Catalogue:
         """
         if not self.imported:
             files = sorted({self.home.file(key) for key in self.recordings})
-            return {key: found for file in files for key, found in read_file(file).items()}, []
+            return {key: placed for file in files for key, placed in read_file(file).items()}, []
         own, by_hand = sorted(self.raw.glob("*/tags.csv")), sorted(self.home.by_hand.rglob("*.csv"))
-        found, bad, _ = tags.gather(own, by_hand, tables.recordings(self.raw))
-        return found, [f"{row['file']}: {row['value']}: {row['rule']}" for row in bad]
+        placed, bad, _ = tags.gather(own, by_hand, tables.recordings(self.raw))
+        return placed, [f"{row['file']}: {row['value']}: {row['rule']}" for row in bad]
 
     def write(self, changes: dict[str, list[tags.Tag] | None]) -> list[Path]:
         """Replace recordings' lines in their tag files, each file in one write, and return the files."""
         by_file: dict[Path, dict[str, list[tags.Tag] | None]] = {}
-        for key, found in changes.items():
-            by_file.setdefault(self.home.file(key), {})[key] = found
+        for key, placed in changes.items():
+            by_file.setdefault(self.home.file(key), {})[key] = placed
         for file, lines in by_file.items():
             tags.amend(file, lines)
         return sorted(by_file)
@@ -45,10 +45,10 @@ class Catalogue:
 
 def read_file(file: Path) -> dict[str, list[tags.Tag]]:
     """Return the tags of a tag file, none where there is no file; ValueError at its first bad line."""
-    found, bad = tags.read(file) if file.exists() else ({}, [])
+    placed, bad = tags.read(file) if file.exists() else ({}, [])
     if bad:
         raise ValueError(f"{bad[0]['file']}: {bad[0]['value']}: {bad[0]['rule']} ({len(bad)} bad lines); mend the file")
-    return found
+    return placed
 
 
 def listed(path: Path, raw: Path, by_hand: Path, *, blind: bool = False) -> Catalogue:
@@ -66,10 +66,10 @@ def listed(path: Path, raw: Path, by_hand: Path, *, blind: bool = False) -> Cata
     home = tags.home(path, raw, by_hand / "blind" if blind else by_hand)
     if blind and home.by_hand is None:
         raise ValueError(f"{path}: blind tags are of recordings below {raw}; import them first")
-    found = _listed(path, raw, home)
-    if not found:
+    recordings = _listed(path, raw, home)
+    if not recordings:
         raise ValueError(f"{path}: must hold a recording that is not env; the suffixes are {', '.join(SUFFIXES)}")
-    return Catalogue(home, raw, found, home.by_hand is not None and not blind)
+    return Catalogue(home, raw, recordings, home.by_hand is not None and not blind)
 
 
 def _listed(path: Path, raw: Path, home: tags.Home) -> dict[str, Path]:

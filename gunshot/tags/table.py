@@ -28,8 +28,8 @@ _CELL = re.compile(r"([0-9]+)(?:@(0(?:\.[0-9]+)?|1(?:\.0+)?))?")
 
 def parse(cell: str) -> Tag | None:
     """Return the tag that a cell, ``8120`` or ``8120@0.93``, stands for; None where it is neither."""
-    found = _CELL.fullmatch(cell)
-    return found and Tag(int(found[1]), None if found[2] is None else float(found[2]))
+    match = _CELL.fullmatch(cell)
+    return match and Tag(int(match[1]), None if match[2] is None else float(match[2]))
 
 
 def read(path: Path | str) -> tuple[dict[str, list[Tag]], list[dict]]:
@@ -38,7 +38,7 @@ def read(path: Path | str) -> tuple[dict[str, list[Tag]], list[dict]]:
     A line is ``path,START,START,...``: CSV without a header, starts in samples at 16 kHz; an automatic one is
     ``START@CONFIDENCE``. A line without starts says that its recording holds no shot.
     """
-    found: dict[str, list[Tag]] = {}
+    tags: dict[str, list[Tag]] = {}
     rejected = []
     # Spreadsheets write a byte order mark, and sometimes no UTF-8: such a path is no recording's, and is named.
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -53,11 +53,11 @@ def read(path: Path | str) -> tuple[dict[str, list[Tag]], list[dict]]:
                 value = f"start {cells[placed.index(None)]!r}" if None in placed else "no path"
                 rule = "a line is path,start,start,... with starts in whole samples, 0 or more, or start@confidence"
                 rejected.append({"file": where, "value": value, "rule": rule})
-            elif name in found:
+            elif name in tags:
                 rejected.append({"file": where, "value": name, "rule": "a recording has one line in a tag file"})
             else:
-                found[name] = unique(placed)
-    return found, rejected
+                tags[name] = unique(placed)
+    return tags, rejected
 
 
 def unique(tags: list[Tag]) -> list[Tag]:
@@ -68,7 +68,7 @@ def unique(tags: list[Tag]) -> list[Tag]:
 
 def write(path: Path | str, tags: dict[str, list[Tag]]) -> None:
     """Write tags by recording as a tag file, sorted by path, whole or not at all."""
-    lines = ([name, *map(_text, found)] for name, found in sorted(tags.items()))
+    lines = ([name, *map(_text, placed)] for name, placed in sorted(tags.items()))
     with atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
@@ -77,11 +77,11 @@ def _text(tag: Tag) -> str:
     return str(tag.start) if tag.confidence is None else f"{tag.start}@{tag.confidence:.2f}"
 
 
-def state(found: list[Tag] | None) -> str:
+def state(placed: list[Tag] | None) -> str:
     """Return what a recording's line says: untagged (None, no line), automatic (any tag is) or confirmed."""
-    if found is None:
+    if placed is None:
         return "untagged"
-    return "automatic" if any(tag.confidence is not None for tag in found) else "confirmed"
+    return "automatic" if any(tag.confidence is not None for tag in placed) else "confirmed"
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,15 @@ def amend(
         The file holds bad lines, which a rewrite would lose.
     """
     with _alone(path.parent):
-        found, bad = read(path) if path.exists() else ({}, [])
+        tags, bad = read(path) if path.exists() else ({}, [])
         if bad:
             first = bad[0]
             raise ValueError(f"{first['file']}: {first['value']}: {first['rule']}; mend it, so that no line is lost")
         for name, line in (expected or {}).items():
-            if found.get(name) != line:
+            if tags.get(name) != line:
                 raise ChangedError(f"{path}: {name}: its line was changed meanwhile")
-        found |= changes
-        write(path, {name: placed for name, placed in found.items() if placed is not None})
+        tags |= changes
+        write(path, {name: placed for name, placed in tags.items() if placed is not None})
 
 
 def gather(
@@ -168,9 +168,9 @@ def gather(
     for files in (own, by_hand):
         seen: dict[str, Path] = {}
         for path in sorted(files, key=lambda file: (len(file.parts), file)):
-            found, bad = read(path)
+            tags, bad = read(path)
             rejected += bad
-            for name, placed in found.items():
+            for name, placed in tags.items():
                 corpus, rule = name.split("/")[0], None
                 if files is by_hand and corpus not in corpora:
                     waiting[corpus] += 1

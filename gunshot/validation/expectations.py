@@ -23,11 +23,11 @@ def _example(row: dict, columns: list[str]) -> str:
     return f"{row['file']}: " + " != ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
-def _entry(table: str, rows: int, found: dict) -> dict:
+def _entry(table: str, rows: int, validated: dict) -> dict:
     """Return one expectation's outcome from Great Expectations' dictionary of it."""
-    config, result = found["expectation_config"], found["result"]
+    config, result = validated["expectation_config"], validated["result"]
     if not result:
-        raise RuntimeError(f"{table}: {config['type']} could not be evaluated: {found['exception_info']}")
+        raise RuntimeError(f"{table}: {config['type']} could not be evaluated: {validated['exception_info']}")
     kwargs = {k: v for k, v in config["kwargs"].items() if k != "batch_id"}
     columns = [kwargs[c] for c in ("column", "column_A", "column_B") if c in kwargs]
     return {
@@ -36,7 +36,7 @@ def _entry(table: str, rows: int, found: dict) -> dict:
         "column": ", ".join(columns),
         "severity": config["severity"],
         "rule": config["description"],
-        "success": found["success"],
+        "success": validated["success"],
         "rows": rows,
         "unexpected": result["unexpected_count"],
         "unexpected_percent": round(100 * result["unexpected_count"] / max(1, rows), 4),
@@ -69,8 +69,8 @@ def _judge(tables: dict[str, pd.DataFrame], suite: suites.Suite, *, sample_rows:
             getattr(gxe, kind)(**kwargs, severity=severity, description=rule)
             for kind, kwargs, severity, rule in declared
         ]
-        found = batch.validate(gx.ExpectationSuite(name, expectations=expectations), result_format=sampled)
-        entries += [_entry(name, len(tables[name]), r.to_json_dict()) for r in found.results]
+        validated = batch.validate(gx.ExpectationSuite(name, expectations=expectations), result_format=sampled)
+        entries += [_entry(name, len(tables[name]), r.to_json_dict()) for r in validated.results]
     return sorted(entries, key=lambda e: (e["table"], e["column"], e["expectation"]))
 
 

@@ -117,8 +117,8 @@ def raw(raw: Path, *, p: Sections) -> Facts:
     """
     listed = tables.recordings(raw)
     measure = partial(_measure_recording, raw=raw, sr=p.audio.sr)
-    found = list(_parallel(measure, list(zip(listed["path"], listed["duration_s"], strict=True)), "recording"))
-    recordings = listed.join(pd.DataFrame(found, columns=RECORDING_FACTS))
+    measured = list(_parallel(measure, list(zip(listed["path"], listed["duration_s"], strict=True)), "recording"))
+    recordings = listed.join(pd.DataFrame(measured, columns=RECORDING_FACTS))
     wavs = {f.relative_to(raw).as_posix() for f in raw.rglob("*") if f.suffix.lower() == ".wav"}
     stray = pd.DataFrame({"path": sorted(wavs - set(listed["path"]))}, dtype=object)
     recordings = pd.concat([recordings, stray.assign(problem="no recordings.csv lists it")], ignore_index=True)
@@ -161,8 +161,8 @@ def chunks(root: Path, *, p: Sections) -> Facts:
     packed = [(path, *listed.iloc[rows][["index", "onset"]].to_numpy().T) for path, rows in of_path.items()]
     measure = partial(_measure_packed, root=root, sr=p.audio.sr, length=p.audio.chunk_length)
     problems, levels = np.full(len(listed), None, object), np.empty((len(listed), len(CHUNK_LEVELS)))
-    for rows, found in zip(of_path.values(), _parallel(measure, packed, "file"), strict=True):
-        problems[rows], levels[rows] = found
+    for rows, measured in zip(of_path.values(), _parallel(measure, packed, "file"), strict=True):
+        problems[rows], levels[rows] = measured
     facts = pd.DataFrame(levels, columns=CHUNK_LEVELS).assign(problem=problems)
     listed = listed.join(facts).assign(file=listed["chunk"])
     counts = listed["class"].value_counts().reindex(CLASSES, fill_value=0)
@@ -211,7 +211,7 @@ def tagged(tagged: Path, raw: Path, *, p: Sections) -> Facts:
     of_line = pd.DataFrame({"file": [name for name, _ in lines]}, dtype=object)
     known = [line for line in lines if line[0] in kinds.index]
     measure = partial(_measure_tags, raw=raw, sr=p.audio.sr)
-    rows = [row for found in _parallel(measure, known, "recording") for row in found]
+    rows = [row for part in _parallel(measure, known, "recording") for row in part]
     counts = pd.Series({name: len(cells) for name, cells in lines}, dtype=float)
     count = listed["path"].map(counts).fillna(0)
     listed = listed.assign(

@@ -15,16 +15,16 @@ from gunshot.models.scores import metrics
 from gunshot.report import chunks, plots, recordings
 from gunshot.report.chunks import (
     chunk_figures,
-    history_panel,
-    importances_panel,
-    quantization_panel,
-    tagging_panel,
-    validation_panel,
+    history_chapter,
+    importances_chapter,
+    quantization_chapter,
+    tagging_chapter,
+    validation_chapter,
     write_plots,
     write_report,
 )
-from gunshot.report.page import MINUS, NOTHING, Panel, percent
-from gunshot.report.recordings import files_panel
+from gunshot.report.page import MINUS, NOTHING, Chapter, percent
+from gunshot.report.recordings import files_chapter
 
 MODELS = ("forest", "float", "int8")
 POINTS = {"forest": 0.4, "float": 0.45, "int8": 0.5}
@@ -98,7 +98,7 @@ class Page(HTMLParser):
         return row
 
 
-def extra(figures: dict) -> list[Panel]:
+def extra(figures: dict) -> list[Chapter]:
     a, b = figures["metrics"]["float"], figures["metrics"]["int8"]
     failed = {"expectation": "ExpectColumnValuesToBeUnique", "column": "chunk", "severity": "critical",
               "success": False, "unexpected": 1234, "examples": ["a.wav#0: <i>0</i>"]}  # fmt: skip
@@ -108,18 +108,18 @@ def extra(figures: dict) -> list[Panel]:
     files = pd.DataFrame({"file": ["a.wav", "b.wav", "c.wav"], "label": "rain", "source": ["s", None, "s"],
                           "score": [0.1, 0.95, 0.5], "y": [0, 0, 1]})  # fmt: skip
     return [
-        quantization_panel(
+        quantization_chapter(
             {"bytes": 18432, "arena_bytes": 14212, "operators": ["CONV_2D", "SOFTMAX"], "float": a, "int8": b,
              "flip_rate": 0.0123, "flip_rate_at_operating_point": 0.0001, "auc_delta": b["auc"] - a["auc"],
              "accuracy_delta": b["accuracy"] - a["accuracy"], "recall_delta": b["recall"] - a["recall"]}
         ),
-        files_panel(files),
-        history_panel(history.assign(learning_rate=0.003)),
-        importances_panel(np.full((32, 33), 1 / (32 * 33))),
-        validation_panel(
+        files_chapter(files),
+        history_chapter(history.assign(learning_rate=0.003)),
+        importances_chapter(np.full((32, 33), 1 / (32 * 33))),
+        validation_chapter(
             [{"suite": "chunks", "success": False, "evaluated": 12, "failed": counts, "expectations": [failed, passed]}]
         ),
-        Panel("Own", "One.\n\nTwo.", pd.DataFrame({"a": [1.5, np.nan], "b": ["", None], "c": [True, False]})),
+        Chapter("Own", "One.\n\nTwo.", pd.DataFrame({"a": [1.5, np.nan], "b": ["", None], "c": [True, False]})),
     ]  # fmt: skip
 
 
@@ -313,18 +313,18 @@ def test_sections_name_what_they_show(page):
 
 def test_files_without_y_keep_their_order_and_are_cut():
     files = pd.DataFrame({"file": [f"{i}.wav" for i in range(50)], "label": "x", "source": "s", "score": 0.5})
-    panel = files_panel(files)
-    assert panel.table["file"].tolist() == files["file"].tolist()[: recordings.FILES]
-    assert panel.text == "20 of 50 files, as given."
+    chapter = files_chapter(files)
+    assert chapter.table["file"].tolist() == files["file"].tolist()[: recordings.FILES]
+    assert chapter.text == "20 of 50 files, as given."
 
 
 def test_quantization_shows_the_reported_differences():
     values = dict.fromkeys(chunks.COMPARED, 0.9)
-    panel = quantization_panel(
+    chapter = quantization_chapter(
         {"bytes": 1, "arena_bytes": 1, "operators": [], "flip_rate": 0.0, "flip_rate_at_operating_point": 0.0,
          "float": values, "int8": values | {"auc": 0.895, "recall": 0.91}}
     )  # fmt: skip
-    delta = panel.table.set_index("measure").iloc[:, -1]
+    delta = chapter.table.set_index("measure").iloc[:, -1]
     assert delta["AUC"] == f"{MINUS}0.0050"
     assert delta["Recall at 0.5"] == "+1.00"
 
@@ -339,14 +339,14 @@ def test_percent_never_rounds_to_nothing_or_all(share, shown):
 
 def test_importances_must_have_bands_and_frames():
     with pytest.raises(ValueError, match=r"importances.shape=\(1056,\) must be \(n_mels, frames\)"):
-        importances_panel(np.zeros(1056))
+        importances_chapter(np.zeros(1056))
 
 
 def test_svg_falls_back_to_the_title_and_escapes_it(figures, tmp_path):
-    panel = Panel('A "quoted" <title>', figure=Figure())
-    write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, extra=[panel])
+    chapter = Chapter('A "quoted" <title>', figure=Figure())
+    write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, extra=[chapter])
     labels = [v for tag, key, v in Page((tmp_path / "p.html").read_text()).attributes if key == "aria-label"]
-    assert labels[-1] == panel.title
+    assert labels[-1] == chapter.title
 
 
 @pytest.mark.parametrize("score", [[0.0, 0.0, 1.0], [0.5, 0.5, 0.5], [1.0, 1.0, 0.0]])
@@ -362,9 +362,9 @@ def test_the_smallest_perfect_useless_and_inverted_models_are_drawn_without_a_wa
 def test_automatic_tags_are_shown_beside_chance_and_what_is_not_measured_is_said():
     part = {"shots": 7, "precision": 0.9, "recall": 0.8, "f1": 0.847, "control": {"f1": 0.1}}
     figures = {"simulated": part | {"all": part | {"shots": 9}}, "real": None}
-    panel = tagging_panel(figures)
-    assert panel.table["recordings"].tolist() == ["simulated bursts", "all simulated"]
-    assert panel.table[["shots", "f1 at random"]].to_numpy().tolist() == [[7, 0.1], [9, 0.1]]
-    assert "nothing is measured yet" in panel.text
-    real = tagging_panel(figures | {"real": part})
+    chapter = tagging_chapter(figures)
+    assert chapter.table["recordings"].tolist() == ["simulated bursts", "all simulated"]
+    assert chapter.table[["shots", "f1 at random"]].to_numpy().tolist() == [[7, 0.1], [9, 0.1]]
+    assert "nothing is measured yet" in chapter.text
+    real = tagging_chapter(figures | {"real": part})
     assert len(real.table) == 3 and "nothing is measured" not in real.text

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from gunshot.alarms import summary
 from gunshot.base import tables
 from gunshot.report import streams as stream_report
-from gunshot.report.page import Panel
+from gunshot.report.page import Chapter
 
 MODELS = ("forest", "float", "int8")
 COSTS = {"forest": {"flash": 90_000, "arena": None}, "float": {"flash": 75_176, "arena": None},
@@ -78,8 +78,8 @@ def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, cause
     }
 
 
-def panels_of(real: dict = NOTHING, **kwargs) -> list[Panel]:
-    return stream_report.panels(figures(real), folder(**kwargs), operating(), COSTS)
+def chapters_of(real: dict = NOTHING, **kwargs) -> list[Chapter]:
+    return stream_report.chapters(figures(real), folder(**kwargs), operating(), COSTS)
 
 
 def text_of(figure: Figure) -> str:
@@ -87,15 +87,15 @@ def text_of(figure: Figure) -> str:
     return " ".join(t.get_text() for t in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
-def column(panel: Panel, origin: str, model: str) -> dict[str, str]:
+def column(chapter: Chapter, origin: str, model: str) -> dict[str, str]:
     """One column of the headline, by measure."""
-    return dict(zip(panel.table["", "measure"], panel.table[f"{origin} streams", model], strict=True))
+    return dict(zip(chapter.table["", "measure"], chapter.table[f"{origin} streams", model], strict=True))
 
 
 def test_the_headline_has_a_column_a_model_and_says_that_there_are_no_real_streams():
-    panel = stream_report.headline(figures(), COSTS, operating())
-    assert list(panel.table)[1:] == [("simulated streams", model) for model in MODELS]
-    row = column(panel, "simulated", "int8")
+    chapter = stream_report.headline(figures(), COSTS, operating())
+    assert list(chapter.table)[1:] == [("simulated streams", model) for model in MODELS]
+    row = column(chapter, "simulated", "int8")
     assert (row["recall of clear shots"], row["that recall at least"], row["clear shots"]) == (
         "75.0 %",
         "61.3 %",
@@ -106,16 +106,16 @@ def test_the_headline_has_a_column_a_model_and_says_that_there_are_no_real_strea
     drawn = [row[f"false alarms/h, groups drawn: {end}"] for end in ("from", "to")]
     assert (*drawn, row["recall at equal false alarms/h"]) == ("0.50", "4.25", "40.0 %")
     changes = "From float to int8 recall changes by \N{MINUS SIGN}1.2 points on simulated streams"
-    assert f"{changes}, and false alarms are within float's bound." in panel.text
-    assert "No real recordings were imported" in panel.text and "0.5 false alarms an hour" in panel.text
+    assert f"{changes}, and false alarms are within float's bound." in chapter.text
+    assert "No real recordings were imported" in chapter.text and "0.5 false alarms an hour" in chapter.text
 
 
 def test_real_streams_come_first_and_are_not_said_to_be_missing():
-    panel = stream_report.headline(figures(real=ROW | {"recall": 0.5}), COSTS, operating("unproven"))
-    assert [origin for origin, _ in list(panel.table)[1:]] == ["real streams"] * 3 + ["simulated streams"] * 3
-    recalls = [column(panel, origin, "float")["recall of clear shots"] for origin in ("real", "simulated")]
-    assert recalls == ["50.0 %", "75.0 %"] and column(panel, "real", "int8")["limit"] == "unproven"
-    assert "No real recordings" not in panel.text
+    chapter = stream_report.headline(figures(real=ROW | {"recall": 0.5}), COSTS, operating("unproven"))
+    assert [origin for origin, _ in list(chapter.table)[1:]] == ["real streams"] * 3 + ["simulated streams"] * 3
+    recalls = [column(chapter, origin, "float")["recall of clear shots"] for origin in ("real", "simulated")]
+    assert recalls == ["50.0 %", "75.0 %"] and column(chapter, "real", "int8")["limit"] == "unproven"
+    assert "No real recordings" not in chapter.text
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])
@@ -128,19 +128,19 @@ def test_what_is_not_known_is_a_dash(nothing):
 
 
 def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
-    panels = panels_of(real=ROW, origins=("simulated", "real"))
-    assert len({panel.title for panel in panels}) == len(panels) == 6
-    labels = [panel.figure.get_label() for panel in panels if panel.figure]
+    chapters = chapters_of(real=ROW, origins=("simulated", "real"))
+    assert len({chapter.title for chapter in chapters}) == len(chapters) == 6
+    labels = [chapter.figure.get_label() for chapter in chapters if chapter.figure]
     assert labels == [
         "Recall against false alarms per hour, simulated and real", "Recall against distance, and against peak SNR",
         "False alarms per event by kind, simulated and real",
     ]  # fmt: skip
-    page = text_of(panels[1].figure)
+    page = text_of(chapters[1].figure)
     assert all(word in page for word in ("simulated, 2.00 h", "real, 2.00 h", *MODELS, "recall of clear shots"))
 
 
 def test_without_real_streams_there_is_one_panel():
-    (ax,) = panels_of()[1].figure.axes
+    (ax,) = chapters_of()[1].figure.axes
     assert ax.get_title("left") == "simulated, 2.00 h"
 
 
@@ -185,33 +185,33 @@ def test_real_shots_have_a_panel_of_their_own():
 
 
 def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
-    shown = stream_report.panels(
+    shown = stream_report.chapters(
         figures(), {name: table.sort_values("model") for name, table in folder().items()}, operating(), COSTS
     )
     colours = [
-        {line.get_label(): line.get_color() for line in panel.figure.axes[0].lines if line.get_label() in MODELS}
-        for panel in shown[1:3]
+        {line.get_label(): line.get_color() for line in chapter.figure.axes[0].lines if line.get_label() in MODELS}
+        for chapter in shown[1:3]
     ]
     assert colours[0] == colours[1] and len(set(colours[0].values())) == 3
 
 
 def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table():
-    shown = panels_of()[-1].table
+    shown = chapters_of()[-1].table
     assert list(shown.groupby("model").size()) == [stream_report.CAUSES] * 3
     assert list(shown["false alarms"][:3]) == [90, 89, 88]
     names = ["events", "per event", "per hour", "per hour at most"]
     assert list(shown.columns) == ["origin", "model", "kind", "label", "false alarms", *names]
     assert list(shown.iloc[0, 5:]) == [100, 0.9, "180.00", "216.00"]
-    assert len(panels_of(causes=0)[-1].table) == 0
+    assert len(chapters_of(causes=0)[-1].table) == 0
 
 
 def test_kinds_that_raised_no_false_alarm_are_drawn_with_their_bound_and_not_listed():
     tables_ = folder(causes=3)
     quiet = tables_["causes"]["label"] == "bang 1"
     tables_["causes"].loc[quiet, ["false_alarms", "fa_per_event", "fa_per_event_upper"]] = 0, 0.0, 0.03
-    panel = stream_report.panels(figures(), tables_, operating(), COSTS)[-1]
-    assert set(panel.table["label"]) == {"bang 0", "bang 2"}
-    (ax,) = panel.figure.axes
+    chapter = stream_report.chapters(figures(), tables_, operating(), COSTS)[-1]
+    assert set(chapter.table["label"]) == {"bang 0", "bang 2"}
+    (ax,) = chapter.figure.axes
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["bang 1, 100", "bang 2, 100", "bang 0, 100"]
     drawn = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
     assert drawn == {model: [0.0, 0.88, 0.9] for model in MODELS}
@@ -220,7 +220,7 @@ def test_kinds_that_raised_no_false_alarm_are_drawn_with_their_bound_and_not_lis
 
 
 def test_slices_have_a_column_a_model():
-    shown = panels_of()[3].table.set_index("value")
+    shown = chapters_of()[3].table.set_index("value")
     assert list(shown.columns) == ["origin", "by", "shots", *MODELS]
     assert list(shown.index) == ["mall", "park", "AK-47", "auto", "single"]
     assert list(shown.loc["park"]) == ["simulated", "place", 10, "80.0 %", "70.0 %", "60.0 %"]
@@ -229,13 +229,13 @@ def test_slices_have_a_column_a_model():
 def test_real_and_simulated_slices_are_rows_of_their_own():
     tables_ = folder()
     tables_["by_weapon"] = pd.concat([tables_["by_weapon"], by("weapon", ["AK-47"], "real").assign(recall=0.0)])
-    shown = stream_report.panels(figures(), tables_, operating(), COSTS)[3].table
+    shown = stream_report.chapters(figures(), tables_, operating(), COSTS)[3].table
     rifle = shown[shown["value"] == "AK-47"].set_index("origin")["int8"]
     assert rifle.to_dict() == {"real": "0.0 %", "simulated": "60.0 %"}
 
 
 def test_places_have_their_hours_and_their_rates():
-    shown = panels_of()[4].table
+    shown = chapters_of()[4].table
     assert shown.values.tolist() == [["simulated", "park", "2.00", *["1.50 (at most 3.88)"] * 3]]
 
 
@@ -248,11 +248,11 @@ def empty(tables_: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 def test_nothing_found_is_shown_and_is_no_error():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        panels = stream_report.panels(figures(simulated=UNKNOWN), empty(folder()), operating(), COSTS)
-        for panel in panels:
-            if panel.figure:
-                text_of(panel.figure)
-    assert len(panels) == 6 and [len(panel.table) for panel in panels[3:]] == [0, 0, 0]
+        chapters = stream_report.chapters(figures(simulated=UNKNOWN), empty(folder()), operating(), COSTS)
+        for chapter in chapters:
+            if chapter.figure:
+                text_of(chapter.figure)
+    assert len(chapters) == 6 and [len(chapter.table) for chapter in chapters[3:]] == [0, 0, 0]
 
 
 def chunks(n: int = 300) -> pd.DataFrame:
@@ -265,9 +265,9 @@ def chunks(n: int = 300) -> pd.DataFrame:
 
 
 def test_the_calibration_is_drawn_and_its_error_stated():
-    panel = stream_report.reliability_panel(chunks(4000).assign(int8=lambda t: t["y"] * 0.5), list(MODELS))
-    line = next(line for line in panel.figure.axes[0].lines if line.get_label() == "float")
+    chapter = stream_report.reliability_chapter(chunks(4000).assign(int8=lambda t: t["y"] * 0.5), list(MODELS))
+    line = next(line for line in chapter.figure.axes[0].lines if line.get_label() == "float")
     assert np.abs(line.get_xdata() - line.get_ydata()).max() < 0.1
-    assert panel.figure.get_label() == "Reliability diagram: share of shots against score"
-    error = {part.split()[0]: float(part.split()[1]) for part in panel.text.partition("chunks: ")[2][:-1].split(", ")}
+    assert chapter.figure.get_label() == "Reliability diagram: share of shots against score"
+    error = {part.split()[0]: float(part.split()[1]) for part in chapter.text.partition("chunks: ")[2][:-1].split(", ")}
     assert error["float"] < 0.03 and error["int8"] == pytest.approx(0.25, abs=0.02)

@@ -89,9 +89,9 @@ def build(model: bytes, folder: Path, *, firmware: Path, flags: tuple[str, ...] 
     return folder / "network.so"
 
 
-def constants(found: Plan) -> str:
+def constants(layout: Plan) -> str:
     """Return of constants.h what model_compiled.c reads."""
-    values = {name: value.item() for name, value in found.header.items()}
+    values = {name: value.item() for name, value in layout.header.items()}
     lines = [
         f"#define GUNSHOT_{name.upper()} {f'{v:.9g}f' if isinstance(v, float) and v % 1 else f'({v})'}\n"
         for name, v in values.items()
@@ -101,12 +101,12 @@ def constants(found: Plan) -> str:
 
 def run(library: Path, model: bytes, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a library's output codes, int8 [shape=(n, outputs)], and logits in steps, int16 [shape=(n,)]."""
-    found = plan(model)
-    shape = int(found.header["n_mels"]), int(found.header["n_frames"])
+    layout = plan(model)
+    shape = int(layout.header["n_mels"]), int(layout.header["n_frames"])
     if codes.dtype != np.int8 or codes.shape[1:] != shape:
         raise ValueError(f"codes {codes.dtype} shape={codes.shape} must be int8 [shape=(n, {shape[0]}, {shape[1]})]")
     frames = np.ascontiguousarray(codes.transpose(0, 2, 1))
-    outputs, logits = np.empty((len(codes), found.outputs), np.int8), np.empty(len(codes), np.int16)
+    outputs, logits = np.empty((len(codes), layout.outputs), np.int8), np.empty(len(codes), np.int16)
     pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (frames, outputs, logits)]
     if status := ctypes.CDLL(str(library)).many(len(codes), *pointers):
         raise RuntimeError(f"gunshot_status {status} of the generated C")

@@ -20,7 +20,7 @@ class Step:
     """A call of a kernel on a window that moves over the map `size_in` and gives the map `size_out`."""
 
     kernel: str
-    of: str  # the operator
+    operator: str
     size_in: Map
     size_out: Map
     window: tuple[int, int]
@@ -63,12 +63,12 @@ class Plan:
         words = {name: value for name, value in each.items() if value.itemsize == 4}
         small = {name: value for name, value in each.items() if value.itemsize == 1}
         first = {"crc32": np.uint32(0), "version": np.uint32(VERSION), "size": np.uint32(0), **self.header}
-        found = {name: np.asarray(value) for name, value in (first | words | small).items()}
+        members = {name: np.asarray(value) for name, value in (first | words | small).items()}
         if rest := -sum(value.nbytes for value in small.values()) % 4:
-            found["rest"] = np.zeros(rest, np.int8)
-        found["size"] = np.asarray(sum(value.nbytes for value in found.values()), np.uint32)
-        found["crc32"] = np.asarray(zlib.crc32(packed(found)[4:]), np.uint32)
-        return found
+            members["rest"] = np.zeros(rest, np.int8)
+        members["size"] = np.asarray(sum(value.nbytes for value in members.values()), np.uint32)
+        members["crc32"] = np.asarray(zlib.crc32(packed(members)[4:]), np.uint32)
+        return members
 
 
 def packed(members: dict[str, np.ndarray]) -> bytes:

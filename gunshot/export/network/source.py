@@ -18,12 +18,12 @@ def sources(model: bytes) -> dict[str, str]:
     ValueError
         An operator, type or topology is not covered; the message names it.
     """
-    found = plan(model)
-    return {"network.h": _header(found), "network.c": _code(found)}
+    layout = plan(model)
+    return {"network.h": _header(layout), "network.c": _code(layout)}
 
 
-def _header(found: Plan) -> str:
-    members = found.members()
+def _header(layout: Plan) -> str:
+    members = layout.members()
     fields = "\n".join(f"  {TYPES[value.dtype.name]} {name}{_length(value)};" for name, value in members.items())
     return f"""{NOTE}#ifndef GUNSHOT_NETWORK_H
 #define GUNSHOT_NETWORK_H
@@ -31,8 +31,8 @@ def _header(found: Plan) -> str:
 #include <stdint.h>
 
 #define GUNSHOT_NETWORK_VERSION {VERSION}
-#define GUNSHOT_NETWORK_ARENA_BYTES {found.arena_bytes}
-#define GUNSHOT_NETWORK_OUTPUTS {found.outputs}
+#define GUNSHOT_NETWORK_ARENA_BYTES {layout.arena_bytes}
+#define GUNSHOT_NETWORK_OUTPUTS {layout.outputs}
 
 /* crc32 is of all that follows it; the number of a member is that of its layer. */
 typedef struct {{
@@ -54,10 +54,10 @@ def _length(value: np.ndarray) -> str:
     return f"[{value.size}]" if value.ndim else ""
 
 
-def _code(found: Plan) -> str:
-    values = "\n".join(f"    .{name} = {_literal(value)}," for name, value in found.members().items())
-    windows = "\n".join(_window(i, step) for i, step in enumerate(found.steps))
-    calls = "\n".join(_call(i, found) for i in range(len(found.steps)))
+def _code(layout: Plan) -> str:
+    values = "\n".join(f"    .{name} = {_literal(value)}," for name, value in layout.members().items())
+    windows = "\n".join(_window(i, step) for i, step in enumerate(layout.steps))
+    calls = "\n".join(_call(i, layout) for i in range(len(layout.steps)))
     unused = "" if "arena" in calls else "  (void)arena;\n"
     return f"""{NOTE}#include "network.h"
 
@@ -95,16 +95,16 @@ def _braces(part: tuple[int, ...]) -> str:
     return f"{{{', '.join(map(str, part))}}}"
 
 
-def _call(i: int, found: Plan) -> str:
-    step, x, out = found.steps[i], _place(i, found), _place(i + 1, found)
+def _call(i: int, layout: Plan) -> str:
+    step, x, out = layout.steps[i], _place(i, layout), _place(i + 1, layout)
 
     def member(name: str, otherwise: str = "NULL") -> str:
         return f"network->{name}{i}" if name in step.constants else otherwise
 
-    note = f"  /* {step.of} {_size(step.size_in)} to {_size(step.size_out)} */\n"
+    note = f"  /* {step.operator} {_size(step.size_in)} to {_size(step.size_out)} */\n"
     if step.kernel in ("average_pool", "max_pool"):
         return f"{note}  gunshot_{step.kernel}(&WINDOW{i}, {x}, {member('table')}, {out});"
-    low = found.maps[i | 1]  # of the two maps the one at the arena's beginning; the patch lies behind it
+    low = layout.maps[i | 1]  # of the two maps the one at the arena's beginning; the patch lies behind it
     patch = f"arena + {low}" if step.patch else "NULL"
     sums = ", ".join(member(name) for name in ("bias", "multiplier", "shift", "zero_point"))
     return f"""{note}  const gunshot_rescale to{i} = {{{sums},
@@ -112,11 +112,11 @@ def _call(i: int, found: Plan) -> str:
   gunshot_{step.kernel}(&WINDOW{i}, {x}, {member("weights")}, &to{i}, {patch}, {out});"""
 
 
-def _place(i: int, found: Plan) -> str:
+def _place(i: int, layout: Plan) -> str:
     """Return where the map that step `i` reads lies: from one end of the arena to the other."""
-    if i in (0, len(found.steps)):
+    if i in (0, len(layout.steps)):
         return "outputs" if i else "codes"
-    return "arena" if i % 2 else f"arena + {found.arena_bytes - found.maps[i]}"
+    return "arena" if i % 2 else f"arena + {layout.arena_bytes - layout.maps[i]}"
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -36,12 +36,12 @@ class Int8:
 
     def __init__(self, model: bytes):
         graph = Graph(model)
-        first, last, found = graph.tensor(graph.input), graph.tensor(graph.output), line(graph)
+        first, last, steps = graph.tensor(graph.input), graph.tensor(graph.output), line(graph)
         _, self.n_mels, self.n_frames, _ = first.shape
         self.input_scale, self.input_zero_point = first.scale, first.zero_point
         self.output_scale, self.output_zero_point = last.scale, last.zero_point
-        self.layers, self.stride = [layer for _, layer, _ in found], 1
-        for name, layer, shape in found:
+        self.layers, self.stride = [layer for _, layer, _ in steps], 1
+        for name, layer, shape in steps:
             if layer.pads != NO_PADS:  # along a recording a window has no edge
                 raise ValueError(f"{name}: padding=SAME pads {shape[0]} x {shape[1]}; it must be VALID")
             if layer.size(*shape[:2])[1] == 1:  # a window has no second position: a recording may have one at each step

@@ -65,11 +65,11 @@ class Graph:
 
     def tensor(self, i: int, kind: str = "INT8") -> Tensor:
         """Return tensor `i`; ValueError where it is not of the type `kind`."""
-        found = self.tensors[i]
-        if self.types[found.type] != kind:
-            raise ValueError(f"tensor {found.name.decode()} type={self.types[found.type]} must be {kind}")
-        shape = tuple(int(n) for n in found.shape) if found.shape is not None else ()
-        data, affine = self.buffers[found.buffer].data, found.quantization
+        tensor = self.tensors[i]
+        if self.types[tensor.type] != kind:
+            raise ValueError(f"tensor {tensor.name.decode()} type={self.types[tensor.type]} must be {kind}")
+        shape = tuple(int(n) for n in tensor.shape) if tensor.shape is not None else ()
+        data, affine = self.buffers[tensor.buffer].data, tensor.quantization
         if data is not None:
             data = np.asarray(data, np.uint8).view({"INT8": "<i1", "INT32": "<i4"}[kind]).reshape(shape)
         scales = zeros = None
@@ -92,12 +92,12 @@ def line(graph: Graph) -> list[tuple[str, Layer, tuple[int, int, int]]]:
     first, last = graph.tensor(graph.input), graph.tensor(graph.output)
     if len(first.shape) != 4 or first.shape[0] != 1 or first.shape[3] != 1:
         raise ValueError(f"input shape={first.shape} must be (1, n_mels, n_frames, 1)")
-    found, shape, at = [], first.shape[1:], graph.input
+    layers, shape, at = [], first.shape[1:], graph.input
     for op in graph.operators:
         if op.inputs[0] != at or len(op.outputs) != 1:
             raise ValueError(f"{op.name} must take the output of the operator before it, and have one output")
         at = op.outputs[0]
-        layer = layer_of(op, graph, shape, [layer for _, layer, _ in found])
+        layer = layer_of(op, graph, shape, [layer for _, layer, _ in layers])
         if layer:
             if min(*layer.kernel, *layer.strides) < 1:
                 raise ValueError(
@@ -105,7 +105,7 @@ def line(graph: Graph) -> list[tuple[str, Layer, tuple[int, int, int]]]:
                 )
             if isinstance(layer, Depthwise) and layer.filters % shape[2]:
                 raise ValueError(f"{op.name}: filters={layer.filters} must be a multiple of {shape[2]} channels")
-            found.append((op.name, layer, shape))
+            layers.append((op.name, layer, shape))
             shape = (*layer.size(*shape[:2]), layer.filters or shape[2])
             if min(shape) < 1:
                 raise ValueError(f"{op.name}: output shape={shape} must be at least 1 each way")
@@ -113,7 +113,7 @@ def line(graph: Graph) -> list[tuple[str, Layer, tuple[int, int, int]]]:
             raise ValueError(f"{op.name}: output shape={graph.tensor(at).shape} must hold {shape}")
     if shape[:2] != (1, 1) or at != graph.output:
         raise ValueError(f"output shape={last.shape}, height and width {shape[:2]}, must be one position")
-    return found
+    return layers
 
 
 def layer_of(op: Operator, graph: Graph, shape: tuple[int, int, int], before: list[Layer]) -> Layer | None:

@@ -25,8 +25,8 @@ class Rescale:
     def __call__(self, sums: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
         """Write the codes of sums, any real type, to `out`, int8, each replaced by its entry in `table`."""
         rows = (-1, len(self.bias))
-        of = self.bias, self.multiplier, self.shift, self.zero_point
-        kernels.requantize(sums.reshape(rows), *of, table, out.reshape(rows))
+        constants = self.bias, self.multiplier, self.shift, self.zero_point
+        kernels.requantize(sums.reshape(rows), *constants, table, out.reshape(rows))
 
 
 @dataclass

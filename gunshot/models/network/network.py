@@ -86,8 +86,8 @@ def logit(model: keras.Model, x: np.ndarray) -> np.ndarray:
 
     A chunk has one position; a longer recording one each stride in time, from one pass.
     """
-    found = model.predict(np.asarray(x, np.float32)[..., None], batch_size=512, verbose=0)
-    return found[:, 0, :, 0]
+    logits = model.predict(np.asarray(x, np.float32)[..., None], batch_size=512, verbose=0)
+    return logits[:, 0, :, 0]
 
 
 def _settled(values: dict) -> dict:
@@ -99,9 +99,9 @@ def save(model: keras.Model, path: Path) -> None:
     with atomic(path) as part, tempfile.TemporaryDirectory() as folder:
         named = Path(folder, path.name)
         model.save(named)
-        with zipfile.ZipFile(named) as found, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as out:
-            for name in sorted(found.namelist()):
-                content = found.read(name)
+        with zipfile.ZipFile(named) as archive, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as out:
+            for name in sorted(archive.namelist()):
+                content = archive.read(name)
                 if name.endswith(".json"):
                     content = json.dumps(json.loads(content, object_hook=_settled)).encode()
                 out.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)

@@ -19,9 +19,9 @@ class Tflm:
 
         self.interpreter = runtime.Interpreter.from_bytes(model)
         self.input, self.output = (self.interpreter.get_input_details(0), self.interpreter.get_output_details(0))
-        for what, found in (("input", self.input), ("output", self.output)):
-            if found["dtype"] != np.int8:
-                raise ValueError(f"{what} dtype={np.dtype(found['dtype'])} must be int8")
+        for what, details in (("input", self.input), ("output", self.output)):
+            if details["dtype"] != np.int8:
+                raise ValueError(f"{what} dtype={np.dtype(details['dtype'])} must be int8")
 
     def codes(self, x: np.ndarray) -> np.ndarray:
         """Return log-mels in dB as the model's int8 input codes, same shape: round half to even, then saturate."""
@@ -70,8 +70,8 @@ class Tflm:
 
 
 def _affine(details: dict) -> tuple[np.float32, int]:
-    found = details["quantization_parameters"]
-    return np.float32(found["scales"][0]), int(found["zero_points"][0])
+    affine = details["quantization_parameters"]
+    return np.float32(affine["scales"][0]), int(affine["zero_points"][0])
 
 
 def operators(model: bytes) -> list[str]:
@@ -79,8 +79,8 @@ def operators(model: bytes) -> list[str]:
     from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-    found = schema.ModelT.InitFromPackedBuf(model, 0).operatorCodes
-    return sorted({names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in found})
+    codes = schema.ModelT.InitFromPackedBuf(model, 0).operatorCodes
+    return sorted({names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in codes})
 
 
 def fixed(network, *, n_frames: int):

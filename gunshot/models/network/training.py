@@ -70,9 +70,9 @@ def repeated(y: np.ndarray, simulated: np.ndarray, share: float) -> np.ndarray:
     """
     rows = [np.arange(len(y))]
     for value in (0, 1):
-        made, real = (np.flatnonzero((y == value) & which) for which in (simulated, ~simulated))
-        if len(made) and len(real):
-            rows += [real] * (round(share / (1 - share) * len(made) / len(real)) - 1)
+        simulated_rows, real = (np.flatnonzero((y == value) & which) for which in (simulated, ~simulated))
+        if len(simulated_rows) and len(real):
+            rows += [real] * (round(share / (1 - share) * len(simulated_rows) / len(real)) - 1)
     return np.sort(np.concatenate(rows))
 
 
@@ -159,7 +159,7 @@ def train(
         model.optimizer.learning_rate = p.learning_rate / 2 * (1 + math.cos(math.pi * epoch / p.epochs))
         if epoch and most and len(pool):
             hard = hardest(model, pool, n_frames=x.shape[2], most=most)
-        told = model.fit(
+        fitted = model.fit(
             batches(x, y, rows, hard, rng, p),
             steps_per_epoch=-(-(len(rows) + len(hard)) // p.batch_size),
             initial_epoch=epoch,
@@ -169,7 +169,7 @@ def train(
             shuffle=False,  # `batches` draws the order
             verbose=VERBOSE,
         )
-        history.append({name: float(values[0]) for name, values in told.history.items()})
+        history.append({name: float(values[0]) for name, values in fitted.history.items()})
         history[-1] |= {"learning_rate": float(model.optimizer.learning_rate.numpy()), "hard": len(hard)}
         if history[-1]["val_loss"] < best[0]:
             best = history[-1]["val_loss"], model.get_weights()

@@ -176,8 +176,8 @@ def recall_at_false_rate(y: np.ndarray, score: np.ndarray, rate: float, weight: 
     return float(tpr[fpr <= rate].max())
 
 
-def match_onsets(truth: np.ndarray, found: np.ndarray, *, collar: np.ndarray | float) -> np.ndarray:
-    """Return which onsets found are which true ones: pairs of their indices [shape=(matches, 2)], int64.
+def match_onsets(truth: np.ndarray, onsets: np.ndarray, *, collar: np.ndarray | float) -> np.ndarray:
+    """Return which of `onsets` are which true ones: pairs of their indices [shape=(matches, 2)], int64.
 
     Each is in one pair at most, no further apart than `collar`, which is one for all or one for each true onset
     [shape=(len(truth),)]; no other pairing has more pairs (maximum bipartite matching).
@@ -187,8 +187,8 @@ def match_onsets(truth: np.ndarray, found: np.ndarray, *, collar: np.ndarray | f
     >>> match_onsets([1.0, 2.0, 3.0], [1.02, 2.9], collar=0.15).tolist()
     [[0, 0], [2, 1]]
     """
-    truth, found = np.asarray(truth, np.float64), np.asarray(found, np.float64)
-    return match(np.abs(truth[:, None] - found[None, :]) <= np.broadcast_to(collar, truth.shape)[:, None])
+    truth, onsets = np.asarray(truth, np.float64), np.asarray(onsets, np.float64)
+    return match(np.abs(truth[:, None] - onsets[None, :]) <= np.broadcast_to(collar, truth.shape)[:, None])
 
 
 def match(near: np.ndarray) -> np.ndarray:
@@ -203,10 +203,10 @@ def match(near: np.ndarray) -> np.ndarray:
     return np.column_stack([matched, partner[matched]]).astype(np.int64)
 
 
-def found_and_missed(matched: int, truth: int, found: int) -> dict[str, float]:
-    """Return precision, recall and F1 of `matched` pairs of `truth` true and `found` found onsets; 0 / 0 is NaN."""
+def found_and_missed(matched: int, truth: int, onsets: int) -> dict[str, float]:
+    """Return precision, recall and F1 of `matched` pairs of `truth` true and `onsets` detected onsets; 0 / 0 is NaN."""
     return {
-        "precision": matched / found if found else float("nan"),
+        "precision": matched / onsets if onsets else float("nan"),
         "recall": matched / truth if truth else float("nan"),
-        "f1": 2 * matched / (truth + found) if truth + found else float("nan"),
+        "f1": 2 * matched / (truth + onsets) if truth + onsets else float("nan"),
     }
