@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.deployments import run_deployment
 
 from flows import worktree
+from flows.failures import command, notify
 from flows.retrain import CANDIDATES, retrain
 from flows.review import waiting
 from gunshot import tags
@@ -97,7 +98,7 @@ def publish(verdict: dict, outcome: str = "") -> None:
         create_link_artifact(REPORT.resolve().as_uri(), link_text="Evidently's report", key=f"{KEY}-report")
 
 
-@flow
+@flow(on_failure=[notify], on_crashed=[notify])
 def monitor(folder: str | None = None) -> dict:
     """Measure the drift of a folder's recordings, data/field by default; start retrain where it is `due`.
 
@@ -137,4 +138,4 @@ def start_retrain(reason: str) -> None:
 
 
 if __name__ == "__main__":
-    monitor()
+    command(monitor, *sys.argv[1:])

@@ -18,6 +18,7 @@ from prefect.deployments import run_deployment
 
 from flows import worktree
 from flows.commands import DVC, GUNSHOT, run
+from flows.failures import command, notify
 from flows.review import REVIEW, expire, review
 from gunshot.base import params, pipeline, tables
 from gunshot.promotion import registry
@@ -176,7 +177,7 @@ def nothing_new(tree: Path) -> str | None:
     return champion["version"] if same else None
 
 
-@flow
+@flow(on_failure=[notify], on_crashed=[notify])
 def retrain(reason: str = "by hand") -> str | None:
     """Make a candidate in a worktree of its own and hand it over for review; return its folder.
 
@@ -234,4 +235,4 @@ def hand_over(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    retrain(*sys.argv[1:])
+    command(retrain, *sys.argv[1:])

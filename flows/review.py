@@ -7,11 +7,22 @@ from pathlib import Path
 from typing import Literal
 
 from prefect import flow, get_run_logger, runtime
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
+from prefect.settings import get_current_settings
 from pydantic import Field
 
 from flows.commands import GUNSHOT, run
+from flows.failures import command, notify
 from flows.promote import promote
 from flows.promote import publish as publish_decision
 from flows.worktree import TIME
@@ -85,7 +96,7 @@ def recorded(call: dict) -> dict | None:
     return entry if entry and registry.settled(Repository(Path()), entry) else None
 
 
-@flow
+@flow(on_failure=[notify], on_crashed=[notify])
 def review(folder: str, auto: bool = False) -> dict | None:
     """Wait for a decision where there is none, carry it out, and return the record's entry.
 
@@ -141,6 +152,28 @@ def expire(candidates: Path, now: datetime | None = None) -> None:
             get_run_logger().error("%s: %s", folder, error)
 
 
+def resume(folder: Path) -> None:
+    """Let the runs end that wait in Prefect's pages for a decision on a candidate that was made by the command.
+
+    They find it in the folder, ask no more and publish it once more. Without a server none waits.
+    """
+    if not get_current_settings().api.url:
+        return
+    made = tables.read_json(folder / library.FILE)
+    given = {key: made[key] for key in ("decision", "by", "reason")}
+    of_reviews = FlowFilter(name=FlowFilterName(any_=[review.name]))
+    paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(
+            flow_filter=of_reviews, flow_run_filter=paused, limit=200, sort="START_TIME_DESC"
+        ):
+            if Path(run.parameters["folder"]).resolve() == folder.resolve():
+                client.resume_flow_run(run.id, run_input=given)
+                print(f"Prefect's run {run.name} waited for this decision and goes on with it")
+
+
 if __name__ == "__main__":
-    if review(sys.argv[1]) is None:
-        sys.exit(f"{sys.argv[1]}: nobody has decided; see `gunshot review --help`")
+    if command(review, *sys.argv[1:]) is None:
+        print(f"error: {sys.argv[1]}: nobody has decided; see `gunshot review --help`", file=sys.stderr)
+        sys.exit(2)
+    resume(Path(sys.argv[1]))

@@ -4,6 +4,7 @@ import sys
 
 from prefect import flow, get_run_logger
 
+from flows.failures import command
 from flows.promote import publish
 from gunshot.promotion import bundle, registry
 
@@ -18,4 +19,4 @@ def rollback(by: str, reason: str, to: str | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    rollback(*sys.argv[1:])
+    command(rollback, *sys.argv[1:])

@@ -40,7 +40,9 @@ def main() -> None:
         n, m = drift.effective(heard["recording"]), p.monitor
         rng = np.random.default_rng(m.seed)
         limits = drift.thresholds(reference, n=n, least=m.min_distance, share=m.min_share, rng=rng)
-        drift.save(drift.snapshot(reference, heard, limits), Path(name))
+        compared = drift.snapshot(reference, heard, limits)
+        verdict = drift.judge(compared, reference, heard, share=m.min_share) | {"model": "the working tree's model"}
+        drift.save(compared, Path(name), verdict, name="a microphone that ends at 4 kHz")
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 1010})
         page.goto(Path(name, "report.html").as_uri())

@@ -273,6 +273,7 @@ class Schedule(Section):
 
     retrain: Annotated[str, pydantic.AfterValidator(_cron)]
     monitor: Annotated[str, pydantic.AfterValidator(_cron)]
+    notify: str  # a notification block of Prefect's, TYPE/NAME, that tells of runs that failed; "": nobody is told
 
 
 class Monitor(Section):

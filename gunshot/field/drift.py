@@ -4,7 +4,9 @@ Distances and the page are Evidently's. A threshold is what recordings drawn fro
 since chunks of one recording are alike and tests of independent chunks would reject everything.
 """
 
+import html
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -174,8 +176,9 @@ def snapshot(reference: pd.DataFrame, batch: pd.DataFrame, limits: dict[str, flo
 def judge(snapshot: "Snapshot", reference: pd.DataFrame, batch: pd.DataFrame, *, share: float) -> dict:
     """Return the verdict: `drift` where at least `share` of the columns fail their tests, `reason` in words, figures.
 
-    `columns` has for each column, those that drift first, its distance, its threshold, whether it drifts, and the
-    medians of reference and batch (of `clipped` and `alarm` the means, which are rates).
+    `needed` is how many of the columns must. `columns` has for each column, those that drift first, its distance, its
+    threshold, whether it drifts, and the medians of reference and batch (of `clipped` and `alarm` the means, which are
+    rates).
     """
     found = []
     for metric in snapshot.dict()["metrics"]:
@@ -198,12 +201,40 @@ def judge(snapshot: "Snapshot", reference: pd.DataFrame, batch: pd.DataFrame, *,
         "recordings": int(batch["recording"].nunique()),
         "effective": effective(batch["recording"]),
         "chunks": len(batch),
+        "needed": needed(share),
         "columns": found,
     }
 
 
-def save(snapshot: "Snapshot", out: Path) -> None:
-    """Write Evidently's report as report.html, which loads nothing from elsewhere, and report.json, each whole."""
-    for name, write in {"report.html": snapshot.save_html, "report.json": snapshot.save_json}.items():
-        with atomic(out / name) as part:
-            write(str(part))
+HEAD = """<header style="font-family: sans-serif; max-width: 60rem; margin: 1rem auto; padding: 0 1rem">
+<h1>{verdict}: {name}</h1>
+<p>{reason}. {recordings} recordings, {chunks} chunks, measured with {model}.</p>
+<p>Drift is declared where {needed} of {columns} columns drift at least. What follows is Evidently's comparison of each
+column with training; “detected” there is of that column alone.</p>
+</header>
+"""
+
+
+def save(snapshot: "Snapshot", out: Path, verdict: dict, *, name: str) -> None:
+    """Write Evidently's report as report.json and, below a verdict, as report.html, which loads nothing from elsewhere.
+
+    Parameters
+    ----------
+    verdict : what `judge` gives, with ``model``, the version that measured, and ``needed``, columns that make drift
+    name : of the batch, as a person knows it
+
+    Raises
+    ------
+    ValueError
+        Evidently's page has no body to put the verdict into.
+    """
+    shown = {"verdict": "Drift" if verdict["drift"] else "No drift", "columns": len(verdict["columns"]), "name": name}
+    told = {key: html.escape(str(verdict[key])) for key in ("reason", "recordings", "chunks", "model", "needed")}
+    head = HEAD.format(**told, **{key: html.escape(str(value)) for key, value in shown.items()})
+    page, bodies = re.subn(r"<body[^>]*>", lambda body: body[0] + head, snapshot.get_html_str(as_iframe=False), count=1)
+    if not bodies:
+        raise ValueError("Evidently's page must have a body")
+    with atomic(out / "report.html") as part:
+        part.write_text(page, encoding="utf-8")
+    with atomic(out / "report.json") as part:
+        snapshot.save_json(str(part))

@@ -64,7 +64,7 @@ def judge(root: Path, out: Path, p: Sections, *, version: str, model: Path, refe
     limits = drift.thresholds(trained_on, n=n, least=m.min_distance, share=m.min_share, rng=rng)
     compared = drift.snapshot(trained_on, batch, limits)
     verdict = drift.judge(compared, trained_on, batch, share=m.min_share) | {"rejected": len(bad)} | what
-    drift.save(compared, out)
+    drift.save(compared, out, verdict, name=root.as_posix())
     tables.write_json(out / "verdict.json", verdict)
     return verdict, remarks
 

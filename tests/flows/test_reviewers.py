@@ -52,6 +52,26 @@ def test_a_reviewer_who_never_answers_in_the_pages_has_rejected(copy, stopped, t
 
 
 @pytest.mark.sweep(1, group="a review in the pages")
+def test_a_review_by_the_command_ends_the_run_that_waits_in_the_pages(copy, stopped, tmp_path, monkeypatch):
+    prepare(copy, schedule=NEVER)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    python = environment(tmp_path / "environment")
+    with stopped.running(), started(tmp_path / "serve.log", python, "-m", "flows.serve", cwd=copy.root):
+        folder = asked(copy, stopped, python)
+        waiting = until(stopped.client, "review", "PAUSED")
+        given = ("--by", "Ada", "--reason", "better at night")
+        copy.run(python.with_name("gunshot"), "review", folder, "approve", *given)
+        said = copy.run(python, "-m", "flows.review", folder)
+        assert f"{waiting.name} waited for this decision" in said
+        end = time.monotonic() + 240
+        while not (state := stopped.client.read_flow_run(waiting.id).state).is_final():
+            assert time.monotonic() < end
+            time.sleep(1)
+        assert state.is_completed(), state.message
+    assert [(e["event"], e["by"]) for e in record.read(copy.root)[1:]] == [("promoted", "Ada")]
+
+
+@pytest.mark.sweep(1, group="a review in the pages")
 @pytest.mark.parametrize(("decision", "event"), [("approve", "promoted"), ("reject", "rejected")])
 def test_of_two_reviewers_in_the_pages_and_by_the_command_one_decides(
     copy, stopped, tmp_path, monkeypatch, decision, event

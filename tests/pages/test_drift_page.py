@@ -17,8 +17,22 @@ def page_file(tmp_path_factory):
     reference, batch = (drift.frame(names, rng.standard_normal((300, len(drift.COLUMNS)))) for _ in range(2))
     batch[list(MOVED)] -= 2
     limits = drift.thresholds(reference, n=60, least=0.2, share=0.2, rng=rng)
-    drift.save(drift.snapshot(reference, batch, limits), folder)
+    compared = drift.snapshot(reference, batch, limits)
+    verdict = drift.judge(compared, reference, batch, share=0.2) | {"model": "v1.0.0"}
+    drift.save(compared, folder, verdict, name="data/field/<mast 3> & co")
     return folder / "report.html"
+
+
+def test_the_page_opens_with_the_command_s_verdict_and_the_batch_s_name(page_file, new_page):
+    page = new_page()
+    page.goto(page_file.as_uri())
+    first = page.locator("h1, h2, h3, h4, h5, h6").first
+    expect(first).to_have_text("Drift: data/field/<mast 3> & co")
+    head = page.locator("header").first
+    expect(head).to_contain_text("3 of 13 columns drift: ")
+    expect(head).to_contain_text("60 recordings, 300 chunks, measured with v1.0.0")
+    expect(head).to_contain_text("Drift is declared where 3 of 13 columns drift at least")
+    assert head.bounding_box()["y"] < 100 and page.get_by_text("Drift in column").first.bounding_box()["y"] > 200
 
 
 def test_the_page_needs_no_network_and_shows_what_drifts(page_file, new_page):

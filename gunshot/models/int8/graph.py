@@ -76,7 +76,7 @@ class Graph:
         if affine is not None and affine.scale is not None:
             scales, zeros = np.asarray(affine.scale, np.float32), np.asarray(affine.zeroPoint)
             if bad := [scale for scale in scales if not 0 < scale < np.inf]:
-                raise ValueError(f"tensor {found.name.decode()} scale={bad[0]} must be a positive number")
+                raise ValueError(f"tensor {tensor.name.decode()} scale={bad[0]} must be a positive number")
         return Tensor(shape, scales, 0 if zeros is None else int(zeros[0]), data)
 
 
