@@ -1,14 +1,13 @@
 """gunshot import: recordings into data/raw, in the layouts in which they come, and tags into data/tags."""
 
 import shutil
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gunshot.cli import tracking
 from gunshot.cli.app import import_
 from gunshot.cli.options import RecordingsOption, print_names
 
@@ -211,6 +210,7 @@ def convert(layout: str, folder: Path, out: Path, **options) -> list:
     from gunshot.base import params, tables
 
     p = params.load("audio", "quality")
+    tracking.ready(out)
     sources, rejected = corpora.layouts[layout](folder, **options)
     tracked, refused = (out.with_name(f"{out.name}{suffix}") for suffix in (".dvc", ".rejected.csv"))
     try:
@@ -227,7 +227,7 @@ def convert(layout: str, folder: Path, out: Path, **options) -> list:
     if summary.rejected:
         print(f"what was rejected, and why: {out / 'rejected.csv'}")
     if Path(".dvc").is_dir():
-        subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(out)], check=True)
+        tracking.track(out)
         ignore = out.parent / ".gitignore"
         print(f"tracked by DVC in {tracked}; `git add {tracked} {ignore}` keeps it, `dvc repro` trains on it")
     return sources
