@@ -92,7 +92,7 @@ class Model:
 
         Of a logit that no sum reaches, or every one, it is the first beyond them: logits in steps are int16.
         """
-        most = (calibration.MOST + 1) * windows
+        most = (calibration.MOST_STEPS + 1) * windows
         return int(np.clip(np.ceil(logit * windows / self.step - 1e-9), -most, most))
 
     def codes(self, log_mel: np.ndarray) -> np.ndarray:

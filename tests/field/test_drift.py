@@ -220,7 +220,7 @@ def test_columns_that_never_vary_are_judged():
 def test_an_alarm_is_a_score_at_the_detector_s_operating_point(tmp_path):
     (tmp_path / "operating.json").write_text('{"logit": 1.5}')
     model = replace(MODEL, path=tmp_path / "m.tflite", logit=lambda x: np.linspace(1, 2, len(x)))  # half reach it
-    *_, score, alarm = drift.measure(np.zeros((40, LENGTH), np.int16), model, P).T
+    *_, score, alarm = drift.describe(np.zeros((40, LENGTH), np.int16), model, P).T
     assert (alarm == (score >= 1 / (1 + np.exp(-1.5)))).all() and alarm.sum() == 20
 
 

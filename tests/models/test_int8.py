@@ -257,7 +257,7 @@ def beside(logits, tmp_path_factory) -> Path:
 def told(path: Path) -> str:
     """Return the error of a model that cannot be loaded; one that can hears a recording."""
     try:
-        found = load_model(path).levels(log_mels(1, 0)[0][0], hop=8, n_frames=N_FRAMES)
+        found = load_model(path).window_logits(log_mels(1, 0)[0][0], hop=8, n_frames=N_FRAMES)
     except ValueError as e:
         return str(e)
     assert found.dtype == np.int16
@@ -298,7 +298,7 @@ def test_a_model_of_other_windows_is_named(beside):
         r"model\.tflite: window=\(24, 40\) bands and frames must be \(32, 33\), as the sections audio and features"
     )
     with pytest.raises(ValueError, match=message):
-        load_model(beside).levels(log_mels(1, 0)[0][0], hop=8, n_frames=N_FRAMES)
+        load_model(beside).window_logits(log_mels(1, 0)[0][0], hop=8, n_frames=N_FRAMES)
 
 
 DETECT = """

@@ -207,7 +207,7 @@ def test_a_damaged_report_or_operating_point_is_named_or_whole(tmp_path_factory,
                 assert str(e).startswith(f"{path.with_name(name)}: ") and "must" in str(e)
             else:
                 model = Model(path, REPORT | stated, logit)
-                assert model.level_of(model.threshold(None if "logit" in stated else 0.5), windows=1) is not None
+                assert model.logit_sum(model.threshold(None if "logit" in stated else 0.5), windows=1) is not None
         path.with_name(name).write_text(text)
         assert read() == whole
 
