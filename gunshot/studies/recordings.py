@@ -20,7 +20,7 @@ QUIET = 0.1  # of the frames are below the level of a recording's quiet
 
 
 class Scores(NamedTuple):
-    """What models say of recordings: a row a window, a row a file, and rows of tables.REJECTED."""
+    """Scores of recordings: a row for each window, a row for each file, and rows of tables.REJECTED."""
 
     windows: pd.DataFrame
     files: pd.DataFrame
@@ -46,7 +46,7 @@ def sources(folders: Iterable[Path]) -> tuple[list[dict], list[dict]]:
 
 
 def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
-    """Return what models say of a folder of labelled recordings, of any layout; the columns of scores are `paths`'.
+    """Return the scores of models, a column for each name in `paths`, on a folder of labelled recordings of any layout.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def score_files(
     windows: bool = False,
     workers: int = 2,
 ) -> Scores:
-    """Return what models say of recordings, in their order; of windows only where they are asked for.
+    """Return the scores of models on recordings, in their order; rows of windows only where `windows` asks for them.
 
     Parameters
     ----------
@@ -109,11 +109,11 @@ def score_files(
 def score_file(source: dict, paths: dict[str, Path], p: Sections) -> tuple[list[dict], dict | None, list[dict]]:
     """Return a file's rows of windows, its row, and rows of tables.REJECTED where it cannot be used.
 
-    A file is heard after `quiet` of its own, as a device hears it that has listened before, so that its first windows
-    start before it does. All windows of an environment file count; of a gun file those that hold an automatic onset at
-    a place where the chunks of training have it (chunks.jitter), since the others hold no shot for certain.
-    A file's score is its highest window's. ``MODEL_cut`` is the same of the part of
-    `evaluate.file_duration_s` around the file's steepest onset, whatever its class.
+    A file is scored behind `quiet` of its own, as by a device that listened before, so that its first windows start
+    before its first sample. All windows of an environment file count; of a gun file those that hold an automatic onset
+    at a place where the chunks of training have it (chunks.jitter), since the others hold no shot for certain. A file's
+    score is its highest window's. ``MODEL_cut`` is the highest within `evaluate.file_duration_s` around the file's
+    steepest onset, whatever its class.
     """
     sr, hop, length = p.audio.sr, p.detector.hop, p.audio.chunk_length
     try:
@@ -146,8 +146,8 @@ def score_file(source: dict, paths: dict[str, Path], p: Sections) -> tuple[list[
 def quiet(log_mel: np.ndarray, n_frames: int) -> np.ndarray:
     """Return frames that sound like the quiet of a log-mel [shape=(n_mels, frames)], [shape=(n_mels, n_frames)].
 
-    The level below which each band is for a tenth of the time. A device has always heard something before a shot; of
-    many published recordings the shot is the first sound, and digital silence before it is no place.
+    Each band has the level below which it is for a tenth of the time. A device has always heard something before a
+    shot; of many published recordings the shot is the first sound, and digital silence before it is no place.
     """
     return np.repeat(np.quantile(log_mel, QUIET, axis=1, keepdims=True).astype(np.float32), n_frames, axis=1)
 
@@ -169,7 +169,7 @@ def _around_steepest(pcm: np.ndarray, starts: np.ndarray, length: int, duration:
 
 
 def file_metrics(files: pd.DataFrame, points: dict[str, float], rng: np.random.Generator) -> dict[str, dict]:
-    """Return by model what its file scores are worth.
+    """Return the figures of each model's file scores.
 
     AUC over all files with the 95 % interval of a bootstrap over recording groups, the AUC of files
     cut to one duration, the means of the AUC over labels and over upstream sources, recall where
