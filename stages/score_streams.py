@@ -28,7 +28,7 @@ def main(streams: Path, reads: Path, out: Path, **models: Path) -> None:
     for origin in ("simulated", "real"):
         for name, row in summed["figures"][origin].items():
             if row["hours"]:
-                print(f"score_streams: {origin:9} {name:6}", summary.told(row))
+                print(f"score_streams: {origin:9} {name:6}", summary.in_words(row))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ static size_t seek(gunshot_detector *detector, int64_t first, int64_t stop, bool
     }
   }
   detector->next = larger(start, stop);
-  if (opens && count == 0) { /* an incident has one onset at least, and it is told at once */
+  if (opens && count == 0) { /* each incident has an onset, which is reported at once */
     shots[count++].onset = detector->last = best;
   }
   return count;
@@ -93,15 +93,15 @@ static void centred(const gunshot_detector *detector, int64_t begin, size_t grou
   for (int32_t i = 0; i < SPAN; i++) z[i] -= sum / SPAN;
 }
 
-/* What recurs of `z` after `lag` frames. */
+/* The autocorrelation of `z` at a lag. */
 static int64_t recurs(const int32_t *z, int32_t lag) {
   int64_t sum = 0;
   for (int32_t i = lag; i < SPAN; i++) sum += (int64_t)z[i] * z[i - lag];
   return sum;
 }
 
-/* The frames from shot to shot at which a quarter of the rises' energy recurs at least, in the same bands, and after
- * twice as many a sixth: two shots are no rate; 0: at none. */
+/* The frames from shot to shot of steady fire, or 0: the lag of the highest autocorrelation, if that is a quarter of the
+ * energy at least, and the autocorrelation at twice the lag a sixth: two shots are no rate. */
 static int32_t cadence(const gunshot_detector *detector, int64_t begin, int32_t most) {
   int32_t z[SPAN], lag = 0;
   int64_t after[2 * SLOWEST + 2] = {0}, best = 0;
@@ -117,7 +117,7 @@ static int32_t cadence(const gunshot_detector *detector, int64_t begin, int32_t 
   return 6 * again >= after[0] ? lag : 0;
 }
 
-/* The frames before `stop` of shots that follow the last one at the rate of the SPAN frames till now, as onsets. */
+/* The frames, before `stop`, of shots that follow the last one at a steady rate, sought in the last SPAN frames. */
 static size_t steady(gunshot_detector *detector, int64_t stop, gunshot_shot *shots) {
   int32_t z[SPAN], most = detector->settings.min_rise / 2;
   int64_t begin = detector->frames - SPAN;
@@ -138,7 +138,7 @@ static size_t steady(gunshot_detector *detector, int64_t stop, gunshot_shot *sho
     last = height;
     next = best + lag;
   }
-  detector->next = larger(detector->next, detector->last + 1); /* nothing is told twice */
+  detector->next = larger(detector->next, detector->last + 1); /* no shot is reported twice */
   return count;
 }
 

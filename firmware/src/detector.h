@@ -21,7 +21,7 @@ typedef struct { /* as detector.Settings, and checked there */
 
 typedef struct {
   int64_t onset;     /* frame, from the stream's beginning or its last gap */
-  int64_t decided;   /* window at whose end it was told */
+  int64_t decided;   /* window at whose end it was decided */
   int32_t logit_sum; /* sum of the windows' logits there, in steps */
   int64_t incident;  /* from 1 on */
 } gunshot_shot;

@@ -29,7 +29,7 @@ def det(counts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def lowest(curve: pd.DataFrame, column: str, limit: float) -> float | None:
-    """Return the lowest mean logit from which on all rows keep a limit; None where the highest does not."""
+    """Return the lowest mean logit from which upward all rows keep a limit; None where not even the highest does."""
     kept = (curve[column] <= limit).groupby(curve["logit"]).all().sort_index()
     bad = kept.index[~kept]
     above = kept.index[kept.index > bad.max()] if len(bad) else kept.index

@@ -13,8 +13,8 @@ from gunshot.base.files import atomic
 def operate(curve: pd.DataFrame, *, limit: float) -> dict:
     """Return the operating point of one model, and whether the limit of false alarms an hour is proven there.
 
-    It is the lowest mean logit from which on every origin keeps the limit, so that recall is the highest; where none
-    does, the highest of GRID. Proven is the limit where every origin keeps it by its upper bound too.
+    The point is the lowest mean logit from which upward every origin keeps the limit: there recall is highest. Where no
+    logit keeps it, the point is the highest of GRID. The limit is proven where every origin's upper bound keeps it too.
 
     Parameters
     ----------
@@ -33,9 +33,10 @@ def operate(curve: pd.DataFrame, *, limit: float) -> dict:
 
 
 def against(one: dict[str, dict], other: dict[str, dict]) -> dict[str, dict]:
-    """Return by origin what recall falls by from a model to another, and whether false alarms keep the first's bound.
+    """Return by origin how far recall falls from one model to the other, and whether false alarms stay in bounds.
 
-    Each at its own operating point. An origin that has no hours, or no clear shot, is left out.
+    In bounds is a rate up to the first model's upper bound. Each model runs at its own operating point. An origin
+    without hours, or without a clear shot, is left out.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def against(one: dict[str, dict], other: dict[str, dict]) -> dict[str, dict]:
 
 
 def in_words(validation: dict[str, dict]) -> str:
-    """Return an operating point's recall and false alarms an hour by origin, what `operate` calls validation."""
+    """Return recall and false alarms an hour by origin as text; `validation` is that of `operate`."""
     return "; ".join(
         f"{origin} {v['recall']:.1%} of shots, {v['fa_per_hour']:.2f} false alarms/h (at most "
         f"{v['fa_per_hour_upper']:.2f}) in {v['hours']:.2f} h"
@@ -60,7 +61,7 @@ def in_words(validation: dict[str, dict]) -> str:
 
 
 def note_read(log: Path, model: Path, plan: Path) -> None:
-    """Add to a log that a model looked at the test streams, once for each model and plan: their SHA-256.
+    """Log that a model was scored on the test streams: one line for each model and plan, by their SHA-256.
 
     Whoever looks at test streams often enough tunes on them; the log is in Git, whose history dates each line.
     """

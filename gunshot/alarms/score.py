@@ -15,7 +15,7 @@ from gunshot.models.model import Model, load_once
 from gunshot.models.scores import metrics
 
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
-OF, COUNTED = ("origin", "kind", "model", "logit"), ("false", "false_incidents", "shots", "hits")  # of rows of counts
+COUNTED_BY, COUNTED = ("origin", "kind", "model", "logit"), ("false", "false_incidents", "shots", "hits")  # of counts
 AROUND_S = 0.5  # after an event ends, in which an alarm is still its own
 SOUNDS = 3  # sounds of a quiet stream, of those that come closest to an alarm
 
@@ -41,7 +41,7 @@ def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, co
     shot, onset = pairs.T
     false = np.ones(len(onset_s), bool)
     false[onset] = False
-    other = 1 - np.abs(arrival_s[:, shot] - onset_s[onset]).argmin(axis=0)  # not the one that was told
+    other = 1 - np.abs(arrival_s[:, shot] - onset_s[onset]).argmin(axis=0)  # not the one that was detected
     two = blast_s[shot] > first_s[shot]
     return pairs, false & ~near[other, shot][two].any(axis=0)
 
@@ -49,9 +49,10 @@ def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, co
 def score_stream(
     row: dict, folder: Path, paths: dict[str, Path], points: dict[str, float], p: listener.Sections
 ) -> dict[str, list[dict]]:
-    """Return of one stream, for each model, rows of `counts` at GRID, and at its point of `shots` and of `false`.
+    """Return one stream's rows by table: `counts` of each model at GRID, and at its point `shots` and `false`.
 
-    Of a quiet stream `closest` has the sounds that raise an alarm at the highest thresholds, be they above its point.
+    For a quiet stream, `closest` lists the sounds that raise an alarm at the highest thresholds, above the point or
+    not.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def score_stream(
         for logit, onsets in zip(GRID, every, strict=False):
             out["counts"].append(_count(onsets, shots, p) | _common(row, name) | {"logit": logit})
         if name in points:
-            for key, rows in _told(every[-1], shots, events, model, row, p).items():
+            for key, rows in _at_point(every[-1], shots, events, model, row, p).items():
                 out[key] += [_common(row, name) | values for values in rows]
         if name in points and row["kind"] == "quiet":
             near = _closest(dict(zip(logits, every, strict=True)), events, model, row, p)
@@ -98,10 +99,10 @@ def _count(onsets: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> dic
     }
 
 
-def _told(
+def _at_point(
     onsets: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p: listener.Sections
 ) -> dict:
-    """Return rows of a stream's shots, whether and how late each was told, and of its false alarms and their causes."""
+    """Return `shots`, with whether and how late each was detected, and `false`, the false alarms with their causes."""
     _, told_s, first_s, pairs, false = _compare(onsets, shots, p)
     hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
     hit[pairs[:, 0]] = True
@@ -125,7 +126,7 @@ def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p:
 def _closest(
     onsets: dict[float, np.ndarray], events: pd.DataFrame, model: Model, row: dict, p: listener.Sections
 ) -> list[dict]:
-    """Return SOUNDS kinds of sounds of a quiet stream, each at the highest threshold at which it raises an alarm.
+    """Return the SOUNDS kinds of sounds of a quiet stream that alarm at the highest thresholds, a row for each.
 
     Parameters
     ----------
@@ -177,18 +178,18 @@ def score_streams(
 
 
 def gathered(parts: Iterable[dict[str, list[dict]]]) -> dict[str, pd.DataFrame]:
-    """Return what `score_streams` yields as tables: all rows of shots, false and closest, and counts by OF, added up.
+    """Return what `score_streams` yields as tables: rows of shots, false and closest, and counts summed by COUNTED_BY.
 
-    They are added as they come, so that memory grows by a row a shot, a false alarm and a close sound alone.
+    Counts are summed as they come: memory grows with shots, false alarms and close sounds alone.
     """
     totals: dict[tuple, dict[str, int]] = {}
     rows: dict[str, list[dict]] = {"shots": [], "false": [], "closest": []}
     for part in parts:
         for row in part["counts"]:
-            total = totals.setdefault(tuple(row[name] for name in OF), dict.fromkeys(COUNTED, 0))
+            total = totals.setdefault(tuple(row[name] for name in COUNTED_BY), dict.fromkeys(COUNTED, 0))
             for name in COUNTED:
                 total[name] += row[name]
         for key, collected in rows.items():
             collected += part[key]
-    counts = pd.DataFrame([dict(zip(OF, key, strict=True)) | total for key, total in totals.items()])
+    counts = pd.DataFrame([dict(zip(COUNTED_BY, key, strict=True)) | total for key, total in totals.items()])
     return {"counts": counts} | {key: pd.DataFrame(collected) for key, collected in rows.items()}

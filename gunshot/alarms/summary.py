@@ -30,12 +30,10 @@ def summary(
 ) -> dict:
     """Return what one model does on one origin's streams at its operating point.
 
-    Parameters
-    ----------
-    curve : what `det` gives of it; for the recall at other thresholds
-    shots, false : rows of `score_stream`
-    hours : recording_group and hours, of the unique material of quiet streams
-    limit : false alarms an hour at which recall is told beside, on these streams themselves: a comparison of models
+    Parameters ---------- curve : what `det` gives of it; for the recall at other thresholds shots, false : rows of
+    `score_stream` hours : recording_group and hours, of the unique material of quiet streams limit : of false alarms an
+    hour; `recall_at_limit` is the recall at the threshold that keeps it on these very streams,
+        to compare models by
     """
     quiet, clear = false[false["kind"] == "quiet"], shots[shots["clear"]]
     total, count = float(hours["hours"].sum()), len(quiet)
@@ -72,7 +70,7 @@ def summary(
 
 
 def _recall_at(curve: pd.DataFrame, limit: float) -> float | None:
-    """Return the recall at the lowest threshold from which on the false alarms an hour keep a limit: a comparison."""
+    """Return the recall at the lowest threshold that keeps a limit of false alarms an hour, to compare models by."""
     logit = lowest(curve, "fa_per_hour", limit)
     return None if logit is None else float(curve.loc[curve["logit"] == logit, "recall"].iloc[0])
 
@@ -96,7 +94,7 @@ SNRS_DB = (-100, 0, 10, 20, 30, 40, 60, 80, 200)
 
 
 def by(shots: pd.DataFrame, column: str, edges: tuple[float, ...] | None = None) -> pd.DataFrame:
-    """Return by origin, model and value, or bin between edges, of a column: shots, found, recall, its lower bound."""
+    """Return shots, found, recall and its lower bound for each origin, model and value, or bin, of a column."""
     key = shots[column] if edges is None else pd.cut(shots[column], edges, right=False, labels=edges[:-1])
     rows = [
         {"origin": origin, "model": model, column: value, "shots": len(part), "found": int(part["found"].sum()),
@@ -107,10 +105,11 @@ def by(shots: pd.DataFrame, column: str, edges: tuple[float, ...] | None = None)
 
 
 def causes(false: pd.DataFrame, events: pd.DataFrame, names: list[str], *, sr: int) -> pd.DataFrame:
-    """Return by origin, model and label of what quiet streams hold, how often it raised a false alarm, if ever.
+    """Return how often each sound of quiet streams raised a false alarm, a row for each origin, model and label.
 
-    Columns false_alarms, events, hours in which these sound, and false alarms per event and per such hour with their
-    upper bounds. Where simulated all beds are one, `BACKGROUND`: hardly two are of the same sounds.
+    The columns are CAUSES: false alarms, events, the hours in which these sound, and false alarms per event and per
+    such hour with their upper bounds. A sound that raised none has a row too. All beds of simulated streams are one,
+    BACKGROUND: hardly two have the same sounds.
 
     Parameters
     ----------
@@ -133,13 +132,13 @@ def causes(false: pd.DataFrame, events: pd.DataFrame, names: list[str], *, sr: i
 
 
 def _kinds(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows whose label of a simulated bed is BACKGROUND."""
+    """Return rows in which the label of every simulated bed is BACKGROUND."""
     bed = rows["of"].eq("bed") & rows["origin"].eq("simulated")
     return rows.assign(label=rows["label"].mask(bed, BACKGROUND))
 
 
 def places(false: pd.DataFrame, quiet: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Return by origin, place and model of quiet streams, where it is known: hours, false alarms/h, their upper bound.
+    """Return hours, false alarms an hour and their upper bound for each origin, known place and model.
 
     Parameters
     ----------
@@ -170,7 +169,7 @@ def figures(
     limit: float,
     sr: int,
 ) -> dict[str, dict]:
-    """Return ``figures``, by origin and model what `summary` gives, and ``tables`` by name, of test streams.
+    """Return ``figures`` of test streams, what `summary` gives by origin and model, and ``tables`` by name.
 
     Parameters
     ----------
@@ -214,7 +213,9 @@ def figures(
 
 
 def kinds_closest(closest: pd.DataFrame | None) -> pd.DataFrame:
-    """Return KINDS of sounds by origin and model: of each kind the one that passes the highest threshold, it first.
+    """Return the KINDS kinds of sounds that come closest to an alarm, for each origin and model, the closest first.
+
+    Each kind has one row: that of its sound which passes the highest threshold.
 
     Parameters
     ----------
@@ -228,9 +229,9 @@ def kinds_closest(closest: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def group_hours(quiet: pd.DataFrame, laid: pd.DataFrame) -> pd.DataFrame:
-    """Return origin, recording_group and hours of the unique material of quiet streams: what a bootstrap draws.
+    """Return the hours of unique material in quiet streams by origin and recording group, for a bootstrap.
 
-    A simulated stream is a group of its own, a real one holds recordings of several.
+    A simulated stream is a group of its own; a real one holds recordings of several groups.
     """
     simulated = quiet[quiet["origin"] == "simulated"]
     simulated = pd.DataFrame(
@@ -245,7 +246,7 @@ def group_hours(quiet: pd.DataFrame, laid: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def told(row: dict) -> str:
+def in_words(row: dict) -> str:
     """Return a row of `summary` as a line of text."""
     rate = f"{row['fa_per_hour']:.2f} false alarms/h (at most {row['fa_per_hour_upper']:.2f}) in {row['hours']:.2f} h"
     if row["recall"] is None:

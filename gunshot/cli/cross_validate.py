@@ -30,7 +30,7 @@ def cross_validate(
     out = out or report("cross_validation.json")
     tables.write_json(out, content)
     print(pd.DataFrame(content["causes"]).head(20).to_string(index=False), end="\n\n")
-    print(f"int8, {folds} folds: {summary.told(content)}; see {out}")
+    print(f"int8, {folds} folds: {summary.in_words(content)}; see {out}")
 
 
 def folders():

@@ -26,7 +26,7 @@ ONSET, DECIDED, LOGIT_SUM, WHICH = range(4)  # columns of shots
 
 @dataclass(frozen=True)
 class Settings:
-    """When an incident opens and ends. `on`, `off` and `even` are of the sum of the logits of `windows` windows."""
+    """When an incident opens and ends. `on`, `off` and `even` are sums of the logits of `windows` windows, in steps."""
 
     on: int
     off: int
@@ -83,8 +83,8 @@ def _rise(codes):
 def rise(codes: np.ndarray) -> np.ndarray:
     """Return how far each frame rises above the PAST frames before it, int32 [shape=(frames - PAST, GROUPS)].
 
-    Of each group of neighbouring bands the sum over its bands of PAST times the frame's code minus the codes of the
-    frames before, where positive.
+    For each group of neighbouring bands it is a sum over the bands: PAST times the frame's code, minus the codes of the
+    PAST frames before, where that is positive.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _seek(ring, state, first, stop, least_rise, opens):
             frames[count], state[LAST] = t, t
             count += 1
     state[NEXT] = max(start, stop)
-    if opens and not count:  # an incident has one onset at least, and it is told at once
+    if opens and not count:  # each incident has an onset, which is reported at once
         best = start
         for t in range(start, stop):
             if ring[t % RING] > ring[best % RING]:
@@ -127,7 +127,7 @@ def _seek(ring, state, first, stop, least_rise, opens):
 
 @compiled(fastmath=True)
 def _recurs(z, k):
-    """Return what recurs of `z` [shape=(n, SPAN)] after `k` frames: whole numbers, exact in any order as doubles."""
+    """Return the autocorrelation of `z` [shape=(n, SPAN)], whole numbers, at a lag of `k` frames: exact as doubles."""
     total = 0.0
     for row in z:
         for i in range(k, SPAN):
@@ -137,9 +137,10 @@ def _recurs(z, k):
 
 @compiled()
 def _cadence(z):
-    """Return the frames from shot to shot at which a quarter of the energy of `z` recurs at least; 0: at none.
+    """Return the frames from shot to shot of steady fire in `z`; 0 where there is none.
 
-    After twice as many a sixth must: two shots are no rate.
+    It is the lag of the highest autocorrelation, if that is a quarter of the energy at least, and the autocorrelation
+    at twice the lag a sixth: two shots are no rate.
     """
     lag, most, before, here = 0, 0.0, _recurs(z, FASTEST - 1), _recurs(z, FASTEST)
     for k in range(FASTEST, SLOWEST + 1):
@@ -156,10 +157,12 @@ def _cadence(z):
 
 @compiled()
 def _steady(ring, parts, state, stop, least_rise):
-    """Return the frames before `stop` of shots that follow the last one at the rate of the SPAN frames till now.
+    """Return the frames, before `stop`, of shots that follow the last one at a steady rate.
 
-    Automatic fire covers its own shots: they barely rise, but do so at the weapon's cyclic rate, and in the same bands.
-    So all that rises by half the least rise counts the same. A shot stands out by half a standard deviation, and by two
+    The rate is sought in the last SPAN frames.
+
+    Automatic fire drowns its own shots: they barely rise, but do so at the weapon's cyclic rate and in the same bands.
+    So every rise counts as half the least rise at most. A shot stands out by half a standard deviation, and by two
     thirds of what the last one did.
     """
     frames, count, begin, most = np.empty(SPAN, np.int64), 0, state[FRAMES] - SPAN, least_rise // 2
@@ -185,13 +188,13 @@ def _steady(ring, parts, state, stop, least_rise):
             break
         frames[count], state[LAST], last = best, best, height
         count += 1
-    state[NEXT] = max(state[NEXT], state[LAST] + 1)  # nothing is told twice
+    state[NEXT] = max(state[NEXT], state[LAST] + 1)  # no shot is reported twice
     return frames[:count]
 
 
 @compiled()
 def _run(rises, logits, settings, state, ring, parts, recent):
-    """Advance by whole windows; `rises` holds at least the frames that these need. Returns what was found."""
+    """Return the shots that whole windows decide, and how many rows they used of `rises`, which holds enough."""
     on, off, even, windows, hop, n_frames, first, stop, cooldown, least_rise = settings
     # Of the frames of earlier calls too: the first window of an incident looks back at all that it holds.
     out, total, used = np.empty(((RING + len(rises)) // (FASTEST - NEAR) + len(logits) + 1, 4), np.int64), 0, 0
@@ -254,8 +257,8 @@ class Detector:
     def push(self, rises: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Return the shots that further frames and windows decide, int64 [shape=(shots, 4)].
 
-        The columns: ONSET, the frame of the steepest rise; DECIDED, the window at whose end it was told; LOGIT_SUM, the
-        sum of the windows' logits there; WHICH, the incident's number from 1 on.
+        The columns: ONSET, the frame of the steepest rise; DECIDED, the window at whose end it was decided; LOGIT_SUM,
+        the sum of the windows' logits there; WHICH, the incident's number from 1 on.
 
         Parameters
         ----------
@@ -279,7 +282,7 @@ class Detector:
 
 
 def decided_s(window: np.ndarray, *, hop: int, n_frames: int, sr: int, n_fft: int, hop_length: int) -> np.ndarray:
-    """Return the end of windows in s: when what they decide can be told, without the time of computing."""
+    """Return the end of windows in s: when what they decide is known, but for the time of computing."""
     return ((window * hop + n_frames - 1) * hop_length + n_fft) / sr
 
 

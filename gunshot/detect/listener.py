@@ -27,7 +27,7 @@ AROUND = (detector.PAST, detector.LOCAL)  # frames before an onset and from it o
 
 
 def times(shots: np.ndarray, p: Sections) -> tuple[np.ndarray, np.ndarray]:
-    """Return when the shots that a detector found began, and when it told them, s [shape=(shots,)] each."""
+    """Return when shots began, and when the detector had decided them, s [shape=(shots,)] each."""
     place = {"n_fft": p.features.n_fft, "hop_length": p.features.hop_length, "sr": p.audio.sr}
     decided_s = detector.decided_s(shots[:, detector.DECIDED], hop=p.detector.hop, n_frames=window_frames(p), **place)
     return detector.onset_s(shots[:, detector.ONSET], **place), decided_s
@@ -93,9 +93,9 @@ class Listener:
         return [d.push(rises, logits) for d in self._detectors], logits
 
     def peaks(self, shots: np.ndarray) -> np.ndarray:
-        """Return the size of the loudest sample around each shot that the last push found, 0 to 32768.
+        """Return the size of the loudest sample around each shot of the last push, 0 to 32768.
 
-        Around: among the samples that the frames from PAST before the onset to LOCAL - 1 after it were first to hold.
+        Around are the samples that are new in the frames from PAST before the onset to LOCAL - 1 after it.
         """
         first = self._frames - len(self._peaks)
         places = [slice(max(0, t - AROUND[0] - first), t + AROUND[1] - first) for t in shots[:, detector.ONSET]]
@@ -119,7 +119,7 @@ class Listener:
         return detector.rise(codes)
 
     def _hold_peaks(self, n: int) -> None:
-        """Take the loudest of the samples that each of `n` frames is the first to hold."""
+        """Keep the loudest of the samples that are new in each of `n` frames."""
         f = self.p.features
         new = np.abs(self._pcm[: (n - 1) * f.hop_length + f.n_fft].astype(np.int32))
         old = f.n_fft - f.hop_length

@@ -59,11 +59,11 @@ class Model:
         return self.report["operating_point"]
 
     def calibrated(self, logit: np.ndarray) -> np.ndarray:
-        """Return scores, 0 to 1, of logits: the share of shots that validation chunks of such a logit hold."""
+        """Return the scores, 0 to 1, of logits: the share of shots among validation chunks of the same logit."""
         return calibration.calibrated(logit, self.report["calibration"])
 
     def threshold(self, score: float | None = None) -> float:
-        """Return the logit that is calibrated to a score; None: the operating point on validation streams.
+        """Return the logit whose calibrated score is `score`; without one, the operating point.
 
         Raises
         ------
@@ -155,7 +155,7 @@ def report_path(path: Path) -> Path:
 
 
 def read_operating_point(path: Path) -> dict:
-    """Return how a model is operated on streams: operating.json beside it.
+    """Return a model's operating point: what operating.json beside it holds.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def opening_score(stated: dict, logit: float) -> float:
 
 
 def model_cost(stated: dict) -> dict[str, int | None]:
-    """Return the bytes of flash that a model of such a report takes, and of arena where it is TFLM's."""
+    """Return the bytes of flash and of arena that a model takes by its report; no arena where TFLM does not run it."""
     if "arena_bytes" in stated:
         return {"flash": stated["bytes"], "arena": stated["arena_bytes"]}
     return {"flash": stated.get("c_bytes", 4 * stated.get("parameters", 0)), "arena": None}

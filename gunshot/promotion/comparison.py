@@ -28,7 +28,7 @@ from gunshot.models.model import model_cost, read_operating_point, read_report
 from gunshot.models.scores import metrics
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-AXES = {  # what slices shots, by which column, between which edges; of which shots `_of_axis` says
+AXES = {  # the column that slices shots, and the edges of its bands; `_of_axis` says which shots
     "origin": ("origin", None),
     "place": ("place", None),
     "weapon": ("weapon", None),
@@ -47,7 +47,7 @@ class Sections(listener.Sections, Protocol):
 
 @dataclass(frozen=True)
 class Contender:
-    """Candidate or champion: a model's file and what is stated of it; `sha256` also of what lies beside it."""
+    """Candidate or champion: its model's path, operating point and report, and the SHA-256 of these files by name."""
 
     path: Path
     operating: dict
@@ -77,18 +77,18 @@ def streams_sha256(folder: Path) -> dict[str, str]:
 
 
 def worse(lost: int, won: int) -> float:
-    """Return how likely at least `lost` of ``lost + won`` are where each is as likely as not; 1 where there are none.
+    """Return the one-sided, exact p-value of a test that the candidate is worse; 1 where nothing differs.
 
-    The one-sided exact p-value that a candidate is worse. `lost` and `won` are pairs that one of two decides right, or
-    false alarms of candidate and champion over the same hours.
+    It is the probability of `lost` heads or more in ``lost + won`` throws of a fair coin. `lost` and `won` are shots
+    that one of the two alone found, or false alarms of candidate and champion over the same hours.
     """
     return float(binomtest(lost, lost + won, alternative="greater").pvalue) if lost + won else 1.0
 
 
 def difference_lower(lost: int, won: int, cases: int) -> float:
-    """Return a 95 % lower bound of what recall gained, ``(won - lost) / cases``; NaN of nothing.
+    """Return a 95 % lower bound of the gain in recall, ``(won - lost) / cases``; NaN without cases.
 
-    Exact and cautious: Clopper and Pearson at 97.5 % for the share that was won and for that which was lost.
+    It is exact and cautious: bounds of 97.5 % (Clopper and Pearson) of the share won and of the share lost.
     """
     if not cases:
         return float("nan")
@@ -98,7 +98,7 @@ def difference_lower(lost: int, won: int, cases: int) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values adjusted so that one level holds for all together, whatever they share (Holm 1979)."""
+    """Return p-values adjusted for how many are tested, however they depend on each other (Holm 1979)."""
     p, order = np.asarray(p, float), np.argsort(p, kind="stable")
     out = np.empty(len(p))
     out[order] = np.minimum(np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order]), 1)
@@ -106,7 +106,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def paired(shots: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a shot with the columns candidate and champion, whether each found it, of rows a shot and model."""
+    """Return a row for each shot, with whether candidate and champion found it, from rows for each shot and model."""
     parts = {name: part.reset_index(drop=True) for name, part in shots.groupby("model", sort=False)}
     first = next(iter(parts.values()))
     for part in parts.values():
@@ -116,8 +116,8 @@ def paired(shots: pd.DataFrame) -> pd.DataFrame:
     return first.drop(columns=["model", "found", "delay_s"]).assign(**hits)
 
 
-def told_apart(false: pd.DataFrame, *, collar_s: float) -> pd.DataFrame:
-    """Return a row a false alarm, with the columns candidate and champion: whether each raised it within the collar."""
+def raised_by(false: pd.DataFrame, *, collar_s: float) -> pd.DataFrame:
+    """Return a row for each false alarm, with whether candidate and champion raised it, within the collar."""
     rows = []
     for _, part in false.groupby("path", sort=True):
         mine, other = (part[part["model"] == name].sort_values("onset_s") for name in (CANDIDATE, CHAMPION))
@@ -131,7 +131,7 @@ def told_apart(false: pd.DataFrame, *, collar_s: float) -> pd.DataFrame:
 
 
 def tested(shots: pd.DataFrame) -> dict:
-    """Return shots, those found by each and by one alone, recall, and the exact test of rows of `paired`."""
+    """Return counts of rows of `paired`: all, found by each, lost and won by the candidate alone; and the test's p."""
     cases, mine = len(shots), shots[CANDIDATE]
     row = {"cases": cases, CANDIDATE: int(mine.sum()), CHAMPION: None, "lost": None, "won": None, "p": None}
     if CHAMPION not in shots:
@@ -142,15 +142,15 @@ def tested(shots: pd.DataFrame) -> dict:
 
 
 def _of_axis(shots: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """Return the shots that an axis slices: clear ones, but of distance those of any and of SNR those of any."""
+    """Return the shots that an axis slices: clear ones, but by distance all loud ones, and by SNR all near ones."""
     loud, near = shots["peak_snr_db"] >= CLEAR_DB, shots["distance_m"] <= CLEAR_M
     return shots[{"distance": loud, "snr": near}.get(axis, loud & near)]
 
 
 def shot_slices(shots: pd.DataFrame) -> list[dict]:
-    """Return `tested` of each slice of the rows of `paired`, with its axis and its name, such as place=street.
+    """Return what `tested` gives for each slice of rows of `paired`, with its axis and its name, such as place=street.
 
-    An axis of one value alone has no slice: that would be the overall test again.
+    An axis with one value has no slice: its test would be the overall one again.
     """
     rows = []
     for axis, (column, edges) in AXES.items():
@@ -186,7 +186,7 @@ def negative_slices(false: pd.DataFrame, events: pd.DataFrame, names: list[str])
 
 
 def judged(rows: list[dict], *, min_cases: int) -> list[dict]:
-    """Return slices with `small`, fewer cases than can be tested, and `p_holm` of the others, None where no test is."""
+    """Return slices with `small`, whether the cases are too few to test, and `p_holm`, None where there is no test."""
     rows = [row | {"small": row["cases"] < min_cases, "p_holm": None} for row in rows]
     family = [row for row in rows if not row["small"] and row["p"] is not None]
     for row, p in zip(family, holm(np.array([row["p"] for row in family])), strict=True):
@@ -195,7 +195,7 @@ def judged(rows: list[dict], *, min_cases: int) -> list[dict]:
 
 
 def own_params(contender: Contender, p: Sections) -> SimpleNamespace:
-    """Return `p` with the sections with which a contender's operating point was chosen; how it is measured stays `p`'s.
+    """Return the sections with which a contender's operating point was chosen; collar and limit are those of `p`.
 
     ValueError where its operating.json does not state them.
     """
@@ -211,7 +211,7 @@ def own_params(contender: Contender, p: Sections) -> SimpleNamespace:
 def scored(
     contenders: dict[str, Contender], table: pd.DataFrame, folder: Path, p: Sections, *, workers: int = 2
 ) -> Iterator[dict]:
-    """Yield what `score_streams` does of candidate and champion, each as it is operated: point and params."""
+    """Yield what `score_streams` yields for each contender, at its own operating point and with its own sections."""
     for name, contender in contenders.items():
         points = {name: contender.logit}
         yield from score_streams(
@@ -240,7 +240,7 @@ def compare(
     shots = rows["shots"] if len(rows["shots"]) else tables.frame([], summary.FOUND).assign(model=CANDIDATE)
     shots, false = paired(shots), summed["tables"]["false_alarms"]
     clear, quiet = shots[shots["clear"].astype(bool)], false[false["kind"] == "quiet"]
-    apart = told_apart(false, collar_s=p.detector.collar_s)
+    apart = raised_by(false, collar_s=p.detector.collar_s)
     counts = {name: int((quiet["model"] == name).sum()) for name in names}
     hours = float(table.loc[table["kind"] == "quiet", "unique_s"].sum() / 3600)
     recall = tested(clear)

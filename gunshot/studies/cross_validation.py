@@ -21,10 +21,11 @@ from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import params, processes, tables
 from gunshot.detect import listener
 from gunshot.models.scores import bootstrap, metrics
-from gunshot.studies import recordings as file_study
+from gunshot.studies.recordings import Sections as ScoresOfFiles
+from gunshot.studies.recordings import file_scores
 
 MIN_GROUPS = 10  # with shots, for a source to be left out alone; the rest is left out together
-PARTS = 4  # of the environment groups, of which one tests each source that is left out
+PARTS = 4  # of the environment groups; one is never trained on, and tests each source
 RATE = 0.05  # of the environment files that alarm where recall is measured
 
 
@@ -38,8 +39,8 @@ class Sections(listener.Sections, Protocol):
     simulate: params.Simulate
 
 
-class FileSections(Sections, file_study.Sections, Protocol):
-    """Those, and what files are scored by."""
+class FileSections(Sections, ScoresOfFiles, Protocol):
+    """These sections, and those that scores of files are made by."""
 
 
 class Folders(NamedTuple):
@@ -69,11 +70,12 @@ class Corpus:
 
 
 def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
-    """Return false alarms an hour and recall of all turns together: each real recording is tested in one of them.
+    """Return the figures of all turns together: false alarms an hour and recall, each real recording tested once.
 
-    The figures of `alarms.summary`, the number of `folds`, the point at which each turn was `operating`, the `causes`
-    of false alarms, and the curve `det`. Each turn trains without two of the `count` folds, chooses its threshold on
-    simulated validation streams and on the one's, and is tested on the other's.
+    Each turn leaves two of the `count` folds out of training. It chooses its threshold on simulated validation streams
+    and on those of one fold, and is tested on those of the other. The figures are those of `alarms.summary`; with them
+    are the number of `folds`, each turn's operating point in `operating`, `causes` of false alarms, and the curve
+    `det`.
     """
     chunks, recordings, onsets = corpus(folders)
     fold = folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), count, p.streams.seed)
@@ -100,7 +102,7 @@ def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
 def leave_one_out(folders: Folders, p: FileSections) -> Iterator[list[dict]]:
     """Yield for each turn the rows of `by_source` of the upstream sources that it left out, and what was `left_out`.
 
-    A quarter of the environment groups of all sources is left out of every turn: with these files shots are compared.
+    Every turn leaves the same quarter of the environment groups out as well: shots are compared with their files.
     """
     chunks, recordings, _ = corpus(folders)
     rng, recordings = np.random.default_rng(0), recordings.assign(y=(recordings["class"] == "gun").astype(int))
@@ -117,7 +119,7 @@ def leave_one_out(folders: Folders, p: FileSections) -> Iterator[list[dict]]:
             tested = recordings[(own & recordings["class"].eq("gun")) | spared]
             keys = ["path", "class", "label", "recording_group", "source", "upstream"]
             listed = [row | {"file": folders.raw / row["path"]} for row in tested[keys].to_dict("records")]
-            files = file_study.file_scores(listed, model, p, title=title)
+            files = file_scores(listed, model, p, title=title)
             yield [row | {"left_out": title} for row in by_source(files, names, rng)]
 
 
@@ -226,7 +228,7 @@ def streams_of(
 
 
 def validate(model: Path, folders: dict[Path, str], p: Sections) -> dict:
-    """Return the operating point, as `operate` gives it, on the streams of folders, of an origin each."""
+    """Return the operating point that `operate` chooses on the streams of `folders`, each with its origin."""
     curves = []
     for folder, origin in folders.items():
         table = tables.read(folder / "streams.csv", tables.STREAM)
@@ -255,7 +257,7 @@ def pooled(turns: list[dict[str, pd.DataFrame]], *, limit: float, sr: int) -> di
 
 
 def sources(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return the upstream sources that are left out at a time: each that has many groups with shots, and the rest."""
+    """Return upstream sources that are left out together: each with many groups of shots alone, then the rest."""
     counts = table[table["y"] == 1].groupby("upstream")["recording_group"].nunique()
     alone = {name: [name] for name in counts.index[counts >= MIN_GROUPS]}
     rest = counts.index[counts < MIN_GROUPS].tolist()
@@ -276,7 +278,7 @@ def by_source(files: pd.DataFrame, names: list[str], rng: np.random.Generator) -
     for name in names:
         gun = files[(files["y"] == 1) & (files["upstream"] == name)]
         part = pd.concat([gun, env])
-        group_of = [pd.factorize(files["recording_group"])[0] for files in (gun, env)]
+        group_of = [pd.factorize(each["recording_group"])[0] for each in (gun, env)]
         once = [np.ones(row.max() + 1, int) for row in group_of]
         auc_and_recall = partial(_auc_and_recall, part["y"].to_numpy(), part["score"].to_numpy(), group_of)
         auc, recall = auc_and_recall(*once)
@@ -288,7 +290,7 @@ def by_source(files: pd.DataFrame, names: list[str], rng: np.random.Generator) -
 
 
 def _auc_and_recall(y: np.ndarray, score: np.ndarray, group_of: list[np.ndarray], *counts: np.ndarray) -> np.ndarray:
-    """Return AUC and recall at RATE where each class's groups count so often [shape=(2,)]."""
+    """Return AUC and recall at RATE [shape=(2,)] where the groups of each class count as often as `counts` say."""
     weight = np.concatenate([count[row] for count, row in zip(counts, group_of, strict=True)])
     return np.array(
         [roc_auc_score(y, score, sample_weight=weight), metrics.recall_at_false_rate(y, score, RATE, weight)]

@@ -20,7 +20,7 @@ QUIET = 0.1  # of the frames are below the level of a recording's quiet
 
 
 class Scores(NamedTuple):
-    """What models say of recordings: a row a window, a row a file, and rows of tables.REJECTED."""
+    """Scores of recordings: a row for each window, a row for each file, and rows of tables.REJECTED."""
 
     windows: pd.DataFrame
     files: pd.DataFrame
@@ -46,7 +46,7 @@ def sources(folders: Iterable[Path]) -> tuple[list[dict], list[dict]]:
 
 
 def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
-    """Return what models say of a folder of labelled recordings, of any layout; the columns of scores are `paths`'.
+    """Return the scores of models, a column for each name in `paths`, on a folder of labelled recordings of any layout.
 
     Raises
     ------
@@ -159,8 +159,8 @@ def score_file(
 def quiet(log_mel: np.ndarray, n_frames: int) -> np.ndarray:
     """Return frames that sound like the quiet of a log-mel [shape=(n_mels, frames)], [shape=(n_mels, n_frames)].
 
-    The level below which each band is for a tenth of the time. A device has always heard something before a shot; of
-    many published recordings the shot is the first sound, and digital silence before it is no place.
+    Each band has the level below which it is for a tenth of the time. A device has always heard something before a
+    shot; of many published recordings the shot is the first sound, and digital silence before it is no place.
     """
     return np.repeat(np.quantile(log_mel, QUIET, axis=1, keepdims=True).astype(np.float32), n_frames, axis=1)
 

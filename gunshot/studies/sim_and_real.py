@@ -54,9 +54,9 @@ def chunks(features: Path, grouped: Path) -> Chunks:
 
 
 def study(given: Chunks, p: params.Network, *, seeds: int, folds: int) -> dict:
-    """Return by arm what `summary` gives with recording groups held out, and the rows of `train_arms` as `networks`.
+    """Return what `summary` gives by arm, with recording groups held out, and the rows of `train_arms` as `networks`.
 
-    Where each class has as many upstream sources as folds, `upstream` is the same with sources held out as a whole.
+    Where each class has as many upstream sources as folds, `upstream` has the figures with whole sources held out.
     """
     rows = [train_arms(*given, p, seeds=seeds, folds=folds)]
     content = summary(rows[0])
@@ -118,7 +118,7 @@ def train_arms(
 
 
 def _train(x, y, x_val, y_val, own: int, seed: int, p: params.Network):
-    """Return a function that scores chunks, of a network that took as many steps as `p.epochs` over `own` chunks."""
+    """Train for as many steps as `p.epochs` over `own` chunks take; return a function from chunks to logits."""
     from gunshot.models.network import (
         network,
         training,  # TensorFlow: only where it is used

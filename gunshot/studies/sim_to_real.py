@@ -20,7 +20,7 @@ def study(folders: list[Path], model: Path, features: Path, p: recordings.Sectio
     ----------
     folders : labelled recordings, of any layout
     features : the folder of the features that the model was trained on
-    half : open, or sealed; then `open` holds the same of the open half
+    half : open, or sealed; with sealed, `open` holds the figures of the open half
 
     Raises
     ------
@@ -55,16 +55,17 @@ def _worst(files: pd.DataFrame) -> list[dict]:
 
 
 def sealed(group: str) -> bool:
-    """Return whether a recording group is in the half that nobody looks at while improving: by its SHA-256."""
+    """Return whether a recording group is in the sealed half, by its SHA-256: it is scored once, after all choices."""
     return hashlib.sha256(group.encode()).digest()[-1] % 2 == 1
 
 
 def transfer(files: pd.DataFrame, rng: np.random.Generator, *, rate: float = 0.05, draws: int = 500) -> dict:
-    """Return what scores of files are worth, each label and each upstream source counting the same.
+    """Return AUC and recall of file scores, with each label and each upstream source counting the same.
 
     `auc` is the mean of two means: over labels (each against all files of the other class) and over upstream sources
-    (each within itself where it has both classes). `recall_at_5pct` is the same of the recall at the threshold where
-    the share `rate` of the environment files alarms. Intervals of 95 %: groups drawn with replacement in each class.
+    (each within itself where it has both classes). `recall_at_5pct` is the same mean of the recall at the threshold
+    where the share `rate` of the environment files alarms. Intervals of 95 %: groups drawn with replacement in each
+    class.
 
     Parameters
     ----------
@@ -120,14 +121,14 @@ def _wins(gun: np.ndarray, env: np.ndarray) -> np.ndarray:
 
 
 def _slices(gun: pd.Series, env: pd.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return values, and for each which files of each class count [shape=(values, files)]; all where it has none."""
+    """Return values, and which files of each class count for each [shape=(values, files)]: all where it has none."""
     values = sorted({*gun, *env})
     parts = [np.array([column.to_numpy() == value for value in values], float) for column in (gun, env)]
     return values, *(np.where(part.any(1, keepdims=True), part, 1.0) for part in parts)
 
 
 def _quantile(score: np.ndarray, weight: np.ndarray, share: float) -> float:
-    """Return the lowest score that at most ``1 - share`` of the weight is above."""
+    """Return the lowest score above which at most ``1 - share`` of the weight lies."""
     order = np.argsort(score)
     below = np.cumsum(weight[order]) / weight.sum()
     return float(score[order][np.searchsorted(below, share - 1e-9)])

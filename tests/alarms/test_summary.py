@@ -256,12 +256,12 @@ def test_figures_of_simulated_streams_alone(with_shots):
 
 def test_a_row_is_told_in_words():
     found = summary()
-    assert tally.told(found) == (
+    assert tally.in_words(found) == (
         f"66.7% of 6 shots (at least {found['recall_lower']:.1%}), p95 0.39 s late, 1.14 false alarms/h (at most "
         f"{found['fa_per_hour_upper']:.2f}) in 3.50 h"
     )
-    assert "shots" not in tally.told(summary(shots=shots()[:0]))
-    assert "late" not in tally.told(summary(shots=shots(found=False, delay_s=np.nan)))
+    assert "shots" not in tally.in_words(summary(shots=shots()[:0]))
+    assert "late" not in tally.in_words(summary(shots=shots(found=False, delay_s=np.nan)))
 
 
 def test_each_kind_of_sound_is_kept_once_where_it_came_closest():

@@ -77,7 +77,7 @@ def false(onset_s, model: str, path: str = "q") -> list[dict]:
 
 def test_false_alarms_of_both_are_told_once():
     rows = [*false([1.0, 5.0], "candidate"), *false([1.15, 7.0, 9.0], "champion"), *false([1.0], "champion", "r")]
-    found = comparison.told_apart(pd.DataFrame(rows), collar_s=0.2)
+    found = comparison.raised_by(pd.DataFrame(rows), collar_s=0.2)
     told = found[["path", "onset_s", "candidate", "champion"]].values.tolist()
     assert told == [["q", 1.0, True, True], ["q", 5.0, True, False], ["q", 7.0, False, True], ["q", 9.0, False, True],
                     ["r", 1.0, False, True]]  # fmt: skip
@@ -90,7 +90,7 @@ TIMES = st.lists(st.integers(0, 100), max_size=12).map(lambda v: [t / 10 for t i
 def test_no_false_alarm_is_lost_in_telling_them_apart(mine, other):
     rows = [*false(mine, "candidate"), *false(other, "champion")]
     table = pd.DataFrame(rows, columns=[*summary.KEYS, *summary.FALSE])
-    found = comparison.told_apart(table, collar_s=0.2)
+    found = comparison.raised_by(table, collar_s=0.2)
     assert (int(found["candidate"].sum()), int(found["champion"].sum())) == (len(mine), len(other))
 
 

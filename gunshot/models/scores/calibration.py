@@ -1,4 +1,4 @@
-"""Logits to scores: a score is the share of shots among chunks that a model is as sure of."""
+"""Logits to scores: a score is the share of shots among validation chunks of the same logit."""
 
 from __future__ import annotations
 
