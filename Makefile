@@ -8,7 +8,9 @@
 # make pictures   take the pictures in DOC anew; RECORDING=a real one to stand beside simulated ones
 # make figures    write DOC/figures.md and README's table from the report files
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The one Python that requirements.lock has wheels for, as pyproject.toml says.
+NEEDED := 3.11
+PYTHON ?= $(shell command -v python$(NEEDED) || command -v python3)
 UV := uv==0.13.9
 READY := .venv/ready
 
@@ -95,10 +97,15 @@ dag: $(READY)
 	(echo "# The pipeline"; echo; echo "Made by \`make dag\` from dvc.yaml."; echo; dvc dag --md) > DOC/dag.md
 
 $(READY): requirements.lock pyproject.toml
-	@echo "Setting up .venv from requirements.lock."
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"Python 3.11 is needed, not {v}: make PYTHON=/path/to/python3.11")'
+	@# One of another Python, or one that was left half made, is made anew.
+	@.venv/bin/python -c 'import pip, sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(NEEDED)")' 2>/dev/null || { \
+	  found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
+	  test "$$found" = $(NEEDED) || { echo "Python $(NEEDED) is needed; PYTHON=$(PYTHON) is $${found:-none}. \
+	Nothing was installed: make PYTHON=/path/to/python$(NEEDED)"; exit 1; }; \
+	  echo "Making .venv with $(PYTHON), Python $$found."; \
+	  $(PYTHON) -m venv --clear .venv || { echo "on Debian: apt install python$(NEEDED)-venv"; exit 1; }; }
+	@echo "Installing what requirements.lock lists, 3.6 GB; this takes some minutes."
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
-	.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	.venv/bin/uv pip sync --python .venv/bin/python --require-hashes requirements.lock
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 	touch $(READY)

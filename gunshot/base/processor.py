@@ -17,7 +17,7 @@ PINS = {
 }
 
 
-def _flags() -> set[str]:
+def flags() -> set[str]:
     """Return what Linux says that the first processor can do; nothing on another system or architecture."""
     try:
         with open("/proc/cpuinfo") as lines:
@@ -26,6 +26,6 @@ def _flags() -> set[str]:
         return set()
 
 
-if _flags() >= NEEDED:
+if flags() >= NEEDED:
     for name, value in PINS.items():
         os.environ.setdefault(name, value)  # what a person sets stays

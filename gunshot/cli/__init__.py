@@ -12,6 +12,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     compare,
     cross_validate,
     detect,
+    doctor,
     dossier,
     drift,
     evaluate,

@@ -1,5 +1,7 @@
 """The command gunshot and its groups; the other modules here hang their commands into them."""
 
+from typing import Annotated
+
 import typer
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -13,6 +15,31 @@ app = typer.Typer(
     "The pipeline itself is run by `dvc repro`; these commands bring recordings in and use the models that it made. "
     "Run them in the project's folder.",
 )
+
+
+def version_text() -> str:
+    """Return the version of this package and of the Python that runs it."""
+    import platform
+    from importlib import metadata
+
+    return f"gunshot {metadata.version('gunshot')}, Python {platform.python_version()}"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(version_text())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
+) -> None:
+    """Take the options of `gunshot` itself; its help is that of `app`."""
+
+
 import_ = typer.Typer(
     no_args_is_help=True,
     context_settings=SETTINGS,

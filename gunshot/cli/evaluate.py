@@ -1,5 +1,6 @@
 """gunshot evaluate: models on a user's own labelled recordings."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,8 @@ def evaluate(
     }
     by_file = recordings.file_metrics(scores.files, points, np.random.default_rng(0))
     page.write(out, scores, by_file, points, title=title, hop=p.detector.hop)
-    Console(highlight=False).print(_table(by_file, points))
+    width = None if sys.stdout.isatty() else 100
+    Console(highlight=False, width=width).print(_table(by_file, points))
     heard, refused = len(scores.files), scores.rejected
     print(f"{heard} files, {len(scores.windows)} windows, {len(refused)} rejected; see {out / 'index.html'}")
     limit = p.quality.max_rejected

@@ -250,7 +250,7 @@ def load_model(path: Path) -> Model:
         return _loaded(path, stated)
     except Exception as e:  # what reads these formats checks little: a cut or foreign file fails anywhere in it
         what, *_ = str(e).removeprefix(f"{path}: ").splitlines() or [""]
-        cause = what if isinstance(e, ValueError) else f"{type(e).__name__}: {what}"
+        cause = what if isinstance(e, ValueError) else f"{path.stat().st_size} bytes, {what or type(e).__name__}"
         raise ValueError(
             f"{path}: {cause}: must be a whole {path.suffix} model as the pipeline makes it; `dvc repro` makes, "
             "`dvc pull` gets one"

@@ -21,8 +21,8 @@ from gunshot.models.forest import codes
 
 REPO = Path(__file__).parents[2]
 COMMANDS = [
-    "annotate", "compare", "cross-validate", "detect", "dossier", "drift", "evaluate", "explore", "export", "firmware",
-    "import", "leave-one-out", "listen", "models", "promote", "purge", "review", "rollback", "sim-and-real",
+    "annotate", "compare", "cross-validate", "detect", "doctor", "dossier", "drift", "evaluate", "explore", "export",
+    "firmware", "import", "leave-one-out", "listen", "models", "promote", "purge", "review", "rollback", "sim-and-real",
     "sim-to-real", "simulate", "tag", "tag-report",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -185,11 +186,14 @@ def test_fewer_hard_windows_than_asked_are_all(section, pool):
 
 
 @pytest.mark.slow
-def test_hard_windows_join_from_the_second_epoch_on(data, section, pool):
+def test_hard_windows_join_from_the_second_epoch_on(data, section, pool, capsys):
     p = section(epochs=3, width=0.5, hard_share=0.25)
     part = data.x[:128], data.y[:128], data.x_val[:32], data.y_val[:32]
     _, history = training.train(*part, np.random.default_rng(0), p, pool=pool)
     assert history["hard"] == [0, 16, 16]
+    said = capsys.readouterr()  # one bar, which says of how many epochs, and the losses
+    last = said.err.replace("\r", "\n").splitlines()[-1]
+    assert not said.out and re.search(rf"^train: 100%.* 3/3 .*val_loss={history['val_loss'][-1]:.4f}", last)
     assert history["learning_rate"] == pytest.approx([0.003, 0.003 * 0.75, 0.003 * 0.25])
     _, without = training.train(*part, np.random.default_rng(0), p)
     assert without["hard"] == [0, 0, 0] and without["loss"][0] == history["loss"][0]

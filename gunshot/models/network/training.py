@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from scipy.signal import find_peaks
+from tqdm import tqdm
 
 APART = 16  # frames between two hard windows of one stream
-VERBOSE = 2
 
 
 def patches(x: np.ndarray, rng: np.random.Generator, p: params.Network) -> np.ndarray:
@@ -155,7 +155,7 @@ def train(
     rows = np.arange(len(y)) if rows is None else rows
     history, best = [], (np.inf, model.get_weights())
     hard, most = x[:0], int(p.hard_share * np.sum(y == 0))
-    for epoch in range(p.epochs):
+    for epoch in (bar := tqdm(range(p.epochs), desc="train", unit="epoch")):
         model.optimizer.learning_rate = p.learning_rate / 2 * (1 + math.cos(math.pi * epoch / p.epochs))
         if epoch and most and len(pool):
             hard = hardest(model, pool, n_frames=x.shape[2], most=most)
@@ -167,9 +167,10 @@ def train(
             validation_data=validation,
             validation_batch_size=512,
             shuffle=False,  # `batches` draws the order
-            verbose=VERBOSE,
+            verbose=0,  # the bar shows it
         )
         history.append({name: float(values[0]) for name, values in fitted.history.items()})
+        bar.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
         history[-1] |= {"learning_rate": float(model.optimizer.learning_rate.numpy()), "hard": len(hard)}
         if history[-1]["val_loss"] < best[0]:
             best = history[-1]["val_loss"], model.get_weights()
