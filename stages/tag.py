@@ -22,7 +22,7 @@ def main(raw: Path, grouped: Path, by_hand: Path, out: Path) -> None:
         origin[name] = "given" if name in given and tags.state(own) == "confirmed" else "automatic"
         own, faint = impulse.clear(name, own, pcm, sr=p.audio.sr, min_rise_db=rise_db)
         found[name], bad = tags.check(name, own, len(pcm))
-        rejected, unclear = rejected + bad, unclear + faint
+        rejected, unclear = rejected + ([] if faint and not own else bad), unclear + faint
     refused = tables.frame(rejected, tables.REJECTED)
     tables.write(out / "recordings.csv", recordings.assign(tagged=recordings["path"].map(origin).fillna("none")))
     tables.write(out / "rejected.csv", tables.frame(rejected + unclear, tables.REJECTED))

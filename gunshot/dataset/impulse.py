@@ -14,7 +14,7 @@ def rise_db(pcm: np.ndarray, at: np.ndarray, *, sr: int) -> np.ndarray:
     """Return the steepest rise of energy near samples `at` [shape=(k,)] of int16 rows [shape=(k, n) or (1, n)], in dB.
 
     A rise is the energy of 4 ms over that of the up to 25 ms before them; the steepest within 10 ms of `at` counts.
-    NaN where less than 5 ms lie before or 4 ms behind.
+    NaN where less than 5 ms lie before or 4 ms behind: of a recording cut at its shot only the decay could be judged.
     """
     ms = sr // 1000
     n = pcm.shape[-1] // ms
@@ -29,7 +29,7 @@ def rise_db(pcm: np.ndarray, at: np.ndarray, *, sr: int) -> np.ndarray:
     past = (total[row, start] - total[row, before]) / np.maximum(start - before, 1)
     rise = np.where(usable, 10 * np.log10((attack.clip(0) + POWER_FLOOR) / (past.clip(0) + POWER_FLOOR)), -np.inf)
     steepest = rise.max(axis=1)
-    return np.where(np.isfinite(steepest), steepest, np.nan)
+    return np.where(np.isfinite(steepest) & (at // ms >= LEAST_BEFORE), steepest, np.nan)
 
 
 def clear(

@@ -68,7 +68,7 @@ def raw(p: SimpleNamespace) -> Suite:
         "classes": [
             (BETWEEN, {"column": "recordings", "min_value": 1}, "critical", "must have recordings"),
             (BETWEEN, {"column": "groups", "min_value": v.min_groups}, "critical",
-             "must have enough recording groups to split"),
+             "must have enough recording groups to split; where names do not tell sessions apart, a manifest.csv does"),
             (BETWEEN, {"column": "share", "max_value": v.max_class_share}, "critical",
              "must leave recordings to the other class"),
         ],
