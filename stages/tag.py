@@ -7,29 +7,30 @@ from tqdm import tqdm
 
 from gunshot import tags
 from gunshot.base import audio, params, tables
-from gunshot.dataset import onsets
+from gunshot.dataset import impulse, onsets
 
 
 def main(raw: Path, grouped: Path, by_hand: Path, out: Path) -> None:
-    p = params.load("audio", "quality", "tags")
+    p = params.load("audio", "quality", "tags", "validation")
     recordings = tables.read(grouped / "recordings.csv", tables.RECORDING)
     files = sorted(raw.glob("*/tags.csv")), sorted(by_hand.rglob("*.csv"))
     given, rejected, waiting = tags.gather(*files, recordings)
-    placed, origin = {}, {}
+    placed, origin, unclear, rise_db = {}, {}, [], p.validation.min_gun_rise_db
     for name in tqdm(recordings.loc[recordings["class"] == "gun", "path"], desc="tag", unit="recording"):
         pcm, own = audio.read_pcm(raw / name, sr=p.audio.sr), given.get(name)
         own = onsets.find(pcm, sr=p.audio.sr, **p.tags.model_dump()) if own is None else own
         origin[name] = "given" if name in given and tags.state(own) == "confirmed" else "automatic"
+        own, faint = impulse.clear(name, own, pcm, sr=p.audio.sr, min_rise_db=rise_db)
         placed[name], bad = tags.check(name, own, len(pcm))
-        rejected += bad
+        rejected, unclear = rejected + ([] if faint and not own else bad), unclear + faint
     refused = tables.frame(rejected, tables.REJECTED)
     tables.write(out / "recordings.csv", recordings.assign(tagged=recordings["path"].map(origin).fillna("none")))
-    tables.write(out / "rejected.csv", refused)
+    tables.write(out / "rejected.csv", tables.frame(rejected + unclear, tables.REJECTED))
     tags.write(out / "tags.csv", placed)
     total = sum(map(len, placed.values()))
     automatic = list(origin.values()).count("automatic")
     print(f"tag: {total} shots in {len(placed)} gun recordings, {automatic} of them tagged automatically;", end=" ")
-    print(f"{len(refused)} rejected")
+    print(f"{len(refused)} rejected; {len(unclear)} automatic ones rise by less than {rise_db:g} dB and are left out")
     if waiting:
         print(f"tag: {waiting.total()} lines of {by_hand} wait for {', '.join(sorted(waiting))}")
     tables.check_rejected(refused, max(total, len(placed)), limit=p.quality.max_rejected, where=out / "rejected.csv")

@@ -224,6 +224,7 @@ class Validation(Section):
     max_duration_s: Positive
     min_gun_rise_db: float
     min_gun_crest_db: float
+    min_impulse_share: Share
     min_tag_interval_ms: Positive
     max_tags_per_s: Positive
     max_automatic: Share

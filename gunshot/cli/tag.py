@@ -29,13 +29,14 @@ def tag(
     from gunshot.dataset import onsets
     from gunshot.tags import catalogue
 
-    p = params.load("audio", "tags")
+    p = params.load("audio", "tags", "validation")
     listed = catalogue.listed(path, pipeline.raw(), pipeline.by_hand())
     before, bad = listed.read()
     todo = {key: file for key, file in listed.recordings.items() if tags.state(before.get(key)) != "confirmed"}
-    found, failed = {}, []
-    searched = processes.in_order(onsets.of_file, todo.items(), p.audio.sr, p.tags.model_dump(), workers=2)
-    for key, shots, fault in tqdm(searched, total=len(todo), desc="tag", unit="recording"):
+    found, failed, unclear, rise_db = {}, [], [], p.validation.min_gun_rise_db
+    searched = processes.in_order(onsets.of_file, todo.items(), p.audio.sr, p.tags.model_dump(), rise_db, workers=2)
+    for key, shots, faint, fault in tqdm(searched, total=len(todo), desc="tag", unit="recording"):
+        unclear += [f"{key} ({faint})"] if faint else []
         failed += [fault] if fault else []
         found |= {} if fault else {key: shots}
     # A person may have saved meanwhile.
@@ -50,6 +51,11 @@ def tag(
             f"{len(listed.recordings) - len(new) - len(failed)} recordings were confirmed before and stay as they are"
         )
     print_names("lines of tag files are no use", bad)
+    print_names(
+        f"recordings have onsets that rise by less than validation.min_gun_rise_db={rise_db:g} dB and are left out; "
+        "`gunshot annotate` shows them",
+        unclear,
+    )
     print_names("recordings without any onset found", [key for key, shots in new.items() if not shots])
     print_names("recordings cannot be read", failed)
     raise typer.Exit(1 if failed else 0)

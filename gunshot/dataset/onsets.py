@@ -11,6 +11,7 @@ from scipy.signal import correlate, find_peaks, oaconvolve
 from scipy.signal.windows import hann
 
 from gunshot.base import audio
+from gunshot.dataset import impulse
 from gunshot.tags import Tag, unique
 
 N_FFT = 64  # 4 ms at 16 kHz
@@ -251,13 +252,17 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
     return unique([Tag(int(max(0, at + LATENCY)) * HOP, round(_confidence(sure), 2)) for at, sure in shots])
 
 
-def of_file(item: tuple[str, Path], sr: int, options: dict) -> tuple[str, list[Tag], str | None]:
-    """Return a recording's key, the tags that `find` gives of its file, and why it cannot be read, where it cannot."""
+def of_file(
+    item: tuple[str, Path], sr: int, options: dict, min_gun_rise_db: float
+) -> tuple[str, list[Tag], int, str | None]:
+    """Return a recording's key, its tags by `find`, how many more are not clear, and why it cannot be read, if so."""
     key, file = item
     try:
-        return key, find(audio.to_int16(audio.read(file, sr=sr)), sr=sr, **options), None
+        pcm = audio.to_int16(audio.read(file, sr=sr))
     except audio.AudioError as e:
-        return key, [], f"{key} ({e.value}: {e.rule})"
+        return key, [], 0, f"{key} ({e.value}: {e.rule})"
+    kept, faint = impulse.clear(key, find(pcm, sr=sr, **options), pcm, sr=sr, min_rise_db=min_gun_rise_db)
+    return key, kept, len(faint), None
 
 
 def _confidence(rise_db: float) -> float:

@@ -17,18 +17,16 @@ from tqdm import tqdm
 
 from gunshot import tags
 from gunshot.base import audio, params, processes, tables
+from gunshot.dataset import impulse
 
 CLASSES = ("gun", "env")
 BATCH = 2048
-POWER_FLOOR = 1e-10
 PAIR = {"a": str, "b": str, "offset_s": float, "similarity": float}
 RECORDING_FACTS = ["problem", "sha256_found", "duration_error_s", "peak_db", "clipped", "dc_offset"]
 CHUNK_LEVELS = ["peak_db", "crest_db", "rise_db"]
 TAG_FACTS = ["problem", "left", "interval_ms", "peak_db", "rise_db"]
 FEATURE_FACTS = ["not_finite", "min_db", "max_db"]
 
-# Of the rise at an onset, in ms: what energy is averaged over, what lies before it, and how far the tag may be off.
-ATTACK, BEFORE, LEAST_BEFORE, SLACK = 4, 25, 5, 10
 LOOK_MS = 20  # behind a tag, where the shot must be heard
 
 Facts = dict[str, pd.DataFrame]
@@ -53,28 +51,6 @@ def _levels(pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return peak and RMS over the last axis of int16 [shape=(..., n)] as shares of full scale, at least half a bit."""
     y, floor = pcm.astype(np.float64) / audio.FULL_SCALE, 0.5 / audio.FULL_SCALE
     return np.maximum(np.abs(y).max(axis=-1), floor), np.maximum(np.sqrt(np.mean(y**2, axis=-1)), floor)
-
-
-def _rise_db(pcm: np.ndarray, at: np.ndarray, *, sr: int) -> np.ndarray:
-    """Return the steepest rise of energy near samples `at` [shape=(k,)] of int16 rows [shape=(k, n) or (1, n)], in dB.
-
-    A rise is the energy of 4 ms over that of the up to 25 ms before them; the steepest within 10 ms of `at` counts.
-    NaN where less than 5 ms lie before or 4 ms behind.
-    """
-    ms = sr // 1000
-    n = pcm.shape[-1] // ms
-    energy = np.square(pcm[:, : n * ms].astype(np.float32) / audio.FULL_SCALE).reshape(len(pcm), n, ms).mean(axis=-1)
-    total = np.pad(np.cumsum(energy, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
-    start = at[:, None] // ms + np.arange(-SLACK, SLACK + 1)
-    usable = (start >= LEAST_BEFORE) & (start + ATTACK <= n)
-    start = np.where(usable, start, 0)
-    end, before = np.where(usable, start + ATTACK, 0), np.maximum(start - BEFORE, 0)
-    row = np.arange(len(pcm))[:, None]
-    attack = (total[row, end] - total[row, start]) / ATTACK
-    past = (total[row, start] - total[row, before]) / np.maximum(start - before, 1)
-    rise = np.where(usable, 10 * np.log10((attack.clip(0) + POWER_FLOOR) / (past.clip(0) + POWER_FLOOR)), -np.inf)
-    steepest = rise.max(axis=1)
-    return np.where(np.isfinite(steepest), steepest, np.nan)
 
 
 def _parallel(measure: Callable, items: list, unit: str) -> Iterable:
@@ -146,7 +122,7 @@ def _measure_packed(packed: tuple[str, np.ndarray, np.ndarray], *, root: Path, s
     if held.any():
         pcm = pcm[: whole * length].reshape(whole, length)[index[held]]
         peak, rms = _levels(pcm)
-        rise = np.where(onset[held] < 0, np.nan, _rise_db(pcm, onset[held], sr=sr))
+        rise = np.where(onset[held] < 0, np.nan, impulse.rise_db(pcm, onset[held], sr=sr))
         levels[held] = np.stack([20 * np.log10(peak), 20 * np.log10(peak / rms), rise], axis=1)
     return problems, levels
 
@@ -189,7 +165,7 @@ def _measure_tags(line: tuple[str, list[str]], *, raw: Path, sr: int) -> list[di
     except audio.AudioError as e:
         return [row | {"problem": f"{e.value}: {e.rule}"} for row in rows]
     starts = np.array([tag.start for tag in placed if tag], int)
-    rises, intervals = _rise_db(pcm[None], starts, sr=sr), np.diff(starts * 1000 / sr, prepend=np.nan)
+    rises, intervals = impulse.rise_db(pcm[None], starts, sr=sr), np.diff(starts * 1000 / sr, prepend=np.nan)
     good = [row for row, tag in zip(rows, placed, strict=True) if tag]
     for row, start, rise, interval in zip(good, starts, rises, intervals, strict=True):
         row |= {"left": len(pcm) - start, "rise_db": rise, "interval_ms": interval}

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from gunshot import cli, tags
 from gunshot.base import audio, tables
+from gunshot.dataset import onsets
 from gunshot.tags import Tag
+from stages import tag as stage
 
 REPO = Path(__file__).parents[2]
 SR = 16000
@@ -102,6 +104,34 @@ def test_an_older_automatic_tag_is_replaced_also_by_none(project):
     run("tag", "data/raw/m")
     found = read("data/tags/m.csv")
     assert near(found["m/gun/deep/c.wav"], [12000]) and "m/gun/silent.wav" not in found
+
+
+DOUBTFUL = [Tag(8000, 0.9), Tag(15000, 0.8)]  # of "a, b.wav"; at the second nothing rises
+
+
+def test_an_automatic_tag_that_the_pipeline_would_refuse_is_not_written(project, monkeypatch):
+    monkeypatch.setattr(onsets, "find", lambda pcm, **_: DOUBTFUL)
+    said = run("tag", "data/raw/m/gun/a, b.wav")
+    assert read("data/tags/m.csv") == {"m/gun/a, b.wav": DOUBTFUL[:1]}
+    assert "1 recordings have onsets that rise by less than validation.min_gun_rise_db=3 dB" in said
+    assert "`gunshot annotate` shows them: m/gun/a, b.wav (1)" in said
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_the_stage_takes_automatic_tags_that_rise_and_all_that_a_person_confirmed(project, confirmed, capsys):
+    Path("data/tags").mkdir()
+    line = [tag._replace(confidence=None) for tag in DOUBTFUL] if confirmed else DOUBTFUL
+    given = {"m/gun/a, b.wav": line, "m/gun/deep/c.wav": [Tag(20000, 0.6)], "m/gun/silent.wav": [Tag(900)]}
+    tags.write("data/tags/m.csv", given)
+    table = tables.read("data/raw/m/recordings.csv", tables.RECORDING)
+    tables.write("data/grouped/recordings.csv", table)
+    stage.main(*map(Path, ("data/raw", "data/grouped", "data/tags", "data/tagged")))
+    found = read("data/tagged/tags.csv")
+    assert found["m/gun/a, b.wav"] == (line if confirmed else DOUBTFUL[:1])
+    assert found["m/gun/deep/c.wav"] == [] and found["m/gun/silent.wav"] == [Tag(900)]
+    refused = tables.read("data/tagged/rejected.csv", tables.REJECTED)
+    assert refused["file"].tolist() == ["m/gun/a, b.wav"] * (not confirmed) + ["m/gun/deep/c.wav"]
+    assert f"0 rejected; {1 + (not confirmed)} automatic ones rise by less than 3 dB" in capsys.readouterr().out
 
 
 def test_a_plain_folder_gets_its_own_file_and_bad_audio_is_named(project):
