@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -54,8 +54,8 @@ def print_row(row: dict, format: Format) -> None:
     print(json.dumps(row, ensure_ascii=False) if format == Format.json else "  ".join(cells))
 
 
-def print_names(what: str, names: list[str]) -> None:
+def print_names(what: str, names: list[str], *, file: TextIO | None = None) -> None:
     """Print how many names there are, if any, and the first of them."""
     if names:
         more = f" ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        print(f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}")
+        print(f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}", file=file)
