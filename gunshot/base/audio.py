@@ -12,10 +12,10 @@ import soundfile as sf
 import soxr
 
 from gunshot.base import decoding
-from gunshot.base.decoding import SUFFIXES, AudioError
+from gunshot.base.decoding import SUFFIXES, AudioError, is_sound
 from gunshot.base.files import atomic, shown
 
-__all__ = ["SUFFIXES", "AudioError"]
+__all__ = ["SUFFIXES", "AudioError", "is_sound"]
 
 FULL_SCALE = 32768
 CLIPPED = 127 / 128  # the largest sample of an 8-bit file; 0.07 dB below that of any other

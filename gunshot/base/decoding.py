@@ -42,6 +42,17 @@ class AudioError(ValueError):
         return type(self), (self.path, self.value, self.rule)
 
 
+def is_sound(path: Path | str) -> bool:
+    """Return whether a file is one of sound: its suffix says so, or a decoder reads it, whole or not."""
+    if Path(path).suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with opened(path):
+            return True
+    except AudioError as e:
+        return e.rule != READERS
+
+
 @contextmanager
 def opened(path: Path | str) -> Iterator["Sndfile | Ffmpeg"]:
     """Give a file to read from; AudioError where it is no sound, empty, or cannot be had whole."""

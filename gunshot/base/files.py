@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,14 +16,15 @@ class FullError(OSError):
 
 
 @contextmanager
-def room(what: Path | str) -> Iterator[None]:
-    """Name `what` is written where a disk or a quota is full in the block: a file, and the bytes that it needs."""
+def disk(what: Path | str | Callable[[], str]) -> Iterator[None]:
+    """Name `what` is written where a disk or a quota is full in the block: a file, or a file and the bytes it needs."""
     try:
         yield
     except OSError as e:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT) or isinstance(e, FullError):
             raise
-        raise FullError(e.errno, f"{what}: {e.strerror}; make room there, then run this again") from None
+        named = what() if callable(what) else what
+        raise FullError(e.errno, f"{named}: {e.strerror}; make room there, then run this again") from None
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         The disk is full.
     """
     path = Path(path)
-    with room(path):
+    with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
         os.close(handle)

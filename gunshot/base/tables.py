@@ -28,6 +28,10 @@ RECORDING = {
     "duration_s": float,
     "sha256": str,  # of the PCM
 }
+IMPORTED = RECORDING | {
+    "decoder": str,  # and its version; empty of what was imported before this was noted
+    "warnings": str,  # what was amiss with the file, and imported all the same
+}
 CHUNK = {
     "chunk": str,  # RECORDING#START, and ~COPY behind that when augmented
     "path": str,  # the packed wav that holds it
@@ -124,6 +128,7 @@ STREAM_EVENT = {
 }
 STREAM_TABLES = {"shots.csv": STREAM_SHOT, "events.csv": STREAM_EVENT, "streams.csv": STREAM}
 REJECTED = {"file": str, "value": str, "rule": str}
+NO_AUDIO = "no audio"  # a rejected row's value: a file that lies among recordings, and counts for nothing
 
 
 class RejectedError(ValueError):
@@ -174,12 +179,14 @@ def recordings(raw: Path) -> pd.DataFrame:
     paths = sorted(raw.glob("*/recordings.csv"))
     if not paths:
         raise ValueError(f"{raw}: holds no */recordings.csv; use `gunshot import` or the stage simulate")
-    table = pd.concat([read(path, RECORDING) for path in paths], ignore_index=True)
+    table = pd.concat([read(path, RECORDING)[list(RECORDING)] for path in paths], ignore_index=True)
     return table.sort_values("path", ignore_index=True)
 
 
 def check_rejected(rejected: pd.DataFrame, total: int, *, limit: float, where: Path | str) -> None:
-    """Raise RejectedError where more than the share `limit` of `total` was rejected."""
+    """Raise RejectedError where more than the share `limit` of `total` was rejected; NO_AUDIO counts for nothing."""
+    total -= int((rejected["value"] == NO_AUDIO).sum())
+    rejected = rejected[rejected["value"] != NO_AUDIO]
     if len(rejected) > limit * total:
         first = "\n".join(f"  {r.file}: {r.value}: {r.rule}" for r in rejected.head(10).itertuples())
         raise RejectedError(

@@ -1,20 +1,27 @@
 """gunshot detect: when shots begin in recordings."""
 
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gunshot.base.files import shown
 from gunshot.cli.app import app
-from gunshot.cli.options import Format, ModelOption, ThresholdOption, print_row
+from gunshot.cli.options import Format, ModelOption, ThresholdOption, print_names, print_row
 
 DRAWN_MIN = 30  # minutes of a recording that --plot draws, at most: it takes some 300 MB
 
 
 @app.command()
 def detect(
-    files: Annotated[list[Path], typer.Argument(help="Recordings of any length, rate and channels.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings of any length, rate and channels; folders of them; - for standard input."),
+    ],
     model: ModelOption = "int8",
     threshold: ThresholdOption = None,
     format: Annotated[
@@ -30,44 +37,47 @@ def detect(
 
     A window is 4096 samples (256 ms); one is scored every detector.hop frames, and the mean of the last
     detector.windows decides. Onsets are in seconds from the recording's start. A recording shorter than a window is
-    filled up with silence. level_db is the loudest sample around the onset in dB SPL, by firmware.full_scale_pa.
-    An incident opens at the threshold and goes on detector.hysteresis below it, so that later shots may score lower.
+    filled up with silence. What libsndfile does not read, FFmpeg does: m4a, aac, webm, wma, the sound of videos. What
+    is amiss with a file, and heard all the same, is told as a warning. level_db is the loudest sample around the onset
+    in dB SPL, by firmware.full_scale_pa. An incident opens at the threshold and goes on detector.hysteresis below it,
+    so that later shots may score lower.
     """
     from gunshot.base import audio, params, pipeline
     from gunshot.detect import listener, recording
     from gunshot.models.model import load_model, named
 
-    if plot and (len(files) > 1 or plot.suffix != ".png"):
+    if plot and (len(files) > 1 or files[0].is_dir() or plot.suffix != ".png"):
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
-    p = params.load("audio", "chunks", "features", "detector", "firmware")
+    p = params.load("audio", "chunks", "features", "detector", "firmware", "quality")
     loaded = load_model(*named([model], pipeline.models()).values())
     logit, failed, parts = loaded.threshold(threshold), 0, []
     point = float(loaded.calibrated(logit))
-    for file in files:
-        ear, shots = listener.Listener(loaded, [logit], p), 0
+    for name, file in _recordings(files):
+        ear, notes, shots, name = listener.Listener(loaded, [logit], p), audio.Notes(), 0, shown(name)
         best = (0.0, 0.0)
         try:
             if plot:
                 recording.check_short(file, minutes=DRAWN_MIN)
-            for part in recording.listen(file, ear):
+            for part in recording.listen(file, ear, notes):
                 for row in _rows(part, p, format=format, scores=scores):
-                    print_row({"file": str(file), **row}, format)
+                    print_row({"file": name, **row}, format)
                 shots, best = shots + len(part.onset_s), max(best, _highest(part, p))
                 parts += [part] if plot else []
         except audio.AudioError as e:
-            print(f"error: {e}", file=sys.stderr)
+            print(f"error: {name}: {e.value}: {e.rule}", file=sys.stderr)
             failed += 1
             continue
-        if ear.dropped:
-            print(f"warning: {file}: {ear.dropped} samples are no numbers; they count as silence", file=sys.stderr)
+        faults = notes.faults(silence_db=p.quality.silence_db, max_clipped=p.quality.max_clipped)
+        for warning in notes.warnings + [f"{value}: {rule}" for value, rule in faults]:
+            print(f"warning: {name}: {warning}", file=sys.stderr)
         if not (shots or scores) and format == Format.text:
-            print(f"{file}  no shot (highest {best[0]:.3f} at {best[1]:.1f} s, threshold {point:.3f})")
+            print(f"{name}  no shot (highest {best[0]:.3f} at {best[1]:.1f} s, threshold {point:.3f})")
     if parts:
         from gunshot.report import plots
 
         whole, goes_on = recording.joined(parts), float(loaded.calibrated(logit - p.detector.hysteresis))
         drawn = whole.samples, whole.window_score, whole.onset_s
-        plots.detection(plot, file.name, *drawn, threshold=point, goes_on=goes_on, p=p)
+        plots.detection(plot, shown(files[0].name), *drawn, threshold=point, goes_on=goes_on, p=p)
         print(f"see {plot}", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
 
@@ -78,6 +88,29 @@ def _highest(part, p) -> tuple[float, float]:
         return 0.0, 0.0
     i = int(part.window_score.argmax())
     return float(part.window_score[i]), float(part.start_s[i]) + p.audio.chunk_length / p.audio.sr / 2
+
+
+def _recordings(files: list[Path]) -> Iterator[tuple[Path, Path]]:
+    """Yield the name and the file of each recording; of folders what is sound in them, and what is not is told."""
+    for file in files:
+        if str(file) == "-":
+            with tempfile.NamedTemporaryFile(prefix="gunshot.") as copy:  # decoders go back and forth in it
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+                copy.flush()
+                yield file, Path(copy.name)
+        elif file.is_dir():
+            from gunshot.corpora import sources
+
+            names, refused = sources.walk(file, ".", anywhere=True)
+            names, beside = sources.without_sidecars(names, str, file.joinpath)
+            for row in refused:
+                print(f"warning: {shown(file / row['file'])}: {row['value']}: {row['rule']}", file=sys.stderr)
+            print_names("files are no audio", [row["file"] for row in beside], file=sys.stderr)
+            if not names:
+                print(f"warning: {shown(file)}: no recording in it", file=sys.stderr)
+            yield from ((file / name, file / name) for name in names)
+        else:
+            yield file, file
 
 
 def _rows(part, p, *, format: Format, scores: bool) -> list[dict]:

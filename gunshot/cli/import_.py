@@ -34,7 +34,7 @@ ClassesOption = Annotated[
 
 @import_.command()
 def folder(path: PathArgument, name: NameOption = "") -> None:
-    """A tree with gun/ and env/, any audio that libsndfile reads, at any rate.
+    """A tree with gun/ and env/, any audio that libsndfile or FFmpeg reads, at any rate.
 
     A file's folder is its label. A manifest.csv in the tree or beside it (path, recording_group; label, source,
     upstream, licence, class) says more.
@@ -224,7 +224,7 @@ def convert(layout: str, folder: Path, out: Path, **options) -> list:
         raise ValueError(f"{told}\nmend the files, or raise quality.max_rejected, and import again") from None
     refused.unlink(missing_ok=True)
     print(f"{out}: {summary}")
-    if summary.rejected:
+    if summary.rejected or summary.no_audio:
         print(f"what was rejected, and why: {out / 'rejected.csv'}")
     if Path(".dvc").is_dir():
         tracking.track(out)

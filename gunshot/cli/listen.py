@@ -25,7 +25,7 @@ def listen(
     Shows the level, the score of each window, and the shots with the time of day. Nothing that is heard is stored or
     sent. Without a terminal only the shots are printed. It says how many samples were lost, where some were.
     """
-    from gunshot.base import params, pipeline
+    from gunshot.base import audio, params, pipeline
     from gunshot.detect import listener, live
     from gunshot.models.model import load_model, named
 
@@ -33,9 +33,11 @@ def listen(
     loaded = load_model(*named([model], pipeline.models()).values())
     logit = loaded.threshold(threshold)
     size = p.detector.hop * p.features.hop_length
-    ear = listener.Listener(loaded, [logit], p)
-    source = live.recording(file, p.audio.sr, size, ear.count) if file else live.microphone(device, p.audio.sr, size)
+    ear, notes = listener.Listener(loaded, [logit], p), audio.Notes()
+    source = live.recording(file, p.audio.sr, size, notes) if file else live.microphone(device, p.audio.sr, size)
     with suppress(KeyboardInterrupt):
         live.show(source, ear, float(loaded.calibrated(logit)), p)
+    for warning in notes.warnings:
+        print(f"warning: {file}: {warning}", file=sys.stderr)
     if ear.dropped or ear.gaps:
         print(f"warning: {ear.dropped} samples were no numbers, {ear.gaps} times samples were lost", file=sys.stderr)

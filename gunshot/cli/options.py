@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -59,8 +59,8 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def print_names(what: str, names: list[str]) -> None:
+def print_names(what: str, names: list[str], *, file: TextIO | None = None) -> None:
     """Print how many names there are, if any, and the first of them."""
     if names:
         more = f" ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        print(f"{len(names)} {what}: {', '.join(map(printable, names[:SHOWN]))}{more}")
+        print(f"{len(names)} {what}: {', '.join(map(printable, names[:SHOWN]))}{more}", file=file)

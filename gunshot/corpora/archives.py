@@ -92,7 +92,7 @@ def _unpack(path: Path, root: Path) -> None:
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 where = f"{path}: {member.name}, unpacked to {tempfile.gettempdir()} (TMPDIR sets another folder)"
-                with files.room(where), member.file as source, open(target, "xb") as out:
+                with files.disk(where), member.file as source, open(target, "xb") as out:
                     while block := source.read(BLOCK):
                         left -= len(block)  # as it is, whatever the archive says of its size
                         if left < 0:

@@ -1,6 +1,6 @@
 """Sources to data/raw/NAME: 16 kHz mono PCM_16, recordings.csv, rejected.csv.
 
-Worker threads decode into hidden .part files (libsndfile, soxr and NumPy release the GIL). The caller's thread
+Worker threads decode into hidden .part files (libsndfile, FFmpeg, soxr and NumPy release the GIL). The caller's thread
 takes the results in sorted order, decides, and renames. So the result does not depend on which worker was first,
 and after a kill at any time there is a table of finished recordings, and nothing else to trust.
 """
@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 from tqdm import tqdm
 
 from gunshot import tags
 from gunshot.base import audio, files, tables
-from gunshot.corpora.sources import Source, rejected
+from gunshot.corpora.sources import Source, rejected, without_sidecars
 
 CHECKPOINT_S = 5.0  # between two writes of the growing table
 WAV_HEADER = 44  # bytes
@@ -40,33 +39,16 @@ class Summary:
     already: int
     rejected: int
     hours: float  # of all that is in the table
+    no_audio: int = 0  # files that lay among the recordings
+    warned: int = 0  # of those imported
 
     def __str__(self) -> str:
         return (
             f"{self.imported} imported, {self.already} already there, {self.rejected} rejected; "
             f"{self.hours:.2f} h in all"
+            + (f"; {self.no_audio} files are no audio" if self.no_audio else "")
+            + (f"; {self.warned} imported with a warning" if self.warned else "")
         )
-
-
-def _db(amplitude: float) -> float:
-    return 20 * np.log10(amplitude) if amplitude > 0 else -np.inf
-
-
-def _check_level(file: Path, level: audio.Level, peak: float, *, silence_db: float, max_clipped: float) -> None:
-    """Raise AudioError where a file is silent, clipped, or has a `peak` only before the mix-down."""
-    stored = _db(level.peak)
-    if stored < silence_db:
-        raise audio.AudioError(
-            file, f"silent: peak {stored:.1f} dBFS", f"must reach quality.silence_db={silence_db:g} dBFS"
-        )
-    if level.clipped_share > max_clipped:
-        clipped = f"clipped: {level.clipped_share:.3f} of samples at full scale"
-        raise audio.AudioError(file, clipped, f"at most quality.max_clipped={max_clipped:g}")
-    # An offset, two channels that cancel, a tone above half the new sample rate.
-    audible = min(_db(np.max(level.high - level.low) / 2), _db(peak))
-    if audible < silence_db:
-        rule = f"what is left without offset, in mono, must reach quality.silence_db={silence_db:g} dBFS"
-        raise audio.AudioError(file, f"no audible content: {audible:.1f} dBFS", rule)
 
 
 def _wav_header(samples: int, sr: int) -> bytes:
@@ -77,32 +59,35 @@ def _wav_header(samples: int, sr: int) -> bytes:
 
 def _decode(file: Path, out: Path, *, sr: int, silence_db: float, max_clipped: float) -> dict:
     """Return what a recording's row says of its audio, which is left in a .part below `out` (key "part")."""
-    sr_found, duration_s = audio.header(file)
-    needed = f"{file}: {WAV_HEADER + 2 * round(duration_s * sr)} bytes are needed in {out}"
-    level, digest, samples, peak = audio.Level(), hashlib.sha256(), 0, 0
+
+    def needed() -> str:
+        return f"{file}: {WAV_HEADER + 2 * round(audio.header(file)[1] * sr)} bytes are needed in {out}"
+
+    notes, digest, samples = audio.Notes(), hashlib.sha256(), 0
     handle, part = tempfile.mkstemp(dir=out, prefix=".", suffix=".part")
     try:
         # Not by soundfile: it syncs each file to the disk, 20 ms when that is busy, and hides why a write failed.
-        with files.room(needed), open(handle, "w+b") as wav:
+        with files.disk(needed), open(handle, "w+b") as wav:
             wav.write(bytes(WAV_HEADER))
-            for y in audio.blocks(file, sr=sr, watch=level):
+            for y in audio.blocks(file, sr=sr, notes=notes):
                 pcm = audio.to_int16(y)
                 data = pcm.astype("<i2").tobytes()
                 wav.write(data)
                 digest.update(data)
                 samples += len(pcm)
-                peak = max(peak, np.abs(pcm.astype(np.int32)).max(initial=0))
             if samples > MOST_SAMPLES:
                 raise audio.AudioError(file, f"{samples / sr / 3600:.1f} h", "too long for a wav; cut it up")
             wav.seek(0)
             wav.write(_wav_header(samples, sr))
         if not samples:
             raise audio.AudioError(file, f"0 samples at {sr} Hz", "a recording must not be empty")
-        _check_level(file, level, peak / audio.FULL_SCALE, silence_db=silence_db, max_clipped=max_clipped)
+        for value, rule in notes.faults(silence_db=silence_db, max_clipped=max_clipped):
+            raise audio.AudioError(file, value, rule)
     except BaseException:
         os.unlink(part)
         raise
-    return {"sr_found": sr_found, "duration_s": samples / sr, "sha256": digest.hexdigest(), "part": part}
+    noted = {"sr_found": notes.samplerate, "decoder": notes.decoder, "warnings": "; ".join(notes.warnings)}
+    return noted | {"duration_s": samples / sr, "sha256": digest.hexdigest(), "part": part}
 
 
 def _examine(source: Source, row: dict | None, decode, *, sr: int) -> dict | audio.AudioError:
@@ -154,7 +139,7 @@ class _Corpus:
         self.out, self.raw = out, raw
         self.table = out / "recordings.csv"
         known = tables.read(self.table, tables.RECORDING).to_dict("records") if self.table.exists() else []
-        self.rows = {r["path"]: r for r in known if (raw / r["path"]).is_file()}
+        self.rows = {r["path"]: {"decoder": "", "warnings": ""} | r for r in known if (raw / r["path"]).is_file()}
         self.lost = [r["path"] for r in known if r["path"] not in self.rows]
         self.first = {r["sha256"]: path for path, r in self.rows.items()}
         for other in sorted(raw.glob("*/recordings.csv")):
@@ -181,7 +166,9 @@ class _Corpus:
         return None
 
     def save(self) -> None:
-        _write_changed(self.table, tables.frame((self.rows[p] for p in sorted(self.rows)), tables.RECORDING))
+        # As it was, where nothing was imported since decoders are noted.
+        columns = tables.IMPORTED if any(row["decoder"] for row in self.rows.values()) else tables.RECORDING
+        _write_changed(self.table, tables.frame((self.rows[p] for p in sorted(self.rows)), columns))
         self.saved = time.monotonic()
 
     def __enter__(self) -> None:
@@ -246,8 +233,10 @@ def import_corpus(
         raise ValueError(f"{inside}: lies in out={out}; what is imported must lie outside it")
     out.mkdir(parents=True, exist_ok=True)
     corpus = _Corpus(out, raw)
+    total = len(sources) + len(rejected_rows)
+    sources, beside = without_sidecars(sources, lambda s: s.name, lambda s: s.file)
     targets, bad = _targets(sources, out.name)
-    bad += rejected_rows
+    bad += beside + rejected_rows
     bad += [rejected(path, "no such file", IMMUTABLE) for path in corpus.lost if path not in targets]
     decode = partial(_decode, out=out, sr=sr, silence_db=silence_db, max_clipped=max_clipped)
     before, seen = set(corpus.rows), 0
@@ -264,6 +253,8 @@ def import_corpus(
     _write_changed(out / "rejected.csv", table)
     _write_tags(out / "tags.csv", {path: s.tags for path, s in targets.items() if path in corpus.rows})
     hours = sum(r["duration_s"] for r in corpus.rows.values()) / 3600
-    summary = Summary(len(corpus.rows) - len(before), seen, len(bad), hours)
-    tables.check_rejected(table, len(sources) + len(rejected_rows), limit=max_rejected, where=out / "rejected.csv")
+    new = corpus.rows.keys() - before
+    warned = sum(bool(corpus.rows[path]["warnings"]) for path in new)
+    summary = Summary(len(new), seen, len(bad) - len(beside), hours, len(beside), warned)
+    tables.check_rejected(table, total, limit=max_rejected, where=out / "rejected.csv")
     return summary

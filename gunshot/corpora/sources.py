@@ -2,15 +2,19 @@
 
 import os
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from gunshot.base import tables
+from gunshot.base import audio, tables
+from gunshot.base.files import shown
 from gunshot.tags import Tag
 
 CLASSES = ("gun", "env")
 MACOS = "__MACOSX"  # a folder that macOS adds to archives
 SHOWN = 8  # names that an error gives of many
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,16 +35,27 @@ class Source:
 
 def rejected(file: str, value: str, rule: str) -> dict:
     """Return a row of tables.REJECTED; what cannot be written as text in `file` is escaped."""
-    return {"file": file.encode("utf-8", "backslashreplace").decode(), "value": value, "rule": rule}
+    return {"file": shown(file), "value": value, "rule": rule}
 
 
-def _fault(file: Path, root: Path) -> tuple[str, str] | None:
+def without_sidecars(listed: Iterable[T], name: Callable[[T], str], file: Callable[[T], Path]) -> tuple[list[T], list]:
+    """Return what of a list are files of sound, and rejected rows for the texts, tables and pictures beside them."""
+    kept, bad = [], []
+    for item in listed:
+        if audio.is_sound(file(item)):
+            kept.append(item)
+        else:
+            bad.append(rejected(name(item), tables.NO_AUDIO, "only recordings are taken"))
+    return kept, bad
+
+
+def _fault(file: Path, root: Path, anywhere: bool) -> tuple[str, str] | None:
     """Return value and rule of what keeps a path from being a source, None where nothing does."""
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in str(file.relative_to(root))):
+    if not anywhere and any(unicodedata.category(c) in ("Cc", "Cs") for c in str(file.relative_to(root))):
         return "control characters or no UTF-8", "a name must be text; rename it"
     if file.is_symlink() and not file.exists():
         return "broken link", "must be a file"
-    if not file.resolve().is_relative_to(root.resolve()):
+    if not anywhere and not file.resolve().is_relative_to(root.resolve()):
         return f"link to {os.readlink(file)}" if file.is_symlink() else "outside", "must lie inside the corpus's folder"
     if file.is_dir():
         return f"link to the folder {os.readlink(file)}", "links to folders are not followed; move the folder here"
@@ -49,11 +64,12 @@ def _fault(file: Path, root: Path) -> tuple[str, str] | None:
     return None
 
 
-def walk(root: Path, folder: str) -> tuple[list[str], list[dict]]:
+def walk(root: Path, folder: str, *, anywhere: bool = False) -> tuple[list[str], list[dict]]:
     """Return the files below ``root/folder``, as sorted names below `root`, and rejected rows.
 
     Names that start with "." are skipped, files and folders. Every other name is in one of the two
-    lists: links that leave `root`, links to folders, and what is no regular file are rejected.
+    lists: links that leave `root`, links to folders, and what is no regular file are rejected. `anywhere` is for who
+    only hears: links may lead to files anywhere, and names need not be text.
 
     Raises
     ------
@@ -70,7 +86,7 @@ def walk(root: Path, folder: str) -> tuple[list[str], list[dict]]:
         folders[:] = [f for f in folders if not f.startswith(".")]
         for file in (Path(where) / f for f in files + links if not f.startswith(".")):
             name = file.relative_to(root).as_posix()
-            if fault := _fault(file, root):
+            if fault := _fault(file, root, anywhere):
                 bad.append(rejected(name, *fault))
             else:
                 names.append(name)

@@ -3,7 +3,7 @@
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -56,10 +56,10 @@ def microphone(device: str | None, sr: int, size: int) -> Blocks:
             yield resampler.resample_chunk(block) if rate != sr else block, lost
 
 
-def recording(file: Path, sr: int, size: int, watch: Callable[[np.ndarray], None] | None = None) -> Blocks:
-    """Yield a file's blocks at the pace at which a microphone would give them; `watch` as for `audio.blocks`."""
+def recording(file: Path, sr: int, size: int, notes: audio.Notes | None = None) -> Blocks:
+    """Yield a file's blocks at the pace at which a microphone would give them; `notes` as for `audio.blocks`."""
     start, played = time.monotonic(), 0
-    for long in audio.blocks(file, sr=sr, repair=True, watch=watch):
+    for long in audio.blocks(file, sr=sr, repair=True, notes=notes):
         for i in range(0, len(long), size):
             block = long[i : i + size]
             played += len(block)

@@ -32,19 +32,19 @@ def joined(parts: Iterable[Part]) -> Part:
     return Part(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def listen(file: Path, ear: listener.Listener) -> Iterator[Part]:
+def listen(file: Path, ear: listener.Listener, notes: audio.Notes | None = None) -> Iterator[Part]:
     """Yield what a listener with one detector hears in a file; one shorter than a window is filled up with silence.
 
     Raises
     ------
     gunshot.base.audio.AudioError
-        The path is no file, or as for `audio.blocks`; samples that are no numbers count as silence, and in
-        ``ear.dropped``.
+        The path is no file, or as for `audio.blocks`, whose `notes` are these; samples that are no numbers count as
+        silence.
     """
     if not file.is_file():
         raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
     p, windows = ear.p, 0
-    blocks = audio.blocks(file, sr=p.audio.sr, repair=True, watch=ear.count)
+    blocks = audio.blocks(file, sr=p.audio.sr, repair=True, notes=notes)
     for block in _filled_up(blocks, p.audio.chunk_length):
         (shots,), levels = ear.push(block)
         yield Part(

@@ -67,13 +67,13 @@ def frame(recordings: Iterable[str], values: np.ndarray) -> pd.DataFrame:
 def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dict, np.ndarray]:
     """Return FACTS of a recording of any length, rate and channels, and COLUMNS of its chunks, cut at chunks.env_hop.
 
-    It is read in blocks, so that memory is bounded. One that is malformed has no chunks and its reason in `problem`.
-    `path` is the model's.
+    It is read in blocks, so that memory is bounded. One that is malformed has no chunks and its reason in `problem`;
+    what was amiss with one that was heard stands in `warnings`, a list. `path` is the model's.
     """
     name, file = listed
-    level, parts, rest, ahead = audio.Level(), [], np.zeros(0, np.int16), 0
+    notes, parts, rest, ahead = audio.Notes(), [], np.zeros(0, np.int16), 0
     try:
-        for block in audio.blocks(file, sr=p.audio.sr, watch=level):
+        for block in audio.blocks(file, sr=p.audio.sr, notes=notes):
             rest = np.concatenate([rest, audio.to_int16(block)])
             rest, ahead = rest[ahead:], max(0, ahead - len(rest))
             starts = chunks.at_hop(len(rest), hop=p.chunks.env_hop, chunk_length=p.audio.chunk_length)
@@ -91,11 +91,11 @@ def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dic
         return {"file": name, "problem": problem, "chunks": 0}, np.empty((0, len(COLUMNS)), np.float32)
     found = np.concatenate(parts)
     facts = {
-        "peak_db": 20 * math.log10(max(level.peak, 0.5 / audio.FULL_SCALE)),
-        "clipped": level.clipped_share,
-        "dc_offset": level.dc_offset,
+        "peak_db": 20 * math.log10(max(notes.level.peak, 0.5 / audio.FULL_SCALE)),
+        "clipped": notes.level.clipped_share,
+        "dc_offset": notes.level.dc_offset,
     }
-    return {"file": name, "problem": None, "chunks": len(found), **facts}, found
+    return {"file": name, "problem": None, "chunks": len(found), "warnings": notes.warnings, **facts}, found
 
 
 def of_recordings(

@@ -43,12 +43,15 @@ def judge(root: Path, out: Path, p: Sections, *, version: str, model: Path, refe
     trained_on = _reference(reference)
     names, bad = sources.walk(root, ".") if root.is_dir() else ([], [])
     names = [name for name in names if name not in OWN]
+    names, beside = sources.without_sidecars(names, str, root.joinpath)
+    bad += beside
     what = {"model": version, "batch": _digest(root, names)}
     facts, batch = _measured({name: root / name for name in names}, model, p)
     bad += [sources.rejected(row["file"], *row["problem"].split(": ", 1)) for row in facts if row["problem"]]
     rejected = tables.frame(bad, tables.REJECTED)
     tables.write(out / "rejected.csv", rejected)
-    remarks = [f"rejected: {row.file}: {row.value}: {row.rule}" for row in rejected.head(SHOWN).itertuples()]
+    remarks = [f"warning: {row['file']}: {w}" for row in facts for w in row.get("warnings", [])]
+    remarks += [f"rejected: {row.file}: {row.value}: {row.rule}" for row in rejected.head(SHOWN).itertuples()]
     remarks += [f"{len(rejected)} rejected, see {out / 'rejected.csv'}"] if len(rejected) else []
     if not names:
         verdict = {"drift": False, "reason": f"no recordings in {root}", "recordings": 0, "rejected": len(bad)} | what

@@ -10,12 +10,14 @@ from tqdm import tqdm
 
 from gunshot import corpora, features, tags
 from gunshot.base import audio, params, processes, tables
+from gunshot.corpora.sources import without_sidecars
 from gunshot.dataset import onsets
 from gunshot.detect import listener, recording
 from gunshot.models.model import load_once, read_operating_point
 from gunshot.models.scores import metrics
 
 SOURCE = ("path", "label", "recording_group", "source", "upstream", "file", "tags")
+SHOWN = 10  # rejected files that an error names
 QUIET = 0.1  # of the frames are below the level of a recording's quiet
 
 
@@ -40,8 +42,9 @@ def sources(folders: Iterable[Path]) -> tuple[list[dict], list[dict]]:
     listed, rejected = [], []
     for folder in folders:
         part, bad = corpora.layouts[corpora.detect(folder)](folder)
+        part, beside = without_sidecars(part, lambda source: source.name, lambda source: source.file)
         listed += [{**{key: getattr(source, key) for key in SOURCE}, "class": source.class_} for source in part]
-        rejected += bad
+        rejected += bad + beside
     return listed, rejected
 
 
@@ -58,7 +61,9 @@ def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
     listed, rejected = sources([folder])
     for kind in ("gun", "env"):
         if not any(row["class"] == kind for row in listed):
-            raise ValueError(f"{folder}: no file of the class {kind}; figures need both, gun and env")
+            left = "".join(f"\n  {row['file']}: {row['value']}: {row['rule']}" for row in rejected[:SHOWN])
+            more = f"; {len(rejected)} files were left out, the first are:{left}" if rejected else ""
+            raise ValueError(f"{folder}: no file of the class {kind}; figures need both, gun and env{more}")
     logits = {name: read_operating_point(path)["logit"] for name, path in paths.items()}
     scores = score_files(listed, paths, p, rejected=rejected, title="evaluate", logits=logits)
     if scores.files.empty or scores.files["class"].nunique() < 2:  # nothing to compare: what was rejected says why
@@ -125,10 +130,10 @@ def score_file(
     """
     sr, hop, length = p.audio.sr, p.detector.hop, p.audio.chunk_length
     try:
-        log_mel = features.of_file(source["file"], sr=sr, min_length=length, **p.features.model_dump())
         pcm = audio.to_int16(audio.read(source["file"], sr=sr))
     except audio.AudioError as e:
         return [], None, [{"file": e.path, "value": e.value, "rule": e.rule}]
+    log_mel = features.log_mel(np.pad(pcm, (0, max(0, length - len(pcm)))), sr=sr, **p.features.model_dump())
     n_frames = features.frames(length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
     lead = n_frames // hop * hop
     log_mel = np.concatenate([quiet(log_mel, lead), log_mel], axis=1)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from gunshot import tags
 from gunshot.base import tables
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+from gunshot.base.decoding import SUFFIXES
 
 
 @dataclass(frozen=True)

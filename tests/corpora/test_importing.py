@@ -37,8 +37,8 @@ def run(root: Path, raw: Path, name: str = "mine", **changed) -> corpora.Summary
 
 
 def rows(raw: Path, name: str = "mine") -> dict[str, dict]:
-    table = tables.read(raw / name / "recordings.csv", tables.RECORDING)
-    assert list(table) == list(tables.RECORDING) and list(table["path"]) == sorted(table["path"])
+    table = tables.read(raw / name / "recordings.csv", tables.IMPORTED)
+    assert list(table) == list(tables.IMPORTED) and list(table["path"]) == sorted(table["path"])
     return {r["path"]: r for r in table.to_dict("records")}
 
 
@@ -133,7 +133,7 @@ def faults() -> dict[str, tuple]:
         "clipped.wav": (noise(2) * 1e3, 44100, {}, "clipped: 0.9", "quality.max_clipped=0.5"),
         "clipped8.wav": (noise(2) * 1e3, 8000, {"subtype": "PCM_U8"}, "clipped: 0.9", "quality.max_clipped=0.5"),
         "offset.wav": (np.full(4000, 0.3), 16000, {}, "no audible content: -inf", "quality.silence_db=-80"),
-        "cancels.wav": (noise(2) * [1, -1], 16000, {"subtype": "FLOAT"}, "no audible content", "in mono"),
+        "integers.wav": (noise(2) * 1e5, 16000, {"subtype": "FLOAT"}, "times full scale", "divide those of 16 bits"),
         "bats.wav": (0.5 * tone * np.hanning(22050), 44100, {}, "no audible content", "quality.silence_db=-80"),
         "slow.wav": (noise(2), 10, {}, "10 Hz", "sample rate must be 1000"),
     }
@@ -166,8 +166,8 @@ def test_what_is_no_audio_is_rejected(root, raw, tmp_path):
     assert set(rows(raw)) == {"mine/gun/rifle/good.wav", "mine/gun/linked.wav"}
     rules = {file: rule for file, (_, rule) in rejections(raw).items()}
     assert rules == {
-        "gun/readme.txt": "libsndfile must read it",
-        "gun/nothing.wav": "libsndfile must read it",
+        "gun/readme.txt": "only recordings are taken",
+        "gun/nothing.wav": "FFmpeg or libsndfile must read it",
         "gun/out.wav": "must lie inside the corpus's folder",
         "gun/away": "must lie inside the corpus's folder",
         "gun/broken.wav": "must be a file",
