@@ -24,7 +24,7 @@ KEY = "drift"
 
 @task
 def drift(folder: str | None = None) -> dict:
-    """Run `gunshot drift`, what it finds amiss in the run's log line by line; return its verdict.
+    """Run `gunshot drift`, log line by line what it finds amiss, and return its verdict.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def due(verdict: dict) -> str | None:
 
 
 def held(verdict: dict) -> str | None:
-    """Return why one that is due is not to be started, and what to do; None: nothing speaks against it.
+    """Return why a retraining that is due must not be started, and what to do; None where nothing speaks against it.
 
     One that failed has left no gates, so that it is started again.
     """

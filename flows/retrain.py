@@ -77,7 +77,7 @@ def repro(tree: Path, *stages: str) -> None:
 
 
 def rows(content: dict) -> list[dict]:
-    """Return a metrics file as a table: a row a model where it holds nothing else, otherwise a row a figure."""
+    """Return a metrics file as a table: a row for each model where it holds models alone, else one for each figure."""
     if content and all(isinstance(value, dict) for value in content.values()):
         return [{"model": name, **figures} for name, figures in content.items()]
     flat = []
@@ -109,7 +109,7 @@ def publish(tree: Path) -> None:
 
 @task
 def measure_parity(tree: Path) -> None:
-    """Measure the firmware with a worktree's model: its gates are of this report, and fail where there is none."""
+    """Measure the firmware with a worktree's model; the gates read this report, and fail where there is none."""
     shutil.copytree("firmware/third_party", tree / "firmware/third_party", dirs_exist_ok=True)  # or it would download
     try:
         run(GUNSHOT, "firmware", "parity", cwd=tree)

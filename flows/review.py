@@ -74,7 +74,7 @@ def asked(folder: Path) -> str:
 def settle(folder: Path) -> dict | None:
     """Promote or archive a candidate as review.json says, and return the record's entry; None without a decision.
 
-    Where that was recorded before, by another who was asked or in vain for the others' repository, only publish it.
+    Where it is on the record already, from another reviewer or from a run that could not publish it, only publish it.
     """
     decision = library.decided(folder)
     if decision is None:
@@ -144,9 +144,8 @@ def expire(candidates: Path, now: datetime | None = None) -> None:
             if not (folder / library.FILE).exists() and (now or datetime.now(UTC)) - asked_at > timedelta(days=days):
                 decide(folder, Decision(decision="reject", by=NOBODY, reason=f"no decision within {days:g} days"))
             decision = library.decided(folder)
-            if (
-                decision and decision["call"]["by"] == NOBODY and not recorded(decision["call"])
-            ):  # also what was decided in vain
+            # Also where an earlier run decided, and could not record it.
+            if decision and decision["call"]["by"] == NOBODY and not recorded(decision["call"]):
                 settle(folder)
         except (RuntimeError, ValueError) as error:  # no key here, a remote not reached: no reason not to retrain
             get_run_logger().error("%s: %s", folder, error)

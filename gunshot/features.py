@@ -137,7 +137,7 @@ def _frame(chunks, window, hop_length, n_frames, start, out):
 def _mel(spectrum, bank, edges, out):
     """Write the mel power of spectra [shape=(frames, 2 * bins)], real and imaginary in turn, to `out`, float32.
 
-    A loop, not a product of matrices: BLAS rounds by a row's place, and a frame must not depend on its company.
+    A loop, not a product of matrices: BLAS rounds by a row's place, and a frame must not depend on the other frames.
     """
     power, total = np.zeros((spectrum.shape[1] // 2, LANES)), np.empty(LANES)
     for first in range(0, len(out), LANES):  # side by side, so that the sums of several frames are one instruction

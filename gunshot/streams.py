@@ -1,4 +1,4 @@
-"""Long continuous audio to measure a detector on as it is used, for validation and test: simulated, and real.
+"""Streams: long audio, simulated or laid from real recordings, on which a detector is measured as it is used.
 
 A stream is of the kind `quiet`, which holds no shot, or `shots`; the training side has quiet ones alone, in which hard
 negatives are found. Simulated ones are gunshot.simulate.streams. Real ones
@@ -108,7 +108,7 @@ def _read(cut: Cut, raw: Path, sr: int) -> np.ndarray:
 
 
 def _environment(rng: np.random.Generator, cuts: list[Cut], raw: Path, sr: int) -> tuple[np.ndarray, list[dict], int]:
-    """Return cuts end to end [shape=(n,), dtype=float32], a row for each, and in how many samples fresh ones sound."""
+    """Return cuts laid end to end [shape=(n,), dtype=float32], a row for each, and how many samples are fresh."""
     at = starts(cuts, sr)
     y, rows, unique, laid = np.zeros(at[-1], np.float32), [], 0, 0
     for start, cut in zip(at[:-1].tolist(), cuts, strict=True):
@@ -128,7 +128,7 @@ def _environment(rng: np.random.Generator, cuts: list[Cut], raw: Path, sr: int) 
 def _fire(
     rng: np.random.Generator, y: np.ndarray, other: np.ndarray, firing: Cut, start: int, raw: Path, sr: int
 ) -> list[dict]:
-    """Add a firing to `y` from sample `start`, at a drawn SNR over `other` [shape=(n,)]; return a row a shot."""
+    """Add a firing to `y` from sample `start`, at a drawn SNR over `other` [shape=(n,)]; return a row for each shot."""
     x, onsets = _read(firing, raw, sr), np.array(firing.onsets) - firing.start
     rise, fall = min(int(0.01 * sr), int(onsets[0])), min(int(0.05 * sr), len(x) - int(onsets[-1]) - 1)
     x[:rise] *= np.linspace(0, 1, rise, dtype=np.float32)
@@ -163,7 +163,7 @@ def environment(recordings: pd.DataFrame, longest: int, sr: int) -> list[Cut]:
 
 
 def firings(recordings: pd.DataFrame, onsets: dict[str, list[int]], longest: int, sr: int) -> list[Cut]:
-    """Return cuts of the recordings of the class gun, a firing each: shots that follow each other closely.
+    """Return cuts of recordings of the class gun, one for each firing: shots that follow each other closely.
 
     `onsets` are in samples, by recording. The first and the last of a firing are at most `longest` samples apart.
     """

@@ -44,7 +44,7 @@ def measure(folder: Path) -> pd.DataFrame:
                 model.estimators_ = whole.estimators_[:n]
                 votes = forest.votes(model, codes)
                 found = votes / (forest.LEAF * n)
-                point = metrics.operating_point(y_val, found, min_recall=P.evaluate.min_recall)
+                point = metrics.chunk_threshold(y_val, found, min_recall=P.evaluate.min_recall)
                 row = how | {"n_estimators": n, "draw": draw, "auc": metrics.auc(y_val, found)}
                 row["false_rate"] = metrics.at_threshold(y_val, found, point)["false_rate"]
                 if draw == 0:

@@ -54,7 +54,7 @@ def band_limit(y: np.ndarray, *, sr: int, highpass_hz: float, lowpass_hz: float)
 
 
 def clip(y: np.ndarray, over_db: float) -> np.ndarray:
-    """Return `y` clipped at a level `over_db` below its peak, at its former peak level."""
+    """Return `y` clipped `over_db` below its peak, then scaled to its former peak."""
     peak = np.abs(y).max()
     limit = peak * 10 ** (-over_db / 20)
     return y if peak == 0 else np.clip(y, -limit, limit) * np.float32(peak / limit)

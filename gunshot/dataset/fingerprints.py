@@ -124,7 +124,7 @@ def pairs(paths: list[str], root: Path, *, sr: int, workers: int) -> pd.DataFram
 
 
 def merged(recordings: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
-    """Return each recording's group, where near-duplicates `pairs` (columns a, b) link groups: the smallest name."""
+    """Return each recording's group, named by its smallest member; near-duplicates in `pairs` (a, b) join groups."""
     names = sorted(set(recordings["recording_group"]))
     place = {name: i for i, name in enumerate(names)}
     group = recordings.set_index("path")["recording_group"].map(place)

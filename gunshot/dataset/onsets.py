@@ -34,9 +34,9 @@ MIDDLE_DB, SLOPE_DB = -3.0, 10.0  # logistic fit of right and wrong tags of 600 
 WHITENED = 512  # samples of the frames and of the filter that whiten
 TEMPLATE = (16, 400)  # samples, before and after an onset
 ALIKE, LIKENESS = 0.2, 0.4  # normalised cross-correlation of a candidate at least, and what speaks for a shot
-LIKENESS_DB, LIKENESS_CAP_DB = 20.0, 8.0  # what a likeness of 1 more is worth beside a rise, and all of it at most
+LIKENESS_DB, LIKENESS_CAP_DB = 20.0, 8.0  # the worth of a likeness of 1 more, as a rise; and of all likeness at most
 RISE_SHARE = 0.5  # of what a rise is worth there
-GAIN_DB = 20.0  # what a template's chain must say beyond what the rises did
+GAIN_DB = 20.0  # what a template's chain must weigh beyond the shots found by rises
 FAINT_RISE_DB = 2.0  # the median rise of its shots, at least
 AROUND = 12  # ms, in which its shots' common rise is sought
 LATENCY = 2  # frames from a rise's maximum to its beginning
@@ -192,7 +192,7 @@ def _replicas(x: np.ndarray, rise: np.ndarray, level: np.ndarray, onset: int) ->
 def _with_replicas(
     frames: list[int], sure: list[float], replicas: tuple[np.ndarray, np.ndarray], rise: np.ndarray, gap: float
 ) -> tuple[list[int], list[float]]:
-    """Return a block's shots with those of a burst of replicas, where it says enough that the others do not."""
+    """Return a block's shots, joined by those of a burst of replicas where its evidence beyond the others is enough."""
     burst, weight = replicas
     if not len(burst):
         return frames, sure
@@ -210,8 +210,7 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
 
     Candidates are maxima of `strength`. Single shots rise by `min_rise_db` at least and lie `min_interval_ms` apart:
     what follows sooner is an echo or the blast behind a shock wave. Only a burst may be faster: three candidates or
-    more at one cyclic rate that together say more than the single shots in their place, by their rises or by being
-    alike.
+    more at one cyclic rate whose evidence, their rises or their likeness, outweighs the single shots in their place.
 
     Raises
     ------

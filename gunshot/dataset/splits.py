@@ -20,7 +20,7 @@ def groups(chunks: pd.DataFrame) -> pd.DataFrame:
 
 
 def merge(kept: pd.DataFrame, merged: dict[str, str]) -> pd.DataFrame:
-    """Return kept sides, columns SPLIT, in which a group has the most held-out side that any group in it had.
+    """Return the kept sides, columns SPLIT, after groups merged: a group has the most held-out side of its parts.
 
     `merged` names the group that each group is in now: near-duplicates join groups that had sides of their own.
     """

@@ -104,7 +104,7 @@ def sizes(linked: str) -> dict[str, int | dict[str, int]]:
 
 
 def over(budget: dict, measured: dict, *, tolerance: float = TOLERANCE) -> list[str]:
-    """Return which figures differ from their budget by more than `tolerance`, up or down, in words.
+    """Return, in words, which figures differ from their budget by more than `tolerance`, up or down.
 
     Both are figures by name, of figures or of other such dicts; what has no budget is not looked at.
     """

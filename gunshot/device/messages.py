@@ -1,4 +1,4 @@
-"""What a device tells, as bytes: alerts with a log-mel as evidence, and heartbeats. firmware/src/alert.c's other side.
+"""A device's messages as bytes: alerts with a log-mel as evidence, and heartbeats. firmware/src/alert.c writes them.
 
 A message is ``"GS"``, version, kind, length, device, sequence, the fields of its kind, and a CRC32, little-endian.
 """
@@ -17,7 +17,7 @@ MOST_BYTES = 65535  # of a message
 
 @dataclass(frozen=True)
 class Alert:
-    """A shot. Samples are of the microphone since start, those too that were lost."""
+    """An alert message: one shot. Samples are counted from the microphone's start, lost ones too."""
 
     device: int
     sequence: int  # of all messages since start, from 0 on
@@ -33,7 +33,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """That a device lives, and what it counted since start."""
+    """A heartbeat: a device lives; with what it counted since its start."""
 
     device: int
     sequence: int  # of all messages since start, from 0 on

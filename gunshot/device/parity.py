@@ -19,7 +19,7 @@ PATIENCE = 10  # times as long as it sounds may a recording take
 
 @dataclass(frozen=True)
 class Trace:
-    """What the firmware made of samples: int8 codes [shape=(n_mels, frames)] and int16 logits [shape=(windows,)]."""
+    """What the firmware computes: int8 codes [shape=(n_mels, frames)] and int16 logits [shape=(windows,)], in steps."""
 
     codes: np.ndarray
     logits: np.ndarray
@@ -51,7 +51,7 @@ def _run(
 
 
 def trace(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> Trace:
-    """Return what the programs of a port, see `emulator.build`, make of int16 samples [shape=(n,)].
+    """Return what the programs of a port (see `emulator.build`) compute from int16 samples [shape=(n,)].
 
     Raises
     ------
@@ -94,9 +94,9 @@ def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
 def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:
     """Return how a port differs from Python with the same model.
 
-    `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: logits from those codes, so
-    that they must be equal, code or no code. `onsets`, `differing_onsets`: of Python, and of one side alone, which
-    `of_python_alone` and `of_firmware_alone` list as samples.
+    `cells`, `differing_codes`: int8 codes of the frames. `windows`, `mismatched_bytes`: logits that both compute from
+    the firmware's codes, which must be equal. `onsets`: Python's. `differing_onsets`: those of Python or of the
+    firmware alone, which `of_python_alone` and `of_firmware_alone` list, in samples.
     """
     codes = model.codes(features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump()))
     if traced.codes.shape != codes.shape:

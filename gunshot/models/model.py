@@ -150,7 +150,7 @@ def named(names: Iterable[str], known: dict[str, Path]) -> dict[str, Path]:
 
 
 def report_path(path: Path) -> Path:
-    """Return where the report of a model lies: report.json beside it, with its operating_point and calibration."""
+    """Return where the report of a model lies: report.json beside it, with its chunk threshold and calibration."""
     return path.with_name("report.json")
 
 
@@ -205,7 +205,7 @@ def model_cost(stated: dict) -> dict[str, int | None]:
 
 
 def read_report(path: Path) -> dict:
-    """Return the report of a model, which states its operating_point and calibration on the validation split.
+    """Return the report of a model, which states its chunk threshold and calibration on the validation split.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def rms_and_peak(recordings: pd.DataFrame, raw: Path, *, sr: int) -> Iterator[tu
 
 
 def overview(recordings: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a class and source: recordings, groups, hours, and quantiles of duration and level."""
+    """Return recordings, groups, hours, and quantiles of duration and level, a row for each class and source."""
     by = recordings.groupby(["class", "source"])
     table = pd.DataFrame(
         {

@@ -9,7 +9,7 @@ from gunshot.signing import record
 
 
 def verify(root: Path = Path()) -> list[str]:
-    """Return all that is wrong, a line each; none: every byte is what was decided on.
+    """Return all faults, a line each. Without any, every byte is the one that was decided on.
 
     It trusts the keys in models/keys. Whoever holds one of them and can rewrite tags and branches on every clone can
     rewrite the past: keep the last line's SHA-256, or a clone, where they cannot reach it.
@@ -27,7 +27,7 @@ def verify(root: Path = Path()) -> list[str]:
 
 
 def _committed(repo: Repository) -> Iterator[str]:
-    """The record only ever grew: each version of it in Git is how the present one begins."""
+    """Yield where the record did not only grow: each version of it in Git must be how the present one begins."""
     now = (repo.root / record.PATH).read_bytes() if (repo.root / record.PATH).exists() else b""
     path = record.PATH.as_posix()
     commits = repo.git("log", "--format=%H", "--diff-filter=AM", "--", path).decode().split()
@@ -60,7 +60,7 @@ def _models(entries: list[dict], root: Path) -> Iterator[str]:
 
 
 def _stage(entries: list[dict], root: Path) -> Iterator[str]:
-    """What GTO and DVC take for the champion is the record's."""
+    """Yield where GTO and DVC take another version for the champion than the record does."""
     import gto.api
     from gto.exceptions import GTOException
 

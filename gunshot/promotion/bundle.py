@@ -31,7 +31,7 @@ RENDER = jinja2.Environment(
 
 
 def export(version: str | None = None, *, root: Path = Path()) -> Path:
-    """Write the folder of a version, None: the one in production, whole or not at all, and return it.
+    """Write the folder of a version, whole or not at all, and return it; without a version, that in production.
 
     It holds the .tflite, report.json (int8 against float), operating.json and reference.csv, against which drift is
     measured; firmware/ (what the stage export made of it, and ota_key.h of `ota.header`); golden.npz (``input`` codes

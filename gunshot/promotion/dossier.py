@@ -126,7 +126,7 @@ def _first(comparison: dict, names: list[str], heard: Path) -> dict:
 
 
 def _beside(title: str, figures: dict, names: list[str], measures: Iterable[str], text: str = "") -> Chapter:
-    """Return figures of test streams, by origin and model as `summary.summary` gives them: a column of each."""
+    """Return figures of test streams, which `summary.summary` gives by origin and model, a column for each of these."""
     columns = {
         (f"{origin} streams", name): stream_report.measures(figures[origin][name], measures)
         for origin in REAL_FIRST for name in names
@@ -237,7 +237,7 @@ def _changes(facts: dict) -> list[Chapter]:
 
 
 def _diff(title: str, changes: dict | None) -> Chapter:
-    """Return a row a value that changed; `changes` is what `dvc params diff --json`, or `metrics`, printed."""
+    """Return a row for each value that changed; `changes` is what `dvc params diff --json`, or `metrics`, printed."""
     if changes is None:
         return Chapter(title, "Not given.")
     rows = [
@@ -329,7 +329,7 @@ def _card(row: dict, laid: dict[str, pd.DataFrame], heard: Path, licence_of: dic
 
 
 def _clean(path: str, at: int, around: int, laid: dict, licence_of: dict[str, str], allowed: list[str]) -> bool:
-    """Return whether no recording sounds around a sample whose licence is not among those that are allowed."""
+    """Return whether all recordings that sound around a sample have a licence that is allowed."""
     events, shots = (table[table["path"] == path] for table in (laid["events.csv"], laid["shots.csv"]))
     near = events[(events["start"] < at + around) & (events["stop"] > at - around)]
     used = np.unique([*near["recording"], *shots.loc[shots["onset"] < at + around, "recording"]])

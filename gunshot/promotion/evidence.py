@@ -1,4 +1,4 @@
-"""What speaks for and against a candidate, gathered from its working tree and from files beside its comparison."""
+"""The evidence on a candidate, from its working tree and from files beside its comparison."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def groups(root: Path) -> dict[str, set[str]]:
 
 
 def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
-    """Return all that gates and dossier are made of.
+    """Return all facts that gates and dossier are made from.
 
     Parameters
     ----------

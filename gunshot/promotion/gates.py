@@ -11,7 +11,7 @@ NO_CHAMPION = "There is no champion to compare with."
 
 @dataclass(frozen=True)
 class Gate:
-    """A gate: what was found, beside its limit, and in words."""
+    """A gate: whether it passed, the figure that decided, its limit, and the same in words."""
 
     name: str
     passed: bool
@@ -101,7 +101,7 @@ def false_alarm_bound(comparison: dict, *, limit: float) -> Gate:
 
 
 def int8(streams: dict | None, *, limit: float) -> Gate:
-    """Return whether int8 keeps float's recall and its bound of false alarms on test streams, reports/streams.json."""
+    """Return whether int8 keeps float's recall and its bound of false alarms, by reports/streams.json."""
     by_origin = (streams or {}).get("int8_against_float")
     if not by_origin:
         return Gate("int8", False, NOT_MEASURED, limit, "No reports/streams.json compares int8 with float.")
@@ -113,11 +113,11 @@ def int8(streams: dict | None, *, limit: float) -> Gate:
 
 
 def parity_gates(firmware: dict | None, *, max_differing_codes: float) -> list[Gate]:
-    """Return whether firmware computes what Python does: levels to the byte, log-mel codes, onsets; on all ports.
+    """Return whether the firmware computes what Python does on all ports: logits to the byte, log-mel codes, onsets.
 
     Parameters
     ----------
-    firmware : by port what reports/firmware.json holds; None: there is none of this model, which is a refusal
+    firmware : by port what reports/firmware.json holds; None: there is none of this model, and the gates fail
     """
     by_port = {port: stated["parity"] for port, stated in (firmware or {}).items() if "parity" in stated}
     if not by_port:
@@ -155,7 +155,7 @@ def budgets(
 
 
 def seeds(measured: dict | None, *, min_seeds: int, max_seed_spread: float) -> Gate:
-    """Return whether recall of networks that differ by the seed alone is alike; not measured is a refusal.
+    """Return whether networks that differ by the seed alone have about the same recall; unmeasured, the gate fails.
 
     Without it nobody knows whether a gain is the data's or the seed's; who takes that risk says so by overruling it.
 
@@ -203,7 +203,7 @@ def licences(sources: list[dict], *, allowed: list[str]) -> Gate:
 
 
 def versions(changed: list[str], stale: list[str]) -> list[Gate]:
-    """Return whether the commit tells code and data: no file changed in Git, no stage or data changed for DVC."""
+    """Return whether the commit holds all code and data: nothing is changed for Git, nor for DVC."""
 
     def told(names: list[str]) -> str:
         return ": " + ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else ""
@@ -215,7 +215,7 @@ def versions(changed: list[str], stale: list[str]) -> list[Gate]:
 
 
 def judge(facts: dict, p: params.Promotion) -> list[Gate]:
-    """Return all gates of what `evidence.gather` found."""
+    """Return all gates, judged by what `evidence.gather` returns."""
     comparison = facts["comparison"]
     return [
         new(comparison),

@@ -88,7 +88,7 @@ def reject(candidate: str, *, dossier: Path, review: dict, by: str, reason: str,
 
 
 def rollback(*, to: str | None = None, by: str, reason: str, root: Path = Path()) -> dict:
-    """Put an earlier version into production and return the record's entry; its bytes were had and are the same.
+    """Put an earlier version into production and return the record's entry; its bytes are checked before.
 
     to : a version that was in production; None: the one that the present one replaced when it was promoted
 
@@ -126,7 +126,7 @@ def sha256(content: bytes) -> str:
 
 
 def champion(entries: list[dict], registry_stage: str = "prod") -> dict | None:
-    """Return the entry that put into a registry stage what is there now."""
+    """Return the entry of the version that is in a registry stage now."""
     return next((e for e in reversed(entries) if e["stage"] == registry_stage), None)
 
 
@@ -146,7 +146,7 @@ def production(entries: list[dict]) -> list[dict]:
 
 
 def _asked(event: str, registry_stage: str, by: str, reason: str, *, dossier: bytes | None = None, **more: str) -> dict:
-    """Return what a command asks for, by which an unfinished one is known again."""
+    """Return what a command asks for; by this an unfinished command is recognised when it is run again."""
     if dossier is not None:
         more["dossier"] = sha256(dossier)
     return {"event": event, "stage": registry_stage, "by": _line("by", by), "reason": _line("reason", reason)} | more
@@ -159,7 +159,7 @@ def _line(name: str, text: str) -> str:
 
 
 def _version(entries: list[dict], candidate: dict) -> str:
-    """Return the version of a candidate: the one that the same model has in another registry stage, else the next."""
+    """Return a candidate's version: that of the same model in another registry stage, else the next one."""
     from gto.versions import SemVer
 
     same = [e for e in entries if e["event"] == "promoted" and e["files"] == candidate["files"]]
@@ -207,7 +207,7 @@ def _gates(gates: list[dict]) -> list[dict]:
 
 
 def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = None) -> dict:
-    """Record what is asked and what `event` adds to it; where the last entry is the same, unfinished, finish that."""
+    """Record what is asked, with what `event` adds; where the last entry is this and unfinished, finish it."""
     repo = Repository(root)
     with repo.lock():
         repo.ready()

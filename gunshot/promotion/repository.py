@@ -104,7 +104,7 @@ class Repository:
         self.git("tag", *options, name, commit, text=message, GIT_COMMITTER_DATE=f"{seconds} +0000")
 
     def remotes(self) -> list[str]:
-        """Return the options that make DVC ask today's remote, whatever that commit's was."""
+        """Return the options that make DVC ask the present remote, whatever remote that commit names."""
         path = Path(self.root, ".dvc", "config").absolute()
         config = configparser.ConfigParser(interpolation=None)
         config.read(path)

@@ -24,7 +24,7 @@ def _sha256(path: Path) -> str:
 
 
 def _gates(folder: Path) -> dict:
-    """Return what GATES holds; ValueError where the dossier beside it is another than it was written with."""
+    """Return what GATES holds; ValueError where the dossier beside it is not the one that it was written with."""
     judged = tables.read_json(folder / GATES)
     if (sha256 := _sha256(folder / PAGE)) != judged["dossier"]:
         raise ValueError(
@@ -80,7 +80,7 @@ def decide(
 
 
 def overrules(gates: dict, overruled: dict[str, str]) -> dict[str, str]:
-    """Return a reason for each gate that failed, and for none else, by its name; else ValueError says which."""
+    """Return the reasons by gate, one for each that failed and no other; ValueError names the one that is not so."""
     failed = {gate["name"] for gate in gates["gates"] if not gate["passed"]}
     if final := sorted(failed & FINAL):
         raise ValueError(f"gates={final} failed, which no reason overrules; reject the candidate")
@@ -92,7 +92,7 @@ def overrules(gates: dict, overruled: dict[str, str]) -> dict[str, str]:
 
 
 def acknowledgements(gates: dict, named: list[str]) -> list[str]:
-    """Return the slices that were acknowledged, by name or by axis: all that are small, else ValueError says which."""
+    """Return the slices that were acknowledged, by name or by axis; ValueError names small ones that were not."""
     small = gates.get("small", [])
     axes = {name.partition("=")[0] for name in small}
     if idle := sorted(set(named) - set(small) - axes):

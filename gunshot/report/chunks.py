@@ -46,7 +46,7 @@ def chunk_figures(predictions: pd.DataFrame, points: dict[str, float], *, point:
         if not np.isfinite(score).all():
             raise ValueError(f"scores of {model}: {int(np.sum(~np.isfinite(score)))} are not finite; all must be")
         table = predictions[["label", "source"]].assign(y=y, score=score)
-        figures["metrics"][model] = scoring.summary(y, score, operating_point=threshold)
+        figures["metrics"][model] = scoring.summary(y, score, chunk_threshold=threshold)
         figures["curves"][model] = scoring.curves(y, score)
         for column in ("label", "source"):
             figures[f"by_{column}"][model] = scoring.by(table, column, threshold=threshold)
@@ -56,7 +56,7 @@ def chunk_figures(predictions: pd.DataFrame, points: dict[str, float], *, point:
 def write_plots(figures: dict, folder: Path) -> None:
     """Write tables for `dvc plots`: ``NAME_MODEL.csv`` of roc, det, threshold and confusion; by_label and by_source.
 
-    A curve keeps 500 points, its ends among them. A confusion table has a row a chunk, decided at each model's point.
+    A curve keeps 500 points, its ends among them. A confusion table has a row for each chunk, decided at each model's point.
     """
     folder, predictions = Path(folder), figures["predictions"]
     names = np.array(plots.CLASSES)
@@ -113,7 +113,7 @@ def _headline(figures: dict) -> Chapter:
 
 
 def _by(figures: dict, column: str, title: str, text: str) -> Chapter:
-    """Return recall, false rate and AUC of all models: a row a label, or a row a source."""
+    """Return recall, false rate and AUC of all models, a row for each value of `column`, a label or a source."""
     by_model = {model: table.set_index(column) for model, table in figures[f"by_{column}"].items()}
     first = next(iter(by_model.values()))
     first = first.assign(env_only=first["shots"] == 0).sort_values("env_only", kind="stable")
@@ -203,7 +203,7 @@ def _failure(e: dict) -> str:
 
 
 def validation_chapter(results: list[dict]) -> Chapter:
-    """Return a row a suite of `validation.validate`: whether it passed, and which expectations failed."""
+    """Return a row for each suite of `validation.validate`: whether it passed, and which expectations failed."""
     rows = [
         {
             ("", "suite"): r["suite"],

@@ -47,7 +47,7 @@ def duration(hours: float) -> str:
 
 
 def verdict(row: dict, point: dict, *, origin: str, limit: float) -> str:
-    """Return one sentence for whoever is to live with the detector; arguments as for `limit_state`."""
+    """Return the verdict in one sentence, for whoever is to live with the detector; arguments as for `limit_state`."""
     recall, count = row["recall"], row["shots"]
     if not row["hours"]:
         return "Nothing is known yet: the test streams hold no audio without shots."
@@ -100,7 +100,7 @@ def tiles(row: dict, point: dict, cost: dict[str, int | None], *, limit: float) 
 
 
 def unproven(figures: dict, causes: pd.DataFrame, point: dict, *, model: str) -> list[str]:
-    """Return what a model's figures on test streams do not show, a sentence or two each.
+    """Return what a model's figures on test streams leave unproven, each in a sentence or two.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ def detect_chapter(by_file: dict[str, dict]) -> Chapter:
 
 
 def file_metrics_chapter(by_file: dict[str, dict]) -> Chapter:
-    """Return a row a model; `by_file` is what `recordings.file_metrics` of the studies gives."""
+    """Return a row for each model; `by_file` is what `recordings.file_metrics` of the studies gives."""
     first = next(iter(by_file.values()))
     text = (
         f"{first['gun_files']} files with shots, {first['env_files']} without. A file's score is its highest window's, "
@@ -116,7 +116,7 @@ def file_metrics_chapter(by_file: dict[str, dict]) -> Chapter:
 
 
 def files_by_chapter(files: pd.DataFrame, models: list[str], column: str) -> Chapter:
-    """Return each model's recall and false files by `gunshot detect`, and its AUC: a row a value of `column`."""
+    """Return each model's recall and false files by `gunshot detect`, and its AUC, a row for each value of `column`."""
 
     def by(score: pd.Series) -> pd.DataFrame:
         return scoring.by(files.assign(score=score), column, threshold=1).set_index(column)

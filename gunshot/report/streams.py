@@ -46,7 +46,7 @@ def _lines(models: list[str]):
 
 
 def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) -> Chapter:
-    """Return a column an origin and model of what a detector does on streams; real streams come first.
+    """Return what detectors do on streams: a column for each origin and model; real streams come first.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def measures(row: dict, names: Iterable[str] = ROWS) -> dict[str, str]:
 
 
 def beside(columns: dict[tuple[str, str], dict[str, str]]) -> pd.DataFrame:
-    """Return a table with a row a measure from columns of text by measure; it has two rows of headings."""
+    """Return columns of text by measure as a table: a row for each measure, under two rows of headings."""
     table = pd.DataFrame(columns)
     table.insert(0, ("", "measure"), table.index)
     return table.reset_index(drop=True)
@@ -111,7 +111,7 @@ def _shown(value: float | None, form: str) -> str:
 
 @matplotlib.rc_context(plots.STYLE)
 def det(curve: pd.DataFrame, operating: dict[str, dict], *, width: float = plots.WIDTH) -> Figure:
-    """Return recall against false alarms an hour, a panel an origin; dots are operating points.
+    """Return recall against false alarms an hour, a panel for each origin; dots are operating points.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame, models: list[
             x = np.arange(len(values))
             ax.plot(x, rows["recall"], marker="o", markersize=4, **line)
             ax.vlines(x, rows["recall_lower"], rows["recall"], color=line["color"], linewidth=0.8)
-        shots = table.groupby(column)["shots"].max()  # the same of each model
+        shots = table.groupby(column)["shots"].max()  # the same for each model
         ax.set_xticks(np.arange(len(values)), [f"{v:g}\n{shots[v]:.0f} shots" for v in values])
         ax.tick_params(axis="x", labelsize=7.5)
         ax.set(xlabel=title, ylim=(0, 1.02), title=f"{origin} streams")
@@ -172,7 +172,7 @@ def recall_curves(by_distance: pd.DataFrame, by_snr: pd.DataFrame, models: list[
 
 @matplotlib.rc_context(plots.STYLE)
 def reliability(predictions: pd.DataFrame, models: list[str]) -> Figure:
-    """Return the share of shots among test chunks against their score: of calibrated scores it is the score itself."""
+    """Return the share of shots among test chunks against their score: equal, where scores are calibrated."""
     figure, (ax,) = plots.panels("Reliability diagram: share of shots against score", height=3.8, count=1)
     ax.plot([0, 1], [0, 1], color="#99a", linewidth=1)
     for model, line in _lines(models):
@@ -237,7 +237,7 @@ def chapters(
 
 @matplotlib.rc_context(plots.STYLE)
 def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
-    """Return false alarms per event of each kind of sound, a panel an origin; bars reach to the upper bounds.
+    """Return false alarms per event of each kind of sound, a panel for each origin; bars reach to the upper bounds.
 
     `causes` is what `summary.causes` gives.
     """
@@ -256,7 +256,7 @@ def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
             y = np.arange(len(names)) + 0.25 * (1 - i)
             ax.hlines(y, rows["fa_per_event"], rows["fa_per_event_upper"], color=line["color"], linewidth=0.9)
             ax.plot(rows["fa_per_event"], y, "o", markersize=3.5, color=line["color"], label=model)
-        events = part.groupby("label")["events"].max()  # the same of each model
+        events = part.groupby("label")["events"].max()  # the same for each model
         ax.set_yticks(np.arange(len(names)), [f"{name}, {events[name]}" for name in names])
         ax.tick_params(axis="y", labelsize=7.5)
         ax.set(xlabel="false alarms per event", title=f"{origin}; kind, events", ylim=(-0.6, len(names) - 0.4))
@@ -267,7 +267,7 @@ def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
 
 
 def by_place(table: pd.DataFrame, models: list[str]) -> pd.DataFrame:
-    """Return a row an origin and place: its hours and each model's false alarms an hour.
+    """Return hours and each model's false alarms an hour, a row for each origin and place.
 
     `table` is what `summary.places` gives.
     """

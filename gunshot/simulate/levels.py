@@ -31,7 +31,7 @@ def around(y: np.ndarray, at: int, sr: int) -> np.ndarray:
 def peak_snr_db(own: np.ndarray, other: np.ndarray, onset: int, sr: int, *, floor_db: float = -300.0) -> float:
     """Return a shot's peak SNR in dB: its loudest 10 ms (RMS) over the RMS of the second around its onset.
 
-    `own` is the shot alone from its onset on, of which 0.25 s count; `other` all else [shape=(n,)], which has
+    `own` is the shot alone, from its onset on; its first 0.25 s count. `other` is all else [shape=(n,)], and counts as
     `floor_db` at least.
     """
     return loudest_db(own[: int(PEAK_S * sr)], sr) - max(rms_db(around(other, onset, sr)), floor_db)

@@ -59,7 +59,7 @@ class _Stand:
 
 
 def _wet(paths: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return what sources of one length [shape=(n,)] are behind their impulse responses [shape=(n + tail,)]."""
+    """Return the sum of dry sources of one length, each through its impulse response [shape=(n + tail,)]."""
     parts = [signal.oaconvolve(dry.astype(np.float32), response) for dry, response in paths]
     y = np.zeros(max(map(len, parts)), np.float32)
     for x in parts:
@@ -125,7 +125,7 @@ def _event(rng: Generator, stand: _Stand, label: str, bed: np.ndarray) -> tuple[
 
 def _firing(rng: Generator, stand: _Stand, turn: int, start_s: float):
     """Return a firing from `start_s` on: the sample from which it is laid, its sound in Pa [shape=(m,)], that of one
-    shot alone [shape=(m,)], both from that sample on, and a row a shot, with its gain.
+    shot alone [shape=(m,)], both from that sample on, and a row for each shot, with its gain.
     """
     sr, start = stand.sr, int(start_s * stand.sr)
     name = gunfire.weapon(rng, turn)
@@ -143,7 +143,7 @@ def _firing(rng: Generator, stand: _Stand, turn: int, start_s: float):
 
 
 def _shots(rng: Generator, stand: _Stand, index: int, y: np.ndarray) -> tuple[np.ndarray, list[dict]]:
-    """Return gunfire [shape=(n,)] in Pa over the rest `y` [shape=(n,)], and a row a shot."""
+    """Return gunfire [shape=(n,)] in Pa, to sound over `y` [shape=(n,)], and a row for each shot."""
     sr, guns, rows, at_s = stand.sr, np.zeros_like(y), [], uniform(rng, FIRST_S)
     firing = 0
     while True:

@@ -61,7 +61,7 @@ def read(path: Path | str) -> tuple[dict[str, list[Tag]], list[dict]]:
 
 
 def unique(tags: list[Tag]) -> list[Tag]:
-    """Return tags ascending, one a start; where two have one start, a person's or else the surer one."""
+    """Return tags ascending, one for each start: of two at one start a person's, or else the surer one."""
     sure = sorted(tags, key=lambda tag: (tag.start, -2 if tag.confidence is None else -tag.confidence))
     return [tag for i, tag in enumerate(sure) if not i or tag.start != sure[i - 1].start]
 
@@ -154,7 +154,7 @@ def amend(
 def gather(
     own: list[Path], by_hand: list[Path], recordings: pd.DataFrame
 ) -> tuple[dict[str, list[Tag]], list[dict], Counter]:
-    """Return the tags that the corpora's own files and people's give, rows of tables.REJECTED, and what waits.
+    """Return the tags of the corpora's own files and of people's files, rows of tables.REJECTED, and what waits.
 
     What a person tagged replaces what came with the corpus. A tag of an unknown or an environmental recording is
     rejected, and so is a second file of the same kind for one recording, but that a line which a person confirmed

@@ -215,7 +215,7 @@ def _sides(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def split(chunks: Path, assigned: Path, near: Path, *, p: Sections) -> Facts:
-    """Return `groups`, one row a recording group, `pairs` of near-duplicates, `parts`, a row a side and class, `sides`.
+    """Return the tables `groups`, `pairs` of near-duplicates, `parts` (a row for each side and class) and `sides`.
 
     `sides` says by how much a side's share of the chunks differs from the one planned. A pair of which a
     recording gave no chunk is left out.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gunshot.alarms import summary as tally
+from gunshot.alarms import summary as stream_summary
 from gunshot.base import tables
 from gunshot.models.scores import metrics
 
@@ -37,7 +37,7 @@ CURVE = pd.DataFrame({"logit": [0.0, 1.0, 2.0], "fa_per_hour": [3.0, 0.5, 0.1], 
 
 def summary(**values) -> dict:
     tables = {"curve": CURVE, "shots": shots(), "false": FALSE, "hours": HOURS} | values
-    return tally.summary(**tables, rng=np.random.default_rng(0), limit=0.5)
+    return stream_summary.summary(**tables, rng=np.random.default_rng(0), limit=0.5)
 
 
 def test_the_summary_by_hand():
@@ -89,7 +89,7 @@ def test_the_bootstrap_covers_the_rate():
         hours = pd.DataFrame({"recording_group": range(40), "hours": rng.uniform(0.2, 2, 40)})
         count = rng.poisson(3 * hours["hours"])
         false = pd.DataFrame({"path": "q", "kind": "quiet", "recording_group": np.repeat(range(40), count)})
-        low, high = tally._rate_interval(hours, false, rng)
+        low, high = stream_summary._rate_interval(hours, false, rng)
         covered += low <= 3 <= high
     assert 175 <= covered <= 200
 
@@ -103,7 +103,7 @@ def test_slices_by_hand():
             "found": [False, True, False, True, True, True],
         }
     )  # fmt: skip
-    found = tally.by(table, "weapon")
+    found = stream_summary.by(table, "weapon")
     assert found[["origin", "model", "weapon", "shots", "found"]].values.tolist() == [
         ["real", "m", "rifle", 1, 0], ["simulated", "m", "pistol", 1, 1], ["simulated", "m", "rifle", 3, 2],
         ["simulated", "n", "rifle", 1, 1],
@@ -111,14 +111,14 @@ def test_slices_by_hand():
     counts = ((0, 1), (1, 1), (2, 3), (1, 1))
     assert found["recall"].tolist() == pytest.approx([k / n for k, n in counts])
     assert found["recall_lower"].tolist() == pytest.approx([metrics.share_lower(*k) for k in counts])
-    assert tally.by(table[:0], "weapon").columns.tolist() == found.columns.tolist()
+    assert stream_summary.by(table[:0], "weapon").columns.tolist() == found.columns.tolist()
 
 
 def test_bins_begin_at_their_left_edge():
     table = pd.DataFrame(
         {"origin": "simulated", "model": "m", "distance_m": [0, 9.9, 10, 25, 1599, 1600, -1], "found": True}
     )
-    found = tally.by(table, "distance_m", (0, 10, 25, 1600))
+    found = stream_summary.by(table, "distance_m", (0, 10, 25, 1600))
     assert found[["distance_m", "shots"]].values.tolist() == [[0, 2], [10, 1], [25, 2]]
 
 
@@ -138,8 +138,8 @@ def test_causes_are_all_that_was_laid_and_how_often_each_raised_an_alarm():
             "label": ["door", "door", "rain", "rain+hum", "dog", "rain", ""],
         }
     )  # fmt: skip
-    found = tally.causes(false, laid, ["m", "n"], sr=1)
-    assert list(found.columns) == list(tally.CAUSES)
+    found = stream_summary.causes(false, laid, ["m", "n"], sr=1)
+    assert list(found.columns) == list(stream_summary.CAUSES)
     rows = {(row[0], row[1], row[3]): row[4:7] for row in found.itertuples(index=False, name=None)}
     assert rows == {
         ("real", "m", "rain"): (1, 1, 0.2), ("real", "n", "rain"): (0, 1, 0.2), ("real", "n", ""): (1, 0, 0.0),
@@ -155,8 +155,8 @@ def test_causes_are_all_that_was_laid_and_how_often_each_raised_an_alarm():
     unknown = found[found["events"] == 0]
     assert len(unknown) == 1 and unknown.iloc[0, 7:].isna().all()
     assert found.loc[found["model"] == "m", "label"].tolist() == ["rain", "door", "background", "dog"]
-    assert tally.causes(false[:0], laid, ["m"], sr=1)["false_alarms"].tolist() == [0] * 4
-    assert tally.causes(false[:0], laid[:0], ["m"], sr=1).columns.tolist() == list(tally.CAUSES)
+    assert stream_summary.causes(false[:0], laid, ["m"], sr=1)["false_alarms"].tolist() == [0] * 4
+    assert stream_summary.causes(false[:0], laid[:0], ["m"], sr=1).columns.tolist() == list(stream_summary.CAUSES)
 
 
 def test_false_alarms_by_place_are_over_the_hours_there():
@@ -172,14 +172,14 @@ def test_false_alarms_by_place_are_over_the_hours_there():
             "kind": ["quiet", "quiet", "quiet", "shots", "quiet"], "place": ["mall", "mall", "park", "mall", ""],
         }
     )  # fmt: skip
-    found = tally.places(false, quiet, ["m", "n"])
+    found = stream_summary.places(false, quiet, ["m", "n"])
     assert found.drop(columns="fa_per_hour_upper").values.tolist() == [
         ["simulated", "mall", "m", 2.0, 2, 1.0], ["simulated", "mall", "n", 2.0, 0, 0.0],
         ["simulated", "park", "m", 1.0, 0, 0.0], ["simulated", "park", "n", 1.0, 1, 1.0],
     ]  # fmt: skip
     upper = [metrics.rate_upper(*k) for k in ((2, 2), (0, 2), (0, 1), (1, 1))]
     assert found["fa_per_hour_upper"].tolist() == pytest.approx(upper)
-    assert tally.places(false, quiet[:0], ["m"]).columns.tolist() == found.columns.tolist()
+    assert stream_summary.places(false, quiet[:0], ["m"]).columns.tolist() == found.columns.tolist()
 
 
 def test_group_hours_are_those_of_the_streams():
@@ -189,12 +189,12 @@ def test_group_hours_are_those_of_the_streams():
     laid = pd.DataFrame(
         {"path": ["q1", "r1", "r1", "r1"], "recording_group": ["x", "a", "b", "a"], "samples": [100, 30, 60, 10]}
     )
-    found = tally.group_hours(quiet, laid)
+    found = stream_summary.group_hours(quiet, laid)
     assert found.values.tolist() == [
         ["simulated", "q1", 1.0], ["simulated", "q2", 0.5], ["real", "a", pytest.approx(0.8)],
         ["real", "b", pytest.approx(1.2)],
     ]  # fmt: skip
-    assert len(tally.group_hours(quiet[:0], laid[:0])) == 0
+    assert len(stream_summary.group_hours(quiet[:0], laid[:0])) == 0
 
 
 SHOT = {name: of() for name, of in tables.STREAM_SHOT.items()} | {
@@ -221,7 +221,7 @@ def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
             false += [keys | alarm] * (kind == "quiet")
             shots += [SHOT | keys | {"onset": 900 * i, "found": model == "float" or i > 0} for i in range(total)]
     frames = (pd.DataFrame(rows) for rows in (counts, shots, false, table, events))
-    return tally.figures(*frames, names=["float", "int8"], limit=0.5, sr=16000)
+    return stream_summary.figures(*frames, names=["float", "int8"], limit=0.5, sr=16000)
 
 
 def test_figures_by_origin_and_model():
@@ -256,25 +256,29 @@ def test_figures_of_simulated_streams_alone(with_shots):
 
 def test_a_row_is_told_in_words():
     found = summary()
-    assert tally.in_words(found) == (
+    assert stream_summary.in_words(found) == (
         f"66.7% of 6 shots (at least {found['recall_lower']:.1%}), p95 0.39 s late, 1.14 false alarms/h (at most "
         f"{found['fa_per_hour_upper']:.2f}) in 3.50 h"
     )
-    assert "shots" not in tally.in_words(summary(shots=shots()[:0]))
-    assert "late" not in tally.in_words(summary(shots=shots(found=False, delay_s=np.nan)))
+    assert "shots" not in stream_summary.in_words(summary(shots=shots()[:0]))
+    assert "late" not in stream_summary.in_words(summary(shots=shots(found=False, delay_s=np.nan)))
 
 
 def test_each_kind_of_sound_is_kept_once_where_it_came_closest():
     keys = {"path": "q", "origin": "simulated", "kind": "quiet", "model": "int8", "cause": "event"}
-    blank = dict.fromkeys(tally.CLOSEST, 0)
+    blank = dict.fromkeys(stream_summary.CLOSEST, 0)
     near = pd.DataFrame(
         [
             blank | keys | {"label": label, "logit": logit}
             for label, logit in (("door", 1.0), ("clap", 2.0), ("door", 3.0))
         ]
     )
-    kept = tally.kinds_closest(near)
+    kept = stream_summary.kinds_closest(near)
     assert kept[["label", "logit"]].values.tolist() == [["door", 3.0], ["clap", 2.0]]
     many = pd.concat([near.assign(label=f"kind {i}") for i in range(30)])
-    assert tally.kinds_closest(many)["label"].nunique() == tally.KINDS
-    assert list(tally.kinds_closest(None)) == list(tally.CLOSEST) == list(tally.kinds_closest(near[:0]))
+    assert stream_summary.kinds_closest(many)["label"].nunique() == stream_summary.KINDS
+    assert (
+        list(stream_summary.kinds_closest(None))
+        == list(stream_summary.CLOSEST)
+        == list(stream_summary.kinds_closest(near[:0]))
+    )

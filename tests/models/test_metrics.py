@@ -37,7 +37,7 @@ def test_auc_of_one_class_is_nan(y):
 def test_the_operating_point_is_the_highest_that_keeps_min_recall(case, min_recall):
     y, score = case
     assume(y.any())
-    point = metrics.operating_point(y, score, min_recall=min_recall)
+    point = metrics.chunk_threshold(y, score, min_recall=min_recall)
     assert isinstance(point, float) and point in score[y == 1]
     assert np.mean(score[y == 1] >= point) >= min_recall - 1e-9
     assert np.mean(score[y == 1] >= np.nextafter(np.float32(point), np.float32(2))) < min_recall
@@ -46,13 +46,13 @@ def test_the_operating_point_is_the_highest_that_keeps_min_recall(case, min_reca
 def test_the_operating_point_of_a_round_share_is_exact():
     score = np.arange(20) / 20
     for kept in range(1, 21):
-        point = metrics.operating_point(np.ones(20, int), score, min_recall=kept / 20)
+        point = metrics.chunk_threshold(np.ones(20, int), score, min_recall=kept / 20)
         assert point == score[20 - kept]
 
 
 def test_an_operating_point_needs_a_shot():
     with pytest.raises(ValueError, match="shots=0"):
-        metrics.operating_point(np.zeros(3, int), np.ones(3), min_recall=0.9)
+        metrics.chunk_threshold(np.zeros(3, int), np.ones(3), min_recall=0.9)
 
 
 @given(scored(), st.integers(-1, 13))
@@ -98,7 +98,7 @@ def test_a_known_bound():
 
 def test_the_summary_holds_both_thresholds():
     y, score = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.4, 0.3, 0.35, 0.1])
-    found = metrics.summary(y, score, operating_point=0.3)
+    found = metrics.summary(y, score, chunk_threshold=0.3)
     assert found["accuracy"] == 0.6 and found["recall"] == pytest.approx(1 / 3) and found["precision"] == 1
     assert found["recall_at_operating_point"] == 1 and found["false_rate_at_operating_point"] == 0.5
     assert found["auc"] == pytest.approx(5 / 6) and (found["shots"], found["environment"]) == (3, 2)

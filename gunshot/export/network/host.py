@@ -90,7 +90,7 @@ def build(model: bytes, folder: Path, *, firmware: Path, flags: tuple[str, ...] 
 
 
 def constants(layout: Plan) -> str:
-    """Return of constants.h what model_compiled.c reads."""
+    """Return the part of constants.h that model_compiled.c reads."""
     values = {name: value.item() for name, value in layout.header.items()}
     lines = [
         f"#define GUNSHOT_{name.upper()} {f'{v:.9g}f' if isinstance(v, float) and v % 1 else f'({v})'}\n"

@@ -1,4 +1,4 @@
-"""Layers as steps on two ends of an arena, and all that they need to know as one block of bytes."""
+"""A network's layers as steps that write to either end of an arena in turn, and their constants as one block."""
 
 import zlib
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Step:
 
 @dataclass
 class Plan:
-    """The steps of a network, and what is true of the whole."""
+    """The steps of a network, and what they share: shapes, scales, arena."""
 
     steps: list[Step]
     header: dict[str, np.ndarray]  # of `block`, without its CRC, version and size
@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def maps(self) -> list[int]:
-        """The bytes in the arena of what each step reads and, at last, of what the last one writes.
+        """The bytes in the arena of the map that each step reads, and of the map that the last one writes.
 
         The first step reads the caller's codes, and the last writes to the caller's outputs.
         """
@@ -114,7 +114,7 @@ def _step(name: str, layer: Layer, shape: Map) -> Step:
 
 
 def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return height and width exchanged, and what follows."""
+    """Return a shape with height and width exchanged."""
     height, width, *rest = map(int, shape)
     return (width, height, *rest)
 
@@ -132,7 +132,7 @@ def _rescale(name: str, layer: Conv | Depthwise) -> dict[str, np.ndarray]:
 
 
 def _weights(layer: Conv | Depthwise, shape: Map) -> dict[str, np.ndarray]:
-    """Return weights as the kernels take them, flat; none where all are 1, as a mean's."""
+    """Return weights as the kernels take them, flat; empty where all are 1, as those of a mean."""
     if isinstance(layer, Depthwise):
         if np.all(layer.weights == 1):
             return {}

@@ -113,7 +113,7 @@ def _call(i: int, layout: Plan) -> str:
 
 
 def _place(i: int, layout: Plan) -> str:
-    """Return where the map that step `i` reads lies: from one end of the arena to the other."""
+    """Return where the map that step `i` reads lies in the arena: at its beginning and its end in turn."""
     if i in (0, len(layout.steps)):
         return "outputs" if i else "codes"
     return "arena" if i % 2 else f"arena + {layout.arena_bytes - layout.maps[i]}"

@@ -151,7 +151,7 @@ def convert(model, representative: np.ndarray) -> bytes:
 
 
 def delta(a: dict, b: dict, score_a: np.ndarray, score_b: np.ndarray) -> dict[str, float]:
-    """Return how int8 (b) differs from float (a) on the same chunks: deltas are b - a, as fractions.
+    """Return the differences of int8 (b) from float (a) on the same chunks, b - a, as fractions.
 
     `a` and `b` are what `metrics.summary` gives. Flips are counted at 0.5 and at float's
     operating point, the same threshold for both.
@@ -180,7 +180,7 @@ def report(artifact: bytes, float_logit: Callable, val: tuple, test: tuple, *, m
     stated = {name: metrics.stated(val[1], logit(val[0]), min_recall=min_recall) for name, logit in logits.items()}
     score = {name: calibration.calibrated(logit(x), stated[name]["calibration"]) for name, logit in logits.items()}
     summaries = {
-        name: metrics.summary(y, score[name], operating_point=stated[name]["operating_point"]) for name in logits
+        name: metrics.summary(y, score[name], chunk_threshold=stated[name]["operating_point"]) for name in logits
     }
     return {
         "bytes": len(artifact),

@@ -48,7 +48,7 @@ def band_gains(x: np.ndarray, rng: np.random.Generator, spread_db: float) -> np.
 
 
 def mixed(x: np.ndarray, under: np.ndarray, rng: np.random.Generator, p: params.Network) -> np.ndarray:
-    """Return log-mels [shape=(n, n_mels, frames)], a share `mix_share` of them with those of `under` as background.
+    """Return log-mels [shape=(n, n_mels, frames)], of which a share `mix_share` has one of `under` as background.
 
     Powers add, as those of independent sounds do on average. The loudest frame of the background is `mix_snr_db`
     below the chunk's, which is drawn for each.
@@ -63,7 +63,7 @@ def mixed(x: np.ndarray, under: np.ndarray, rng: np.random.Generator, p: params.
 
 
 def repeated(y: np.ndarray, simulated: np.ndarray, share: float) -> np.ndarray:
-    """Return the rows of one epoch, int64: all chunks, real ones of a class as often as makes them `share` of it.
+    """Return the rows of one epoch, int64: all chunks, real ones repeated until they are `share` of their class.
 
     Rendering more `simulated` chunks [shape=(n,), dtype=bool] must not drown what was recorded. Where a class has none
     of either, or real ones enough, each counts once.

@@ -47,7 +47,7 @@ def in_steps(logit: np.ndarray, *, step: float = STEP) -> np.ndarray:
 def calibrate(y: np.ndarray, logit: np.ndarray) -> dict[str, float]:
     """Return slope and intercept with which ``sigmoid(slope logit + intercept)`` is the share of shots (Platt 1999).
 
-    It holds where shots are as frequent as in `y`; a street is another prior, and no street has these scores.
+    It holds where shots are as frequent as in `y`. On a street they are far rarer: there a score is no probability.
     """
     from sklearn.linear_model import LogisticRegression  # a second to import: only where it is used
 
@@ -61,7 +61,7 @@ def calibrated(logit: np.ndarray, calibration: dict[str, float]) -> np.ndarray:
 
 
 def reliability(y: np.ndarray, score: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
-    """Return by bin of equal width the mean score, the share of shots and the chunks there; empty bins are left out."""
+    """Return mean score, share of shots and number of chunks for each bin of equal width; empty bins are left out."""
     import pandas as pd
 
     place = np.minimum((score * bins).astype(int), bins - 1)

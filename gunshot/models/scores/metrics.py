@@ -28,7 +28,7 @@ def rate_upper(count: int, hours: float) -> float:
     return float(chi2.ppf(0.95, 2 * (count + 1)) / 2 / hours) if hours > 0 else float("inf")
 
 
-def operating_point(y: np.ndarray, score: np.ndarray, *, min_recall: float) -> float:
+def chunk_threshold(y: np.ndarray, score: np.ndarray, *, min_recall: float) -> float:
     """Return the highest threshold at which at least `min_recall` of the shots score at or above it.
 
     Raises
@@ -39,12 +39,12 @@ def operating_point(y: np.ndarray, score: np.ndarray, *, min_recall: float) -> f
     Examples
     --------
     >>> y, score = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.3, 0.6, 0.1])
-    >>> operating_point(y, score, min_recall=0.6)
+    >>> chunk_threshold(y, score, min_recall=0.6)
     0.8
     """
     shots = np.sort(score[y == 1])[::-1]
     if not len(shots):
-        raise ValueError("shots=0: an operating point needs at least one shot in the validation split")
+        raise ValueError("shots=0: a chunk threshold needs at least one shot in the validation split")
     return float(shots[max(0, int(np.ceil(min_recall * len(shots) - 1e-9)) - 1)])
 
 
@@ -86,21 +86,21 @@ def stated(y: np.ndarray, logit: np.ndarray, *, min_recall: float) -> dict:
     fitted = calibration.calibrate(y, logit)
     score = calibration.calibrated(logit, fitted)
     return {
-        "operating_point": operating_point(y, score, min_recall=min_recall),
+        "operating_point": chunk_threshold(y, score, min_recall=min_recall),
         "calibration": fitted,
         "validation_auc": auc(y, score),
     }
 
 
-def summary(y: np.ndarray, score: np.ndarray, *, operating_point: float) -> dict[str, float]:
-    """Return accuracy, recall and precision at 0.5, the AUC, and recall and false rate at the operating point."""
-    half, point = at_threshold(y, score, 0.5), at_threshold(y, score, operating_point)
+def summary(y: np.ndarray, score: np.ndarray, *, chunk_threshold: float) -> dict[str, float]:
+    """Return accuracy, recall and precision at 0.5, the AUC, and recall and false rate at the chunk threshold."""
+    half, point = at_threshold(y, score, 0.5), at_threshold(y, score, chunk_threshold)
     return {
         "accuracy": half["accuracy"],
         "recall": half["recall"],
         "precision": half["precision"],
         "auc": auc(y, score),
-        "operating_point": operating_point,
+        "operating_point": chunk_threshold,
         "recall_at_operating_point": point["recall"],
         "recall_at_operating_point_lower": point["recall_lower"],
         "false_rate_at_operating_point": point["false_rate"],
