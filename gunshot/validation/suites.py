@@ -25,12 +25,10 @@ EQUAL = "ExpectColumnPairValuesToBeEqual"
 DURATION_ERROR_S = 0.001
 MAX_DB = 40.0  # above the log-mel of a sine at full scale, with room for other n_fft
 ROUNDING_DB = 0.01
-
-
 CURE = "look at these with `gunshot annotate`, move or delete what is no shot"
 
 
-def _share(p: SimpleNamespace) -> str:
+def _share(p: Sections) -> str:
     """Return in words how many of the shots must rise; a distant one may drown, and a burst's in the one before."""
     return f"{p.validation.min_impulse_share:.0%} of them (validation.min_impulse_share)"
 
