@@ -66,11 +66,11 @@ def _wait(meanwhile: str) -> None:
 
 def _holder() -> tuple[int, str] | None:
     """Return a process that holds DVC's lock, or a file's while it runs a stage, and its command, if known."""
-    found: dict = {}
+    locks: dict = {}
     with suppress(FileNotFoundError, ValueError):  # not there, or being written
-        found = json.loads((DVC / "tmp/rwlock").read_text(encoding="utf-8"))
-    readers = [entry for entries in found.get("read", {}).values() for entry in entries]
-    for entry in [*found.get("write", {}).values(), *readers]:
+        locks = json.loads((DVC / "tmp/rwlock").read_text(encoding="utf-8"))
+    readers = [entry for entries in locks.get("read", {}).values() for entry in entries]
+    for entry in [*locks.get("write", {}).values(), *readers]:
         if entry and _lives(entry["pid"]):
             return entry["pid"], f" ({entry['cmd']})"
     with suppress(FileNotFoundError), open(DVC / "tmp/lock", encoding="utf-8") as file:

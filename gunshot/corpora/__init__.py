@@ -55,12 +55,12 @@ def locate(layout: str, root: Path) -> Path:
     """
     level = [root] if layout in SIGNS else []
     for _ in range(DEPTH + 1):
-        if len(found := [folder for folder in level if _signed(folder, layout)]) > 1:
-            names = ", ".join(folder.relative_to(root).as_posix() for folder in found[:SHOWN])
+        if len(signed := [folder for folder in level if _signed(folder, layout)]) > 1:
+            names = ", ".join(folder.relative_to(root).as_posix() for folder in signed[:SHOWN])
             signs = " or ".join(SIGNS[layout])
-            raise ValueError(f"{root}: {len(found)} folders hold {signs} ({names}); import each by itself")
-        if found:
-            return found[0]
+            raise ValueError(f"{root}: {len(signed)} folders hold {signs} ({names}); import each by itself")
+        if signed:
+            return signed[0]
         level = [child for folder in level for child in sorted(folder.iterdir()) if _folder(child)]
     return root
 

@@ -141,7 +141,7 @@ def files(root: Path) -> tuple[dict[str, Path], list[str]]:
     def stop(error: OSError):
         raise error
 
-    found, other = {}, []
+    every, other = {}, []
     for where, folders, names in os.walk(root, onerror=stop):
         for file in (Path(where) / name for name in [*folders, *names]):
             key = file.relative_to(root).as_posix()
@@ -150,10 +150,10 @@ def files(root: Path) -> tuple[dict[str, Path], list[str]]:
             except FileNotFoundError:  # written or imported this moment
                 continue
             if stat.S_ISREG(kind) or (stat.S_ISLNK(kind) and not file.is_dir()):
-                found |= {} if key in OWN else {key: file}
+                every |= {} if key in OWN else {key: file}
             elif not stat.S_ISDIR(kind):
                 other.append(key)
-    return found, sorted(other)
+    return every, sorted(other)
 
 
 def expired(recordings: dict[str, Path], states: dict[str, str], *, now: float, keep_days: float) -> pd.DataFrame:

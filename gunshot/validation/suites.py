@@ -25,8 +25,6 @@ EQUAL = "ExpectColumnPairValuesToBeEqual"
 DURATION_ERROR_S = 0.001
 MAX_DB = 40.0  # above the log-mel of a sine at full scale, with room for other n_fft
 ROUNDING_DB = 0.01
-
-
 CURE = "look at these with `gunshot annotate`, move or delete what is no shot"
 
 
