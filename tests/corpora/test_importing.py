@@ -43,8 +43,7 @@ def rows(raw: Path, name: str = "mine") -> dict[str, dict]:
 
 
 def rejections(raw: Path, name: str = "mine") -> dict[str, tuple[str, str]]:
-    table = tables.read(raw / name / "rejected.csv", tables.REJECTED)
-    return {r.file: (r.value, r.rule) for r in table.itertuples()}
+    return {r.file: (r.value, r.rule) for r in tables.read(raw / name / "rejected.csv", tables.REJECTED).itertuples()}
 
 
 def contents(raw: Path) -> dict[str, bytes]:

@@ -161,7 +161,8 @@ FAULTS = [
     fault("env onset", "chunks", cell(CHUNKS, 20, "onset", "7"), ("env", IN_SET, "onset", "critical", f"{ENV}#0: 7")),
     fault("silent gun", "chunks", wav(f"chunks/{GUN}", np.zeros_like),
           ("gun", BETWEEN, "peak_db", "critical", f"{ID}: -96.3")),
-    fault("silent env", "chunks", wav(f"chunks/{ENV}", np.zeros_like),
+    fault("silent env", "chunks", lambda root: [
+              wav(f"chunks/mine/env/x/0{i}.wav", np.zeros_like)(root) for i in range(3)],
           ("env", BETWEEN, "peak_db", "warning", f"{ENV}#0: -96.3")),
     fault("no impulse", "chunks", lambda root: [
               wav(f"chunks/mine/gun/x/0{i}.wav", lambda y: np.tile([900, -900], len(y) // 2).astype(np.int16))(root)
