@@ -158,8 +158,8 @@ def resume(folder: Path) -> None:
     """
     if not get_current_settings().api.url:
         return
-    made = tables.read_json(folder / library.FILE)
-    given = {key: made[key] for key in ("decision", "by", "reason")}
+    written = tables.read_json(folder / library.FILE)
+    given = {key: written[key] for key in ("decision", "by", "reason")}
     of_reviews = FlowFilter(name=FlowFilterName(any_=[review.name]))
     paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
     with get_client(sync_client=True) as client:

@@ -42,8 +42,8 @@ def fault() -> Exception | None:
 
 if __name__ == "__main__":
     at = get_current_settings().api.url
-    if at and (found := fault()):
-        print(f"error: {at}: no answer in {WAIT_S} s ({found}); start it with `prefect server start`", file=sys.stderr)
+    if at and (reason := fault()):
+        print(f"error: {at}: no answer in {WAIT_S} s ({reason}); start it with `prefect server start`", file=sys.stderr)
         sys.exit(2)
     if not params.load("schedule").schedule.notify:
         print("schedule.notify in params.yaml is empty: nobody is told of a run that fails", file=sys.stderr)

@@ -46,17 +46,17 @@ def listen(file: Path, ear: listener.Listener, notes: audio.Notes | None = None)
     p, windows = ear.p, 0
     blocks = audio.blocks(file, sr=p.audio.sr, repair=True, notes=notes)
     for block in _filled_up(blocks, p.audio.chunk_length):
-        (shots,), levels = ear.push(block)
+        (shots,), logits = ear.push(block)
         yield Part(
             block,
             listener.times(shots, p)[0],
             ear.model.score_of(shots[:, detector.LOGIT_SUM], windows=p.detector.windows),
             ear.peaks(shots),
-            (windows + np.arange(len(levels))) * p.detector.hop * p.features.hop_length / p.audio.sr,
-            ear.model.score_of(levels, windows=1),
+            (windows + np.arange(len(logits))) * p.detector.hop * p.features.hop_length / p.audio.sr,
+            ear.model.score_of(logits, windows=1),
             shots[:, detector.WHICH],
         )
-        windows += len(levels)
+        windows += len(logits)
 
 
 def _filled_up(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:

@@ -170,10 +170,10 @@ def quiet(log_mel: np.ndarray, n_frames: int) -> np.ndarray:
     return np.repeat(np.quantile(log_mel, QUIET, axis=1, keepdims=True).astype(np.float32), n_frames, axis=1)
 
 
-def heard(file: Path, model: Path, logit: float, shot_s: np.ndarray, p) -> dict[str, int]:
-    """Return what `gunshot detect` tells of a file, which it hears as it is: incidents, and hits among its shots.
+def heard(file: Path, model: Path, logit: float, shot_s: np.ndarray, p: Sections) -> dict[str, int]:
+    """Return how many incidents `gunshot detect` has in a file, heard as it is, and how many of its shots it hits.
 
-    A shot is hit where an onset is told within detector.collar_s of it; each onset hits one shot at most.
+    A shot is hit where an onset lies within detector.collar_s of it; each onset hits one shot at most.
     """
     ear = listener.Listener(load_once(model), [logit], p)
     parts = [(part.onset_s, part.incident) for part in recording.listen(Path(file), ear)]

@@ -101,13 +101,13 @@ def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, mon
 
 @pytest.mark.slow
 def test_a_source_left_out_is_tested_against_environment_that_none_heard(project, monkeypatch):
-    score = evaluation.file_scores
+    score = cross_validation.file_scores
 
     def scored(listed, model, p, *, title):
         project.tested.append(pd.DataFrame(listed))
         return score(listed, model, p, title=title)
 
-    monkeypatch.setattr(evaluation, "file_scores", scored)
+    monkeypatch.setattr(cross_validation, "file_scores", scored)
     monkeypatch.setattr(cross_validation, "MIN_GROUPS", 2)
     run("leave-one-out")
     found = tables.read_json(project.folder / "reports/leave_one_out.json")
