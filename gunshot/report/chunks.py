@@ -56,7 +56,7 @@ def chunk_figures(predictions: pd.DataFrame, points: dict[str, float], *, point:
 def write_plots(figures: dict, folder: Path) -> None:
     """Write tables for `dvc plots`: ``NAME_MODEL.csv`` of roc, det, threshold and confusion; by_label and by_source.
 
-    A curve keeps 500 points, its ends among them. A confusion table has a row for each chunk, decided at each model's point.
+    A curve keeps 500 points, its ends among them. A confusion table has a row for each chunk, decided at its point.
     """
     folder, predictions = Path(folder), figures["predictions"]
     names = np.array(plots.CLASSES)
