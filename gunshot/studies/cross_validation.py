@@ -129,7 +129,7 @@ def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]
     Raises
     ------
     ValueError
-        There are no real chunks.
+        There are no real chunks, or no simulated ones to validate on.
     """
     sides = {side: tables.features(folders.features, side) for side in tables.SIDES}
     simulated = {side: (table["source"] == "simulated").to_numpy() for side, (_, _, table) in sides.items()}
@@ -140,6 +140,11 @@ def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]
     if not any(which.any() for which in own.values()):
         raise ValueError(
             f"{folders.features}: must hold real chunks; import recordings with `gunshot import`, then `dvc repro`"
+        )
+    if not simulated["val"].any():
+        raise ValueError(
+            f"{folders.features}: must hold simulated chunks on the side val, by which networks of all folds are "
+            "compared; set simulate.gun_recordings and simulate.env_recordings above 0, then `dvc repro`"
         )
     recordings = tables.read(folders.tagged / "recordings.csv", tables.RECORDING)
     table = pd.concat([table[own[side]].assign(y=y[own[side]]) for side, (_, y, table) in sides.items()])

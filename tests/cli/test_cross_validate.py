@@ -123,8 +123,9 @@ def test_a_source_left_out_is_tested_against_environment_that_none_heard(project
     assert len(spared) == 1  # the same for each
 
 
-def test_without_real_chunks_nothing_is_held_out(project):
+@pytest.mark.parametrize(("source", "missing"), [("simulated", "real"), ("mine", "simulated")])
+def test_without_real_or_simulated_chunks_nothing_is_held_out(project, source, missing):
     for path in (project.folder / "data/features").glob("*.csv"):
-        tables.write(path, tables.read(path, tables.CHUNK).assign(source="simulated"))
+        tables.write(path, tables.read(path, tables.CHUNK).assign(source=source))
     done = CliRunner().invoke(cli.app, ["cross-validate"])
-    assert isinstance(done.exception, ValueError) and "must hold real chunks" in str(done.exception)
+    assert isinstance(done.exception, ValueError) and f"must hold {missing} chunks" in str(done.exception)
