@@ -157,13 +157,17 @@ class Sndfile:
 
     def check_alone(self) -> None:
         """Raise AudioError where another file was joined to this one; of WAV and AIFF libsndfile tells."""
-        if self._file.format not in _BEGINNING:
-            return
         with open(self.path, "rb") as stream:
-            places = _places(stream, re.compile(_BEGINNING[self._file.format], re.DOTALL))
-            next(places, None)
-            if (byte := next(places, None)) is not None:
-                raise AudioError(self.path, f"another {self._file.format} file begins at byte {byte}", ALONE)
+            if self._file.format == "RF64":
+                byte = riff.joined(stream)
+            elif self._file.format in _BEGINNING:
+                places = _places(stream, re.compile(_BEGINNING[self._file.format], re.DOTALL))
+                next(places, None)
+                byte = next(places, None)
+            else:
+                byte = None
+        if byte is not None:
+            raise AudioError(self.path, f"another {self._file.format} file begins at byte {byte}", ALONE)
 
     def _mended(self) -> riff.Mended | None:
         """Return a WAV under a right header where its own states too little, or nothing; the warning is noted."""
@@ -205,7 +209,6 @@ _BEGINNING = {
     "FLAC": rb"fLaC[\0\x80]\0\0\x22",
     "MP3": rb"\0{9}(?:Xing|Info)",  # in the first frame, where it tells how many there are
     "OGG": rb"OggS\0\x02",
-    "RF64": rb"RF64\xff{4}WAVE",
     "W64": rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
 }
 _PIECE, _LONGEST = 2**20, 16  # bytes that are searched at once, and that a beginning has at most
