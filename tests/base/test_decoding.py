@@ -216,7 +216,7 @@ def test_ffmpeg_reads_what_libsndfile_does_not(tmp_path, name, channels):
     found, notes = heard(tmp_path / name, 16000)
     assert notes.samplerate == sr and notes.decoder.startswith("FFmpeg") and not notes.warnings
     assert abs(len(found) / 16000 - 3) < 0.12
-    assert abs(np.abs(found).argmax() / 16000 - 2) < 0.07  # codecs' delays
+    assert abs(np.abs(found).argmax() / 16000 - 2) < 0.13  # codecs' delays
     assert audio.header(tmp_path / name)[1] == pytest.approx(len(found) / 16000, abs=1e-4)
 
 
