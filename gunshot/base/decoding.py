@@ -157,13 +157,17 @@ class Sndfile:
 
     def check_alone(self) -> None:
         """Raise AudioError where another file was joined to this one; of WAV and AIFF libsndfile tells."""
-        if self._file.format not in _BEGINNING:
-            return
         with open(self.path, "rb") as stream:
-            places = _places(stream, re.compile(_BEGINNING[self._file.format], re.DOTALL))
-            next(places, None)
-            if (byte := next(places, None)) is not None:
-                raise AudioError(self.path, f"another {self._file.format} file begins at byte {byte}", ALONE)
+            if self._file.format == "RF64":
+                byte = riff.joined(stream)
+            elif self._file.format in _BEGINNING:
+                places = _places(stream, re.compile(_BEGINNING[self._file.format], re.DOTALL))
+                next(places, None)
+                byte = next(places, None)
+            else:
+                byte = None
+        if byte is not None:
+            raise AudioError(self.path, f"another {self._file.format} file begins at byte {byte}", ALONE)
 
     def _mended(self) -> riff.Mended | None:
         """Return a WAV under a right header where its own states too little, or nothing; the warning is noted."""
@@ -205,7 +209,6 @@ _BEGINNING = {
     "FLAC": rb"fLaC[\0\x80]\0\0\x22",
     "MP3": rb"\0{9}(?:Xing|Info)",  # in the first frame, where it tells how many there are
     "OGG": rb"OggS\0\x02",
-    "RF64": rb"RF64\xff{4}WAVE",
     "W64": rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
 }
 _PIECE, _LONGEST = 2**20, 16  # bytes that are searched at once, and that a beginning has at most
@@ -256,14 +259,16 @@ class Ffmpeg:
         import av  # 0.2 s, which few files need
 
         self.path, self.warnings, self.frames, self._left = path, [*warnings], 0, None
-        self._error, self.decoder = av.error.FFmpegError, f"FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
+        self.decoder = f"FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
         self._stream = open(path, "rb")  # noqa: SIM115 - a stream, since a name need not be text
         with closing_on_error(self):
             try:
+                self._error = av.error.FFmpegError, OSError  # the latter where it seeks to nowhere
                 options = {"format_whitelist": formats}
                 self._container = av.open(self._stream, options=options, metadata_errors="replace")
-            except (self._error, ValueError):
+            except (*self._error, ValueError):
                 raise AudioError(path, otherwise, READERS) from None
+            self._check_size()
             self._audio = self._container.streams.best("audio")
             if self._audio is None or self._audio.codec_context is None:
                 raise AudioError(path, "no sound in it that FFmpeg knows", READERS)
@@ -317,7 +322,7 @@ class Ffmpeg:
                     self.frames += frame.samples
                     yield _floats(frame)
         except self._error as e:
-            raise AudioError(self.path, f"{self.frames} frames, then {e.strerror}", WHOLE) from None
+            raise AudioError(self.path, f"{self.frames} frames, then {e.strerror or e}", WHOLE) from None
         if damaged > 1 + DAMAGED * packets or not self.frames:
             raise AudioError(self.path, f"{damaged} of {packets} packets cannot be decoded", READERS)
         if damaged:
@@ -329,6 +334,15 @@ class Ffmpeg:
             self.warnings.append(
                 f"header states {stated:.3f} s of sound, the file holds {held:.3f}; all of it is heard"
             )
+
+    def _check_size(self) -> None:
+        """Raise AudioError where a wma states more bytes than there are; FFmpeg then makes up its length."""
+        head, held = os.pread(self._stream.fileno(), 2**16, 0), os.fstat(self._stream.fileno()).st_size
+        place = head.find(_ASF) + 40
+        if self._container.format.name == "asf" and place >= 40:
+            stated = int.from_bytes(head[place : place + 8], "little")
+            if stated > held:
+                raise AudioError(self.path, f"header promises {stated} bytes, file holds {held}", WHOLE)
 
     def _hold(self, samplerate: int, channels: int) -> None:
         """Take the first frame's rate and channels; AudioError where a later one has others."""
@@ -348,6 +362,9 @@ class Ffmpeg:
             return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])
         alone = len(self._container.streams) == 1 and self._container.duration
         return self._container.duration / 1e6 if alone else None
+
+
+_ASF = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # of the object with the file's properties
 
 
 def _floats(frame) -> np.ndarray:

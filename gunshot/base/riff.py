@@ -54,6 +54,16 @@ def data(stream: BinaryIO) -> Data | None:
     return None
 
 
+def joined(stream: BinaryIO) -> int | None:
+    """Return the byte behind a file's sound at which another file begins, None where none does."""
+    found = data(stream)
+    for byte in (found.start + found.held, found.start + found.held + 1) if found else ():
+        stream.seek(byte)
+        if stream.read(4) in KINDS:
+            return byte
+    return None
+
+
 def _held(stream: BinaryIO, start: int, stated: int, size: int) -> int:
     """Return how many bytes of sound there are: to where a chunk or the file ends, `stated` or wrapped; else all."""
     stop = start + stated

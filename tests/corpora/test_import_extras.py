@@ -15,6 +15,7 @@ import soundfile as sf
 from gunshot import corpora, tags
 from gunshot.base import audio, tables
 from gunshot.corpora import folder
+from tests.base.test_decoding import encoded
 
 REPO = Path(__file__).parents[2]
 QUALITY = {"sr": 16000, "silence_db": -80.0, "max_clipped": 0.5, "max_rejected": 1.0}
@@ -116,3 +117,53 @@ def test_three_thousand_files_within_a_minute(raw, tmp_path):
     took = time.monotonic() - begun
     print(f"{took:.1f} s")
     assert (summary.imported, summary.rejected) == (2999, 1) and took < 60
+
+
+@pytest.mark.parametrize("order", ["s1", "s0"])
+def test_sidecars_are_listed_and_count_for_nothing(raw, tmp_path, order):
+    """Whether they sort before or after their recording; none of them takes its place."""
+    root = tmp_path / "corpus"
+    put(root / "gun/s1.wav", 0)
+    for suffix in (".json", ".png", ".txt", ".xml"):
+        (root / f"gun/s1{suffix}").write_text("<a shot/>")
+        (root / f"gun/{order}x{suffix}").write_text("{}")
+    summary = corpora.import_corpus(*folder.scan(root), raw / "mine", raw, **QUALITY | {"max_rejected": 0.0})
+    assert (summary.imported, summary.rejected, summary.no_audio) == (1, 0, 8)
+    assert str(summary).endswith("; 8 files are no audio")
+    rows = tables.read(raw / "mine/rejected.csv", tables.REJECTED)
+    assert set(rows["value"]) == {"no audio"} and len(rows) == 8
+    assert list(tables.read(raw / "mine/recordings.csv", tables.IMPORTED)["path"]) == ["mine/gun/s1.wav"]
+
+
+def test_the_table_names_decoder_and_warnings(raw, tmp_path):
+    root, y = tmp_path / "corpus", 0.2 * np.random.default_rng(5).standard_normal((16000, 1))
+    put(root / "gun/a.wav", 0)
+    encoded(root / "gun/b.m4a", y, "ipod", "aac", 16000)
+    sf.write(root / "gun/c.wav", np.hstack([y, -y]), 16000)
+    content = bytearray((root / "gun/a.wav").read_bytes())
+    content[100], content[40:44] = 77, bytes(4)
+    (root / "gun/d.wav").write_bytes(content)
+    assert run(root, raw).warned == 2
+    table = tables.read(raw / "mine/recordings.csv", tables.IMPORTED).set_index("path")
+    assert [d.split()[0] for d in table["decoder"]] == ["libsndfile", "FFmpeg", "libsndfile", "libsndfile"]
+    assert all(any(c.isdigit() for c in decoder) for decoder in table["decoder"])
+    assert list(table["warnings"]) == [
+        "", "", "the 2 channels cancel each other; channel 1 alone is heard",
+        "header states 0 bytes of sound, the file holds 8000; all of it is heard",
+    ]  # fmt: skip
+    assert list(table["duration_s"][["mine/gun/c.wav", "mine/gun/d.wav"]]) == [1.0, 0.25]
+    before = (raw / "mine/recordings.csv").read_bytes()
+    assert run(root, raw).already == 4 and (raw / "mine/recordings.csv").read_bytes() == before
+
+
+def test_what_was_imported_before_decoders_were_noted_keeps_its_bytes(raw, tmp_path):
+    put(tmp_path / "corpus/gun/a.wav", 0)
+    run(tmp_path / "corpus", raw)
+    file = raw / "mine/recordings.csv"
+    tables.write(file, tables.read(file, tables.RECORDING)[list(tables.RECORDING)])
+    before = file.read_bytes()
+    assert run(tmp_path / "corpus", raw).already == 1 and file.read_bytes() == before
+    put(tmp_path / "corpus/gun/b.wav", 1)
+    run(tmp_path / "corpus", raw)
+    assert list(tables.read(file, tables.IMPORTED)["decoder"].str.split().str[0].fillna("")) == ["", "libsndfile"]
+    assert list(tables.recordings(raw)) == list(tables.RECORDING)

@@ -98,3 +98,21 @@ def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
     unreadable = 5
     with pytest.raises(ValueError, match="5 of 20 rejected"):
         recordings.file_scores(listed, tmp_path, p, title="")
+
+
+def test_links_that_lead_out_are_named_and_sidecars_count_for_nothing(tmp_path):
+    root = tmp_path / "mine"
+    for kind in ("gun", "env"):
+        (root / kind).mkdir(parents=True)
+        audio.write_pcm(tmp_path / f"{kind}.wav", audio.to_int16(shot(0)), sr=SR)
+        (root / kind / "x.wav").symlink_to(tmp_path / f"{kind}.wav")
+        (root / kind / "x.txt").write_text("a shot")
+    with pytest.raises(ValueError, match=r"no file of the class gun; .*gun/x\.wav: link to ") as e:
+        recordings.evaluate(root, {}, P)
+    assert "must lie inside the corpus's folder" in str(e.value)
+    (root / "gun/y.wav").write_bytes((tmp_path / "gun.wav").read_bytes())
+    listed, bad = recordings.sources([root])
+    assert [row["path"] for row in listed] == ["gun/y.wav"]
+    assert sorted((row["file"], row["value"].split()[0]) for row in bad) == [
+        ("env/x.txt", "no"), ("env/x.wav", "link"), ("gun/x.txt", "no"), ("gun/x.wav", "link")
+    ]  # fmt: skip
