@@ -7,7 +7,6 @@ import soundfile as sf
 
 from gunshot.base import tables
 
-pytestmark = pytest.mark.long
 ALONE = {"simulate": {"gun_recordings": 0, "env_recordings": 0}, "network": {"hard_share": 0.0}}
 
 
@@ -25,17 +24,22 @@ def record(folder, seed: int = 3) -> None:
     sf.write(folder / "gun/k~1.wav", 0.01 * rng.standard_normal(2 * 44100), 44100)
 
 
-def test_own_recordings_alone_become_models(fresh, tmp_path):
+@pytest.mark.long
+@pytest.mark.parametrize("last", ["validate_features", pytest.param("", marks=pytest.mark.exhaustive, id="all")])
+@pytest.mark.timeout(1800)
+def test_own_recordings_alone_become_features_and_models(fresh, tmp_path, last):
     project = fresh(tmp_path / "project")
     record(tmp_path / "own")
     project.run("gunshot", "import", "folder", str(tmp_path / "own"), "--name", "mine")
     project.params(ALONE)
-    project.repro()
+    project.repro(*[last] * bool(last))
     sides = {side: tables.read(project.root / f"data/features/{side}.csv", tables.CHUNK) for side in tables.SIDES}
     assert all(set(table["class"]) == {"gun", "env"} and set(table["source"]) == {"own"} for table in sides.values())
     assert not pd.concat([sides["val"], sides["test"]])["chunk"].str.contains(tables.COPY).any()
     assert sides["train"]["chunk"].str.contains(tables.COPY).any()
     heard = set(pd.concat(sides.values()).query("`class` == 'gun'")["recording"])
     assert heard == {f"mine/gun/{name}~1.wav" for name in "abcdefghij"}
-    assert (project.root / "models/quantized/model.tflite").is_file()
+    if last:
+        return
+    assert (project.root / "reports/index.html").is_file()
     assert tables.read_json(project.root / "reports/streams.json")["real"]["int8"]["hours"] > 0
