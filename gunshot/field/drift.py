@@ -46,7 +46,7 @@ def describe(pcm: np.ndarray, model: Model, p: features.Sections) -> np.ndarray:
     log_mel = features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
     score = model.score(log_mel)
     found = descriptors.of_chunks(pcm, sr=p.audio.sr, n_fft=p.features.n_fft)
-    return np.column_stack([found, score, score >= model.chunk_threshold]).astype(np.float32)
+    return np.column_stack([found, score, score >= model.operating_point]).astype(np.float32)
 
 
 def sample(table: pd.DataFrame, *, rows: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def by_doubt(
         every = scores(listed.recordings, listed.home.root / "scores.csv", model, p=p)
         every = tqdm(every, total=len(listed.recordings), desc="score")
         found = {key: score for key, score in every if score is not None}
-    keys = queue(states(listed), found, model.chunk_threshold if model else 0.0)
+    keys = queue(states(listed), found, model.operating_point if model else 0.0)
     return dataclasses.replace(listed, recordings={key: listed.recordings[key] for key in keys}), found
 
 
