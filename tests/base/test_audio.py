@@ -220,3 +220,16 @@ def test_an_error_reaches_another_process_whole():
     error = pickle.loads(pickle.dumps(audio.AudioError("a.wav", "0 samples", "must not be empty")))
     assert (error.path, error.value, error.rule) == ("a.wav", "0 samples", "must not be empty")
     assert str(error) == "a.wav: 0 samples: must not be empty"
+
+
+@pytest.mark.parametrize("sr", [8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000, 384000])
+@settings(max_examples=5, deadline=None)
+@given(st.floats(0.3, 0.7))
+def test_a_click_stays_where_it_was_at_any_rate(tmp_path_factory, sr, at):
+    """Within a sample of the slower of the two rates: a resampler's delay would be an onset's."""
+    path = tmp_path_factory.mktemp("click") / "x.wav"
+    y = np.zeros(sr)
+    y[round(at * sr)] = 0.9
+    sf.write(path, y, sr, subtype="FLOAT")
+    found = audio.read(path, sr=SR)
+    assert abs(np.abs(found).argmax() / SR - round(at * sr) / sr) <= 1 / min(sr, SR)
