@@ -5,13 +5,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gunshot.base.files import shown
 from gunshot.cli.app import app
 from gunshot.cli.options import Format, ModelOption, ThresholdOption, print_names, print_row
+
+if TYPE_CHECKING:
+    from gunshot.base import params
+    from gunshot.detect.recording import Part
 
 DRAWN_MIN = 30  # minutes of a recording that --plot draws, at most: it takes some 300 MB
 
@@ -59,9 +63,9 @@ def detect(
             if plot:
                 recording.check_short(file, minutes=DRAWN_MIN)
             for part in recording.listen(file, ear, notes):
-                for row in _rows(part, p, format=format, scores=scores):
+                for row in _rows(part, p.firmware, format=format, scores=scores):
                     print_row({"file": name, **row}, format)
-                shots, best = shots + len(part.onset_s), max(best, _highest(part, p))
+                shots, best = shots + len(part.onset_s), max(best, _highest(part, p.audio))
                 parts += [part] if plot else []
         except audio.AudioError as e:
             print(f"error: {name}: {e.value}: {e.rule}", file=sys.stderr)
@@ -82,12 +86,12 @@ def detect(
     raise typer.Exit(1 if failed else 0)
 
 
-def _highest(part, p) -> tuple[float, float]:
+def _highest(part: "Part", p: "params.Audio") -> tuple[float, float]:
     """Return the highest score of a part's windows and its window's middle, s; (0, 0) where no window ends in it."""
     if not len(part.window_score):
         return 0.0, 0.0
     i = int(part.window_score.argmax())
-    return float(part.window_score[i]), float(part.start_s[i]) + p.audio.chunk_length / p.audio.sr / 2
+    return float(part.window_score[i]), float(part.start_s[i]) + p.chunk_length / p.sr / 2
 
 
 def _recordings(files: list[Path]) -> Iterator[tuple[Path, Path]]:
@@ -113,7 +117,7 @@ def _recordings(files: list[Path]) -> Iterator[tuple[Path, Path]]:
             yield file, file
 
 
-def _rows(part, p, *, format: Format, scores: bool) -> list[dict]:
+def _rows(part: "Part", p: "params.Firmware", *, format: Format, scores: bool) -> list[dict]:
     """Return what is printed of a part of a recording: a row a window, or a row a shot."""
     from gunshot.base import audio
 
@@ -122,5 +126,5 @@ def _rows(part, p, *, format: Format, scores: bool) -> list[dict]:
     else:
         columns = {"onset_s": part.onset_s.round(4), "score": part.score}
         if format == Format.json:
-            columns["level_db"] = audio.spl_db(part.peak, full_scale_pa=p.firmware.full_scale_pa).round(1)
+            columns["level_db"] = audio.spl_db(part.peak, full_scale_pa=p.full_scale_pa).round(1)
     return [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
