@@ -69,7 +69,7 @@ def detect(tmp_path, monkeypatch):
         assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
         assert peak < PEAK, f"{peak / 2**20:.0f} MB"
         told, errors = done.stdout.splitlines(), done.stderr.splitlines()
-        assert all(line.startswith(("error: x.wav: ", "warning: x.wav: ")) for line in errors), errors
+        assert all(line.startswith(("error: x.wav: ", "warning: x.wav: ", "see p.png")) for line in errors), errors
         assert all(np.isfinite(row["onset_s"]) and 0.5 <= row["score"] <= 1 for row in map(json.loads, told))
         assert done.exit_code == any(line.startswith("error") for line in errors)
         return done.exit_code, told, errors
