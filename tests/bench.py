@@ -134,7 +134,8 @@ def scoring(pcm: np.ndarray, p, mel: dict) -> tuple[dict[str, float], float, flo
     with tempfile.TemporaryDirectory() as name:
         file, wav = Path(name, "model.tflite"), Path(name, "x.wav")
         file.write_bytes(quantize.convert(quantize.fixed(net, n_frames=n_frames), chunks))
-        tables.write_json(report_path(file), {"calibration": {"slope": 1.0, "intercept": 0.0}})
+        report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+        tables.write_json(report_path(file), report)
         audio.write_pcm(wav, pcm, sr=mel["sr"])
         for table in ("shots.csv", "events.csv"):
             tables.write(Path(name, table), tables.frame([], tables.STREAM_TABLES[table]))
