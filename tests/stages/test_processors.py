@@ -63,7 +63,8 @@ for class_ in ("gun", "env"):
 @pytest.mark.long
 def test_an_older_processor_renders_the_same_scenes():
     """Emulated: AVX2 without AVX-512, and last bits of reciprocals of its own. Training takes too long there."""
-    emulator = shutil.which("qemu-x86_64") or pytest.skip("qemu-user is not installed")
+    emulator = shutil.which("qemu-x86_64")
+    assert emulator, "qemu-x86_64 is missing: install Debian's qemu-user"
     command = [str(Path(sys.executable).resolve()), "-c", SCENES, str(ROOT), *filter(None, sys.path)]
     own, emulated = (
         subprocess.run([*before, *command], capture_output=True, text=True, check=True, timeout=500).stdout
