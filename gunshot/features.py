@@ -1,5 +1,6 @@
 """Log-mel spectrograms by librosa's definitions, batched; each frame depends on its own samples alone."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ BLOCK = 264  # frames that are transformed at once: their spectra stay in a core
 LANES = 8  # frames whose bands are summed side by side
 # The mel scale of Slaney's Auditory Toolbox (1998): MEL_HZ a mel up to LOG_HZ, from there a factor of exp(LOG_STEP).
 MEL_HZ, LOG_HZ, LOG_STEP = 200 / 3, 1000.0, np.log(6.4) / 27
+QUIET = 0.1  # share of a recording's time: its quiet, in each band
 CODE_DB, CODE_ZERO = 0.5, 72  # int8 codes, where a network does not set its own: -100 dB is -128
 
 
@@ -21,6 +23,12 @@ class Sections(Protocol):
 
     audio: params.Audio
     features: params.Features
+
+
+class ContextSections(Sections, Protocol):
+    """The sections of params.yaml that say what the network hears at once."""
+
+    context: params.Context
 
 
 def _mels(hz: float) -> float:
@@ -153,6 +161,67 @@ def _mel(spectrum, bank, edges, out):
                     total[f] += bank[m, k] * power[k, f]
             for f in range(count):
                 out[first + f, m] = total[f]
+
+
+def windows(pcm: np.ndarray, starts: Sequence[int], p: ContextSections) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log-mels of chunks of a recording with its sound around them, and how many frames of each are padding.
+
+    Frame `context.before` of a window is the chunk's first. Before its beginning and after its end a recording has its
+    own `quiet`.
+
+    Parameters
+    ----------
+    pcm : np.ndarray [shape=(n,)], int16
+    starts : of the chunks, in samples
+
+    Returns
+    -------
+    float32 [shape=(chunks, n_mels, context.frames)] in dB, int [shape=(chunks,)]
+    """
+    f, count, before = p.features, p.context.frames, p.context.before
+    out, padded = np.empty((len(starts), f.n_mels, count), np.float32), np.empty(len(starts), int)
+    still = quiet(log_mel(pcm, sr=p.audio.sr, **f.model_dump()), count)
+    for i, start in enumerate(starts):
+        begin = int(start) - before * f.hop_length
+        lead = max(0, -(begin // f.hop_length))
+        first = begin + lead * f.hop_length
+        there = min(count - lead, frames(len(pcm) - first, n_fft=f.n_fft, hop_length=f.hop_length))
+        end = first + (there - 1) * f.hop_length + f.n_fft
+        part = log_mel(pcm[first:end], sr=p.audio.sr, **f.model_dump())
+        out[i] = np.concatenate([still[:, :lead], part, still[:, lead + there :]], axis=1)
+        padded[i] = count - there
+    return out, padded
+
+
+def quiet(log_mel: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return frames that sound like the quiet of a log-mel [shape=(n_mels, frames)], [shape=(n_mels, n_frames)].
+
+    Each band has the level below which it is for a tenth of the time. A device has always heard something before a
+    shot; of many published recordings the shot is the first sound, and digital silence before it is no place.
+    """
+    return np.repeat(np.quantile(log_mel, QUIET, axis=1, keepdims=True).astype(np.float32), n_frames, axis=1)
+
+
+def in_quiet(log_mel: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Return a log-mel [shape=(n_mels, frames)] with so many frames of its own `quiet` before and after it."""
+    still = quiet(log_mel, max(before, after))
+    return np.concatenate([still[:, :before], log_mel, still[:, :after]], axis=1)
+
+
+def of_chunks(x: np.ndarray, p: ContextSections) -> np.ndarray:
+    """Return the chunks' own frames of windows [shape=(n, n_mels, context.frames)], [shape=(n, n_mels, 33)]."""
+    n_frames = chunk_frames(p)
+    return x[..., p.context.before : p.context.before + n_frames]
+
+
+def heard(x: np.ndarray, n_frames: int, p: ContextSections) -> np.ndarray:
+    """Return what a model whose windows have `n_frames` frames hears of windows [shape=(n, n_mels, context.frames)]."""
+    return x if n_frames == p.context.frames else of_chunks(x, p)
+
+
+def chunk_frames(p: Sections) -> int:
+    """Return how many frames a chunk has."""
+    return frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
 
 
 def of_file(

@@ -1,6 +1,7 @@
-"""Training chunks to augmented copies, cut anew from their recordings."""
+"""Training recordings to augmented copies, and where their chunks lie in them."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,19 @@ import pandas as pd
 from tqdm import tqdm
 
 from gunshot.base import audio, params, processes, seeds, tables
-from gunshot.dataset import augment, chunks
+from gunshot.dataset import augment
 
 
-def work(rows: pd.DataFrame, raw: Path, noise: np.ndarray, out: Path, p: params.Augment, sr: int) -> list[dict]:
-    name = rows["recording"].iloc[0]
-    pcm = audio.read_pcm(raw / name, sr=sr)
-    rng = seeds.generator(p.seed, name)
-    copied, copies = augment.copies(rows, pcm, noise, rng, p, sr=sr)
-    if copied:
-        audio.write_pcm(out / name, copies.ravel(), sr=sr)
+def noise(rng: np.random.Generator, *, names: list[str], raw: Path, sr: int) -> np.ndarray:
+    return audio.read_pcm(raw / names[rng.integers(len(names))], sr=sr)
+
+
+def work(rows: pd.DataFrame, raw: Path, names: list[str], out: Path, p: params.Augment, size: dict) -> list[dict]:
+    name, sr = rows["recording"].iloc[0], size["sr"]
+    rng, under = seeds.generator(p.seed, name), partial(noise, names=names, raw=raw, sr=sr)
+    copied, waves = augment.copies(rows, audio.read_pcm(raw / name, sr=sr), under, rng, p, **size)
+    for i, wave in enumerate(waves):
+        audio.write_pcm(out / str(i) / name, wave, sr=sr)
     return copied
 
 
@@ -26,9 +30,9 @@ def main(raw: Path, folder: Path, sides: Path, out: Path) -> None:
     table = tables.read(folder / "chunks.csv", tables.CHUNK)
     side = tables.read(sides, tables.SPLIT).set_index("recording_group")["side"]
     train = table[table["recording_group"].map(side) == "train"]
-    noise = chunks.load(folder, train[train["class"] == "env"], sr=p.audio.sr, chunk_length=p.audio.chunk_length)
+    names = sorted(train.loc[train["class"] == "env", "recording"].unique())
     parts = [part for _, part in train.groupby("recording", sort=True)]
-    done = processes.in_order(work, parts, raw, noise, out, p.augment, p.audio.sr, workers=2)
+    done = processes.in_order(work, parts, raw, names, out, p.augment, p.audio.model_dump(), workers=2)
     rows = [row for part in tqdm(done, total=len(parts), desc="augment", unit="recording") for row in part]
     tables.write(out / "chunks.csv", tables.frame(rows, tables.CHUNK))
     print(f"augment: {len(rows)} copies of {len(train)} training chunks")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gunshot.base import tables
+from gunshot import features as log_mel
+from gunshot.base import params, tables
 from gunshot.models.model import load_model
 from gunshot.report import overview
 from gunshot.report.chunks import chunk_figures, write_plots
@@ -16,7 +17,9 @@ def main(
 ) -> None:
     x, y, table = tables.features(features, "test")
     loaded = {name: load_model(path) for name, path in models.items()}
-    predictions = table.assign(y=y, **{name: model.score(x) for name, model in loaded.items()})
+    p = params.load("audio", "features", "context")
+    scores = {name: model.score(log_mel.heard(x, model.window[1], p)) for name, model in loaded.items()}
+    predictions = table.assign(y=y, **scores)
     figures = chunk_figures(predictions, {name: model.chunk_threshold for name, model in loaded.items()})
     write_plots(figures, out / "plots")
     tables.write(out / "predictions.csv", predictions)

@@ -1,4 +1,4 @@
-"""Chunks to log-mel features, one memory-mappable array a side and its table."""
+"""Chunks with their recordings' sound around them to log-mel features: one memory-mappable array a side and its table."""
 
 import sys
 from pathlib import Path
@@ -8,30 +8,37 @@ import pandas as pd
 from tqdm import tqdm
 
 from gunshot import features
-from gunshot.base import params, tables
+from gunshot.base import audio, params, processes, tables
 from gunshot.base.files import atomic
-from gunshot.dataset import chunks
 
 
-def main(folder: Path, augmented: Path, sides: Path, out: Path) -> None:
-    p = params.load("audio", "features")
+def work(part: tuple[Path, np.ndarray], p: features.ContextSections) -> tuple[np.ndarray, np.ndarray]:
+    path, starts = part
+    return features.windows(audio.read_pcm(path, sr=p.audio.sr), starts, p)
+
+
+def main(raw: Path, folder: Path, augmented: Path, sides: Path, out: Path) -> None:
+    p = params.load("audio", "features", "context")
     side = tables.read(sides, tables.SPLIT).set_index("recording_group")["side"]
-    own, more = (tables.read(path / "chunks.csv", tables.CHUNK).assign(folder=path) for path in (folder, augmented))
-    p_audio = {"sr": p.audio.sr, "chunk_length": p.audio.chunk_length}
+    own, more = (tables.read(path / "chunks.csv", tables.CHUNK) for path in (folder, augmented))
+    own, more = own.assign(file=str(raw) + "/" + own["recording"]), more.assign(file=f"{augmented}/" + more["path"])
     for name in tables.SIDES:
         table = pd.concat([own[own["recording_group"].map(side) == name], more if name == "train" else more[:0]])
         table = table.reset_index(drop=True)
-        n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
-        shape = (len(table), p.features.n_mels, n_frames)
+        shape, padded = (len(table), p.features.n_mels, p.context.frames), 0
         with atomic(out / f"{name}.npy") as part:
             array = np.lib.format.open_memmap(part, "w+", np.float32, shape)
-            recordings = table.groupby(["folder", "path"], sort=False).indices.items()
-            for (where, _), rows in tqdm(recordings, desc=f"featurize {name}", unit="recording"):
-                pcm = chunks.load(where, table.iloc[rows], **p_audio)
-                array[rows] = features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
+            rows_of = table.groupby("file", sort=False).indices
+            parts = [(Path(file), table["start"].to_numpy()[rows]) for file, rows in rows_of.items()]
+            done = processes.in_order(work, parts, p, workers=2)
+            progress = tqdm(done, total=len(parts), desc=f"featurize {name}", unit="recording")
+            for rows, (windows, count) in zip(rows_of.values(), progress, strict=True):
+                array[rows] = windows
+                padded += count.sum()
             array.flush()
         tables.write(out / f"{name}.csv", table[list(tables.CHUNK)])
-        print(f"featurize: {name} {shape} {table['class'].value_counts().to_dict()}")
+        share = padded / max(1, len(table) * p.context.frames)
+        print(f"featurize: {name} {shape} {table['class'].value_counts().to_dict()}, {share:.1%} of the frames padded")
 
 
 if __name__ == "__main__":

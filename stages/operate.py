@@ -14,7 +14,7 @@ from stages import paths_by_name
 
 
 def main(streams: Path, out: Path, **models: Path) -> None:
-    p = params.load("audio", "chunks", "features", "detector")
+    p = params.load("audio", "chunks", "context", "features", "detector")
     table = tables.read(streams / "streams.csv", tables.STREAM)
     scored = score_streams(table, streams, models, {}, p)
     curve = det(gathered(tqdm(scored, total=len(table), desc="operate", unit="stream"))["counts"], table)
@@ -23,13 +23,12 @@ def main(streams: Path, out: Path, **models: Path) -> None:
     points["int8"]["against_float"] = against(*(points[name]["validation"] for name in ("float", "int8")))
     for name, point in points.items():
         model = load_model(models[name])
-        settings = listener.settings(
-            model, p, n_mels=p.features.n_mels, n_frames=listener.window_frames(p), logit=point["logit"]
-        )
+        settings = listener.settings(model, p, logit=point["logit"])
         point["score"] = float(model.score_of(settings.on, windows=p.detector.windows))
         heard = {name: section.model_dump() for name, section in vars(p).items()}
         tables.write_json(
-            models[name].with_name("operating.json"), point | {"settings": vars(settings), "params": heard}
+            models[name].with_name("operating.json"),
+            point | {"settings": vars(settings) | {"lead": settings.lead}, "params": heard},
         )
         print(f"operate: {name:6} score {point['score']:.4f}, {point['proof']}:", in_words(point["validation"]))
     tables.write(out, curve)

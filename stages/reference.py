@@ -6,24 +6,23 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gunshot.base import params, tables
-from gunshot.dataset import chunks
+from gunshot.base import audio, params, tables
 from gunshot.field import drift
 from gunshot.models.model import load_model
 
 
-def main(folder: Path, sides: Path, model: Path, out: Path) -> None:
-    p = params.load("audio", "features", "monitor")
+def main(raw: Path, folder: Path, sides: Path, model: Path, out: Path) -> None:
+    p = params.load("audio", "features", "context", "monitor")
     side = tables.read(sides, tables.SPLIT).set_index("recording_group")["side"]
     table = tables.read(folder / "chunks.csv", tables.CHUNK)
     # Devices hear no shot nearly always: beside training's half of shots they would always drift.
     table = table[(table["recording_group"].map(side) == "train") & (table["class"] == "env")]
     table = drift.sample(table, rows=p.monitor.rows, rng=np.random.default_rng(p.monitor.seed)).reset_index(drop=True)
     loaded, values = load_model(model), np.empty((len(table), len(drift.COLUMNS)), np.float32)
-    recordings = table.groupby("recording", sort=False).indices.values()
-    for rows in tqdm(recordings, desc="reference", unit="recording"):
-        pcm = chunks.load(folder, table.iloc[rows], sr=p.audio.sr, chunk_length=p.audio.chunk_length)
-        values[rows] = drift.describe(pcm, loaded, p)
+    recordings = table.groupby("recording", sort=False).indices
+    for name, rows in tqdm(recordings.items(), desc="reference", unit="recording"):
+        pcm = audio.read_pcm(raw / name, sr=p.audio.sr)
+        values[rows] = drift.describe(pcm, table["start"].to_numpy()[rows], loaded, p)
     tables.write(out, drift.frame(table["recording"], values))
     print(f"reference: {len(table)} chunks of {len(recordings)} recordings, {len(drift.COLUMNS)} columns")
 

@@ -13,7 +13,7 @@ from stages import paths_by_name
 
 
 def main(streams: Path, reads: Path, out: Path, **models: Path) -> None:
-    p = params.load("audio", "chunks", "features", "detector")
+    p = params.load("audio", "chunks", "context", "features", "detector")
     table = tables.read(streams / "streams.csv", tables.STREAM)
     note_read(reads, models["int8"], streams / "streams.csv")  # before the first look
     points = {name: read_operating_point(path)["logit"] for name, path in models.items()}

@@ -11,7 +11,7 @@ from gunshot.base.files import atomic
 
 def main(suite: str, *paths: Path) -> int:
     *inputs, out, page = paths
-    p = params.load("audio", "quality", "splits", "features", "validation")
+    p = params.load("audio", "quality", "splits", "features", "context", "validation")
     result = validation.validate(suite, inputs, p=p)
     with atomic(out) as part:
         part.write_text(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -11,7 +11,7 @@ from gunshot.alarms.clear import is_clear
 from gunshot.base import audio, processes, tables
 from gunshot.detect import detector, listener
 from gunshot.detect.listener import Listener
-from gunshot.models.model import Model, load_once
+from gunshot.models.model import load_once
 from gunshot.models.scores import metrics
 
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
@@ -65,14 +65,15 @@ def score_stream(
     out = {"counts": [], "shots": [], "false": [], "closest": []}
     for name, path in paths.items():
         model, logits = load_once(path), [*GRID, *([points[name]] if name in points else [])]
-        every, _ = Listener(model, logits, p).push(pcm)
+        ear = Listener(model, logits, p)
+        every, _ = ear.push(pcm)
         for logit, onsets in zip(GRID, every, strict=False):
-            out["counts"].append(_count(onsets, shots, p) | _common(row, name) | {"logit": logit})
+            out["counts"].append(_count(onsets, shots, ear) | _common(row, name) | {"logit": logit})
         if name in points:
-            for key, rows in _at_point(every[-1], shots, events, model, row, p).items():
+            for key, rows in _at_point(every[-1], shots, events, ear, row).items():
                 out[key] += [_common(row, name) | values for values in rows]
         if name in points and row["kind"] == "quiet":
-            near = _closest(dict(zip(logits, every, strict=True)), events, model, row, p)
+            near = _closest(dict(zip(logits, every, strict=True)), events, ear, row)
             out["closest"] += [_common(row, name) | values for values in near]
     return out
 
@@ -81,14 +82,14 @@ def _common(row: dict, name: str) -> dict:
     return {"path": row["path"], "origin": row["origin"], "kind": row["kind"], "model": name}
 
 
-def _compare(onsets: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> tuple:
-    onset_s, told_s = listener.times(onsets, p)
+def _compare(onsets: np.ndarray, shots: pd.DataFrame, ear: Listener) -> tuple:
+    (onset_s, told_s), p = ear.times(onsets), ear.p
     first_s, blast_s = (shots[name].to_numpy() / p.audio.sr for name in ("onset", "blast"))
     return onset_s, told_s, first_s, *matched(onset_s, first_s, blast_s, collar_s=p.detector.collar_s)
 
 
-def _count(onsets: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> dict[str, int]:
-    *_, pairs, false = _compare(onsets, shots, p)
+def _count(onsets: np.ndarray, shots: pd.DataFrame, ear: Listener) -> dict[str, int]:
+    *_, pairs, false = _compare(onsets, shots, ear)
     which = onsets[:, detector.WHICH]
     clear = shots["clear"].to_numpy()
     return {
@@ -99,23 +100,21 @@ def _count(onsets: np.ndarray, shots: pd.DataFrame, p: listener.Sections) -> dic
     }
 
 
-def _at_point(
-    onsets: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, model: Model, row: dict, p: listener.Sections
-) -> dict:
+def _at_point(onsets: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, ear: Listener, row: dict) -> dict:
     """Return `shots`, with whether and how late each was detected, and `false`, the false alarms with their causes."""
-    _, told_s, first_s, pairs, false = _compare(onsets, shots, p)
+    _, told_s, first_s, pairs, false = _compare(onsets, shots, ear)
     hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
     hit[pairs[:, 0]] = True
     delay[pairs[:, 0]] = told_s[pairs[:, 1]] - first_s[pairs[:, 0]]
-    wrong = _false(onsets[false], events, model, row, p)
+    wrong = _false(onsets[false], events, ear, row)
     return {"shots": shots.assign(found=hit, delay_s=delay).to_dict("records"), "false": wrong}
 
 
-def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p: listener.Sections) -> list[dict]:
+def _false(onsets: np.ndarray, events: pd.DataFrame, ear: Listener, row: dict) -> list[dict]:
     """Return a row for each onset that is no shot: when, of what score, in which incident, and what sounded."""
-    onset_s, _ = listener.times(onsets, p)
-    score = model.score_of(onsets[:, detector.LOGIT_SUM], windows=p.detector.windows)
-    sr = p.audio.sr
+    onset_s, _ = ear.times(onsets)
+    score = ear.model.score_of(onsets[:, detector.LOGIT_SUM], windows=ear.p.detector.windows)
+    sr = ear.p.audio.sr
     return [
         {"onset_s": float(onset_s[i]), "score": float(score[i]), "incident": int(onsets[i, detector.WHICH]),
          "place": row["place"], **_cause(events, int(onset_s[i] * sr), int(AROUND_S * sr))}
@@ -123,9 +122,7 @@ def _false(onsets: np.ndarray, events: pd.DataFrame, model: Model, row: dict, p:
     ]  # fmt: skip
 
 
-def _closest(
-    onsets: dict[float, np.ndarray], events: pd.DataFrame, model: Model, row: dict, p: listener.Sections
-) -> list[dict]:
+def _closest(onsets: dict[float, np.ndarray], events: pd.DataFrame, ear: Listener, row: dict) -> list[dict]:
     """Return the SOUNDS kinds of sounds of a quiet stream that alarm at the highest thresholds, a row for each.
 
     Parameters
@@ -136,7 +133,7 @@ def _closest(
     for logit in sorted(onsets, reverse=True):
         if len(rows) >= SOUNDS:
             break
-        for alarm in _false(onsets[logit], events, model, row, p):
+        for alarm in _false(onsets[logit], events, ear, row):
             rows.setdefault((alarm["label"], alarm["cause"]), {"logit": float(logit)} | alarm)
     return list(rows.values())[:SOUNDS]
 

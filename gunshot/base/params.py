@@ -134,6 +134,13 @@ class Features(Section):
     amin: Annotated[float, pydantic.Field(gt=0)]
 
 
+class Context(Section):
+    """The frames that the network hears at once."""
+
+    frames: Count
+    before: Annotated[int, pydantic.Field(ge=0)]
+
+
 class Forest(Section):
     """The Random Forest; lists are the grid."""
 

@@ -35,7 +35,7 @@ def annotate(
     from gunshot.pages.editing import Desk
     from gunshot.tags import catalogue
 
-    p = params.load("audio", "tags", "features", "detector")
+    p = params.load("audio", "tags", "context", "features", "detector")
     raw, scores = pipeline.raw(), None
     listed = catalogue.listed(path or raw, raw, pipeline.by_hand(), blind=blind)
     if listed.home.root == pipeline.field().resolve():

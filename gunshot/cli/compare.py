@@ -25,7 +25,7 @@ def compare(
     from gunshot.base import params, pipeline, tables
     from gunshot.promotion import comparison
 
-    p = params.load("audio", "features", "chunks", "detector", "promotion")
+    p = params.load("audio", "context", "features", "chunks", "detector", "promotion")
     folder = streams or pipeline.output("streams_test")
     folders = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
     contenders = {name: comparison.contender(found / MODEL) for name, found in folders.items() if found}

@@ -25,7 +25,9 @@ def cross_validate(
     from gunshot.base import params, tables
     from gunshot.studies import cross_validation
 
-    p = params.load("audio", "chunks", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate")
+    p = params.load(
+        "audio", "chunks", "context", "features", "detector", "network", "quantize", "evaluate", "streams", "simulate"
+    )
     content = cross_validation.cross_validate(folders(), p, count=folds)
     out = out or report("cross_validation.json")
     tables.write_json(out, content)

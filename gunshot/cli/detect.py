@@ -52,7 +52,7 @@ def detect(
 
     if plot and (len(files) > 1 or files[0].is_dir() or plot.suffix != ".png"):
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
-    p = params.load("audio", "chunks", "features", "detector", "firmware", "quality")
+    p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "quality")
     loaded = load_model(*named([model], pipeline.models()).values())
     logit, failed, parts = loaded.threshold(threshold), 0, []
     point = float(loaded.calibrated(logit))

@@ -25,7 +25,7 @@ def dossier(
     from gunshot.promotion import dossier as library
     from gunshot.promotion import evidence, gates
 
-    p = params.load("audio", "features", "promotion", path=root / "params.yaml")
+    p = params.load("audio", "context", "features", "promotion", path=root / "params.yaml")
     facts = evidence.gather(candidate, champion=champion, root=root)
     judged = gates.judge(facts, p.promotion)
     recordings = tables.read(pipeline.output("group", root=root) / "recordings.csv", tables.RECORDING)

@@ -28,7 +28,7 @@ def drift(
     from gunshot.studies import drift as study
 
     root, out = folder or pipeline.field(), report("drift")
-    p = params.load("audio", "chunks", "features", "quality", "validation", "monitor")
+    p = params.load("audio", "chunks", "context", "features", "quality", "validation", "monitor")
     version, model, reference = measured_with()
     verdict, remarks = study.judge(root, out, p, version=version, model=model, reference=reference)
     print(*remarks, sep="\n", file=sys.stderr)

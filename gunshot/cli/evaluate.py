@@ -41,7 +41,7 @@ def evaluate(
     from gunshot.report import recordings as page
     from gunshot.studies import recordings
 
-    p = params.load("audio", "features", "detector", "chunks", "tags", "evaluate", "quality")
+    p = params.load("audio", "context", "features", "detector", "chunks", "tags", "evaluate", "quality")
     known, title = pipeline.models(), path.resolve().name
     chosen, out = named(model or list(known), known), out or report("evaluate") / title
     scores = recordings.evaluate(path, chosen, p)

@@ -26,7 +26,7 @@ def explore(
     from gunshot.base import params, pipeline, tables
     from gunshot.pages import explore as page
 
-    p = params.load("audio", "features")
+    p = params.load("audio", "context", "features")
     out = out or pipeline.output("evaluate").parent / "explore.html"
     rng = np.random.default_rng(0)
     raw, made = pipeline.raw(), pipeline.output("featurize")

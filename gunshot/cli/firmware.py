@@ -33,7 +33,7 @@ def run(
     from gunshot.base import audio, params
     from gunshot.device import parity
 
-    p = params.load("audio", "features")
+    p = params.load("audio", "context", "features")
     if not file.is_file():
         raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
     pcm = np.concatenate([audio.to_int16(block) for block in audio.blocks(file, sr=p.audio.sr, repair=True)])
@@ -63,7 +63,7 @@ def parity(
     from gunshot.device import parity as library
     from gunshot.models.model import load_model
 
-    p = params.load("audio", "chunks", "features", "detector")
+    p = params.load("audio", "chunks", "context", "features", "detector")
     known, pcm = pipeline.models(), library.recording(sr=p.audio.sr)
     found = {}
     for key, name, backend in (("ports", "int8", "compiled"), ("forest", "forest", "forest")):

@@ -19,7 +19,17 @@ def leave_one_out(out: OutOption = None) -> None:
     from gunshot.studies import cross_validation
 
     p = params.load(
-        "audio", "features", "detector", "network", "quantize", "evaluate", "streams", "quality", "chunks", "tags"
+        "audio",
+        "context",
+        "features",
+        "detector",
+        "network",
+        "quantize",
+        "evaluate",
+        "streams",
+        "quality",
+        "chunks",
+        "tags",
     )
     rows, out = [], out or report("leave_one_out.json")
     for turn in cross_validation.leave_one_out(folders(), p):

@@ -29,7 +29,7 @@ def listen(
     from gunshot.detect import listener, live
     from gunshot.models.model import load_model, named
 
-    p = params.load("audio", "chunks", "features", "detector")
+    p = params.load("audio", "chunks", "context", "features", "detector")
     loaded = load_model(*named([model], pipeline.models()).values())
     logit = loaded.threshold(threshold)
     size = p.detector.hop * p.features.hop_length

@@ -38,7 +38,7 @@ def sim_to_real(
     from gunshot.base import params, pipeline, tables
     from gunshot.studies import sim_to_real as study
 
-    p = params.load("audio", "features", "detector", "chunks", "tags", "evaluate", "quality")
+    p = params.load("audio", "context", "features", "detector", "chunks", "tags", "evaluate", "quality")
     content = study.study(path, pipeline.models()[model], pipeline.output("featurize"), p, half=half.value)
     out = out or report("sim_to_real.json")
     tables.write_json(out, content)

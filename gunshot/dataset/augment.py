@@ -1,5 +1,7 @@
 """Pure transforms of waveforms; each takes its draws from a Generator. Never flips, never rotations."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import soxr
@@ -60,44 +62,41 @@ def clip(y: np.ndarray, over_db: float) -> np.ndarray:
     return y if peak == 0 else np.clip(y, -limit, limit) * np.float32(peak / limit)
 
 
-def span(
-    start: int, n: int, rng: np.random.Generator, p: params.Augment, *, length: int, onset: int = -1
-) -> tuple[int, int, float]:
-    """Return where to cut `n` samples for a shifted and resampled copy: start, samples, rate.
+def moved(
+    row: dict, n: int, rng: np.random.Generator, p: params.Augment, *, rate: float, chunk_length: int
+) -> dict[str, int]:
+    """Return `start` and `onset` of a chunk, a row of tables.CHUNK, in a copy of `n` samples, played `rate` times as fast.
 
-    The copy is cut from the recording anew, so that time shift and pitch shift bring in real sound and no padding.
-    The shot at `onset`, in samples of the chunk, stays in the copy; -1 where there is none.
+    It is moved by up to `shift` of its length either way, within the copy, and keeps its shot, if it has one.
     """
-    rate = 2 ** (rng.uniform(-p.pitch_semitones, p.pitch_semitones) / 12)
-    size = min(n, int(np.ceil(length * rate)) + 1)
-    moved = start + int(rng.uniform(-p.shift, p.shift) * length)
-    rate = (size - 1) / length if size == n else rate
-    first, last = 0, n - size
-    if onset >= 0:
-        shot = start + onset
-        first, last = max(first, shot - int((length - 1) * rate)), min(last, shot)
-    return int(np.clip(moved, first, last)), size, rate
+    start = round(row["start"] / rate) + int(rng.uniform(-p.shift, p.shift) * chunk_length)
+    first, last, shot = 0, n - chunk_length, -1
+    if row["onset"] >= 0:
+        shot = min(round((row["start"] + row["onset"]) / rate), n - 1)
+        first, last = max(first, shot - chunk_length + 1), min(last, shot)
+    start = int(np.clip(start, first, last))
+    return {"start": start, "onset": shot - start if shot >= 0 else -1}
 
 
 def copy(
-    y: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p: params.Augment, *, sr: int, rate: float
+    y: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p: params.Augment, *, sr: int, rate: float, least: int
 ) -> np.ndarray:
-    """Return an augmented copy, float32 [shape=(length,)], of `y` as `span` cut it.
+    """Return an augmented copy, float32 [shape=(n,)], of a recording, played `rate` times as fast.
 
     Parameters
     ----------
-    y : np.ndarray [shape=(samples,)], float32
-    noise : np.ndarray [shape=(length,)], float32
-        A background from the training split.
+    y, noise : np.ndarray [shape=(samples,)], float32
+        The recording, and another one for the background, which is mirrored at its end where it is shorter.
     p : gives each transform's share and range.
+    least : samples that the copy has at least; it goes on as its last one where the recording is too short
     """
-    length = len(noise)
-    y = resample(y, rate)[:length]
-    y = np.pad(y, (0, length - len(y)), mode="edge")  # the resampler may be a sample short
+    y = resample(y, rate)
+    y = np.pad(y, (0, max(0, least - len(y))), mode="edge")
     if rng.random() < p.reverb_share:
         y = reverb(y, rng, sr=sr, rt60_s=rng.uniform(*p.rt60_s))
     if rng.random() < p.background_share:
-        y = background(y, noise, rng.uniform(*p.snr_db))
+        under = np.pad(noise, (0, max(0, len(y) - len(noise))), mode="symmetric")[: len(y)]
+        y = background(y, under, rng.uniform(*p.snr_db))
     if rng.random() < p.filter_share:
         high, low = (np.exp(rng.uniform(*np.log(limits))) for limits in (p.highpass_hz, p.lowpass_hz))
         y = band_limit(y, sr=sr, highpass_hz=high, lowpass_hz=low)
@@ -107,31 +106,33 @@ def copy(
 
 
 def copies(
-    rows: pd.DataFrame, pcm: np.ndarray, noise: np.ndarray, rng: np.random.Generator, p: params.Augment, *, sr: int
-) -> tuple[list[dict], np.ndarray]:
-    """Return the augmented copies of one recording's chunks: rows of tables.CHUNK, and their PCM.
+    rows: pd.DataFrame,
+    pcm: np.ndarray,
+    noise: Callable[[np.random.Generator], np.ndarray],
+    rng: np.random.Generator,
+    p: params.Augment,
+    *,
+    sr: int,
+    chunk_length: int,
+) -> tuple[list[dict], list[np.ndarray]]:
+    """Return the augmented copies of a recording: rows of tables.CHUNK, and each copy's PCM, int16.
+
+    A copy is of the whole recording, so that a chunk in it has sound around it; its rows have the path N/RECORDING.
 
     Parameters
     ----------
     rows : the recording's rows of tables.CHUNK
     pcm : np.ndarray [shape=(n,)], int16
         The recording.
-    noise : np.ndarray [shape=(backgrounds, length)], int16
-        Environment chunks of the training split.
-    p : its gun_copies or env_copies are made of each chunk.
-
-    Returns
-    -------
-    rows, int16 [shape=(copies, length)]
+    noise : draws the PCM, int16, of an environment recording of the training split
+    p : its gun_copies or env_copies are made
     """
-    y, length = audio.to_float(pcm), noise.shape[1]
-    waves, copied = [], []
-    for row in rows.to_dict("records"):
-        for i in range(getattr(p, f"{row['class']}_copies")):
-            start, size, rate = span(row["start"], len(y), rng, p, length=length, onset=row["onset"])
-            under = audio.to_float(noise[rng.integers(len(noise))])
-            shot = round((row["start"] + row["onset"] - start) / rate)
-            place = {"start": start, "onset": -1 if row["onset"] < 0 else min(shot, length - 1)}
-            copied.append({**row, **place, "chunk": f"{row['chunk']}~{i}", "index": len(waves)})
-            waves.append(audio.to_int16(copy(y[start : start + size], under, rng, p, sr=sr, rate=rate)))
-    return copied, np.array(waves, np.int16).reshape(-1, length)
+    y, copied, waves = audio.to_float(pcm), [], []
+    for i in range(getattr(p, f"{rows['class'].iloc[0]}_copies")):
+        rate = 2 ** (rng.uniform(-p.pitch_semitones, p.pitch_semitones) / 12)
+        wave = copy(y, audio.to_float(noise(rng)), rng, p, sr=sr, rate=rate, least=chunk_length)
+        for row in rows.to_dict("records"):
+            place = moved(row, len(wave), rng, p, rate=rate, chunk_length=chunk_length)
+            copied.append({**row, **place, "chunk": f"{row['chunk']}~{i}", "path": f"{i}/{row['recording']}"})
+        waves.append(audio.to_int16(wave))
+    return copied, waves

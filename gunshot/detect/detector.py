@@ -39,6 +39,19 @@ class Settings:
     cooldown: int  # windows below `off` within an incident, at most
     min_rise: int  # in the unit of `rise`
 
+    @property
+    def lead(self) -> int:
+        """Return how many frames a stream has before its first, each like the first.
+
+        So many that the first frame lies where the first window seeks shots, a multiple of the hop.
+        """
+        return (self.stop - 1) // self.hop * self.hop
+
+    @property
+    def tail(self) -> int:
+        """Return how many frames a recording goes on after its last, each like it: until that one was sought in."""
+        return self.n_frames - 1 - self.first
+
     def __post_init__(self):
         for name in ("windows", "hop", "n_frames"):
             if getattr(self, name) < 1:
@@ -281,9 +294,9 @@ class Detector:
         return shots
 
 
-def decided_s(window: np.ndarray, *, hop: int, n_frames: int, sr: int, n_fft: int, hop_length: int) -> np.ndarray:
-    """Return the end of windows in s: when what they decide is known, but for the time of computing."""
-    return ((window * hop + n_frames - 1) * hop_length + n_fft) / sr
+def end_s(frame: np.ndarray, *, sr: int, n_fft: int, hop_length: int) -> np.ndarray:
+    """Return the ends of frames in s: when what they decide is known, but for the time of computing."""
+    return (frame * hop_length + n_fft) / sr
 
 
 def onset_s(frame: np.ndarray, *, sr: int, n_fft: int, hop_length: int) -> np.ndarray:

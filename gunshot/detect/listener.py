@@ -11,26 +11,14 @@ from gunshot.detect import detector
 from gunshot.models.model import Model
 
 
-class Sections(features.Sections, Protocol):
+class Sections(features.ContextSections, Protocol):
     """The sections of params.yaml that a listener reads."""
 
     chunks: params.Chunks
     detector: params.Detector
 
 
-def window_frames(p: features.Sections) -> int:
-    """Return how many frames a window has."""
-    return features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
-
-
 AROUND = (detector.PAST, detector.LOCAL)  # frames before an onset and from it on, whose loudest sample is its peak
-
-
-def times(shots: np.ndarray, p: Sections) -> tuple[np.ndarray, np.ndarray]:
-    """Return when shots began, and when the detector had decided them, s [shape=(shots,)] each."""
-    place = {"n_fft": p.features.n_fft, "hop_length": p.features.hop_length, "sr": p.audio.sr}
-    decided_s = detector.decided_s(shots[:, detector.DECIDED], hop=p.detector.hop, n_frames=window_frames(p), **place)
-    return detector.onset_s(shots[:, detector.ONSET], **place), decided_s
 
 
 class Listener:
@@ -46,19 +34,20 @@ class Listener:
 
     >>> from pathlib import Path
     >>> from gunshot.models.model import load_model
-    >>> p = params.load("audio", "chunks", "features", "detector")
+    >>> p = params.load("audio", "chunks", "context", "features", "detector")
     >>> model = load_model(Path("models/forest/forest.joblib"))
     >>> listener = Listener(model, [model.threshold(0.9)], p)
     >>> (shots,), logits = listener.push(np.zeros(p.audio.sr, np.int16))
-    >>> onset_s, decided_s = times(shots, p)
+    >>> onset_s, decided_s = listener.times(shots)
     >>> onset_s.tolist(), len(logits)
-    ([], 14)
+    ([], 17)
     """
 
     def __init__(self, model: Model, logits: Sequence[float], p: Sections):
-        self.model, self.p, self._n_frames = model, p, window_frames(p)
-        kept = {"n_mels": p.features.n_mels, "n_frames": self._n_frames}
-        self._settings = [settings(model, p, logit=logit, **kept) for logit in logits]
+        self.model, self.p = model, p
+        self._settings = [settings(model, p, logit=logit) for logit in logits]
+        anyone = settings(model, p, logit=0.0)
+        self.lead, self._tail = anyone.lead, anyone.tail
         self.dropped = 0  # samples that were no numbers
         self.gaps = -1
         self.gap()
@@ -70,7 +59,7 @@ class Listener:
         self._pcm = np.zeros(0, np.int16)
         self._log_mel = np.zeros((self.p.features.n_mels, 0), np.float32)
         self._past = None
-        self._peaks, self._frames = np.zeros(0, np.int32), 0
+        self._peaks, self._frames = np.zeros(self.lead, np.int32), 0
 
     def count(self, samples: np.ndarray) -> None:
         """Count samples that are no numbers as dropped."""
@@ -87,17 +76,41 @@ class Listener:
             self.count(samples)
             samples = audio.to_int16(np.nan_to_num(samples, posinf=0, neginf=0))
         self._pcm = np.concatenate([self._pcm, samples])
-        rises = self._advance()
-        logits = self.model.window_logits(self._log_mel, hop=self.p.detector.hop, n_frames=self._n_frames)
+        return self._decide(self._advance())
+
+    def finish(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return what `push` does, of a recording that has ended: its last frame goes on until all of it was heard.
+
+        One without a whole frame holds nothing.
+        """
+        if self._past is None:
+            return self._decide(np.zeros((0, detector.GROUPS), np.int32))
+        self._log_mel = np.concatenate([self._log_mel, np.repeat(self._last, self._tail, axis=1)], axis=1)
+        return self._decide(np.zeros((self._tail, detector.GROUPS), np.int32))
+
+    def _decide(self, rises: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        logits = self.model.window_logits(self._log_mel, hop=self.p.detector.hop)
         self._log_mel = self._log_mel[:, len(logits) * self.p.detector.hop :]
         return [d.push(rises, logits) for d in self._detectors], logits
+
+    def times(self, shots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return when shots began, and when the detector had decided them, s [shape=(shots,)] each."""
+        place = {"n_fft": self.p.features.n_fft, "hop_length": self.p.features.hop_length, "sr": self.p.audio.sr}
+        last = shots[:, detector.DECIDED] * self.p.detector.hop + self.model.window[1] - 1
+        onset_s = detector.onset_s(shots[:, detector.ONSET] - self.lead, **place)
+        return onset_s, detector.end_s(last - self.lead, **place)
+
+    def starts(self, first: int, count: int) -> np.ndarray:
+        """Return the beginnings of `count` windows from number `first` on, s [shape=(count,)]; before 0 is the lead."""
+        frame = (first + np.arange(count)) * self.p.detector.hop - self.lead
+        return frame * self.p.features.hop_length / self.p.audio.sr
 
     def peaks(self, shots: np.ndarray) -> np.ndarray:
         """Return the size of the loudest sample around each shot of the last push, 0 to 32768.
 
         Around are the samples that are new in the frames from PAST before the onset to LOCAL - 1 after it.
         """
-        first = self._frames - len(self._peaks)
+        first = self._frames + self.lead - len(self._peaks)
         places = [slice(max(0, t - AROUND[0] - first), t + AROUND[1] - first) for t in shots[:, detector.ONSET]]
         return np.array([self._peaks[place].max() for place in places], np.int32)
 
@@ -110,10 +123,12 @@ class Listener:
         self._hold_peaks(n)
         log_mel = features.log_mel(self._pcm[: (n - 1) * f.hop_length + f.n_fft], sr=self.p.audio.sr, **f.model_dump())
         self._pcm = self._pcm[n * f.hop_length :]
+        if self._past is None:  # what sounded before the first frame is not known: it counts as having sounded so
+            log_mel = np.concatenate([np.repeat(log_mel[:, :1], self.lead, axis=1), log_mel], axis=1)
+            self._past = np.repeat(self.model.codes(log_mel[:, :1]), detector.PAST, axis=1)
+        self._last = log_mel[:, -1:]
         self._log_mel = np.concatenate([self._log_mel, log_mel], axis=1)
         codes = self.model.codes(log_mel)
-        if self._past is None:
-            self._past = np.repeat(codes[:, :1], detector.PAST, axis=1)
         codes = np.concatenate([self._past, codes], axis=1)
         self._past = codes[:, -detector.PAST :]
         return detector.rise(codes)
@@ -130,13 +145,39 @@ class Listener:
         self._frames += n
 
 
-def settings(model: Model, p: Sections, *, n_mels: int, n_frames: int, logit: float) -> detector.Settings:
+def whole(log_mel: np.ndarray, s: detector.Settings) -> np.ndarray:
+    """Return the log-mel of a recording [shape=(n_mels, frames)] with its lead before it and its tail after it."""
+    return np.pad(log_mel, ((0, 0), (s.lead, s.tail)), mode="edge")
+
+
+def before(model: Model, p: features.ContextSections) -> int:
+    """Return how many frames of a model's window lie before the chunk that it decides on.
+
+    Raises
+    ------
+    ValueError
+        The window has neither as many frames as `context.frames` nor as a chunk.
+    """
+    known = {features.chunk_frames(p): 0, p.context.frames: p.context.before}
+    if model.window[1] not in known:
+        raise ValueError(
+            f"{model.path}: windows of {model.window[1]} frames must have {' or '.join(map(str, known))}, as the "
+            "sections audio, features and context of params.yaml have it"
+        )
+    return known[model.window[1]]
+
+
+def settings(model: Model, p: Sections, *, logit: float) -> detector.Settings:
     """Return the settings of the detector of a model at a mean logit.
 
-    A shot is sought in the frames of a window whose middle lies where training has shots begin, `chunks.jitter`.
+    A shot is sought in the frames of a window whose middle lies where training has shots begin: `chunks.jitter` of the
+    chunk, which begins at `context.before` where the model hears more than a chunk.
+
+    ValueError as for `before`.
     """
-    d = p.detector
+    d, (n_mels, n_frames) = p.detector, model.window
     place = (np.array(p.chunks.jitter) * p.audio.chunk_length - p.features.n_fft / 2) / p.features.hop_length
+    place += before(model, p)
     off = model.logit_sum(logit - d.hysteresis, windows=d.windows)
     return detector.Settings(
         on=model.logit_sum(logit, windows=d.windows),

@@ -107,7 +107,7 @@ def show(source: Blocks, ear: listener.Listener, point: float, p: listener.Secti
             screen.level_db = 20 * np.log10(max(float(np.abs(np.nan_to_num(block)).max(initial=0)), 1e-5))
             screen.scores.extend(ear.model.score_of(logits, windows=1).tolist())
             sure = ear.model.score_of(shots[:, detector.LOGIT_SUM], windows=p.detector.windows)
-            for onset, score in zip(listener.times(shots, p)[0], sure, strict=True):
+            for onset, score in zip(ear.times(shots)[0], sure, strict=True):
                 line = f"{time.strftime('%H:%M:%S', time.localtime(begun + onset))}  {onset:8.3f} s  score {score:.3f}"
                 screen.shots.append(line)
                 if not console.is_terminal:

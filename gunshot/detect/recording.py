@@ -33,7 +33,7 @@ def joined(parts: Iterable[Part]) -> Part:
 
 
 def listen(file: Path, ear: listener.Listener, notes: audio.Notes | None = None) -> Iterator[Part]:
-    """Yield what a listener with one detector hears in a file; one shorter than a window is filled up with silence.
+    """Yield what a listener with one detector hears in a file; one shorter than a frame is filled up with silence.
 
     Raises
     ------
@@ -45,18 +45,23 @@ def listen(file: Path, ear: listener.Listener, notes: audio.Notes | None = None)
         raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
     p, windows = ear.p, 0
     blocks = audio.blocks(file, sr=p.audio.sr, repair=True, notes=notes)
-    for block in _filled_up(blocks, p.audio.chunk_length):
-        (shots,), logits = ear.push(block)
+    for block in _ended(_filled_up(blocks, p.features.n_fft)):
+        (shots,), logits = ear.finish() if block is None else ear.push(block)
         yield Part(
-            block,
-            listener.times(shots, p)[0],
+            np.zeros(0, np.float32) if block is None else block,
+            ear.times(shots)[0],
             ear.model.score_of(shots[:, detector.LOGIT_SUM], windows=p.detector.windows),
             ear.peaks(shots),
-            (windows + np.arange(len(logits))) * p.detector.hop * p.features.hop_length / p.audio.sr,
+            ear.starts(windows, len(logits)),
             ear.model.score_of(logits, windows=1),
             shots[:, detector.WHICH],
         )
         windows += len(logits)
+
+
+def _ended(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+    yield from blocks
+    yield None
 
 
 def _filled_up(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:

@@ -87,8 +87,8 @@ def _alerts(sent: bytes) -> list[messages.Alert]:
 def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
     """Return the onsets that `gunshot detect` finds, as samples, int64 [shape=(shots,)]."""
     ear = listener.Listener(model, [model.threshold()], p)
-    (shots,), _ = ear.push(np.pad(pcm, (0, max(0, p.audio.chunk_length - len(pcm)))))
-    return shots[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
+    (shots,), _ = ear.push(pcm)
+    return (shots[:, detector.ONSET] - ear.lead) * p.features.hop_length + p.features.n_fft // 2
 
 
 def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:
@@ -102,7 +102,9 @@ def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sectio
     if traced.codes.shape != codes.shape:
         raise ValueError(f"codes shape={traced.codes.shape} must be {codes.shape}, as Python's")
     heard = (traced.codes.astype(np.float32) - model.code_zero) * np.float32(model.code_db)  # these codes again
-    logits = model.window_logits(heard, hop=p.detector.hop, n_frames=listener.window_frames(p))
+    lead = listener.settings(model, p, logit=0.0).lead
+    heard = np.concatenate([np.repeat(heard[:, :1], lead, axis=1), heard], axis=1)
+    logits = model.window_logits(heard, hop=p.detector.hop)
     if traced.logits.shape != logits.shape:
         raise ValueError(f"logits shape={traced.logits.shape} must be {logits.shape}, as Python's")
     wanted, sent = set(expected(pcm, model, p).tolist()), {alert.onset for alert in traced.alerts}

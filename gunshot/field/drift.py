@@ -5,6 +5,7 @@ since chunks of one recording are alike and tests of independent chunks would re
 """
 
 import html
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -32,20 +33,26 @@ LEAST_STD = 0.001  # Evidently's: of a column that hardly varies
 DIGITS = 6  # of figures in a CSV
 
 
-class Sections(features.Sections, Protocol):
+class Sections(features.ContextSections, Protocol):
     """The sections of params.yaml that descriptors of recordings are made by."""
 
     chunks: params.Chunks
 
 
-def describe(pcm: np.ndarray, model: Model, p: features.Sections) -> np.ndarray:
-    """Return COLUMNS of chunks, int16 [shape=(chunks, chunk_length)], float32 [shape=(chunks, len(COLUMNS))].
+def describe(pcm: np.ndarray, starts: np.ndarray, model: Model, p: features.ContextSections) -> np.ndarray:
+    """Return COLUMNS of chunks of a recording, float32 [shape=(chunks, len(COLUMNS))].
 
     FileNotFoundError where the model has no operating.json.
+
+    Parameters
+    ----------
+    pcm : np.ndarray [shape=(n,)], int16
+    starts : of the chunks, in samples; the model hears the sound around them too
     """
-    log_mel = features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
-    score = model.score(log_mel)
-    found = descriptors.of_chunks(pcm, sr=p.audio.sr, n_fft=p.features.n_fft)
+    log_mel, _ = features.windows(pcm, starts, p)
+    score = model.score(features.heard(log_mel, model.window[1], p))
+    cut = chunks.cut(pcm, np.asarray(starts), chunk_length=p.audio.chunk_length)
+    found = descriptors.of_chunks(cut, sr=p.audio.sr, n_fft=p.features.n_fft)
     return np.column_stack([found, score, score >= model.operating_point]).astype(np.float32)
 
 
@@ -71,21 +78,12 @@ def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dic
     what was amiss with one that was heard stands in `warnings`, a list. `path` is the model's.
     """
     name, file = listed
-    notes, parts, rest, ahead = audio.Notes(), [], np.zeros(0, np.int16), 0
+    notes, model = audio.Notes(), load_once(path)
     try:
-        for block in audio.blocks(file, sr=p.audio.sr, notes=notes):
-            rest = np.concatenate([rest, audio.to_int16(block)])
-            rest, ahead = rest[ahead:], max(0, ahead - len(rest))
-            starts = chunks.at_hop(len(rest), hop=p.chunks.env_hop, chunk_length=p.audio.chunk_length)
-            if len(starts):
-                cut = chunks.cut(rest, starts, chunk_length=p.audio.chunk_length)
-                parts.append(describe(cut, load_once(path), p))
-                used = len(starts) * p.chunks.env_hop
-                rest, ahead = rest[used:], max(0, used - len(rest))
+        blocks = audio.blocks(file, sr=p.audio.sr, notes=notes)
+        parts = [describe(pcm, starts, model, p) for pcm, starts in _with_context(blocks, p)]
         if not parts:
-            raise audio.AudioError(
-                file, f"{len(rest)} samples at {p.audio.sr} Hz", f"must hold a chunk of {p.audio.chunk_length}"
-            )
+            raise audio.AudioError(file, "too short", f"must hold a chunk of {p.audio.chunk_length} at {p.audio.sr} Hz")
     except (audio.AudioError, OSError) as e:
         problem = f"{e.value}: {e.rule}" if isinstance(e, audio.AudioError) else f"{e.strerror}: must be readable"
         return {"file": name, "problem": problem, "chunks": 0}, np.empty((0, len(COLUMNS)), np.float32)
@@ -96,6 +94,22 @@ def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dic
         "dc_offset": notes.level.dc_offset,
     }
     return {"file": name, "problem": None, "chunks": len(found), "warnings": notes.warnings, **facts}, found
+
+
+def _with_context(blocks: Iterable[np.ndarray], p: Sections) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield stretches of a recording, int16, and where in each its next chunks start, with their context around them."""
+    length, hop = p.audio.chunk_length, p.features.hop_length
+    ahead, behind = p.context.before * hop, (p.context.frames - p.context.before) * hop + p.features.n_fft - length
+    rest, start = np.zeros(0, np.int16), 0
+    for block in itertools.chain(blocks, [None]):
+        rest = rest if block is None else np.concatenate([rest, audio.to_int16(block)])
+        known = len(rest) - (0 if block is None else behind)
+        starts = np.arange(start, known - length + 1, p.chunks.env_hop)
+        if len(starts):
+            yield rest, starts
+            start = starts[-1] + p.chunks.env_hop
+        used = min(max(0, start - ahead), len(rest))
+        rest, start = rest[used:], start - used
 
 
 def of_recordings(

@@ -85,8 +85,7 @@ def scores(
     the caller stops.
     """
     known = _known(cache)
-    n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
-    name = _name(model.path)
+    name, heard = _name(model.path), listener.settings(model, p, logit=0.0)
     rows = []
     try:
         for key, file in recordings.items():
@@ -94,9 +93,9 @@ def scores(
                 found = file.stat()
                 stamp = (key, found.st_size, found.st_mtime_ns, name)
                 if (score := known.get(stamp)) is None:
-                    options = {"sr": p.audio.sr, "min_length": p.audio.chunk_length, **p.features.model_dump()}
-                    mel = features.of_file(file, **options)
-                    score = float(model.sweep(mel, hop=p.detector.hop, n_frames=n_frames).max())
+                    options = {"sr": p.audio.sr, "min_length": p.features.n_fft, **p.features.model_dump()}
+                    mel = listener.whole(features.of_file(file, **options), heard)
+                    score = float(model.sweep(mel, hop=p.detector.hop).max())
             except (OSError, audio.AudioError):
                 yield key, None
                 continue

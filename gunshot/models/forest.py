@@ -55,6 +55,7 @@ def search(
     keep = [c for c in tuned.cv_results_ if c.startswith("param_") or c in ("mean_test_score", "std_test_score")]
     table = pd.DataFrame({c.removeprefix("param_"): list(tuned.cv_results_[c]) for c in keep})
     table = table.rename(columns={"mean_test_score": "auc_mean", "std_test_score": "auc_std"})
+    best.window_ = x.shape[1:]  # what it hears at once; scikit-learn knows the number of features alone
     return best.set_params(n_jobs=1), table.assign(best=table.index == tuned.best_index_)
 
 

@@ -23,30 +23,30 @@ class Model:
     `logit` takes log-mels [shape=(n, n_mels, n_frames)] in dB and returns logits for GUN [shape=(n,)]. `one_pass`,
     where there is one, takes a longer log-mel [shape=(n_mels, frames)] and returns logits each `stride` frames.
     In integers a logit is counted in steps of `step`, rounded; a code is a log-mel in units of `code_db`. `window` is
-    (n_mels, n_frames), where the file says it.
+    (n_mels, n_frames): what the model hears at once.
 
     Examples
     --------
     A model that takes what is loud for a shot:
 
     >>> report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
-    >>> model = Model(Path("loud"), report, logit=lambda x: x.mean(axis=(1, 2)) / 10 + 5)
+    >>> model = Model(Path("loud"), report, lambda x: x.mean(axis=(1, 2)) / 10 + 5, window=(32, 33))
     >>> quiet, loud = np.full((2, 32, 33), [[[-90.0]], [[-30.0]]])
     >>> [round(float(score), 2) for score in model.score(np.stack([quiet, loud]))]
     [0.02, 0.88]
-    >>> model.window_logits(np.concatenate([quiet, loud], axis=1), hop=33, n_frames=33).tolist()
+    >>> model.window_logits(np.concatenate([quiet, loud], axis=1), hop=33).tolist()
     [-64, 32]
     """
 
     path: Path
     report: dict
     logit: Callable[[np.ndarray], np.ndarray]
+    window: tuple[int, int]
     one_pass: Callable[[np.ndarray], np.ndarray] | None = None
     stride: int = 0
     step: float = calibration.STEP
     code_db: float = features.CODE_DB
     code_zero: int = features.CODE_ZERO
-    window: tuple[int, int] | None = None
 
     @cached_property
     def operating_point(self) -> float:
@@ -99,7 +99,7 @@ class Model:
         """Return a log-mel in dB as int8 codes, same shape: round half to even, then saturate."""
         return features.codes(log_mel, scale=self.code_db, zero_point=self.code_zero)
 
-    def window_logits(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
+    def window_logits(self, log_mel: np.ndarray, *, hop: int) -> np.ndarray:
         """Return the logits of all windows of a log-mel [shape=(n_mels, frames)] at a hop of `hop` frames.
 
         They are in steps, int16 [shape=(windows,)].
@@ -107,12 +107,12 @@ class Model:
         Raises
         ------
         ValueError
-            The model takes windows of another shape, or the hop is no multiple of the network's stride in time.
+            The model has other bands, or the hop is no multiple of the network's stride in time.
         """
-        if self.window and self.window != (len(log_mel), n_frames):
+        n_mels, n_frames = self.window
+        if n_mels != len(log_mel):
             raise ValueError(
-                f"{self.path}: window={self.window} bands and frames must be {len(log_mel), n_frames}, as the sections "
-                "audio and features of params.yaml have it"
+                f"{self.path}: n_mels={n_mels} must be {len(log_mel)}, as features.n_mels of params.yaml is"
             )
         if self.one_pass and hop % self.stride:
             raise ValueError(f"detector.hop={hop} must be a multiple of the network's stride in time, {self.stride}")
@@ -129,9 +129,9 @@ class Model:
             out[i : i + count] = calibration.in_steps(logit, step=self.step)
         return out
 
-    def sweep(self, log_mel: np.ndarray, *, hop: int, n_frames: int) -> np.ndarray:
+    def sweep(self, log_mel: np.ndarray, *, hop: int) -> np.ndarray:
         """Return the calibrated scores of the windows of `window_logits`, float32 [shape=(windows,)]."""
-        logits = self.window_logits(log_mel, hop=hop, n_frames=n_frames)
+        logits = self.window_logits(log_mel, hop=hop)
         return self.score_of(logits, windows=1).astype(np.float32)
 
 
@@ -269,6 +269,7 @@ def _loaded(path: Path, stated: dict) -> Model:
                 path,
                 stated,
                 logit=lambda x: network.logit(net, x)[:, 0],
+                window=(net.input_shape[1], network.frames_of(net)),
                 one_pass=lambda x: network.logit(net, x[None])[0],
                 stride=network.stride_of(net),
             )
@@ -276,7 +277,7 @@ def _loaded(path: Path, stated: dict) -> Model:
             from gunshot.models import forest
 
             trees = forest.load(path)
-            return Model(path, stated, logit=lambda x: calibration.logit(forest.score(trees, x)))
+            return Model(path, stated, lambda x: calibration.logit(forest.score(trees, x)), window=trees.window_)
 
 
 def _int8(path: Path, stated: dict) -> Model:
@@ -291,12 +292,12 @@ def _int8(path: Path, stated: dict) -> Model:
         path,
         stated,
         logit=lambda x: logits(net.outputs(net.codes(x))),
+        window=(net.n_mels, net.n_frames),
         one_pass=lambda x: logits(net.sweep(net.codes(x))),
         stride=net.stride,
         step=float(net.output_scale),
         code_db=float(net.input_scale),
         code_zero=net.input_zero_point,
-        window=(net.n_mels, net.n_frames),
     )
 
 

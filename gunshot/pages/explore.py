@@ -179,10 +179,10 @@ def of_recordings(recordings: pd.DataFrame, table: pd.DataFrame, examples: list[
 
 
 def of_chunks(
-    featurized: Path, folder: Path, scored: Path, rng: np.random.Generator, *, p: features.Sections
+    featurized: Path, folder: Path, scored: Path, rng: np.random.Generator, *, p: features.ContextSections
 ) -> tuple[list[Part], dict]:
     """Return the parts that need features, and the leakage gaps; `scored` are the predictions on the test split."""
-    x, table = features_of(featurized)
+    x, table = features_of(featurized, p)
     parts = [Part("Chunks", "Chunks by label and side of the split.", figures=[charts.counts(table, "label")])]
     rows = np.sort(rng.permutation(len(table))[:EMBEDDED])
     at = table.iloc[rows].assign(**dict(zip("xy", plane(x[rows], rng).T, strict=True)))
@@ -252,12 +252,12 @@ def html(path: Path, parts: list[Part], *, title: str, intro: str) -> None:
         part.write_text(page, encoding="utf-8")
 
 
-def features_of(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
+def features_of(folder: Path, p: features.ContextSections) -> tuple[np.ndarray, pd.DataFrame]:
     """Return the log-mels of all chunks that are no augmented copies, float32 [shape=(n, features)], and their rows."""
     arrays, rows = [], []
     for side in charts.SIDE_COLORS:
         x, _, table = tables.features(folder, side)
         own = ~table["chunk"].str.contains(tables.COPY).to_numpy()
-        arrays.append(np.asarray(x[own], np.float32).reshape(own.sum(), -1))
+        arrays.append(np.asarray(features.of_chunks(x, p)[own], np.float32).reshape(own.sum(), -1))
         rows.append(table[own].assign(side=side))
     return np.concatenate(arrays), pd.concat(rows, ignore_index=True)

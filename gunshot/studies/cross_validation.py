@@ -165,8 +165,10 @@ def pool(known: pd.DataFrame, folders: Folders, p: Sections) -> list[np.ndarray]
         return []
     simulated = sorted((folders.streams_train / "simulated").rglob("*.wav"))
     real = [folders.raw / path for path in known.loc[known["class"] == "env", "path"]]
-    shape = {"sr": p.audio.sr, "min_length": p.audio.chunk_length, **p.features.model_dump()}
-    return [features.of_file(path, **shape) for path in [*simulated, *real]]
+    shape = {"sr": p.audio.sr, "min_length": p.features.n_fft, **p.features.model_dump()}
+    before, frames = p.context.before, p.context.frames
+    heard = (features.of_file(path, **shape) for path in [*simulated, *real])
+    return [features.in_quiet(log_mel, before, frames - before) for log_mel in heard]
 
 
 def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:

@@ -18,7 +18,6 @@ from gunshot.models.scores import metrics
 
 SOURCE = ("path", "label", "recording_group", "source", "upstream", "file", "tags")
 SHOWN = 10  # rejected files that an error names
-QUIET = 0.1  # of the frames are below the level of a recording's quiet
 
 
 class Scores(NamedTuple):
@@ -120,25 +119,21 @@ def score_file(
 ) -> tuple[list[dict], dict | None, list[dict]]:
     """Return a file's rows of windows, its row, and rows of tables.REJECTED where it cannot be used.
 
-    A file is scored after `quiet` of its own, as a device hears it that has listened before, so that its first windows
-    start before it does. All windows of an environment file count; of a gun file those that hold one of its `onsets` at
+    A file is scored after `quiet` of its own and before it, as a device hears it that listens always, so that its first
+    windows start before it does. All windows of an environment file count; of a gun file those that hold one of its `onsets` at
     a place where the chunks of training have it (chunks.jitter), since the others hold no shot for certain. These are
     confirmed tags, where the layout has them, else automatic onsets.
     A file's score is its highest window's. ``MODEL_cut`` is the same of the part of
     `evaluate.file_duration_s` around the file's steepest onset, whatever its class.
     With `logits` the row has also what `heard` returns, as ``MODEL_hits`` and ``MODEL_incidents``.
     """
-    sr, hop, length = p.audio.sr, p.detector.hop, p.audio.chunk_length
+    sr, length = p.audio.sr, p.audio.chunk_length
     try:
         pcm = audio.to_int16(audio.read(source["file"], sr=sr))
     except audio.AudioError as e:
         return [], None, [{"file": e.path, "value": e.value, "rule": e.rule}]
     log_mel = features.log_mel(np.pad(pcm, (0, max(0, length - len(pcm)))), sr=sr, **p.features.model_dump())
-    n_frames = features.frames(length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
-    lead = n_frames // hop * hop
-    log_mel = np.concatenate([quiet(log_mel, lead), log_mel], axis=1)
-    scores = {name: load_once(path).sweep(log_mel, hop=hop, n_frames=n_frames) for name, path in paths.items()}
-    starts = (np.arange(len(next(iter(scores.values())))) * hop - lead) * p.features.hop_length
+    scores, starts = _chunk_scores(log_mel, paths, p)
     placed = source.get("tags")
     if tags.state(placed) != "confirmed":
         placed = onsets.find(pcm, sr=sr, **p.tags.model_dump())
@@ -161,13 +156,18 @@ def score_file(
     return windows.assign(**shown).to_dict("records"), row, []
 
 
-def quiet(log_mel: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return frames that sound like the quiet of a log-mel [shape=(n_mels, frames)], [shape=(n_mels, n_frames)].
-
-    Each band has the level below which it is for a tenth of the time. A device has always heard something before a
-    shot; of many published recordings the shot is the first sound, and digital silence before it is no place.
-    """
-    return np.repeat(np.quantile(log_mel, QUIET, axis=1, keepdims=True).astype(np.float32), n_frames, axis=1)
+def _chunk_scores(
+    log_mel: np.ndarray, paths: dict[str, Path], p: listener.Sections
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the scores of models on the chunks of a log-mel at the detector's hop, and the chunks' starts in samples."""
+    chunk, hop, scores = features.chunk_frames(p), p.detector.hop, {}
+    lead = chunk // hop * hop
+    for name, path in paths.items():
+        model = load_once(path)
+        before = listener.before(model, p)
+        around = features.in_quiet(log_mel, lead + before, model.window[1] - before - chunk)
+        scores[name] = model.sweep(around, hop=hop)
+    return scores, (np.arange(len(next(iter(scores.values())))) * hop - lead) * p.features.hop_length
 
 
 def heard(file: Path, model: Path, logit: float, shot_s: np.ndarray, p: Sections) -> dict[str, int]:
@@ -192,7 +192,7 @@ def _around_steepest(pcm: np.ndarray, starts: np.ndarray, length: int, duration:
     energy = np.square(audio.to_float(pcm), dtype=np.float64)
     block = np.add.reduceat(energy, np.arange(0, max(1, len(energy)), 160)) + 1e-9
     level = np.log(block)
-    steepest = int(np.argmax(np.diff(level, prepend=np.quantile(level, QUIET)) * np.sqrt(block))) * 160
+    steepest = int(np.argmax(np.diff(level, prepend=np.quantile(level, features.QUIET)) * np.sqrt(block))) * 160
     first = np.clip(steepest - duration // 4, starts[0], max(0, len(pcm) - duration))
     inside = (starts >= first) & (starts + length <= first + duration)
     return inside if inside.any() else np.arange(len(starts)) == np.abs(starts - first).argmin()

@@ -163,14 +163,13 @@ def split(p: Sections) -> Suite:
 
 
 def features(p: Sections) -> Suite:
-    """Return what must hold of log-mel features, given the sections audio and features."""
+    """Return what must hold of log-mel features, given the sections features and context."""
     f = p.features
-    frames = 1 + (p.audio.chunk_length - f.n_fft) // f.hop_length
     return {
         "sides": [
             (BETWEEN, {"column": "features", "min_value": 1}, "critical", "must have features"),
             (EQUAL, _pair("features", "rows"), "critical", "must have one feature for each row of its table"),
-            (IN_SET, {"column": "layout", "value_set": [f"float32 n x {f.n_mels} x {frames}"]}, "critical",
+            (IN_SET, {"column": "layout", "value_set": [f"float32 n x {f.n_mels} x {p.context.frames}"]}, "critical",
              "must be float32 with shape (n, n_mels, frames)"),
         ],
         "chunks": [

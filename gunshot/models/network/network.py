@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels choose the order of sums by machine
 os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # more would share sums out, so that weights would depend on the cores
+os.environ["TF_NUM_INTEROP_THREADS"] = "2"  # operations that do not wait for each other
 
 import keras
 import numpy as np
@@ -18,15 +19,29 @@ from gunshot.base import params
 from gunshot.base.files import atomic
 
 FILTERS = (8, 16, 24, 32)  # of the convolutions, at width 1
-FEATURES = 32  # of the feature layer, at width 1
+FEATURES = 32  # of the feature layer and of the layers over time, at width 1
 HIDDEN = 16  # of the first classification layer, at width 1
 STRIDES = (2, 2, 1, 1)
+REACH, TEMPORAL = 5, 2  # positions that a layer over time spans, and how many such layers there are
 VOLATILE = ("date_saved", "shared_object_id")  # what Keras writes of the date, and of addresses in memory
 
 
 def stride_of(model: keras.Model) -> int:
     """Return the network's stride in time, frames."""
-    return int(np.prod([layer.strides[1] for layer in model.layers if hasattr(layer, "kernel_size")]))
+    return int(np.prod([layer.strides[1] for layer in _over_time(model)]))
+
+
+def frames_of(model: keras.Model) -> int:
+    """Return how many frames the network hears at once: what one position of its output depends on."""
+    frames = 1
+    for layer in reversed(_over_time(model)):
+        kernel = layer.kernel_size if hasattr(layer, "kernel_size") else layer.pool_size
+        frames = (frames - 1) * layer.strides[1] + kernel[1]
+    return frames
+
+
+def _over_time(model: keras.Model) -> list[keras.Layer]:
+    return [layer for layer in model.layers if hasattr(layer, "kernel_size") or hasattr(layer, "pool_size")]
 
 
 def _length(n: int, depth: int) -> int:
@@ -38,8 +53,9 @@ def _length(n: int, depth: int) -> int:
 def build(p: params.Network, *, n_mels: int, n_frames: int) -> keras.Model:
     """Return the network, input [shape=(batch, n_mels, frames, 1)] in dB, frames free but at least `n_frames`.
 
-    Valid convolutions with leaky ReLU, then a feature layer that spans all bands, a mean over as many
-    positions as a chunk of `n_frames` has, and two 1x1 convolutions that classify. Output
+    The trunk: valid convolutions with leaky ReLU, then a feature layer that spans all bands and gives a vector each
+    stride in time. The head: TEMPORAL depthwise-separable convolutions over REACH vectors each, the maximum over the
+    positions that are left of `n_frames`, and two 1x1 convolutions that classify. Output
     [shape=(batch, 1, positions, 2)]: logits GUN and ENV, one position each stride in time; no sigmoid, since int8
     could not tell high scores apart behind one. In training
     noise on the activations stands for the rounding that int8 brings, so that few decisions hang on it.
@@ -47,14 +63,22 @@ def build(p: params.Network, *, n_mels: int, n_frames: int) -> keras.Model:
     Raises
     ------
     ValueError
-        The chunk is too small for the depth.
+        The window is too small for the depth and the layers over time, or no window of this network has just so many
+        frames.
     """
-    bands, positions = _length(n_mels, p.depth), _length(n_frames, p.depth)
+    bands, positions = _length(n_mels, p.depth), _length(n_frames, p.depth) - TEMPORAL * (REACH - 1)
     if min(bands, positions) < 1:
-        raise ValueError(f"depth={p.depth} leaves {bands} x {positions} of {n_mels} x {n_frames}; it must leave 1 x 1")
+        raise ValueError(
+            f"depth={p.depth} leaves {bands} bands and {positions} positions of {n_mels} x {n_frames}; it must leave 1"
+        )
 
     def filters(n: int) -> int:
         return max(2, round(n * p.width))
+
+    def settled(x, name: str):
+        x = layers.BatchNormalization(momentum=0.9, name=f"norm_{name}")(x)
+        x = layers.LeakyReLU(negative_slope=p.leak, name=f"leaky_{name}")(x)
+        return layers.GaussianNoise(p.noise, name=f"noise_{name}")(x)
 
     inputs = x = layers.Input((n_mels, None, 1), name="log_mel")
     x = layers.Rescaling(1 / 25, offset=2, name="rescale")(x)  # dB, about -100 to 0, to about -2 to 2
@@ -64,21 +88,22 @@ def build(p: params.Network, *, n_mels: int, n_frames: int) -> keras.Model:
             x = layers.Conv2D(filters(FILTERS[i]), 1, use_bias=False, name=f"conv{i}")(x)
         else:
             x = layers.Conv2D(filters(FILTERS[i]), 3, strides=STRIDES[i], use_bias=False, name=f"conv{i}")(x)
-        x = layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x)
-        x = layers.LeakyReLU(negative_slope=p.leak, name=f"leaky{i}")(x)
-        x = layers.GaussianNoise(p.noise, name=f"noise{i}")(x)
+        x = settled(x, f"conv{i}")
     x = layers.Dropout(p.dropout, name="dropout_conv")(x)
-    x = layers.Conv2D(filters(FEATURES), (bands, 1), use_bias=False, name="features")(x)
-    x = layers.BatchNormalization(momentum=0.9, name="norm_features")(x)
-    x = layers.LeakyReLU(negative_slope=p.leak, name="leaky_features")(x)
-    x = layers.GaussianNoise(p.noise, name="noise_features")(x)
-    x = layers.AveragePooling2D((1, positions), strides=1, name="pool")(x)
+    x = settled(layers.Conv2D(filters(FEATURES), (bands, 1), use_bias=False, name="features")(x), "features")
+    for i in range(TEMPORAL):
+        x = layers.DepthwiseConv2D((1, REACH), use_bias=False, name=f"over_time{i}")(x)
+        x = settled(layers.Conv2D(filters(FEATURES), 1, use_bias=False, name=f"temporal{i}")(x), f"temporal{i}")
+    x = layers.MaxPooling2D((1, positions), strides=1, name="pool")(x)
     x = layers.Dropout(p.dropout, name="dropout_features")(x)
     x = layers.Conv2D(filters(HIDDEN), 1, name="hidden")(x)
     x = layers.LeakyReLU(negative_slope=p.leak, name="leaky_hidden")(x)
     x = layers.GaussianNoise(p.noise, name="noise_hidden")(x)
     outputs = layers.Conv2D(2, 1, name="gun_env")(x)
-    return keras.Model(inputs, outputs, name="gunshot")
+    model = keras.Model(inputs, outputs, name="gunshot")
+    if frames_of(model) != n_frames:
+        raise ValueError(f"frames={n_frames}: the last are not heard; take {frames_of(model)}, or 4 more each time")
+    return model
 
 
 def logit(model: keras.Model, x: np.ndarray) -> np.ndarray:

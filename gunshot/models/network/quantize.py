@@ -147,7 +147,21 @@ def convert(model, representative: np.ndarray) -> bytes:
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # they come with the representative set
-        return converter.convert()
+        return _bare(converter.convert())
+
+
+def _bare(model: bytes) -> bytes:
+    """Return a .tflite model without what only the converter's tools read: names, signatures, metadata."""
+    import flatbuffers
+    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    tree.metadata, tree.signatureDefs = [], []
+    for tensor in tree.subgraphs[0].tensors:
+        tensor.name = b""
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def delta(a: dict, b: dict, score_a: np.ndarray, score_b: np.ndarray) -> dict[str, float]:

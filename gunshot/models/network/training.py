@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from gunshot.base import params
 from gunshot.models.network import network  # before TensorFlow: it sets the environment that makes training repeatable
@@ -17,6 +18,7 @@ from scipy.signal import find_peaks
 from tqdm import tqdm
 
 APART = 16  # frames between two hard windows of one stream
+AHEAD = 2  # batches that are made while others are trained on
 
 
 def patches(x: np.ndarray, rng: np.random.Generator, p: params.Network) -> np.ndarray:
@@ -82,13 +84,12 @@ def batches(
     """Yield one epoch's batches: features with backgrounds, band gains and patches, targets GUN and ENV, weights.
 
     Of `x` those in `rows`; `hard` [shape=(m, n_mels, frames)] are further features without a shot. The weights let both
-    classes weigh the same.
+    classes weigh the same. Batches have `batch_size` rows at most, as many in each as can be.
     """
     labels = np.concatenate([y[rows], np.zeros(len(hard), y.dtype)])
     weight = len(labels) / (2 * np.bincount(labels, minlength=2))
     order, environment = rng.permutation(len(labels)), np.flatnonzero(y == 0)
-    for i in range(0, len(order), p.batch_size):
-        part = np.sort(order[i : i + p.batch_size])
+    for part in map(np.sort, np.array_split(order, -(-len(order) // p.batch_size))):
         own = part < len(rows)
         chunks = np.concatenate([x[rows[part[own]]], hard[part[~own] - len(rows)]])
         chunks = mixed(chunks, x[rng.choice(environment, len(part))], rng, p)
@@ -150,6 +151,7 @@ def train(
     tf.config.experimental.enable_op_determinism()
     model = network.build(p, n_mels=x.shape[1], n_frames=x.shape[2])
     model.compile(keras.optimizers.Adam(p.learning_rate), loss=_loss(p.label_smoothing), jit_compile=False)
+    step = _step(model)
     balance = len(y_val) / (2 * np.bincount(y_val, minlength=2))
     validation = x_val[..., None], _targets(y_val), balance[y_val].astype(np.float32)
     rows = np.arange(len(y)) if rows is None else rows
@@ -159,17 +161,12 @@ def train(
         model.optimizer.learning_rate = p.learning_rate / 2 * (1 + math.cos(math.pi * epoch / p.epochs))
         if epoch and most and len(pool):
             hard = hardest(model, pool, n_frames=x.shape[2], most=most)
-        fitted = model.fit(
-            batches(x, y, rows, hard, rng, p),
-            steps_per_epoch=-(-(len(rows) + len(hard)) // p.batch_size),
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            validation_data=validation,
-            validation_batch_size=512,
-            shuffle=False,  # `batches` draws the order
-            verbose=0,  # the bar shows it
+        parts = tf.data.Dataset.from_generator(
+            partial(batches, x, y, rows, hard, rng, p), output_signature=(_floats(4), _floats(4), _floats(1))
         )
-        history.append({name: float(values[0]) for name, values in fitted.history.items()})
+        losses = [step(*part) for part in parts.prefetch(AHEAD)]
+        val_loss = model.evaluate(*validation[:2], sample_weight=validation[2], batch_size=512, verbose=0)
+        history.append({"loss": float(np.mean(losses)), "val_loss": float(val_loss)})
         bar.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
         history[-1] |= {"learning_rate": float(model.optimizer.learning_rate.numpy()), "hard": len(hard)}
         if history[-1]["val_loss"] < best[0]:
@@ -177,6 +174,30 @@ def train(
     trained = network.build(p, n_mels=x.shape[1], n_frames=x.shape[2])  # without the optimizer, three times the weights
     trained.set_weights(best[1])
     return trained, {name: [row[name] for row in history] for name in history[0]}
+
+
+def _floats(ndim: int) -> tf.TensorSpec:
+    return tf.TensorSpec((None,) * ndim, tf.float32)
+
+
+def _step(model: keras.Model):
+    """Return the function that trains on a batch, whose halves two cores take at once, and gives its loss.
+
+    The halves' gradients are added in the same order always, so that the weights do not depend on which is done first.
+    Batch normalization sees half a batch at a time.
+    """
+
+    @tf.function(input_signature=(_floats(4), _floats(4), _floats(1)), jit_compile=False)
+    def step(x, y, weight):
+        half, gradients, losses = tf.shape(x)[0] // 2, [], []
+        for part in (slice(None, half), slice(half, None)):
+            with tf.GradientTape() as tape:
+                losses.append(model.compute_loss(x[part], y[part], model(x[part], training=True), weight[part]) / 2)
+            gradients.append(tape.gradient(losses[-1], model.trainable_variables))
+        model.optimizer.apply_gradients(zip(map(tf.add_n, zip(*gradients)), model.trainable_variables))
+        return tf.add_n(losses)
+
+    return step
 
 
 def _loss(smoothing: float) -> keras.losses.Loss:
