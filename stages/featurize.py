@@ -1,4 +1,4 @@
-"""Chunks with their recordings' sound around them to log-mel features: one memory-mappable array a side and its table."""
+"""Chunks, with their recordings' sound around them, to log-mels: one memory-mappable array a side and its table."""
 
 import sys
 from pathlib import Path

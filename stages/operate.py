@@ -25,11 +25,11 @@ def main(streams: Path, out: Path, **models: Path) -> None:
         model = load_model(models[name])
         settings = listener.settings(model, p, logit=point["logit"])
         point["score"] = float(model.score_of(settings.on, windows=p.detector.windows))
-        heard = {name: section.model_dump() for name, section in vars(p).items()}
-        tables.write_json(
-            models[name].with_name("operating.json"),
-            point | {"settings": vars(settings) | {"lead": settings.lead}, "params": heard},
-        )
+        stated = {
+            "settings": vars(settings) | {"lead": settings.lead},
+            "params": {name: section.model_dump() for name, section in vars(p).items()},
+        }
+        tables.write_json(models[name].with_name("operating.json"), point | stated)
         print(f"operate: {name:6} score {point['score']:.4f}, {point['proof']}:", in_words(point["validation"]))
     tables.write(out, curve)
 

@@ -65,7 +65,7 @@ def clip(y: np.ndarray, over_db: float) -> np.ndarray:
 def moved(
     row: dict, n: int, rng: np.random.Generator, p: params.Augment, *, rate: float, chunk_length: int
 ) -> dict[str, int]:
-    """Return `start` and `onset` of a chunk, a row of tables.CHUNK, in a copy of `n` samples, played `rate` times as fast.
+    """Return `start` and `onset` of a chunk, a row of tables.CHUNK, in a copy of `n` samples at `rate` times the pace.
 
     It is moved by up to `shift` of its length either way, within the copy, and keeps its shot, if it has one.
     """

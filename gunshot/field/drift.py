@@ -97,7 +97,7 @@ def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dic
 
 
 def _with_context(blocks: Iterable[np.ndarray], p: Sections) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield stretches of a recording, int16, and where in each its next chunks start, with their context around them."""
+    """Yield stretches of a recording, int16, and where in each its next chunks start, their context around them."""
     length, hop = p.audio.chunk_length, p.features.hop_length
     ahead, behind = p.context.before * hop, (p.context.frames - p.context.before) * hop + p.features.n_fft - length
     rest, start = np.zeros(0, np.int16), 0

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from gunshot import features, tags
 from gunshot.base import audio, params, tables
+from gunshot.detect import listener
 from gunshot.models.model import Model
 from gunshot.tags import catalogue
 

@@ -119,8 +119,8 @@ def score_file(
 ) -> tuple[list[dict], dict | None, list[dict]]:
     """Return a file's rows of windows, its row, and rows of tables.REJECTED where it cannot be used.
 
-    A file is scored after `quiet` of its own and before it, as a device hears it that listens always, so that its first
-    windows start before it does. All windows of an environment file count; of a gun file those that hold one of its `onsets` at
+    A file is scored between quiet of its own, as a device hears it that listens always, so that its first windows
+    start before it does. All windows of an environment file count; of a gun file those that hold one of its `onsets` at
     a place where the chunks of training have it (chunks.jitter), since the others hold no shot for certain. These are
     confirmed tags, where the layout has them, else automatic onsets.
     A file's score is its highest window's. ``MODEL_cut`` is the same of the part of
@@ -159,7 +159,7 @@ def score_file(
 def _chunk_scores(
     log_mel: np.ndarray, paths: dict[str, Path], p: listener.Sections
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return the scores of models on the chunks of a log-mel at the detector's hop, and the chunks' starts in samples."""
+    """Return the scores of models on the chunks of a log-mel at the detector's hop, and their starts in samples."""
     chunk, hop, scores = features.chunk_frames(p), p.detector.hop, {}
     lead = chunk // hop * hop
     for name, path in paths.items():

@@ -187,14 +187,15 @@ def _step(model: keras.Model):
     Batch normalization sees half a batch at a time.
     """
 
-    @tf.function(input_signature=(_floats(4), _floats(4), _floats(1)), jit_compile=False)
+    @tf.function(input_signature=(_floats(4), _floats(4), _floats(1)), autograph=False, jit_compile=False)
     def step(x, y, weight):
         half, gradients, losses = tf.shape(x)[0] // 2, [], []
         for part in (slice(None, half), slice(half, None)):
             with tf.GradientTape() as tape:
                 losses.append(model.compute_loss(x[part], y[part], model(x[part], training=True), weight[part]) / 2)
             gradients.append(tape.gradient(losses[-1], model.trainable_variables))
-        model.optimizer.apply_gradients(zip(map(tf.add_n, zip(*gradients)), model.trainable_variables))
+        summed = [tf.add_n(pair) for pair in zip(*gradients, strict=True)]
+        model.optimizer.apply_gradients(zip(summed, model.trainable_variables, strict=True))
         return tf.add_n(losses)
 
     return step
