@@ -80,7 +80,7 @@ def detect(
         from gunshot.report import plots
 
         whole, goes_on = recording.joined(parts), float(loaded.calibrated(logit - p.detector.hysteresis))
-        drawn = whole.samples, whole.window_score, whole.onset_s
+        drawn = whole.samples, whole.start_s, whole.window_score, whole.onset_s
         plots.detection(plot, shown(files[0].name), *drawn, threshold=point, goes_on=goes_on, p=p)
         print(f"see {plot}", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)

@@ -101,8 +101,11 @@ class Listener:
         return onset_s, detector.end_s(last - self.lead, **place)
 
     def starts(self, first: int, count: int) -> np.ndarray:
-        """Return the beginnings of `count` windows from number `first` on, s [shape=(count,)]; before 0 is the lead."""
-        frame = (first + np.arange(count)) * self.p.detector.hop - self.lead
+        """Return where the chunks begin on which `count` windows decide, from number `first` on, s [shape=(count,)].
+
+        Those of the first ones begin in the lead, before 0.
+        """
+        frame = (first + np.arange(count)) * self.p.detector.hop - self.lead + before(self.model, self.p)
         return frame * self.p.features.hop_length / self.p.audio.sr
 
     def peaks(self, shots: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ class Part(NamedTuple):
     """A block of a recording, and the shots and windows that it completes.
 
     `samples` are float32 at ``p.audio.sr`` [shape=(n,)]; of shots `onset_s`, from the recording's start, `score` and
-    `peak`, the loudest sample around the onset, 0 to 32768 [shape=(shots,)]; of windows `start_s` and `window_score`
-    [shape=(windows,)]. `incident` is the number of each shot's incident in the recording, from 1 on [shape=(shots,)].
+    `peak`, the loudest sample around the onset, 0 to 32768 [shape=(shots,)]; of windows `window_score`, and `start_s` of
+    the chunk on which each decides [shape=(windows,)]. `incident` is the number of each shot's incident in the recording, from 1 on [shape=(shots,)].
     """
 
     samples: np.ndarray

@@ -249,6 +249,7 @@ def detection(
     path: Path,
     title: str,
     samples: np.ndarray,
+    starts: np.ndarray,
     scores: np.ndarray,
     onsets: np.ndarray,
     *,
@@ -260,12 +261,13 @@ def detection(
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(n,)], float32, at least one window
-    scores : np.ndarray [shape=(windows,)], at a hop of ``p.detector.hop`` frames
+    samples : np.ndarray [shape=(n,)], float32, at least one frame
+    starts, scores : np.ndarray [shape=(windows,)]
+        Of the chunks on which windows decide, in s, and what they decide.
     onsets : np.ndarray [shape=(shots,)], in s
     threshold, goes_on : the score at which an incident opens, and the lower one down to which it goes on
     """
-    sr, hop, length = p.audio.sr, p.features.hop_length, p.audio.chunk_length
+    sr, hop = p.audio.sr, p.features.hop_length
     log_mel = features.log_mel(audio.to_int16(samples), sr=sr, **p.features.model_dump())
     low, high = _envelope(samples)
     duration = (log_mel.shape[1] - 1) * hop / sr + p.features.n_fft / sr
@@ -285,12 +287,15 @@ def detection(
         mel.grid(False)
         mel.set(ylabel="mel band")
         figure.colorbar(image, ax=mel, label="dB", pad=0.01)
-        middle = (np.arange(len(scores)) * p.detector.hop * hop + length / 2) / sr
+        middle = starts + p.audio.chunk_length / sr / 2
         score.plot(middle, scores, color=LINES[1][0], marker="o" if len(scores) == 1 else None)  # a line needs two
         score.axhline(threshold, color="#667", linestyle=":")
         score.axhline(goes_on, color="#667", linestyle="--", linewidth=0.8)
         score.set(
-            ylim=(0, 1.02), ylabel="score", xlabel="time (s); a score stands at its window's middle", xlim=(0, duration)
+            ylim=(0, 1.02),
+            ylabel="score",
+            xlabel="time (s); a score stands where its window seeks shots",
+            xlim=(0, duration),
         )
         for onset in onsets:
             for ax in (wave, mel, score):
