@@ -13,9 +13,9 @@ from gunshot.detect import detector, listener
 class Part(NamedTuple):
     """A block of a recording, and the shots and windows that it completes.
 
-    `samples` are float32 at ``p.audio.sr`` [shape=(n,)]; of shots `onset_s`, from the recording's start, `score` and
-    `peak`, the loudest sample around the onset, 0 to 32768 [shape=(shots,)]; of windows `window_score`, and `start_s` of
-    the chunk on which each decides [shape=(windows,)]. `incident` is the number of each shot's incident in the recording, from 1 on [shape=(shots,)].
+    `samples` are float32 at ``p.audio.sr`` [shape=(n,)]. Of shots [shape=(shots,)]: `onset_s`, from the recording's
+    start, `score`, `peak`, the loudest sample around the onset, 0 to 32768, and `incident`, its number in the recording,
+    from 1 on. Of windows [shape=(windows,)]: `window_score`, and `start_s` of the chunk on which each decides.
     """
 
     samples: np.ndarray

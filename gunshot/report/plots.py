@@ -294,7 +294,7 @@ def detection(
         score.set(
             ylim=(0, 1.02),
             ylabel="score",
-            xlabel="time (s); a score stands where its window seeks shots",
+            xlabel="time (s); a score stands at its chunk's middle",
             xlim=(0, duration),
         )
         for onset in onsets:
