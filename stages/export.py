@@ -21,13 +21,14 @@ def main(model: Path, forest: Path, folder: Path, source: Path, out: Path, compa
     p = params.load("audio", "features", "firmware")
     artifact, trees = model.read_bytes(), forest.read_text()
     report, operating = stated(model)
-    constants, network = export.constants(artifact, report, operating, p), network_c.sources(artifact)
+    hop = operating["settings"]["hop"]
+    constants, network = export.constants(artifact, report, operating, p), network_c.sources(artifact, hop=hop)
     written = export.write(artifact, report, out, constants=constants, network=network)
     written += export.write_forest(trees, out, constants=export.forest_constants(trees, *stated(forest), p))
     written += log_mel_c.write(out, p)
     x, _, _ = tables.features(folder, "test")
     codes = network_c.windows(artifact, x, np.random.default_rng(0), count=WINDOWS)
-    counts = network_c.check(artifact, codes, firmware=source)
+    counts = network_c.check(artifact, codes, hop=hop, firmware=source)
     tables.write_json(compared, counts)
     if counts["mismatched_bytes"]:
         raise ValueError(f"mismatched_bytes={counts['mismatched_bytes']} must be 0, the C against TFLM; see {compared}")

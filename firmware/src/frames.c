@@ -4,15 +4,21 @@
 
 #include "log_mel.h"
 
-enum { KEPT = GUNSHOT_N_FRAMES - 1, PAST = GUNSHOT_DETECTOR_PAST, OVERLAP = GUNSHOT_N_FFT - GUNSHOT_HOP_LENGTH };
+enum {
+  KEPT = GUNSHOT_N_FRAMES - 1,
+  FIRST = 1 + (KEPT - GUNSHOT_DETECTOR_LEAD) % GUNSHOT_DETECTOR_HOP, /* frames until the first window ends */
+  PAST = GUNSHOT_DETECTOR_PAST,
+  OVERLAP = GUNSHOT_N_FFT - GUNSHOT_HOP_LENGTH
+};
 
 _Static_assert(OVERLAP >= 0, "a hop must be no longer than a frame: each sample is in one");
+_Static_assert(GUNSHOT_DETECTOR_LEAD <= KEPT, "the detector's first window must hold a frame that was heard");
 _Static_assert(KEPT >= PAST, "a window must be longer than the past that a frame rises from");
 
 void gunshot_frames_reset(gunshot_frames *frames) {
   frames->held = 0;
   frames->rows = 0;
-  frames->left = GUNSHOT_N_FRAMES;
+  frames->left = FIRST;
   frames->peak = 0;
 }
 
@@ -29,13 +35,12 @@ static uint16_t peak(const int16_t *samples, size_t n) {
 static void add(gunshot_frames *frames) {
   float mel[GUNSHOT_N_MELS];
   gunshot_mel(frames->samples, mel);
-  bool first = frames->rows == 0;
   if (frames->rows == GUNSHOT_FRAMES_ROWS) {
     memmove(frames->codes, frames->codes[GUNSHOT_FRAMES_ROWS - KEPT], sizeof frames->codes[0] * KEPT);
     frames->rows = KEPT;
   }
   gunshot_log_mel_codes(mel, frames->codes[frames->rows++]);
-  for (; first && frames->rows <= PAST; frames->rows++) {
+  for (; frames->rows < GUNSHOT_N_FRAMES; frames->rows++) {
     memcpy(frames->codes[frames->rows], frames->codes[0], sizeof frames->codes[0]);
   }
 }

@@ -1,4 +1,5 @@
-/* Samples, in pieces of any size, to frames, each made once, and to windows of frames: gunshot/detect/listener.py. */
+/* Samples, in pieces of any size, to frames, each made once, and to windows of frames: gunshot/detect/listener.py.
+ * The first frame stands for all those before it: as if it had sounded for ever. */
 #ifndef GUNSHOT_FRAMES_H
 #define GUNSHOT_FRAMES_H
 
@@ -14,8 +15,8 @@ typedef struct {
   int16_t samples[GUNSHOT_N_FFT]; /* of the frame to come */
   size_t held;                    /* of them */
   int8_t codes[GUNSHOT_FRAMES_ROWS][GUNSHOT_N_MELS];
-  size_t rows;   /* of codes */
-  uint32_t left; /* frames until a window is whole */
+  size_t rows;   /* of codes; 0 before the first frame */
+  uint32_t left; /* frames until a window ends */
   uint16_t peak; /* the largest |sample| among those that the last frame was the first to hold, 0 to 32768 */
 } gunshot_frames;
 
@@ -24,11 +25,12 @@ void gunshot_frames_reset(gunshot_frames *frames);
 /* Take samples up to the end of the next frame. Returns how many were taken: n, or fewer where a frame came before;
  * `made` tells whether one did. */
 size_t gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made);
-/* The codes of the last frame and of the PAST before it, oldest first, as gunshot_detector_rise takes them; before the
- * first frame lies itself. Until the next push. */
+/* The codes of the last frame and of the PAST before it, oldest first, as gunshot_detector_rise takes them. Until the
+ * next push. */
 const int8_t *gunshot_frames_past(const gunshot_frames *frames);
 /* The codes of the window that ends with the last frame, frame by frame, as gunshot_model_score takes them, or NULL
- * where none ends there: the first does after N_FRAMES frames, the others each DETECTOR_HOP. Until the next push. */
+ * where none ends there. They end DETECTOR_HOP frames apart, one of them with frame N_FRAMES - DETECTOR_LEAD: the
+ * detector's first. Those before it are for a model that keeps what windows share. Until the next push. */
 const int8_t *gunshot_frames_window(const gunshot_frames *frames);
 
 #endif

@@ -29,14 +29,25 @@ static const gunshot_detector_settings SETTINGS = {
     .min_rise = GUNSHOT_DETECTOR_MIN_RISE,
 };
 
-/* Before the first sample, and where samples are missing: no frame, window or incident reaches across. */
+/* Before the first sample, and where samples are missing: no frame, window or incident reaches across. The first frame
+ * is taken to have sounded for ever: before it the detector has LEAD frames that do not rise, in which no shot is. */
 static void begin(gunshot_app *app) {
+  static const int16_t still[GUNSHOT_DETECTOR_GROUPS];
   app->incidents += app->detector.incident;
   app->incident = 0;
   app->begun = app->counts.heard + app->counts.dropped;
   gunshot_frames_reset(&app->frames);
+  gunshot_model_reset();
   gunshot_detector_init(&app->detector, &SETTINGS);
+  while (app->detector.frames < GUNSHOT_DETECTOR_LEAD) gunshot_detector_frame(&app->detector, still);
+  app->detector.next = GUNSHOT_DETECTOR_LEAD;
 }
+
+/* The sample of the microphone at which a frame of the detector's begins. */
+static uint64_t begins(const gunshot_app *app, int64_t frame) {
+  return app->begun + (uint64_t)(frame - GUNSHOT_DETECTOR_LEAD) * GUNSHOT_HOP_LENGTH;
+}
+
 
 static void count_dropped(gunshot_app *app) {
   uint32_t dropped = app->ring->dropped;
@@ -83,7 +94,8 @@ static void tick(gunshot_app *app) {
 /* Of the samples that the frames around an onset were first to hold, the loudest; gunshot/detect/listener.py. */
 static int32_t peak_around(const gunshot_app *app, int64_t onset) {
   int32_t most = 0;
-  int64_t t = onset < GUNSHOT_DETECTOR_PAST ? 0 : onset - GUNSHOT_DETECTOR_PAST;
+  int64_t t = onset - GUNSHOT_DETECTOR_PAST;
+  if (t < GUNSHOT_DETECTOR_LEAD) t = GUNSHOT_DETECTOR_LEAD;
   for (; t < onset + GUNSHOT_DETECTOR_LOCAL; t++) {
     int32_t peak = app->peaks[t % GUNSHOT_PEAKS];
     most = peak > most ? peak : most;
@@ -98,8 +110,8 @@ static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *code
   int64_t last = shot->decided * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES - 1;
   gunshot_message message = {
       .kind = GUNSHOT_ALERT,
-      .alert = {.onset = app->begun + (uint64_t)shot->onset * GUNSHOT_HOP_LENGTH + GUNSHOT_N_FFT / 2,
-                .decided = app->begun + (uint64_t)last * GUNSHOT_HOP_LENGTH + GUNSHOT_N_FFT,
+      .alert = {.onset = begins(app, shot->onset) + GUNSHOT_N_FFT / 2,
+                .decided = begins(app, last) + GUNSHOT_N_FFT,
                 .incident = (uint32_t)(app->incidents + shot->incident),
                 .shot = app->shot,
                 .score = gunshot_score(shot->logit_sum),
@@ -121,7 +133,9 @@ static void decide(gunshot_app *app) {
   const int8_t *codes = gunshot_frames_window(&app->frames);
   if (codes == NULL) return;
   int16_t logit;
-  if (gunshot_model_score(codes, &logit) != GUNSHOT_OK) {
+  const gunshot_status status = gunshot_model_score(codes, &logit);
+  if (app->detector.frames < GUNSHOT_N_FRAMES) return; /* the model hears a beginning bit by bit, not all at once */
+  if (status != GUNSHOT_OK) {
     app->counts.failures++;
     logit = NO_SHOT;
   }

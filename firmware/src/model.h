@@ -24,8 +24,13 @@ extern const size_t gunshot_model_arena_bytes;        /* the smallest arena that
  * Init. */
 GUNSHOT_CHECKED gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, size_t arena_bytes);
 
-/* Score a window: codes of N_FRAMES frames, frame by frame as they come in, each of N_MELS bands, low to high. `logit`
- * is the logit for GUN in steps of the model's output scale: output code minus zero point, as in gunshot/models/model.py. */
+/* A stream begins: the next window follows none. So it is after an Init. */
+void gunshot_model_reset(void);
+
+/* Score a stream's next window, DETECTOR_HOP frames after the one before: codes of N_FRAMES frames, frame by frame as
+ * they come in, each of N_MELS bands, low to high. `logit` is the logit for GUN in steps of the model's output scale:
+ * output code minus zero point, as in gunshot/models/model.py. It is that of the window alone; a backend may keep what
+ * it computed of the frames that windows share. */
 GUNSHOT_CHECKED gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit);
 
 #ifdef __cplusplus

@@ -10,8 +10,19 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the weights are checked and read as little-endian");
 
+enum {
+  NEW = GUNSHOT_NETWORK_NEW,
+  KEPT = GUNSHOT_NETWORK_POSITIONS - NEW, /* vectors that a window shares with the one before */
+  VECTOR = GUNSHOT_NETWORK_VECTOR
+};
+
+_Static_assert(KEPT == 0 || NEW * GUNSHOT_NETWORK_STRIDE == GUNSHOT_DETECTOR_HOP,
+               "the network is generated for windows that are DETECTOR_HOP frames apart");
+
 static const gunshot_network *network; /* NULL until an Init succeeds */
 static int8_t *memory;
+static int8_t vectors[GUNSHOT_NETWORK_POSITIONS][VECTOR]; /* of the last window */
+static bool begun;                                        /* whether there was one */
 
 const gunshot_artifact gunshot_model_artifact = {(const uint8_t *)&gunshot_network_weights,
                                                  sizeof gunshot_network_weights};
@@ -35,6 +46,7 @@ static gunshot_status fits(const gunshot_network *found) {
 
 gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, size_t arena_bytes) {
   network = NULL;
+  gunshot_model_reset();
   if (!artifact.bytes || artifact.size < offsetof(gunshot_network, n_frames)) return GUNSHOT_TRUNCATED;
   if (!intact(artifact)) return GUNSHOT_CRC;
   if ((uintptr_t)artifact.bytes % alignof(gunshot_network)) return GUNSHOT_TYPE;
@@ -49,10 +61,37 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
   return GUNSHOT_OK;
 }
 
+void gunshot_model_reset(void) { begun = false; }
+
+/* The frames of a window that the vectors from `position` on see. */
+static const int8_t *seen(const int8_t *codes, int32_t position) {
+  return codes + position * GUNSHOT_NETWORK_STRIDE * GUNSHOT_N_MELS;
+}
+
+static void look(const int8_t *codes, int32_t position) {
+  gunshot_network_trunk(network, seen(codes, position), memory, vectors[position]);
+}
+
+/* All other vectors of a first window, backward. Frames before a beginning are alike, and so are their vectors. */
+static void look_back(const int8_t *codes) {
+  for (int32_t position, after = KEPT; after > 0; after = position) {
+    position = after > NEW ? after - NEW : 0;
+    if (memcmp(seen(codes, position), seen(codes, after), GUNSHOT_NETWORK_FRAMES * GUNSHOT_N_MELS) == 0) {
+      memmove(vectors[position], vectors[after], NEW * VECTOR);
+    } else {
+      look(codes, position);
+    }
+  }
+}
+
 gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   int8_t outputs[GUNSHOT_NETWORK_OUTPUTS];
   if (!network) return GUNSHOT_NOT_READY;
-  gunshot_network_run(network, codes, memory, outputs);
+  memmove(vectors, vectors + NEW, KEPT * VECTOR);
+  look(codes, KEPT);
+  if (!begun) look_back(codes);
+  begun = true;
+  gunshot_network_head(network, vectors[0], memory, outputs);
   *logit = (int16_t)(outputs[0] - network->output_zero_point);
   return GUNSHOT_OK;
 }

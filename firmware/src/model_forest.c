@@ -21,6 +21,8 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
   return GUNSHOT_OK;
 }
 
+void gunshot_model_reset(void) {} /* each window is computed anew */
+
 gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   if (!leaves) return GUNSHOT_NOT_READY;
   const int32_t votes = gunshot_forest_votes(codes, leaves);

@@ -105,6 +105,8 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
   return status;
 }
 
+void gunshot_model_reset(void) {} /* each window is computed anew */
+
 gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   if (!interpreter) return GUNSHOT_NOT_READY;
   int8_t *input = interpreter->input(0)->data.int8; /* band by band */

@@ -1,7 +1,8 @@
 /* The application itself, watched: gunshot_trace FILE.wav MESSAGES CODES LOGITS writes the int8 codes of each frame and
- * the int16 logit of each window to two files more, and says at its end what they cost. The linker puts these functions
+ * the int16 logit of each window of the detector to two files more, and says at its end what they cost. The linker puts these functions
  * between the application and its parts (--wrap), so that nothing here is a second application. */
 #include "constants.h"
+#include "detector.h"
 #include "files.h"
 #include "frames.h"
 #include "model.h"
@@ -14,6 +15,7 @@ gunshot_status __real_port_send(const uint8_t *message, size_t size);
 int __real_port_stop(gunshot_status status);
 size_t __real_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made);
 gunshot_status __real_gunshot_model_score(const int8_t *codes, int16_t *logit);
+size_t __real_gunshot_detector_window(gunshot_detector *detector, int16_t logit, gunshot_shot *shots);
 
 static int codes_file, logits_file;
 static bool written = true;
@@ -85,10 +87,16 @@ gunshot_status __wrap_gunshot_model_score(const int8_t *codes, int16_t *logit) {
   resume();
   const gunshot_status status = __real_gunshot_model_score(codes, logit);
   inference += pause();
-  written &= files_write(logits_file, logit, sizeof *logit);
-  windows++;
   resume();
   return status;
+}
+
+size_t __wrap_gunshot_detector_window(gunshot_detector *detector, int16_t logit, gunshot_shot *shots) {
+  pause();
+  written &= files_write(logits_file, &logit, sizeof logit);
+  windows++;
+  resume();
+  return __real_gunshot_detector_window(detector, logit, shots);
 }
 
 int __wrap_port_stop(gunshot_status status) {

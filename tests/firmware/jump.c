@@ -12,6 +12,8 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
   return artifact.bytes == NULL && arena != NULL && arena_bytes == GUNSHOT_ARENA_BYTES ? GUNSHOT_OK : GUNSHOT_ARENA;
 }
 
+void gunshot_model_reset(void) {}
+
 /* How far the loudest frame is above the mean, where training has shots; driven.py has the same. */
 gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   int32_t loudest = INT32_MIN, place = 0, all = 0;

@@ -1,7 +1,12 @@
-"""A network's layers as steps that write to either end of an arena in turn, and their constants as one block."""
+"""A network's layers as steps that write to either end of an arena in turn, and their constants as one block.
+
+The steps are two parts. The trunk gives vectors: what it makes of all bands, one each stride in time. The head makes
+the outputs of a window of them. Windows of a stream overlap, so that a device runs the trunk on new frames alone.
+"""
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -27,34 +32,68 @@ class Step:
     strides: tuple[int, int]
     before: tuple[int, int]
     constants: dict[str, np.ndarray] = field(default_factory=dict)  # name: int32 or int8, shapes () or (n,)
+    padded: bool = False  # in time
     patch: int = 0  # bytes of room for what lies under the kernel
 
 
 @dataclass
-class Plan:
-    """The steps of a network, and what they share: shapes, scales, arena."""
+class Part:
+    """Steps that follow each other. The first reads and the last writes what the caller holds, outside the arena."""
 
     steps: list[Step]
+    first: int  # number of the first step in the network
+
+    @property
+    def maps(self) -> list[int]:
+        """The bytes in the arena of the map that each step reads, and of the map that the last one writes."""
+        return [0, *(int(np.prod(step.size_out)) for step in self.steps[:-1]), 0] if self.steps else [0]
+
+    @property
+    def peak(self) -> int:
+        """The bytes in the arena at most: a step reads a map at one end, writes one at the other, its patch between."""
+        maps = self.maps
+        return max((a + b + s.patch for a, b, s in zip(maps[:-1], maps[1:], self.steps, strict=True)), default=0)
+
+
+@dataclass
+class Plan:
+    """A network as trunk and head, and what they share: shapes, scales, arena."""
+
+    trunk: Part
+    head: Part
+    positions: int  # in time, of the vectors that the head reads
+    stride: int  # frames from one position to the next
     header: dict[str, np.ndarray]  # of `block`, without its CRC, version and size
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps, in their order."""
+        return self.trunk.steps + self.head.steps
+
+    @property
+    def frames(self) -> int:
+        """The frames that the trunk reads at once."""
+        return self.trunk.steps[0].size_in[0]
+
+    @property
+    def new(self) -> int:
+        """The positions that the trunk gives at once: those of a window that the window before does not have."""
+        return self.trunk.steps[-1].size_out[0]
+
+    @property
+    def vector(self) -> int:
+        """The codes of a position."""
+        return self.trunk.steps[-1].size_out[2]
 
     @property
     def outputs(self) -> int:
         """The number of output codes."""
         return self.steps[-1].size_out[2]
 
-    @property
-    def maps(self) -> list[int]:
-        """The bytes in the arena of the map that each step reads, and of the map that the last one writes.
-
-        The first step reads the caller's codes, and the last writes to the caller's outputs.
-        """
-        return [0, *(int(np.prod(step.size_out)) for step in self.steps[:-1]), 0]
-
-    @property
+    @cached_property
     def arena_bytes(self) -> int:
-        """The smallest arena: a step reads a map at one end and writes one at the other, its patch between them."""
-        maps = self.maps
-        peak = max(a + b + step.patch for a, b, step in zip(maps[:-1], maps[1:], self.steps, strict=True))
+        """The smallest arena; trunk and head use it in turn."""
+        peak = max(self.trunk.peak, self.head.peak)
         return max(ALIGNMENT, -(-peak // ALIGNMENT) * ALIGNMENT)
 
     def members(self) -> dict[str, np.ndarray]:
@@ -76,8 +115,12 @@ def packed(members: dict[str, np.ndarray]) -> bytes:
     return b"".join(value.astype(value.dtype.newbyteorder("<")).tobytes() for value in members.values())
 
 
-def plan(model: bytes) -> Plan:
+def plan(model: bytes, *, hop: int) -> Plan:
     """Return the steps of a .tflite model, int8 in and out, on codes frame by frame.
+
+    The trunk ends with the first layer whose output spans all bands, and gives as many positions at once as windows
+    are apart, `hop` frames. Where a window has one position there, or layers before it pad in time, so that they see a
+    window's edge, the trunk reads the whole window each time.
 
     In the file height is frequency and width is time. The device has its codes frame by frame, so height and width
     of every layer are exchanged: the same sums of whole numbers, in another order.
@@ -85,7 +128,8 @@ def plan(model: bytes) -> Plan:
     Raises
     ------
     ValueError
-        An operator, type or topology is not covered, or a sum may exceed 32 bits; the message names it.
+        An operator, type or topology is not covered, a sum may exceed 32 bits, or the hop is no multiple of the
+        stride in time; the message names it.
     """
     graph = Graph(model)
     steps = [_step(name, layer, shape) for name, layer, shape in line(graph)]
@@ -93,7 +137,30 @@ def plan(model: bytes) -> Plan:
     header = {"n_frames": np.uint32(first.shape[2]), "n_mels": np.uint32(first.shape[1])}
     for name, tensor in (("input", first), ("output", last)):
         header |= {f"{name}_scale": np.float32(tensor.scale), f"{name}_zero_point": np.int32(tensor.zero_point)}
-    return Plan(steps, header)
+    end = _trunk_end(steps)
+    positions, stride = steps[end - 1].size_out[0], int(np.prod([step.strides[0] for step in steps[:end]]))
+    if positions > 1 and (hop < 1 or hop % stride):
+        raise ValueError(f"hop={hop} must be a multiple of the network's stride in time, {stride}")
+    trunk = steps[:end] if positions == 1 else _of_positions(steps[:end], min(positions, hop // stride))
+    return Plan(Part(trunk, 0), Part(steps[end:], end), positions, stride, header)
+
+
+def _trunk_end(steps: list[Step]) -> int:
+    """Return the number of the trunk's steps."""
+    padded = np.logical_or.accumulate([step.padded for step in steps])
+    spans = [step.size_out[1] == 1 and (step.size_out[0] == 1 or not edge) for step, edge in zip(steps, padded)]
+    return 1 + spans.index(True)  # the last has one position in all
+
+
+def _of_positions(steps: list[Step], positions: int) -> list[Step]:
+    """Return steps without pads in time on as few frames as give so many positions."""
+    lengths = [positions]
+    for step in reversed(steps):
+        lengths.insert(0, (lengths[0] - 1) * step.strides[0] + step.window[0])
+    return [
+        replace(step, size_in=(before, *step.size_in[1:]), size_out=(after, *step.size_out[1:]))
+        for step, before, after in zip(steps, lengths[:-1], lengths[1:], strict=True)
+    ]
 
 
 def _step(name: str, layer: Layer, shape: Map) -> Step:
@@ -110,7 +177,7 @@ def _step(name: str, layer: Layer, shape: Map) -> Step:
     out = (*layer.size(*shape[:2]), layer.filters or shape[2])
     before = tuple(pad[0] for pad in layer.pads)
     sizes = map(_turned, (shape, out, layer.kernel, layer.strides, before))
-    return Step(kernel, name, *sizes, constants=constants, patch=patch)
+    return Step(kernel, name, *sizes, constants=constants, padded=any(layer.pads[1]), patch=patch)
 
 
 def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
