@@ -66,14 +66,14 @@ def _identity(model: bytes) -> dict[str, int | str]:
 
 
 def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Constants:
-    settings = operating["settings"]  # of detector.Settings
+    fields = detector.Settings.__dataclass_fields__
+    settings = detector.Settings(**{name: operating["settings"][name] for name in fields})
     return {
         "SR": p.audio.sr,
-        "CHUNK_LENGTH": p.audio.chunk_length,
         "N_FFT": p.features.n_fft,
         "HOP_LENGTH": p.features.hop_length,
         "N_MELS": p.features.n_mels,
-        "N_FRAMES": settings["n_frames"],
+        "N_FRAMES": settings.n_frames,
         "FMIN": p.features.fmin,
         "FMAX": p.features.fmax,
         "INPUT_SCALE": codes["input_scale"],
@@ -83,7 +83,7 @@ def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Const
         "OUTPUT_ZERO_POINT": codes["output_zero_point"],
         "CALIBRATION_SLOPE": report["calibration"]["slope"],
         "CALIBRATION_INTERCEPT": report["calibration"]["intercept"],
-        **{f"DETECTOR_{name.upper()}": settings[name] for name in DETECTOR},
+        **{f"DETECTOR_{name.upper()}": getattr(settings, name) for name in DETECTOR},
         "DETECTOR_PAST": detector.PAST,
         "DETECTOR_SHARE": detector.SHARE,
         "DETECTOR_MOST_RISES": detector.MOST_RISES,

@@ -44,8 +44,8 @@ PROGRAM = r"""
 #define NAME(x) #x "\n"
 
 int main(void) {
-  printf("{\"SR\": %d, \"CHUNK_LENGTH\": %d, \"N_FFT\": %d, \"HOP_LENGTH\": %d, \"N_MELS\": %d, \"N_FRAMES\": %d,",
-         GUNSHOT_SR, GUNSHOT_CHUNK_LENGTH, GUNSHOT_N_FFT, GUNSHOT_HOP_LENGTH, GUNSHOT_N_MELS, GUNSHOT_N_FRAMES);
+  printf("{\"SR\": %d, \"N_FFT\": %d, \"HOP_LENGTH\": %d, \"N_MELS\": %d, \"N_FRAMES\": %d,",
+         GUNSHOT_SR, GUNSHOT_N_FFT, GUNSHOT_HOP_LENGTH, GUNSHOT_N_MELS, GUNSHOT_N_FRAMES);
   printf("\"FMIN\": %.9g, \"FMAX\": %.9g, \"CODE_POWERS\": [", GUNSHOT_FMIN, GUNSHOT_FMAX);
   const float powers[255] = GUNSHOT_CODE_POWERS;
   for (int i = 0; i < 255; i++) printf("%.9g%s", powers[i], i < 254 ? "," : "],");
@@ -60,6 +60,7 @@ int main(void) {
   printf("\"DETECTOR_EVEN\": %d, \"DETECTOR_GROUPS\": %d, \"DETECTOR_SPAN\": %d, \"DETECTOR_NEAR\": %d,",
          GUNSHOT_DETECTOR_EVEN, GUNSHOT_DETECTOR_GROUPS, GUNSHOT_DETECTOR_SPAN, GUNSHOT_DETECTOR_NEAR);
   printf("\"DETECTOR_FASTEST\": %d, \"DETECTOR_SLOWEST\": %d,", GUNSHOT_DETECTOR_FASTEST, GUNSHOT_DETECTOR_SLOWEST);
+  printf("\"DETECTOR_LEAD\": %d,", GUNSHOT_DETECTOR_LEAD);
   printf("\"DETECTOR_LOCAL\": %d, \"OPERATING_POINT_PROOF\": \"%s\",", GUNSHOT_DETECTOR_LOCAL,
          GUNSHOT_OPERATING_POINT_PROOF);
   printf("\"INPUT_SCALE\": %.9g, \"INPUT_ZERO_POINT\": %d, \"OUTPUT_SCALE\": %.9g, \"OUTPUT_ZERO_POINT\": %d,",
@@ -144,11 +145,11 @@ def test_constants_are_those_of_params_and_report(generated):
 
 
 def test_constants_hold_all_that_the_detector_needs(generated):
-    """All settings but n_frames, which the features have; and negative ones in brackets, so that `x -NAME` compiles."""
+    """All settings, and what follows from them; and negative ones in brackets, so that `x -NAME` compiles."""
     _, found = generated
     names = {f"DETECTOR_{name.upper()}" for name in vars(SETTINGS)} - {"DETECTOR_N_FRAMES"}
-    assert names <= set(found) and found["N_FRAMES"] == SETTINGS.n_frames
-    quiet = OPERATING | {"settings": vars(SETTINGS) | {"on": -3, "off": -70}}
+    assert names <= set(found) and (found["N_FRAMES"], found["DETECTOR_LEAD"]) == (33, 24)
+    quiet = OPERATING | {"settings": vars(SETTINGS) | {"on": -3, "off": -70, "even": -70}}
     negative = export.constants(MODEL, REPORT, quiet, P)
     assert negative["DETECTOR_ON"] == -3 and export._literal(negative["DETECTOR_OFF"]) == "(-70)"
 

@@ -16,7 +16,8 @@ N_MELS, N_FRAMES = 32, 33
 WARN = ("-Wall", "-Wextra", "-Werror", "-O2", "-fPIC")
 NAMES = re.findall(r"^  GUNSHOT_(\w+)", (SRC / "status.h").read_text(), flags=re.MULTILINE)
 SETTINGS = {
-    "on": 33, "off": -6, "even": -6, "windows": 1, "hop": 8, "first": 2, "stop": 26, "cooldown": 17, "min_rise": 1043,
+    "on": 33, "off": -6, "even": -6, "windows": 1, "hop": 8, "n_frames": N_FRAMES, "first": 2, "stop": 26,
+    "cooldown": 17, "min_rise": 1043,
 }  # fmt: skip
 OPERATING = {"proof": "unproven", "settings": SETTINGS}
 CALIBRATION = {"slope": 1.25, "intercept": -0.5}

@@ -148,8 +148,9 @@ def plan(model: bytes, *, hop: int) -> Plan:
 def _trunk_end(steps: list[Step]) -> int:
     """Return the number of the trunk's steps."""
     padded = np.logical_or.accumulate([step.padded for step in steps])
-    spans = [step.size_out[1] == 1 and (step.size_out[0] == 1 or not edge) for step, edge in zip(steps, padded)]
-    return 1 + spans.index(True)  # the last has one position in all
+    each = zip((step.size_out for step in steps), padded, strict=True)
+    ends = [bands == 1 and (positions == 1 or not edge) for (positions, bands, _), edge in each]
+    return 1 + ends.index(True)  # the last has one position in all
 
 
 def _of_positions(steps: list[Step], positions: int) -> list[Step]:

@@ -95,7 +95,8 @@ def _function(name: str, x: str, out: str, part: Part, arena_bytes: int) -> str:
     calls = "\n".join(_call(i, part, places) for i in range(len(part.steps)))
     calls = calls or f"  memcpy({out}, {x}, GUNSHOT_NETWORK_OUTPUTS);"
     unused = "".join(f"  (void){word};\n" for word in ("network", "arena") if word not in calls)
-    return f"""void gunshot_network_{name}(const gunshot_network *network, const int8_t *{x}, int8_t *arena, int8_t *{out}) {{
+    arguments = f"const gunshot_network *network, const int8_t *{x}, int8_t *arena, int8_t *{out}"
+    return f"""void gunshot_network_{name}({arguments}) {{
 {unused}{calls}
 }}"""
 
