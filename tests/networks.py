@@ -77,6 +77,24 @@ def unsettled(p, seed: int = 0) -> keras.Model:
     return model
 
 
+def with_context(n_frames: int = 71, *, seed: int = 0) -> bytes:
+    """A small network of the project's form, as int8: a trunk of stride 4, a head over time; 71 frames, 13 positions."""
+
+    def leaky(*parts) -> list:
+        return [*parts, layers.LeakyReLU(negative_slope=0.1)]
+
+    trunk = [
+        *leaky(conv(4, 3, 2)),
+        *leaky(conv(5, 3, 2)),
+        *leaky(conv(6, 3)),
+        *leaky(conv(6, 3)),
+        *leaky(conv(7, (3, 1))),
+    ]
+    head = [part for _ in range(2) for part in leaky(layers.DepthwiseConv2D((1, 5)), conv(7, 1))]
+    last = [layers.GlobalMaxPooling2D(), layers.Dense(4), layers.Dense(2)]
+    return cooked(*trunk, *head, *last, shape=(N_MELS, n_frames), seed=seed)
+
+
 conv, pool = layers.Conv2D, layers.MaxPooling2D
 FAMILY = {
     "relu": lambda: [conv(8, 3, 2, activation="relu"), conv(12, 3, activation="relu"), layers.Flatten()],
@@ -141,7 +159,36 @@ def recipes(draw) -> dict:
     return {"shape": shape, "parts": parts, "seed": draw(st.integers(0, 2**16))}
 
 
-def drawn(n: int, *, seed: int) -> list[dict]:
+@st.composite
+def contexts(draw) -> dict:
+    """A recipe of a trunk that gives 2 to 9 positions and a head over them, with a hop in strides, and with frames behind.
+
+    Some hops are so long that windows share nothing.
+    """
+    bands, parts, stride, span = draw(st.integers(5, N_MELS)), [], 1, 1
+    left, positions = bands, draw(st.integers(2, 9))
+    for _ in range(draw(st.integers(0, 2))):
+        step, kernel = draw(st.integers(1, 2)), (draw(st.integers(1, min(3, left))), draw(st.integers(1, 4)))
+        options = {"filters": draw(st.integers(2, 7)), "kernel_size": kernel, "strides": step}
+        parts += [("Conv2D", options), ("LeakyReLU", {"negative_slope": 0.1})]
+        span, stride, left = span + (kernel[1] - 1) * stride, stride * step, (left - kernel[0]) // step + 1
+    kernel = left, draw(st.integers(1, 3))
+    parts.append(("Conv2D", {"filters": draw(st.integers(2, 9)), "kernel_size": kernel, "activation": "relu"}))
+    n_frames = span + (kernel[1] + positions - 2) * stride + draw(st.integers(0, stride - 1))
+    later = positions
+    for _ in range(draw(st.integers(0, 2))):
+        reach = draw(st.integers(1, min(5, later)))
+        over = draw(st.sampled_from([("DepthwiseConv2D", {}), ("Conv2D", {"filters": 5}), ("MaxPooling2D", None)]))
+        key = "pool_size" if over[1] is None else "kernel_size"
+        parts.append((over[0], {**(over[1] or {}), key: (1, reach), "strides": 1}))
+        later -= reach - 1
+    parts.append((draw(st.sampled_from(["Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D"])), {}))
+    parts.append(("Dense", {"units": 2}))
+    times = draw(st.integers(1, positions))
+    return {"shape": (bands, n_frames), "parts": parts, "seed": draw(st.integers(0, 2**16)), "hop": times * stride}
+
+
+def drawn(n: int, *, seed: int, kind=recipes) -> list[dict]:
     """Return `n` recipes."""
     found = []
 
@@ -150,7 +197,7 @@ def drawn(n: int, *, seed: int) -> list[dict]:
         max_examples=n, deadline=None, derandomize=False, database=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @hypothesis.given(recipes())
+    @hypothesis.given(kind())
     def collect(drawn):
         found.append(drawn)
 

@@ -39,9 +39,14 @@ PADDED = {
 KINDS = FAMILY | PADDED
 
 
-def compared(model: bytes, codes: np.ndarray, firmware: Path = FIRMWARE) -> tuple[int, int]:
+def stride(model: bytes) -> int:
+    """Frames that all layers of a model stride over together: a hop that suits it."""
+    return int(np.prod([layer.strides[1] for _, layer, _ in int8.graph.line(int8.graph.Graph(model))]))
+
+
+def compared(model: bytes, codes: np.ndarray, hop: int | None = None) -> tuple[int, int]:
     """How many bytes differ from TFLM's, and how many different ones TFLM gives."""
-    found = network_c.check(model, codes, firmware=firmware)
+    found = network_c.check(model, codes, hop=hop or stride(model), firmware=FIRMWARE)
     assert found["windows"] == len(codes)
     return found["mismatched_bytes"], found["distinct_bytes"]
 
@@ -53,6 +58,11 @@ def of_params(depth: int, width: float, separable: bool) -> bytes:
     p = p.model_copy(update={"depth": depth, "width": width, "separable": separable})
     fixed = quantize.fixed(networks.unsettled(p), n_frames=N_FRAMES)
     return quantize.convert(fixed, networks.log_mels(64, 5)[0])
+
+
+@cache
+def of_context(n_frames: int) -> bytes:
+    return networks.with_context(n_frames)
 
 
 @cache
@@ -85,6 +95,45 @@ def test_family(name):
     model = of_kind(name)
     wrong, distinct = compared(model, inputs(model, 400))
     assert wrong == 0 and distinct >= ENOUGH
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("hop", "n_frames"), [(8, 71), (4, 73), (40, 71), (400, 55)])
+def test_a_stream_s_windows_share_vectors(hop, n_frames):
+    model = of_context(n_frames)
+    layout = plan(model, hop=hop)
+    positions = 1 + (n_frames - 23) // 4
+    assert (layout.positions, layout.stride, layout.vector) == (positions, 4, 7)
+    assert layout.new == min(positions, hop // 4) and layout.frames == 23 + 4 * (layout.new - 1)
+    wrong, distinct = compared(model, inputs(model, 300), hop=hop)
+    assert wrong == 0 and distinct >= ENOUGH
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hop", [0, 1, 6, -4])
+def test_a_hop_between_positions_is_refused(hop):
+    with pytest.raises(ValueError, match=f"hop={hop} must be a multiple of the network's stride in time, 4"):
+        network_c.sources(of_context(71), hop=hop)
+
+
+def test_windows_of_a_stream_are_joined_evenly():
+    codes = np.arange(6 * 2 * 5, dtype=np.int8).reshape(6, 2, 5)
+    windows = host.stream(codes, count=4, hop=3)
+    joined = np.concatenate([codes[0], codes[2], codes[5]], axis=1)  # 14 frames
+    assert [window.tolist() for window in windows] == [joined[:, i : i + 5].tolist() for i in (0, 3, 6, 9)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [4, pytest.param(60, marks=pytest.mark.exhaustive)])
+def test_streams_of_networks_that_are_drawn(n, drawn):
+    found = []
+    for recipe in networks.drawn(n, seed=drawn.getrandbits(32), kind=networks.contexts):
+        model = networks.recipe(recipe)
+        layout = plan(model, hop=recipe["hop"])
+        wrong, distinct = compared(model, inputs(model, 300), hop=recipe["hop"])
+        assert layout.positions > 1 and wrong == 0, recipe
+        found.append(distinct)
+    assert max(found) >= ENOUGH
 
 
 def over_recipes(examples: int, n: int, seed: int) -> list[int]:
@@ -155,14 +204,18 @@ def several():
     """
     small = cooked(conv(4, 2), layers.Flatten(), layers.Dense(2), shape=(4, 4))
     names = ("separable", "mean", "average pool", "largest", "padded", "padded pools", "logistic inside")
-    networks = [(small, inputs(small, 9000)), *((model, inputs(model, 120)) for model in map(of_kind, names))]
-    return [(model, codes, quantize.Tflm(model).outputs(codes)) for model, codes in networks]
+    context = of_context(71)
+    alone = [(small, inputs(small, 9000)), *((model, inputs(model, 120)) for model in (context, *map(of_kind, names)))]
+    parts = [(model, codes, False) for model, codes in alone]
+    parts.append((context, host.stream(inputs(context, 120), count=120, hop=stride(context)), True))
+    return [(model, codes, stream, quantize.Tflm(model).outputs(codes)) for model, codes, stream in parts]
 
 
-def differs(model: bytes, codes: np.ndarray, expected: np.ndarray, firmware: Path, folder: Path) -> bool:
+def differs(model: bytes, codes: np.ndarray, stream: bool, expected: np.ndarray, firmware: Path, folder: Path) -> bool:
     """Whether the C on these kernels gives other outputs or logits."""
-    outputs, logits = host.run(host.build(model, folder, firmware=firmware), model, codes)
-    logit = expected[:, 0].astype(int) - plan(model).header["output_zero_point"]
+    layout, hop = plan(model, hop=stride(model)), stride(model)
+    outputs, logits = host.run(host.build(model, folder, hop=hop, firmware=firmware), layout, codes, stream=stream)
+    logit = expected[:, 0].astype(int) - layout.header["output_zero_point"]
     return bool((outputs != expected).any() or (logits != logit).any())
 
 
@@ -182,6 +235,11 @@ MUTATIONS = {
     "averages down": ("kernels.c", "sum + count / 2", "sum"),
     "knows no negative maximum": ("kernels.c", "int32_t top = -128", "int32_t top = 0"),
     "scores the other output": ("model_compiled.c", "outputs[0]", "outputs[1]"),
+    "keeps no vectors": ("model_compiled.c", "memmove(vectors, vectors + NEW", "memmove(vectors, vectors"),
+    "does not look back": ("model_compiled.c", "if (!begun) look_back(codes)", "if (begun) look_back(codes)"),
+    "takes all frames for alike": ("model_compiled.c", "GUNSHOT_N_MELS) == 0)", "0) == 0)"),
+    "looks at the frames of another hop": ("model_compiled.c", "position * GUNSHOT_NETWORK_STRIDE", "position * 2"),
+    "resets nothing": ("model_compiled.c", "reset(void) { begun = false; }", "reset(void) {}"),
 }  # fmt: skip
 
 
@@ -200,13 +258,16 @@ def test_a_wrong_kernel_is_seen(several, tmp_path, name):
 
 
 @pytest.mark.slow
-def test_right_kernels_pass_where_wrong_ones_are_seen(several):
-    assert [compared(model, codes)[0] for model, codes, _ in several] == [0] * len(several)
+def test_right_kernels_pass_where_wrong_ones_are_seen(several, tmp_path):
+    for i, each in enumerate(several):
+        (tmp_path / str(i)).mkdir()
+        assert not differs(*each, FIRMWARE, tmp_path / str(i))
     assert {line.split("(")[0].strip() for model, *_ in several for line in calls(model)} == set(kernels())
 
 
 def calls(model: bytes) -> list[str]:
-    return [line for line in network_c.sources(model)["network.c"].splitlines() if line.startswith("  gunshot_")]
+    text = network_c.sources(model, hop=stride(model))["network.c"]
+    return [line for line in text.splitlines() if line.startswith("  gunshot_")]
 
 
 def kernels() -> list[str]:
@@ -217,7 +278,7 @@ def kernels() -> list[str]:
 @pytest.mark.slow
 def test_the_same_model_gives_the_same_text():
     model = of_kind("padded")
-    first, second = network_c.sources(model), network_c.sources(model)
+    first, second = network_c.sources(model, hop=8), network_c.sources(model, hop=8)
     assert first == second and set(first) == {"network.h", "network.c"}
     assert all("Never edit" in text and max(map(len, text.splitlines())) <= 120 for text in first.values())
 
@@ -236,7 +297,7 @@ def test_the_same_model_gives_the_same_text():
 )
 def test_what_is_not_covered_is_named(parts, words):
     with pytest.raises(ValueError, match=words):
-        network_c.sources(networks.converted(*parts, layers.Dense(2)))
+        network_c.sources(networks.converted(*parts, layers.Dense(2)), hop=8)
 
 
 @pytest.mark.slow
@@ -245,11 +306,11 @@ def test_branches_and_maps_are_refused():
     y = layers.Flatten()(conv(1, 3)(x))
     model = keras.Model(x, layers.Add()([layers.Dense(2)(y), layers.Dense(2)(y)]))
     with pytest.raises(ValueError, match=r"FULLY_CONNECTED must take the output|operator ADD"):
-        network_c.sources(quantize.convert(model, networks.log_mels(16, 5)[0]))
+        network_c.sources(quantize.convert(model, networks.log_mels(16, 5)[0]), hop=8)
     with pytest.raises(ValueError, match=r"must be a \.tflite file"):
-        network_c.sources(b"no model at all")
+        network_c.sources(b"no model at all", hop=8)
     with pytest.raises(ValueError, match="must be one position"):
-        network_c.sources(networks.converted(conv(2, 3)))
+        network_c.sources(networks.converted(conv(2, 3)), hop=8)
 
 
 @pytest.mark.slow
@@ -265,7 +326,7 @@ def test_numbers_beyond_32_bits_are_refused():
     ):
         assert model.count(old) == 1
         with pytest.raises(ValueError, match=words):
-            network_c.sources(model.replace(old, new))
+            network_c.sources(model.replace(old, new), hop=8)
 
 
 @pytest.mark.slow
@@ -273,7 +334,7 @@ def test_codes_of_another_shape_or_type_are_refused():
     model = of_kind("mean")
     for codes in (np.zeros((3, N_FRAMES, N_MELS), np.int8), np.zeros((3, N_MELS, N_FRAMES), np.uint8)):
         with pytest.raises(ValueError, match=r"codes .*must be int8"):
-            network_c.check(model, codes, firmware=FIRMWARE)
+            network_c.check(model, codes, hop=8, firmware=FIRMWARE)
 
 
 SANITIZED = """
@@ -295,6 +356,7 @@ int main(void) {
       gunshot_model_init((gunshot_artifact){(uint8_t *)weights, sizeof *weights}, arena, GUNSHOT_NETWORK_ARENA_BYTES);
   while (!status && fread(codes, 1, size, stdin) == size) {
     int16_t logit;
+    if (!STREAM) gunshot_model_reset();
     status = gunshot_model_score(codes, &logit);
     fwrite(&logit, sizeof logit, 1, stdout);
   }
@@ -306,11 +368,11 @@ int main(void) {
 
 @pytest.mark.slow
 def test_sanitizers_find_nothing(several, tmp_path):
-    for model, codes, outputs in several:
+    for model, codes, stream, outputs in several:
         (tmp_path / "main.c").write_text(SANITIZED)
         checks = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-        flags = (*[flag for flag in host.FLAGS if flag != "-shared"], *checks, "main.c")
-        program = host.build(model, tmp_path, firmware=FIRMWARE, flags=flags)
+        flags = (*[flag for flag in host.FLAGS if flag != "-shared"], *checks, f"-DSTREAM={int(stream)}", "main.c")
+        program = host.build(model, tmp_path, hop=stride(model), firmware=FIRMWARE, flags=flags)
         frames = np.ascontiguousarray(codes.transpose(0, 2, 1)).tobytes()
         done = subprocess.run([program], input=frames, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()

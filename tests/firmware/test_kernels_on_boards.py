@@ -15,7 +15,7 @@ from gunshot.device import emulator
 from gunshot.export import network as network_c
 from gunshot.models.network import quantize
 from tests import networks
-from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_kind, of_params, shape
+from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_context, of_kind, of_params, shape, stride
 
 pytestmark = [pytest.mark.firmware, pytest.mark.timeout(1800)]
 
@@ -23,7 +23,8 @@ PORTS = FIRMWARE.parent / "ports"
 BOARDS = [port for port in emulator.PORTS if port != "host"]
 CASE = """
 #define gunshot_network_weights weights_{i}
-#define gunshot_network_run run_{i}
+#define gunshot_network_trunk trunk_{i}
+#define gunshot_network_head head_{i}
 #include "{i}/network.c"
 
 #include <stdalign.h>
@@ -34,12 +35,18 @@ CASE = """
 bool case_{i}(int in, int out);
 bool case_{i}(int in, int out) {{
   static alignas(16) int8_t arena[GUNSHOT_NETWORK_ARENA_BYTES];
-  static int8_t codes[{cells}], outputs[GUNSHOT_NETWORK_OUTPUTS];
+  static int8_t codes[{frames}][{bands}], outputs[GUNSHOT_NETWORK_OUTPUTS];
+  static int8_t vectors[GUNSHOT_NETWORK_POSITIONS][GUNSHOT_NETWORK_VECTOR];
   uint32_t n = 0;
   bool whole = files_read(in, &n, sizeof n) == sizeof n;
   for (; whole && n > 0; n--) {{
     whole = files_read(in, codes, sizeof codes) == sizeof codes;
-    gunshot_network_run(&gunshot_network_weights, codes, arena, outputs);
+    for (int last = GUNSHOT_NETWORK_POSITIONS - GUNSHOT_NETWORK_NEW, p = 0; p < last + GUNSHOT_NETWORK_NEW;
+         p += GUNSHOT_NETWORK_NEW) {{
+      const int at = p < last ? p : last;
+      gunshot_network_trunk(&gunshot_network_weights, codes[at * GUNSHOT_NETWORK_STRIDE], arena, vectors[at]);
+    }}
+    gunshot_network_head(&gunshot_network_weights, vectors[0], arena, outputs);
     whole &= files_write(out, outputs, sizeof outputs);
   }}
   return whole;
@@ -80,9 +87,11 @@ class Cases:
         names = [f"case_{i}" for i in range(len(self.models))]
         for i, model in enumerate(self.models):
             (self.folder / str(i)).mkdir()
-            for name, text in network_c.sources(model).items():
+            for name, text in network_c.sources(model, hop=stride(model)).items():
                 (self.folder / str(i) / name).write_text(text)
-            (self.folder / f"case_{i}.c").write_text(CASE.format(i=i, cells=np.prod(shape(model))))
+            (self.folder / f"case_{i}.c").write_text(
+                CASE.format(i=i, **dict(zip(("bands", "frames"), shape(model), strict=True)))
+            )
         declared = "\n".join(f"bool {name}(int in, int out);" for name in names)
         called = " && ".join(f"{name}(in, out)" for name in names)
         (self.folder / "main.c").write_text(MAIN.format(declared=declared, called=called))
@@ -119,7 +128,7 @@ def several(models: list[bytes], folders: pytest.TempPathFactory) -> SimpleNames
 @pytest.fixture(scope="module")
 def family(tmp_path_factory):
     """Networks of all kinds."""
-    return several([of_params(3, 0.25, True), *map(of_kind, KINDS)], tmp_path_factory)
+    return several([of_params(3, 0.25, True), of_context(71), *map(of_kind, KINDS)], tmp_path_factory)
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -132,7 +141,8 @@ def test_family(family, board):
 @pytest.mark.parametrize("board", BOARDS)
 def test_networks_that_are_drawn(drawn, board, tmp_path_factory):
     """Maps and filters of any size, so that what is left over after whole vectors has any length."""
-    recipes = networks.drawn(8, seed=drawn.getrandbits(32))
+    kinds = {networks.recipes: 6, networks.contexts: 2}
+    recipes = [r for kind, n in kinds.items() for r in networks.drawn(n, seed=drawn.getrandbits(32), kind=kind)]
     any_size = several(list(map(networks.recipe, recipes)), tmp_path_factory)
     found = same(any_size.compiled(board).outputs(any_size.codes), any_size.expected)
     assert found == [True] * len(found), recipes

@@ -5,14 +5,14 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gunshot.export import network as network_c
 from gunshot.export.network.host import build
 from gunshot.export.network.layout import plan
 from gunshot.models.network import quantize
-from tests.firmware.test_compiled import FIRMWARE, inputs, of_kind, of_params
+from tests.firmware.test_compiled import FIRMWARE, inputs, of_context, of_kind, of_params, stride
 
 pytestmark = pytest.mark.slow
 OK, CRC, TRUNCATED, VERSION, SHAPE, TYPE, OPERATOR, ARENA, NOT_READY = range(9)  # of status.h
@@ -26,7 +26,7 @@ class Library:
     """The generated C of a model, with room of its own: bytes to spoil, and an arena between guards."""
 
     def __init__(self, model: bytes, folder):
-        self.c = ctypes.CDLL(str(build(model, folder, firmware=FIRMWARE)))
+        self.c = ctypes.CDLL(str(build(model, folder, hop=stride(model), firmware=FIRMWARE)))
         own = Artifact.in_dll(self.c, "gunshot_model_artifact")
         self.right = ctypes.string_at(own.bytes, own.size)
         self.need = ctypes.c_size_t.in_dll(self.c, "gunshot_model_arena_bytes").value
@@ -45,16 +45,32 @@ class Library:
         arena = ctypes.c_void_p(self.room.ctypes.data + self.start + offset)
         return self.c.gunshot_model_init(Artifact(address, size), arena, ctypes.c_size_t(self.need - less))
 
+    def reset(self) -> None:
+        self.c.gunshot_model_reset()
+
     def score(self, codes: np.ndarray) -> tuple[int, int]:
         logit = ctypes.c_int16(-1234)
         frames = np.ascontiguousarray(codes.T)
         return self.c.gunshot_model_score(ctypes.c_void_p(frames.ctypes.data), ctypes.byref(logit)), logit.value
+
+    def alone(self, codes: np.ndarray) -> list[tuple[int, int]]:
+        """Scores of windows that begin a stream each."""
+        return [(self.reset(), self.score(window))[1] for window in codes]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     model = of_params(3, 0.25, True)
     return model, Library(model, tmp_path_factory.mktemp("made")), inputs(model, 60)
+
+
+@pytest.fixture(scope="module")
+def with_context(tmp_path_factory):
+    """TFLM and the C of a network whose windows share vectors; a hop is 4 frames."""
+    model = of_context(71)
+    library = Library(model, tmp_path_factory.mktemp("context"))
+    assert library.init(library.right) == OK
+    return quantize.Tflm(model), library
 
 
 def with_crc(content: bytes) -> bytes:
@@ -77,7 +93,7 @@ def test_crc_is_that_of_zlib(made, content):
 
 def test_the_artifact_is_what_python_packed(made):
     model, library, _ = made
-    members = plan(model).members()
+    members = plan(model, hop=8).members()
     assert library.right == network_c.layout.packed(members)
     crc, version, size = np.frombuffer(library.right[:12], "<u4")
     assert crc == zlib.crc32(library.right[4:]) and version == 1 and size == len(library.right)
@@ -88,7 +104,40 @@ def test_a_right_artifact_scores_as_tflm(made):
     tflm = quantize.Tflm(model)
     expected = tflm.outputs(codes)[:, 0].astype(int) - tflm.quantization()["output_zero_point"]
     assert library.init(library.right) == OK
-    assert [library.score(window) for window in codes] == [(OK, logit) for logit in expected]
+    assert library.alone(codes) == [(OK, logit) for logit in expected]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.integers(0, 2**16))
+@settings(max_examples=30)
+def test_a_stream_begins_anew_after_a_reset_or_an_init(with_context, lengths, seed):
+    """Streams of any length, one after the other, each of them windows that are a hop apart."""
+    tflm, library, rng = *with_context, np.random.default_rng(seed)
+    codes = rng.integers(-128, 128, (32, 71 + 4 * 30)).astype(np.int8)
+    codes[:, : rng.integers(71)] = codes[:, :1]  # as before a beginning
+    windows = np.lib.stride_tricks.sliding_window_view(codes, 71, axis=1)[:, ::4].swapaxes(0, 1)
+    expected = tflm.outputs(windows)[:, 0].astype(int) - tflm.quantization()["output_zero_point"]
+    for length in lengths:
+        library.reset() if rng.integers(2) else library.init(library.right)
+        begin = rng.integers(len(windows) - length + 1)
+        found = [library.score(window) for window in windows[begin : begin + length]]
+        assert found == [(OK, logit) for logit in expected[begin : begin + length]]
+
+
+def test_without_a_reset_windows_that_do_not_follow_each_other_are_mixed(with_context):
+    """Or the test above proved nothing."""
+    _, library = with_context
+    codes = inputs(of_context(71), 60)
+    alone = library.alone(codes)
+    library.reset()
+    assert [library.score(window) for window in codes] != alone
+
+
+def test_where_all_of_a_window_is_one_position_nothing_is_kept(tmp_path):
+    model = of_kind("mean")
+    library, codes = Library(model, tmp_path), inputs(model, 60)
+    assert plan(model, hop=2).positions == 1 and library.init(library.right) == OK
+    alone = library.alone(codes)
+    assert [library.score(window) for window in codes] == alone and len(set(alone)) > 10
 
 
 def test_every_byte_that_is_flipped_is_seen(made):
@@ -156,16 +205,16 @@ def test_no_score_before_an_init_or_after_one_that_failed(tmp_path):
     assert library.score(window) == (NOT_READY, -1234)
 
 
-@pytest.mark.parametrize("name", ["relu", "separable", "padded", "padded pools", "mean", "dense on a map"])
+@pytest.mark.parametrize("name", ["context", "relu", "separable", "padded", "padded pools", "mean", "dense on a map"])
 def test_the_arena_is_used_to_its_end_and_not_beyond(name, tmp_path):
-    model = of_kind(name)
+    model = of_context(71) if name == "context" else of_kind(name)
     library, codes = Library(model, tmp_path), inputs(model, 60)
     touched = np.zeros(len(library.room), bool)
     assert library.init(library.right) == OK
     for fill in (0x55, 0xAA):
         for window in codes[::6]:
             library.room[:] = fill
-            assert library.score(window)[0] == OK
+            assert library.alone([window])[0][0] == OK
             touched |= library.room != fill
     inside = touched[library.start : library.start + library.need]
     assert touched.sum() == inside.sum()
