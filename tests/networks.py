@@ -78,18 +78,13 @@ def unsettled(p, seed: int = 0) -> keras.Model:
 
 
 def with_context(n_frames: int = 71, *, seed: int = 0) -> bytes:
-    """A small network of the project's form, as int8: a trunk of stride 4, a head over time; 71 frames, 13 positions."""
+    """A small network of the project's form, as int8: of 71 frames, a trunk of stride 4 makes 13 positions."""
 
     def leaky(*parts) -> list:
         return [*parts, layers.LeakyReLU(negative_slope=0.1)]
 
-    trunk = [
-        *leaky(conv(4, 3, 2)),
-        *leaky(conv(5, 3, 2)),
-        *leaky(conv(6, 3)),
-        *leaky(conv(6, 3)),
-        *leaky(conv(7, (3, 1))),
-    ]
+    layered = [conv(4, 3, 2), conv(5, 3, 2), conv(6, 3), conv(6, 3), conv(7, (3, 1))]
+    trunk = [part for layer in layered for part in leaky(layer)]
     head = [part for _ in range(2) for part in leaky(layers.DepthwiseConv2D((1, 5)), conv(7, 1))]
     last = [layers.GlobalMaxPooling2D(), layers.Dense(4), layers.Dense(2)]
     return cooked(*trunk, *head, *last, shape=(N_MELS, n_frames), seed=seed)
@@ -161,9 +156,9 @@ def recipes(draw) -> dict:
 
 @st.composite
 def contexts(draw) -> dict:
-    """A recipe of a trunk that gives 2 to 9 positions and a head over them, with a hop in strides, and with frames behind.
+    """A recipe of a trunk that gives 2 to 9 positions and a head over them, and a hop that suits it.
 
-    Some hops are so long that windows share nothing.
+    Some windows have frames behind the last position, and some hops are so long that windows share nothing.
     """
     bands, parts, stride, span = draw(st.integers(5, N_MELS)), [], 1, 1
     left, positions = bands, draw(st.integers(2, 9))

@@ -89,9 +89,8 @@ class Cases:
             (self.folder / str(i)).mkdir()
             for name, text in network_c.sources(model, hop=stride(model)).items():
                 (self.folder / str(i) / name).write_text(text)
-            (self.folder / f"case_{i}.c").write_text(
-                CASE.format(i=i, **dict(zip(("bands", "frames"), shape(model), strict=True)))
-            )
+            bands, frames = shape(model)
+            (self.folder / f"case_{i}.c").write_text(CASE.format(i=i, bands=bands, frames=frames))
         declared = "\n".join(f"bool {name}(int in, int out);" for name in names)
         called = " && ".join(f"{name}(in, out)" for name in names)
         (self.folder / "main.c").write_text(MAIN.format(declared=declared, called=called))
