@@ -5,10 +5,7 @@
 #include "port.h"
 #include "wav.h"
 
-enum {
-  BLOCK = 256, /* samples that come at once, as from DMA */
-  LEAST = (GUNSHOT_N_FRAMES - GUNSHOT_DETECTOR_LEAD - 1) * GUNSHOT_HOP_LENGTH + GUNSHOT_N_FFT /* of a window */
-};
+enum { BLOCK = 256 }; /* samples that come at once, as from DMA */
 
 static gunshot_wav wav;
 static gunshot_ring *ring;
@@ -31,14 +28,9 @@ gunshot_status port_start(int argc, char **argv, gunshot_ring *to) {
   return GUNSHOT_IO;
 }
 
-/* The wav's next samples; after them, where it is too short for a window, silence that fills one up: `gunshot detect`. */
 bool port_wait(void) {
-  int16_t samples[BLOCK] = {0};
-  uint32_t n = gunshot_wav_read(&wav, samples, BLOCK);
-  if (n == 0 && played < LEAST) {
-    const uint32_t lacking = LEAST - (uint32_t)played;
-    n = lacking < BLOCK ? lacking : BLOCK;
-  }
+  int16_t samples[BLOCK];
+  const uint32_t n = gunshot_wav_read(&wav, samples, BLOCK);
   gunshot_ring_write(ring, samples, n);
   played += n;
   return n > 0;

@@ -30,6 +30,7 @@ void gunshot_detector_init(gunshot_detector *detector, const gunshot_detector_se
   memset(detector, 0, sizeof *detector);
   detector->settings = *settings;
   detector->last = -LOCAL;
+  detector->frames = detector->next = settings->lead;
 }
 
 void gunshot_detector_rise(const int8_t *codes, int16_t *rise) {

@@ -17,10 +17,11 @@
 
 typedef struct { /* as detector.Settings, and checked there */
   int32_t on, off, even, windows, hop, n_frames, first, stop, cooldown, min_rise;
+  int32_t lead; /* frames that stand before the first, and do not rise: no shot is sought in them */
 } gunshot_detector_settings;
 
 typedef struct {
-  int64_t onset;     /* frame, from the stream's beginning or its last gap */
+  int64_t onset;     /* frame, from the stream's beginning or its last gap, the lead among them */
   int64_t decided;   /* window at whose end it was decided */
   int32_t logit_sum; /* sum of the windows' logits there, in steps */
   int64_t incident;  /* from 1 on */
@@ -36,6 +37,7 @@ typedef struct {
   int16_t recent[GUNSHOT_DETECTOR_MOST_WINDOWS];
 } gunshot_detector;
 
+/* Begin a stream. */
 void gunshot_detector_init(gunshot_detector *detector, const gunshot_detector_settings *settings);
 /* How far a frame rises above the PAST before it, by groups of bands: `codes` of PAST + 1 frames, oldest first, each of
  * N_MELS bands; `rise` of GROUPS. */

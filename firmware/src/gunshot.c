@@ -27,23 +27,20 @@ static const gunshot_detector_settings SETTINGS = {
     .stop = GUNSHOT_DETECTOR_STOP,
     .cooldown = GUNSHOT_DETECTOR_COOLDOWN,
     .min_rise = GUNSHOT_DETECTOR_MIN_RISE,
+    .lead = GUNSHOT_DETECTOR_LEAD,
 };
 
-/* Before the first sample, and where samples are missing: no frame, window or incident reaches across. The first frame
- * is taken to have sounded for ever: before it the detector has LEAD frames that do not rise, in which no shot is. */
+/* Before the first sample, and where samples are missing: no frame, window or incident reaches across. */
 static void begin(gunshot_app *app) {
-  static const int16_t still[GUNSHOT_DETECTOR_GROUPS];
   app->incidents += app->detector.incident;
   app->incident = 0;
   app->begun = app->counts.heard + app->counts.dropped;
   gunshot_frames_reset(&app->frames);
   gunshot_model_reset();
   gunshot_detector_init(&app->detector, &SETTINGS);
-  while (app->detector.frames < GUNSHOT_DETECTOR_LEAD) gunshot_detector_frame(&app->detector, still);
-  app->detector.next = GUNSHOT_DETECTOR_LEAD;
 }
 
-/* The sample of the microphone at which a frame of the detector's begins. */
+/* The microphone's sample at which a frame of the detector begins; it counts the lead. */
 static uint64_t begins(const gunshot_app *app, int64_t frame) {
   return app->begun + (uint64_t)(frame - GUNSHOT_DETECTOR_LEAD) * GUNSHOT_HOP_LENGTH;
 }

@@ -263,7 +263,7 @@ class Detector:
         self.settings = settings
         self._numbers = tuple(getattr(settings, name) for name in settings.__dataclass_fields__)
         self._state = np.zeros(8, np.int64)
-        self._state[LAST] = -LOCAL
+        self._state[LAST], self._state[NEXT] = -LOCAL, settings.lead  # no shot is sought in the lead
         self._ring, self._recent = np.zeros(RING, np.int64), np.zeros(settings.windows, np.int64)
         self._parts, self._waiting = np.zeros((RING, GROUPS), np.int32), np.zeros((0, GROUPS), np.int32)
 

@@ -43,7 +43,7 @@ def reference(parts: list[list[int]], logits: list[int], s: Settings) -> list[tu
     def at(t: int) -> int:
         return rises[t] if t >= 0 else 0
 
-    found, is_open, quiet, steepest, incident, following, last = [], False, 0, 0, 0, 0, -LOCAL
+    found, is_open, quiet, steepest, incident, following, last = [], False, 0, 0, 0, s.lead, -LOCAL
     for w in range(len(logits)):
         # Before there are as many windows the first stands for those that are missing.
         total = sum(logits[max(0, w - i)] for i in range(s.windows))

@@ -17,11 +17,11 @@ from tests.firmware.host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT,
 PARTS = ["alert", "crc32", "detector", "frames", "gunshot", "log_mel", "measures", "ring"]
 HOST = ["wav_port.c", "wav.c", "number.c", "host/stdio.c"]
 
-p = params.load("audio", "chunks", "features", "detector", "firmware", path=ROOT / "params.yaml")
+p = params.load("audio", "chunks", "context", "features", "detector", "firmware", path=ROOT / "params.yaml")
 p.detector = p.detector.model_copy(update={"windows": 2})
 p.firmware = p.firmware.model_copy(update={"heartbeat_s": 2.0})
 ARTIFACT = b"no model"
-N_MELS, N_FRAMES = p.features.n_mels, 33
+N_MELS, N_FRAMES = p.features.n_mels, p.context.frames
 REPORT = {
     "arena_bytes": 16, "operators": [], "operating_point": 0.5, "calibration": {"slope": 0.05, "intercept": -0.7},
     "quantization": {"input_scale": 0.49, "input_zero_point": 76, "output_scale": 1.0, "output_zero_point": 0},
@@ -29,16 +29,20 @@ REPORT = {
 
 
 def jump(codes: np.ndarray) -> np.ndarray:
-    """The driver's model of codes [shape=(n, n_mels, n_frames)]: how far the loudest frame is above the mean."""
+    """The driver's model of codes [shape=(n, n_mels, n_frames)].
+
+    It is how far the loudest frame where training has shots is above the mean of all.
+    """
     loud = codes.astype(np.int64).sum(axis=1)
-    place, above = loud.argmax(axis=1), (loud.max(axis=1) * N_FRAMES - loud.sum(axis=1)) // (N_FRAMES * N_MELS)
-    return np.where((place >= SETTINGS.first) & (place < SETTINGS.stop), above - 30, -60)
+    above = loud[:, SETTINGS.first : SETTINGS.stop].max(axis=1) * N_FRAMES - loud.sum(axis=1)
+    return np.maximum(above, 0) // (N_FRAMES * N_MELS) - 30
 
 
 MODEL = Model(
-    Path("m.tflite"), REPORT, lambda x: jump(MODEL.codes(x)), step=1.0, code_db=float(np.float32(0.49)), code_zero=76
-)
-SETTINGS: detector.Settings = listener.settings(MODEL, p, n_mels=N_MELS, n_frames=N_FRAMES, logit=0.0)
+    Path("m.tflite"), REPORT, lambda x: jump(MODEL.codes(x)), (N_MELS, N_FRAMES), step=1.0,
+    code_db=float(np.float32(0.49)), code_zero=76,
+)  # fmt: skip
+SETTINGS: detector.Settings = listener.settings(MODEL, p, logit=0.0)
 
 
 def generate(out: Path) -> None:

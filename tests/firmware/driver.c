@@ -42,7 +42,7 @@ static void detect(const uint8_t *in, size_t size) {
   memcpy(&count, in, sizeof count), in += sizeof count;
   const uint8_t *logits = in, *rises = in + 2 * count, *end = in - sizeof s - sizeof far - sizeof count + size;
   gunshot_detector_init(&detector, &s);
-  detector.windows = far, detector.frames = detector.next = far * s.hop, detector.last += far * s.hop;
+  detector.windows = far, detector.frames = far * s.hop, detector.next += far * s.hop, detector.last += far * s.hop;
   size_t room = (size_t)GUNSHOT_DETECTOR_MOST_SHOTS((s.windows - 1) * s.hop + s.n_frames);
   gunshot_shot *shots = malloc(room * sizeof *shots);
   for (int32_t i = 0; i < count; i++) {

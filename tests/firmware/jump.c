@@ -14,18 +14,17 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
 
 void gunshot_model_reset(void) {}
 
-/* How far the loudest frame is above the mean, where training has shots; driven.py has the same. */
+/* How far the loudest frame where training has shots is above the mean of all; driven.py has the same. */
 gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
-  int32_t loudest = INT32_MIN, place = 0, all = 0;
+  int32_t loudest = INT32_MIN, all = 0;
   if (jump_fails) return GUNSHOT_NOT_READY;
   for (int32_t t = 0; t < GUNSHOT_N_FRAMES; t++) {
     int32_t sum = 0;
     for (int32_t band = 0; band < GUNSHOT_N_MELS; band++) sum += codes[t * GUNSHOT_N_MELS + band];
     all += sum;
-    if (sum > loudest) loudest = sum, place = t;
+    if (t >= GUNSHOT_DETECTOR_FIRST && t < GUNSHOT_DETECTOR_STOP && sum > loudest) loudest = sum;
   }
-  bool held = place >= GUNSHOT_DETECTOR_FIRST && place < GUNSHOT_DETECTOR_STOP;
-  int32_t above = (loudest * GUNSHOT_N_FRAMES - all) / (GUNSHOT_N_FRAMES * GUNSHOT_N_MELS);
-  *logit = (int16_t)(held ? above - 30 : -60);
+  int32_t above = loudest * GUNSHOT_N_FRAMES - all;
+  *logit = (int16_t)((above > 0 ? above / (GUNSHOT_N_FRAMES * GUNSHOT_N_MELS) : 0) - 30);
   return GUNSHOT_OK;
 }

@@ -22,6 +22,7 @@ from tests.firmware.driven import MODEL, p
 
 SR, DMA, RING = p.audio.sr, 256, 2048  # RING: the ring's room
 HOP, N_FFT = p.features.hop_length, p.features.n_fft
+LEAD = driven.SETTINGS.lead
 DEVICE = 0xFEEDBEEF
 IO = 10  # of status.h
 pytestmark = pytest.mark.slow
@@ -69,7 +70,7 @@ def expected(pcm: np.ndarray, *, begun: int = 0, incidents: int = 0) -> list[Sim
     """What the listener tells of samples that begin at `begun`, after so many incidents."""
     ear = listener.Listener(MODEL, [0.0], p)
     (found,), _ = ear.push(pcm)
-    onset_s, told_s = listener.times(found, p)
+    onset_s, told_s = ear.times(found)
     which = found[:, WHICH]
     return [
         SimpleNamespace(
@@ -118,10 +119,11 @@ def test_the_evidence_is_the_log_mel_of_the_deciding_window(driver):
     pcm, app = shots([0.7, 1.9], 2.5), App(driver)
     app.hear(pcm)
     codes = MODEL.codes(features.log_mel(pcm, sr=SR, **p.features.model_dump()))
+    codes = np.concatenate([np.repeat(codes[:, :1], LEAD, axis=1), codes], axis=1)
     for alert, want in zip(app.told(), expected(pcm), strict=True):
         window = codes[:, want.window * p.detector.hop :][:, : driven.N_FRAMES]
-        assert (alert.log_mel != window.T).sum() <= 1 and alert.log_mel.shape == (33, 32)
-        assert len(alerts.encode(alert)) == 56 + 33 * 32  # nothing else is sent
+        assert (alert.log_mel != window.T).sum() <= 1 and alert.log_mel.shape == (71, 32)
+        assert len(alerts.encode(alert)) == 56 + 71 * 32  # nothing else is sent
 
 
 def test_messages_are_numbered_and_counted(driver):
@@ -251,7 +253,7 @@ def test_a_model_that_fails_is_counted_and_decides_nothing(driver):
     app = App(driver)
     app.model_fails = True
     app.hear(pcm[: 2 * SR])
-    assert app.told() == [] and app.beat().failures == 1 + ((2 * SR - N_FFT) // HOP + 1 - 33) // 8
+    assert app.told() == [] and app.beat().failures == 1 + ((2 * SR - N_FFT) // HOP + 1 + LEAD - 71) // 8
     app.model_fails = False
     app.hear(pcm[2 * SR :])
     assert [round(a.onset / SR, 1) for a in app.told()] == [3.0] and app.told()[0].incident == 1
@@ -259,7 +261,7 @@ def test_a_model_that_fails_is_counted_and_decides_nothing(driver):
 
 def test_the_peak_of_the_oldest_shot_that_a_window_can_tell_is_still_there(driver):
     """Two windows decide, the first of them just begins with a shot, and the model had failed before."""
-    first, second, ready = 43, 57, 31 * DMA  # frames; the window of frames 32 to 64 has ended at `ready`
+    first, second, ready = 21, 35, 33 * DMA  # frames; the window of frames 0 to 70 has ended at `ready`
     pcm = shots([(first * HOP + N_FFT // 2) / SR, (second * HOP + N_FFT // 2) / SR], 1.0)
     pcm[second * HOP :] //= 4
     app = App(driver)
@@ -268,7 +270,7 @@ def test_the_peak_of_the_oldest_shot_that_a_window_can_tell_is_still_there(drive
     app.model_fails = False
     app.hear(pcm[ready:])
     a, b = app.told()[:2]
-    assert a.decided == b.decided == ((6 * 8 + 32) * HOP + N_FFT) and abs(a.onset - first * HOP - N_FFT // 2) <= HOP
+    assert a.decided == b.decided == ((2 * 8 + 70) * HOP + N_FFT) and abs(a.onset - first * HOP - N_FFT // 2) <= HOP
     loudest = np.abs(pcm[first * HOP :][: 9 * HOP].astype(int)).max()
     assert abs(a.spl_db - 10 * audio.spl_db(loudest, full_scale_pa=20.0)) <= 0.51 and a.spl_db > b.spl_db
 
@@ -325,10 +327,10 @@ def test_the_host_tells_what_the_listener_tells(host, tmp_path):
 
 
 @pytest.mark.parametrize("n", [0, 1, 255, 256, 257, 4095])
-def test_what_is_shorter_than_a_window_is_filled_up(host, tmp_path, n):
+def test_a_wav_is_heard_as_it_is_however_short(host, tmp_path, n):
     sf.write(tmp_path / "x.wav", np.zeros(n, np.int16), SR)
     code, said, told = host(tmp_path / "x.wav")
-    assert (code, said) == (0, "") and told[-1].heard == 4096
+    assert (code, said) == (0, "") and told[-1].heard == n
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from gunshot.detect.detector import (
 N_MELS = 32
 MOST_RISE = PAST * 255 * N_MELS // GROUPS  # of a group
 YEARS = 30 * 365 * 86400 * 16000 // 112 // 8  # windows of thirty years
-NAMES = list(Settings.__dataclass_fields__)
+NAMES = [*Settings.__dataclass_fields__, "lead"]
 
 
 def case_of(seed: int) -> tuple[np.ndarray, np.ndarray, Settings]:
@@ -64,7 +64,7 @@ cases = st.integers(0, 2**32).map(case_of)
 
 
 def in_c(driver, rises, logits, s: Settings, far: int = 0) -> list:
-    head = struct.pack("<10iqi", *(getattr(s, name) for name in NAMES), far, len(logits))
+    head = struct.pack("<11iqi", *(getattr(s, name) for name in NAMES), far, len(logits))
     answer = driver.ask("d", head + logits.astype("<i2").tobytes() + rises.astype("<i2").tobytes())
     return np.frombuffer(answer, "<i8").reshape(-1, 4).tolist()
 
@@ -81,7 +81,7 @@ def test_it_decides_so_after_years(driver, case, far):
     rises, logits, s = case
     d = Detector(s)
     d._state[WINDOWS], d._state[FRAMES] = far, far * s.hop
-    d._state[NEXT], d._state[LAST] = far * s.hop, far * s.hop - LOCAL
+    d._state[[NEXT, LAST]] += far * s.hop
     assert in_c(driver, rises, logits, s, far) == d.push(rises, logits).tolist()
 
 
@@ -98,8 +98,8 @@ def test_the_cases_hold_many_shots_and_incidents(driver):
 def test_all_the_shots_of_a_window_have_room(driver):
     """As many as can be, LOCAL apart, told at once; the driver's buffer has just the room that the header asks for."""
     s = Settings(on=0, off=0, even=0, windows=24, hop=8, n_frames=300, first=0, stop=294, cooldown=0, min_rise=1)
-    rises, logits = np.zeros((59 * 8 + 300, GROUPS), np.int32), np.full(60, -9, np.int16)
-    rises[::LOCAL], logits[30:] = 5000, 1000
+    rises, logits = np.zeros((99 * 8 + 300, GROUPS), np.int32), np.full(100, -9, np.int16)
+    rises[::LOCAL], logits[60:] = 5000, 1000
     found = in_c(driver, rises, logits, s)
     assert found == Detector(s).push(rises, logits).tolist()
     assert max(np.unique([row[1] for row in found], return_counts=True)[1]) > 60

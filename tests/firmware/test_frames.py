@@ -15,7 +15,7 @@ from gunshot.models.model import Model
 from tests.firmware import host_c
 
 N_FFT, HOP, N_MELS, PAST = 512, 112, 32, detector.PAST
-MODEL = Model(None, {}, None, code_db=host_c.SCALE, code_zero=host_c.ZERO)
+MODEL = Model(None, {}, None, (N_MELS, 71), code_db=host_c.SCALE, code_zero=host_c.ZERO)
 MANY = settings(deadline=None, max_examples=60, derandomize=True)
 SETTINGS = {
     "a network's": host_c.SETTINGS,
