@@ -16,15 +16,16 @@ from gunshot.models.network.network import (
 )
 
 N_MELS, N_FRAMES = 32, 33
+CONTEXT = 71  # frames that the project's network hears
 ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "sigmoid")
 
 
-def log_mels(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def log_mels(n: int, seed: int, n_frames: int = N_FRAMES) -> tuple[np.ndarray, np.ndarray]:
     """Noise about -60 dB; every second chunk with a step that decays, as a shot has."""
     rng = np.random.default_rng(seed)
-    x = rng.normal(-60, 6, (n, N_MELS, N_FRAMES)) + rng.normal(0, 5, (n, 1, 1))
+    x = rng.normal(-60, 6, (n, N_MELS, n_frames)) + rng.normal(0, 5, (n, 1, 1))
     y = np.arange(n) % 2
-    after = np.arange(N_FRAMES) - rng.integers(2, 24, (n, 1))
+    after = np.arange(n_frames) - rng.integers(2, 24, (n, 1))
     shot = np.where(after >= 0, 30 * np.exp(-after / 8), 0)[:, None] * np.linspace(1, 0.4, N_MELS)[:, None]
     return (x + shot * y[:, None, None]).astype(np.float32), y
 
@@ -55,7 +56,7 @@ def extremes(shape=(N_MELS, N_FRAMES), n: int = 40, seed: int = 1) -> np.ndarray
 
 def unsettled(p, seed: int = 0) -> keras.Model:
     """A network whose every weight is drawn, also the statistics of its normalizations, with logits of deviation 1."""
-    model = network.build(p, n_mels=N_MELS, n_frames=N_FRAMES)
+    model = network.build(p, n_mels=N_MELS, n_frames=CONTEXT)
     rng = np.random.default_rng(seed)
 
     def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -70,14 +71,14 @@ def unsettled(p, seed: int = 0) -> keras.Model:
     model.set_weights([drawn(weight.name, tuple(weight.shape)) for weight in model.weights])
     last = model.get_layer("gun_env")
     kernel, _ = last.get_weights()
-    x = rng.normal(-60, 15, (64, N_MELS, N_FRAMES, 1)).astype(np.float32)
+    x = rng.normal(-60, 15, (64, N_MELS, CONTEXT, 1)).astype(np.float32)
     logits = keras.Model(model.input, last.input).predict(x, verbose=0)[:, 0, 0] @ kernel[0, 0]
     kernel /= logits.std(axis=0)
     last.set_weights([kernel, -(logits / logits.std(axis=0)).mean(axis=0)])
     return model
 
 
-def with_context(n_frames: int = 71, *, seed: int = 0) -> bytes:
+def with_context(n_frames: int = CONTEXT, *, seed: int = 0) -> bytes:
     """A small network of the project's form, as int8: of 71 frames, a trunk of stride 4 makes 13 positions."""
 
     def leaky(*parts) -> list:

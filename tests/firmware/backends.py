@@ -12,11 +12,11 @@ from gunshot.base import params
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "firmware" / "src"
 P = params.load("audio", "features", "firmware", path=ROOT / "params.yaml")
-N_MELS, N_FRAMES = 32, 33
+N_MELS, N_FRAMES = 32, 71
 WARN = ("-Wall", "-Wextra", "-Werror", "-O2", "-fPIC")
 NAMES = re.findall(r"^  GUNSHOT_(\w+)", (SRC / "status.h").read_text(), flags=re.MULTILINE)
 SETTINGS = {
-    "on": 33, "off": -6, "even": -6, "windows": 1, "hop": 8, "n_frames": N_FRAMES, "first": 2, "stop": 26,
+    "on": 33, "off": -6, "even": -6, "windows": 1, "hop": 8, "n_frames": N_FRAMES, "first": 12, "stop": 36,
     "cooldown": 17, "min_rise": 1043,
 }  # fmt: skip
 OPERATING = {"proof": "unproven", "settings": SETTINGS}

@@ -15,7 +15,7 @@ from gunshot.export.network.layout import plan
 from gunshot.models import int8
 from gunshot.models.network import quantize
 from tests import networks
-from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, cooked, extremes, keras, layers, pool
+from tests.networks import CONTEXT, FAMILY, N_FRAMES, N_MELS, conv, cooked, extremes, keras, layers, pool
 
 ROOT = Path(__file__).parents[2]
 FIRMWARE = ROOT / "firmware" / "src"
@@ -56,8 +56,8 @@ def of_params(depth: int, width: float, separable: bool) -> bytes:
     """The project's own network, its weights drawn."""
     p = params.load("network", path=ROOT / "params.yaml").network
     p = p.model_copy(update={"depth": depth, "width": width, "separable": separable})
-    fixed = quantize.fixed(networks.unsettled(p), n_frames=N_FRAMES)
-    return quantize.convert(fixed, networks.log_mels(64, 5)[0])
+    fixed = quantize.fixed(networks.unsettled(p), n_frames=CONTEXT)
+    return quantize.convert(fixed, networks.log_mels(64, 5, CONTEXT)[0])
 
 
 @cache

@@ -15,8 +15,10 @@ from gunshot.export import constants
 from gunshot.export import forest as forest_c
 from gunshot.models import forest
 from gunshot.models.model import Model, load_model
-from tests.firmware.backends import CALIBRATION, N_FRAMES, N_MELS, OPERATING, SRC, Backend, P, linked
+from tests.firmware.backends import CALIBRATION, N_MELS, SETTINGS, SRC, Backend, P, linked
 
+N_FRAMES = 33
+OPERATING = {"proof": "unproven", "settings": SETTINGS | {"n_frames": N_FRAMES, "first": 2, "stop": 26}}
 REPORT = {"calibration": CALIBRATION}
 
 
@@ -35,7 +37,8 @@ def model(tmp_path_factory) -> Model:
     path = tmp_path_factory.mktemp("forest") / "forest.joblib"
     x, y = log_mels(1500, 0)
     grown = RandomForestClassifier(20, max_depth=8, min_samples_leaf=2, max_features=0.1, random_state=0)
-    joblib.dump(grown.fit(forest.codes(x), y), path)
+    grown.fit(forest.codes(x), y).window_ = N_MELS, N_FRAMES
+    joblib.dump(grown, path)
     path.with_name("report.json").write_text(json.dumps(REPORT | {"operating_point": 0.5}))
     return load_model(path)
 
@@ -54,7 +57,7 @@ def backend(folder):
 
 
 def logits(model: Model, x: np.ndarray) -> list[int]:
-    return [int(model.window_logits(window, hop=8, n_frames=N_FRAMES)[0]) for window in x]
+    return [int(model.window_logits(window, hop=8)[0]) for window in x]
 
 
 def test_logits_are_those_of_python(backend, model):
