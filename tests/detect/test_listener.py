@@ -21,7 +21,7 @@ REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0
 
 
 def jump(x: np.ndarray) -> np.ndarray:
-    """Logits that are high where a chunk's loudest frame, 15 dB above its window's mean, is where training has shots."""
+    """Logits that are high where a chunk's loudest frame, 15 dB above its window's mean, lies as in training."""
     level = x.mean(axis=1, dtype=np.float64)
     before, _ = around = {71: (10, 43), 33: (0, 33)}[x.shape[2]]
     place = level[:, slice(*around)].argmax(axis=1)
