@@ -31,6 +31,7 @@ FACTS = {"file": str, "problem": object, "chunks": int, "peak_db": float, "clipp
 DRAWS, FALSE_ALARMS = 399, 0.01  # batches drawn from the reference, and the share of them that may drift
 LEAST_STD = 0.001  # Evidently's: of a column that hardly varies
 DIGITS = 6  # of figures in a CSV
+HELD_S = 30.0  # of a recording
 
 
 class Sections(features.ContextSections, Protocol):
@@ -97,7 +98,11 @@ def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dic
 
 
 def _with_context(blocks: Iterable[np.ndarray], p: Sections) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield stretches of a recording, int16, and where in each its next chunks start, their context around them."""
+    """Yield stretches of a recording, int16, and where in each its next chunks start, their context around them.
+
+    A stretch holds the last HELD_S at least, so that its quiet, which stands beyond a recording's ends, is the
+    recording's, or that of so long a part.
+    """
     length, hop = p.audio.chunk_length, p.features.hop_length
     ahead, behind = p.context.before * hop, (p.context.frames - p.context.before) * hop + p.features.n_fft - length
     rest, start = np.zeros(0, np.int16), 0
@@ -108,7 +113,7 @@ def _with_context(blocks: Iterable[np.ndarray], p: Sections) -> Iterator[tuple[n
         if len(starts):
             yield rest, starts
             start = starts[-1] + p.chunks.env_hop
-        used = min(max(0, start - ahead), len(rest))
+        used = max(0, min(start - ahead, len(rest) - int(HELD_S * p.audio.sr)))
         rest, start = rest[used:], start - used
 
 

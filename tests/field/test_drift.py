@@ -32,13 +32,14 @@ MODEL = Model(  # scores how far the loudest frame stands out
     Path("stand-in"),
     {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}},
     logit=lambda x: (x.mean(axis=1).max(axis=1) - np.median(x.mean(axis=1), axis=1)) / 6 - 3,
+    window=(P.features.n_mels, P.context.frames),
 )
 MODEL.__dict__["operating_point"] = 0.5  # in place of an operating.json
 
 
 def cut(pcm: np.ndarray) -> np.ndarray:
     starts = chunks.at_hop(len(pcm), hop=P.chunks.env_hop, chunk_length=LENGTH)
-    return drift.describe(chunks.cut(pcm, starts, chunk_length=LENGTH), MODEL, P)
+    return drift.describe(pcm, starts, MODEL, P)
 
 
 def sound(index: int, made: corpus.Corpus) -> np.ndarray:
@@ -220,7 +221,7 @@ def test_columns_that_never_vary_are_judged():
 def test_an_alarm_is_a_score_at_the_detector_s_operating_point(tmp_path):
     (tmp_path / "operating.json").write_text('{"logit": 1.5}')
     model = replace(MODEL, path=tmp_path / "m.tflite", logit=lambda x: np.linspace(1, 2, len(x)))  # half reach it
-    *_, score, alarm = drift.describe(np.zeros((40, LENGTH), np.int16), model, P).T
+    *_, score, alarm = drift.describe(np.zeros(40 * LENGTH, np.int16), np.arange(40) * LENGTH, model, P).T
     assert (alarm == (score >= 1 / (1 + np.exp(-1.5)))).all() and alarm.sum() == 20
 
 
@@ -236,13 +237,20 @@ def stand_in(monkeypatch):
     monkeypatch.setattr(drift, "load_once", lambda path: MODEL)
 
 
-@pytest.mark.parametrize("seconds", [0.3, 29.9, 244.3])  # after 200 s a chunk starts beyond the end of a block
-def test_blocks_cut_the_same_chunks_as_a_whole_recording(stand_in, tmp_path, seconds):
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 29.9, 30.01, 31.3, 244.3])  # after 200 s a chunk starts beyond a block
+def test_blocks_give_what_a_whole_recording_does(stand_in, tmp_path, seconds):
+    """With what sounds around each chunk; the quiet beyond a recording's ends is that of its last half minute."""
     pcm = np.random.default_rng(6).integers(-2000, 2000, int(seconds * SR)).astype(np.int16)
     audio.write_pcm(tmp_path / "a.wav", pcm, sr=SR)
     facts, found = drift.of_recording(("a", tmp_path / "a.wav"), Path(), P)
-    np.testing.assert_array_equal(found, cut(pcm))
-    assert facts["problem"] is None and facts["chunks"] == len(found)
+    expected = cut(pcm)
+    if seconds > drift.HELD_S:
+        held = pcm[-int(drift.HELD_S * SR) :]
+        start = P.chunks.env_hop * (len(expected) - 1) - (len(pcm) - len(held))
+        np.testing.assert_allclose(found[-1], drift.describe(held, [start], MODEL, P)[0], atol=0.05)
+        found, expected = found[1:-1], expected[1:-1]
+    np.testing.assert_array_equal(found, expected)
+    assert facts["problem"] is None and facts["chunks"] == len(cut(pcm))
     assert facts["peak_db"] == pytest.approx(20 * np.log10(2000 / 32768), abs=0.02)
 
 

@@ -22,7 +22,7 @@ from gunshot.models.model import Model
 from gunshot.tags import Tag, catalogue
 
 REPO = Path(__file__).parents[2]
-P = params.load("audio", "features", "detector", path=REPO / "params.yaml")
+P = params.load("audio", "chunks", "context", "features", "detector", path=REPO / "params.yaml")
 STATES = st.sampled_from(["untagged", "automatic", "confirmed"])
 KEYS = st.text("abc", min_size=1, max_size=4)
 
@@ -73,7 +73,7 @@ def test_the_queue_s_doubt_is_about_the_operating_point_of_the_detector(tmp_path
     (tmp_path / "operating.json").write_text('{"logit": 4.0}')
     (tmp_path / "m.tflite").write_bytes(b"1")
     report = {"operating_point": 0.2, "calibration": {"slope": 1.0, "intercept": 0.0}}
-    model = Model(tmp_path / "m.tflite", report, logit=None)
+    model = Model(tmp_path / "m.tflite", report, logit=None, window=(32, 71))
     listed = catalogue.listed(tmp_path, tmp_path / "raw", tmp_path / "by_hand")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue, "scores", lambda recordings, *_, p: iter(score.items()))
@@ -98,20 +98,22 @@ def test_only_old_unconfirmed_recordings_expire(found, keep):
 
 def test_scores_are_kept_until_file_or_model_change(tmp_path):
     calls = []
-    model = SimpleNamespace(path=tmp_path / "model.tflite")
+
+    def loudest(x: np.ndarray) -> np.ndarray:
+        calls.append(x.shape)
+        return x.max(axis=(1, 2)) / 10
+
+    report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    model = Model(tmp_path / "model.tflite", report, loudest, window=(32, 71))
     model.path.write_bytes(b"1")
-
-    def sweep(mel, *, hop, n_frames):
-        calls.append(mel.shape)
-        return np.array([0.1, 0.7, 0.3], np.float32)
-
-    model.sweep = sweep
     files = {f"dev/{name}.wav": put(tmp_path / f"dev/{name}.wav", i) for i, name in enumerate("ab")}
     files["dev/no.wav"] = tmp_path / "dev/no.wav"
     files["dev/no.wav"].write_bytes(b"no audio")
     cache = tmp_path / "scores.csv"
     first = dict(queue.scores(files, cache, model, p=P))
-    assert first == {"dev/a.wav": pytest.approx(0.7), "dev/b.wav": pytest.approx(0.7), "dev/no.wav": None}
+    # A second has 139 frames; before them stand 32 as a listener has it, after them 58.
+    assert calls == [(1 + (32 + 139 + 58 - 71) // 8, 32, 71)] * 2
+    assert first["dev/a.wav"] != first["dev/b.wav"] and first["dev/no.wav"] is None
     assert dict(queue.scores(files, cache, model, p=P)) == first and len(calls) == 2
     put(files["dev/a.wav"], 5, sr=22050)
     dict(queue.scores(files, cache, model, p=P))
