@@ -151,14 +151,21 @@ def convert(model, representative: np.ndarray) -> bytes:
 
 
 def _bare(model: bytes) -> bytes:
-    """Return a .tflite model without what only the converter's tools read: names, signatures, metadata."""
+    """Return a .tflite model without what only the converter's tools read: names, signatures, metadata, their buffers.
+
+    Tensors that hold no values share the first buffer, which is empty.
+    """
     import flatbuffers
     from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
     tree = schema.ModelT.InitFromPackedBuf(model, 0)
-    tree.metadata, tree.signatureDefs = [], []
+    tree.metadata, tree.signatureDefs, tree.description, tree.subgraphs[0].name = None, None, None, None
+    places = {}  # of buffers with values
     for tensor in tree.subgraphs[0].tensors:
-        tensor.name = b""
+        data, tensor.name = tree.buffers[tensor.buffer].data, None
+        held = data is not None and len(data) > 0
+        tensor.buffer = places.setdefault(tensor.buffer, len(places) + 1) if held else 0
+    tree.buffers = [schema.BufferT(), *(tree.buffers[place] for place in places)]
     builder = flatbuffers.Builder(len(model))
     builder.Finish(tree.Pack(builder), b"TFL3")
     return bytes(builder.Output())
