@@ -53,7 +53,7 @@ def best(calls: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[s
 
 
 def main() -> int:
-    p = params.load("audio", "chunks", "features", "detector", "network", "simulate")
+    p = params.load("audio", "chunks", "context", "features", "detector", "network", "simulate")
     length, mel = p.audio.chunk_length, {"sr": p.audio.sr, **p.features.model_dump()}
     librosa_mel = {key: value for key, value in mel.items() if key != "amin"} | {"center": False}
     rng = np.random.default_rng(0)
@@ -128,12 +128,11 @@ def scoring(pcm: np.ndarray, p, mel: dict) -> tuple[dict[str, float], float, flo
     """
     from gunshot.models.network import network, quantize
 
-    n_frames = features.frames(p.audio.chunk_length, n_fft=mel["n_fft"], hop_length=mel["hop_length"])
-    net = network.build(p.network, n_mels=mel["n_mels"], n_frames=n_frames)
-    chunks = features.log_mel(pcm[: CHUNKS * p.audio.chunk_length].reshape(CHUNKS, -1), **mel)
+    net = network.build(p.network, n_mels=mel["n_mels"], n_frames=p.context.frames)
+    chunks, _ = features.windows(pcm, np.arange(CHUNKS) * p.audio.chunk_length, p)
     with tempfile.TemporaryDirectory() as name:
         file, wav = Path(name, "model.tflite"), Path(name, "x.wav")
-        file.write_bytes(quantize.convert(quantize.fixed(net, n_frames=n_frames), chunks))
+        file.write_bytes(quantize.convert(quantize.fixed(net, n_frames=p.context.frames), chunks))
         report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
         tables.write_json(report_path(file), report)
         audio.write_pcm(wav, pcm, sr=mel["sr"])
@@ -146,8 +145,8 @@ def scoring(pcm: np.ndarray, p, mel: dict) -> tuple[dict[str, float], float, flo
             "one model on streams": lambda: score_stream(ROW, Path(name), {"int8": file}, {}, p),
         }
         seconds = {what: least(call) * mel["sr"] / len(pcm) for what, call in calls.items()}
-        windows = len(model.window_logits(whole, hop=p.detector.hop, n_frames=n_frames))
-        ours = least(lambda: model.window_logits(whole, hop=p.detector.hop, n_frames=n_frames)) / windows
+        windows = len(model.window_logits(whole, hop=p.detector.hop))
+        ours = least(lambda: model.window_logits(whole, hop=p.detector.hop)) / windows
         return seconds, least(lambda: tflm.logit(chunks)) / len(chunks), ours
 
 

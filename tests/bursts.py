@@ -19,7 +19,7 @@ SEED, RENDERED = 1_000_000, 900  # no corpus is rendered from this seed
 
 
 def main(path: Path) -> int:
-    p = params.load("audio", "chunks", "features", "detector", "simulate")
+    p = params.load("audio", "chunks", "context", "features", "detector", "simulate")
     model = load_model(path)
     logit = model.threshold()
     made = simulate.Corpus(SEED, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
@@ -28,8 +28,9 @@ def main(path: Path) -> int:
         recording = simulate.render("gun", i, made)
         if not is_burst(recording.shots, p.audio.sr):
             continue
-        (found,), _ = listener.Listener(model, [logit], p).push(recording.pcm)
-        counts = compared(listener.times(found, p)[0], recording.shots, p.audio.sr)
+        ear = listener.Listener(model, [logit], p)
+        found = np.concatenate([ear.push(recording.pcm)[0][0], ear.finish()[0][0]])
+        counts = compared(ear.times(found)[0], recording.shots, p.audio.sr)
         right, heard, told = np.array([right, heard, told]) + counts
         bursts += 1
     of = metrics.found_and_missed(int(right), int(heard), int(told))

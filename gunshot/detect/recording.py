@@ -15,7 +15,8 @@ class Part(NamedTuple):
 
     `samples` are float32 at ``p.audio.sr`` [shape=(n,)]. Of shots [shape=(shots,)]: `onset_s`, from the recording's
     start, `score`, `peak`, the loudest sample around the onset, 0 to 32768, and `incident`, its number in the
-    recording, from 1 on. Of windows [shape=(windows,)]: `window_score`, and `start_s` of the chunk on which each decides.
+    recording, from 1 on. Of windows [shape=(windows,)]: `window_score`, and `start_s` of the chunk on which each
+    decides.
     """
 
     samples: np.ndarray

@@ -21,7 +21,7 @@ from gunshot.models.model import Model
 from gunshot.models.scores import metrics
 from stages import operate as operate_stage
 
-P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
+P = params.load("audio", "chunks", "context", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 PLACE = (2, 26)  # frames of a window: 12 to 75 % of its samples, chunks.jitter
 SR = P.audio.sr
 
@@ -132,7 +132,7 @@ def folder(tmp_path, monkeypatch):
     ]  # fmt: skip
     tables.write(tmp_path / "shots.csv", tables.frame(shots, tables.STREAM_SHOT))
     tables.write(tmp_path / "events.csv", tables.frame(events, tables.STREAM_EVENT))
-    monkeypatch.setattr(score, "load_once", lambda path: Model(path, REPORT, jump))
+    monkeypatch.setattr(score, "load_once", lambda path: Model(path, REPORT, jump, window=(32, 33)))
     return tmp_path
 
 
@@ -327,7 +327,7 @@ def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path,
     ]  # fmt: skip
     part = {"counts": counts, "shots": [], "false": [], "closest": []}
     monkeypatch.setattr(operate_stage, "score_streams", lambda *_: iter([part]))
-    monkeypatch.setattr(operate_stage, "load_model", lambda path: Model(path, REPORT, jump))
+    monkeypatch.setattr(operate_stage, "load_model", lambda path: Model(path, REPORT, jump, window=(32, 33)))
     (tmp_path / "params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     models = {name: tmp_path / name / "model" for name in false}

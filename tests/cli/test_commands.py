@@ -219,6 +219,7 @@ def forest(project):
     after = np.arange(33) - onset[:, None]
     level = np.where(after >= 0, -20 - 1.5 * after, -85)[:, None].clip(-85) + rng.normal(0, 4, (600, 32, 33))
     model = RandomForestClassifier(20, random_state=0).fit(codes(level.astype(np.float32)), (onset > 2) & (onset < 25))
+    model.window_ = (32, 33)
     joblib.dump(model, project / "forest.joblib")
     (project / "report.json").write_text(json.dumps(REPORT))
     (project / "operating.json").write_text('{"logit": 0.0}')
@@ -314,8 +315,9 @@ def test_detect_draws_a_plot(forest, project):
 def test_detect_prints_every_window_s_score(forest):
     done = run("detect", "shot.wav", "--model", forest, "--scores", "--format", "json")
     rows = [json.loads(line) for line in done.output.splitlines()]
-    assert len(rows) == 1 + ((1 + (32000 - 512) // 112) - 33) // 8
-    assert rows[1]["start_s"] == pytest.approx(8 * 112 / 16000) and set(rows[0]) == {"file", "start_s", "score"}
+    frames = 24 + 1 + (32000 - 512) // 112 + 30  # with those before and after it
+    assert len(rows) == 1 + (frames - 33) // 8 and set(rows[0]) == {"file", "start_s", "score"}
+    assert [row["start_s"] for row in rows[:5]] == pytest.approx([(i - 3) * 8 * 112 / 16000 for i in range(5)])
 
 
 def test_detect_goes_on_after_a_bad_file_and_says_so(forest, project):
@@ -390,6 +392,6 @@ def test_sim_and_real_needs_both(project, monkeypatch, capsys):
     }
     for side in tables.SIDES:
         tables.write(project / f"data/features/{side}.csv", tables.frame([row], tables.CHUNK))
-        np.save(project / f"data/features/{side}.npy", np.zeros((1, 32, 33), np.float32))
+        np.save(project / f"data/features/{side}.npy", np.zeros((1, 32, 71), np.float32))
     message = main(monkeypatch, capsys, "sim-and-real")
     assert "must hold simulated and real chunks; import recordings, then run `dvc repro`" in message

@@ -40,12 +40,12 @@ def project(tmp_path, monkeypatch):
         ]
         rows += [rows[0] | {"chunk": f"s{i}", "source": "simulated", "recording_group": "s"} for i in range(2)]
         tables.write(data / f"features/{side}.csv", tables.frame(rows, tables.CHUNK))
-        np.save(data / f"features/{side}.npy", np.zeros((len(rows), 32, 33), np.float32))
+        np.save(data / f"features/{side}.npy", np.zeros((len(rows), 32, 71), np.float32))
     for name, columns in tables.STREAM_TABLES.items():
         tables.write(data / "streams/val" / name, tables.frame([], columns))
     monkeypatch.chdir(tmp_path)
     for module in (alarms, evaluation):
-        monkeypatch.setattr(module, "load_once", lambda path: Model(path, REPORT, jump))
+        monkeypatch.setattr(module, "load_once", lambda path: Model(path, REPORT, jump, window=(32, 33)))
     monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     seen = SimpleNamespace(folder=tmp_path, recordings=recordings, trained=[], pools=[], validated=[], tested=[])
 

@@ -144,7 +144,7 @@ def page_of(folder, row: dict, point: dict, real: dict = streams.NOTHING, near: 
     report |= {name: on_chunks["metrics"]["int8"] for name in ("float", "int8")}
     models = {}
     for name in streams.MODELS:
-        models[name] = Model(folder / name / "model", report, np.mean)
+        models[name] = Model(folder / name / "model", report, np.mean, window=(32, 71))
         models[name].path.parent.mkdir(exist_ok=True)
         tables.write_json(models[name].path.with_name("operating.json"), point)
     origins = [origin for origin, one in (("simulated", row), ("real", real)) if one["hours"]]

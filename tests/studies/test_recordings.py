@@ -5,31 +5,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gunshot import features
 from gunshot.base import audio, params, processes
+from gunshot.models.model import Model
 from gunshot.studies import recordings
-from gunshot.studies.recordings import quiet, score_file
+from gunshot.studies.recordings import score_file
 
-P = params.load("audio", "features", "detector", "chunks", "tags", "evaluate")
+P = params.load("audio", "context", "features", "detector", "chunks", "tags", "evaluate")
 SR, BEFORE = P.audio.sr, 8000
 
 
-class Rise:
-    """A model whose score is the rise from a window's first frames to its middle, dB."""
-
-    def sweep(self, log_mel, *, hop, n_frames):
-        starts = range(0, log_mel.shape[1] - n_frames + 1, hop)
-        level = log_mel.mean(axis=0)
-        return np.array([level[s + 12 : s + 20].mean() - level[s : s + 4].mean() for s in starts])
+def rise(x: np.ndarray) -> np.ndarray:
+    """Logits that are the rise from a chunk's first frames to its middle, dB."""
+    level = (features.of_chunks(x, P) if x.shape[2] == 71 else x).mean(axis=1)
+    return level[:, 12:20].mean(axis=1) - level[:, :4].mean(axis=1)
 
 
-@pytest.fixture
-def score(tmp_path, monkeypatch):
+@pytest.fixture(params=[33, 71], ids=["chunk", "context"])
+def score(request, tmp_path, monkeypatch):
+    report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    model = Model(tmp_path / "x.tflite", report, rise, window=(32, request.param), step=1 / 1024)
+
     def of(y, class_="gun"):
         audio.write_pcm(tmp_path / "x.wav", audio.to_int16(y), sr=SR)
         source = {"file": tmp_path / "x.wav", "path": "x.wav", "class": class_}
         return score_file(source, {"rise": "x.tflite"}, P)
 
-    monkeypatch.setattr(recordings, "load_once", lambda path: Rise())
+    monkeypatch.setattr(recordings, "load_once", lambda path: model)
     return of
 
 
