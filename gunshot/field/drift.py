@@ -98,8 +98,7 @@ def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dic
 
 def _with_context(blocks: Iterable[np.ndarray], p: Sections) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield stretches of a recording, int16, and where in each its next chunks start, their context around them."""
-    length, hop = p.audio.chunk_length, p.features.hop_length
-    ahead, behind = p.context.before * hop, (p.context.frames - p.context.before) * hop + p.features.n_fft - length
+    length, (ahead, behind) = p.audio.chunk_length, features.context_samples(p)
     rest, start = np.zeros(0, np.int16), 0
     for block in itertools.chain(blocks, [None]):
         rest = rest if block is None else np.concatenate([rest, audio.to_int16(block)])
