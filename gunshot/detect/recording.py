@@ -14,7 +14,8 @@ class Part(NamedTuple):
     """A block of a recording, and the shots and windows that it completes.
 
     `samples` are float32 at ``p.audio.sr`` [shape=(n,)]. Of shots [shape=(shots,)]: `onset_s`, from the recording's
-    start, `score`, `peak`, the loudest sample around the onset, 0 to 32768, and `incident`, its number from 1 on. Of windows [shape=(windows,)]: `window_score`, and `start_s` of the chunk on which each decides.
+    start, `score`, `peak`, the loudest sample around the onset, 0 to 32768, and `incident`, its number from 1 on. Of
+    windows [shape=(windows,)]: `window_score`, and `start_s` of the chunk on which each decides.
     """
 
     samples: np.ndarray
