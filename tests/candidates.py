@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from gunshot import features
 from gunshot.alarms import score
 from gunshot.alarms.score import gathered
 from gunshot.base import audio, params, tables
@@ -15,7 +16,7 @@ from gunshot.models.model import Model
 from gunshot.promotion import comparison
 
 ROOT = Path(__file__).parents[1]
-P = params.load("audio", "chunks", "features", "detector", "promotion", path=ROOT / "params.yaml")
+P = params.load("audio", "chunks", "context", "features", "detector", "promotion", path=ROOT / "params.yaml")
 SR = P.audio.sr
 STREAM_S = 40.0
 COMMIT = "3f9c1e0b7d52a4866e01c39d7fb2858c04aa917e"
@@ -37,7 +38,7 @@ def jump(x: np.ndarray) -> np.ndarray:
 
 def load(path: Path) -> Model:
     """A model whose file holds its name alone."""
-    return Model(path, REPORT, jump)
+    return Model(path, REPORT, jump, window=(P.features.n_mels, features.chunk_frames(P)))
 
 
 def model(folder: Path, *, logit: float) -> Path:
@@ -46,9 +47,8 @@ def model(folder: Path, *, logit: float) -> Path:
     folder.mkdir(parents=True)
     path.write_text("jump")
     tables.write_json(folder / "report.json", REPORT)
-    p, kept = P, {"n_mels": P.features.n_mels, "n_frames": 33}
-    settings = vars(listener.settings(load(path), p, logit=logit, **kept))
-    heard = {name: getattr(p, name).model_dump() for name in ("audio", "chunks", "features", "detector")}
+    settings = vars(listener.settings(load(path), P, logit=logit))
+    heard = {name: getattr(P, name).model_dump() for name in ("audio", "chunks", "context", "features", "detector")}
     tables.write_json(folder / "operating.json", OPERATING | {"logit": logit, "settings": settings, "params": heard})
     return path
 

@@ -5,19 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gunshot import features
 from gunshot.base import audio, params, processes
 from gunshot.studies import recordings
-from gunshot.studies.recordings import quiet, score_file
+from gunshot.studies.recordings import score_file
 
-P = params.load("audio", "features", "detector", "chunks", "tags", "evaluate")
+P = params.load("audio", "context", "features", "detector", "chunks", "tags", "evaluate")
 SR, BEFORE = P.audio.sr, 8000
 
 
 class Rise:
     """A model whose score is the rise from a window's first frames to its middle, dB."""
 
-    def sweep(self, log_mel, *, hop, n_frames):
-        starts = range(0, log_mel.shape[1] - n_frames + 1, hop)
+    window = (P.features.n_mels, features.chunk_frames(P))
+
+    def sweep(self, log_mel, *, hop):
+        starts = range(0, log_mel.shape[1] - self.window[1] + 1, hop)
         level = log_mel.mean(axis=0)
         return np.array([level[s + 12 : s + 20].mean() - level[s : s + 4].mean() for s in starts])
 
@@ -63,7 +66,7 @@ def test_every_window_of_an_environment_file_counts_those_that_start_before_it_t
 @given(st.integers(0, 1000), st.integers(1, 40))
 def test_the_quiet_is_what_a_tenth_of_the_frames_are_below(seed, n):
     log_mel = np.random.default_rng(seed).normal(-50, 10, (4, n)).astype(np.float32)
-    lead = quiet(log_mel, 3)
+    lead = features.quiet(log_mel, 3)
     assert lead.shape == (4, 3) and lead.dtype == np.float32 and (lead == lead[:, :1]).all()
     below = (log_mel < lead[:, :1]).sum(axis=1)
     assert (below <= np.ceil(0.1 * (n - 1))).all() and ((log_mel <= lead[:, :1]).sum(axis=1) >= 0.1 * (n - 1)).all()
@@ -71,7 +74,7 @@ def test_the_quiet_is_what_a_tenth_of_the_frames_are_below(seed, n):
 
 def test_no_frames_of_a_fake_quiet_are_louder_than_the_file():
     log_mel = np.full((2, 5), -70, np.float32)
-    assert (quiet(log_mel, 4) == -70).all()
+    assert (features.quiet(log_mel, 4) == -70).all()
 
 
 def test_the_sources_columns_stay(score):
