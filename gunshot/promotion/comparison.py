@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from gunshot import features
 from gunshot.alarms import summary
 from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
 from gunshot.alarms.score import score_streams
-from gunshot import features
 from gunshot.base import params, tables
 from gunshot.detect import listener
 from gunshot.models.model import model_cost, read_operating_point, read_report
