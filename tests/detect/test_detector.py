@@ -381,7 +381,7 @@ def test_no_onset_lies_in_a_gap_whose_windows_are_quiet():
 def test_times_are_those_of_frames_and_windows(frame, window):
     assert detector.onset_s(np.array([frame]), **PLACE)[0] == (frame * 112 + 256) / 16000
     last_sample = (window * HOP + N_FRAMES - 1) * 112 + 512
-    assert detector.decided_s(np.array([window]), hop=HOP, n_frames=N_FRAMES, **PLACE)[0] == last_sample / 16000
+    assert detector.end_s(np.array([window * HOP + N_FRAMES - 1]), **PLACE)[0] == last_sample / 16000
     assert last_sample == window * HOP * 112 + L
 
 
