@@ -111,7 +111,7 @@ PARITY = {"cells": 1_000_000, "differing_codes": 1, "windows": 1000, "mismatched
           "differing_onsets": 0}  # fmt: skip
 PORT = {
     "flash_bytes": 90_000, "ram_bytes": 20_000, "parity": PARITY,
-    "instructions": {"features": 1_000_000, "inference": 2_000_000, "total": 3_000_000},
+    "instructions": {"features": 300_000, "inference": 700_000, "total": 1_000_000},
 }  # fmt: skip
 SOURCES = [{"source": "simulated", "upstream": "simulated", "licence": "CC0-1.0", "recordings": 900}]
 
