@@ -219,6 +219,7 @@ def forest(project):
     after = np.arange(33) - onset[:, None]
     level = np.where(after >= 0, -20 - 1.5 * after, -85)[:, None].clip(-85) + rng.normal(0, 4, (600, 32, 33))
     model = RandomForestClassifier(20, random_state=0).fit(codes(level.astype(np.float32)), (onset > 2) & (onset < 25))
+    model.window_ = 32, 33
     joblib.dump(model, project / "forest.joblib")
     (project / "report.json").write_text(json.dumps(REPORT))
     (project / "operating.json").write_text('{"logit": 0.0}')
@@ -290,13 +291,13 @@ def test_samples_that_are_no_numbers_are_a_warning_and_a_result(forest, project)
     assert done.stderr == "warning: broken.wav: 101 samples are no numbers; they count as silence\n"
 
 
-def test_a_recording_of_40_ms_is_one_window(forest, project):
+def test_a_recording_of_40_ms_is_heard_between_its_own_frames(forest, project):
     y, _ = sf.read(project / "shot.wav")
     sf.write(project / "short.wav", y[15_550 : 15_550 + 640], 16000)
     done = run("detect", "short.wav", "--model", forest, "--threshold", "0.0001")
     assert done.exit_code == 0 and abs(float(done.stdout.split()[1]) - 450 / 16000) < 0.010
     rows = run("detect", "short.wav", "--model", forest, "--scores", "--format", "json").stdout.splitlines()
-    assert len(rows) == 1
+    assert len(rows) == 1 + (24 + 2 + 30 - 33) // 8  # the lead, two frames, and what goes on until they were sought in
 
 
 def test_listen_plays_a_recording_in_a_microphone_s_place(forest, monkeypatch):
@@ -314,8 +315,8 @@ def test_detect_draws_a_plot(forest, project):
 def test_detect_prints_every_window_s_score(forest):
     done = run("detect", "shot.wav", "--model", forest, "--scores", "--format", "json")
     rows = [json.loads(line) for line in done.output.splitlines()]
-    assert len(rows) == 1 + ((1 + (32000 - 512) // 112) - 33) // 8
-    assert rows[1]["start_s"] == pytest.approx(8 * 112 / 16000) and set(rows[0]) == {"file", "start_s", "score"}
+    assert len(rows) == 1 + (24 + (1 + (32000 - 512) // 112) + 30 - 33) // 8
+    assert rows[0]["start_s"] == pytest.approx(-24 * 112 / 16000) and rows[3]["start_s"] == 0 and set(rows[0]) == {"file", "start_s", "score"}
 
 
 def test_detect_goes_on_after_a_bad_file_and_says_so(forest, project):

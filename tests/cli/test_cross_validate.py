@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch):
         tables.write(data / "streams/val" / name, tables.frame([], columns))
     monkeypatch.chdir(tmp_path)
     for module in (alarms, evaluation):
-        monkeypatch.setattr(module, "load_once", lambda path: Model(path, REPORT, jump))
+        monkeypatch.setattr(module, "load_once", lambda path: Model(path, REPORT, jump, window=(32, 33)))
     monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     seen = SimpleNamespace(folder=tmp_path, recordings=recordings, trained=[], pools=[], validated=[], tested=[])
 

@@ -20,11 +20,12 @@ from tests.flows.registry_project import Project
 from tests.flows.retraining_project import ROOT
 
 pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_project")
-P = params.load("audio", "chunks", "features", path=ROOT / "params.yaml")
+P = params.load("audio", "chunks", "context", "features", path=ROOT / "params.yaml")
 MODEL = Model(  # scores how far the loudest frame stands out
     Path("stand-in"),
     {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}},
     logit=lambda x: (x.mean(axis=1).max(axis=1) - np.median(x.mean(axis=1), axis=1)) / 6 - 3,
+    window=(P.features.n_mels, P.context.frames),
 )
 MODEL.__dict__["operating_point"] = 0.5  # in place of an operating.json
 GUNSHOT = f"""#!{sys.executable}
@@ -48,7 +49,7 @@ def reference(rng: np.random.Generator):
     found = []
     for pcm in (audio.to_int16(noise(rng)) for _ in range(80)):
         starts = chunks.at_hop(len(pcm), **cut)
-        found.append(drift.describe(chunks.cut(pcm, starts, chunk_length=P.audio.chunk_length), MODEL, P))
+        found.append(drift.describe(pcm, starts, MODEL, P))
     return drift.frame(np.repeat([f"r{i}" for i in range(80)], [len(part) for part in found]), np.concatenate(found))
 
 
