@@ -91,6 +91,12 @@ static int32_t peak_around(const gunshot_app *app, int64_t onset) {
   return most;
 }
 
+/* The sample at which a shot began, from where its frames are counted; gunshot/detect/onset.py. */
+static uint64_t onset_sample(const gunshot_shot *shot) {
+  int32_t within = shot->lean * GUNSHOT_HOP_LENGTH + shot->rise * GUNSHOT_ONSET_LATER;
+  return (uint64_t)(shot->onset * GUNSHOT_HOP_LENGTH + GUNSHOT_ONSET_START + within / GUNSHOT_DETECTOR_SIXTEENTHS);
+}
+
 static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *codes) {
   app->shot = shot->incident == app->incident ? app->shot + 1 : 1;
   app->incident = shot->incident;
@@ -98,7 +104,7 @@ static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *code
   int64_t last = shot->decided * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES - 1;
   gunshot_message message = {
       .kind = GUNSHOT_ALERT,
-      .alert = {.onset = app->begun + (uint64_t)shot->onset * GUNSHOT_HOP_LENGTH + GUNSHOT_N_FFT / 2,
+      .alert = {.onset = app->begun + onset_sample(shot),
                 .decided = app->begun + (uint64_t)last * GUNSHOT_HOP_LENGTH + GUNSHOT_N_FFT,
                 .incident = (uint32_t)(app->incidents + shot->incident),
                 .shot = app->shot,

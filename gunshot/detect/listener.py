@@ -7,7 +7,7 @@ import numpy as np
 
 from gunshot import features
 from gunshot.base import audio, params
-from gunshot.detect import detector
+from gunshot.detect import detector, onset
 from gunshot.models.model import Model
 
 
@@ -28,9 +28,9 @@ AROUND = (detector.PAST, detector.LOCAL)  # frames before an onset and from it o
 
 def times(shots: np.ndarray, p: Sections) -> tuple[np.ndarray, np.ndarray]:
     """Return when shots began, and when the detector had decided them, s [shape=(shots,)] each."""
-    place = {"n_fft": p.features.n_fft, "hop_length": p.features.hop_length, "sr": p.audio.sr}
-    decided_s = detector.decided_s(shots[:, detector.DECIDED], hop=p.detector.hop, n_frames=window_frames(p), **place)
-    return detector.onset_s(shots[:, detector.ONSET], **place), decided_s
+    frames = {"sr": p.audio.sr, "n_fft": p.features.n_fft, "hop_length": p.features.hop_length}
+    decided_s = detector.decided_s(shots[:, detector.DECIDED], hop=p.detector.hop, n_frames=window_frames(p), **frames)
+    return onset.samples(shots, **frames) / p.audio.sr, decided_s
 
 
 class Listener:

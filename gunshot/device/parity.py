@@ -8,7 +8,7 @@ import numpy as np
 
 from gunshot import features
 from gunshot.base import audio
-from gunshot.detect import detector, listener
+from gunshot.detect import listener, onset
 from gunshot.device import cost, emulator, messages
 from gunshot.models.model import Model
 from gunshot.simulate import streams
@@ -88,7 +88,7 @@ def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
     """Return the onsets that `gunshot detect` finds, as samples, int64 [shape=(shots,)]."""
     ear = listener.Listener(model, [model.threshold()], p)
     (shots,), _ = ear.push(np.pad(pcm, (0, max(0, p.audio.chunk_length - len(pcm)))))
-    return shots[:, detector.ONSET] * p.features.hop_length + p.features.n_fft // 2
+    return onset.samples(shots, sr=p.audio.sr, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
 
 
 def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:

@@ -11,7 +11,7 @@ import numpy as np
 from gunshot import features
 from gunshot.base import params
 from gunshot.base.files import atomic
-from gunshot.detect import detector
+from gunshot.detect import detector, onset
 from gunshot.models.scores import calibration
 
 DETECTOR = ("on", "off", "even", "windows", "hop", "first", "stop", "cooldown", "min_rise")  # of detector.Settings
@@ -67,6 +67,7 @@ def _identity(model: bytes) -> dict[str, int | str]:
 
 def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Constants:
     n_frames = features.frames(p.audio.chunk_length, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
+    start, later = onset.line(sr=p.audio.sr, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
     settings = operating["settings"]
     return {
         "SR": p.audio.sr,
@@ -94,6 +95,10 @@ def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Const
         "DETECTOR_FASTEST": detector.FASTEST,
         "DETECTOR_SLOWEST": detector.SLOWEST,
         "DETECTOR_NEAR": detector.NEAR,
+        "DETECTOR_SIXTEENTHS": detector.SIXTEENTHS,
+        "DETECTOR_MOST_RISE": detector.MOST_RISE,
+        "ONSET_START": start,
+        "ONSET_LATER": later,
         "OPERATING_POINT_PROOF": operating["proof"],
         "HEARTBEAT_MS": round(1000 * p.firmware.heartbeat_s),
         "FULL_SCALE_PA": p.firmware.full_scale_pa,
