@@ -1,8 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and how their names are shown."""
 
 import errno
 import os
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,17 @@ def atomic(path: Path | str) -> Iterator[Path]:
             Path(name).unlink(missing_ok=True)
 
 
-def shown(path: Path | str) -> str:
-    """Return a path as text that can be printed and stored: bytes that are no UTF-8 are escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+def shown(name: Path | str) -> str:
+    """Return a path or a name as text on one line: control characters, and bytes that are no UTF-8, are escaped.
+
+    Examples
+    --------
+    >>> print(shown("two\\nlines.wav"), shown(os.fsdecode(b"caf\\xe9.wav")))
+    two\\nlines.wav caf\\udce9.wav
+    """
+    return "".join(c.encode("unicode_escape").decode() if is_escaped(c) else c for c in str(name))
+
+
+def is_escaped(character: str) -> bool:
+    """Return whether `shown` escapes a character: it is of no text, or ends a line."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gunshot import cli
+from gunshot.base.files import shown
 from gunshot.models import model
 from gunshot.models.model import Model
 from tests.base.test_decoding import encoded
@@ -91,10 +92,10 @@ def test_names_of_any_bytes_are_heard_and_printed(detect, tmp_path, name):
     file = folder / os.fsdecode(name + b".wav")
     file.write_bytes(made())
     (folder / "zz.wav").write_bytes(made())
-    shown = str(Path("names") / file.name).encode("utf-8", "backslashreplace").decode()
+    name = shown(Path("names") / file.name)
     for arguments in (["names"], [str(Path("names") / file.name), "names/zz.wav"]):
         code, rows, lines = detect(*arguments)
-        assert (code, lines) == (0, []) and {row["file"] for row in rows} == {shown, "names/zz.wav"}
+        assert (code, lines) == (0, []) and {row["file"] for row in rows} == {name, "names/zz.wav"}
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
