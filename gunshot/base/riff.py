@@ -68,20 +68,26 @@ def _held(stream: BinaryIO, start: int, stated: int, size: int) -> int:
     """Return how many bytes of sound there are: to where a chunk or the file ends, `stated` or wrapped; else all."""
     stop = start + stated
     while stop <= size:
-        if _ends(stream, stop, size):
+        if ends(stream, stop, size):
             return stop - start
         stop += WRAP
     return size - start
 
 
-def _ends(stream: BinaryIO, place: int, size: int) -> bool:
-    """Return whether what begins at a byte is no sound: a chunk, a player's tag, zeros that fill up, or nothing."""
-    for begin in {place, place + place % 2}:
+def ends(stream: BinaryIO, place: int, size: int, form: str = "<4sI", multiple: int = 2) -> bool:
+    """Return whether what begins at a byte is no sound: a chunk, a player's tag, zeros that fill up, or nothing.
+
+    Parameters
+    ----------
+    form : of a chunk's name and length, as `struct` has it
+    multiple : of bytes, at which chunks begin, or should
+    """
+    for begin in {place, place + -place % multiple}:
         stream.seek(begin)
-        rest, head = size - begin, stream.read(8)
+        rest, head = size - begin, stream.read(struct.calcsize(form)).ljust(struct.calcsize(form), b"\xff")
         if rest < 8 or head.startswith(TAGS + KINDS):  # another file is told by its reader
             return True
-        name, length = struct.unpack("<4sI", head)
+        name, length = struct.unpack(form, head)
         if all(0x20 <= c <= 0x7E for c in name) and length <= rest - 7:
             return True
         if rest <= KEPT and not any(head) and not any(stream.read()):
