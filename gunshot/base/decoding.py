@@ -19,9 +19,11 @@ from gunshot.base.files import shown
 RATES = (1000, 1_000_000)  # Hz; a header outside is damaged, and resampling 1 Hz would fill the memory
 # By which sound is known in a folder; what has another suffix is sound where a decoder reads it.
 SNDFILE = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
-FFMPEG = (".m4a", ".aac", ".webm", ".weba", ".wma", ".mp4", ".mov", ".mkv", ".mka", ".3gp", ".amr", ".avi")
+FFMPEG = (
+    ".m4a", ".aac", ".webm", ".weba", ".wma", ".mp4", ".mov", ".mkv", ".mka", ".3gp", ".amr", ".avi", ".mp2", ".wv",
+)  # fmt: skip
 SUFFIXES = SNDFILE + FFMPEG
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,avi,mp3"  # FFmpeg's names; no other is tried
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,avi,mp3,caf,wv"  # FFmpeg's names; no other is tried
 GUESSING = ("aac", "amr", "au", "flac", "mp3")  # of these it knows no length before the end
 READERS = "FFmpeg or libsndfile must read it"
 WHOLE = "a recording must not be truncated"
@@ -67,6 +69,8 @@ def _source(path: Path | str) -> "Sndfile | Ffmpeg":
     except sf.LibsndfileError as e:
         if words := unreadable(path):
             raise AudioError(path, words, READERS) from None
+        if not os.path.getsize(path):
+            raise AudioError(path, "0 bytes", "a recording must not be empty") from None
         return Ffmpeg(path, CONTAINERS, e.error_string)
     with closing_on_error(source):
         source.check_alone()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gunshot import tags
 from gunshot.base import tables
-from gunshot.base.decoding import SUFFIXES
+from gunshot.base.decoding import SUFFIXES, is_sound
 from gunshot.base.files import shown
 
 UNNAMED = "a tag file, text in UTF-8, cannot name recordings such as these; rename them"
@@ -73,7 +73,7 @@ def listed(path: Path, raw: Path, by_hand: Path, *, blind: bool = False) -> Cata
     recordings = {key: file for key, file in every.items() if tags.is_nameable(key)}
     unnamed = tuple(shown(key) for key in every if key not in recordings)
     if not every:
-        raise ValueError(f"{path}: must hold a recording that is not env; the suffixes are {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: must hold a recording that is not env, such as {', '.join(SUFFIXES)}")
     if not recordings:
         raise ValueError(f"{shown(path)}: {UNNAMED}: {', '.join(unnamed[:3])}")
     return Catalogue(home, raw, recordings, home.by_hand is not None and not blind, unnamed)
@@ -90,8 +90,7 @@ def _listed(path: Path, raw: Path, home: tags.Home) -> dict[str, Path]:
     return {
         key: file
         for key, file in ((home.key(file), file) for file in files)
-        if path.is_file()
-        or (file.suffix.lower() in SUFFIXES and not _hidden(key) and not (corpus and key.startswith("env/")))
+        if path.is_file() or (not _hidden(key) and not (corpus and key.startswith("env/")) and is_sound(file))
     }
 
 

@@ -314,3 +314,21 @@ def test_a_folder_of_any_name_is_tagged_and_printed_in_any_encoding(project):
     assert b"written to" in done.stdout and b"caf\\udce9 \\u0430/tags.csv" in done.stdout
     done = subprocess.run([*command, "import", "folder", folder], env=environment, capture_output=True)
     assert b"error: name=caf\\udce9 \\u0430 must be text; choose another with --name" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_label_track_as_windows_saves_it(project, encoding):
+    text = "0,500000\t0,750000\tSchuss\r\n\\\t100,0\t4000,0\r\n1,25\t1,25\tgunshot\r\n"
+    content = text.encode(encoding)
+    Path("c.txt").write_bytes("\ufeff".encode(encoding) + content if encoding == "utf-16-le" else content)
+    run("import", "tags", "c.txt", "--label", "Schuss", "--label", "gunshot")
+    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(8000), Tag(20000)]}
+
+
+def test_a_recording_is_known_by_its_sound_whatever_its_suffix(project, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("rec", "a.dat", "b.wav"):
+        sf.write(tmp_path / "mine" / name, recording([8000]), SR, subtype="PCM_16", format="WAV")
+    (tmp_path / "mine/a.txt").write_text("a shot")
+    assert "written to" in run("tag", tmp_path / "mine")
+    assert set(read(tmp_path / "mine/tags.csv")) == {"rec", "a.dat", "b.wav"}

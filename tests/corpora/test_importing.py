@@ -166,7 +166,7 @@ def test_what_is_no_audio_is_rejected(root, raw, tmp_path):
     rules = {file: rule for file, (_, rule) in rejections(raw).items()}
     assert rules == {
         "gun/readme.txt": "only recordings are taken",
-        "gun/nothing.wav": "FFmpeg or libsndfile must read it",
+        "gun/nothing.wav": "a recording must not be empty",
         "gun/out.wav": sources.LEADS_OUT,
         "gun/away": sources.LEADS_OUT,
         "gun/broken.wav": "must be a file",
