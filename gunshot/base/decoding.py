@@ -183,11 +183,13 @@ class Sndfile:
                 found = riff.data(stream)
         except OSError:  # what is wrong is told by whoever opens it
             return None
-        if not found or found.held == found.stated or (found.held < found.stated and not found.never_written):
+        if not found or (found.held < found.stated and not found.never_written):
             return None
-        self.warnings.append(
-            f"header states {found.stated} bytes of sound, the file holds {found.held}; all of it is heard"
-        )
+        if found.held != found.stated:
+            sizes = f"header states {found.stated} bytes of sound, the file holds {found.held}"
+            self.warnings.append(f"{sizes}; all of it is heard")
+        elif found.padded:
+            return None
         return riff.Mended(self.path, found)
 
     def _goes_on(self) -> str | None:

@@ -145,6 +145,8 @@ def test_wavs_as_recorders_and_editors_write_them(detect, tmp_path):
         "fmt with an extension": [chunk(b"fmt ", form + struct.pack("<H", 22)), sound],
         "fmt of 20 bytes": [chunk(b"fmt ", form + bytes(4)), sound],
     }
+    for cut in (1, 5):  # and an odd chunk that lacks its pad byte
+        variants[f"unpadded {cut}"] = [chunk(b"fmt ", form), chunk(b"LIST", b"INFOISFT" + bytes(cut))[:-1], sound]
     for name, parts in variants.items():
         body = b"WAVE" + b"".join(parts)
         (tmp_path / f"{name}.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
