@@ -42,7 +42,8 @@ def listen(file: Path, ear: listener.Listener, notes: audio.Notes | None = None)
         silence.
     """
     if not file.is_file():
-        raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
+        kind = "is a folder" if file.is_dir() else "is a pipe or a device" if file.exists() else "no such file"
+        raise audio.AudioError(file, kind, "a recording must be a file")
     p, windows = ear.p, 0
     blocks = audio.blocks(file, sr=p.audio.sr, repair=True, notes=notes)
     for block in _ended(_filled_up(blocks, p.features.n_fft)):

@@ -1,12 +1,15 @@
 """A user's files, heard as a device hears them: after quiet, so that a shot that opens a file counts."""
 
+import os
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gunshot import features
-from gunshot.base import audio, params, processes
+from gunshot.base import audio, params, processes, tables
 from gunshot.studies import recordings
 from gunshot.studies.recordings import score_file
 
@@ -103,19 +106,31 @@ def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
         recordings.file_scores(listed, tmp_path, p, title="")
 
 
-def test_links_that_lead_out_are_named_and_sidecars_count_for_nothing(tmp_path):
-    root = tmp_path / "mine"
+def test_links_are_followed_names_need_not_be_text_and_sidecars_count_for_nothing(tmp_path, monkeypatch):
+    root, latin = tmp_path / "mine", os.fsdecode(b"caf\xe9.wav")
     for kind in ("gun", "env"):
         (root / kind).mkdir(parents=True)
         audio.write_pcm(tmp_path / f"{kind}.wav", audio.to_int16(shot(0)), sr=SR)
         (root / kind / "x.wav").symlink_to(tmp_path / f"{kind}.wav")
+        (root / kind / "gone.wav").symlink_to(tmp_path / "gone.wav")
         (root / kind / "x.txt").write_text("a shot")
-    with pytest.raises(ValueError, match=r"(?s)no file of the class gun; .*gun/x\.wav: link to ") as e:
-        recordings.evaluate(root, {}, P)
-    assert "gun/x.wav: link to " in str(e.value) and "must lie inside the corpus's folder" in str(e.value)
-    (root / "gun/y.wav").write_bytes((tmp_path / "gun.wav").read_bytes())
+        audio.write_pcm(root / kind / "y.wav", audio.to_int16(shot(1)), sr=SR)
+        (root / kind / "y.wav").rename(root / kind / latin)
     listed, bad = recordings.sources([root])
-    assert [row["path"] for row in listed] == ["gun/y.wav"]
+    names = ["env/caf\\udce9.wav", "env/x.wav", "gun/caf\\udce9.wav", "gun/x.wav"]
+    assert sorted(row["path"] for row in listed) == names
     assert sorted((row["file"], row["value"].split()[0]) for row in bad) == [
-        ("env/x.txt", "no"), ("env/x.wav", "link"), ("gun/x.txt", "no"), ("gun/x.wav", "link")
+        ("env/gone.wav", "broken"), ("env/x.txt", "no"), ("gun/gone.wav", "broken"), ("gun/x.txt", "no")
     ]  # fmt: skip
+    monkeypatch.setattr(recordings, "load_once", lambda path: Rise())
+    monkeypatch.setattr(processes, "in_order", lambda work, items, *more, **_: (work(item, *more) for item in items))
+    scores = recordings.score_files(listed, {"rise": tmp_path}, P, title="")
+    tables.write(tmp_path / "files.csv", scores.files.sort_values("path"))
+    assert pd.read_csv(tmp_path / "files.csv")["path"].tolist() == names
+
+
+def test_where_a_class_has_no_file_those_left_out_are_named(tmp_path):
+    (tmp_path / "gun").mkdir()
+    (tmp_path / "gun/gone.wav").symlink_to("nowhere.wav")
+    with pytest.raises(ValueError, match=r"(?s)no file of the class gun; .*gun/gone\.wav: broken link: must be a file"):
+        recordings.evaluate(tmp_path, {}, P)
