@@ -124,26 +124,30 @@ def test_clip_flattens_what_is_above_the_level_and_keeps_the_peak(over_db, seed)
     assert np.array_equal(augment.clip(np.zeros(9, np.float32), over_db), np.zeros(9))
 
 
-@given(st.integers(L, 40000), st.data(), st.integers(0, 2**32), st.floats(0, 1), st.floats(0, 12))
-def test_span_lies_in_the_recording_and_holds_the_shot(n, data, seed, shift, semitones):
-    start, onset = data.draw(st.integers(0, n - L)), data.draw(st.integers(-1, L - 1))
-    p = with_(shift=shift, pitch_semitones=semitones)
-    first, size, rate = augment.span(start, n, np.random.default_rng(seed), p, length=L, onset=onset)
-    assert first >= 0 and first + size <= n
-    assert 2 ** (-semitones / 12) * 0.999 <= rate <= 2 ** (semitones / 12) * 1.001
-    assert abs(size - rate * L) <= 2
-    if onset >= 0:
-        assert 0 <= start + onset - first <= size - 1
-    elif size < n and 0 < first < n - size:
-        assert abs(first - start) <= shift * L + 1
+@given(st.integers(L, 40000), st.data(), st.integers(0, 2**32), st.floats(0, 1), st.floats(-12, 12))
+def test_a_copy_s_chunk_lies_in_the_copy_and_keeps_its_shot(n, data, seed, shift, semitones):
+    rate = 2 ** (semitones / 12)
+    row = {"start": data.draw(st.integers(0, n - L)), "onset": data.draw(st.integers(-1, L - 1))}
+    length = max(L, round(n / rate) - data.draw(st.integers(0, 1)))  # the resampler may be a sample short
+    rng = np.random.default_rng(seed)
+    found = augment.moved(row, length, rng, with_(shift=shift), rate=rate, chunk_length=L)
+    assert 0 <= found["start"] <= length - L
+    away = abs(found["start"] - row["start"] / rate)
+    if row["onset"] < 0:
+        assert found["onset"] == -1
+        assert away <= shift * L + 0.5 or found["start"] in (0, length - L)
+    else:
+        assert 0 <= found["onset"] < L
+        assert abs(found["start"] + found["onset"] - (row["start"] + row["onset"]) / rate) <= 1.5
+        assert away <= shift * L + 0.5 or found["start"] in (0, length - L) or found["onset"] in (0, L - 1)
 
 
-def test_span_moves_as_far_as_shift_either_way():
-    rng = np.random.default_rng(0)
-    moved = np.array([augment.span(50000, 10**5, rng, P, length=L)[0] - 50000 for _ in range(2000)]) / L
-    assert (
-        -P.shift <= moved.min() < -0.9 * P.shift and 0.9 * P.shift < moved.max() <= P.shift and abs(moved.mean()) < 0.02
-    )
+def test_chunks_move_as_far_as_shift_either_way():
+    rng, row = np.random.default_rng(0), {"start": 50000, "onset": -1}
+    found = [augment.moved(row, 10**5, rng, P, rate=1.0, chunk_length=L)["start"] - 50000 for _ in range(2000)]
+    away = np.array(found) / L
+    assert -P.shift <= away.min() < -0.9 * P.shift and 0.9 * P.shift < away.max() <= P.shift
+    assert abs(away.mean()) < 0.02
 
 
 def rows(starts: list[int], onsets: list[int], kind: str = "gun") -> pd.DataFrame:
@@ -156,18 +160,30 @@ def rows(starts: list[int], onsets: list[int], kind: str = "gun") -> pd.DataFram
 
 
 RECORDING = audio.to_int16(shot(20000, 9000) + 0.001 * np.random.default_rng(0).standard_normal(20000))
-NOISE = audio.to_int16(0.1 * np.random.default_rng(1).standard_normal((7, L)))
+NOISE = audio.to_int16(0.1 * np.random.default_rng(1).standard_normal((7, 6000)))  # shorter than the recording
+
+
+def noise(rng: np.random.Generator) -> np.ndarray:
+    return NOISE[rng.integers(len(NOISE))]
 
 
 def copies(table, p=P, seed: int = 0, pcm=RECORDING):
-    return augment.copies(table, pcm, NOISE, np.random.default_rng(seed), p, sr=SR)
+    return augment.copies(table, pcm, noise, np.random.default_rng(seed), p, sr=SR, chunk_length=L)
+
+
+def cut(made_rows: list[dict], made: list[np.ndarray]) -> list[np.ndarray]:
+    """The chunks of copies, as their rows place them."""
+    parts = [made[int(row["path"].split("/")[0])][row["start"] : row["start"] + L] for row in made_rows]
+    assert all(len(part) == L for part in parts)
+    return parts
 
 
 def test_the_same_generator_gives_the_same_bytes_and_nothing_else_is_drawn():
     table = rows([6000, 8000], [3000, 1000])
     state = np.random.get_state()[1].copy()
     (a_rows, a), (b_rows, b), (_, c) = copies(table), copies(table), copies(table, seed=1)
-    assert a_rows == b_rows and a.tobytes() == b.tobytes() != c.tobytes()
+    as_bytes = lambda waves: [wave.tobytes() for wave in waves]  # noqa: E731
+    assert a_rows == b_rows and as_bytes(a) == as_bytes(b) != as_bytes(c)
     assert np.array_equal(np.random.get_state()[1], state)
     before = RECORDING.copy(), NOISE.copy(), table.copy()
     copies(table)
@@ -181,9 +197,10 @@ def test_copies_counts_shapes_and_names(kind, gun, env):
     each = {"gun": gun, "env": env}[kind]
     made_rows, made = copies(rows([0, 6000], [10, 3000] if kind == "gun" else [-1, -1], kind),
                              with_(gun_copies=gun, env_copies=env))  # fmt: skip
-    assert made.dtype == np.int16 and made.shape == (2 * each, L) and len(made_rows) == 2 * each
-    assert [row["index"] for row in made_rows] == list(range(2 * each))
-    assert [row["chunk"] for row in made_rows] == [f"m/gun/a.wav#{s}~{i}" for s in (0, 6000) for i in range(each)]
+    assert len(made) == each and len(made_rows) == 2 * each
+    assert all(wave.dtype == np.int16 and abs(len(wave) / len(RECORDING) - 1) < 0.13 for wave in made)
+    assert [row["path"] for row in made_rows] == [f"{i}/m/gun/a.wav" for i in range(each) for _ in range(2)]
+    assert [row["chunk"] for row in made_rows] == [f"m/gun/a.wav#{s}~{i}" for i in range(each) for s in (0, 6000)]
     assert all(set(row) == set(tables.CHUNK) and row["class"] == kind for row in made_rows)
     assert kind == "gun" or all(row["onset"] == -1 for row in made_rows)
 
@@ -200,16 +217,22 @@ def test_copies_are_told_by_the_end_of_their_ids_whatever_the_recording_is_calle
     assert ids.is_unique and ids.str.contains(tables.COPY).tolist() == [False] * 2 + [True] * 4
 
 
-def test_no_rows_no_copies():
-    made_rows, made = copies(rows([], []))
-    assert made_rows == [] and made.shape == (0, L) and made.dtype == np.int16
+def test_a_recording_shorter_than_a_chunk_goes_on_as_its_last_sample():
+    """A faster copy of one chunk alone has no more sound than that."""
+    p = with_(gun_copies=30, **NEVER)
+    made_rows, made = copies(rows([0], [1000]), p, pcm=RECORDING[8000 : 8000 + L])
+    assert min(map(len, made)) == L and max(map(len, made)) > L
+    for row, wave in zip(made_rows, made, strict=True):
+        y = np.flatnonzero(wave != wave[-1])
+        assert len(wave) > L or y[-1] < L - 1
+        assert 0 <= row["start"] <= len(wave) - L
 
 
 @pytest.mark.parametrize("onset", [5, 200, 2000, 3900, 4090])
 def test_a_copy_holds_its_shot_where_its_row_says(onset):
     p = with_(gun_copies=40, gain_db=(0.0, 0.0), **NEVER)
     made_rows, made = copies(rows([9000 - onset], [onset]), p)
-    for row, copy in zip(made_rows, made, strict=True):
+    for row, copy in zip(made_rows, cut(made_rows, made), strict=True):
         assert 0 <= row["onset"] < L
         if row["onset"] < L - 20:
             assert abs(int(np.argmax(np.abs(copy.astype(int)))) - row["onset"]) <= 5
@@ -221,7 +244,7 @@ def test_a_pulse_keeps_its_sign_and_decays_forward(sign):
     pcm = audio.to_int16(shot(20000, 9000, sign))
     p = with_(gun_copies=60, gain_db=(-6.0, 6.0), **NEVER)
     made_rows, made = copies(rows([7000], [2000]), p, pcm=pcm)
-    for row, copy in zip(made_rows, made, strict=True):
+    for row, copy in zip(made_rows, cut(made_rows, made), strict=True):
         y = sign * copy.astype(float)
         assert y.max() > 0 and y.min() > -0.3 * y.max()  # the resampler rings, no more
         after, before = (y[row["onset"] + k : row["onset"] + k + 100].mean() for k in (50, -150))
@@ -230,8 +253,9 @@ def test_a_pulse_keeps_its_sign_and_decays_forward(sign):
 
 def test_every_transform_is_drawn_by_its_share():
     p = with_(gun_copies=300, gain_db=(0.0, 0.0), shift=0.0, pitch_semitones=0.0, **NEVER)
-    plain = copies(rows([7000], [2000]), with_(**{**p.model_dump(), "gun_copies": 1}))[1][0]
+    part = RECORDING[6000:13000]
+    plain = copies(rows([1000], [2000]), with_(**{**p.model_dump(), "gun_copies": 1}), pcm=part)[1][0].astype(int)
     for share in NEVER:
-        _, made = copies(rows([7000], [2000]), with_(**{**p.model_dump(), share: 0.4}))
-        changed = np.mean([np.abs(copy.astype(int) - plain).max() > 30 for copy in made])
+        _, made = copies(rows([1000], [2000]), with_(**{**p.model_dump(), share: 0.4}), pcm=part)
+        changed = np.mean([np.abs(copy - plain).max() > 30 for copy in made])
         assert 0.3 < changed < 0.5, share

@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from gunshot.base import params
 from gunshot.models.network import quantize, training
-from tests.networks import N_FRAMES, log_mels
+from tests.networks import CONTEXT, log_mels
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ def section():
 
 @pytest.fixture(scope="session")
 def data():
-    (x, y), (x_val, y_val) = log_mels(384, 0), log_mels(160, 1)
+    (x, y), (x_val, y_val) = log_mels(384, 0, CONTEXT), log_mels(160, 1, CONTEXT)
     return SimpleNamespace(x=x, y=y, x_val=x_val, y_val=y_val)
 
 
@@ -38,4 +38,4 @@ def trained(data, section):
 
 @pytest.fixture(scope="session")
 def artifact(data, trained) -> bytes:
-    return quantize.convert(quantize.fixed(trained.model, n_frames=N_FRAMES), data.x[:128])
+    return quantize.convert(quantize.fixed(trained.model, n_frames=CONTEXT), data.x[:128])

@@ -225,12 +225,15 @@ def test_what_cannot_be_run_is_named(made, monkeypatch):
 
 def test_stage_writes_the_forest_its_c_and_how_they_compare(tmp_path, monkeypatch):
     text = (Path(__file__).parents[2] / "params.yaml").read_text()
-    for name, value in (("n_estimators", "[5]"), ("max_depth", "[4]"), ("folds", "2"), ("search_rows", "200")):
+    small = {"n_estimators": "[5]", "max_depth": "[4]", "folds": "2", "search_rows": "200"}
+    windows = {"chunk_length": str(512 + (N_FRAMES - 1) * 112), "frames": "11", "before": "2"}
+    for name, value in (small | windows).items():
         text = re.sub(rf"(?m)^  {name}: [^#\n]*", f"  {name}: {value} ", text, count=1)
     (tmp_path / "params.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     for side, (x, y) in {"train": log_mels(600, 0), "val": log_mels(200, 1)}.items():
-        np.save(tmp_path / f"{side}.npy", x)
+        around = np.repeat(y[:, None, None], N_MELS, axis=1).astype(np.float32)  # what a chunk is not judged by
+        np.save(tmp_path / f"{side}.npy", np.concatenate([around, around, x, around, around, around], axis=2))
         kinds = np.where(y == 1, "gun", "env")
         table = pd.DataFrame({name: np.zeros(len(y), kind) for name, kind in tables.CHUNK.items()})
         tables.write(
@@ -238,8 +241,9 @@ def test_stage_writes_the_forest_its_c_and_how_they_compare(tmp_path, monkeypatc
         )
     train_forest.main(tmp_path, tmp_path / "out" / "forest.joblib")
     report = tables.read_json(tmp_path / "out" / "report.json")
-    model, codes = forest.load(tmp_path / "out" / "forest.joblib"), forest.codes(np.load(tmp_path / "val.npy"))
-    assert len(model.estimators_) == 5
+    own = np.load(tmp_path / "val.npy")[..., 2 : 2 + N_FRAMES]
+    model, codes = forest.load(tmp_path / "out" / "forest.joblib"), forest.codes(own)
+    assert len(model.estimators_) == 5 and model.window_ == (N_MELS, N_FRAMES)
     source = (tmp_path / "out" / "forest.h").read_text()
     assert check(model, source, codes) == {key: value for key, value in report.items() if key[:2] == "c_"}
     assert report["c_agreement"] >= 0.99 and report["c_bytes"] > 500

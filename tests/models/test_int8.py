@@ -21,7 +21,7 @@ from gunshot.models import int8
 from gunshot.models.model import load_model
 from gunshot.models.network import quantize
 from tests.models.test_network import SIZES
-from tests.networks import FAMILY, N_FRAMES, N_MELS, conv, converted, extremes, log_mels, pool, unsettled
+from tests.networks import CONTEXT, FAMILY, N_FRAMES, N_MELS, conv, converted, extremes, log_mels, pool, unsettled
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def differing(model: bytes, codes: np.ndarray) -> tuple[int, int]:
 
 
 def ending(trained, activation: str):
-    fixed = quantize.fixed(trained.model, n_frames=N_FRAMES)
+    fixed = quantize.fixed(trained.model, n_frames=CONTEXT)
     fixed.layers[-1].activation = keras.activations.get(activation)
     return fixed
 
@@ -52,7 +52,7 @@ def logits(data, trained) -> bytes:
 
 def test_trained_artifact_is_tflm_to_the_byte(data, made):
     tflm = quantize.Tflm(made)
-    codes = np.concatenate([extremes(n=300), tflm.codes(data.x), tflm.codes(data.x_val)])
+    codes = np.concatenate([extremes((N_MELS, CONTEXT), n=300), tflm.codes(data.x), tflm.codes(data.x_val)])
     wrong, distinct = differing(made, codes)
     assert len(codes) > 2000 and wrong == 0
     assert distinct >= 100
@@ -72,9 +72,9 @@ def test_codes_and_scales_are_tflms(data, made):
 @pytest.mark.parametrize(("depth", "width", "separable"), SIZES)
 def test_other_sizes(section, depth, width, separable):
     p = section(depth=depth, width=width, separable=separable)
-    fixed = quantize.fixed(unsettled(p), n_frames=N_FRAMES)
-    model = quantize.convert(fixed, log_mels(64, 5)[0])
-    assert differing(model, extremes())[0] == 0
+    fixed = quantize.fixed(unsettled(p), n_frames=CONTEXT)
+    model = quantize.convert(fixed, log_mels(64, 5, CONTEXT)[0])
+    assert differing(model, extremes((N_MELS, CONTEXT)))[0] == 0
     assert int8.Int8(model).stride == np.prod([2, 2, 1, 1][:depth])
 
 
@@ -130,8 +130,9 @@ def test_sweep_is_window_by_window(logits, frames, block, seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(int8, "BLOCK", block)
         found = model.sweep(codes)
-    assert found.dtype == np.int8 and found.shape == (max(0, (frames - N_FRAMES) // 4 + 1), 2)
+    assert found.dtype == np.int8 and found.shape == (max(0, (frames - CONTEXT) // 4 + 1), 2)
     np.testing.assert_array_equal(found, model.outputs(windows(codes, model)))
+    np.testing.assert_array_equal(found[::9], quantize.Tflm(logits).outputs(windows(codes, model)[::9]))
 
 
 def windows(codes: np.ndarray, model: int8.Int8) -> np.ndarray:
@@ -160,7 +161,7 @@ def test_sweep_over_several_blocks_as_they_are(logits):
 def test_a_wrong_multiplier_is_seen(logits, monkeypatch, change):
     right = int8.graph.quantized
     monkeypatch.setattr(int8.graph, "quantized", lambda real: change(*right(real)))
-    assert differing(logits, extremes())[0] > 20
+    assert differing(logits, extremes((N_MELS, CONTEXT)))[0] > 20
 
 
 @pytest.mark.parametrize(("inputs", "dtype"), [(1000, np.float32), (1500, np.float64), (100_000, np.float64)])
@@ -195,7 +196,7 @@ def test_branches_and_floats_are_refused(data):
     y = layers.Flatten()(conv(1, 3)(x))
     branches = keras.Model(x, layers.Add()([layers.Dense(2)(y), layers.Dense(2)(y)]))
     with pytest.raises(ValueError, match=r"FULLY_CONNECTED must take the output|operator ADD"):
-        int8.Int8(quantize.convert(branches, data.x[:16]))
+        int8.Int8(quantize.convert(branches, data.x[:16, :, :N_FRAMES]))
     with contextlib.redirect_stdout(io.StringIO()):
         floats = tf.lite.TFLiteConverter.from_keras_model(keras.Model(x, layers.Dense(2)(y))).convert()
     with pytest.raises(ValueError, match="type=FLOAT32 must be INT8"):
@@ -211,8 +212,8 @@ def test_branches_and_floats_are_refused(data):
     [
         ("sweep", np.zeros((N_MELS, 50), np.float32)),
         ("sweep", np.zeros((N_MELS + 1, 50), np.int8)),
-        ("outputs", np.zeros((N_MELS, N_FRAMES), np.int8)),
-        ("outputs", np.zeros((2, N_MELS, N_FRAMES + 4), np.int8)),
+        ("outputs", np.zeros((N_MELS, CONTEXT), np.int8)),
+        ("outputs", np.zeros((2, N_MELS, CONTEXT + 4), np.int8)),
     ],
 )
 def test_codes_of_another_shape_or_type_are_refused(logits, method, codes):
@@ -222,7 +223,7 @@ def test_codes_of_another_shape_or_type_are_refused(logits, method, codes):
 
 def test_no_window_no_output(logits):
     model = int8.Int8(logits)
-    for found in (model.outputs(np.zeros((0, N_MELS, N_FRAMES), np.int8)), model.sweep(np.zeros((N_MELS, 0), np.int8))):
+    for found in (model.outputs(np.zeros((0, N_MELS, CONTEXT), np.int8)), model.sweep(np.zeros((N_MELS, 0), np.int8))):
         assert found.dtype == np.int8 and found.shape == (0, 2)
 
 
@@ -257,7 +258,7 @@ def beside(logits, tmp_path_factory) -> Path:
 def told(path: Path) -> str:
     """Return the error of a model that cannot be loaded; one that can hears a recording."""
     try:
-        found = load_model(path).window_logits(log_mels(1, 0)[0][0], hop=8, n_frames=N_FRAMES)
+        found = load_model(path).window_logits(log_mels(1, 0, CONTEXT)[0][0], hop=8)
     except ValueError as e:
         return str(e)
     assert found.dtype == np.int16
@@ -294,11 +295,11 @@ def test_a_model_of_other_windows_is_named(beside):
     x = np.random.default_rng(0).normal(0, 1, (8, 24, 40)).astype(np.float32)
     parts = conv(4, 3), layers.Flatten(), layers.Dense(2)
     beside.write_bytes(converted(*parts, shape=x.shape[1:], representative=x))
-    message = (
-        r"model\.tflite: window=\(24, 40\) bands and frames must be \(32, 33\), as the sections audio and features"
-    )
-    with pytest.raises(ValueError, match=message):
-        load_model(beside).window_logits(log_mels(1, 0)[0][0], hop=8, n_frames=N_FRAMES)
+    assert load_model(beside).window == (24, 40)
+    with pytest.raises(
+        ValueError, match=r"model\.tflite: n_mels=24 must be 32, as features\.n_mels of params\.yaml is"
+    ):
+        load_model(beside).window_logits(log_mels(1, 0)[0][0], hop=8)
 
 
 DETECT = """

@@ -3,7 +3,6 @@
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -20,7 +19,7 @@ from gunshot.models import model as models
 from gunshot.models.model import Model, load_model, model_cost, read_operating_point, read_report, report_path
 from gunshot.models.scores import calibration
 
-P = params.load("audio", "chunks", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
+P = params.load("audio", "chunks", "context", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 N_MELS, N_FRAMES, STRIDE = 4, 9, 2
 WEIGHTS = np.random.default_rng(0).integers(-8, 8, (N_MELS, N_FRAMES)).astype(np.float32) / 64  # sums are exact
 REPORT = {"operating_point": 0.25, "calibration": {"slope": 1.5, "intercept": -2.0}}
@@ -36,8 +35,10 @@ def one_pass(x: np.ndarray) -> np.ndarray:
     return np.concatenate([logit(window[None]) for window in np.moveaxis(windows, 1, 0)])
 
 
-SINGLE = Model(Path("m.tflite"), REPORT, logit)
-LONG = Model(Path("m.keras"), REPORT, logit, one_pass, STRIDE)
+WINDOW = N_MELS, N_FRAMES
+SINGLE = Model(Path("m.tflite"), REPORT, logit, WINDOW)
+LONG = Model(Path("m.keras"), REPORT, logit, WINDOW, one_pass, STRIDE)
+CHUNK, CONTEXT = (Model(Path("m"), REPORT, logit, (32, n_frames)) for n_frames in (33, 71))
 
 
 def by_hand(log_mel: np.ndarray, hop: int) -> list[int]:
@@ -51,9 +52,9 @@ def log_mel(frames: int) -> np.ndarray:
 
 @given(st.integers(0, 80), st.integers(1, 12))
 def test_logits_are_those_of_the_windows_one_by_one(frames, hop):
-    found = SINGLE.window_logits(log_mel(frames), hop=hop, n_frames=N_FRAMES)
+    found = SINGLE.window_logits(log_mel(frames), hop=hop)
     assert found.dtype == np.int16 and found.tolist() == by_hand(log_mel(frames), hop)
-    scores = SINGLE.sweep(log_mel(frames), hop=hop, n_frames=N_FRAMES)
+    scores = SINGLE.sweep(log_mel(frames), hop=hop)
     expected = [1 / (1 + math.exp(2.0 - 1.5 * steps / 16)) for steps in found.tolist()]
     assert scores.dtype == np.float32 and scores.tolist() == pytest.approx(expected, abs=1e-6)
 
@@ -62,31 +63,36 @@ def test_logits_are_those_of_the_windows_one_by_one(frames, hop):
 def test_one_pass_and_any_block_give_the_same(frames, hop, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "BLOCK", block)
-        a, b = (model.window_logits(log_mel(frames), hop=hop, n_frames=N_FRAMES) for model in (SINGLE, LONG))
+        a, b = (model.window_logits(log_mel(frames), hop=hop) for model in (SINGLE, LONG))
     assert a.tolist() == b.tolist() == by_hand(log_mel(frames), hop)
 
 
 def test_more_windows_than_a_block():
     long = log_mel(3 * models.BLOCK)
-    found = SINGLE.window_logits(long, hop=2, n_frames=N_FRAMES)
+    found = SINGLE.window_logits(long, hop=2)
     assert len(found) > models.BLOCK and found.tolist() == by_hand(long, 2)
 
 
 def test_logits_saturate():
-    huge = Model(Path("m"), REPORT, lambda x: np.where(x[:, 0, 0] > -50, 1e9, -1e9))
+    huge = Model(Path("m"), REPORT, lambda x: np.where(x[:, 0, 0] > -50, 1e9, -1e9), (1, 9))
     mel = np.repeat([[-100.0, 0.0]], 9, axis=1)
-    assert huge.window_logits(mel, hop=9, n_frames=9).tolist() == [-32767, 32767]
+    assert huge.window_logits(mel, hop=9).tolist() == [-32767, 32767]
 
 
 def test_a_hop_between_the_network_s_positions_is_named():
     with pytest.raises(ValueError, match=r"detector\.hop=3 must be a multiple of the network's stride in time, 2"):
-        LONG.window_logits(log_mel(50), hop=3, n_frames=N_FRAMES)
-    assert len(SINGLE.window_logits(log_mel(50), hop=3, n_frames=N_FRAMES)) == 14
+        LONG.window_logits(log_mel(50), hop=3)
+    assert len(SINGLE.window_logits(log_mel(50), hop=3)) == 14
+
+
+def test_other_bands_are_named():
+    with pytest.raises(ValueError, match=r"^m\.tflite: n_mels=4 must be 5, as features\.n_mels of params\.yaml is"):
+        SINGLE.window_logits(np.zeros((5, 50), np.float32), hop=2)
 
 
 @given(st.floats(-300, 300), st.integers(1, 8), st.sampled_from([1 / 16, 0.1, 0.173]))
 def test_the_logit_sum_of_a_mean_is_the_least_that_reaches_it(value, windows, step):
-    model = Model(Path("m"), REPORT, logit, step=step)
+    model = Model(Path("m"), REPORT, logit, WINDOW, step=step)
     least = model.logit_sum(value, windows=windows)
     assert isinstance(least, int)
     assert least * step / windows >= value - 1e-6 and (least - 1) * step / windows < value + 1e-6
@@ -111,43 +117,51 @@ def test_scores_of_chunks_are_calibrated():
 def test_codes_round_half_to_even_and_saturate():
     found = SINGLE.codes(np.float32([-100, -99.75, -99.25, -36, -200, 27.5, 28, 1000]))
     assert found.dtype == np.int8 and found.tolist() == [-128, -128, -126, 0, -128, 127, 127, 127]
-    other = Model(Path("m"), REPORT, logit, code_db=0.4, code_zero=80)
+    other = Model(Path("m"), REPORT, logit, WINDOW, code_db=0.4, code_zero=80)
     assert other.codes(np.float32([-80, 0])).tolist() == [-120, 80]
 
 
+def sections(**changed):
+    """The sections of params.yaml with values of the detector's, or whole sections, changed."""
+    own = {name: value for name, value in changed.items() if not hasattr(P, name)}
+    rest = {name: value for name, value in changed.items() if hasattr(P, name)}
+    return type(P)(**vars(P) | {"detector": P.detector.model_copy(update=own)} | rest)
+
+
 def test_settings_are_those_of_params_in_the_model_s_units():
-    d = P.detector.model_copy(update={"windows": 3, "hysteresis": 0.5, "cooldown_s": 1.0, "hop": 8})
-    p = type(P)(audio=P.audio, chunks=P.chunks, features=P.features, detector=d)
-    found = listener.settings(SINGLE, p, n_mels=32, n_frames=33, logit=2.0)
-    assert vars(found) == {
-        "on": 96, "off": 72, "even": 0, "windows": 3, "hop": 8, "n_frames": 33, "first": 2, "stop": 26,
-        "cooldown": 17, "min_rise": detector.min_rise(32, features.CODE_DB),
-    }  # fmt: skip
+    p = sections(windows=3, hysteresis=0.5, cooldown_s=1.0, hop=8)
+    for model, place in ((CHUNK, {"n_frames": 33, "first": 2, "stop": 26}),
+                         (CONTEXT, {"n_frames": 71, "first": 12, "stop": 36})):  # fmt: skip
+        assert vars(listener.settings(model, p, logit=2.0)) == place | {
+            "on": 96, "off": 72, "even": 0, "windows": 3, "hop": 8, "cooldown": 17,
+            "min_rise": detector.min_rise(32, features.CODE_DB),
+        }  # fmt: skip
 
 
 def test_fire_goes_on_from_even_odds_or_from_where_an_incident_does():
     """Whichever is lower: an incident of a low threshold goes on below even odds."""
-    d = P.detector.model_copy(update={"windows": 1, "hysteresis": 3.0})
-    p = type(P)(audio=P.audio, chunks=P.chunks, features=P.features, detector=d)
+    p = sections(windows=1, hysteresis=3.0)
     for logit, even in ((8.0, 0.0), (3.0, 0.0), (1.0, -2.0)):
-        found = listener.settings(SINGLE, p, n_mels=32, n_frames=33, logit=logit)
-        assert found.even == SINGLE.logit_sum(even, windows=1) and found.even <= found.off
+        found = listener.settings(CHUNK, p, logit=logit)
+        assert found.even == CHUNK.logit_sum(even, windows=1) and found.even <= found.off
 
 
 def test_a_shot_s_place_in_a_window_is_that_of_training():
-    """Frames whose middle lies in chunks.jitter, and one before; a short window has fewer."""
-    found = listener.settings(SINGLE, P, n_mels=32, n_frames=33, logit=0.0)
+    """Frames whose middle lies in chunks.jitter of the window's chunk, and one before; a short window has fewer."""
     low, high = (share * P.audio.chunk_length for share in P.chunks.jitter)
-    middle = np.arange(33) * P.features.hop_length + P.features.n_fft / 2
-    inside = np.flatnonzero((middle >= low) & (middle <= high))
-    assert (found.first, found.stop) == (inside[0] - 1, inside[-1] + 1) == (2, 26)
-    wide = SimpleNamespace(**vars(P) | {"chunks": P.chunks.model_copy(update={"jitter": (0.0, 1.0)})})
-    assert listener.settings(SINGLE, wide, n_mels=32, n_frames=33, logit=0.0).first == 0
-    assert listener.settings(SINGLE, P, n_mels=32, n_frames=20, logit=0.0).stop == 14
+    for model, before in ((CHUNK, 0), (CONTEXT, P.context.before)):
+        found = listener.settings(model, P, logit=0.0)
+        middle = (np.arange(model.window[1]) - before) * P.features.hop_length + P.features.n_fft / 2
+        inside = np.flatnonzero((middle >= low) & (middle <= high))
+        assert (found.first, found.stop) == (inside[0] - 1, inside[-1] + 1) == (2 + before, 26 + before)
+    wide = sections(chunks=P.chunks.model_copy(update={"jitter": (0.0, 1.0)}))
+    assert listener.settings(CHUNK, wide, logit=0.0).first == 0
+    short = sections(context=P.context.model_copy(update={"frames": 20, "before": 0}))
+    assert listener.settings(Model(Path("m"), REPORT, logit, (32, 20)), short, logit=0.0).stop == 14
 
 
 def test_the_operating_point_on_streams_is_that_of_operating_json(tmp_path):
-    model = Model(tmp_path / "m.tflite", REPORT, logit)
+    model = Model(tmp_path / "m.tflite", REPORT, logit, WINDOW)
     with pytest.raises(FileNotFoundError, match=r"operating\.json: no such file; .*`dvc repro operate`.* a threshold"):
         model.threshold()
     (tmp_path / "operating.json").write_text('{"logit": 3.5}')
@@ -157,9 +171,8 @@ def test_the_operating_point_on_streams_is_that_of_operating_json(tmp_path):
 @given(st.integers(-200, 200), st.floats(-0.999, 0.0), st.sampled_from([1 / 16, 0.1, 0.0777]))
 def test_a_window_reaches_the_operating_point_where_the_detector_opens_an_incident(level, below, step):
     value = (level + below) * step  # a logit at a level or just below it: the detector opens there
-    model = Model(
-        Path("m"), {"operating_point": 0.9, "calibration": {"slope": 0.1, "intercept": 0.5}}, logit, step=step
-    )
+    report = {"operating_point": 0.9, "calibration": {"slope": 0.1, "intercept": 0.5}}
+    model = Model(Path("m"), report, logit, WINDOW, step=step)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "read_operating_point", lambda path: {"logit": value})
         point = model.operating_point
@@ -206,7 +219,7 @@ def test_a_damaged_report_or_operating_point_is_named_or_whole(tmp_path_factory,
             except ValueError as e:
                 assert str(e).startswith(f"{path.with_name(name)}: ") and "must" in str(e)
             else:
-                model = Model(path, REPORT | stated, logit)
+                model = Model(path, REPORT | stated, logit, WINDOW)
                 assert model.logit_sum(model.threshold(None if "logit" in stated else 0.5), windows=1) is not None
         path.with_name(name).write_text(text)
         assert read() == whole
@@ -256,11 +269,12 @@ def test_a_forest_is_loaded_and_scores(tmp_path):
     x = np.random.default_rng(0).standard_normal((60, N_MELS, N_FRAMES)).astype(np.float32)
     y = (x.mean(axis=(1, 2)) > 0).astype(int)
     fitted = RandomForestClassifier(10, random_state=0).fit(forest.codes(x), y)
+    fitted.window_ = WINDOW
     joblib.dump(fitted, tmp_path / "forest.joblib")
     (tmp_path / "report.json").write_text(json.dumps(REPORT))
     model = load_model(tmp_path / "forest.joblib")
     share = fitted.predict_proba(forest.codes(x))[:, 1]
-    assert model.chunk_threshold == 0.25 and model.one_pass is None
+    assert model.chunk_threshold == 0.25 and model.one_pass is None and model.window == WINDOW
     assert calibration.sigmoid(model.logit(x)) == pytest.approx(np.clip(share, 0.001, 0.999), abs=0.006)
     assert np.mean((model.score(x) > model.calibrated(np.float64(0))) == y) > 0.95
 

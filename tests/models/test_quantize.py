@@ -13,7 +13,7 @@ from gunshot.models.scores import calibration
 from tests.models.test_network import SIZES, unsettled
 
 pytestmark = pytest.mark.slow
-N_MELS, N_FRAMES = 32, 33
+N_MELS, N_FRAMES = 32, 71
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +80,13 @@ def test_dense_weights_have_one_scale(artifact):
     """CMSIS-NN's fully connected kernel knows no other; the convolutions have one for each filter."""
     interpreter = tf.lite.Interpreter(model_content=artifact)
     tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
-    scales = {"FULLY_CONNECTED": [], "CONV_2D": []}
+    scales = {"FULLY_CONNECTED": [], "CONV_2D": [], "DEPTHWISE_CONV_2D": []}
     for op in interpreter._get_ops_details():
         if op["op_name"] in scales:
             scales[op["op_name"]].append(len(tensors[op["inputs"][1]]["quantization_parameters"]["scales"]))
     assert scales["FULLY_CONNECTED"] == [1, 1]
-    assert len(scales["CONV_2D"]) == 4 and min(scales["CONV_2D"]) > 1
+    assert len(scales["CONV_2D"]) == 3 + 1 + 2 and min(scales["CONV_2D"]) > 1  # of depth 3
+    assert len(scales["DEPTHWISE_CONV_2D"]) == 2 and min(scales["DEPTHWISE_CONV_2D"]) > 1
 
 
 def test_operators_are_those_that_the_analyzer_lists(artifact):
@@ -192,6 +193,18 @@ def test_arena_is_what_tflm_says_and_the_least_that_works(artifact, tflm):
 def test_conversion_is_the_same_twice(artifact, data, trained):
     again = quantize.convert(quantize.fixed(trained.model, n_frames=N_FRAMES), data.x[:128])
     assert again == artifact
+
+
+def test_nothing_is_in_the_file_but_what_computes(artifact, data, trained, monkeypatch):
+    """No names, signatures or metadata of the converter's; its own file, with them, gives the same bytes."""
+    monkeypatch.setattr(quantize, "_bare", lambda model: model)
+    whole = quantize.convert(quantize.fixed(trained.model, n_frames=N_FRAMES), data.x[:128])
+    assert b"serving_default" in whole and b"MLIR" in whole
+    assert b"serving_default" not in artifact and b"MLIR" not in artifact and len(artifact) < len(whole)
+    tflms = quantize.Tflm(artifact), quantize.Tflm(whole)
+    codes = tflms[0].codes(data.x_val)
+    np.testing.assert_array_equal(*(tflm.outputs(codes) for tflm in tflms))
+    assert tflms[0].quantization() == tflms[1].quantization()
 
 
 @pytest.mark.parametrize(("kind", "what"), [("float32", "input"), ("float32 output", "output")])
