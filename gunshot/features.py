@@ -214,6 +214,13 @@ def of_chunks(x: np.ndarray, p: ContextSections) -> np.ndarray:
     return x[..., p.context.before : p.context.before + n_frames]
 
 
+def context_samples(p: ContextSections) -> tuple[int, int]:
+    """Return how many samples of its context lie before a chunk, and behind it."""
+    before = p.context.before * p.features.hop_length
+    whole = (p.context.frames - 1) * p.features.hop_length + p.features.n_fft
+    return before, whole - before - p.audio.chunk_length
+
+
 def heard(x: np.ndarray, n_frames: int, p: ContextSections) -> np.ndarray:
     """Return what a model whose windows have `n_frames` frames hears of windows [shape=(n, n_mels, context.frames)]."""
     return x if n_frames == p.context.frames else of_chunks(x, p)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gunshot import tags
+from gunshot import features, tags
 from gunshot.base import audio, params, seeds, tables
 from gunshot.dataset import chunks
 
 
 def main(raw: Path, tagged: Path, out: Path) -> None:
-    p = params.load("audio", "quality", "chunks")
-    length = p.audio.chunk_length
+    p = params.load("audio", "quality", "chunks", "context", "features")
+    length, behind = p.audio.chunk_length, features.context_samples(p)[1]
     recordings = tables.read(tagged / "recordings.csv", tables.RECORDING).to_dict("records")
     tagged_of, bad_lines = tags.read(tagged / "tags.csv")
     rows, rejected = [], bad_lines
@@ -23,7 +23,7 @@ def main(raw: Path, tagged: Path, out: Path) -> None:
             rejected.append({"file": name, "value": f"{len(pcm)} samples", "rule": f"must hold one chunk of {length}"})
             continue
         onsets, rng = [tag.start for tag in tagged_of.get(name, [])], seeds.generator(p.chunks.seed, name)
-        cut, own = chunks.of_recording(recording, pcm, onsets, rng, p.chunks, chunk_length=length)
+        cut, own = chunks.of_recording(recording, pcm, onsets, rng, p.chunks, chunk_length=length, behind=behind)
         if own:
             audio.write_pcm(out / name, cut.ravel(), sr=p.audio.sr)
         rows += own

@@ -11,10 +11,13 @@ enum {
   SPAN = GUNSHOT_DETECTOR_SPAN,
   FASTEST = GUNSHOT_DETECTOR_FASTEST,
   SLOWEST = GUNSHOT_DETECTOR_SLOWEST,
-  NEAR = GUNSHOT_DETECTOR_NEAR
+  NEAR = GUNSHOT_DETECTOR_NEAR,
+  SIXTEENTHS = GUNSHOT_DETECTOR_SIXTEENTHS,
+  MOST_RISE = GUNSHOT_DETECTOR_MOST_RISE
 };
 
 _Static_assert((int)SPAN <= (int)GUNSHOT_DETECTOR_PARTS, "parts must hold a span");
+_Static_assert(MOST_RISE * SIXTEENTHS <= UINT8_MAX, "a shot's rise must fit 8 bits");
 _Static_assert(PAST * 255 * ((GUNSHOT_N_MELS + GROUPS - 1) / GROUPS) <= INT16_MAX, "a group's rise must fit 16 bits");
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -143,6 +146,15 @@ static size_t steady(gunshot_detector *detector, int64_t stop, gunshot_shot *sho
   return count;
 }
 
+/* How far a shot's frame rises, and to which side the parabola through its rise and its neighbours' leans. */
+static void describe(const gunshot_detector *detector, gunshot_shot *shot) {
+  int64_t t = shot->onset, rise = rise_at(detector, t);
+  int64_t before = rise_at(detector, t - 1), after = rise_at(detector, t + 1), bend = 2 * (2 * rise - before - after);
+  int64_t lean = bend > 0 ? larger(0, SIXTEENTHS * (after - before) + SIXTEENTHS / 2 * bend) / bend : SIXTEENTHS / 2;
+  shot->lean = (uint8_t)smaller(SIXTEENTHS, lean);
+  shot->rise = (uint8_t)smaller(MOST_RISE * SIXTEENTHS, SIXTEENTHS * rise / detector->settings.min_rise);
+}
+
 /* The sum of the last windows' logits; the first window stands for those that are missing. */
 static int32_t sum_logits(gunshot_detector *detector, int16_t logit) {
   int32_t windows = detector->settings.windows, sum = 0;
@@ -173,6 +185,7 @@ size_t gunshot_detector_window(gunshot_detector *detector, int16_t logit, gunsho
     shots[i].decided = w;
     shots[i].logit_sum = sum;
     shots[i].incident = detector->incident;
+    describe(detector, &shots[i]);
   }
   return count;
 }

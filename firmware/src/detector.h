@@ -24,6 +24,8 @@ typedef struct {
   int64_t onset;     /* frame, from the stream's beginning or its last gap, the lead among them */
   int64_t decided;   /* window at whose end it was decided */
   int32_t logit_sum; /* sum of the windows' logits there, in steps */
+  uint8_t lean;      /* of the rise, from the frame before, 0, to the one after, SIXTEENTHS */
+  uint8_t rise;      /* in sixteenths of the least rise */
   int64_t incident;  /* from 1 on */
 } gunshot_shot;
 

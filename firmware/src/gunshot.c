@@ -100,6 +100,12 @@ static int32_t peak_around(const gunshot_app *app, int64_t onset) {
   return most;
 }
 
+/* The sample of its frame at which a shot began; gunshot/detect/onset.py. */
+static uint64_t within_frame(const gunshot_shot *shot) {
+  int32_t sixteenths = shot->lean * GUNSHOT_HOP_LENGTH + shot->rise * GUNSHOT_ONSET_LATER;
+  return (uint64_t)(GUNSHOT_ONSET_START + sixteenths / GUNSHOT_DETECTOR_SIXTEENTHS);
+}
+
 static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *codes) {
   app->shot = shot->incident == app->incident ? app->shot + 1 : 1;
   app->incident = shot->incident;
@@ -107,7 +113,7 @@ static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *code
   int64_t last = shot->decided * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES - 1;
   gunshot_message message = {
       .kind = GUNSHOT_ALERT,
-      .alert = {.onset = begins(app, shot->onset) + GUNSHOT_N_FFT / 2,
+      .alert = {.onset = begins(app, shot->onset) + within_frame(shot),
                 .decided = begins(app, last) + GUNSHOT_N_FFT,
                 .incident = (uint32_t)(app->incidents + shot->incident),
                 .shot = app->shot,

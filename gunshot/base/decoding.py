@@ -6,7 +6,6 @@ error, or a warning where all that is there is heard.
 
 import os
 import re
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,16 +13,18 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from gunshot.base import riff
+from gunshot.base import endings, riff
 from gunshot.base.files import shown
 
 RATES = (1000, 1_000_000)  # Hz; a header outside is damaged, and resampling 1 Hz would fill the memory
 # By which sound is known in a folder; what has another suffix is sound where a decoder reads it.
 SNDFILE = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
-FFMPEG = (".m4a", ".aac", ".webm", ".weba", ".wma", ".mp4", ".mov", ".mkv", ".mka", ".3gp", ".amr", ".avi")
+FFMPEG = (
+    ".m4a", ".aac", ".webm", ".weba", ".wma", ".mp4", ".mov", ".mkv", ".mka", ".3gp", ".amr", ".avi", ".mp2", ".wv",
+)  # fmt: skip
 SUFFIXES = SNDFILE + FFMPEG
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,avi,mp3"  # FFmpeg's names; no other is tried
-GUESSING = ("aac", "amr", "flac", "mp3")  # of these it knows no length before the end
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,avi,mp3,caf,wv"  # FFmpeg's names; no other is tried
+GUESSING = ("aac", "amr", "au", "flac", "mp3")  # of these it knows no length before the end
 READERS = "FFmpeg or libsndfile must read it"
 WHOLE = "a recording must not be truncated"
 ALONE = "a recording must be one stream; split or convert it"
@@ -68,12 +69,14 @@ def _source(path: Path | str) -> "Sndfile | Ffmpeg":
     except sf.LibsndfileError as e:
         if words := unreadable(path):
             raise AudioError(path, words, READERS) from None
+        if not os.path.getsize(path):
+            raise AudioError(path, "0 bytes", "a recording must not be empty") from None
         return Ffmpeg(path, CONTAINERS, e.error_string)
     with closing_on_error(source):
         source.check_alone()
         if kind := source.guesses():
             source.close()
-            return Ffmpeg(path, kind, f"no sound of {kind}", source.warnings)
+            return Ffmpeg(path, kind, f"no sound of {kind}", source.warnings, stated_s=source.stated_s)
         source.check()
         return source
 
@@ -122,6 +125,12 @@ class Sndfile:
         """Whether `read` has given all there is."""
         return self._done >= self.frames
 
+    @property
+    def stated_s(self) -> float | None:
+        """The length that the header of a format other than MP3 states, s; None where it states none."""
+        states = self._file.format != "MP3" and 0 < self.frames < 2**36  # of FLAC's 36 bits
+        return self.frames / self.samplerate if states else None
+
     def read(self, n: int) -> np.ndarray:
         """Return the next frames, float32 [shape=(n, channels)], fewer only at the end; AudioError where it is cut."""
         try:
@@ -138,18 +147,23 @@ class Sndfile:
         self._file.close()
 
     def guesses(self) -> str | None:
-        """Return the name of a format whose length is not stated, so that libsndfile only guesses it."""
-        if self._file.format == "FLAC" and not 0 < self.frames < 2**36:  # of STREAMINFO's 36 bits
-            return "flac"
+        """Return the name of a format whose length is not stated, or too short, so that libsndfile only guesses it."""
+        if self._file.format == "FLAC":
+            return "flac" if not self.stated_s or self._goes_on() else None
+        if self._file.format == "AU" and self.stated_s:
+            return "au" if self._goes_on() else None
         if self._file.format != "MP3":
             return None
-        frames, more = _mp3(self.path)
+        frames, more = endings.mp3(self.path)
         if more:
             self.warnings.append(f"header states {frames} frames of MP3, more follow; all of it is heard")
         return "mp3" if more or not frames else None
 
     def check(self) -> None:
-        """Raise AudioError where there is nothing, or less than the header promises."""
+        """Raise AudioError where there is nothing, or less or more than the header promises."""
+        if self._file.format in ("AIFF", "AU", "CAF") and (remark := self._goes_on()):
+            rule = "nothing must follow what a header states; write it anew, or import it elsewhere as raw data"
+            raise AudioError(self.path, remark, rule)
         if self.frames == 0:
             raise AudioError(self.path, "0 samples", "a recording must not be empty")
         if remark := self._truncated():
@@ -158,14 +172,7 @@ class Sndfile:
     def check_alone(self) -> None:
         """Raise AudioError where another file was joined to this one; of WAV and AIFF libsndfile tells."""
         with open(self.path, "rb") as stream:
-            if self._file.format == "RF64":
-                byte = riff.joined(stream)
-            elif self._file.format in _BEGINNING:
-                places = _places(stream, re.compile(_BEGINNING[self._file.format], re.DOTALL))
-                next(places, None)
-                byte = next(places, None)
-            else:
-                byte = None
+            byte = riff.joined(stream) if self._file.format == "RF64" else endings.joined(stream, self._file.format)
         if byte is not None:
             raise AudioError(self.path, f"another {self._file.format} file begins at byte {byte}", ALONE)
 
@@ -176,12 +183,25 @@ class Sndfile:
                 found = riff.data(stream)
         except OSError:  # what is wrong is told by whoever opens it
             return None
-        if not found or found.held == found.stated or (found.held < found.stated and not found.never_written):
+        if not found or (found.held < found.stated and not found.never_written):
             return None
-        self.warnings.append(
-            f"header states {found.stated} bytes of sound, the file holds {found.held}; all of it is heard"
-        )
+        if found.held != found.stated:
+            sizes = f"header states {found.stated} bytes of sound, the file holds {found.held}"
+            self.warnings.append(f"{sizes}; all of it is heard")
+        elif found.padded:
+            return None
         return riff.Mended(self.path, found)
+
+    def _goes_on(self) -> str | None:
+        """Return what a header states, and how much more there is that may be sound; None where it is all."""
+        try:
+            place, size = endings.stated(self.path, self.frames)
+        except sf.LibsndfileError:  # what is wrong is told by whoever reads on
+            return None
+        with open(self.path, "rb") as stream:
+            if place == size or endings.ends(stream, place, size, self._file.format):
+                return None
+        return f"header states {self.frames} frames, which end at byte {place} of {size}"
 
     def _truncated(self) -> str | None:
         """Return why a file is cut short, None where it is whole; libsndfile reads wav, aiff, au, w64, ogg that are."""
@@ -202,47 +222,6 @@ class Sndfile:
 _PROMISED = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+)\s*\(should be (\d+)\)", re.MULTILINE)
 _OGG_PAGE = 65307  # bytes, at most: RFC 3533
 _OGG_LAST = 4  # the flag of a stream's last page
-# How a file begins, by format. Of files joined end to end libsndfile reads the first, or takes headers for sound.
-_BEGINNING = {
-    "AU": rb"\.snd\0{3}|dns\..\0{3}",
-    "CAF": rb"caff\0\x01\0\0desc",
-    "FLAC": rb"fLaC[\0\x80]\0\0\x22",
-    "MP3": rb"\0{9}(?:Xing|Info)",  # in the first frame, where it tells how many there are
-    "OGG": rb"OggS\0\x02",
-    "W64": rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
-}
-_PIECE, _LONGEST = 2**20, 16  # bytes that are searched at once, and that a beginning has at most
-
-
-def _places(stream, beginning: re.Pattern) -> Iterator[int]:
-    """Yield the bytes at which a pattern matches; the file is read piece by piece, however long it is."""
-    content, first, past = b"", 0, 0
-    while piece := stream.read(_PIECE):
-        content += piece
-        for match in beginning.finditer(content):
-            if first + match.start() >= past:
-                past = first + match.end()
-                yield first + match.start()
-        first += max(0, len(content) - _LONGEST)
-        content = content[-_LONGEST:]
-
-
-def _mp3(path: Path | str) -> tuple[int, bool]:
-    """Return how many frames an MP3 states in its first one, 0 where it does not, and whether sound follows those."""
-    with open(path, "rb") as stream:
-        head = stream.read(10)
-        start = 0
-        if head[:3] == b"ID3":
-            size = sum((b & 127) << shift for b, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-            start = 10 + size + 10 * bool(head[5] & 16)  # a footer, if there is one
-        stream.seek(start)
-        first = stream.read(_PIECE // 16)
-        found = re.search(_BEGINNING["MP3"] + rb"\0\0\0([\x01-\x0f])(.{8})", first, re.DOTALL)
-        if not found or not found[1][0] & 1:
-            return 0, False
-        frames, size = struct.unpack(">II", found[2])
-        stream.seek(start + size)
-        return frames, bool(found[1][0] & 2) and stream.read(2) == first[:2] != b""
 
 
 class Ffmpeg:
@@ -253,12 +232,22 @@ class Ffmpeg:
     formats : FFmpeg's names of the containers that it may be, by commas
     otherwise : why the file is no sound if it is none of them
     warnings : what is known to be amiss before
+    stated_s : the length that the header states, s, where FFmpeg would only guess it
     """
 
-    def __init__(self, path: Path | str, formats: str, otherwise: str, warnings: Iterable[str] = ()):
+    def __init__(
+        self,
+        path: Path | str,
+        formats: str,
+        otherwise: str,
+        warnings: Iterable[str] = (),
+        *,
+        stated_s: float | None = None,
+    ):
         import av  # 0.2 s, which few files need
 
         self.path, self.warnings, self.frames, self._left = path, [*warnings], 0, None
+        self._known_s = stated_s
         self.decoder = f"FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
         self._stream = open(path, "rb")  # noqa: SIM115 - a stream, since a name need not be text
         with closing_on_error(self):
@@ -294,8 +283,7 @@ class Ffmpeg:
             missing -= len(part)
             if not len(self._left):
                 self._next()
-        x = np.concatenate(parts) if parts else np.zeros((0, self.channels), np.float32)
-        return x
+        return np.concatenate(parts) if parts else np.zeros((0, self.channels), np.float32)
 
     def close(self) -> None:
         """Close the file."""
@@ -354,8 +342,8 @@ class Ffmpeg:
 
     def _stated_s(self) -> float | None:
         """Return the length that a header states, s; None where none does."""
-        if self._container.format.name in GUESSING:
-            return None
+        if self._known_s or self._container.format.name in GUESSING:
+            return self._known_s
         if self._audio.duration:
             return float(self._audio.duration * self._audio.time_base)
         if found := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._audio.metadata.get("DURATION", "").strip("\0 ")):

@@ -1,30 +1,49 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and how their names are shown."""
 
 import errno
 import os
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+BARRED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
-class FullError(OSError):
-    """A disk or a quota is full; as text, one line to print."""
+
+class WriteError(OSError):
+    """A file cannot be written; as text, one line to print."""
 
     def __str__(self) -> str:
         return self.strerror
 
 
+class FullError(WriteError):
+    """A disk or a quota is full."""
+
+
 @contextmanager
 def disk(what: Path | str | Callable[[], str]) -> Iterator[None]:
-    """Name `what` is written where a disk or a quota is full in the block: a file, or a file and the bytes it needs."""
+    """Name `what` is written where the block cannot: a file, or a file and the bytes it needs.
+
+    Raises
+    ------
+    FullError
+        A disk or a quota is full.
+    WriteError
+        The user may not write there, or nobody may.
+    """
     try:
         yield
     except OSError as e:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT) or isinstance(e, FullError):
+        if e.errno not in {*FULL, *BARRED} or isinstance(e, WriteError):
             raise
-        named = what() if callable(what) else what
-        raise FullError(e.errno, f"{named}: {e.strerror}; make room there, then run this again") from None
+        named = shown(what() if callable(what) else what)
+        if e.errno in FULL:
+            raise FullError(e.errno, f"{named}: {e.strerror}; make room there, then run this again") from None
+        user = f"user {os.getuid()} must be allowed to write there"
+        raise WriteError(e.errno, f"{named}: {e.strerror}; {user}; or choose another place") from None
 
 
 @contextmanager
@@ -33,8 +52,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
     Raises
     ------
-    FullError
-        The disk is full.
+    WriteError
+        The disk is full, or the user may not write there.
     """
     path = Path(path)
     with disk(path):
@@ -49,6 +68,17 @@ def atomic(path: Path | str) -> Iterator[Path]:
             Path(name).unlink(missing_ok=True)
 
 
-def shown(path: Path | str) -> str:
-    """Return a path as text that can be printed and stored: bytes that are no UTF-8 are escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+def shown(name: Path | str) -> str:
+    """Return a path or a name as text on one line: control characters, and bytes that are no UTF-8, are escaped.
+
+    Examples
+    --------
+    >>> print(shown("two\\nlines.wav"), shown(os.fsdecode(b"caf\\xe9.wav")))
+    two\\nlines.wav caf\\udce9.wav
+    """
+    return "".join(c.encode("unicode_escape").decode() if is_escaped(c) else c for c in str(name))
+
+
+def is_escaped(character: str) -> bool:
+    """Return whether `shown` escapes a character: it is of no text, or ends a line."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")

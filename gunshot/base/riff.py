@@ -24,6 +24,7 @@ class Data(NamedTuple):
     start: int
     stated: int
     held: int
+    padded: bool = True  # whether each chunk of odd length before it has its pad byte, as libsndfile needs it
 
     @property
     def never_written(self) -> bool:
@@ -39,19 +40,32 @@ def data(stream: BinaryIO) -> Data | None:
     kind, _, wave = struct.unpack("<4sI4s", stream.read(12).ljust(12))
     if kind not in KINDS or wave != b"WAVE":
         return None
-    fmt, wide, place = None, None, 12
+    fmt, wide, place, odd, padded = None, None, 12, 0, True
     while place + 8 <= size:
-        stream.seek(place)
-        name, length = struct.unpack("<4sI", stream.read(8))
+        name, length = _head(stream, place)
+        if odd and not _is_text(name) and _is_text(_head(stream, place - 1)[0]):
+            place, padded = place - 1, False
+            name, length = _head(stream, place)
         if name == b"data":
             stated = wide if wide is not None and length == WRAP - 1 else length
-            return fmt and Data(fmt, place + 8, stated, _held(stream, place + 8, stated, size))
+            return fmt and Data(fmt, place + 8, stated, _held(stream, place + 8, stated, size), padded)
         if name == b"fmt ":
             fmt = stream.read(min(length, KEPT))
         if name == b"ds64" and length >= 16:
             wide = struct.unpack("<QQ", stream.read(16).ljust(16, b"\0"))[1]
-        place += 8 + length + length % 2
+        odd = length % 2
+        place += 8 + length + odd
     return None
+
+
+def _head(stream: BinaryIO, place: int) -> tuple[bytes, int]:
+    """Return the name and the length of the chunk at a byte, and leave the stream where its content begins."""
+    stream.seek(place)
+    return struct.unpack("<4sI", stream.read(8))
+
+
+def _is_text(name: bytes) -> bool:
+    return all(0x20 <= c <= 0x7E for c in name)
 
 
 def joined(stream: BinaryIO) -> int | None:
@@ -68,21 +82,27 @@ def _held(stream: BinaryIO, start: int, stated: int, size: int) -> int:
     """Return how many bytes of sound there are: to where a chunk or the file ends, `stated` or wrapped; else all."""
     stop = start + stated
     while stop <= size:
-        if _ends(stream, stop, size):
+        if ends(stream, stop, size):
             return stop - start
         stop += WRAP
     return size - start
 
 
-def _ends(stream: BinaryIO, place: int, size: int) -> bool:
-    """Return whether what begins at a byte is no sound: a chunk, a player's tag, zeros that fill up, or nothing."""
-    for begin in {place, place + place % 2}:
+def ends(stream: BinaryIO, place: int, size: int, form: str = "<4sI", multiple: int = 2) -> bool:
+    """Return whether what begins at a byte is no sound: a chunk, a player's tag, zeros that fill up, or nothing.
+
+    Parameters
+    ----------
+    form : of a chunk's name and length, as `struct` has it
+    multiple : of bytes, at which chunks begin, or should
+    """
+    for begin in {place, place + -place % multiple}:
         stream.seek(begin)
-        rest, head = size - begin, stream.read(8)
+        rest, head = size - begin, stream.read(struct.calcsize(form)).ljust(struct.calcsize(form), b"\xff")
         if rest < 8 or head.startswith(TAGS + KINDS):  # another file is told by its reader
             return True
-        name, length = struct.unpack("<4sI", head)
-        if all(0x20 <= c <= 0x7E for c in name) and length <= rest - 7:
+        name, length = struct.unpack(form, head)
+        if _is_text(name) and length <= rest - 7:
             return True
         if rest <= KEPT and not any(head) and not any(stream.read()):
             return True

@@ -38,6 +38,7 @@ from gunshot.cli.app import app
 
 def main() -> None:
     """Run the command; what a user can mend is told in one line, without a traceback."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be text that the terminal's encoding has
     try:
         app()
     except (ValueError, OSError, subprocess.CalledProcessError) as e:

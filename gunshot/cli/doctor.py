@@ -31,8 +31,8 @@ class MissingError(Exception):
 def doctor() -> None:
     """Tell whether this machine has what each command needs, and what to do where it has not.
 
-    One page, for bug reports too. Ends with 0 where the core is there: Python, packages, the project's folder and
-    places to write to; what else is missing concerns the commands that it names.
+    One page, for bug reports too. Ends with 0 where the core is there: Python, packages, the project and a
+    temporary folder; what else is missing concerns the commands that it names.
     """
     import platform
     import textwrap
@@ -218,7 +218,7 @@ CHECKS = (
     Check("Python", _python, "all", "`make PYTHON=/path/to/python3.11`", core=True),
     Check("packages", _packages(), "all", INSTALL, core=True),
     Check("project", _project, "all", "run this in the project's folder", core=True),
-    Check("this folder", _writable(lambda: "."), "all that write", "give it to the user who runs this", core=True),
+    Check("this folder", _writable(lambda: "."), "all that write", "give it to the user who runs this"),
     Check("temporary folder", _writable(_temporary), "all", "TMPDIR=/a/folder names one", core=True),
     Check("home", _writable(_home), "flows, since Prefect keeps its database there",
           "HOME=/a/folder, or PREFECT_HOME=/a/folder, names one"),

@@ -21,7 +21,7 @@ class Tool(StrEnum):
 def chunks(
     out: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path("chunks"),
 ) -> None:
-    """Write each chunk as a wav of its own, in OUT/SIDE/CLASS/LABEL/."""
+    """Write each chunk as a wav of its own: OUT/SIDE/CLASS/LABEL/RECORDING/START.wav, its start in samples."""
     import soundfile as sf
     from tqdm import tqdm
 
@@ -35,8 +35,10 @@ def chunks(
     for _, rows in tqdm(table.groupby("path", sort=False), unit="recording"):
         pcm = library.load(folder, rows, sr=p.audio.sr, chunk_length=p.audio.chunk_length)
         for row, chunk in zip(rows.to_dict("records"), pcm, strict=True):
-            stem = row["chunk"].removesuffix(".wav").replace("/", "_").replace(".wav#", "_")
-            target = out / side[row["recording_group"]] / row["class"] / row["label"] / f"{stem}.wav"
+            recording, start = row["chunk"].rsplit("#", 1)
+            # A folder a recording, so that no two of any names share a file.
+            parts = side[row["recording_group"]], row["class"], row["label"], recording.removesuffix(".wav")
+            target = out.joinpath(*parts, f"{start}.wav")
             target.parent.mkdir(parents=True, exist_ok=True)
             sf.write(target, chunk, p.audio.sr, subtype="PCM_16")
     print(f"{len(table)} chunks in {out}")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gunshot.base.files import shown
 from gunshot.cli.app import firmware
 from gunshot.cli.options import Format, print_row, report
 from gunshot.device import emulator
@@ -39,10 +40,11 @@ def run(
     pcm = np.concatenate([audio.to_int16(block) for block in audio.blocks(file, sr=p.audio.sr, repair=True)])
     alerts = parity.shots(emulator.build(port), port, pcm, p)
     for alert in alerts:
-        row = {"file": str(file), "onset_s": round(alert.onset / p.audio.sr, 4), "score": alert.score / 65535}
+        onset_s = np.round(alert.onset / p.audio.sr, 4).item()  # half a last digit as `gunshot detect` rounds it
+        row = {"file": shown(file), "onset_s": onset_s, "score": alert.score / 65535}
         print_row(row | ({"level_db": alert.spl_db / 10} if format == Format.json else {}), format)
     if not alerts and format == Format.text:
-        print(f"{file}  no shot")
+        print(f"{shown(file)}  no shot")
 
 
 @firmware.command()

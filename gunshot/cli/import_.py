@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gunshot.base.files import is_escaped, shown
 from gunshot.cli import tracking
 from gunshot.cli.app import import_
 from gunshot.cli.options import RecordingsOption, print_names
@@ -197,6 +198,8 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
     name = name or (layout if download else archives.stem(path) if packed else path.resolve().name)
     if name != Path(name).name or name.startswith("."):
         raise ValueError(f"name={name!r} must be a folder's name, without a path or a leading dot")
+    if any(map(is_escaped, name)):
+        raise ValueError(f"name={shown(name)} must be text; choose another with --name")
     out = raw / name
     if out == pipeline.output("simulate"):
         raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")

@@ -1,11 +1,14 @@
 """Options that several commands have, and how they print rows and names."""
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
+
+from gunshot.base.files import shown
 
 SHOWN = 10  # names that are printed of many
 
@@ -54,13 +57,8 @@ def print_row(row: dict, format: Format) -> None:
     print(json.dumps(row, ensure_ascii=False) if format == Format.json else "  ".join(cells))
 
 
-def printable(name: str) -> str:
-    """Return a name in which what cannot be printed, a line's end or a byte that is no UTF-8, is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
-def print_names(what: str, names: list[str], *, file: TextIO | None = None) -> None:
+def print_names(what: str, names: Sequence[str], *, file: TextIO | None = None) -> None:
     """Print how many names there are, if any, and the first of them."""
     if names:
         more = f" ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        print(f"{len(names)} {what}: {', '.join(map(printable, names[:SHOWN]))}{more}", file=file)
+        print(f"{len(names)} {what}: {', '.join(map(shown, names[:SHOWN]))}{more}", file=file)

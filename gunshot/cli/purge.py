@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from gunshot.base.files import shown
 from gunshot.cli.app import app
-from gunshot.cli.options import print_names, printable
+from gunshot.cli.options import print_names
 
 
 @app.command()
@@ -35,7 +36,7 @@ def purge(
     if not dry_run:
         queue.remove(root, old["recording"], expected=placed)
     for row in old.itertuples():
-        print(f"{printable(str(root / row.recording))}  {row.age_days:.1f} days")
+        print(f"{shown(root / row.recording)}  {row.age_days:.1f} days")
     verb = "would be deleted" if dry_run else "deleted"
     confirmed = sum(state == "confirmed" for state in states.values())
     left = len(states) - len(old) - confirmed

@@ -58,4 +58,5 @@ def tag(
     )
     print_names("recordings without any onset found", [key for key, shots in new.items() if not shots])
     print_names("recordings cannot be read", failed)
+    print_names(f"recordings are left out: {catalogue.UNNAMED}", listed.unnamed)
     raise typer.Exit(1 if failed else 0)

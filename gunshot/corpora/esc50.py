@@ -14,7 +14,7 @@ METADATA = "meta/esc50.csv"
 COLUMNS = ("filename", "category", "src_file")
 
 
-def scan(root: Path, classes: Path | None = None) -> tuple[list[Source], list[dict]]:
+def scan(root: Path, classes: Path | None = None, *, anywhere: bool = False) -> tuple[list[Source], list[dict]]:
     """Return the sources that the metadata lists, and rejected rows, as `metadata.sources`; `classes` is a class map.
 
     Raises
@@ -44,6 +44,7 @@ def scan(root: Path, classes: Path | None = None) -> tuple[list[Source], list[di
             )
         )
 
-    return metadata.sources(
-        root, "audio", METADATA, COLUMNS, name=lambda row: f"audio/{row['filename']}", source=source
-    )
+    def name(row: dict) -> str:
+        return f"audio/{row['filename']}"
+
+    return metadata.sources(root, "audio", METADATA, COLUMNS, name=name, source=source, anywhere=anywhere)

@@ -82,8 +82,10 @@ def _source(root: Path, name: str, row: dict, placed: tuple[tags.Tag, ...] | Non
     )
 
 
-def scan(root: Path) -> tuple[list[Source], list[dict]]:
+def scan(root: Path, *, anywhere: bool = False) -> tuple[list[Source], list[dict]]:
     """Return the sources below ``root/gun`` and ``root/env``, sorted by name, and rejected rows.
+
+    `anywhere` is that of `walk`.
 
     Raises
     ------
@@ -96,12 +98,12 @@ def scan(root: Path) -> tuple[list[Source], list[dict]]:
     if not present:
         raise ValueError(f"{root}: must hold a folder gun/ or env/ with recordings below it; {seen(root)}")
     for c in present:
-        if not (root / c).resolve().is_relative_to(root):
+        if not anywhere and not (root / c).resolve().is_relative_to(root):
             raise ValueError(f"{root / c}: leads to {(root / c).resolve()}; it must lie inside {root}")
     rows, bad = _manifest(root)
     names = []
     for c in present:
-        inside, faults = walk(root, c)
+        inside, faults = walk(root, c, anywhere=anywhere)
         names += inside
         bad += faults
     placed, faults = _tags(root, set(names))

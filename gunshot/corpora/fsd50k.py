@@ -33,7 +33,7 @@ def licence(url: str) -> str:
     return f"CC {kind.capitalize() if '+' in kind else kind.upper()} {version}"
 
 
-def scan(root: Path, classes: Path | None = None) -> tuple[list[Source], list[dict]]:
+def scan(root: Path, classes: Path | None = None, *, anywhere: bool = False) -> tuple[list[Source], list[dict]]:
     """Return the sources of the parts that are there, and rejected rows, as `metadata.sources`.
 
     Raises
@@ -47,13 +47,13 @@ def scan(root: Path, classes: Path | None = None) -> tuple[list[Source], list[di
     found, bad = [], []
     for part in parts:
         metadata.check(root, truth(part), f"FSD50K.{part}_audio")
-        more, faults = _part(root, part, place)
+        more, faults = _part(root, part, place, anywhere)
         found += more
         bad += faults
     return found, bad
 
 
-def _part(root: Path, part: str, place) -> tuple[list[Source], list[dict]]:
+def _part(root: Path, part: str, place, anywhere: bool) -> tuple[list[Source], list[dict]]:
     folder, clips = f"FSD50K.{part}_audio", _clips(root / f"FSD50K.metadata/{part}_clips_info_FSD50K.json")
 
     def source(name: str, row: dict) -> Source | None:
@@ -80,7 +80,7 @@ def _part(root: Path, part: str, place) -> tuple[list[Source], list[dict]]:
     def name(row: dict) -> str:
         return f"{folder}/{row['fname']}.wav"
 
-    return metadata.sources(root, folder, truth(part), COLUMNS, name=name, source=source)
+    return metadata.sources(root, folder, truth(part), COLUMNS, name=name, source=source, anywhere=anywhere)
 
 
 def _clips(path: Path) -> dict:

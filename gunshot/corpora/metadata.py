@@ -21,18 +21,21 @@ def sources(
     *,
     name: Callable[[dict], str],
     source: Callable[[str, dict], Source | None],
+    anywhere: bool = False,
 ) -> tuple[list[Source], list[dict]]:
     """Return the sources that a CSV lists below ``root/folder``, sorted by name, and rejected rows.
 
     `name` says which file below `root` a row means, `source` makes its Source, or None where it is left out. Rejected
     are a row without its file or with an empty cell in `columns`, a second row for one file, and a file without a row.
 
+    `anywhere` is that of `walk`.
+
     Raises
     ------
     ValueError
         The CSV lacks a column, or what `source` raises.
     """
-    names, bad = walk(root, folder)
+    names, bad = walk(root, folder, anywhere=anywhere)
     there, faulty = set(names), {row["file"] for row in bad}
     found: list[Source] = []
     listed: set[str] = set()

@@ -1,19 +1,20 @@
 """What a layout finds: one Source a file, and rejected rows for what is no file of the corpus."""
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from gunshot.base import audio, tables
-from gunshot.base.files import shown
+from gunshot.base.files import is_escaped, shown
 from gunshot.tags import Tag
 
 CLASSES = ("gun", "env")
 MACOS = "__MACOSX"  # a folder that macOS adds to archives
 SHOWN = 8  # names that an error gives of many
+NO_TEXT = "a table must be able to name it: rename it, or all by `convmv -r -f latin1 -t utf8 --notest FOLDER`"
+LEADS_OUT = "a corpus must not take files from elsewhere; copy it into the corpus's folder"
 T = TypeVar("T")
 
 
@@ -51,12 +52,12 @@ def without_sidecars(listed: Iterable[T], name: Callable[[T], str], file: Callab
 
 def _fault(file: Path, root: Path, anywhere: bool) -> tuple[str, str] | None:
     """Return value and rule of what keeps a path from being a source, None where nothing does."""
-    if not anywhere and any(unicodedata.category(c) in ("Cc", "Cs") for c in str(file.relative_to(root))):
-        return "control characters or no UTF-8", "a name must be text; rename it"
+    if not anywhere and any(map(is_escaped, str(file.relative_to(root)))):
+        return "control characters or no UTF-8", NO_TEXT
     if file.is_symlink() and not file.exists():
         return "broken link", "must be a file"
     if not anywhere and not file.resolve().is_relative_to(root.resolve()):
-        return f"link to {os.readlink(file)}" if file.is_symlink() else "outside", "must lie inside the corpus's folder"
+        return f"link to {os.readlink(file)}" if file.is_symlink() else "outside", LEADS_OUT
     if file.is_dir():
         return f"link to the folder {os.readlink(file)}", "links to folders are not followed; move the folder here"
     if not file.is_file():

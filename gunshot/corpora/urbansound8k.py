@@ -13,7 +13,7 @@ METADATA = "metadata/UrbanSound8K.csv"
 COLUMNS = ("slice_file_name", "fsID", "fold", "class")
 
 
-def scan(root: Path, classes: Path | None = None) -> tuple[list[Source], list[dict]]:
+def scan(root: Path, classes: Path | None = None, *, anywhere: bool = False) -> tuple[list[Source], list[dict]]:
     """Return the sources that the metadata lists, and rejected rows, as `metadata.sources`; `classes` is a class map.
 
     Raises
@@ -46,4 +46,4 @@ def scan(root: Path, classes: Path | None = None) -> tuple[list[Source], list[di
     def name(row: dict) -> str:
         return f"audio/fold{row['fold']}/{row['slice_file_name']}"
 
-    return metadata.sources(root, "audio", METADATA, COLUMNS, name=name, source=source)
+    return metadata.sources(root, "audio", METADATA, COLUMNS, name=name, source=source, anywhere=anywhere)

@@ -72,12 +72,15 @@ def of_recording(
     p: params.Chunks,
     *,
     chunk_length: int,
+    behind: int,
 ) -> tuple[np.ndarray, list[dict]]:
     """Return a recording's chunks, int16 [shape=(chunks, chunk_length)], and their rows of tables.CHUNK.
 
     Parameters
     ----------
     recording : a row of tables.RECORDING; one of the class gun is cut around its onsets, another one at a hop
+    behind : samples of context behind a chunk. Chunks at a hop begin anywhere and leave so many where the recording
+        allows it, as chunks around shots mostly do: sound that is missing must not tell the classes apart
     pcm : np.ndarray [shape=(n,)], int16
     onsets : in samples of the recording
 
@@ -90,7 +93,9 @@ def of_recording(
         drawn = {"draws": p.draws, "most": p.most, "jitter": p.jitter}
         starts, places = around_tags(onsets, len(pcm), rng, chunk_length=chunk_length, **drawn)
     else:
-        starts = at_hop(len(pcm), hop=p.env_hop, chunk_length=chunk_length)
+        room = max(min(len(pcm), chunk_length), len(pcm) - behind)
+        first = int(rng.integers(min(p.env_hop, max(0, room - chunk_length) + 1)))
+        starts = first + at_hop(room - first, hop=p.env_hop, chunk_length=chunk_length)
         places = np.full(len(starts), -1)
     return cut(pcm, starts, chunk_length=chunk_length), rows(recording, starts, places)
 

@@ -21,7 +21,9 @@ FASTEST, SLOWEST = 6, 20  # frames between them: 1,430 to 430 rounds a minute
 NEAR = 2  # frames either way of where the rate has a shot, among which it rises most
 RING = 512  # frames whose rise is kept
 FRAMES, WINDOWS, OPEN, QUIET, NEXT, STEEPEST, LAST, INCIDENT = range(8)  # of the state
-ONSET, DECIDED, LOGIT_SUM, WHICH = range(4)  # columns of shots
+ONSET, DECIDED, LOGIT_SUM, WHICH, LEAN, RISE = range(6)  # columns of shots
+SIXTEENTHS = 16  # of a hop and of the least rise: LEAN and RISE count them
+MOST_RISE = 15  # least rises, 60 dB, that RISE counts at most
 
 
 @dataclass(frozen=True)
@@ -206,11 +208,23 @@ def _steady(ring, parts, state, stop, least_rise):
 
 
 @compiled()
+def _describe(ring, shots, least_rise):
+    """Write LEAN and RISE of shots whose frames are known; `gunshot.detect.onset` has what they are for."""
+    for shot in shots:
+        t = shot[ONSET]
+        before, rise, after = ring[(t - 1) % RING], ring[t % RING], ring[(t + 1) % RING]
+        bend = 2 * (2 * rise - before - after)  # of the parabola through the three; its vertex is sought
+        lean = (SIXTEENTHS * (after - before) + SIXTEENTHS // 2 * bend) // bend if bend > 0 else SIXTEENTHS // 2
+        shot[LEAN] = max(0, min(SIXTEENTHS, lean))
+        shot[RISE] = min(MOST_RISE * SIXTEENTHS, SIXTEENTHS * rise // least_rise)
+
+
+@compiled()
 def _run(rises, logits, settings, state, ring, parts, recent):
     """Return the shots that whole windows decide, and how many rows they used of `rises`, which holds enough."""
     on, off, even, windows, hop, n_frames, first, stop, cooldown, least_rise = settings
     # Of the frames of earlier calls too: the first window of an incident looks back at all that it holds.
-    out, total, used = np.empty(((RING + len(rises)) // (FASTEST - NEAR) + len(logits) + 1, 4), np.int64), 0, 0
+    out, total, used = np.empty(((RING + len(rises)) // (FASTEST - NEAR) + len(logits) + 1, 6), np.int64), 0, 0
     for logit in logits:
         w = state[WINDOWS]
         end = w * hop + n_frames
@@ -236,6 +250,7 @@ def _run(rises, logits, settings, state, ring, parts, recent):
                 out[total, ONSET], total = t, total + 1
         out[before:total, DECIDED], out[before:total, LOGIT_SUM] = w, summed
         out[before:total, WHICH] = state[INCIDENT]
+        _describe(ring, out[before:total], least_rise)
         if state[OPEN]:
             state[QUIET] = 0 if summed >= off or total > before else state[QUIET] + 1
             state[OPEN] = state[QUIET] <= cooldown
@@ -257,6 +272,8 @@ class Detector:
     >>> (shot,) = Detector(settings).push(rises, np.array([0, 12, 3], np.int16)).tolist()
     >>> shot[ONSET], shot[DECIDED], shot[LOGIT_SUM], shot[WHICH]
     (4, 1, 12, 1)
+    >>> shot[LEAN] / SIXTEENTHS, shot[RISE] / SIXTEENTHS
+    (0.5, 8.875)
     """
 
     def __init__(self, settings: Settings):
@@ -268,10 +285,12 @@ class Detector:
         self._parts, self._waiting = np.zeros((RING, GROUPS), np.int32), np.zeros((0, GROUPS), np.int32)
 
     def push(self, rises: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Return the shots that further frames and windows decide, int64 [shape=(shots, 4)].
+        """Return the shots that further frames and windows decide, int64 [shape=(shots, 6)].
 
         The columns: ONSET, the frame of the steepest rise; DECIDED, the window at whose end it was decided; LOGIT_SUM,
-        the sum of the windows' logits there; WHICH, the incident's number from 1 on.
+        the sum of the windows' logits there; WHICH, the incident's number from 1 on. Where in its frame the onset lies,
+        `gunshot.detect.onset` has from LEAN, 0 where the frame before rises as far, SIXTEENTHS where the one after
+        does, and from RISE, how far it rises, in sixteenths of the least rise.
 
         Parameters
         ----------
@@ -297,8 +316,3 @@ class Detector:
 def end_s(frame: np.ndarray, *, sr: int, n_fft: int, hop_length: int) -> np.ndarray:
     """Return the ends of frames in s: when what they decide is known, but for the time of computing."""
     return (frame * hop_length + n_fft) / sr
-
-
-def onset_s(frame: np.ndarray, *, sr: int, n_fft: int, hop_length: int) -> np.ndarray:
-    """Return the times of onset frames in s: the rise is steepest while the first sound passes the frame's middle."""
-    return (frame * hop_length + n_fft // 2) / sr

@@ -7,7 +7,7 @@ import numpy as np
 
 from gunshot import features
 from gunshot.base import audio, params
-from gunshot.detect import detector
+from gunshot.detect import detector, onset
 from gunshot.models.model import Model
 
 
@@ -95,10 +95,15 @@ class Listener:
 
     def times(self, shots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return when shots began, and when the detector had decided them, s [shape=(shots,)] each."""
-        place = {"n_fft": self.p.features.n_fft, "hop_length": self.p.features.hop_length, "sr": self.p.audio.sr}
+        frames = {"sr": self.p.audio.sr, "n_fft": self.p.features.n_fft, "hop_length": self.p.features.hop_length}
         last = shots[:, detector.DECIDED] * self.p.detector.hop + self.model.window[1] - 1
-        onset_s = detector.onset_s(shots[:, detector.ONSET] - self.lead, **place)
-        return onset_s, detector.end_s(last - self.lead, **place)
+        return self.samples(shots) / self.p.audio.sr, detector.end_s(last - self.lead, **frames)
+
+    def samples(self, shots: np.ndarray) -> np.ndarray:
+        """Return the samples at which shots began, int64 [shape=(shots,)]."""
+        f = self.p.features
+        within = onset.samples(shots, sr=self.p.audio.sr, n_fft=f.n_fft, hop_length=f.hop_length)
+        return within - self.lead * f.hop_length
 
     def starts(self, first: int, count: int) -> np.ndarray:
         """Return where the chunks begin on which `count` windows decide, from number `first` on, s [shape=(count,)].

@@ -14,9 +14,8 @@ class Part(NamedTuple):
     """A block of a recording, and the shots and windows that it completes.
 
     `samples` are float32 at ``p.audio.sr`` [shape=(n,)]. Of shots [shape=(shots,)]: `onset_s`, from the recording's
-    start, `score`, `peak`, the loudest sample around the onset, 0 to 32768, and `incident`, its number in the
-    recording, from 1 on. Of windows [shape=(windows,)]: `window_score`, and `start_s` of the chunk on which each
-    decides.
+    start, `score`, `peak`, the loudest sample around the onset, 0 to 32768, and `incident`, its number from 1 on. Of
+    windows [shape=(windows,)]: `window_score`, and `start_s` of the chunk on which each decides.
     """
 
     samples: np.ndarray
@@ -43,7 +42,8 @@ def listen(file: Path, ear: listener.Listener, notes: audio.Notes | None = None)
         silence.
     """
     if not file.is_file():
-        raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
+        kind = "is a folder" if file.is_dir() else "is a pipe or a device" if file.exists() else "no such file"
+        raise audio.AudioError(file, kind, "a recording must be a file")
     p, windows = ear.p, 0
     blocks = audio.blocks(file, sr=p.audio.sr, repair=True, notes=notes)
     for block in _ended(_filled_up(blocks, p.features.n_fft)):

@@ -8,7 +8,7 @@ import numpy as np
 
 from gunshot import features
 from gunshot.base import audio
-from gunshot.detect import detector, listener
+from gunshot.detect import listener
 from gunshot.device import cost, emulator, messages
 from gunshot.models.model import Model
 from gunshot.simulate import streams
@@ -88,7 +88,7 @@ def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
     """Return the onsets that `gunshot detect` finds, as samples, int64 [shape=(shots,)]."""
     ear = listener.Listener(model, [model.threshold()], p)
     (shots,), _ = ear.push(pcm)
-    return (shots[:, detector.ONSET] - ear.lead) * p.features.hop_length + p.features.n_fft // 2
+    return ear.samples(shots)
 
 
 def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict[str, int | list[int]]:

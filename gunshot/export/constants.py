@@ -11,7 +11,7 @@ import numpy as np
 from gunshot import features
 from gunshot.base import params
 from gunshot.base.files import atomic
-from gunshot.detect import detector
+from gunshot.detect import detector, onset
 from gunshot.models.scores import calibration
 
 DETECTOR = ("on", "off", "even", "windows", "hop", "first", "stop", "lead", "cooldown", "min_rise")
@@ -68,6 +68,7 @@ def _identity(model: bytes) -> dict[str, int | str]:
 def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Constants:
     fields = detector.Settings.__dataclass_fields__
     settings = detector.Settings(**{name: operating["settings"][name] for name in fields})
+    start, later = onset.line(sr=p.audio.sr, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
     return {
         "SR": p.audio.sr,
         "N_FFT": p.features.n_fft,
@@ -93,6 +94,10 @@ def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Const
         "DETECTOR_FASTEST": detector.FASTEST,
         "DETECTOR_SLOWEST": detector.SLOWEST,
         "DETECTOR_NEAR": detector.NEAR,
+        "DETECTOR_SIXTEENTHS": detector.SIXTEENTHS,
+        "DETECTOR_MOST_RISE": detector.MOST_RISE,
+        "ONSET_START": start,
+        "ONSET_LATER": later,
         "OPERATING_POINT_PROOF": operating["proof"],
         "HEARTBEAT_MS": round(1000 * p.firmware.heartbeat_s),
         "FULL_SCALE_PA": p.firmware.full_scale_pa,

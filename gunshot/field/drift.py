@@ -103,8 +103,7 @@ def _with_context(blocks: Iterable[np.ndarray], p: Sections) -> Iterator[tuple[n
     A stretch holds the last HELD_S at least, so that its quiet, which stands beyond a recording's ends, is the
     recording's, or that of so long a part.
     """
-    length, hop = p.audio.chunk_length, p.features.hop_length
-    ahead, behind = p.context.before * hop, (p.context.frames - p.context.before) * hop + p.features.n_fft - length
+    length, (ahead, behind) = p.audio.chunk_length, features.context_samples(p)
     rest, start = np.zeros(0, np.int16), 0
     for block in itertools.chain(blocks, [None]):
         rest = rest if block is None else np.concatenate([rest, audio.to_int16(block)])

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from gunshot import features
 from gunshot.alarms import summary
 from gunshot.alarms.clear import CLEAR_DB, CLEAR_M
 from gunshot.alarms.score import score_streams
@@ -204,6 +205,8 @@ def own_params(contender: Contender, p: Sections) -> SimpleNamespace:
             f"{contender.path.with_name('operating.json')}: params=None must be stated; run `dvc repro operate` anew"
         )
     own = {name: params.SECTIONS[name].model_validate(values) for name, values in contender.operating["params"].items()}
+    if "context" not in own:  # of a champion that hears chunks alone
+        own["context"] = params.Context(frames=features.chunk_frames(SimpleNamespace(**own)), before=0)
     measured = {name: getattr(p.detector, name) for name in ("collar_s", "max_fa_per_hour")}
     return SimpleNamespace(**vars(p) | own | {"detector": own["detector"].model_copy(update=measured)})
 

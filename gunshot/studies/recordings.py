@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from gunshot import corpora, features, tags
 from gunshot.base import audio, params, processes, tables
+from gunshot.base.files import shown
 from gunshot.corpora.sources import without_sidecars
 from gunshot.dataset import onsets
 from gunshot.detect import listener, recording
@@ -37,14 +38,23 @@ class Sections(listener.Sections, Protocol):
 
 
 def sources(folders: Iterable[Path]) -> tuple[list[dict], list[dict]]:
-    """Return the recordings of labelled folders of any layout, as `score_files` takes them, and rows of REJECTED."""
+    """Return the recordings of labelled folders of any layout, as `score_files` takes them, and rows of REJECTED.
+
+    They are only heard: links to files anywhere are followed, and names need not be text.
+    """
     listed, rejected = [], []
     for folder in folders:
-        part, bad = corpora.layouts[corpora.detect(folder)](folder)
+        part, bad = corpora.layouts[corpora.detect(folder)](folder, anywhere=True)
         part, beside = without_sidecars(part, lambda source: source.name, lambda source: source.file)
-        listed += [{**{key: getattr(source, key) for key in SOURCE}, "class": source.class_} for source in part]
+        listed += map(_row, part)
         rejected += bad + beside
     return listed, rejected
+
+
+def _row(source: corpora.Source) -> dict:
+    """Return what is known of a file, its texts as they can be written to a table."""
+    row = {key: getattr(source, key) for key in SOURCE} | {"class": source.class_}
+    return {key: shown(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
@@ -140,11 +150,11 @@ def score_file(
     shots = np.array([tag.start for tag in placed], np.int64)
     gun = source["class"] == "gun"
     known = _holds(starts, shots, length, p.chunks.jitter) if gun else np.ones(len(starts), bool)
-    shown = {key: value for key, value in source.items() if key not in ("file", "tags")}
+    texts = {key: value for key, value in source.items() if key not in ("file", "tags")}
     windows = pd.DataFrame({"start": starts, "y": int(gun), **scores})[known]
     part = _around_steepest(pcm, starts, length, round(p.evaluate.file_duration_s * sr))
     row = {
-        **shown,
+        **texts,
         "y": int(gun),
         "duration_s": len(pcm) / sr,
         "onsets": len(shots),
@@ -153,7 +163,7 @@ def score_file(
     }
     for name, logit in (logits or {}).items():
         row |= {f"{name}_{key}": n for key, n in heard(source["file"], paths[name], logit, shots / sr, p).items()}
-    return windows.assign(**shown).to_dict("records"), row, []
+    return windows.assign(**texts).to_dict("records"), row, []
 
 
 def _chunk_scores(

@@ -1,6 +1,20 @@
 """Tags: where shots start in recordings."""
 
-from gunshot.tags.table import ChangedError, Home, Tag, amend, check, gather, home, parse, read, state, unique, write
+from gunshot.tags.table import (
+    ChangedError,
+    Home,
+    Tag,
+    amend,
+    check,
+    gather,
+    home,
+    is_nameable,
+    parse,
+    read,
+    state,
+    unique,
+    write,
+)
 
 __all__ = [
     "ChangedError",
@@ -10,6 +24,7 @@ __all__ = [
     "check",
     "gather",
     "home",
+    "is_nameable",
     "parse",
     "read",
     "state",

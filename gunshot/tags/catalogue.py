@@ -5,7 +5,10 @@ from pathlib import Path
 
 from gunshot import tags
 from gunshot.base import tables
-from gunshot.base.decoding import SUFFIXES
+from gunshot.base.decoding import SUFFIXES, is_sound
+from gunshot.base.files import shown
+
+UNNAMED = "a tag file, text in UTF-8, cannot name recordings such as these; rename them"
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Catalogue:
     raw: Path  # data/raw
     recordings: dict[str, Path]
     imported: bool  # in data/raw, and tagged by whatever the pipeline takes tags from
+    unnamed: tuple[str, ...] = ()  # recordings beside these that no tag file can name, as they are shown
 
     def read(self) -> tuple[dict[str, list[tags.Tag]], list[str]]:
         """Return the tags that recordings have now, a person's or a corpus's own, and tag files' lines that are no use.
@@ -65,10 +69,14 @@ def listed(path: Path, raw: Path, by_hand: Path, *, blind: bool = False) -> Cata
     home = tags.home(path, raw, by_hand / "blind" if blind else by_hand)
     if blind and home.by_hand is None:
         raise ValueError(f"{path}: blind tags are of recordings below {raw}; import them first")
-    recordings = _listed(path, raw, home)
+    every = _listed(path, raw, home)
+    recordings = {key: file for key, file in every.items() if tags.is_nameable(key)}
+    unnamed = tuple(shown(key) for key in every if key not in recordings)
+    if not every:
+        raise ValueError(f"{path}: must hold a recording that is not env, such as {', '.join(SUFFIXES)}")
     if not recordings:
-        raise ValueError(f"{path}: must hold a recording that is not env; the suffixes are {', '.join(SUFFIXES)}")
-    return Catalogue(home, raw, recordings, home.by_hand is not None and not blind)
+        raise ValueError(f"{shown(path)}: {UNNAMED}: {', '.join(unnamed[:3])}")
+    return Catalogue(home, raw, recordings, home.by_hand is not None and not blind, unnamed)
 
 
 def _listed(path: Path, raw: Path, home: tags.Home) -> dict[str, Path]:
@@ -82,8 +90,7 @@ def _listed(path: Path, raw: Path, home: tags.Home) -> dict[str, Path]:
     return {
         key: file
         for key, file in ((home.key(file), file) for file in files)
-        if path.is_file()
-        or (file.suffix.lower() in SUFFIXES and not _hidden(key) and not (corpus and key.startswith("env/")))
+        if path.is_file() or (not _hidden(key) and not (corpus and key.startswith("env/")) and is_sound(file))
     }
 
 

@@ -1,5 +1,6 @@
 """Tags in files of any kind: tag files, label tracks of Audacity, JSON of Label Studio."""
 
+import codecs
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -36,10 +37,12 @@ def read(file: Path, *, sr: int, labels: Collection[str] = labeltracks.SHOTS) ->
 
 
 def _text(file: Path) -> str:
+    content = file.read_bytes()
     try:
-        return file.read_text(encoding="utf-8-sig")
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as editors on Windows save Unicode
+        return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"{file}: must be text in UTF-8") from None
+        raise ValueError(f"{file}: must be text in UTF-8, or in UTF-16 with its mark") from None
 
 
 def gather(

@@ -69,7 +69,8 @@ def from_audacity(
             continue
         start, end, label = [*line.split("\t", 2), "", ""][:3]
         where = f"{name}:{number}"
-        tag = Tag(_sample(start, end, sr, where), _confidence(label))
+        # Audacity has written decimal commas where the system's language has them, and reads both.
+        tag = Tag(_sample(start.replace(",", "."), end.replace(",", "."), sr, where), _confidence(label))
         if means_shot(_CONFIDENCE.sub("", label.strip()), labels):
             found.add(tag)
         else:

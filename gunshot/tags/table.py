@@ -60,6 +60,11 @@ def read(path: Path | str) -> tuple[dict[str, list[Tag]], list[dict]]:
     return tags, rejected
 
 
+def is_nameable(name: str) -> bool:
+    """Return whether a tag file can name a recording: by text in UTF-8 without white space at its ends."""
+    return name == name.strip("\ufeff").strip() and not any("\ud800" <= c <= "\udfff" for c in name)
+
+
 def unique(tags: list[Tag]) -> list[Tag]:
     """Return tags ascending, one for each start: of two at one start a person's, or else the surer one."""
     sure = sorted(tags, key=lambda tag: (tag.start, -2 if tag.confidence is None else -tag.confidence))

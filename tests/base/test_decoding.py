@@ -182,7 +182,7 @@ def test_a_flac_of_unknown_length_is_heard_whole(file):
 CODED = {
     "x.m4a": ("ipod", "aac", 44100), "x.mp4": ("mp4", "aac", 48000), "x.aac": ("adts", "aac", 16000),
     "x.mov": ("mov", "alac", 44100), "x.webm": ("webm", "libopus", 48000), "x.wma": ("asf", "wmav2", 44100),
-    "x.mka": ("matroska", "aac", 44100),
+    "x.mka": ("matroska", "aac", 44100), "x.caf": ("caf", "alac", 44100), "x.wv": ("wv", "wavpack", 44100),
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gunshot import cli
+from gunshot.base.files import shown
 from gunshot.models import model
 from gunshot.models.model import Model
 from tests.base.test_decoding import encoded
@@ -91,10 +93,10 @@ def test_names_of_any_bytes_are_heard_and_printed(detect, tmp_path, name):
     file = folder / os.fsdecode(name + b".wav")
     file.write_bytes(made())
     (folder / "zz.wav").write_bytes(made())
-    shown = str(Path("names") / file.name).encode("utf-8", "backslashreplace").decode()
+    name = shown(Path("names") / file.name)
     for arguments in (["names"], [str(Path("names") / file.name), "names/zz.wav"]):
         code, rows, lines = detect(*arguments)
-        assert (code, lines) == (0, []) and {row["file"] for row in rows} == {shown, "names/zz.wav"}
+        assert (code, lines) == (0, []) and {row["file"] for row in rows} == {name, "names/zz.wav"}
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,3 +127,45 @@ def test_opposite_channels_and_integers_as_floats(detect, tmp_path):
     assert lines[1].startswith("error: integers.wav: samples reach ") and "divide those of 16 bits" in lines[1]
     assert lines[2] == "warning: silent.wav: silent: peak -inf dBFS: must reach quality.silence_db=-80 dBFS"
     assert lines[3].startswith("warning: clipped.wav: clipped: 0.9") and lines[3].endswith("quality.max_clipped=0.5")
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def test_wavs_as_recorders_and_editors_write_them(detect, tmp_path):
+    """Broadcast and bat recorders' chunks, tags before and behind, wrong counts, other coders: the same sound."""
+    plain = made()
+    form, sound, id3 = plain[20:36], chunk(b"data", plain[44:]), b"ID3\x03\0\0\0\0\0\x40" + bytes(64)
+    variants = {
+        "plain": [chunk(b"fmt ", form), sound],
+        "bext": [chunk(b"bext", bytes(602)), chunk(b"fmt ", form), sound, chunk(b"id3 ", id3 + b"x")],
+        "guano": [chunk(b"fmt ", form), sound, chunk(b"guan", b"GUANO|Version:1.0\nMake:X")],
+        "no samples in fact": [chunk(b"fmt ", form), chunk(b"fact", bytes(4)), sound],
+        "fmt with an extension": [chunk(b"fmt ", form + struct.pack("<H", 22)), sound],
+        "fmt of 20 bytes": [chunk(b"fmt ", form + bytes(4)), sound],
+    }
+    for cut in (1, 5):  # and an odd chunk that lacks its pad byte
+        variants[f"unpadded {cut}"] = [chunk(b"fmt ", form), chunk(b"LIST", b"INFOISFT" + bytes(cut))[:-1], sound]
+    for name, parts in variants.items():
+        body = b"WAVE" + b"".join(parts)
+        (tmp_path / f"{name}.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    (tmp_path / "tag before.wav").write_bytes(id3 + plain)
+    (tmp_path / "wav.mp3").write_bytes(plain)
+    names = [*(f"{name}.wav" for name in variants), "tag before.wav", "wav.mp3"]
+    code, rows, lines = detect(*names)
+    assert (code, lines) == (0, [])
+    onsets = {name: [row["onset_s"] for row in rows if row["file"] == name] for name in names}
+    assert onsets["plain.wav"] and all(onset_s == onsets["plain.wav"] for onset_s in onsets.values())
+
+
+def test_what_is_no_recording_is_told_for_what_it_is(detect, tmp_path):
+    (tmp_path / "nothing.wav").touch()
+    (tmp_path / "page.wav").write_bytes(b"<!DOCTYPE html><html>404</html>")
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert detect("nothing.wav", "page.wav", "pipe.wav", "gone.wav") == (1, [], [
+        "error: nothing.wav: 0 bytes: a recording must not be empty",
+        "error: page.wav: Format not recognised.: FFmpeg or libsndfile must read it",
+        "error: pipe.wav: is a pipe or a device: a recording must be a file",
+        "error: gone.wav: no such file: a recording must be a file",
+    ])  # fmt: skip

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from gunshot import cli
 from gunshot.base import audio, params, tables
-from gunshot.dataset import chunks
 from gunshot.models.forest import codes
 
 REPO = Path(__file__).parents[2]
@@ -192,22 +191,6 @@ def test_import_brings_recordings_in(project):
     assert audio.header(project / "data/raw" / row["path"])[0] == 16000
 
 
-def test_chunks_are_exported_by_side_class_and_label(project):
-    recording = {"path": "mine/gun/a b.wav", "class": "gun", "label": "rifle", "recording_group": "g", "source": "s"}
-    rows = chunks.rows(recording, np.array([0, 700]), np.array([5, 6]))
-    pcm = np.random.default_rng(0).integers(-9000, 9000, 8192).astype(np.int16)
-    audio.write_pcm(project / "data/chunks/mine/gun/a b.wav", pcm, sr=16000)
-    tables.write(project / "data/chunks/chunks.csv", tables.frame(rows, tables.CHUNK))
-    side = [{"recording_group": "g", "side": "val", "class": "gun", "source": "s"}]
-    tables.write(project / "data/splits.csv", tables.frame(side, tables.SPLIT))
-    assert run("export", "chunks", "out").exit_code == 0
-    found = sorted((project / "out").rglob("*.wav"))
-    assert [str(path.relative_to(project / "out")) for path in found] == [
-        "val/gun/rifle/mine_gun_a b_0.wav", "val/gun/rifle/mine_gun_a b_700.wav",
-    ]  # fmt: skip
-    assert np.array_equal(np.concatenate([audio.read_pcm(path, sr=16000) for path in found]), pcm)
-
-
 REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
 
 
@@ -219,7 +202,7 @@ def forest(project):
     after = np.arange(33) - onset[:, None]
     level = np.where(after >= 0, -20 - 1.5 * after, -85)[:, None].clip(-85) + rng.normal(0, 4, (600, 32, 33))
     model = RandomForestClassifier(20, random_state=0).fit(codes(level.astype(np.float32)), (onset > 2) & (onset < 25))
-    model.window_ = (32, 33)
+    model.window_ = 32, 33
     joblib.dump(model, project / "forest.joblib")
     (project / "report.json").write_text(json.dumps(REPORT))
     (project / "operating.json").write_text('{"logit": 0.0}')
@@ -291,13 +274,13 @@ def test_samples_that_are_no_numbers_are_a_warning_and_a_result(forest, project)
     assert done.stderr == "warning: broken.wav: 101 samples are no numbers; they count as silence\n"
 
 
-def test_a_recording_of_40_ms_is_one_window(forest, project):
+def test_a_recording_of_40_ms_is_heard_between_its_own_frames(forest, project):
     y, _ = sf.read(project / "shot.wav")
     sf.write(project / "short.wav", y[15_550 : 15_550 + 640], 16000)
     done = run("detect", "short.wav", "--model", forest, "--threshold", "0.0001")
     assert done.exit_code == 0 and abs(float(done.stdout.split()[1]) - 450 / 16000) < 0.010
     rows = run("detect", "short.wav", "--model", forest, "--scores", "--format", "json").stdout.splitlines()
-    assert len(rows) == 1
+    assert len(rows) == 1 + (24 + 2 + 30 - 33) // 8  # the lead, two frames, and what goes on until they were sought in
 
 
 def test_listen_plays_a_recording_in_a_microphone_s_place(forest, monkeypatch):
@@ -315,9 +298,9 @@ def test_detect_draws_a_plot(forest, project):
 def test_detect_prints_every_window_s_score(forest):
     done = run("detect", "shot.wav", "--model", forest, "--scores", "--format", "json")
     rows = [json.loads(line) for line in done.output.splitlines()]
-    frames = 24 + 1 + (32000 - 512) // 112 + 30  # with those before and after it
-    assert len(rows) == 1 + (frames - 33) // 8 and set(rows[0]) == {"file", "start_s", "score"}
-    assert [row["start_s"] for row in rows[:5]] == pytest.approx([(i - 3) * 8 * 112 / 16000 for i in range(5)])
+    assert len(rows) == 1 + (24 + (1 + (32000 - 512) // 112) + 30 - 33) // 8
+    assert rows[0]["start_s"] == pytest.approx(-24 * 112 / 16000) and rows[3]["start_s"] == 0
+    assert set(rows[0]) == {"file", "start_s", "score"}
 
 
 def test_detect_goes_on_after_a_bad_file_and_says_so(forest, project):
@@ -392,6 +375,6 @@ def test_sim_and_real_needs_both(project, monkeypatch, capsys):
     }
     for side in tables.SIDES:
         tables.write(project / f"data/features/{side}.csv", tables.frame([row], tables.CHUNK))
-        np.save(project / f"data/features/{side}.npy", np.zeros((1, 32, 71), np.float32))
+        np.save(project / f"data/features/{side}.npy", np.zeros((1, 32, 33), np.float32))
     message = main(monkeypatch, capsys, "sim-and-real")
     assert "must hold simulated and real chunks; import recordings, then run `dvc repro`" in message

@@ -1,6 +1,8 @@
 """gunshot tag, import tags, export tags: what they write, what they leave alone, what they say."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 from gunshot import cli, tags
 from gunshot.base import audio, tables
 from gunshot.dataset import onsets
-from gunshot.tags import Tag
+from gunshot.tags import Tag, catalogue
 from stages import tag as stage
 
 REPO = Path(__file__).parents[2]
@@ -284,3 +286,49 @@ def test_the_report_measures_simulated_and_blind_tags(project, monkeypatch):
     assert (report["real"]["f1"], report["real"]["shots"], report["real"]["recordings"]) == (1.0, 2, 2)
     run("tag-report")
     assert Path("reports/tagging.json").read_bytes() == first
+
+
+def test_recordings_that_no_tag_file_can_name_are_told_and_the_others_tagged(project, tmp_path):
+    folder = tmp_path / "field"
+    folder.mkdir()
+    odd = {os.fsdecode(b"caf\xe9.wav"): "caf\\udce9.wav", " b.wav": " b.wav", "\ufeffc.wav": "\ufeffc.wav"}
+    for name in ["a.wav", "two\nlines.wav", *odd]:
+        sf.write(folder / "x", recording([8000]), SR, subtype="PCM_16", format="WAV")
+        (folder / "x").rename(folder / name)
+    told = run("tag", folder)
+    assert f"3 recordings are left out: {catalogue.UNNAMED}: " in told and all(name in told for name in odd.values())
+    assert set(read(folder / "tags.csv")) == {"a.wav", "two\nlines.wav"}
+    assert set(catalogue.listed(folder, Path("raw"), Path("tags")).unnamed) == set(odd.values())
+    with pytest.raises(ValueError, match=r"caf\\udce9\.wav: a tag file, text in UTF-8, cannot name"):
+        catalogue.listed(folder / next(iter(odd)), Path("raw"), Path("tags"))
+
+
+def test_a_folder_of_any_name_is_tagged_and_printed_in_any_encoding(project):
+    folder = project / os.fsdecode(b"caf\xe9 \xd0\xb0")
+    folder.mkdir()
+    sf.write(project / "x.wav", recording([8000]), SR, subtype="PCM_16")
+    (project / "x.wav").rename(folder / "x.wav")
+    command = [sys.executable, "-c", "from gunshot import cli; cli.main()"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:strict", "PYTHONPATH": str(REPO)}
+    done = subprocess.run([*command, "tag", folder], env=environment, capture_output=True, check=True)
+    assert b"written to" in done.stdout and b"caf\\udce9 \\u0430/tags.csv" in done.stdout
+    done = subprocess.run([*command, "import", "folder", folder], env=environment, capture_output=True)
+    assert b"error: name=caf\\udce9 \\u0430 must be text; choose another with --name" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_label_track_as_windows_saves_it(project, encoding):
+    text = "0,500000\t0,750000\tSchuss\r\n\\\t100,0\t4000,0\r\n1,25\t1,25\tgunshot\r\n"
+    content = text.encode(encoding)
+    Path("c.txt").write_bytes("\ufeff".encode(encoding) + content if encoding == "utf-16-le" else content)
+    run("import", "tags", "c.txt", "--label", "Schuss", "--label", "gunshot")
+    assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(8000), Tag(20000)]}
+
+
+def test_a_recording_is_known_by_its_sound_whatever_its_suffix(project, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("rec", "a.dat", "b.wav"):
+        sf.write(tmp_path / "mine" / name, recording([8000]), SR, subtype="PCM_16", format="WAV")
+    (tmp_path / "mine/a.txt").write_text("a shot")
+    assert "written to" in run("tag", tmp_path / "mine")
+    assert set(read(tmp_path / "mine/tags.csv")) == {"rec", "a.dat", "b.wav"}

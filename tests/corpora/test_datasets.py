@@ -170,6 +170,9 @@ def test_any_name_is_a_name_and_a_link_out_is_rejected(layout, tmp_path):
     sources, bad = scan(layout, tmp_path)
     assert sorted(s.file.name for s in sources) == sorted(NAMES)
     assert [(row["file"], row["value"]) for row in bad] == [(f"{where}/out.wav", "link to /etc/hostname")]
+    if layout in corpora.SIGNS:  # by who only hears they are followed
+        _, heard = corpora.layouts[layout](tmp_path, anywhere=True)
+        assert [row["value"] for row in heard] == ["no row"] * (layout != "folder")
 
 
 def test_class_maps_name_every_class_of_their_sets():

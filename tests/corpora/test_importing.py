@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gunshot import corpora
 from gunshot.base import audio, tables
-from gunshot.corpora import folder
+from gunshot.corpora import folder, sources
 
 QUALITY = {"sr": 16000, "silence_db": -80.0, "max_clipped": 0.5, "max_rejected": 1.0}
 SHARED = Path(__file__).parents[3] / "shared" / "audio"
@@ -32,8 +32,8 @@ def put(file: Path, y: np.ndarray, sr: int = 16000, **options) -> Path:
 
 
 def run(root: Path, raw: Path, name: str = "mine", **changed) -> corpora.Summary:
-    sources, rejected = corpora.layouts[corpora.detect(root)](root)
-    return corpora.import_corpus(sources, rejected, raw / name, raw, **(QUALITY | changed))
+    scanned, rejected = corpora.layouts[corpora.detect(root)](root)
+    return corpora.import_corpus(scanned, rejected, raw / name, raw, **(QUALITY | changed))
 
 
 def rows(raw: Path, name: str = "mine") -> dict[str, dict]:
@@ -166,13 +166,13 @@ def test_what_is_no_audio_is_rejected(root, raw, tmp_path):
     rules = {file: rule for file, (_, rule) in rejections(raw).items()}
     assert rules == {
         "gun/readme.txt": "only recordings are taken",
-        "gun/nothing.wav": "FFmpeg or libsndfile must read it",
-        "gun/out.wav": "must lie inside the corpus's folder",
-        "gun/away": "must lie inside the corpus's folder",
+        "gun/nothing.wav": "a recording must not be empty",
+        "gun/out.wav": sources.LEADS_OUT,
+        "gun/away": sources.LEADS_OUT,
         "gun/broken.wav": "must be a file",
         "gun/pipe.wav": "must be a file",
-        "gun/two\nlines.wav": "a name must be text; rename it",
-        "gun/latin\\udce9.wav": "a name must be text; rename it",
+        "gun/two\\nlines.wav": sources.NO_TEXT,
+        "gun/latin\\udce9.wav": sources.NO_TEXT,
     }
     leftover = (raw / "mine/rejected.csv").read_text().replace(str(outside.parent), "")
     assert str(tmp_path) not in leftover  # but for where the links lead

@@ -55,7 +55,8 @@ static void detect(const uint8_t *in, size_t size) {
     }
     size_t found = gunshot_detector_window(&detector, logit, shots);
     for (size_t k = 0; k < found; k++) {
-      int64_t row[] = {shots[k].onset, shots[k].decided, shots[k].logit_sum, shots[k].incident};
+      int64_t row[] = {shots[k].onset,    shots[k].decided, shots[k].logit_sum,
+                       shots[k].incident, shots[k].lean,    shots[k].rise};
       put(row, sizeof row);
     }
   }

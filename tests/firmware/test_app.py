@@ -115,6 +115,15 @@ def test_simulated_shots_are_those_of_the_listener(driver):
     assert count >= 6
 
 
+@pytest.mark.parametrize("start_s", [0.02, 0.05])
+def test_a_shot_in_the_first_frames_is_told(driver, start_s):
+    pcm, app = shots([start_s], 1.0), App(driver)
+    app.hear(pcm)
+    compare(app.told(), expected(pcm))
+    (alert,) = app.told()
+    assert abs(alert.onset / SR - start_s) < 0.02
+
+
 def test_the_evidence_is_the_log_mel_of_the_deciding_window(driver):
     pcm, app = shots([0.7, 1.9], 2.5), App(driver)
     app.hear(pcm)

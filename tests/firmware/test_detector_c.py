@@ -66,7 +66,7 @@ cases = st.integers(0, 2**32).map(case_of)
 def in_c(driver, rises, logits, s: Settings, far: int = 0) -> list:
     head = struct.pack("<11iqi", *(getattr(s, name) for name in NAMES), far, len(logits))
     answer = driver.ask("d", head + logits.astype("<i2").tobytes() + rises.astype("<i2").tobytes())
-    return np.frombuffer(answer, "<i8").reshape(-1, 4).tolist()
+    return np.frombuffer(answer, "<i8").reshape(-1, 6).tolist()
 
 
 @settings(max_examples=300)
@@ -87,7 +87,7 @@ def test_it_decides_so_after_years(driver, case, far):
 
 def test_the_cases_hold_many_shots_and_incidents(driver):
     """Or the tests above would prove little."""
-    found = [np.array(in_c(driver, *case_of(seed)), np.int64).reshape(-1, 4) for seed in range(200)]
+    found = [np.array(in_c(driver, *case_of(seed)), np.int64).reshape(-1, 6) for seed in range(200)]
     shots, incidents = np.array([(len(rows), len(set(rows[:, WHICH]))) for rows in found]).T
     assert shots.max() > 40 and np.mean(shots > 1) > 0.3 and np.mean(incidents > 1) > 0.2
     gaps = [np.diff(rows[:, ONSET]) for rows in found]

@@ -22,7 +22,7 @@ FLOAT32_DB = -125  # what the FFT rounds, at most, of white noise of the frame's
 CLEAR_DB = 70  # below white noise of the frame's energy, down to where that is within NEAR_DB
 RECORDINGS = host_c.ROOT.parent / "shared" / "audio"  # real ones, where they are
 MANY = settings(deadline=None, max_examples=60, derandomize=True)
-MODEL = Model(Path(), {}, None, code_db=SCALE, code_zero=ZERO)
+MODEL = Model(Path(), {}, None, (32, 71), code_db=SCALE, code_zero=ZERO)
 T = np.arange(2048)
 
 

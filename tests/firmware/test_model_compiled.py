@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gunshot.export import network as network_c
-from gunshot.export.network.host import build
+from gunshot.export.network.host import FLAGS, build
 from gunshot.export.network.layout import plan
 from gunshot.models.network import quantize
 from tests.firmware.test_compiled import FIRMWARE, inputs, of_context, of_kind, of_params, stride
@@ -25,8 +25,9 @@ class Artifact(ctypes.Structure):
 class Library:
     """The generated C of a model, with room of its own: bytes to spoil, and an arena between guards."""
 
-    def __init__(self, model: bytes, folder):
-        self.c = ctypes.CDLL(str(build(model, folder, hop=stride(model), firmware=FIRMWARE)))
+    def __init__(self, model: bytes, folder, *, hop: int | None = None, flags: tuple[str, ...] = FLAGS):
+        built = build(model, folder, hop=hop or stride(model), firmware=FIRMWARE, flags=flags)
+        self.c = ctypes.CDLL(str(built))
         own = Artifact.in_dll(self.c, "gunshot_model_artifact")
         self.right = ctypes.string_at(own.bytes, own.size)
         self.need = ctypes.c_size_t.in_dll(self.c, "gunshot_model_arena_bytes").value
@@ -138,6 +139,37 @@ def test_where_all_of_a_window_is_one_position_nothing_is_kept(tmp_path):
     assert plan(model, hop=2).positions == 1 and library.init(library.right) == OK
     alone = library.alone(codes)
     assert [library.score(window) for window in codes] == alone and len(set(alone)) > 10
+
+
+COUNT = """
+#include "network.h"
+
+typedef void trunk(const gunshot_network *network, const int8_t *codes, int8_t *arena, int8_t *vectors);
+trunk __real_gunshot_network_trunk, __wrap_gunshot_network_trunk;
+int trunks;
+
+void __wrap_gunshot_network_trunk(const gunshot_network *network, const int8_t *codes, int8_t *arena,
+                                  int8_t *vectors) {
+  trunks++;
+  __real_gunshot_network_trunk(network, codes, arena, vectors);
+}
+"""
+
+
+def test_the_trunk_runs_once_a_window_and_twice_where_a_stream_begins(tmp_path):
+    """Or a device that begins would be late, lose samples, and begin again, for ever."""
+    (tmp_path / "count.c").write_text(COUNT)
+    flags = (*FLAGS, "-Wl,--wrap=gunshot_network_trunk", "count.c")
+    library = Library(of_context(71), tmp_path, hop=8, flags=flags)
+    count = ctypes.c_int.in_dll(library.c, "trunks")
+    codes = np.random.default_rng(0).integers(-128, 128, (32, 71 + 24)).astype(np.int8)
+    codes[:, :64] = codes[:, 64:65]  # seven frames were heard
+    assert library.init(library.right) == OK
+    found = [(library.score(codes[:, i : i + 71]), count.value)[1] for i in range(0, 25, 8)]
+    assert found == [2, 3, 4, 5]
+    library.reset()
+    library.score(np.random.default_rng(1).integers(-128, 128, (32, 71)).astype(np.int8))
+    assert count.value == 5 + 7  # as often as a beginning would take whose frames are not alike
 
 
 def test_every_byte_that_is_flipped_is_seen(made):

@@ -214,7 +214,7 @@ def test_the_whole_application_on_the_interpreter_equals_python(tmp_path):
     made = by_cmake(tmp_path / "build", f"-DTFLM_ROOT={STANDS_IN}", f"-DTFLM_LIBRARY={libraries}")
     assert made.returncode == 0, made.stderr
     subprocess.run(["cmake", "--build", tmp_path / "build"], check=True)
-    p = params.load("audio", "chunks", "features", "detector", path=ROOT / "params.yaml")
+    p = params.load("audio", "chunks", "context", "features", "detector", path=ROOT / "params.yaml")
     model, pcm = load_model(ROOT / "models/quantized/model.tflite"), parity.recording(sr=p.audio.sr)
     found = parity.measure("host", tmp_path / "build", pcm, model, p)["parity"]
     assert found["windows"] > 1000 and found["mismatched_bytes"] == 0

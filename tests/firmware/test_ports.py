@@ -29,7 +29,7 @@ FIRMWARE = REPO / "firmware"
 PRESETS = [p["name"] for p in json.loads((FIRMWARE / "CMakePresets.json").read_text())["buildPresets"]]
 BOARDS = [port for port in emulator.PORTS if port != "host"]
 ANY_BOARD = [pytest.param(board, marks=pytest.mark.sweep(1)) for board in BOARDS]
-P = params.load("audio", "chunks", "features", "detector", path=REPO / "params.yaml")
+P = params.load("audio", "chunks", "context", "features", "detector", path=REPO / "params.yaml")
 IO = 10  # of firmware/src/status.h
 
 
@@ -155,13 +155,11 @@ def test_ten_minutes_of_real_recordings_give_the_onsets_of_detect(programs):
 @pytest.fixture
 def keen_forest(tmp_path) -> tuple[Path, Path]:
     """A forest and firmware at a logit of 2: what the pipeline chose may be deaf to the parity recording."""
-    sections = params.load("audio", "chunks", "features", "detector", "firmware", path=REPO / "params.yaml")
+    sections = params.load("audio", "chunks", "context", "features", "detector", "firmware", path=REPO / "params.yaml")
     shutil.copytree(REPO / "models/forest", tmp_path / "forest")
     shutil.copytree(FIRMWARE, tmp_path / "firmware", ignore=shutil.ignore_patterns("build"))
     path = tmp_path / "forest/forest.joblib"
-    settings = listener.settings(
-        load_model(path), P, n_mels=P.features.n_mels, n_frames=listener.window_frames(P), logit=2.0
-    )
+    settings = listener.settings(load_model(path), P, logit=2.0)
     operating = read_operating_point(path) | {"logit": 2.0, "settings": vars(settings)}
     tables.write_json(path.with_name("operating.json"), operating)
     source = path.with_name("forest.h").read_text()

@@ -95,7 +95,7 @@ CASES = [
     (MADE, {"firmware": port(differing_codes=11)}, {"parity-features"}),
     (MADE, {"firmware": port(differing_onsets=1)}, {"parity-onsets"}),
     (MADE, {"firmware": port(onsets=0)}, {"parity-onsets"}),
-    (MADE, {"firmware": {"mps2-an386": PORT | {"instructions": {"total": 3_500_001}}}}, {"instructions"}),
+    (MADE, {"firmware": {"mps2-an386": PORT | {"instructions": {"total": 1_300_001}}}}, {"instructions"}),
     (MADE, {"firmware": {"host": PORT}}, {"instructions"}),
     (MADE, {"report": REPORT | {"bytes": 30_001}}, {"bytes"}),
     (MADE, {"report": REPORT | {"arena_bytes": 16_385}}, {"arena"}),

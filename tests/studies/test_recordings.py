@@ -1,13 +1,15 @@
 """A user's files, heard as a device hears them: after quiet, so that a shot that opens a file counts."""
 
+import os
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gunshot import features
-from gunshot.base import audio, params, processes
-from gunshot.models.model import Model
+from gunshot.base import audio, params, processes, tables
 from gunshot.studies import recordings
 from gunshot.studies.recordings import score_file
 
@@ -15,23 +17,25 @@ P = params.load("audio", "context", "features", "detector", "chunks", "tags", "e
 SR, BEFORE = P.audio.sr, 8000
 
 
-def rise(x: np.ndarray) -> np.ndarray:
-    """Logits that are the rise from a chunk's first frames to its middle, dB."""
-    level = (features.of_chunks(x, P) if x.shape[2] == 71 else x).mean(axis=1)
-    return level[:, 12:20].mean(axis=1) - level[:, :4].mean(axis=1)
+class Rise:
+    """A model whose score is the rise from a window's first frames to its middle, dB."""
+
+    window = (P.features.n_mels, features.chunk_frames(P))
+
+    def sweep(self, log_mel, *, hop):
+        starts = range(0, log_mel.shape[1] - self.window[1] + 1, hop)
+        level = log_mel.mean(axis=0)
+        return np.array([level[s + 12 : s + 20].mean() - level[s : s + 4].mean() for s in starts])
 
 
-@pytest.fixture(params=[33, 71], ids=["chunk", "context"])
-def score(request, tmp_path, monkeypatch):
-    report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
-    model = Model(tmp_path / "x.tflite", report, rise, window=(32, request.param), step=1 / 1024)
-
+@pytest.fixture
+def score(tmp_path, monkeypatch):
     def of(y, class_="gun"):
         audio.write_pcm(tmp_path / "x.wav", audio.to_int16(y), sr=SR)
         source = {"file": tmp_path / "x.wav", "path": "x.wav", "class": class_}
         return score_file(source, {"rise": "x.tflite"}, P)
 
-    monkeypatch.setattr(recordings, "load_once", lambda path: model)
+    monkeypatch.setattr(recordings, "load_once", lambda path: Rise())
     return of
 
 
@@ -65,7 +69,7 @@ def test_every_window_of_an_environment_file_counts_those_that_start_before_it_t
 @given(st.integers(0, 1000), st.integers(1, 40))
 def test_the_quiet_is_what_a_tenth_of_the_frames_are_below(seed, n):
     log_mel = np.random.default_rng(seed).normal(-50, 10, (4, n)).astype(np.float32)
-    lead = quiet(log_mel, 3)
+    lead = features.quiet(log_mel, 3)
     assert lead.shape == (4, 3) and lead.dtype == np.float32 and (lead == lead[:, :1]).all()
     below = (log_mel < lead[:, :1]).sum(axis=1)
     assert (below <= np.ceil(0.1 * (n - 1))).all() and ((log_mel <= lead[:, :1]).sum(axis=1) >= 0.1 * (n - 1)).all()
@@ -73,7 +77,7 @@ def test_the_quiet_is_what_a_tenth_of_the_frames_are_below(seed, n):
 
 def test_no_frames_of_a_fake_quiet_are_louder_than_the_file():
     log_mel = np.full((2, 5), -70, np.float32)
-    assert (quiet(log_mel, 4) == -70).all()
+    assert (features.quiet(log_mel, 4) == -70).all()
 
 
 def test_the_sources_columns_stay(score):
@@ -102,19 +106,31 @@ def test_too_many_files_that_cannot_be_read_are_an_error(monkeypatch, tmp_path):
         recordings.file_scores(listed, tmp_path, p, title="")
 
 
-def test_links_that_lead_out_are_named_and_sidecars_count_for_nothing(tmp_path):
-    root = tmp_path / "mine"
+def test_links_are_followed_names_need_not_be_text_and_sidecars_count_for_nothing(tmp_path, monkeypatch):
+    root, latin = tmp_path / "mine", os.fsdecode(b"caf\xe9.wav")
     for kind in ("gun", "env"):
         (root / kind).mkdir(parents=True)
         audio.write_pcm(tmp_path / f"{kind}.wav", audio.to_int16(shot(0)), sr=SR)
         (root / kind / "x.wav").symlink_to(tmp_path / f"{kind}.wav")
+        (root / kind / "gone.wav").symlink_to(tmp_path / "gone.wav")
         (root / kind / "x.txt").write_text("a shot")
-    with pytest.raises(ValueError, match=r"(?s)no file of the class gun; .*gun/x\.wav: link to ") as e:
-        recordings.evaluate(root, {}, P)
-    assert "gun/x.wav: link to " in str(e.value) and "must lie inside the corpus's folder" in str(e.value)
-    (root / "gun/y.wav").write_bytes((tmp_path / "gun.wav").read_bytes())
+        audio.write_pcm(root / kind / "y.wav", audio.to_int16(shot(1)), sr=SR)
+        (root / kind / "y.wav").rename(root / kind / latin)
     listed, bad = recordings.sources([root])
-    assert [row["path"] for row in listed] == ["gun/y.wav"]
+    names = ["env/caf\\udce9.wav", "env/x.wav", "gun/caf\\udce9.wav", "gun/x.wav"]
+    assert sorted(row["path"] for row in listed) == names
     assert sorted((row["file"], row["value"].split()[0]) for row in bad) == [
-        ("env/x.txt", "no"), ("env/x.wav", "link"), ("gun/x.txt", "no"), ("gun/x.wav", "link")
+        ("env/gone.wav", "broken"), ("env/x.txt", "no"), ("gun/gone.wav", "broken"), ("gun/x.txt", "no")
     ]  # fmt: skip
+    monkeypatch.setattr(recordings, "load_once", lambda path: Rise())
+    monkeypatch.setattr(processes, "in_order", lambda work, items, *more, **_: (work(item, *more) for item in items))
+    scores = recordings.score_files(listed, {"rise": tmp_path}, P, title="")
+    tables.write(tmp_path / "files.csv", scores.files.sort_values("path"))
+    assert pd.read_csv(tmp_path / "files.csv")["path"].tolist() == names
+
+
+def test_where_a_class_has_no_file_those_left_out_are_named(tmp_path):
+    (tmp_path / "gun").mkdir()
+    (tmp_path / "gun/gone.wav").symlink_to("nowhere.wav")
+    with pytest.raises(ValueError, match=r"(?s)no file of the class gun; .*gun/gone\.wav: broken link: must be a file"):
+        recordings.evaluate(tmp_path, {}, P)

@@ -112,7 +112,8 @@ def test_what_audacity_is_given():
 
 
 @pytest.mark.parametrize(
-    "line", ["shot", "1.0", "1,5\t1,5\tshot", "-1\t2\tshot", "2\t1\tshot", "nan\tnan\tx", "0\tinf\tx"]
+    "line",
+    ["shot", "1.0", "1 5\t1 5\tshot", "0:01\t1\tshot", "-1\t2\tshot", "2\t1\tshot", "nan\tnan\tx", "0\tinf\tx"],
 )
 def test_a_bad_line_of_a_track_is_named(line):
     with pytest.raises(ValueError, match=r"^3\.txt:2: .*0 <= start <= end"):
