@@ -151,7 +151,7 @@ def test_sweep_of_the_family(member):
 
 def test_sweep_over_several_blocks_as_they_are(logits):
     model = int8.Int8(logits)
-    codes = np.random.default_rng(4).integers(-128, 128, (N_MELS, int8.BLOCK * 4 * 3 + 50)).astype(np.int8)
+    codes = np.random.default_rng(4).integers(-128, 128, (N_MELS, int8.BLOCK * 4 * 3 + 100)).astype(np.int8)
     found = model.sweep(codes)
     assert len(found) > 3 * int8.BLOCK
     np.testing.assert_array_equal(found, model.outputs(windows(codes, model)))

@@ -18,24 +18,26 @@ SR, BEFORE = P.audio.sr, 8000
 
 
 class Rise:
-    """A model whose score is the rise from a window's first frames to its middle, dB."""
+    """A model whose score is the rise from a chunk's first frames to its middle, dB."""
 
-    window = (P.features.n_mels, features.chunk_frames(P))
+    def __init__(self, n_frames: int):
+        self.window = P.features.n_mels, n_frames
 
     def sweep(self, log_mel, *, hop):
-        starts = range(0, log_mel.shape[1] - self.window[1] + 1, hop)
+        before = P.context.before if self.window[1] == P.context.frames else 0
+        starts = range(before, log_mel.shape[1] - self.window[1] + before + 1, hop)
         level = log_mel.mean(axis=0)
         return np.array([level[s + 12 : s + 20].mean() - level[s : s + 4].mean() for s in starts])
 
 
-@pytest.fixture
-def score(tmp_path, monkeypatch):
+@pytest.fixture(params=[features.chunk_frames(P), P.context.frames], ids=["chunk", "context"])
+def score(request, tmp_path, monkeypatch):
     def of(y, class_="gun"):
         audio.write_pcm(tmp_path / "x.wav", audio.to_int16(y), sr=SR)
         source = {"file": tmp_path / "x.wav", "path": "x.wav", "class": class_}
         return score_file(source, {"rise": "x.tflite"}, P)
 
-    monkeypatch.setattr(recordings, "load_once", lambda path: Rise())
+    monkeypatch.setattr(recordings, "load_once", lambda path: Rise(request.param))
     return of
 
 
@@ -122,7 +124,7 @@ def test_links_are_followed_names_need_not_be_text_and_sidecars_count_for_nothin
     assert sorted((row["file"], row["value"].split()[0]) for row in bad) == [
         ("env/gone.wav", "broken"), ("env/x.txt", "no"), ("gun/gone.wav", "broken"), ("gun/x.txt", "no")
     ]  # fmt: skip
-    monkeypatch.setattr(recordings, "load_once", lambda path: Rise())
+    monkeypatch.setattr(recordings, "load_once", lambda path: Rise(71))
     monkeypatch.setattr(processes, "in_order", lambda work, items, *more, **_: (work(item, *more) for item in items))
     scores = recordings.score_files(listed, {"rise": tmp_path}, P, title="")
     tables.write(tmp_path / "files.csv", scores.files.sort_values("path"))
