@@ -54,9 +54,9 @@ def extremes(shape=(N_MELS, N_FRAMES), n: int = 40, seed: int = 1) -> np.ndarray
     return np.clip(np.rint(np.concatenate(parts)), -128, 127).astype(np.int8)
 
 
-def unsettled(p, seed: int = 0) -> keras.Model:
+def unsettled(p, seed: int = 0, n_frames: int = CONTEXT) -> keras.Model:
     """A network whose every weight is drawn, also the statistics of its normalizations, with logits of deviation 1."""
-    model = network.build(p, n_mels=N_MELS, n_frames=CONTEXT)
+    model = network.build(p, n_mels=N_MELS, n_frames=n_frames)
     rng = np.random.default_rng(seed)
 
     def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -71,7 +71,7 @@ def unsettled(p, seed: int = 0) -> keras.Model:
     model.set_weights([drawn(weight.name, tuple(weight.shape)) for weight in model.weights])
     last = model.get_layer("gun_env")
     kernel, _ = last.get_weights()
-    x = rng.normal(-60, 15, (64, N_MELS, CONTEXT, 1)).astype(np.float32)
+    x = rng.normal(-60, 15, (64, N_MELS, n_frames, 1)).astype(np.float32)
     logits = keras.Model(model.input, last.input).predict(x, verbose=0)[:, 0, 0] @ kernel[0, 0]
     kernel /= logits.std(axis=0)
     last.set_weights([kernel, -(logits / logits.std(axis=0)).mean(axis=0)])

@@ -43,6 +43,26 @@ def test_stride_is_that_of_the_convolutions(section, depth, separable):
     assert network.stride_of(network.build(p, n_mels=N_MELS, n_frames=N_FRAMES)) == 4
 
 
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize(("depth", "n_frames"), [(1, 53), (2, 71), (3, 47), (4, 71), (4, 143)])
+def test_the_frames_that_a_network_hears_are_those_that_its_output_depends_on(section, depth, n_frames, separable):
+    """One pass over as many gives one position, to which the first frame and the last matter."""
+    model = unsettled(section(depth=depth, width=0.5, separable=separable), n_frames=n_frames)
+    assert network.frames_of(model) == n_frames
+    x = np.random.default_rng(1).normal(-60, 15, (5, N_MELS, n_frames)).astype(np.float32)
+    x[1:3, :, 0] += [[500], [-500]]
+    x[3:, :, -1] += [[500], [-500]]
+    x[1:, :, 1:-1] = x[0, :, 1:-1]
+    found = network.logit(model, x)
+    assert found.shape == (5, 1) and np.ptp(found[[0, 1, 2]]) > 0.01 < np.ptp(found[[0, 3, 4]])
+
+
+def test_a_window_whose_last_frames_no_position_hears_is_refused(section):
+    for n_frames, depth, kept in ((70, 3, "67, or 4"), (72, 3, "71, or 4"), (74, 4, "71, or 4"), (72, 1, "71, or 2")):
+        with pytest.raises(ValueError, match=rf"frames={n_frames}: the last are not heard; take {kept} more each time"):
+            network.build(section(depth=depth), n_mels=N_MELS, n_frames=n_frames)
+
+
 def test_separable_layers_have_fewer_weights(section):
     """All but the first: 9 weights a filter before it, then one for each pair of filters."""
     whole, parted = (

@@ -102,7 +102,8 @@ def build(p: params.Network, *, n_mels: int, n_frames: int) -> keras.Model:
     outputs = layers.Conv2D(2, 1, name="gun_env")(x)
     model = keras.Model(inputs, outputs, name="gunshot")
     if frames_of(model) != n_frames:
-        raise ValueError(f"frames={n_frames}: the last are not heard; take {frames_of(model)}, or 4 more each time")
+        more = f"{frames_of(model)}, or {stride_of(model)} more each time"
+        raise ValueError(f"frames={n_frames}: the last are not heard; take {more}")
     return model
 
 
