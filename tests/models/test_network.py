@@ -54,7 +54,7 @@ def test_the_frames_that_a_network_hears_are_those_that_its_output_depends_on(se
     x[3:, :, -1] += [[500], [-500]]
     x[1:, :, 1:-1] = x[0, :, 1:-1]
     found = network.logit(model, x)
-    assert found.shape == (5, 1) and np.ptp(found[[0, 1, 2]]) > 0.01 < np.ptp(found[[0, 3, 4]])
+    assert found.shape == (5, 1) and min(np.ptp(found[:3]), np.ptp(found[[0, 3, 4]])) > 1e-4
 
 
 def test_a_window_whose_last_frames_no_position_hears_is_refused(section):

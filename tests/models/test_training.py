@@ -198,7 +198,7 @@ def test_hard_windows_join_from_the_second_epoch_on(data, section, pool, capsys)
     said = capsys.readouterr()  # one bar, which says of how many epochs, and the losses
     last = said.err.replace("\r", "\n").splitlines()[-1]
     assert not said.out and re.search(rf"^train: 100%.* 3/3 .*val_loss={history['val_loss'][-1]:.4f}", last)
-    assert history["learning_rate"] == pytest.approx([0.008, 0.008 * 0.75, 0.008 * 0.25])
+    assert history["learning_rate"] == pytest.approx([0.006, 0.006 * 0.75, 0.006 * 0.25])
     _, without = training.train(*part, np.random.default_rng(0), p)
     assert without["hard"] == [0, 0, 0] and without["loss"][0] == history["loss"][0]
     assert without["loss"][1] != history["loss"][1]
