@@ -192,7 +192,7 @@ FAULTS = [
           ("sides", EQUAL, "features, rows", "critical", "train: 31 != 32")),
     fault("empty side", "features", no_test_features, ("sides", BETWEEN, "features", "critical", "test: 0")),
     fault("float64", "features", feature("val", lambda x: x.astype(np.float64)),
-          ("sides", IN_SET, "layout", "critical", "val: float64 n x 32 x 33")),
+          ("sides", IN_SET, "layout", "critical", "val: float64 n x 32 x 71")),
     fault("32 frames", "features", feature("val", lambda x: x[:, :, 1:]),
           ("sides", IN_SET, "layout", "critical", "val: float32 n x 32 x 32")),
     fault("flat array", "features", feature("val", lambda x: x.reshape(len(x), -1)),

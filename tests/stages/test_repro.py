@@ -78,7 +78,7 @@ def test_groups_stay_on_one_side_and_only_training_is_augmented(made):
         rows = table(made, f"data/features/{side}.csv")
         assert set(rows["recording_group"].map(sides)) == {side}
         assert set(rows["class"]) == {"gun", "env"}
-        assert np.load(made.root / f"data/features/{side}.npy", mmap_mode="r").shape == (len(rows), 32, 33)
+        assert np.load(made.root / f"data/features/{side}.npy", mmap_mode="r").shape == (len(rows), 32, 71)
         assert rows["chunk"].str.contains("~").any() == (side == "train")
         chunks[side] = set(rows["chunk"])
     representative = table(made, "models/quantized/representative.csv")["chunk"]
