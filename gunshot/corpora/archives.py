@@ -109,7 +109,11 @@ def _unpack_members(path: Path, root: Path, where: str, bar: tqdm) -> None:
             target.mkdir(parents=True, exist_ok=True)
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        with files.disk(f"{path}: {member.name}, unpacked to {where}"), member.file as source, open(target, "xb") as out:
+        with (
+            files.disk(f"{path}: {member.name}, unpacked to {where}"),
+            member.file as source,
+            open(target, "xb") as out,
+        ):
             while block := source.read(BLOCK):
                 left -= len(block)  # as it is, whatever the archive says of its size
                 if left < 0:

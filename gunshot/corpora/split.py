@@ -9,6 +9,7 @@ import os
 import struct
 import zipfile
 from bisect import bisect_right
+from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 
@@ -38,13 +39,9 @@ class _Joined(io.RawIOBase):
     """Files read as one after the other; `patch` is (position, bytes) that are read in place of what is there."""
 
     def __init__(self, paths: list[Path]):
-        self.files = []
-        try:
-            for path in paths:
-                self.files.append(open(path, "rb"))
-        except OSError:
-            self.close()
-            raise
+        with ExitStack() as stack:
+            self.files = [stack.enter_context(open(path, "rb")) for path in paths]
+            self.opened = stack.pop_all()
         sizes = [os.fstat(file.fileno()).st_size for file in self.files]
         self.starts = [0, *accumulate(sizes[:-1])]
         self.size, self.position = sum(sizes), 0
@@ -74,8 +71,7 @@ class _Joined(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        for file in self.files:
-            file.close()
+        self.opened.close()
         super().close()
 
 
