@@ -90,7 +90,7 @@ def unpack(path: Path, root: Path, where: str) -> None:
     `where` says of a full disk what it is.
     """
     try:
-        with tqdm(desc=f"unpack {path.name}", unit="B", unit_scale=True) as bar:
+        with tqdm(desc="unpack", unit="B", unit_scale=True) as bar:
             (_unpack_7z if suffix(path) == ".7z" else _unpack_members)(path, root, where, bar)
     except DAMAGED as e:
         raise ValueError(f"{path}: the archive is damaged: {e}") from None

@@ -245,7 +245,8 @@ def finished(dataset: Dataset, out: Path, folder: Path, *, licences: Collection[
     if folder.exists() or not (out / SOURCE).exists():
         return False
     noted = tables.read_json(out / SOURCE)
-    enough = noted["licences"] is None or (licences is not None and set(licences) <= set(noted["licences"]))
+    asked = set(dataset.licences) if licences is None else set(dataset.licences) & set(licences)
+    enough = noted["licences"] is None or asked <= set(noted["licences"])
     return enough and (noted["version"], noted["classes"]) == (dataset.version, classes)
 
 
@@ -290,7 +291,7 @@ def check_reach(datasets: Collection[Dataset], downloads: Path) -> None:
     if faults := download.reach(missing):
         where = sorted({f"{downloads / one.layout}/" for one in datasets if set(one.files) & set(missing)})
         raise ValueError(
-            f"nothing was fetched, out of reach: {'; '.join(faults)}. Look at the network, or at a proxy (HTTPS_PROXY); or "
-            f"put the files that `gunshot import public` lists, fetched elsewhere, into {', '.join(where)}; then run this "
-            "again"
+            f"nothing was fetched, out of reach: {'; '.join(faults)}. Look at the network or a proxy (HTTPS_PROXY), "
+            f"or put the files that `gunshot import public` lists, fetched elsewhere, into {', '.join(where)}; then "
+            "run this again"
         )
