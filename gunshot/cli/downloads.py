@@ -1,8 +1,11 @@
 """Public data sets, fetched and imported: what `gunshot import NAME --download` and `gunshot import public` share."""
 
+import fcntl
 import hashlib
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -108,16 +111,30 @@ def _one(dataset, out: Path, folder: Path, licences: list[str] | None, classes: 
     from gunshot.corpora import public
 
     folder.mkdir(parents=True, exist_ok=True)  # it goes last: as long as it is there something is to be done
-    root = corpora.locate(dataset.layout, public.bring(dataset, folder))
-    convert(
-        dataset.layout,
-        root,
-        out,
-        licences=licences,
-        credit=partial(public.credit, dataset, root, out, licences=licences, classes=noted),
-        **({"classes": classes} if classes else {}),
-    )
-    shutil.rmtree(folder)
+    with _alone(folder):
+        root = corpora.locate(dataset.layout, public.bring(dataset, folder))
+        convert(
+            dataset.layout,
+            root,
+            out,
+            licences=licences,
+            credit=partial(public.credit, dataset, root, out, licences=licences, classes=noted),
+            **({"classes": classes} if classes else {}),
+        )
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; ValueError where another one holds it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ValueError(f"{folder}: another gunshot import is at work there; wait for its end") from None
+    finally:
+        os.close(handle)
 
 
 def _warn(licences: list[str] | None, raw: Path) -> None:

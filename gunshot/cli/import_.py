@@ -101,9 +101,8 @@ def kaggle_gunshots(
 ) -> None:
     """The Kaggle gunshot audio dataset: a folder a weapon, files such as "3 (20).wav".
 
-    All are gun. Groups: weapon and video, the number before the parenthesis; a name without one puts its file into a
-    group of the whole weapon. The licence is noted as unknown: look at the data set's page. --download takes it from
-    Kaggle (kagglehub) to that tool's own cache.
+    All are gun. Groups: the weapon, since no name says which cuts come from one video. The licence is noted as unknown:
+    look at the data set's page. --download takes it from Kaggle (kagglehub), whose own cache keeps a copy.
     """
     _import("kaggle-gunshots", path, name, download=download)
 
@@ -136,7 +135,7 @@ def public(
     """All public data sets that the importers know, fetched and imported one after another.
 
     The Free Firearm Sound Library, ESC-50, UrbanSound8K, FSD50K, and the Kaggle gunshot audio dataset where a token of
-    Kaggle's is configured: 31.6 GB to fetch for 14 GB of recordings, of which DVC keeps a copy. The network and the
+    Kaggle's is configured: 32 GB to fetch for 14 GB of recordings, of which DVC keeps a copy. The network and the
     free disk are looked at first; then each file comes at a fixed version, is checked by its hash, and goes on where it
     was cut. Stopped at any time, the same command goes on.
 

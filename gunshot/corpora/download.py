@@ -137,7 +137,7 @@ def _transfer(remote: Remote, begun: Path) -> None:
         total = have + int(length) if length else None
         with (
             files.disk(lambda: f"{begun}: {remote.size} bytes are needed in all"),
-            open(begun, "ab" if have else "wb") as out,
+            open(begun, "ab" if have else "wb", buffering=0) as out,
             tqdm(
                 desc=remote.name, total=total or remote.size, initial=have, unit="B", unit_scale=True, unit_divisor=1000
             ) as bar,

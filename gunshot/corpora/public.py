@@ -1,7 +1,7 @@
 """The public data sets that importers know: which files at which version, their licences, and what they need.
 
 Sizes and MD5 of Zenodo's files are those of its records (which no one can change once published), as several projects
-state them; soundata has the same MD5. Of the Free Firearm Sound Library nobody publishes a hash: the SHA-256 is what
+state them. Of the Free Firearm Sound Library nobody publishes a hash: the SHA-256 is what
 many projects noted of OpenGameArt's file, whose exact size none of them noted. GitHub packs a commit when it is asked,
 and does not promise the same bytes for ever: of ESC-50 the SHA-256 is what several projects noted, and where it differs
 the contents decide (`esc50.contents`). Kaggle publishes no hash: the number of recordings is checked, and a hash of

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 
+BUFFER = 1 << 20
 END, LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 END_BYTES, LOCATOR_BYTES, MOST_COMMENT = 22, 20, 65535
 
@@ -40,7 +41,7 @@ class _Joined(io.RawIOBase):
 
     def __init__(self, paths: list[Path]):
         with ExitStack() as stack:
-            self.files = [stack.enter_context(open(path, "rb")) for path in paths]
+            self.files = [stack.enter_context(open(path, "rb", buffering=0)) for path in paths]
             self.opened = stack.pop_all()
         sizes = [os.fstat(file.fileno()).st_size for file in self.files]
         self.starts = [0, *accumulate(sizes[:-1])]
@@ -104,7 +105,7 @@ def _opened(joined: _Joined) -> zipfile.ZipFile:
     if tail[max(0, at - LOCATOR_BYTES) :].startswith(LOCATOR):  # zip64: its end record says the offset
         offset = _zip64_offset(joined, struct.unpack_from("<LQ", tail, at - LOCATOR_BYTES + 4))
         joined.patch = (begin + at - LOCATOR_BYTES + 4, struct.pack("<LQL", 0, 0, 1))  # or zipfile would refuse it
-    archive = zipfile.ZipFile(io.BufferedReader(joined))
+    archive = zipfile.ZipFile(io.BufferedReader(joined, BUFFER))
     if last:
         added = archive.start_dir - offset  # what zipfile added to all offsets
         for info in archive.infolist():

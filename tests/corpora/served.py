@@ -17,7 +17,7 @@ import numpy as np
 import py7zr
 import soundfile as sf
 
-from gunshot.corpora import esc50, public
+from gunshot.corpora import download, esc50, public
 from gunshot.corpora.download import Remote
 
 
@@ -239,8 +239,12 @@ class Server:
         self.http.server_close()
 
 
-def use(path: str) -> None:
-    """Take the sets over that another process wrote to a file: layout, and each file's address, size and hash."""
+def use(path: str, block: int) -> None:
+    """Take the sets over that another process wrote to a file: layout, and each file's address, size and hash.
+
+    Of what comes each `block` of bytes is written.
+    """
+    download.BLOCK = block
     given = json.loads(Path(path).read_text())
     public.DATASETS = tuple(
         replace(
