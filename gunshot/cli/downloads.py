@@ -100,7 +100,8 @@ def _bring(datasets: list, out: Callable[..., Path], licences: list[str] | None,
             _one(dataset, out(dataset), downloads / dataset.layout, licences, classes, noted)
         except ValueError as e:
             faults.append(str(e))
-            print(f"error: {e}")
+            if dataset is not waiting[-1]:
+                print(f"{dataset.layout} failed, the next set is brought: {e}")
     if faults:
         raise ValueError("\n".join(faults))
 
@@ -129,10 +130,11 @@ def _alone(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; ValueError where another one holds it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another gunshot import is at work there; wait for its end") from None
         yield
-    except BlockingIOError:
-        raise ValueError(f"{folder}: another gunshot import is at work there; wait for its end") from None
     finally:
         os.close(handle)
 

@@ -265,11 +265,7 @@ def convert(
     p = params.load("audio", "quality")
     tracking.ready(out)
     sources, rejected = corpora.layouts[layout](folder, **options)
-    if licences is not None:
-        others = Counter(source.licence for source in sources if source.licence not in licences)
-        sources = [source for source in sources if source.licence in licences]
-        for licence, count in sorted(others.items()):
-            print(f"{count} recordings of {layout} are left out, under {licence}")
+    sources = sources if licences is None else _under(licences, sources, layout)
     tracked, refused = (out.with_name(f"{out.name}{suffix}") for suffix in (".dvc", ".rejected.csv"))
     try:
         summary = corpora.import_corpus(sources, rejected, out, out.parent, sr=p.audio.sr, **p.quality.model_dump())
@@ -291,3 +287,11 @@ def convert(
         ignore = out.parent / ".gitignore"
         print(f"tracked by DVC in {tracked}; `git add {tracked} {ignore}` keeps it, `dvc repro` trains on it")
     return sources
+
+
+def _under(licences: list[str], sources: list, layout: str) -> list:
+    """Return the sources under some licences, and print how many are not."""
+    others = Counter(source.licence for source in sources if source.licence not in licences)
+    for licence, count in sorted(others.items()):
+        print(f"{count} recordings of {layout} are left out, under {licence}")
+    return [source for source in sources if source.licence in licences]

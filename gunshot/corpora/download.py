@@ -137,13 +137,14 @@ def _transfer(remote: Remote, begun: Path) -> None:
         total = have + int(length) if length else None
         with (
             files.disk(lambda: f"{begun}: {remote.size} bytes are needed in all"),
-            open(begun, "ab" if have else "wb", buffering=0) as out,
+            open(begun, "ab" if have else "wb") as out,
             tqdm(
                 desc=remote.name, total=total or remote.size, initial=have, unit="B", unit_scale=True, unit_divisor=1000
             ) as bar,
         ):
             for block in _blocks(answer):
                 out.write(block)
+                out.flush()  # a kill loses none of it
                 bar.update(len(block))
     if total and begun.stat().st_size < total:
         raise CutError(f"{begun.stat().st_size} of {total} bytes came")

@@ -97,8 +97,8 @@ def fsd50k() -> dict[str, bytes]:
     for part, rows in clips.items():
         lines = [f'{name},"{labels}",/m/0' for name, (labels, _) in rows.items()]
         files[f"FSD50K.ground_truth/{part}.csv"] = "\n".join(["fname,labels,mids", *lines]).encode()
-        told = {str(name): {"license": LICENCE.format(url), "uploader": f"u{name}"} for name, (_, url) in rows.items()}
-        files[f"FSD50K.metadata/{part}_clips_info_FSD50K.json"] = json.dumps(told).encode()
+        info = {str(name): {"license": LICENCE.format(url), "uploader": f"u{name}"} for name, (_, url) in rows.items()}
+        files[f"FSD50K.metadata/{part}_clips_info_FSD50K.json"] = json.dumps(info).encode()
         for name in rows:
             files[f"FSD50K.{part}_audio/{name}.wav"] = wav(name)
     files["FSD50K.doc/README.md"] = b"FSD50K"

@@ -71,8 +71,8 @@ def licences() -> dict[str, dict[str, int]]:
 
 def state() -> dict[str, str]:
     """Return the hash of every file below data."""
-    found = (path for path in Path("data").rglob("*") if path.is_file())
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    paths = (path for path in Path("data").rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def test_all_sets_come_once_with_licences_and_credits_and_no_archive_stays(server):
@@ -276,9 +276,14 @@ def test_kaggle_s_set_comes_where_a_token_is(server, monkeypatch, tmp_path, coun
             run("kaggle-gunshots", "--download")
 
 
-COMMAND = (  # fmt: skip
-    "import sys; from gunshot import cli; from tests.corpora import served; served.use(sys.argv.pop(), 1000); cli.main()"
-)
+COMMAND = """
+import sys
+from gunshot import cli
+from tests.corpora import served
+
+served.use(sys.argv.pop(), 1000)
+cli.main()
+"""
 
 
 @pytest.mark.slow
