@@ -1,6 +1,8 @@
 """gunshot import: recordings into data/raw, in the layouts in which they come, and tags into data/tags."""
 
 import shutil
+from collections import Counter
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +21,7 @@ DownloadedArgument = Annotated[
     Path | None, typer.Argument(exists=True, help="The folder that holds them, or an archive of it; or --download.")
 ]
 DownloadOption = Annotated[
-    bool, typer.Option("--download", help="Fetch the data set, in place of PATH; what is there is not fetched again.")
+    bool, typer.Option("--download", help="Fetch the data set, in place of PATH; goes on where it was stopped.")
 ]
 NameOption = Annotated[str, typer.Option(help="The corpus's name below data/raw. Default: the folder's name.")]
 
@@ -56,7 +58,7 @@ def urbansound8k(
     """UrbanSound8K's own folders, audio/ and metadata/.
 
     gun_shot is gun, the other nine classes env. Groups: the Freesound recording (fsID). Licence: CC BY-NC 3.0.
-    --download takes 6 GB from Zenodo (soundata) to data/downloads.
+    --download takes 6.0 GB from Zenodo.
     """
     _import("urbansound8k", path, name, classes, download=download)
 
@@ -71,20 +73,26 @@ def esc50(
     """ESC-50's own folders, audio/ and meta/; ESC-10 is a part of it.
 
     All 50 classes are env; fireworks, door_wood_knock, clapping and thunderstorm are hard negatives. Groups: the
-    Freesound recording (src_file). Licence: CC BY-NC 3.0. --download takes 0.6 GB from GitHub (soundata) to
-    data/downloads.
+    Freesound recording (src_file). Licence: CC BY 3.0 for ESC-10, CC BY-NC 3.0 for the rest. --download takes 0.65 GB
+    from GitHub.
     """
     _import("esc50", path, name, classes, download=download)
 
 
 @import_.command()
-def fsd50k(path: PathArgument, name: NameOption = "", classes: ClassesOption = None) -> None:
+def fsd50k(
+    path: DownloadedArgument = None,
+    name: NameOption = "",
+    classes: ClassesOption = None,
+    download: DownloadOption = False,
+) -> None:
     """FSD50K's own folders, FSD50K.ground_truth/, FSD50K.dev_audio/, FSD50K.eval_audio/, FSD50K.metadata/.
 
     Gunshot_and_gunfire is gun, a mere Explosion or Boom is left out, all else env. Groups: the Freesound recording (the
-    file's name). Licence: each clip's own, from FSD50K.metadata. dev or eval may be missing.
+    file's name). Licence: each clip's own, from FSD50K.metadata. dev or eval may be missing. --download takes 24.7 GB
+    from Zenodo.
     """
-    _import("fsd50k", path, name, classes)
+    _import("fsd50k", path, name, classes, download=download)
 
 
 @import_.command("kaggle-gunshots")
@@ -93,20 +101,50 @@ def kaggle_gunshots(
 ) -> None:
     """The Kaggle gunshot audio dataset: a folder a weapon, files such as "3 (20).wav".
 
-    All are gun. Groups: weapon and video, the number before the parenthesis; a name without one puts its file into a
-    group of the whole weapon. The licence is noted as unknown: look at the data set's page. --download takes it from
-    Kaggle (kagglehub) to that tool's own cache.
+    All are gun. Groups: the weapon, since no name says which cuts come from one video. The licence is noted as unknown:
+    look at the data set's page. --download takes it from Kaggle (kagglehub), whose own cache keeps a copy.
     """
     _import("kaggle-gunshots", path, name, download=download)
 
 
 @import_.command()
-def freefirearm(path: PathArgument, name: NameOption = "freefirearm") -> None:
+def freefirearm(
+    path: DownloadedArgument = None, name: NameOption = "freefirearm", download: DownloadOption = False
+) -> None:
     """The Free Firearm Sound Library: a folder a weapon, with its takes.
 
-    All are gun. Groups: the weapon, recorded in one session. Licence: CC0-1.0.
+    All are gun. Groups: the weapon, recorded in one session. Licence: CC0-1.0. --download takes 0.2 GB from
+    OpenGameArt.
     """
-    _import("freefirearm", path, name)
+    _import("freefirearm", path, name, download=download)
+
+
+@import_.command()
+def public(
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch and import them. Without it: print what there is, and stop.")
+    ] = False,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only recordings under this licence, as recordings.csv names it; repeat for each. `commercial` stands "
+            "for promotion.licences in params.yaml, under which a model may be sold. Default: all."
+        ),
+    ] = None,
+) -> None:
+    """All public data sets that the importers know, fetched and imported one after another.
+
+    The Free Firearm Sound Library, ESC-50, UrbanSound8K, FSD50K, and the Kaggle gunshot audio dataset where a token of
+    Kaggle's is configured: 32 GB to fetch for 14 GB of recordings, of which DVC keeps a copy. The network and the
+    free disk are looked at first; then each file comes at a fixed version, is checked by its hash, and goes on where it
+    was cut. Stopped at any time, the same command goes on.
+
+    Archives and what they unpack to lie in data/downloads/ for as long as they are needed. What stays is data/raw/NAME/
+    with each recording's licence in recordings.csv, and credits/ with what names the authors.
+    """
+    from gunshot.cli import downloads
+
+    downloads.public(licence, fetch=download)
 
 
 @import_.command("field")
@@ -185,14 +223,12 @@ def import_tags(
 def _import(layout: str, path: Path | None, name: str, classes: Path | None = None, *, download: bool = False) -> None:
     from gunshot import corpora
     from gunshot.base import pipeline
+    from gunshot.cli import downloads
     from gunshot.corpora import archives
-    from gunshot.corpora import download as clients
 
     if (path is None) != download:
         raise ValueError("give either the PATH of the recordings or --download")
-    raw = pipeline.raw()
-    path = path or clients.fetch(layout, raw.with_name("downloads"))
-    packed = path.is_file()
+    packed = path is not None and path.is_file()
     if packed and not archives.suffix(path):
         raise ValueError(f"{path}: must be a folder or an archive, {', '.join(archives.SUFFIXES)}")
     name = name or (layout if download else archives.stem(path) if packed else path.resolve().name)
@@ -200,21 +236,36 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
         raise ValueError(f"name={name!r} must be a folder's name, without a path or a leading dot")
     if any(map(is_escaped, name)):
         raise ValueError(f"name={shown(name)} must be text; choose another with --name")
-    out = raw / name
+    out = pipeline.raw() / name
     if out == pipeline.output("simulate"):
         raise ValueError(f"name={name!r} is that of the simulated corpus; choose another with --name")
+    if download:
+        downloads.one(layout, out, classes)
+        return
     with archives.unpacked(path) if packed else nullcontext(path) as folder:
         convert(layout, corpora.locate(layout, folder), out, **({"classes": classes} if classes else {}))
 
 
-def convert(layout: str, folder: Path, out: Path, **options) -> list:
-    """Import a folder to `out`, hand it to DVC, and return the sources that the layout found."""
+def convert(
+    layout: str,
+    folder: Path,
+    out: Path,
+    *,
+    licences: list[str] | None = None,
+    credit: Callable[[], None] | None = None,
+    **options,
+) -> list:
+    """Import a folder to `out`, hand it to DVC, and return the sources that were asked for.
+
+    Only those under one of `licences` are, where these are given. `credit` writes beside the recordings.
+    """
     from gunshot import corpora
     from gunshot.base import params, tables
 
     p = params.load("audio", "quality")
     tracking.ready(out)
     sources, rejected = corpora.layouts[layout](folder, **options)
+    sources = sources if licences is None else _under(licences, sources, layout)
     tracked, refused = (out.with_name(f"{out.name}{suffix}") for suffix in (".dvc", ".rejected.csv"))
     try:
         summary = corpora.import_corpus(sources, rejected, out, out.parent, sr=p.audio.sr, **p.quality.model_dump())
@@ -229,8 +280,18 @@ def convert(layout: str, folder: Path, out: Path, **options) -> list:
     print(f"{out}: {summary}")
     if summary.rejected or summary.no_audio:
         print(f"what was rejected, and why: {out / 'rejected.csv'}")
+    if credit:
+        credit()
     if Path(".dvc").is_dir():
         tracking.track(out)
         ignore = out.parent / ".gitignore"
         print(f"tracked by DVC in {tracked}; `git add {tracked} {ignore}` keeps it, `dvc repro` trains on it")
     return sources
+
+
+def _under(licences: list[str], sources: list, layout: str) -> list:
+    """Return the sources under some licences, and print how many are not."""
+    others = Counter(source.licence for source in sources if source.licence not in licences)
+    for licence, count in sorted(others.items()):
+        print(f"{count} recordings of {layout} are left out, under {licence}")
+    return [source for source in sources if source.licence in licences]

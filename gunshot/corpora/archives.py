@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -15,16 +16,22 @@ from typing import BinaryIO, NamedTuple
 from tqdm import tqdm
 
 from gunshot.base import files
+from gunshot.corpora import split
 from gunshot.corpora.sources import CLASSES, MACOS
 from gunshot.tags import catalogue
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z")
 MAX_RATIO = 100  # of what is unpacked to the archive: silence in wav and zip comes to 60, a bomb has 1,000
 SLACK = 1 << 20  # bytes that any archive may hold
 BLOCK = 1 << 20
+TOO_MUCH = f"unpacks to over {MAX_RATIO} times the archive"
+ENCRYPTED = "encrypted; unpack it yourself and import the folder"
+ODD = "a member must be a file or a folder, no link and no device"
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
 )  # fmt: skip
+# What py7zr lets through where bytes of a header are others.
+DAMAGED_7Z = (AssertionError, IndexError, KeyError, TypeError, UnicodeDecodeError, struct.error, OverflowError)
 
 
 class _Member(NamedTuple):
@@ -60,49 +67,94 @@ def unpacked(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="gunshot-") as folder:
         root = Path(folder).resolve() / stem(path)  # a layout may name groups after it
         root.mkdir()
-        _unpack(path, root)
+        unpack(path, root, f"{tempfile.gettempdir()} (TMPDIR sets another folder)")
         try:
-            yield _entered(root)
+            yield entered(root)
         except ValueError as e:
             raise ValueError(str(e).replace(str(root), str(path))) from None
 
 
-def _entered(root: Path) -> Path:
+def entered(root: Path) -> Path:
     """Return the innermost folder that holds all that the archive does, but for what describes it."""
     inside = [child for child in root.iterdir() if not child.name.startswith(".")]
     folders = [child for child in inside if child.is_dir()]
     heard = any(child.suffix.lower() in catalogue.SUFFIXES for child in inside if child.is_file())
     if heard or len(folders) != 1 or folders[0].name in CLASSES:
         return root
-    return _entered(folders[0]) if any(child.is_dir() for child in folders[0].iterdir()) else root
+    return entered(folders[0]) if any(child.is_dir() for child in folders[0].iterdir()) else root
 
 
-def _unpack(path: Path, root: Path) -> None:
-    left = MAX_RATIO * path.stat().st_size + SLACK
-    opened = _zip if suffix(path) == ".zip" else _tar
+def unpack(path: Path, root: Path, where: str) -> None:
+    """Unpack an archive into a folder that is there; of a split zip `path` is the last part. Errors as `unpacked`.
+
+    `where` says of a full disk what it is.
+    """
     try:
         with tqdm(desc="unpack", unit="B", unit_scale=True) as bar:
-            for member in opened(path):
-                _check(path, member)
-                if any(part == MACOS or part.startswith("._") for part in PurePosixPath(member.name).parts):
-                    continue
-                target = root / member.name
-                if member.file is None:
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                where = f"{path}: {member.name}, unpacked to {tempfile.gettempdir()} (TMPDIR sets another folder)"
-                with files.disk(where), member.file as source, open(target, "xb") as out:
-                    while block := source.read(BLOCK):
-                        left -= len(block)  # as it is, whatever the archive says of its size
-                        if left < 0:
-                            raise ValueError(f"{path}: {member.name}: unpacks to over {MAX_RATIO} times the archive")
-                        out.write(block)
-                        bar.update(len(block))
+            (_unpack_7z if suffix(path) == ".7z" else _unpack_members)(path, root, where, bar)
     except DAMAGED as e:
         raise ValueError(f"{path}: the archive is damaged: {e}") from None
     except FileExistsError as e:
         raise ValueError(f"{path}: {Path(e.filename).relative_to(root)}: an archive must hold a file once") from None
+
+
+def _unpack_members(path: Path, root: Path, where: str, bar: tqdm) -> None:
+    left = _most(path)
+    for member in (_zip if suffix(path) == ".zip" else _tar)(path):
+        _check(path, member)
+        if _of_macos(member.name):
+            continue
+        target = root / member.name
+        if member.file is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            files.disk(f"{path}: {member.name}, unpacked to {where}"),
+            member.file as source,
+            open(target, "xb") as out,
+        ):
+            while block := source.read(BLOCK):
+                left -= len(block)  # as it is, whatever the archive says of its size
+                if left < 0:
+                    raise ValueError(f"{path}: {member.name}: {TOO_MUCH}")
+                out.write(block)
+                bar.update(len(block))
+
+
+def _unpack_7z(path: Path, root: Path, where: str, bar: tqdm) -> None:
+    """Unpack a 7z, which is one stream; py7zr finds it damaged where a member is longer than it states."""
+    import py7zr
+
+    names, left = [], _most(path)
+    try:
+        with py7zr.SevenZipFile(path) as archive:
+            for member in archive.list():
+                odd = None if member.is_file or member.is_directory else ODD
+                _check(path, _Member(member.filename, ENCRYPTED if archive.needs_password() else odd, None))
+                left -= member.uncompressed
+                if left < 0:
+                    raise ValueError(f"{path}: {member.filename}: {TOO_MUCH}")
+                if member.filename in names:
+                    raise ValueError(f"{path}: {member.filename}: an archive must hold a file once")
+                names.append(member.filename)
+            with files.disk(f"{path}: unpacked to {where}"):
+                archive.extract(root, [name for name in names if not _of_macos(name)])
+            bar.update(_most(path) - left)
+    except py7zr.exceptions.PasswordRequired:
+        raise ValueError(f"{path}: {ENCRYPTED}") from None
+    except (*DAMAGED, py7zr.exceptions.ArchiveError, *DAMAGED_7Z) as e:
+        raise ValueError(f"{path}: the archive is damaged: {e}") from None
+
+
+def _most(path: Path) -> int:
+    """Return the bytes to which an archive may unpack."""
+    packed = split.parts(path) if suffix(path) == ".zip" else [path]
+    return MAX_RATIO * sum(part.stat().st_size for part in packed) + SLACK
+
+
+def _of_macos(name: str) -> bool:
+    return any(part == MACOS or part.startswith("._") for part in PurePosixPath(name).parts)
 
 
 def _check(path: Path, member: _Member) -> None:
@@ -115,14 +167,14 @@ def _check(path: Path, member: _Member) -> None:
 
 
 def _zip(path: Path) -> Iterator[_Member]:
-    with zipfile.ZipFile(path) as archive:
+    with split.open_zip(path) as archive:
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             fault = None
             if info.flag_bits & 1:
-                fault = "encrypted; unpack it yourself and import the folder"
+                fault = ENCRYPTED
             elif kind and kind not in (stat.S_IFREG, stat.S_IFDIR):
-                fault = "a member must be a file or a folder, no link and no device"
+                fault = ODD
             file = None if info.is_dir() or fault else archive.open(info)
             yield _Member(info.filename, fault, file)
 
@@ -131,5 +183,5 @@ def _tar(path: Path) -> Iterator[_Member]:
     with tarfile.open(path) as archive:
         for info in archive:
             ok = info.isfile() or info.isdir()
-            fault = None if ok else "a member must be a file or a folder, no link and no device"
+            fault = None if ok else ODD
             yield _Member(info.name, fault, archive.extractfile(info) if info.isfile() else None)

@@ -63,7 +63,8 @@ def test_help_names_every_command():
 WORDS = {
     "import": ["folder", "urbansound8k", "tags"],
     "import esc50": ["--download", "--classes", "archive"],
-    "import fsd50k": ["Gunshot_and_gunfire", "--classes"],
+    "import fsd50k": ["Gunshot_and_gunfire", "--classes", "24.7 GB"],
+    "import public": ["--download", "--licence", "commercial", "promotion.licences", "32 GB", "credits/", "token"],
     "firmware": ["run", "parity"],
     "firmware run": ["--port", "mps2-an386", "gunshot detect"],
     "firmware parity": ["firmware.json", "80 MHz"],

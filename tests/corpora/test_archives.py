@@ -5,13 +5,16 @@ import os
 import re
 import shutil
 import stat
+import struct
 import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from contextlib import nullcontext
 from pathlib import Path
 
+import py7zr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +30,10 @@ def pack(path: Path, files: dict[str, bytes], top: str = "") -> Path:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files.items():
                 archive.writestr(top + name, content)
+    elif path.suffix == ".7z":
+        with py7zr.SevenZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(content, top + name)
     else:
         with tarfile.open(path, f"w:{path.suffix[1:].replace('tgz', 'gz').replace('tar', '')}") as archive:
             for name, content in files.items():
@@ -133,6 +140,39 @@ def test_a_path_out_of_the_archive_is_refused(tmp_path, end, name):
     assert not (tmp_path / "out.wav").exists() and not Path("/abs.wav").exists()
 
 
+def out_of_it() -> bytes:
+    """Return a 7z with the member ../out.wav, which py7zr does not write: the name is changed, and its checksums."""
+    held = io.BytesIO()
+    with py7zr.SevenZipFile(held, "w") as archive:
+        archive.set_encoded_header_mode(False)
+        archive.writestr(b"1", "AB/out.wav")
+    content = bytearray(held.getvalue().replace("AB/".encode("utf-16-le"), "../".encode("utf-16-le")))
+    offset, size = struct.unpack_from("<QQ", content, 12)
+    struct.pack_into("<L", content, 28, zlib.crc32(content[32 + offset : 32 + offset + size]))
+    struct.pack_into("<L", content, 8, zlib.crc32(content[12:32]))
+    return bytes(content)
+
+
+def test_a_7z_with_a_link_a_password_or_a_path_out_of_it_is_refused(tmp_path):
+    (tmp_path / "gun").mkdir()
+    (tmp_path / "gun/link.wav").symlink_to("/etc/hostname")
+    with py7zr.SevenZipFile(tmp_path / "link.7z", "w") as archive:
+        archive.writeall(tmp_path / "gun", "gun")
+    for hidden in (False, True):
+        with py7zr.SevenZipFile(tmp_path / f"{hidden}.7z", "w", password="x", header_encryption=hidden) as archive:
+            archive.writestr(b"1", "gun/a.wav")
+    (tmp_path / "out.7z").write_bytes(out_of_it())
+    for name, rule in {
+        "link": "a member must be a file or a folder",
+        "False": "encrypted",
+        "True": "encrypted",
+        "out": r"\.\./out\.wav: the path of a member must lie inside the archive",
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name}\.7z.*{rule}"), archives.unpacked(tmp_path / f"{name}.7z"):
+            pass
+    assert not (tmp_path / "out.wav").exists()
+
+
 def test_links_and_devices_are_refused(tmp_path):
     path = tmp_path / "s.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -154,7 +194,7 @@ def test_links_and_devices_are_refused(tmp_path):
             pass
 
 
-@pytest.mark.parametrize("end", [".zip", ".tar.gz", ".tar.xz"])
+@pytest.mark.parametrize("end", [".zip", ".tar.gz", ".tar.xz", ".7z"])
 def test_a_bomb_is_refused_by_what_it_unpacks_to(tmp_path, end, monkeypatch):
     monkeypatch.setattr(archives, "SLACK", 1000)
     path = pack(tmp_path / f"bomb{end}", {"gun/a.wav": bytes(40_000_000)})
@@ -180,7 +220,7 @@ def test_encrypted_damaged_and_double(tmp_path):
         pass
 
 
-@given(st.sampled_from([".zip", ".tar.gz", ".tar"]), st.integers(0, 5000), st.binary(min_size=1, max_size=4))
+@given(st.sampled_from([".zip", ".tar.gz", ".tar", ".7z"]), st.integers(0, 5000), st.binary(min_size=1, max_size=4))
 def test_whatever_is_damaged_is_an_error_with_the_archive_s_name_or_unpacks(end, at, noise):
     with tempfile.TemporaryDirectory() as folder:
         path = pack(Path(folder) / f"s{end}", FILES)

@@ -1,169 +1,136 @@
-"""Downloads by the real clients, from a server on this machine that holds small sets in their true layouts."""
+"""Files from a server on this machine: cut, changed, gone, and none at all."""
 
-import base64
 import hashlib
-import io
 import json
-import tarfile
-import threading
-import zipfile
-from contextlib import nullcontext
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
 
-import numpy as np
 import pytest
-import soundata.datasets.esc50
-import soundata.datasets.urbansound8k
-import soundfile as sf
+import tenacity
+from hypothesis import given
+from hypothesis import strategies as st
 from kagglesdk import kaggle_env
-from soundata.download_utils import RemoteFileMetadata
 from typer.testing import CliRunner
 
-from gunshot import corpora
 from gunshot.cli import app
-from gunshot.corpora import archives, download
+from gunshot.corpora import download
+from gunshot.corpora.download import Remote
+from tests.corpora import served
 
-TABLES = {
-    "esc50": (
-        "meta/esc50.csv",
-        "filename,fold,target,category,esc10,src_file,take\n1.wav,1,0,dog,False,7,A\n",
-        "audio/1.wav",
-    ),
-    "urbansound8k": (
-        "metadata/UrbanSound8K.csv",
-        "slice_file_name,fsID,start,end,salience,fold,classID,class\n1.wav,7,0,4,1,1,6,gun_shot\n",
-        "audio/fold1/1.wav",
-    ),
-}
-PACKED = {"esc50": "ESC-50-master", "urbansound8k": "UrbanSound8K"}
+BODY = served.wav(0)
+PATH = "/a/b%20c.wav"
 
 
-def wav() -> bytes:
-    out = io.BytesIO()
-    sf.write(out, 0.1 * np.random.default_rng(0).standard_normal(8000), 44100, format="WAV")
-    return out.getvalue()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return out.getvalue()
-
-
-def tarred(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-class Server:
-    """Answers each path with what `bodies` holds; `cut` sends half of it and hangs up."""
-
-    def __init__(self):
-        self.bodies: dict[str, bytes] = {}
-        self.cut, self.asked = False, []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.asked.append(self.path)
-                body = outer.bodies.get(self.path)
-                if body is None:
-                    return self.send_error(404)
-                self.send_response(200)
-                kind = "application/json" if self.path.endswith("GetDataset") else "application/zip"
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.send_header("X-Goog-Hash", f"md5={base64.b64encode(hashlib.md5(body).digest()).decode()}")
-                self.end_headers()
-                self.wfile.write(body[: len(body) // 2] if outer.cut else body)
-
-            def do_POST(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self.do_GET()
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("localhost", 0), Handler)
-        self.url = f"http://localhost:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+@pytest.fixture(scope="module")
+def shared_server():
+    server = served.Server()
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
+def server(shared_server, monkeypatch):
+    monkeypatch.setattr(download, "WAIT", tenacity.wait_none())
+    shared_server.__dict__.update(bodies={PATH: BODY}, cuts={}, busy={}, ranges=True, asked=[])
+    return shared_server
 
 
-@pytest.fixture(params=["esc50", "urbansound8k", "kaggle-gunshots"])
-def layout(request, server, tmp_path, monkeypatch):
-    """A layout whose client finds its set on the server."""
-    layout = request.param
-    if layout == "kaggle-gunshots":
-        monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
-        monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.LOCAL, server.url)
-        service = "/api/v1/datasets.DatasetApiService"
-        server.bodies[f"{service}/GetDataset"] = json.dumps({"currentVersionNumber": 1}).encode()
-        server.bodies[f"{service}/DownloadDataset"] = zipped({"AK-47/3 (20).wav": wav()})
-        return layout
-    table, lines, recording = TABLES[layout]
-    top, pack, end = {"esc50": ("ESC-50-master", zipped, ".zip"), "urbansound8k": ("UrbanSound8K", tarred, ".tar.gz")}[
-        layout
-    ]
-    body = pack({f"{top}/{table}": lines.encode(), f"{top}/{recording}": wav()})
-    server.bodies[f"/{layout}{end}"] = body
-    remote = RemoteFileMetadata(
-        filename=f"set{end}", url=f"{server.url}/{layout}{end}", checksum=hashlib.md5(body).hexdigest(),
-        unpack_directories=[top],
-    )  # fmt: skip
-    monkeypatch.setitem(getattr(soundata.datasets, layout).REMOTES, "all", remote)
-    return layout
+def remote(server, body: bytes = BODY) -> Remote:
+    return Remote(f"{server.url}{PATH}?download=1", len(body), f"sha256:{hashlib.sha256(body).hexdigest()}")
 
 
-def test_what_is_fetched_has_the_layout_and_is_not_fetched_again(layout, server, tmp_path):
-    root = download.fetch(layout, tmp_path / "set")
-    with archives.unpacked(root) if root.is_file() else nullcontext(root) as folder:
-        sources, bad = corpora.layouts[layout](folder)
-        assert bad == [] and len(sources) == 1 and sources[0].file.read_bytes() == wav()
-    asked = [path for path in server.asked if "GetDataset" not in path]
-    assert download.fetch(layout, tmp_path / "set") == root
-    assert [path for path in server.asked if "GetDataset" not in path] == asked
+def test_a_file_comes_once(server, tmp_path):
+    one = remote(server)
+    assert (one.name, download.lacking(one, tmp_path)) == ("b c.wav", len(BODY))
+    path = download.fetch(one, tmp_path)
+    assert path == tmp_path / "b c.wav" and path.read_bytes() == BODY and download.matches(one, path)
+    assert download.lacking(one, tmp_path) == 0 and download.fetch(one, tmp_path) == path
+    assert server.asked == [(PATH, None)] and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("fault", ["gone", "cut", "changed"])
-@pytest.mark.slow
-def test_a_failed_download_is_one_line_and_the_next_starts_anew(layout, fault, server, tmp_path, monkeypatch):
-    whole = dict(server.bodies)
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_cut_transfer_goes_on_where_it_was_cut_or_from_the_start(server, tmp_path, ranges):
+    server.ranges, server.cuts = ranges, {PATH: [1000, 2000]}
+    (tmp_path / "b c.wav.part").write_bytes(BODY[:500])
+    one = remote(server)
+    assert download.lacking(one, tmp_path) == len(BODY) - 500
+    if ranges:
+        assert download.fetch(one, tmp_path).read_bytes() == BODY
+        assert [asked for _, asked in server.asked] == ["bytes=500-", "bytes=1500-", "bytes=3500-"]
+    else:  # without a length nothing says that it was cut; the hash does
+        assert not download.matches(one, download.fetch(one, tmp_path))
+        (tmp_path / "b c.wav").unlink()
+        server.cuts = {}
+        assert download.matches(one, download.fetch(one, tmp_path))
+
+
+@given(st.lists(st.integers(1, len(BODY) - 1), max_size=6), st.integers(0, len(BODY) + 9))
+def test_whatever_is_there_and_wherever_it_is_cut_the_file_is_whole(shared_server, tmp_path_factory, cuts, have):
+    folder = tmp_path_factory.mktemp("set")
+    shared_server.__dict__.update(bodies={PATH: BODY}, cuts={PATH: list(cuts)}, busy={}, ranges=True, asked=[])
+    one = remote(shared_server)
+    download.part(one, folder).write_bytes((BODY + b"too much.")[:have])
+    wait, download.WAIT = download.WAIT, tenacity.wait_none()
+    try:
+        assert download.matches(one, download.fetch(one, folder)) == (have <= len(BODY))
+    finally:
+        download.WAIT = wait
+
+
+def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(server, tmp_path):
+    server.busy = {PATH: 2}
+    assert download.fetch(remote(server), tmp_path).read_bytes() == BODY
+    (tmp_path / "b c.wav").unlink()
+    server.busy = {PATH: 99}
+    with pytest.raises(ValueError, match=r"b%20c\.wav\S*: cut off 10 times, last by: HTTP 503 .*; run this again"):
+        download.fetch(remote(server), tmp_path)
+    assert server.busy == {PATH: 89}
+
+
+def test_what_the_server_has_not_is_not_asked_for_again(server, tmp_path):
+    server.bodies.clear()
+    with pytest.raises(ValueError, match=r"b%20c\.wav\S*: HTTP 404 Not Found"):
+        download.fetch(remote(server), tmp_path)
+    assert len(server.asked) == 1
+    assert download.reach([remote(server)]) == [f"{server.url}{PATH}?download=1: HTTP 404 Not Found"]
+    server.bodies = {PATH: BODY}
+    assert download.reach([remote(server)]) == []
+
+
+def test_no_network_is_told_at_once_by_host(monkeypatch):
+    gone = served.Server()
+    gone.close()
+    files = [Remote(f"{gone.url}/{i}", 1, "md5:0") for i in range(9)] + [Remote("http://no.invalid/x", 1, "md5:0")]
+    began = time.monotonic()
+    faults = download.reach(files)
+    assert len(faults) == 2 and time.monotonic() - began < 10
+    assert faults[0].startswith(f"{gone.url.removeprefix('http://')}: ") and "refused" in faults[0]
+    assert faults[1].startswith("no.invalid: ")
+
+
+@pytest.fixture
+def kaggle(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.LOCAL, server.url)
+    service = "/api/v1/datasets.DatasetApiService"
+    server.bodies[f"{service}/GetDataset"] = json.dumps({"currentVersionNumber": 1}).encode()
+    server.bodies[f"{service}/DownloadDataset"] = served.zipped({"AK-47/3 (20).wav": BODY})
+    return server
+
+
+@pytest.mark.parametrize("fault", ["none", "gone", "no zip"])
+def test_kagglehub_s_faults_are_one_line_and_the_next_run_goes_on(kaggle, fault):
+    whole = dict(kaggle.bodies)
     if fault == "gone":
-        server.bodies.clear()
-    elif fault == "cut":
-        server.cut = True
-    elif layout == "kaggle-gunshots":
-        server.bodies[next(path for path in whole if path.endswith("DownloadDataset"))] = b"no zip at all"
-    else:
-        server.bodies[next(iter(whole))] = b"something else"
-    with pytest.raises(ValueError, match="could not download it") as caught:
-        download.fetch(layout, tmp_path / "set")
-    assert "\n" not in str(caught.value)
-    server.bodies, server.cut = whole, False
-    assert download.fetch(layout, tmp_path / "set").exists()
-
-
-def test_no_server_is_one_line(layout, server, tmp_path):
-    server.http.shutdown()
-    server.http.server_close()
-    with pytest.raises(ValueError, match="could not download it"):
-        download.fetch(layout, tmp_path / "set")
+        kaggle.bodies.clear()
+    elif fault == "no zip":
+        kaggle.bodies[next(path for path in whole if path.endswith("DownloadDataset"))] = b"no zip at all"
+    if fault != "none":
+        with pytest.raises(ValueError, match="kagglehub could not download it") as caught:
+            download.kaggle("a/b")
+        assert "\n" not in str(caught.value)
+    kaggle.bodies = whole
+    assert (download.kaggle("a/b") / "AK-47/3 (20).wav").read_bytes() == BODY
 
 
 def test_either_a_path_or_a_download(tmp_path):
