@@ -122,9 +122,10 @@ def log_mel(
     block = np.zeros((BLOCK, n_fft))
     mel = np.empty((len(chunks) * n_frames, n_mels), np.float32)
     for i in range(0, len(mel), BLOCK):
-        _frame(chunks, window, hop_length, n_frames, i, block)
+        part = block[: len(mel) - i]
+        _frame(chunks, window, hop_length, n_frames, i, part)
         # In double precision: a float32 FFT rounds at -140 dB of the loudest band, which is 0.02 dB in quiet ones.
-        _mel(np.fft.rfft(block).view(np.float64), bank, edges, mel[i : i + BLOCK])
+        _mel(np.fft.rfft(part).view(np.float64), bank, edges, mel[i : i + BLOCK])
     np.maximum(mel, np.float32(amin), out=mel)
     np.log10(mel, out=mel)
     mel *= np.float32(10)
