@@ -30,10 +30,13 @@ def summary(
 ) -> dict:
     """Return what one model does on one origin's streams at its operating point.
 
-    Parameters ---------- curve : what `det` gives of it; for the recall at other thresholds shots, false : rows of
-    `score_stream` hours : recording_group and hours, of the unique material of quiet streams limit : of false alarms an
-    hour; `recall_at_limit` is the recall at the threshold that keeps it on these very streams,
-        to compare models by
+    Parameters
+    ----------
+    curve : what `det` gives of it; for the recall at other thresholds
+    shots, false : rows of `score_stream`
+    hours : recording_group and hours, of the unique material of quiet streams
+    limit : of false alarms an hour; `recall_at_limit` is the recall at the threshold that keeps it on these very
+        streams, to compare models by
     """
     quiet, clear = false[false["kind"] == "quiet"], shots[shots["clear"]]
     total, count = float(hours["hours"].sum()), len(quiet)
