@@ -90,13 +90,8 @@ def _listed(path: Path, raw: Path, home: tags.Home) -> dict[str, Path]:
     return {
         key: file
         for key, file in ((home.key(file), file) for file in files)
-        if path.is_file() or (not _hidden(key) and not (corpus and key.startswith("env/")) and _is_recording(file))
+        if path.is_file() or (not _hidden(key) and not (corpus and key.startswith("env/")) and is_sound(file))
     }
-
-
-def _is_recording(file: Path) -> bool:
-    """Return whether a file is one of sound; an empty one says so by its suffix alone: tags.csv may be empty."""
-    return file.suffix.lower() in SUFFIXES or (file.stat().st_size > 0 and is_sound(file))
 
 
 def _hidden(key: str) -> bool:
