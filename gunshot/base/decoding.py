@@ -44,14 +44,17 @@ class AudioError(ValueError):
 
 
 def is_sound(path: Path | str) -> bool:
-    """Return whether a file is one of sound: its suffix says so, or a decoder reads it, whole or not."""
+    """Return whether a file is one of sound: its suffix says so, or a decoder reads it, whole or not.
+
+    An empty one says so by its suffix alone.
+    """
     if Path(path).suffix.lower() in SUFFIXES:
         return True
     try:
         with opened(path):
             return True
     except AudioError as e:
-        return e.rule != READERS
+        return e.rule != READERS and os.path.getsize(path) > 0
 
 
 @contextmanager

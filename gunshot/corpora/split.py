@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 
+from gunshot.base.decoding import closing_on_error
+
 BUFFER = 1 << 20
 END, LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 END_BYTES, LOCATOR_BYTES, MOST_COMMENT = 22, 20, 65535
@@ -85,11 +87,8 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         It is no zip, or parts of it are missing.
     """
     joined = _Joined(parts(path))
-    try:
+    with closing_on_error(joined):
         return _opened(joined)
-    except BaseException:
-        joined.close()
-        raise
 
 
 def _opened(joined: _Joined) -> zipfile.ZipFile:

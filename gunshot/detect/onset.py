@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from gunshot import features
 from gunshot.detect import detector
 
 SOFT_DB, LOUD_DB = detector.MIN_RISE_DB, detector.MOST_RISE * detector.MIN_RISE_DB  # rises that `line` is for
@@ -48,8 +49,7 @@ def line(*, sr: int, n_fft: int, hop_length: int) -> tuple[int, int]:
     >>> [start + 112 // 2 + later * rise_db // 4 for rise_db in (4, 60)]
     [179, 403]
     """
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
-    held = np.convolve(window[::-1] ** 2, np.exp(-np.arange(n_fft) / (DECAY_S * sr)))[:n_fft]
+    held = np.convolve(features.hann(n_fft)[::-1] ** 2, np.exp(-np.arange(n_fft) / (DECAY_S * sr)))[:n_fft]
     share = np.concatenate([[0.0], held / held.max()])
     above_db = np.arange(SOFT_DB, 2 * LOUD_DB)
     rise_db, samples_held = np.array([_furthest(each, share, hop_length) for each in above_db]).T

@@ -361,6 +361,7 @@ def test_a_huge_rf64_is_opened_in_bounded_memory(tmp_path):
 
 def test_sound_is_known_by_its_suffix_or_by_its_bytes(tmp_path):
     texts = {"s1.txt": b"a shot", "s1.json": b'{"a": 1}', "s1.xml": b"<a/>", "s1.png": b"\x89PNG\r\n\x1a\n" + bytes(40)}
+    texts |= {"tags.csv": b"", "s2.txt": b""}
     for name, content in (texts | {"broken.wav": b"", "cut.m4a": b"x", "rec": bytes(wav(noise(99)))}).items():
         (tmp_path / name).write_bytes(content)
     assert {name for name in texts if audio.is_sound(tmp_path / name)} == set()

@@ -20,18 +20,10 @@ BODY = served.wav(0)
 PATH = "/a/b%20c.wav"
 
 
-@pytest.fixture(scope="module")
-def shared_server():
-    server = served.Server()
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def server(shared_server, monkeypatch):
-    monkeypatch.setattr(download, "WAIT", tenacity.wait_none())
-    shared_server.__dict__.update(bodies={PATH: BODY}, cuts={}, busy={}, ranges=True, asked=[])
-    return shared_server
+def server(empty_server):
+    empty_server.bodies[PATH] = BODY
+    return empty_server
 
 
 def remote(server, body: bytes = BODY) -> Remote:

@@ -36,25 +36,16 @@ EVERY = {
 DEV2 = "/fsd50k/FSD50K.dev_audio.z02"
 
 
-@pytest.fixture(scope="module")
-def shared_server():
-    server = served.Server()
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def server(shared_server, tmp_path, monkeypatch):
+def server(empty_server, tmp_path, monkeypatch):
     """A project's folder without data, whose public sets are the server's small ones."""
-    shared_server.__dict__.update(bodies={}, cuts={}, busy={}, ranges=True, asked=[])
-    shared_server.hold(BODIES)
-    monkeypatch.setattr(download, "WAIT", tenacity.wait_none())
-    monkeypatch.setattr(public, "DATASETS", served.datasets(shared_server.url, BODIES))
+    empty_server.hold(BODIES)
+    monkeypatch.setattr(public, "DATASETS", served.datasets(empty_server.url, BODIES))
     monkeypatch.setattr(config, "get_kaggle_credentials", lambda: None)
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(REPO / name, tmp_path)
     monkeypatch.chdir(tmp_path)
-    return shared_server
+    return empty_server
 
 
 def run(*arguments: str) -> str:
