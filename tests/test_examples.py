@@ -26,7 +26,9 @@ def folder(tmp_path_factory) -> Path:
     path = root / "models/forest/forest.joblib"
     path.parent.mkdir(parents=True)
     x = np.random.default_rng(0).integers(-100, 0, (40, 32, 33)).astype(np.float32)
-    forest.save(RandomForestClassifier(2, random_state=0).fit(forest.codes(x), np.arange(40) % 2), path)
+    model = RandomForestClassifier(2, random_state=0).fit(forest.codes(x), np.arange(40) % 2)
+    model.window_ = x.shape[1:]
+    forest.save(model, path)
     report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
     tables.write_json(path.with_name("report.json"), report)
     return root
