@@ -78,7 +78,7 @@ WORDS = {
     "listen": ["--model", "--threshold", "--device", "--file", "stored or"],
     "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
     "cross-validate": ["--folds", "--out", "never heard its group", "each recording once"],
-    "leave-one-out": ["--out", "upstream sources"],
+    "leave-one-out": ["--out", "--seeds", "data set"],
     "sim-and-real": ["--seeds", "--folds", "held out"],
     "sim-to-real": ["--half", "sealed", "simulate.preset=full"],
     "compare": ["--streams", "--out", "operating.json"],
