@@ -1,7 +1,8 @@
 """Data sets left out in turn: what is found of each at a rate of false incidents, by networks that never heard it.
 
 Each real recording is heard once by each seed's networks, as `gunshot detect` hears a file, and never by one that was
-trained on its data set. One threshold on calibrated logits counts for all of them.
+trained on its data set, which is its upstream source, or on its recording group. One threshold on calibrated logits
+counts for all of them.
 """
 
 import tempfile
@@ -11,8 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from gunshot.base import audio, processes
@@ -32,26 +31,13 @@ GRID = np.arange(-6.0, 16.01, 0.125)  # calibrated logits at which incidents are
 class Heard(NamedTuple):
     """Recordings as networks of one seed heard them.
 
-    Rows of `files` have the columns y, data_set, recording_group, duration_s and score, that of the highest window;
+    Rows of `files` have the columns y, upstream, recording_group, duration_s and score, that of the highest window;
     `incidents` [shape=(files, len(GRID) + 1), dtype=int64] are those at each threshold of GRID, and at the one that
     validation chose for the network.
     """
 
     files: pd.DataFrame
     incidents: np.ndarray
-
-
-def data_sets(recordings: pd.DataFrame) -> pd.Series:
-    """Return the data set of each recording: upstream sources that have recording groups in common are one.
-
-    It has the name of the upstream source of most of its recordings.
-    """
-    upstream, group = (pd.factorize(recordings[name])[0] for name in ("upstream", "recording_group"))
-    size, first = upstream.max(initial=-1) + 1 + group.max(initial=-1) + 1, upstream.max(initial=-1) + 1
-    joined = csr_array((np.ones(len(recordings)), (upstream, first + group)), shape=(size, size))
-    _, part = connected_components(joined, directed=False)
-    named = recordings["upstream"].groupby(part[upstream]).agg(lambda names: names.value_counts().index[0])
-    return pd.Series(named.loc[part[upstream]].to_numpy(), recordings.index, name="data_set")
 
 
 def turns(recordings: pd.DataFrame) -> pd.Series:
@@ -61,17 +47,17 @@ def turns(recordings: pd.DataFrame) -> pd.Series:
 
     Parameters
     ----------
-    recordings : with the columns class, data_set, recording_group and duration_s
+    recordings : with the columns class, upstream, recording_group and duration_s
     """
     gun = recordings[recordings["class"] == "gun"]
-    groups = gun.groupby("data_set")["recording_group"].nunique()
+    groups = gun.groupby("upstream")["recording_group"].nunique()
     turn = {name: name if count >= ALONE else REST for name, count in groups.items()}
-    env = recordings[recordings["class"] == "env"].groupby("data_set")["duration_s"].sum()
+    env = recordings[recordings["class"] == "env"].groupby("upstream")["duration_s"].sum()
     total = dict.fromkeys(sorted(set(turn.values())), 0.0)
     for name, duration_s in env.sort_values(ascending=False, kind="stable").items():
         turn.setdefault(name, min(total, key=total.get))
         total[turn[name]] += duration_s
-    return recordings["data_set"].map(turn).rename("turn")
+    return recordings["upstream"].map(turn).rename("turn")
 
 
 def leave_one_out(folders: Folders, p: Sections, *, seeds: int) -> dict:
@@ -85,7 +71,6 @@ def leave_one_out(folders: Folders, p: Sections, *, seeds: int) -> dict:
     chunks, recordings, _ = corpus(folders)
     if not (recordings["class"] == "gun").any():
         raise ValueError(f"{folders.tagged}: class=gun must be there among the real recordings; import some with shots")
-    recordings = recordings.assign(data_set=data_sets(recordings))
     recordings = recordings.assign(turn=turns(recordings))
     every = []
     with (
@@ -95,8 +80,9 @@ def leave_one_out(folders: Folders, p: Sections, *, seeds: int) -> dict:
         for seed in range(p.network.seed, p.network.seed + seeds):
             parts = []
             for number, (_, left_out) in enumerate(recordings.groupby("turn", sort=True)):
-                held = chunks.table["recording_group"].isin(left_out["recording_group"]).to_numpy()
-                known = recordings.drop(left_out.index)
+                groups = left_out["recording_group"]  # sets that took the same recording have its group in common
+                held = chunks.table["recording_group"].isin(groups).to_numpy()
+                known = recordings[~recordings["recording_group"].isin(groups)]
                 model = train(chunks, held, pool(known, folders, p), seed, p, Path(name, f"{seed}-{number}"))
                 point = validate(model, {folders.streams_val: "simulated"}, p)
                 parts.append(hear_all(left_out, model, point["logit"], folders.raw, p))
@@ -142,8 +128,8 @@ def figures(every: Sequence[Heard], rng: np.random.Generator) -> dict:
     gun, env = (np.flatnonzero(files["y"] == value) for value in (1, 0))
     raised = np.stack([heard.incidents[:, _places(heard)] for heard in every])  # [seeds, files, points]
     hours = _hours(files.iloc[env])
-    sources = [_source(every, raised, part, env, rng) for _, part in files.iloc[gun].groupby("data_set", sort=True)]
-    recalls = [(raised[:, part.index] > 0).mean(axis=1) for _, part in files.iloc[gun].groupby("data_set", sort=True)]
+    sources = [_source(every, raised, part, env, rng) for _, part in files.iloc[gun].groupby("upstream", sort=True)]
+    recalls = [(raised[:, part.index] > 0).mean(axis=1) for _, part in files.iloc[gun].groupby("upstream", sort=True)]
     counted = [recall for recall, row in zip(recalls, sources, strict=True) if row["counts"]]
     false = raised[:, env].sum(axis=1)  # [seeds, points]
     return {
@@ -159,7 +145,7 @@ def figures(every: Sequence[Heard], rng: np.random.Generator) -> dict:
             {"source": name, "left_out": part["turn"].iloc[0], "groups": part["recording_group"].nunique(),
              "hours": _hours(part)}
             | _mean_and_spread("false_incidents_per_hour", raised[:, part.index].sum(axis=1) / _hours(part))
-            for name, part in files.iloc[env].groupby("data_set", sort=True)
+            for name, part in files.iloc[env].groupby("upstream", sort=True)
         ],
     }  # fmt: skip
 
@@ -201,7 +187,7 @@ def _source(
     both = np.r_[part.index, env]
     auc = [metrics.auc(*(heard.files[name].to_numpy()[both] for name in ("y", "score"))) for heard in every]
     row = {
-        "source": part["data_set"].iloc[0], "left_out": part["turn"].iloc[0], "groups": len(names),
+        "source": part["upstream"].iloc[0], "left_out": part["turn"].iloc[0], "groups": len(names),
         "gun_files": len(part), "counts": len(names) >= COUNTED, "auc": float(np.mean(auc)),
         "auc_sd": float(np.std(auc, ddof=1)) if len(auc) > 1 else None,
     }  # fmt: skip

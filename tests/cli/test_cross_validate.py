@@ -99,25 +99,34 @@ def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, mon
 
 
 @pytest.mark.slow
-def test_each_recording_is_heard_by_networks_that_never_heard_its_data_set(project, monkeypatch):
+def test_each_recording_is_heard_by_networks_that_never_heard_its_data_set_or_group(project, monkeypatch):
+    path = project.folder / "data/tagged/recordings.csv"
+    table = tables.read(path, tables.RECORDING)
+    both = table.index[(table["class"] == "env") & table["upstream"].isin(["one", "two"])][[0, -1]]
+    table.loc[both, "recording_group"] = "both"  # two data sets took the same recording
+    tables.write(path, table)
+    for features in (project.folder / "data/features").glob("*.csv"):
+        group = table.set_index("path")["recording_group"]
+        chunks = tables.read(features, tables.CHUNK)
+        own = chunks["chunk"].str.removesuffix("#0").map(group)
+        tables.write(features, chunks.assign(recording_group=own.fillna(chunks["recording_group"])))
     hear_all = leave_one_out.hear_all
 
     def heard(recordings, *rest):
         project.tested.append(recordings)
         return hear_all(recordings, *rest)
 
-    monkeypatch.setattr(leave_one_out, "hear_all", heard)
-    monkeypatch.setattr(leave_one_out, "ALONE", 2)
-    monkeypatch.setattr(leave_one_out, "COUNTED", 2)
-    monkeypatch.setattr(leave_one_out, "train", cross_validation.train)
+    for name, value in {"hear_all": heard, "ALONE": 2, "COUNTED": 2, "train": cross_validation.train}.items():
+        monkeypatch.setattr(leave_one_out, name, value)
     monkeypatch.setattr(leave_one_out, "validate", lambda model, folders, p: {"logit": 2.0})
     run("leave-one-out", "--seeds", "2")
     content = tables.read_json(project.folder / "reports/leave_one_out.json")
-    real = project.recordings[project.recordings["source"] == "mine"]
+    real = table[table["source"] == "mine"]
     assert len(project.trained) == len(project.tested) == 2 * 3
     for trained, tested in zip(project.trained, project.tested, strict=True):
         (name,) = set(tested["upstream"])
         assert trained and not trained & set(real.loc[real["upstream"] == name, "recording_group"])
+        assert ("both" in trained) == (name == "three")
     for seed in range(2):
         paths = [path for part in project.tested[3 * seed : 3 * seed + 3] for path in part["path"]]
         assert sorted(paths) == sorted(real["path"])

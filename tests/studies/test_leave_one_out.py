@@ -24,20 +24,10 @@ def table(rows: list[tuple]) -> pd.DataFrame:
 
 @given(ROWS)
 @settings(max_examples=60)
-def test_no_upstream_source_and_no_recording_group_is_in_two_data_sets_or_turns(rows):
+def test_an_upstream_source_is_whole_in_one_turn(rows):
     recordings = table([("gun", 0, 0, 1.0), *rows])
-    recordings = recordings.assign(data_set=leave_one_out.data_sets(recordings))
     turn = leave_one_out.turns(recordings)
-    assert turn.notna().all()
-    for name in ("upstream", "recording_group", "data_set"):
-        assert (turn.groupby(recordings[name]).nunique() == 1).all()
-        assert (recordings["data_set"].groupby(recordings[name]).nunique() == 1).all()
-    assert set(recordings["data_set"]) <= set(recordings["upstream"])
-
-
-def test_sources_that_share_a_group_are_one_data_set_named_after_the_larger():
-    rows = [("env", 1, 1, 1.0)] * 3 + [("env", 2, 1, 1.0), ("env", 2, 2, 1.0), ("env", 3, 3, 1.0)]
-    assert leave_one_out.data_sets(table(rows)).tolist() == ["u1"] * 5 + ["u3"]
+    assert turn.notna().all() and (turn.groupby(recordings["upstream"]).nunique() == 1).all()
 
 
 def test_data_sets_with_many_groups_of_shots_are_left_out_alone_and_environment_is_shared_out():
@@ -46,8 +36,7 @@ def test_data_sets_with_many_groups_of_shots_are_left_out_alone_and_environment_
     rows += [("gun", 1, 20, 1.0)] * 50 + [("gun", 2, 30 + i, 1.0) for i in range(9)]  # the rest
     rows += [("env", 3, 103, 40.0), ("env", 4, 104, 20.0), ("env", 5, 105, 5.0)]
     recordings = table(rows)
-    recordings = recordings.assign(data_set=leave_one_out.data_sets(recordings))
-    turn = leave_one_out.turns(recordings).groupby(recordings["data_set"]).first().to_dict()
+    turn = leave_one_out.turns(recordings).groupby(recordings["upstream"]).first().to_dict()
     assert turn == {"u0": "u0", "u1": REST, "u2": REST, "u3": REST, "u4": REST, "u5": "u0"}
 
 
@@ -55,9 +44,9 @@ def heard(seed: int = 0, *, incidents: np.ndarray | None = None) -> Heard:
     """Ten hours of environment in two data sets; a data set of 6 groups and 12 files of shots, one of 2 groups."""
     rows = [(1, "a", f"a{i // 2}", 1.0) for i in range(12)] + [(1, "b", f"b{i // 2}", 1.0) for i in range(4)]
     rows += [(0, "a", f"e{i}", 3600.0) for i in range(4)] + [(0, "c", f"f{i}", 3600.0) for i in range(6)]
-    files = pd.DataFrame(rows, columns=["y", "data_set", "recording_group", "duration_s"])
+    files = pd.DataFrame(rows, columns=["y", "upstream", "recording_group", "duration_s"])
     rng = np.random.default_rng(seed)
-    files = files.assign(turn=files["data_set"], score=0.4 * files["y"] + rng.random(len(files)))
+    files = files.assign(turn=files["upstream"], score=0.4 * files["y"] + rng.random(len(files)))
     if incidents is None:
         highest = rng.normal(0, 1, len(files)) + 3 * files["y"].to_numpy() + 8
         incidents = (highest[:, None] >= np.r_[GRID, 11.0]) * np.where(files["y"] == 0, 20, 1)[:, None]
@@ -75,7 +64,7 @@ def test_figures_are_those_counted_file_by_file():
             rate = one.incidents[~gun].sum(axis=0) / 10
             place = len(GRID) if limit is None else min(i for i in range(len(GRID)) if max(rate[i:-1]) <= limit)
             found = one.incidents[:, place] > 0
-            recalls.append([found[one.files["data_set"].eq(name) & gun].mean() for name in "ab"])
+            recalls.append([found[one.files["upstream"].eq(name) & gun].mean() for name in "ab"])
             rates.append(rate[place])
         mean, spread = np.mean(recalls, axis=0), np.std(recalls, axis=0, ddof=1)
         assert content[f"recall_{point}"] == pytest.approx(mean[0])  # b has two groups: it stands beside the mean
@@ -89,7 +78,7 @@ def test_figures_are_those_counted_file_by_file():
     assert [row["counts"] for row in content["sources"]] == [True, False]
     most = max(int(one.incidents[16:, -1].sum()) for one in every)
     assert content["false_incidents_per_hour_at_validation_upper"] == pytest.approx(metrics.rate_upper(most, 10.0))
-    auc = [metrics.auc(*(one.files[one.files["y"].eq(0) | one.files["data_set"].eq("b")][k].to_numpy()
+    auc = [metrics.auc(*(one.files[one.files["y"].eq(0) | one.files["upstream"].eq("b")][k].to_numpy()
                          for k in ("y", "score"))) for one in every]  # fmt: skip
     assert content["sources"][1]["auc"] == pytest.approx(np.mean(auc))
 
