@@ -20,6 +20,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     export,
     firmware,
     import_,
+    incidents,
     leave_one_out,
     listen,
     models,

@@ -1,15 +1,12 @@
-"""Real recordings held out in turns: false alarms an hour and recall on all of them, and on sources left out."""
+"""Real recordings held out in turns: false alarms an hour and recall on all of them."""
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
@@ -20,13 +17,7 @@ from gunshot.alarms.operate import operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import params, processes, tables
 from gunshot.detect import listener
-from gunshot.models.scores import bootstrap, metrics
-from gunshot.studies.recordings import Sections as ScoresOfFiles
-from gunshot.studies.recordings import file_scores
-
-MIN_GROUPS = 10  # with shots, for a source to be left out alone; the rest is left out together
-PARTS = 4  # of the environment groups; one is never trained on, and tests each source
-RATE = 0.05  # of the environment files that alarm where recall is measured
+from gunshot.models.scores import metrics
 
 
 class Sections(listener.Sections, Protocol):
@@ -37,10 +28,6 @@ class Sections(listener.Sections, Protocol):
     evaluate: params.Evaluate
     streams: params.Streams
     simulate: params.Simulate
-
-
-class FileSections(Sections, ScoresOfFiles, Protocol):
-    """These sections, and those that scores of files are made by."""
 
 
 class Folders(NamedTuple):
@@ -97,30 +84,6 @@ def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
         "causes": causes.where(causes.notna(), None).to_dict("records"),  # JSON has no NaN
         "det": whole["tables"]["det"][["logit", "fa_per_hour", "recall"]].to_dict("records"),
     }
-
-
-def leave_one_out(folders: Folders, p: FileSections) -> Iterator[list[dict]]:
-    """Yield for each turn the rows of `by_source` of the upstream sources that it left out, and what was `left_out`.
-
-    Every turn leaves the same quarter of the environment groups out as well: shots are compared with their files.
-    """
-    chunks, recordings, _ = corpus(folders)
-    rng, recordings = np.random.default_rng(0), recordings.assign(y=(recordings["class"] == "gun").astype(int))
-    fold = folds(recordings, PARTS, p.streams.seed)
-    spared = recordings["recording_group"].map(fold).eq(0) & recordings["class"].eq("env")
-    with tempfile.TemporaryDirectory() as name:
-        turns = sources(recordings)
-        for number, (title, names) in enumerate(tqdm(turns.items(), desc="leave-one-out", unit="source")):
-            own = recordings["upstream"].isin(names)
-            gone = set(recordings.loc[own | spared, "recording_group"])
-            held = chunks.table["recording_group"].isin(gone).to_numpy()
-            known = recordings[~recordings["recording_group"].isin(gone)]
-            model = train(chunks, held, pool(known, folders, p), p.network.seed, p, Path(name, str(number)))
-            tested = recordings[(own & recordings["class"].eq("gun")) | spared]
-            keys = ["path", "class", "label", "recording_group", "source", "upstream"]
-            listed = [row | {"file": folders.raw / row["path"]} for row in tested[keys].to_dict("records")]
-            files = file_scores(listed, model, p, title=title)
-            yield [row | {"left_out": title} for row in by_source(files, names, rng)]
 
 
 def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]]:
@@ -261,44 +224,3 @@ def pooled(turns: list[dict[str, pd.DataFrame]], *, limit: float, sr: int) -> di
                 table["path"] = f"{number}/" + table["path"]
     merged = {key: pd.concat([turn[key] for turn in turns], ignore_index=True) for key in turns[0]}
     return summary.figures(**merged, names=["int8"], limit=limit, sr=sr)
-
-
-def sources(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return upstream sources that are left out together: each with many groups of shots alone, then the rest."""
-    counts = table[table["y"] == 1].groupby("upstream")["recording_group"].nunique()
-    alone = {name: [name] for name in counts.index[counts >= MIN_GROUPS]}
-    rest = counts.index[counts < MIN_GROUPS].tolist()
-    return alone | ({"the rest": rest} if rest else {})
-
-
-def by_source(files: pd.DataFrame, names: list[str], rng: np.random.Generator) -> list[dict]:
-    """Return for each source per-file AUC and recall at RATE of its shots against the environment files in `files`.
-
-    Intervals of 95 %: recording groups drawn with replacement in each class.
-
-    Parameters
-    ----------
-    files : y, score, upstream and recording_group of files that were not trained on
-    """
-    env = files[files["y"] == 0]
-    rows = []
-    for name in names:
-        gun = files[(files["y"] == 1) & (files["upstream"] == name)]
-        part = pd.concat([gun, env])
-        group_of = [pd.factorize(each["recording_group"])[0] for each in (gun, env)]
-        once = [np.ones(row.max() + 1, int) for row in group_of]
-        auc_and_recall = partial(_auc_and_recall, part["y"].to_numpy(), part["score"].to_numpy(), group_of)
-        auc, recall = auc_and_recall(*once)
-        low, high = bootstrap.interval(auc_and_recall, [len(count) for count in once], rng)
-        rows.append({"source": name, "groups": gun["recording_group"].nunique(), "gun_files": len(gun),
-                     "env_files": len(env), "auc": auc, "auc_low": low[0], "auc_high": high[0],
-                     "recall_at_5pct": recall, "recall_low": low[1], "recall_high": high[1]})  # fmt: skip
-    return rows
-
-
-def _auc_and_recall(y: np.ndarray, score: np.ndarray, group_of: list[np.ndarray], *counts: np.ndarray) -> np.ndarray:
-    """Return AUC and recall at RATE [shape=(2,)] where the groups of each class count as often as `counts` say."""
-    weight = np.concatenate([count[row] for count, row in zip(counts, group_of, strict=True)])
-    return np.array(
-        [roc_auc_score(y, score, sample_weight=weight), metrics.recall_at_false_rate(y, score, RATE, weight)]
-    )

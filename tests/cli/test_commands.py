@@ -21,8 +21,8 @@ from gunshot.models.forest import codes
 REPO = Path(__file__).parents[2]
 COMMANDS = [
     "annotate", "compare", "cross-validate", "detect", "doctor", "dossier", "drift", "evaluate", "explore", "export",
-    "firmware", "import", "leave-one-out", "listen", "models", "promote", "purge", "review", "rollback", "sim-and-real",
-    "sim-to-real", "simulate", "tag", "tag-report",
+    "firmware", "import", "incidents", "leave-one-out", "listen", "models", "promote", "purge", "review", "rollback",
+    "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -78,7 +78,8 @@ WORDS = {
     "listen": ["--model", "--threshold", "--device", "--file", "stored or"],
     "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
     "cross-validate": ["--folds", "--out", "never heard its group", "each recording once"],
-    "leave-one-out": ["--out", "upstream sources"],
+    "incidents": ["--out", "never have been trained on", "20 s", "cut close"],
+    "leave-one-out": ["--out", "--seeds", "data set"],
     "sim-and-real": ["--seeds", "--folds", "held out"],
     "sim-to-real": ["--half", "sealed", "simulate.preset=full"],
     "compare": ["--streams", "--out", "operating.json"],

@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +11,7 @@ from gunshot.alarms import score as alarms
 from gunshot.alarms.score import GRID
 from gunshot.base import processes, tables
 from gunshot.models.model import Model
-from gunshot.studies import cross_validation
+from gunshot.studies import cross_validation, leave_one_out
 from gunshot.studies import recordings as evaluation
 from tests.alarms.test_score import REPORT, jump
 from tests.cli.test_commands import REPO
@@ -44,7 +43,7 @@ def project(tmp_path, monkeypatch):
     for name, columns in tables.STREAM_TABLES.items():
         tables.write(data / "streams/val" / name, tables.frame([], columns))
     monkeypatch.chdir(tmp_path)
-    for module in (alarms, evaluation):
+    for module in (alarms, evaluation, leave_one_out):
         monkeypatch.setattr(module, "load_once", lambda path: Model(path, REPORT, jump, window=(32, 33)))
     monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     seen = SimpleNamespace(folder=tmp_path, recordings=recordings, trained=[], pools=[], validated=[], tested=[])
@@ -100,27 +99,41 @@ def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, mon
 
 
 @pytest.mark.slow
-def test_a_source_left_out_is_tested_against_environment_that_none_heard(project, monkeypatch):
-    score = cross_validation.file_scores
+def test_each_recording_is_heard_by_networks_that_never_heard_its_data_set_or_group(project, monkeypatch):
+    path = project.folder / "data/tagged/recordings.csv"
+    table = tables.read(path, tables.RECORDING)
+    both = table.index[(table["class"] == "env") & table["upstream"].isin(["one", "two"])][[0, -1]]
+    table.loc[both, "recording_group"] = "both"  # two data sets took the same recording
+    tables.write(path, table)
+    for features in (project.folder / "data/features").glob("*.csv"):
+        group = table.set_index("path")["recording_group"]
+        chunks = tables.read(features, tables.CHUNK)
+        own = chunks["chunk"].str.removesuffix("#0").map(group)
+        tables.write(features, chunks.assign(recording_group=own.fillna(chunks["recording_group"])))
+    hear_all = leave_one_out.hear_all
 
-    def scored(listed, model, p, *, title):
-        project.tested.append(pd.DataFrame(listed))
-        return score(listed, model, p, title=title)
+    def heard(recordings, *rest):
+        project.tested.append(recordings)
+        return hear_all(recordings, *rest)
 
-    monkeypatch.setattr(cross_validation, "file_scores", scored)
-    monkeypatch.setattr(cross_validation, "MIN_GROUPS", 2)
-    run("leave-one-out")
-    found = tables.read_json(project.folder / "reports/leave_one_out.json")
-    assert [row["source"] for row in found] == ["one", "three", "two"] == [row["left_out"] for row in found]
-    spared = set()
-    for row, trained, tested in zip(found, project.trained, project.tested, strict=True):
-        gun, env = (tested[tested["class"] == kind] for kind in ("gun", "env"))
-        assert set(gun["upstream"]) == {row["source"]} and (row["groups"], row["gun_files"]) == (2, 2)
-        assert trained and not trained & set(tested["recording_group"]) and row["env_files"] == len(env) > 1
-        left = project.recordings[project.recordings["upstream"] == row["source"]]
-        assert not trained & set(left["recording_group"])
-        spared |= {frozenset(env["recording_group"])}
-    assert len(spared) == 1  # the same for each
+    for name, value in {"hear_all": heard, "ALONE": 2, "COUNTED": 2, "train": cross_validation.train}.items():
+        monkeypatch.setattr(leave_one_out, name, value)
+    monkeypatch.setattr(leave_one_out, "validate", lambda model, folders, p: {"logit": 2.0})
+    run("leave-one-out", "--seeds", "2")
+    content = tables.read_json(project.folder / "reports/leave_one_out.json")
+    real = table[table["source"] == "mine"]
+    assert len(project.trained) == len(project.tested) == 2 * 3
+    for trained, tested in zip(project.trained, project.tested, strict=True):
+        (name,) = set(tested["upstream"])
+        assert trained and not trained & set(real.loc[real["upstream"] == name, "recording_group"])
+        assert ("both" in trained) == (name == "three")
+    for seed in range(2):
+        paths = [path for part in project.tested[3 * seed : 3 * seed + 3] for path in part["path"]]
+        assert sorted(paths) == sorted(real["path"])
+    assert content["seeds"] == 2 and content["gun_files"] + content["env_files"] == len(real)
+    assert content["hours"] * 3600 == pytest.approx(real.loc[real["class"] == "env", "duration_s"].sum())
+    assert [row["source"] for row in content["sources"]] == ["one", "three", "two"]
+    assert all(row["left_out"] == row["source"] and row["counts"] for row in content["sources"])
 
 
 @pytest.mark.parametrize(("source", "missing"), [("simulated", "real"), ("mine", "simulated")])

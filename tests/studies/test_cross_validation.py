@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from gunshot.base import audio, processes, tables
 from gunshot.models.scores import metrics
@@ -49,52 +48,6 @@ def test_too_few_groups_for_the_folds_are_named():
     groups = pd.DataFrame({"recording_group": ["a", "a", "a", "b", "c", "d"], "y": [1, 1, 1, 0, 0, 0]})
     with pytest.raises(ValueError, match="folds=3 must be at most the recording groups of a class; y=1 has 1"):
         cross_validation.folds(groups, 3, 0)
-
-
-def test_sources_with_many_groups_of_shots_are_left_out_alone():
-    """Recordings do not count, groups do; a source without a shot is never left out."""
-    rows = [("big", 1, f"b{i}") for i in range(10)] + [("many files", 1, "one group")] * 50
-    rows += [("small", 1, f"s{i}") for i in range(9)] + [("quiet", 0, f"q{i}") for i in range(20)]
-    table = pd.DataFrame(rows, columns=["upstream", "y", "recording_group"])
-    assert cross_validation.sources(table) == {"big": ["big"], "the rest": ["many files", "small"]}
-    assert cross_validation.sources(table[table["upstream"] == "big"]) == {"big": ["big"]}
-
-
-def files(seed: int = 0) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    rows = [("a", 1, f"a{i // 3}", 0.7) for i in range(30)] + [("b", 1, f"b{i}", 0.4) for i in range(12)]
-    rows += [("c", 0, f"c{i // 2}", 0.3) for i in range(40)] + [("a", 0, f"d{i}", 0.2) for i in range(10)]
-    table = pd.DataFrame(rows, columns=["upstream", "y", "recording_group", "score"])
-    return table.assign(score=table["score"] + 0.15 * rng.standard_normal(len(table)))
-
-
-@pytest.mark.slow
-def test_a_source_s_shots_are_scored_against_all_environment_files():
-    table = files()
-    rows = cross_validation.by_source(table, ["a", "b"], np.random.default_rng(1))
-    assert [row["source"] for row in rows] == ["a", "b"] and [row["groups"] for row in rows] == [10, 12]
-    env = table.loc[table["y"] == 0, "score"].to_numpy()
-    for row in rows:
-        gun = table.loc[(table["y"] == 1) & (table["upstream"] == row["source"]), "score"].to_numpy()
-        y, score = np.repeat([1, 0], [len(gun), len(env)]), np.r_[gun, env]
-        assert (row["gun_files"], row["env_files"]) == (len(gun), 50)
-        assert row["auc"] == pytest.approx(roc_auc_score(y, score))
-        best = max((gun >= t).mean() for t in score if (env >= t).mean() <= 0.05)
-        assert row["recall_at_5pct"] == pytest.approx(best)
-        assert row["auc_low"] < row["auc"] < row["auc_high"] and row["recall_low"] <= best <= row["recall_high"]
-    assert rows[0]["auc"] > rows[1]["auc"]
-
-
-@pytest.mark.slow
-def test_intervals_are_over_groups_not_files():
-    """Each file ten times over says nothing new: the interval stays as wide."""
-    table = files()
-    once, often = (
-        cross_validation.by_source(t, ["b"], np.random.default_rng(1))[0]
-        for t in (table, pd.concat([table] * 10, ignore_index=True))
-    )
-    width = [row["auc_high"] - row["auc_low"] for row in (once, often)]
-    assert often["auc"] == pytest.approx(once["auc"]) and width[1] == pytest.approx(width[0], rel=0.15)
 
 
 @pytest.fixture(scope="module")
