@@ -2,6 +2,8 @@
 
 import copy
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -112,3 +114,20 @@ def test_digital_silence_does_not_rise():
 def test_an_unknown_suite_is_refused():
     with pytest.raises(ValueError, match=r"suite='raws' must be one of raw, tags, chunks, split, features"):
         validation.validate("raws", [], p=params.load("validation"))
+
+
+LEAN = """
+import sys
+from gunshot.validation.expectations import great_expectations
+great_expectations()
+from great_expectations.expectations.core import expect_column_kl_divergence_to_be_less_than as module
+assert not {"altair.vegalite", "scipy.stats._stats_py", "sqlalchemy"} & set(sys.modules)
+assert module.stats.entropy([0.5, 0.5], [0.5, 0.5]) == 0
+import altair, scipy.stats, sqlalchemy
+assert altair.Chart is module.alt.Chart and scipy.stats.entropy is module.stats.entropy and sqlalchemy.select
+"""
+
+
+@pytest.mark.slow
+def test_great_expectations_loads_without_what_no_suite_uses():
+    subprocess.run([sys.executable, "-c", LEAN], check=True)
