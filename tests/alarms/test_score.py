@@ -246,9 +246,9 @@ def test_the_curve_by_hand():
         ["real", 0.0], ["real", 1.0], ["simulated", 0.0], ["simulated", 1.0],
     ]  # fmt: skip
     assert found["hours"].tolist() == [2, 2, 1.5, 1.5] and found["false"].tolist() == [0, 0, 5, 0]
-    assert found["fa_per_hour"].tolist() == pytest.approx([0, 0, 5 / 1.5, 0])
+    assert found["false_incidents_per_hour"].tolist() == pytest.approx([0, 0, 5 / 1.5, 0])
     upper = [metrics.rate_upper(0, 2), metrics.rate_upper(0, 2), metrics.rate_upper(5, 1.5), metrics.rate_upper(0, 1.5)]
-    assert found["fa_per_hour_upper"].tolist() == pytest.approx(upper)
+    assert found["false_incidents_per_hour_upper"].tolist() == pytest.approx(upper)
     assert found["false_incidents"].tolist() == [0, 0, 4, 0]
     assert found["recall"].tolist() == pytest.approx([np.nan, np.nan, 0.9, 0.6], nan_ok=True)
     assert found["recall_lower"].iloc[2] == pytest.approx(metrics.share_lower(9, 10))
@@ -259,7 +259,7 @@ def curve(rates: dict[str, list[float]], uppers: dict[str, list[float]] | None =
     for origin, values in rates.items():
         for logit, rate in enumerate(values):
             upper = (uppers or rates)[origin][logit]
-            rows.append({"origin": origin, "logit": float(logit), "fa_per_hour": rate, "fa_per_hour_upper": upper,
+            rows.append({"origin": origin, "logit": float(logit), "false_incidents_per_hour": rate, "false_incidents_per_hour_upper": upper,
                          "hours": 2.0, "false": rate * 2, "recall": 1 - logit / 10, "recall_lower": 0.5})  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -275,16 +275,16 @@ def curve(rates: dict[str, list[float]], uppers: dict[str, list[float]] | None =
     ],
 )
 def test_the_lowest_threshold_from_which_on_a_limit_is_kept(rates, expected):
-    assert lowest(curve(rates), "fa_per_hour", 0.5) == expected
+    assert lowest(curve(rates), "false_incidents_per_hour", 0.5) == expected
     shuffled = curve(rates).sample(frac=1, random_state=0)
-    assert lowest(shuffled, "fa_per_hour", 0.5) == expected
+    assert lowest(shuffled, "false_incidents_per_hour", 0.5) == expected
 
 
 def test_an_operating_point_is_the_lowest_that_keeps_the_limit_proven_by_the_bound():
     found = operate(curve({"a": [3, 1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
-    assert (found["logit"], found["proof"], found["fa_per_hour_limit"]) == (2.0, "proven", 0.5)
+    assert (found["logit"], found["proof"], found["false_incidents_per_hour_limit"]) == (2.0, "proven", 0.5)
     assert found["validation"] == {
-        "a": {"hours": 2.0, "false": 0.2, "fa_per_hour": 0.1, "fa_per_hour_upper": 0.5, "recall": 0.8,
+        "a": {"hours": 2.0, "false": 0.2, "false_incidents_per_hour": 0.1, "false_incidents_per_hour_upper": 0.5, "recall": 0.8,
               "recall_lower": 0.5},
     }  # fmt: skip
 
@@ -299,13 +299,13 @@ def test_an_operating_point_whose_bound_is_above_the_limit_is_unproven():
 
 
 def test_two_models_are_compared_by_origin_each_at_its_own_point():
-    row = {"hours": 2.0, "recall": 0.8, "fa_per_hour": 1.0, "fa_per_hour_upper": 3.0}
+    row = {"hours": 2.0, "recall": 0.8, "false_incidents_per_hour": 1.0, "false_incidents_per_hour_upper": 3.0}
     one = {"real": row, "simulated": row}
-    other = {"simulated": row | {"recall": 0.9, "fa_per_hour": 3.0}, "real": row | {"recall": 0.7, "fa_per_hour": 3.1}}
+    other = {"simulated": row | {"recall": 0.9, "false_incidents_per_hour": 3.0}, "real": row | {"recall": 0.7, "false_incidents_per_hour": 3.1}}
     found = against(one, other)
     assert list(found) == ["simulated", "real"]
-    assert found["simulated"] == {"recall_drop": pytest.approx(-0.1), "fa_per_hour_within_bound": True}
-    assert found["real"] == {"recall_drop": pytest.approx(0.1), "fa_per_hour_within_bound": False}
+    assert found["simulated"] == {"recall_drop": pytest.approx(-0.1), "false_incidents_per_hour_within_bound": True}
+    assert found["real"] == {"recall_drop": pytest.approx(0.1), "false_incidents_per_hour_within_bound": False}
     for nothing in ({"hours": 0.0}, {"recall": None}, {"recall": np.nan}):
         assert list(against(one | {"real": row | nothing}, other)) == ["simulated"]
     assert against({}, other) == against(one, {}) == {}
@@ -334,7 +334,7 @@ def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path,
     operate_stage.main(streams=tmp_path / "val", out=tmp_path / "operating.csv", **models)
     forest, network, int8 = (tables.read_json(path.with_name("operating.json")) for path in models.values())
     assert [point["logit"] for point in (forest, network, int8)] == [0.0, 1.0, 2.0]
-    assert int8["against_float"] == {"simulated": {"recall_drop": pytest.approx(0.2), "fa_per_hour_within_bound": True}}
+    assert int8["against_float"] == {"simulated": {"recall_drop": pytest.approx(0.2), "false_incidents_per_hour_within_bound": True}}
     assert "against_float" not in forest and "against_float" not in network
 
 

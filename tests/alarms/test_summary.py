@@ -32,7 +32,7 @@ FALSE = pd.DataFrame(
         "recording_group": ["a", "a", "b", "b", "z"],
     }
 )  # fmt: skip
-CURVE = pd.DataFrame({"logit": [0.0, 1.0, 2.0], "fa_per_hour": [3.0, 0.5, 0.1], "recall": [0.9, 0.8, 0.5]})
+CURVE = pd.DataFrame({"logit": [0.0, 1.0, 2.0], "false_incidents_per_hour": [3.0, 0.5, 0.1], "recall": [0.9, 0.8, 0.5]})
 
 
 def summary(**values) -> dict:
@@ -43,9 +43,9 @@ def summary(**values) -> dict:
 def test_the_summary_by_hand():
     found = summary()
     assert (found["hours"], found["groups"]) == (3.5, 3)
-    assert (found["false_alarms"], found["false_alarms_beside_shots"]) == (4, 1)
-    assert found["fa_per_hour"] == pytest.approx(4 / 3.5)
-    assert found["fa_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 3.5))
+    assert (found["false_incidents"], found["false_incidents_beside_shots"]) == (4, 1)
+    assert found["false_incidents_per_hour"] == pytest.approx(4 / 3.5)
+    assert found["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 3.5))
     assert found["false_incidents_per_hour"] == pytest.approx(3 / 3.5)
     assert found["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(3, 3.5))
     assert (found["shots"], found["shots_heard"], found["shots_of_any_level"], found["firings"]) == (6, 5, 7, 3)
@@ -60,14 +60,14 @@ def test_the_summary_by_hand():
 
 def test_nothing_to_measure_is_none():
     found = summary(curve=CURVE[:0], shots=shots()[:0], false=FALSE[:0], hours=HOURS[:0])
-    counts = {"hours", "false_alarms", "false_alarms_beside_shots", "groups", "shots", "shots_heard"}
+    counts = {"hours", "false_incidents", "false_incidents_beside_shots", "groups", "shots", "shots_heard"}
     counts |= {"shots_of_any_level", "firings"}
     assert all(found[key] == 0 for key in counts)
     assert all(value is None for key, value in found.items() if key not in counts)
 
 
 def test_a_limit_that_no_threshold_keeps_has_no_recall():
-    assert summary(curve=CURVE.assign(fa_per_hour=1.0))["recall_at_limit"] is None
+    assert summary(curve=CURVE.assign(false_incidents_per_hour=1.0))["recall_at_limit"] is None
 
 
 def test_the_bootstrap_draws_groups():
@@ -75,12 +75,12 @@ def test_the_bootstrap_draws_groups():
     hours = pd.DataFrame({"recording_group": [f"g{i}" for i in range(10)], "hours": 1.0})
     false = pd.DataFrame({"path": "q", "kind": "quiet", "incident": range(20), "recording_group": "g3"})
     found = summary(false=false, hours=hours)
-    assert (found["fa_per_hour_low"], found["fa_per_hour_high"]) == pytest.approx(
+    assert (found["false_incidents_per_hour_low"], found["false_incidents_per_hour_high"]) == pytest.approx(
         (0.0, 6.0)
     )  # 20 alarms in 10 h, none to three times: binomial(10, 0.1)
     even = pd.concat([false[:2].assign(recording_group=group) for group in hours["recording_group"]])
     found = summary(false=even, hours=hours)
-    assert (found["fa_per_hour_low"], found["fa_per_hour_high"]) == pytest.approx((2.0, 2.0))
+    assert (found["false_incidents_per_hour_low"], found["false_incidents_per_hour_high"]) == pytest.approx((2.0, 2.0))
 
 
 def test_the_bootstrap_covers_the_rate():
@@ -149,17 +149,17 @@ def test_causes_are_all_that_was_laid_and_how_often_each_raised_an_alarm():
     }  # fmt: skip
     known = found[found["events"] > 0]
     for name, each in (("event", "events"), ("hour", "hours")):
-        pairs = list(zip(known["false_alarms"], known[each], strict=True))
+        pairs = list(zip(known["false_incidents"], known[each], strict=True))
         assert known[f"fa_per_{name}"].tolist() == pytest.approx([count / n for count, n in pairs])
         assert known[f"fa_per_{name}_upper"].tolist() == pytest.approx([metrics.rate_upper(*pair) for pair in pairs])
     unknown = found[found["events"] == 0]
     assert len(unknown) == 1 and unknown.iloc[0, 7:].isna().all()
     assert found.loc[found["model"] == "m", "label"].tolist() == ["rain", "door", "background", "dog"]
-    assert stream_summary.causes(false[:0], laid, ["m"], sr=1)["false_alarms"].tolist() == [0] * 4
+    assert stream_summary.causes(false[:0], laid, ["m"], sr=1)["false_incidents"].tolist() == [0] * 4
     assert stream_summary.causes(false[:0], laid[:0], ["m"], sr=1).columns.tolist() == list(stream_summary.CAUSES)
 
 
-def test_false_alarms_by_place_are_over_the_hours_there():
+def test_false_incidents_by_place_are_over_the_hours_there():
     quiet = pd.DataFrame(
         {
             "origin": ["simulated", "simulated", "simulated", "real"], "place": ["mall", "park", "mall", ""],
@@ -173,12 +173,12 @@ def test_false_alarms_by_place_are_over_the_hours_there():
         }
     )  # fmt: skip
     found = stream_summary.places(false, quiet, ["m", "n"])
-    assert found.drop(columns="fa_per_hour_upper").values.tolist() == [
+    assert found.drop(columns="false_incidents_per_hour_upper").values.tolist() == [
         ["simulated", "mall", "m", 2.0, 2, 1.0], ["simulated", "mall", "n", 2.0, 0, 0.0],
         ["simulated", "park", "m", 1.0, 0, 0.0], ["simulated", "park", "n", 1.0, 1, 1.0],
     ]  # fmt: skip
     upper = [metrics.rate_upper(*k) for k in ((2, 2), (0, 2), (0, 1), (1, 1))]
-    assert found["fa_per_hour_upper"].tolist() == pytest.approx(upper)
+    assert found["false_incidents_per_hour_upper"].tolist() == pytest.approx(upper)
     assert stream_summary.places(false, quiet[:0], ["m"]).columns.tolist() == found.columns.tolist()
 
 
@@ -229,18 +229,18 @@ def test_figures_by_origin_and_model():
     figures, kept = found["figures"], found["tables"]
     for origin in tables.ORIGINS:
         assert figures[origin]["float"]["recall"] == 1 and figures[origin]["int8"]["recall"] == 0.5
-        assert figures[origin]["int8"]["fa_per_hour"] == 1 and figures[origin]["int8"]["groups"] == 1
-        assert figures["int8_against_float"][origin] == {"recall_drop": 0.5, "fa_per_hour_within_bound": True}
+        assert figures[origin]["int8"]["false_incidents_per_hour"] == 1 and figures[origin]["int8"]["groups"] == 1
+        assert figures["int8_against_float"][origin] == {"recall_drop": 0.5, "false_incidents_per_hour_within_bound": True}
     assert kept["by_snr"][["origin", "model", "peak_snr_db", "shots", "found"]].values.tolist() == [
         ["real", "float", 20, 2, 2], ["real", "int8", 20, 2, 1], ["simulated", "float", 20, 2, 2],
         ["simulated", "int8", 20, 2, 1],
     ]  # fmt: skip
     assert kept["by_distance"]["shots"].tolist() == [2, 2] and kept["by_distance"]["distance_m"].tolist() == [25, 25]
     assert len(kept["det"]) == 8 and len(kept["shots"]) == 8 and len(kept["causes"]) == 4
-    assert kept["false_by_place"][["model", "place", "hours", "false_alarms"]].values.tolist() == [
+    assert kept["false_by_place"][["model", "place", "hours", "false_incidents"]].values.tolist() == [
         ["float", "yard", 1.0, 1], ["int8", "yard", 1.0, 1],
     ]  # fmt: skip
-    groups = kept["false_alarms"].groupby("origin")["recording_group"].unique()
+    groups = kept["false_incidents"].groupby("origin")["recording_group"].unique()
     assert groups["real"].tolist() == ["r"]
     assert groups["simulated"].tolist() == ["simulated-quiet"]
 
@@ -257,8 +257,8 @@ def test_figures_of_simulated_streams_alone(with_shots):
 def test_a_row_is_told_in_words():
     found = summary()
     assert stream_summary.in_words(found) == (
-        f"66.7% of 6 shots (at least {found['recall_lower']:.1%}), p95 0.39 s late, 1.14 false alarms/h (at most "
-        f"{found['fa_per_hour_upper']:.2f}) in 3.50 h"
+        f"66.7% of 6 shots (at least {found['recall_lower']:.1%}), p95 0.39 s late, 1.14 false incidents/h (at most "
+        f"{found['false_incidents_per_hour_upper']:.2f}) in 3.50 h"
     )
     assert "shots" not in stream_summary.in_words(summary(shots=shots()[:0]))
     assert "late" not in stream_summary.in_words(summary(shots=shots(found=False, delay_s=np.nan)))

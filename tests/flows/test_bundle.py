@@ -28,10 +28,10 @@ REPORT = {
     "float": FIGURES, "int8": FIGURES,
 }  # fmt: skip
 STREAMS = {
-    "simulated": {"int8": {"hours": 0.5, "shots": 121, "recall": 0.57, "recall_lower": 0.49, "fa_per_hour": 60.0,
-                           "fa_per_hour_upper": 91.1}},
-    "real": {"int8": {"hours": 0.0, "shots": 0, "recall": None, "recall_lower": None, "fa_per_hour": None,
-                      "fa_per_hour_upper": None}},
+    "simulated": {"int8": {"hours": 0.5, "shots": 121, "recall": 0.57, "recall_lower": 0.49, "false_incidents_per_hour": 60.0,
+                           "false_incidents_per_hour_upper": 91.1}},
+    "real": {"int8": {"hours": 0.0, "shots": 0, "recall": None, "recall_lower": None, "false_incidents_per_hour": None,
+                      "false_incidents_per_hour_upper": None}},
     "int8_against_float": {"simulated": 0.1},
 }  # fmt: skip
 OUTS = {
@@ -72,7 +72,7 @@ def write(root: Path, model: bytes) -> str:
     pd.DataFrame([row, row | {"path": "b.wav"}]).to_csv(root / "made/simulated/recordings.csv", index=False)
     (root / MODEL).with_name("report.json").write_text(json.dumps(REPORT | {"bytes": len(model)}))
     (root / MODEL).with_name("operating.json").write_text(
-        json.dumps({"score": 0.86, "proof": "unproven", "fa_per_hour_limit": 0.5})
+        json.dumps({"score": 0.86, "proof": "unproven", "false_incidents_per_hour_limit": 0.5})
     )
     (root / "made/streams.json").write_text(json.dumps(STREAMS))
     stages = {

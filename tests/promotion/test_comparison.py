@@ -75,7 +75,7 @@ def false(onset_s, model: str, path: str = "q") -> list[dict]:
     return [row | {"onset_s": t} for t in onset_s]
 
 
-def test_false_alarms_of_both_are_told_once():
+def test_false_incidents_of_both_are_told_once():
     rows = [*false([1.0, 5.0], "candidate"), *false([1.15, 7.0, 9.0], "champion"), *false([1.0], "champion", "r")]
     found = comparison.raised_by(pd.DataFrame(rows), collar_s=0.2)
     told = found[["path", "onset_s", "candidate", "champion"]].values.tolist()
@@ -87,7 +87,7 @@ TIMES = st.lists(st.integers(0, 100), max_size=12).map(lambda v: [t / 10 for t i
 
 
 @given(TIMES, TIMES)
-def test_no_false_alarm_is_lost_in_telling_them_apart(mine, other):
+def test_no_false_incident_is_lost_in_telling_them_apart(mine, other):
     rows = [*false(mine, "candidate"), *false(other, "champion")]
     table = pd.DataFrame(rows, columns=[*summary.KEYS, *summary.FALSE])
     found = comparison.raised_by(table, collar_s=0.2)
@@ -153,7 +153,7 @@ def test_a_deaf_candidate_loses_the_soft_shots(tmp_path, monkeypatch):
     assert (recall["cases"], recall["champion"], recall["lost"], recall["won"]) == (24, 24, soft, 0)
     assert recall["p"] == 0.5**soft and recall["difference_lower"] < -0.5
     assert not found["same"]
-    alarms = found["false_alarms"]
+    alarms = found["false_incidents"]
     assert (alarms["candidate"], alarms["champion"]) == (3, 12) and alarms["hours"] == pytest.approx(40 / 3600)
     of = {row["name"]: row for row in found["slices"]}
     assert (of["weapon=Uzi"]["lost"], of["weapon=M16"]["lost"]) == (12, 0)
@@ -177,10 +177,10 @@ def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch)
 
 def test_each_is_measured_with_the_params_of_its_operating_point(tmp_path, monkeypatch):
     contender = comparison.contender(model(tmp_path / "champion", logit=0.0))
-    tree = {"hop": 4, "windows": 9, "hysteresis": 0.0, "collar_s": 0.05, "max_fa_per_hour": 7.0}
+    tree = {"hop": 4, "windows": 9, "hysteresis": 0.0, "collar_s": 0.05, "max_false_incidents_per_hour": 7.0}
     p = type(P)(**vars(P) | {"detector": P.detector.model_copy(update=tree)})
     found = comparison.own_params(contender, p)
-    measured = {name: tree[name] for name in ("collar_s", "max_fa_per_hour")}
+    measured = {name: tree[name] for name in ("collar_s", "max_false_incidents_per_hour")}
     assert found.detector == P.detector.model_copy(update=measured)
     assert (found.audio, found.chunks, found.features) == (P.audio, P.chunks, P.features)
     del contender.operating["params"]
@@ -195,7 +195,7 @@ def test_what_the_tree_s_params_are_now_does_not_matter(tmp_path, monkeypatch):
     averaged = {"detector": P.detector.model_copy(update={"windows": 16, "hop": 4})}
     again = compared(tmp_path / "now", monkeypatch, candidate=0.0, champion=3.0, p=type(P)(**vars(P) | averaged))
     assert again["recall"] == found["recall"] and again["recall"]["champion"] > 0
-    assert again["false_alarms"] == found["false_alarms"]
+    assert again["false_incidents"] == found["false_incidents"]
 
 
 def test_a_model_without_its_operating_point_is_named(tmp_path):

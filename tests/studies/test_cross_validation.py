@@ -17,7 +17,7 @@ from tests.streams.imported import SR, S
 
 P = SimpleNamespace(
     audio=SimpleNamespace(sr=SR), streams=SimpleNamespace(seed=8, stream_s=S), simulate=SimpleNamespace(workers=1),
-    detector=SimpleNamespace(max_fa_per_hour=0.5), quality=SimpleNamespace(max_rejected=0.1),
+    detector=SimpleNamespace(max_false_incidents_per_hour=0.5), quality=SimpleNamespace(max_rejected=0.1),
 )  # fmt: skip
 
 
@@ -170,22 +170,22 @@ def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataF
     return {key: pd.DataFrame(rows) for key, rows in made.items()}
 
 
-def test_hours_and_false_alarms_of_all_turns_add_up():
+def test_hours_and_false_incidents_of_all_turns_add_up():
     found = cross_validation.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5, sr=SR)
     row = found["figures"]["real"]["int8"]
-    assert (row["hours"], row["false_alarms"], row["fa_per_hour"]) == (pytest.approx(4.0), 4, pytest.approx(1.0))
-    assert row["fa_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 4.0))
+    assert (row["hours"], row["false_incidents"], row["false_incidents_per_hour"]) == (pytest.approx(4.0), 4, pytest.approx(1.0))
+    assert row["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 4.0))
     assert (row["shots"], row["recall"], row["firings"]) == (6, pytest.approx(5 / 6), 3)
     assert row["false_incidents_per_hour"] == pytest.approx(1.0) and row["groups"] == 3
     (cause,) = found["tables"]["causes"].to_dict("records")
-    assert (cause["label"], cause["false_alarms"], cause["events"]) == ("bang", 4, 3)
+    assert (cause["label"], cause["false_incidents"], cause["events"]) == ("bang", 4, 3)
 
 
-def test_turns_without_a_false_alarm_or_shot_are_counted_all_the_same():
+def test_turns_without_a_false_incident_or_shot_are_counted_all_the_same():
     quiet = turn(1, 0, 0.5, 1)
     quiet["shots"] = pd.DataFrame([])
     row = cross_validation.pooled([quiet, turn(0, 0, 1.0, 2)], limit=0.5, sr=SR)["figures"]["real"]["int8"]
-    assert (row["hours"], row["false_alarms"], row["shots"], row["recall"]) == (pytest.approx(1.5), 0, 2, 1.0)
+    assert (row["hours"], row["false_incidents"], row["shots"], row["recall"]) == (pytest.approx(1.5), 0, 2, 1.0)
 
 
 def test_training_is_apart_and_gives_the_path_of_the_model(monkeypatch, tmp_path):
