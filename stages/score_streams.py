@@ -1,4 +1,4 @@
-"""What detectors do on the test streams: shots found, false incidents an hour with their bounds; every read is noted."""
+"""What detectors do on the test streams: shots found, false incidents an hour, their bounds; every read is noted."""
 
 from pathlib import Path
 

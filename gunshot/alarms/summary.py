@@ -263,6 +263,7 @@ def in_words(row: dict) -> str:
         return rate
     late = f", p95 {row['delay_p95_s']:.2f} s late" if row["delay_p95_s"] is not None else ""
     return (
-        f"{row['recall']:.1%} of {row['shots']} shots (at least {row['recall_lower']:.1%}), {row['recall_of_firings']:.1%} "
-        f"of {row['firings']} firings (at least {row['recall_of_firings_lower']:.1%}){late}, {rate}"
+        f"{row['recall']:.1%} of {row['shots']} shots (at least {row['recall_lower']:.1%}), "
+        f"{row['recall_of_firings']:.1%} of {row['firings']} firings (at least {row['recall_of_firings_lower']:.1%})"
+        f"{late}, {rate}"
     )

@@ -16,8 +16,8 @@ CURVE_WIDTH = 4.9  # inches, of the curve: its words can be read on a telephone
 HEARD = {"simulated": "simulated audio", "real": "real recordings"}
 PROVEN, UNPROVEN, EXCEEDED = "proven", "not proven", "exceeded"
 CURVE = (
-    "Recall of clear gunshots at all thresholds. Up and left is better; the dotted line is the limit. Where no incident "
-    "was false, the curve stands at half of one."
+    "Recall of clear gunshots at all thresholds. Up and left is better; the dotted line is the limit. Where none was "
+    "false, the curve stands at half a false incident."
 )
 EXCERPTS = (
     f"Excerpts are {media.BEFORE_S + media.AFTER_S:g} s long, made equally loud, and of simulated sounds alone: no "
@@ -113,19 +113,23 @@ def unproven(figures: dict, causes: pd.DataFrame, point: dict, *, model: str) ->
     """
     limit, rows = figures["limit"], {origin: figures[origin][model] for origin in tables.ORIGINS}
     rows = {origin: row for origin, row in rows.items() if row["hours"]}
-    items = [_limit_item(row, origin, limit) for origin, row in rows.items() if row["false_incidents_per_hour_upper"] > limit]
+    items = [
+        _limit_item(row, origin, limit) for origin, row in rows.items() if row["false_incidents_per_hour_upper"] > limit
+    ]
     if point["proof"] != "proven":
         items.append(f"The same on the validation streams, where the threshold was chosen: {point['proof']} there.")
     if "real" not in rows:
         items.append("Any real place: no real recordings were imported, all of this is simulation.")
-    seldom = causes[(causes["model"] == model) & (causes["of"] == "event") & (causes["false_incidents_per_event_upper"] > 1)]
+    seldom = causes[
+        (causes["model"] == model) & (causes["of"] == "event") & (causes["false_incidents_per_event_upper"] > 1)
+    ]
     if len(seldom):
         kinds = (causes["model"].eq(model) & causes["of"].eq("event")).sum()
         names = ", ".join(kind.replace("_", " ") for kind in seldom["label"].head(5))
         more = f" and {len(seldom) - 5} more" if len(seldom) > 5 else ""
         items.append(
-            f"Single kinds of sounds: {len(seldom)} of {kinds} were heard so seldom that each may raise an alarm every "
-            f"time ({names}{more})."
+            f"Single kinds of sounds: {len(seldom)} of {kinds} were heard so seldom that each may open an incident "
+            f"every time ({names}{more})."
         )
     for origin, row in rows.items():
         if row.get("recall_of_any_level") is not None and row["shots_of_any_level"] > row["shots"]:
@@ -147,9 +151,9 @@ def _limit_item(row: dict, origin: str, limit: float) -> str:
 
 
 def fools(closest: pd.DataFrame, point: dict, folder: Path) -> list[dict]:
-    """Return FOOLS sounds without a shot that raised an alarm, or came closest to it, with excerpts of simulated ones.
+    """Return FOOLS sounds without a shot that opened an incident, or came closest, with excerpts of simulated ones.
 
-    Each has title, place, where (file and time), says (what the model said), alarm, sound (a data URI) and waveform
+    Each has title, place, where (file and time), says (what the model said), woke, sound (a data URI) and waveform
     (SVG points), both empty where the sound is of a real recording.
 
     Parameters
@@ -164,15 +168,15 @@ def fools(closest: pd.DataFrame, point: dict, folder: Path) -> list[dict]:
 
 
 def _fool(row: dict, point: dict, folder: Path) -> dict:
-    alarm = row["logit"] >= point["logit"]
+    woke = row["logit"] >= point["logit"]
     label, place = (str(row[key] or "").replace("_", " ") for key in ("label", "place"))
     card = {
         "title": (f"background: {label.replace('+', ', ')}" if row["cause"] == "bed" else label)
         or "nothing laid there",
         "place": place,
         "where": f"{row['path']}, {row['onset_s']:.1f} s",
-        "says": "false incident" if alarm else f"no alarm: score {row['score']:.2f}, it takes {point['score']:.2f}",
-        "alarm": alarm,
+        "says": "false incident" if woke else f"no incident: score {row['score']:.2f}, it takes {point['score']:.2f}",
+        "woke": woke,
         "sound": "",
         "waveform": "",
     }
@@ -187,7 +191,8 @@ def curve(det: pd.DataFrame, operating: dict[str, dict], origin: str, *, limit: 
     part = det[det["origin"] == origin]
     figure = streams.det(part, operating, limit=limit, width=CURVE_WIDTH) if part["hours"].gt(0).any() else None
     return shown(
-        Chapter("Recall against false incidents", CURVE if figure else "No audio without shots.", figure=figure), "first"
+        Chapter("Recall against false incidents", CURVE if figure else "No audio without shots.", figure=figure),
+        "first",
     )
 
 

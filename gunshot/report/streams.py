@@ -64,13 +64,13 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
                 columns[f"{origin} streams", model] = measures(row) | {"limit": proof} | _sizes(costs[model])
     limit = figures["limit"]
     text = (
-        f"Each model at the threshold that on validation streams keeps {limit:g} false incidents an hour. An incident is "
-        "what a person is woken by, whatever its number of shots; a false onset is one of its shots where none is. Both "
-        "are counted on streams without shots, whose hours count unique material once. The bounds are exact (95 %, "
-        "one-sided): Poisson for false incidents, Clopper and Pearson for recall. Groups drawn: 95 % of what recording "
-        "groups give that are drawn with replacement; each simulated stream is one. Recall at equal false incidents/h "
-        "is at the threshold that keeps the limit on these streams themselves: it compares models. Recall is "
-        f"over shots whose loudest 10 ms are {CLEAR_DB:g} dB or more above the rest, at most "
+        f"Each model at the threshold that on validation streams keeps {limit:g} false incidents an hour. An incident "
+        "is what a person is woken by, whatever its number of shots; a false onset is one of its shots where none is. "
+        "Both are counted on streams without shots, whose hours count unique material once. The bounds are exact "
+        "(95 %, one-sided): Poisson for false incidents, Clopper and Pearson for recall. Groups drawn: 95 % of what "
+        "recording groups give that are drawn with replacement; each simulated stream is one. Recall at equal false "
+        "incidents/h is at the threshold that keeps the limit on these streams themselves: it compares models. Recall "
+        f"is over shots whose loudest 10 ms are {CLEAR_DB:g} dB or more above the rest, at most "
         f"{CLEAR_M:g} m away; heard ones also rise by 6 dB from the tails of the shots before. A firing is "
         "found where one of its shots is. The delay runs from the first arrival to the end of the window that decides. "
         "The limit is proven where on validation the upper bound keeps it. Flash of the forest is its C compiled for "
@@ -133,7 +133,8 @@ def det(curve: pd.DataFrame, operating: dict[str, dict], *, limit: float, width:
             rows = part[part["model"] == model].sort_values("logit")
             ax.plot(rows["false_incidents_per_hour"].clip(lower=least), rows["recall"], **line)
             at = rows.iloc[(rows["logit"] - operating[model]["logit"]).abs().argmin()]
-            ax.plot(max(at["false_incidents_per_hour"], least), at["recall"], "o", color=line["color"], markeredgecolor="white")
+            rate = max(at["false_incidents_per_hour"], least)
+            ax.plot(rate, at["recall"], "o", color=line["color"], markeredgecolor="white")
         ax.axvline(limit, color="#667", linestyle=":", linewidth=1)
         title = f"{origin}, {part['hours'].max():.2f} h"
         ax.set(xscale="log", ylim=(0, 1.02), xlabel="false incidents per hour", title=title)
@@ -230,9 +231,9 @@ def chapters(
         ),
         Chapter(
             "What raises false incidents, and what does not",
-            "The event that began last where an incident opens, or else what sounds behind. Drawn is every kind that the test streams without "
-            "shots hold, with the exact 95 % bound; an event of a simulated stream is a bout, of a real one a "
-            "recording. The table has the most frequent ones; an hour is one in which the kind sounds.",
+            "The event that began last where an incident opens, or else what sounds behind. Drawn is every kind that "
+            "the test streams without shots hold, with the exact 95 % bound; an event of a simulated stream is a bout, "
+            "of a real one a recording. The table has the most frequent ones; an hour is one in which the kind sounds.",
             shown,
             by_kind(causes, list(operating)) if len(causes) else None,
         ),
@@ -246,10 +247,8 @@ def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
     `causes` is what `summary.causes` gives.
     """
     causes = causes[causes["events"] > 0]
-    kinds = {
-        origin: causes[causes["origin"] == origin].groupby("label")["false_incidents_per_event_upper"].max().sort_values().index
-        for origin in tables.ORIGINS if (causes["origin"] == origin).any()
-    }  # fmt: skip
+    upper = causes.groupby(["origin", "label"])["false_incidents_per_event_upper"].max()
+    kinds = {origin: upper[origin].sort_values().index for origin in tables.ORIGINS if origin in upper.index}
     height = 1.2 + 0.26 * max(map(len, kinds.values()))
     label = "False incidents per event by kind, " + " and ".join(kinds)
     figure, axes = plots.panels(label, height=height, count=len(kinds))
@@ -258,8 +257,9 @@ def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
         for i, (model, line) in enumerate(_lines(models)):
             rows = part[part["model"] == model].set_index("label").reindex(names)
             y = np.arange(len(names)) + 0.25 * (1 - i)
-            ax.hlines(y, rows["false_incidents_per_event"], rows["false_incidents_per_event_upper"], color=line["color"], linewidth=0.9)
-            ax.plot(rows["false_incidents_per_event"], y, "o", markersize=3.5, color=line["color"], label=model)
+            rate, upper = rows["false_incidents_per_event"], rows["false_incidents_per_event_upper"]
+            ax.hlines(y, rate, upper, color=line["color"], linewidth=0.9)
+            ax.plot(rate, y, "o", markersize=3.5, color=line["color"], label=model)
         events = part.groupby("label")["events"].max()  # the same for each model
         ax.set_yticks(np.arange(len(names)), [f"{name}, {events[name]}" for name in names])
         ax.tick_params(axis="y", labelsize=7.5)
@@ -277,7 +277,10 @@ def by_place(table: pd.DataFrame, models: list[str]) -> pd.DataFrame:
     """
     rows = [
         {"origin": origin, "place": place, "hours": f"{part['hours'].iloc[0]:.2f}"}
-        | {r.model: f"{r.false_incidents_per_hour:.2f} (at most {r.false_incidents_per_hour_upper:.2f})" for r in part.itertuples()}
+        | {
+            r.model: f"{r.false_incidents_per_hour:.2f} (at most {r.false_incidents_per_hour_upper:.2f})"
+            for r in part.itertuples()
+        }
         for (origin, place), part in table.groupby(["origin", "place"], sort=True)
     ]
     return pd.DataFrame(rows, columns=["origin", "place", "hours", *models])

@@ -14,7 +14,10 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.rates import test_poisson_2indep as poisson_2indep
 
 from gunshot.alarms import summary
-from gunshot.promotion import comparison
+from gunshot.alarms.score import gathered
+from gunshot.models.scores import metrics
+from gunshot.promotion import comparison, gates
+from tests import candidates
 from tests.candidates import LOUD, SHOT_PEAKS, P, compared, model
 
 COUNT = st.integers(0, 60)
@@ -72,6 +75,7 @@ def test_a_bound_without_a_difference_still_says_how_little_is_known():
 
 def false(onset_s, model: str, path: str = "q") -> list[dict]:
     row = dict.fromkeys((*summary.KEYS, *summary.FALSE), "") | {"model": model, "path": path, "kind": "quiet"}
+    row |= {"opens": True}
     return [row | {"onset_s": t} for t in onset_s]
 
 
@@ -153,14 +157,33 @@ def test_a_deaf_candidate_loses_the_soft_shots(tmp_path, monkeypatch):
     assert (recall["cases"], recall["champion"], recall["lost"], recall["won"]) == (24, 24, soft, 0)
     assert recall["p"] == 0.5**soft and recall["difference_lower"] < -0.5
     assert not found["same"]
-    alarms = found["false_incidents"]
-    assert (alarms["candidate"], alarms["champion"]) == (3, 12) and alarms["hours"] == pytest.approx(40 / 3600)
+    false = found["false_incidents"]
+    assert (false["candidate"], false["champion"]) == (3, 12) and false["hours"] == pytest.approx(40 / 3600)
     of = {row["name"]: row for row in found["slices"]}
     assert (of["weapon=Uzi"]["lost"], of["weapon=M16"]["lost"]) == (12, 0)
     assert of["distance=25 to 50"]["p_holm"] < 0.05
     assert [row["candidate"] for row in found["shots"]] == 2 * [peak == LOUD for peak in SHOT_PEAKS]
-    assert sum(row["candidate"] and row["champion"] for row in found["false"]) == 3
+    assert sum(row["candidate"] and row["champion"] for row in found["raised"]) == 3
     assert found["figures"]["simulated"]["candidate"]["recall"] == 0.5
+
+
+def test_three_false_onsets_of_one_incident_count_once(tmp_path, monkeypatch):
+    def thrice(parts):
+        found = gathered(parts)
+        of = found["false_onsets"]
+        parts = [of.assign(onset_s=of["onset_s"] + i / 2, opens=of["opens"] & (i == 0)) for i in range(3)]
+        return found | {"false_onsets": pd.concat(parts, ignore_index=True)}
+
+    monkeypatch.setattr(candidates, "gathered", thrice)
+    found = compared(tmp_path, monkeypatch, candidate=3.0, champion=0.0)
+    false, figures = found["false_incidents"], found["figures"]["simulated"]["candidate"]
+    assert (false["candidate"], false["champion"], false["p"]) == (3, 12, comparison.worse(3, 12))
+    assert (figures["false_incidents"], figures["false_onsets"]) == (3, 9) and len(found["raised"]) == 12
+    (door,) = [row for row in found["negatives"] if row["name"] == "negative=door"]
+    assert (door["candidate"], door["champion"]) == (3, 12)
+    bound = gates.false_incident_bound(found, limit=1e6)
+    assert bound.figure == pytest.approx(metrics.rate_upper(3, 40 / 3600), abs=1e-3)
+    assert gates.false_incidents(found, alpha=0.05).text == "3 in 0.01 h, the champion 12."
 
 
 def test_the_champion_itself_is_the_same(tmp_path, monkeypatch):
@@ -171,7 +194,7 @@ def test_the_champion_itself_is_the_same(tmp_path, monkeypatch):
 def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch):
     found = compared(tmp_path, monkeypatch, candidate=0.0, champion=None)
     assert found["recall"]["candidate"] == 24 and found["recall"]["p"] is found["recall"]["champion"] is None
-    assert not found["same"] and "champion" not in found["false"][0]
+    assert not found["same"] and "champion" not in found["raised"][0]
     assert all(row["p"] is row["p_holm"] is None for row in found["slices"] + found["negatives"])
 
 
@@ -183,6 +206,9 @@ def test_each_is_measured_with_the_params_of_its_operating_point(tmp_path, monke
     measured = {name: tree[name] for name in ("collar_s", "max_false_incidents_per_hour")}
     assert found.detector == P.detector.model_copy(update=measured)
     assert (found.audio, found.chunks, found.features) == (P.audio, P.chunks, P.features)
+    old = contender.operating["params"]["detector"]  # of a version whose limit counted onsets
+    old["max_fa_per_hour"] = old.pop("max_false_incidents_per_hour")
+    assert comparison.own_params(contender, p).detector == found.detector
     del contender.operating["params"]
     with pytest.raises(ValueError, match=r"champion/operating\.json: params=None must be stated"):
         comparison.own_params(contender, p)

@@ -11,7 +11,7 @@ from gunshot.promotion import gates
 from tests.candidates import PARITY, PORT, REPORT, SOURCES, P, facts
 
 LIMITS = P.promotion
-FIGURES = {"hours": 10.0, "false_incidents": 2, "false_incidents_per_hour_upper": 0.63}
+FIGURES = {"hours": 10.0, "false_incidents": 2, "false_onsets": 30, "false_incidents_per_hour_upper": 0.63}
 SLICE = {"name": "place=mall", "cases": 50, "small": False, "p": 0.5, "p_holm": 0.9}
 MADE = {
     "same": False, "figures": {"simulated": {"candidate": FIGURES}, "real": {"candidate": FIGURES}},
@@ -68,7 +68,8 @@ CASES = [
     (changed("slices", 0, "p_holm", to=0.049), {}, {"recall-slices"}),
     (changed("negatives", 0, "p_holm", to=0.049), {}, {"false-incident-slices"}),
     (changed("false_incidents", "p", to=0.049), {}, {"false-incidents"}),
-    (changed("figures", "real", "candidate", to=FIGURES | {"false_incidents_per_hour_upper": 1.01}), {}, {"false-incident-bound"}),
+    (changed("figures", "real", "candidate", to=FIGURES | {"false_incidents_per_hour_upper": 1.01}), {},
+     {"false-incident-bound"}),
     (changed("figures", to={"simulated": {"candidate": FIGURES | {"hours": 0.0}}}), {}, {"false-incident-bound"}),
     (MADE, {"changed": ["gunshot/alarms.py"]}, {"code"}),
     (MADE, {"stale": ["train_network"]}, {"data"}),
@@ -113,7 +114,9 @@ def test_each_gate_fails_in_a_case_here():
 
 def test_at_its_limit_a_gate_passes():
     made = changed("recall", "p", to=LIMITS.alpha)
-    made["figures"]["real"]["candidate"] = FIGURES | {"false_incidents_per_hour_upper": LIMITS.max_false_incidents_per_hour}
+    made["figures"]["real"]["candidate"] = FIGURES | {
+        "false_incidents_per_hour_upper": LIMITS.max_false_incidents_per_hour
+    }
     firmware = {LIMITS.board: PORT | {"instructions": {"total": LIMITS.max_instructions}}}
     values = {
         "streams": against(recall_drop=LIMITS.max_int8_drop),
