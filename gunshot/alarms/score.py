@@ -17,8 +17,8 @@ from gunshot.models.scores import metrics
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
 COUNTED_BY = ("origin", "kind", "model", "logit")
 COUNTED = ("false_onsets", "false_incidents", "shots", "hits")
-AROUND_S = 0.5  # after an event ends, in which an alarm is still its own
-SOUNDS = 3  # sounds of a quiet stream, of those that come closest to an alarm
+AROUND_S = 0.5  # after an event ends, in which an onset is still its own
+SOUNDS = 3  # sounds of a quiet stream, of those that come closest to an incident
 
 
 def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, collar_s: float):

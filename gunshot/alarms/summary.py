@@ -16,7 +16,7 @@ CAUSES = ("origin", "model", "of", "label", "false_incidents", "events", "hours"
           "false_incidents_per_event_upper", "false_incidents_per_hour", "false_incidents_per_hour_upper")  # fmt: skip
 FALSE = ("onset_s", "score", "incident", "opens", "place", "label", "cause", "recording_group")
 CLOSEST = (*KEYS, "logit", *FALSE)
-KINDS = 20  # that come closest to an alarm, of a model and an origin
+KINDS = 20  # that come closest to an incident, of a model and an origin
 
 
 def summary(
@@ -222,7 +222,7 @@ def figures(
 
 
 def kinds_closest(closest: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the KINDS kinds of sounds that come closest to an alarm, for each origin and model, the closest first.
+    """Return the KINDS kinds of sounds that come closest to an incident, for each origin and model, the closest first.
 
     Each kind has one row: that of its sound which passes the highest threshold.
 

@@ -96,7 +96,7 @@ def tiles(row: dict, point: dict, cost: dict[str, int | None], *, limit: float) 
               f"of {row['firings']:,}; at least {firings_at_least}"),
         _tile("False incidents an hour", text[streams.ROWS["false_incidents_per_hour"][0]],
               f"at most {at_most}; limit {limit:g}: {state}", state),
-        _tile("Seconds until it alarms", text[streams.ROWS["delay_p50_s"][0]],
+        _tile("Seconds until it says so", text[streams.ROWS["delay_p50_s"][0]],
               f"in 95 of 100 cases {text[streams.ROWS['delay_p95_s'][0]]} at most"),
         _tile("Size on the device", f"{cost['flash'] / 1000:.1f} kB", arena),
     ]  # fmt: skip

@@ -184,12 +184,12 @@ def test_what_no_event_explains_is_the_bed_s(folder):
 
 
 def test_of_a_quiet_stream_the_sounds_are_kept_that_pass_the_highest_thresholds(folder):
-    alarm, *lower = score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)["closest"]
-    assert all(other["logit"] <= alarm["logit"] and other["label"] != "rain" for other in lower)
-    assert (alarm["label"], alarm["cause"], alarm["model"]) == ("rain", "bed", "one") and alarm["logit"] >= 0
+    highest, *lower = score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)["closest"]
+    assert all(other["logit"] <= highest["logit"] and other["label"] != "rain" for other in lower)
+    assert (highest["label"], highest["cause"], highest["model"]) == ("rain", "bed", "one") and highest["logit"] >= 0
     counts = pd.DataFrame(score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {}, P)["counts"])
-    assert alarm["logit"] == counts.loc[counts["false_incidents"] > 0, "logit"].max()  # no alarm above it
-    between = alarm["logit"] + 0.1  # of GRID's: the point of a model counts as well
+    assert highest["logit"] == counts.loc[counts["false_incidents"] > 0, "logit"].max()  # none above it
+    between = highest["logit"] + 0.1  # of GRID's: the point of a model counts as well
     at = score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": between}, P)
     assert len(at["false_onsets"]) == 1 and at["closest"][0]["logit"] == between
     assert score_stream(row("a.wav", "shots"), folder, {"one": folder / "one"}, {"one": 0.0}, P)["closest"] == []

@@ -195,4 +195,4 @@ def test_the_page_needs_nothing_else_and_is_the_same_twice(folder):
     ids = re.findall(r'\bid="([^"]*)"', text)
     assert len(ids) == len(set(ids))
     assert page_of(folder, SHORT, UNPROVEN) == text
-    assert "came near an alarm" in page_of(folder, SHORT, UNPROVEN, near=closest([]))
+    assert "came near an incident" in page_of(folder, SHORT, UNPROVEN, near=closest([]))

@@ -136,7 +136,7 @@ def test_over_all_turns_each_recording_is_tested_once(corpus, tmp_path):
 
 
 def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataFrame]:
-    """What `measure` gives of one turn: a quiet stream with `false` incidents of three onsets, and one with two shots."""
+    """What `measure` gives of one turn: a quiet stream of `false` incidents of three onsets, and two shots."""
     quiet, shots = (
         {"path": f"real/{kind}/00000.wav", "origin": "real", "kind": kind, "model": "int8"}
         for kind in ("quiet", "shots")
