@@ -86,6 +86,7 @@ def write(root: Path, model: bytes, *, limit: str, streams: dict) -> str:
     }  # fmt: skip
     stages["score_streams"] = {
         "cmd": "cp made/streams.json reports",
+        "deps": ["made/streams.json"],
         "metrics": [{"reports/streams.json": {"cache": False}}],
     }
     document = {"stages": stages, "artifacts": {"int8": {"path": str(MODEL), "type": "model"}}}
