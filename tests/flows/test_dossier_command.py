@@ -39,6 +39,8 @@ def recording(group: str, **values) -> dict:
 def tree(tmp_path, monkeypatch) -> Path:
     """A working tree whose stages were run, after int8@v1.0.0, and a candidate's folder outside of it."""
     made = candidates.compared(tmp_path / "world", monkeypatch, candidate=0.0, champion=3.0)
+    old = made["models"]["champion"]["operating"]  # of a version that counted false onsets
+    old["fa_per_hour_limit"] = old.pop("false_incidents_per_hour_limit")
     root, folder = tmp_path / "tree", tmp_path / "candidate"
     folder.mkdir()
     tables.write_json(folder / "comparison.json", made)
