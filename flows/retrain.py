@@ -119,7 +119,7 @@ def measure_parity(tree: Path) -> None:
 
 @task
 def seeds(tree: Path, folder: Path) -> None:
-    """Write the recall of networks that differ by the seed alone, at the limit of false alarms, to seeds.json.
+    """Write the recall of networks that differ by the seed alone, at the limit of false incidents, to seeds.json.
 
     It is of validation streams, by origin: test streams are for the candidate alone. The worktree must be committed; it
     is left as it was. The networks stay in DVC's run cache, so that a rerun does not train them again.

@@ -1,4 +1,4 @@
-"""Where each model is operated: the threshold on validation streams that keeps the limit of false alarms an hour."""
+"""Where each model is operated: the threshold on validation streams that keeps the limit of false incidents an hour."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def main(streams: Path, out: Path, **models: Path) -> None:
     table = tables.read(streams / "streams.csv", tables.STREAM)
     scored = score_streams(table, streams, models, {}, p)
     curve = det(gathered(tqdm(scored, total=len(table), desc="operate", unit="stream"))["counts"], table)
-    limit = p.detector.max_fa_per_hour
+    limit = p.detector.max_false_incidents_per_hour
     points = {name: operate(curve[curve["model"] == name], limit=limit) for name in models}
     points["int8"]["against_float"] = against(*(points[name]["validation"] for name in ("float", "int8")))
     for name, point in points.items():

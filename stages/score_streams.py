@@ -1,4 +1,4 @@
-"""What detectors do on the test streams: shots found, false alarms an hour with their bounds; every read is noted."""
+"""What detectors do on the test streams: shots found, false incidents an hour, their bounds; every read is noted."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def main(streams: Path, reads: Path, out: Path, **models: Path) -> None:
     scored = score_streams(table, streams, models, points, p)
     rows = gathered(tqdm(scored, total=len(table), desc="score_streams", unit="stream"))
     events = tables.read(streams / "events.csv", tables.STREAM_EVENT)
-    limit, sr = p.detector.max_fa_per_hour, p.audio.sr
+    limit, sr = p.detector.max_false_incidents_per_hour, p.audio.sr
     summed = summary.figures(**rows, streams=table, events=events, names=list(models), limit=limit, sr=sr)
     for name, content in summed["tables"].items():
         tables.write(out / f"{name}.csv", content)

@@ -20,7 +20,7 @@ P = params.load("audio", "chunks", "context", "features", "detector", "promotion
 SR = P.audio.sr
 STREAM_S = 40.0
 COMMIT = "3f9c1e0b7d52a4866e01c39d7fb2858c04aa917e"
-OPERATING = {"proof": "unproven", "fa_per_hour_limit": 0.5, "score": 0.5}
+OPERATING = {"proof": "unproven", "false_incidents_per_hour_limit": 0.5, "score": 0.5}
 REPORT = {
     "operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}, "bytes": 20_000, "arena_bytes": 9_000,
     "operators": ["CONV_2D"], "flip_rate": 0.001, "flip_rate_at_operating_point": 0.002,
@@ -125,7 +125,7 @@ def facts(made: dict, **values) -> dict:
         "validation": [{"suite": "raw", "success": True, "failed": {"critical": 0, "warning": 1, "info": 0}}],
         "groups": {"train": {"a", "b"}, "val": {"c"}, "test": {"d"}}, "sources": SOURCES,
         "streams": {"simulated": {}, "real": {}, "int8_against_float": {
-            "simulated": {"recall_drop": 0.001, "fa_per_hour_within_bound": True}}},
+            "simulated": {"recall_drop": 0.001, "false_incidents_per_hour_within_bound": True}}},
         "firmware": {"host": PORT, "mps2-an386": PORT}, "report": REPORT,
         "seeds": {"recall": {"simulated": [0.9, 0.91, 0.92]}},
         "metrics": {"reports/metrics.json": {"int8.auc": {"old": 0.97, "new": 0.98, "diff": 0.01}}},

@@ -1,4 +1,4 @@
-"""The DET curve on streams: recall of clear shots against false alarms an hour, at each threshold."""
+"""The DET curve on streams: recall of clear shots against false incidents an hour, at each threshold."""
 
 import pandas as pd
 
@@ -6,21 +6,22 @@ from gunshot.models.scores import metrics
 
 
 def det(counts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each origin, model and mean logit: recall of clear shots against false alarms an hour.
+    """Return a row for each origin, model and mean logit: recall of clear shots against false incidents an hour.
 
-    Shots are those of streams of the kind shots; false alarms those of the kind quiet, whose unique hours count.
+    Shots are those of streams of the kind shots; false incidents those of the kind quiet, whose unique hours count.
     """
     hours = table[table["kind"] == "quiet"].groupby("origin")["unique_s"].sum() / 3600
     rows = []
     for (origin, model, logit), part in counts.groupby(["origin", "model", "logit"], sort=True):
         quiet, shots = part[part["kind"] == "quiet"], part[part["kind"] == "shots"]
-        h, false = float(hours.get(origin, 0.0)), int(quiet["false"].sum())
+        h, false = float(hours.get(origin, 0.0)), int(quiet["false_incidents"].sum())
         hits, total = int(shots["hits"].sum()), int(shots["shots"].sum())
         rows.append(
             {
-                "origin": origin, "model": model, "logit": logit, "hours": h, "false": false,
-                "false_incidents": int(quiet["false_incidents"].sum()), "fa_per_hour": false / h if h else float("nan"),
-                "fa_per_hour_upper": metrics.rate_upper(false, h), "shots": total, "hits": hits,
+                "origin": origin, "model": model, "logit": logit, "hours": h,
+                "false_onsets": int(quiet["false_onsets"].sum()), "false_incidents": false,
+                "false_incidents_per_hour": false / h if h else float("nan"),
+                "false_incidents_per_hour_upper": metrics.rate_upper(false, h), "shots": total, "hits": hits,
                 "recall": hits / total if total else float("nan"),
                 "recall_lower": metrics.share_lower(hits, total),
             }

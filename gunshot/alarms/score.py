@@ -1,4 +1,4 @@
-"""Detectors on streams: shots found and missed, false alarms an hour, how late; and where a detector is operated."""
+"""Detectors on streams: shots found and missed, false incidents an hour, how late; and where a detector is operated."""
 
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -15,9 +15,10 @@ from gunshot.models.model import load_once
 from gunshot.models.scores import metrics
 
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
-COUNTED_BY, COUNTED = ("origin", "kind", "model", "logit"), ("false", "false_incidents", "shots", "hits")  # of counts
-AROUND_S = 0.5  # after an event ends, in which an alarm is still its own
-SOUNDS = 3  # sounds of a quiet stream, of those that come closest to an alarm
+COUNTED_BY = ("origin", "kind", "model", "logit")
+COUNTED = ("false_onsets", "false_incidents", "shots", "hits")
+AROUND_S = 0.5  # after an event ends, in which an onset is still its own
+SOUNDS = 3  # sounds of a quiet stream, of those that come closest to an incident
 
 
 def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, collar_s: float):
@@ -49,9 +50,9 @@ def matched(onset_s: np.ndarray, first_s: np.ndarray, blast_s: np.ndarray, *, co
 def score_stream(
     row: dict, folder: Path, paths: dict[str, Path], points: dict[str, float], p: listener.Sections
 ) -> dict[str, list[dict]]:
-    """Return one stream's rows by table: `counts` of each model at GRID, and at its point `shots` and `false`.
+    """Return one stream's rows by table: `counts` of each model at GRID, and at its point `shots` and `false_onsets`.
 
-    For a quiet stream, `closest` lists the sounds that raise an alarm at the highest thresholds, above the point or
+    For a quiet stream, `closest` lists the sounds that open an incident at the highest thresholds, above the point or
     not.
 
     Parameters
@@ -62,7 +63,7 @@ def score_stream(
     pcm = audio.read_pcm(folder / row["path"], sr=p.audio.sr)
     shots, events = (_of(path, row["path"]) for path in (folder / "shots.csv", folder / "events.csv"))
     shots = shots.assign(clear=is_clear(shots), origin=row["origin"])
-    out = {"counts": [], "shots": [], "false": [], "closest": []}
+    out = {"counts": [], "shots": [], "false_onsets": [], "closest": []}
     for name, path in paths.items():
         model, logits = load_once(path), [*GRID, *([points[name]] if name in points else [])]
         ear = Listener(model, logits, p)
@@ -90,40 +91,63 @@ def _compare(onsets: np.ndarray, shots: pd.DataFrame, ear: Listener) -> tuple:
 
 def _count(onsets: np.ndarray, shots: pd.DataFrame, ear: Listener) -> dict[str, int]:
     *_, pairs, false = _compare(onsets, shots, ear)
-    which = onsets[:, detector.WHICH]
     clear = shots["clear"].to_numpy()
     return {
-        "false": int(false.sum()),
-        "false_incidents": len(set(which) - set(which[~false])),
+        "false_onsets": int(false.sum()),
+        "false_incidents": int(opening(onsets[:, detector.WHICH], false).sum()),
         "shots": int(clear.sum()),
         "hits": int(clear[pairs[:, 0]].sum()),
     }
 
 
+def opening(incident: np.ndarray, false: np.ndarray) -> np.ndarray:
+    """Return which onsets open a false incident: the first of each incident without a shot's [shape=(n,)], bool.
+
+    Parameters
+    ----------
+    incident : np.ndarray [shape=(n,)], the number of each onset's incident
+    false : np.ndarray [shape=(n,)], bool, whether an onset is no shot's
+
+    Examples
+    --------
+    Of incident 1 one onset is a shot's; incident 2 has three, all false, and counts once:
+
+    >>> opening(np.array([1, 1, 2, 2, 2]), np.array([True, False, True, True, True])).tolist()
+    [False, False, True, False, False]
+    """
+    opens = np.zeros(len(incident), bool)
+    opens[np.unique(incident, return_index=True)[1]] = True
+    return opens & ~np.isin(incident, incident[~false])
+
+
 def _at_point(onsets: np.ndarray, shots: pd.DataFrame, events: pd.DataFrame, ear: Listener, row: dict) -> dict:
-    """Return `shots`, with whether and how late each was detected, and `false`, the false alarms with their causes."""
+    """Return `shots`, with whether and how late each was detected, and `false_onsets` with their causes."""
     _, told_s, first_s, pairs, false = _compare(onsets, shots, ear)
     hit, delay = np.zeros(len(shots), bool), np.full(len(shots), np.nan)
     hit[pairs[:, 0]] = True
     delay[pairs[:, 0]] = told_s[pairs[:, 1]] - first_s[pairs[:, 0]]
-    wrong = _false(onsets[false], events, ear, row)
-    return {"shots": shots.assign(found=hit, delay_s=delay).to_dict("records"), "false": wrong}
+    wrong = _false(onsets, false, events, ear, row)
+    return {"shots": shots.assign(found=hit, delay_s=delay).to_dict("records"), "false_onsets": wrong}
 
 
-def _false(onsets: np.ndarray, events: pd.DataFrame, ear: Listener, row: dict) -> list[dict]:
-    """Return a row for each onset that is no shot: when, of what score, in which incident, and what sounded."""
+def _false(onsets: np.ndarray, false: np.ndarray, events: pd.DataFrame, ear: Listener, row: dict) -> list[dict]:
+    """Return a row for each onset that is no shot's: when, of what score, in which incident, and what sounded.
+
+    Where it opens a false incident `opens` is true, so that the rows where it is are the false incidents.
+    """
     onset_s, _ = ear.times(onsets)
+    opens = opening(onsets[:, detector.WHICH], false)
     score = ear.model.score_of(onsets[:, detector.LOGIT_SUM], windows=ear.p.detector.windows)
     sr = ear.p.audio.sr
     return [
         {"onset_s": float(onset_s[i]), "score": float(score[i]), "incident": int(onsets[i, detector.WHICH]),
-         "place": row["place"], **_cause(events, int(onset_s[i] * sr), int(AROUND_S * sr))}
-        for i in range(len(onsets))
+         "opens": bool(opens[i]), "place": row["place"], **_cause(events, int(onset_s[i] * sr), int(AROUND_S * sr))}
+        for i in np.flatnonzero(false)
     ]  # fmt: skip
 
 
 def _closest(onsets: dict[float, np.ndarray], events: pd.DataFrame, ear: Listener, row: dict) -> list[dict]:
-    """Return the SOUNDS kinds of sounds of a quiet stream that alarm at the highest thresholds, a row for each.
+    """Return the SOUNDS kinds of sounds of a quiet stream that open an incident at the highest thresholds, a row each.
 
     Parameters
     ----------
@@ -133,8 +157,9 @@ def _closest(onsets: dict[float, np.ndarray], events: pd.DataFrame, ear: Listene
     for logit in sorted(onsets, reverse=True):
         if len(rows) >= SOUNDS:
             break
-        for alarm in _false(onsets[logit], events, ear, row):
-            rows.setdefault((alarm["label"], alarm["cause"]), {"logit": float(logit)} | alarm)
+        for onset in _false(onsets[logit], np.ones(len(onsets[logit]), bool), events, ear, row):
+            if onset["opens"]:
+                rows.setdefault((onset["label"], onset["cause"]), {"logit": float(logit)} | onset)
     return list(rows.values())[:SOUNDS]
 
 
@@ -175,12 +200,12 @@ def score_streams(
 
 
 def gathered(parts: Iterable[dict[str, list[dict]]]) -> dict[str, pd.DataFrame]:
-    """Return what `score_streams` yields as tables: rows of shots, false and closest, and counts summed by COUNTED_BY.
+    """Return what `score_streams` yields as tables by its keys, the rows of `counts` summed by COUNTED_BY.
 
-    Counts are summed as they come: memory grows with shots, false alarms and close sounds alone.
+    They are summed as they come: memory grows with shots, false onsets and close sounds alone.
     """
     totals: dict[tuple, dict[str, int]] = {}
-    rows: dict[str, list[dict]] = {"shots": [], "false": [], "closest": []}
+    rows: dict[str, list[dict]] = {"shots": [], "false_onsets": [], "closest": []}
     for part in parts:
         for row in part["counts"]:
             total = totals.setdefault(tuple(row[name] for name in COUNTED_BY), dict.fromkeys(COUNTED, 0))

@@ -199,7 +199,7 @@ class Detector(Section):
     windows: Count
     hysteresis: Annotated[float, pydantic.Field(ge=0)]
     cooldown_s: Annotated[float, pydantic.Field(ge=0)]
-    max_fa_per_hour: Positive
+    max_false_incidents_per_hour: Positive
     collar_s: Positive
 
 
@@ -211,7 +211,7 @@ class Firmware(Section):
 
 
 class Streams(Section):
-    """Long audio for false alarms per hour."""
+    """Long audio for false incidents per hour."""
 
     seed: Seed
     hours: Positive
@@ -245,7 +245,7 @@ class Promotion(Section):
 
     alpha: Annotated[float, pydantic.Field(gt=0, lt=1)]
     min_cases: Count
-    max_fa_per_hour: Positive
+    max_false_incidents_per_hour: Positive
     max_int8_drop: Share
     max_bytes: Count
     max_arena_bytes: Count

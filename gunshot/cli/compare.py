@@ -34,9 +34,9 @@ def compare(
     found = gathered(tqdm(scored, total=len(contenders) * len(table), desc="compare", unit="stream"))
     made = comparison.compare(contenders, found, table, folder, p)
     tables.write_json(out, made)
-    recall, false = made["recall"], made["false_alarms"]
+    recall, false = made["recall"], made["false_incidents"]
     for name in contenders:
-        print(f"{name:9} {recall[name]} of {recall['cases']} clear shots, {false[name]} false alarms in "
+        print(f"{name:9} {recall[name]} of {recall['cases']} clear shots, {false[name]} false incidents in "
               f"{false['hours']:.2f} h")  # fmt: skip
     if champion:
-        print(f"lost {recall['lost']}, won {recall['won']}: p={recall['p']:.3g}; false alarms: p={false['p']:.3g}")
+        print(f"lost {recall['lost']}, won {recall['won']}: p={recall['p']:.3g}; false incidents: p={false['p']:.3g}")

@@ -13,7 +13,7 @@ def cross_validate(
     folds: Annotated[int, typer.Option(help="Parts of the real recording groups; each is tested once.", min=3)] = 4,
     out: OutOption = None,
 ) -> None:
-    """Measure false alarms an hour and recall on all real recordings, each by a network that never heard its group.
+    """Measure false incidents an hour and recall on all real recordings, each by a network that never heard its group.
 
     Import real recordings and run `dvc repro` first. Each turn trains on simulated chunks and on the real ones of the
     other folds (repeated to network.real_share), quantizes to int8, chooses its threshold on simulated validation

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COLUMNS = (*descriptors.NAMES, "score", "alarm")  # alarm: 1 where the score reaches the detector's operating point
 REFERENCE = {"recording": str, **dict.fromkeys(COLUMNS, float)}  # a row a chunk
 FACTS = {"file": str, "problem": object, "chunks": int, "peak_db": float, "clipped": float, "dc_offset": float}
-DRAWS, FALSE_ALARMS = 399, 0.01  # batches drawn from the reference, and the share of them that may drift
+DRAWS, FALSE_VERDICTS = 399, 0.01  # batches drawn from the reference, and the share of them that may drift
 LEAST_STD = 0.001  # Evidently's: of a column that hardly varies
 DIGITS = 6  # of figures in a CSV
 HELD_S = 30.0  # of a recording
@@ -135,9 +135,9 @@ def thresholds(
     """Return for each of COLUMNS the distance at which it drifts in a batch of `n` recordings, at least `least`.
 
     Of DRAWS batches of `n` recordings that are drawn from the reference, and compared with all its others, no more than
-    FALSE_ALARMS have at least `share` of the columns at their thresholds, and so has a new batch of the same kind: all
-    columns have the same quantile of their own distances, the lowest that keeps this. At most half of the reference is
-    drawn, which is strict enough for larger batches.
+    FALSE_VERDICTS have at least `share` of the columns at their thresholds, and so has a new batch of the same kind:
+    all columns have the same quantile of their own distances, the lowest that keeps this. At most half of the reference
+    is drawn, which is strict enough for larger batches.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def thresholds(
         found[:, i] /= max(float(values.std()), LEAST_STD)
     rank = found.argsort(axis=0).argsort(axis=0)
     deciding = np.sort(rank, axis=1)[:, -needed(share)]  # a draw alarms where the thresholds' rank is below this
-    quantile = np.sort(deciding)[-int(FALSE_ALARMS * (DRAWS + 1))]
+    quantile = np.sort(deciding)[-int(FALSE_VERDICTS * (DRAWS + 1))]
     return {c: max(least, float(np.sort(d)[quantile])) for c, d in zip(COLUMNS, found.T, strict=True)}
 
 

@@ -36,7 +36,7 @@ AXES = {  # the column that slices shots, and the edges of its bands; `_of_axis`
     "distance": ("distance_m", summary.DISTANCES_M),  # bands in m
     "snr": ("peak_snr_db", summary.SNRS_DB),  # in dB
 }
-NEGATIVE = "negative"  # the axis of false alarms: what sounded when one was raised
+NEGATIVE = "negative"  # the axis of false incidents: what sounded when one was raised
 SHOWN = ["path", "origin", "onset", "firing", "weapon", "place", "distance_m", "peak_snr_db", "clear"]
 
 
@@ -81,7 +81,7 @@ def worse(lost: int, won: int) -> float:
     """Return the one-sided, exact p-value of a test that the candidate is worse; 1 where nothing differs.
 
     It is the probability of `lost` heads or more in ``lost + won`` throws of a fair coin. `lost` and `won` are shots
-    that one of the two alone found, or false alarms of candidate and champion over the same hours.
+    that one of the two alone found, or false incidents of candidate and champion over the same hours.
     """
     return float(binomtest(lost, lost + won, alternative="greater").pvalue) if lost + won else 1.0
 
@@ -117,10 +117,13 @@ def paired(shots: pd.DataFrame) -> pd.DataFrame:
     return first.drop(columns=["model", "found", "delay_s"]).assign(**hits)
 
 
-def raised_by(false: pd.DataFrame, *, collar_s: float) -> pd.DataFrame:
-    """Return a row for each false alarm, with whether candidate and champion raised it, within the collar."""
+def raised_by(incidents: pd.DataFrame, *, collar_s: float) -> pd.DataFrame:
+    """Return a row for each false incident, with whether candidate and champion raised it.
+
+    Incidents of both that open within the collar are one.
+    """
     rows = []
-    for _, part in false.groupby("path", sort=True):
+    for _, part in incidents.groupby("path", sort=True):
         mine, other = (part[part["model"] == name].sort_values("onset_s") for name in (CANDIDATE, CHAMPION))
         pairs = metrics.match_onsets(mine["onset_s"].to_numpy(), other["onset_s"].to_numpy(), collar=collar_s)
         both, known = set(pairs[:, 0]), set(pairs[:, 1])
@@ -167,22 +170,23 @@ def shot_slices(shots: pd.DataFrame) -> list[dict]:
     return rows
 
 
-def negative_slices(false: pd.DataFrame, events: pd.DataFrame, names: list[str]) -> list[dict]:
-    """Return for each kind of sound on quiet streams how many there are, and the false alarms that each model raised.
+def negative_slices(incidents: pd.DataFrame, events: pd.DataFrame, names: list[str]) -> list[dict]:
+    """Return for each kind of sound on quiet streams how many there are, and how many incidents it opened by model.
 
     Parameters
     ----------
-    false : rows of `score_stream` of quiet streams
+    incidents : false onsets, rows of `score_stream`, that open one on a quiet stream
     events : columns tables.STREAM_EVENT and origin, of quiet streams
     """
     heard = events["label"].where(events["kind"].eq("event") | events["origin"].eq("real"), summary.BACKGROUND)
-    raised = false["label"].where(false["cause"].eq("event") | false["origin"].eq("real"), summary.BACKGROUND)
-    counts = pd.crosstab(raised, false["model"]) if len(false) else pd.DataFrame()
+    known = incidents["cause"].eq("event") | incidents["origin"].eq("real")
+    raised = incidents["label"].where(known, summary.BACKGROUND)
+    counts = pd.crosstab(raised, incidents["model"]) if len(incidents) else pd.DataFrame()
     rows = []
     for label, cases in heard.value_counts().sort_index().items():
-        alarms = {name: int(counts[name].get(label, 0)) if name in counts else 0 for name in names}
+        opened = {name: int(counts[name].get(label, 0)) if name in counts else 0 for name in names}
         row = {"axis": NEGATIVE, "name": f"{NEGATIVE}={label}", "cases": int(cases), CHAMPION: None, "p": None}
-        rows.append(row | alarms | ({"p": worse(alarms[CANDIDATE], alarms[CHAMPION])} if CHAMPION in alarms else {}))
+        rows.append(row | opened | ({"p": worse(opened[CANDIDATE], opened[CHAMPION])} if CHAMPION in opened else {}))
     return rows
 
 
@@ -204,11 +208,15 @@ def own_params(contender: Contender, p: Sections) -> SimpleNamespace:
         raise ValueError(
             f"{contender.path.with_name('operating.json')}: params=None must be stated; run `dvc repro operate` anew"
         )
-    own = {name: params.SECTIONS[name].model_validate(values) for name, values in contender.operating["params"].items()}
+    measured = {name: getattr(p.detector, name) for name in ("collar_s", "max_false_incidents_per_hour")}
+    stated = contender.operating["params"]
+    # Of a champion whose limit counted onsets: which that was does not matter here.
+    decides = {name: value for name, value in stated["detector"].items() if name != "max_fa_per_hour"}
+    stated = stated | {"detector": decides | measured}
+    own = {name: params.SECTIONS[name].model_validate(values) for name, values in stated.items()}
     if "context" not in own:  # of a champion that hears chunks alone
         own["context"] = params.Context(frames=features.chunk_frames(SimpleNamespace(**own)), before=0)
-    measured = {name: getattr(p.detector, name) for name in ("collar_s", "max_fa_per_hour")}
-    return SimpleNamespace(**vars(p) | own | {"detector": own["detector"].model_copy(update=measured)})
+    return SimpleNamespace(**vars(p) | own)
 
 
 def scored(
@@ -238,12 +246,13 @@ def compare(
     events = tables.read(folder / "events.csv", tables.STREAM_EVENT).merge(kinds, on="path")
     summed = summary.figures(
         **rows, streams=table, events=events.drop(columns=["origin", "stream"]), names=names,
-        limit=p.detector.max_fa_per_hour, sr=p.audio.sr,
+        limit=p.detector.max_false_incidents_per_hour, sr=p.audio.sr,
     )  # fmt: skip
     shots = rows["shots"] if len(rows["shots"]) else tables.frame([], summary.FOUND).assign(model=CANDIDATE)
-    shots, false = paired(shots), summed["tables"]["false_alarms"]
-    clear, quiet = shots[shots["clear"].astype(bool)], false[false["kind"] == "quiet"]
-    apart = raised_by(false, collar_s=p.detector.collar_s)
+    shots, false = paired(shots), summed["tables"]["false_onsets"]
+    incidents = false[false["opens"]]
+    clear, quiet = shots[shots["clear"].astype(bool)], incidents[incidents["kind"] == "quiet"]
+    apart = raised_by(incidents, collar_s=p.detector.collar_s)
     counts = {name: int((quiet["model"] == name).sum()) for name in names}
     hours = float(table.loc[table["kind"] == "quiet", "unique_s"].sum() / 3600)
     recall = tested(clear)
@@ -259,7 +268,7 @@ def compare(
         "same": CHAMPION in contenders and contenders[CANDIDATE].sha256 == contenders[CHAMPION].sha256,
         "figures": {origin: summed["figures"][origin] for origin in ("simulated", "real")},
         "recall": recall | {"difference_lower": lower},
-        "false_alarms": {
+        "false_incidents": {
             "hours": hours, **counts,
             "p": worse(counts[CANDIDATE], counts[CHAMPION]) if CHAMPION in counts else None,
         },
@@ -270,7 +279,7 @@ def compare(
         "det": _rows(summed["tables"]["det"]),
         "closest": _rows(summed["tables"]["closest"]),
         "shots": _rows(shots[[*SHOWN, *names]]),
-        "false": _rows(apart if CHAMPION in contenders else apart.drop(columns=CHAMPION)),
+        "raised": _rows(apart if CHAMPION in contenders else apart.drop(columns=CHAMPION)),
     }  # fmt: skip
 
 

@@ -23,10 +23,13 @@ from gunshot.report.chunks import quantization_chapter
 from gunshot.report.page import NOTHING, Chapter, shown, write_page
 
 AROUND_S = 0.75  # of audio, before and after
-PLAYED = 12  # shots and false alarms that are shown with audio, at most
+PLAYED = 12  # shots and false incidents that are shown with audio, at most
 LOG = 40  # commits shown, at most
 REAL_FIRST = tuple(reversed(tables.ORIGINS))  # real ones first
-FIRST = ("recall", "recall_lower", "shots", "fa_per_hour", "fa_per_hour_upper", "hours")  # figures of the first screen
+FIRST = (  # figures of the first screen
+    "recall", "recall_lower", "shots", "recall_of_firings", "recall_of_firings_lower", "firings",
+    "false_incidents_per_hour", "false_incidents_per_hour_upper", "hours",
+)  # fmt: skip
 
 
 class Sections(Protocol):
@@ -115,11 +118,12 @@ def _verdict_of_gates(gates: list[Gate], unsure: list[str]) -> str:
 def _first(comparison: dict, names: list[str], heard: Path) -> dict:
     """Return the first screen: a few figures of candidate and champion, their curve, and what fools the candidate."""
     operating = {name: comparison["models"][name]["operating"] for name in names}
+    limit = operating[CANDIDATE]["false_incidents_per_hour_limit"]
     figures, closest = comparison["figures"], pd.DataFrame(comparison["closest"], columns=list(summary.CLOSEST))
     origin = next((origin for origin in REAL_FIRST if figures[origin][CANDIDATE]["hours"]), "simulated")
     return {
         "beside": shown(_beside("Candidate beside champion", figures, names, FIRST), "beside"),
-        "curve": first_screen.curve(pd.DataFrame(comparison["det"]), operating, origin),
+        "curve": first_screen.curve(pd.DataFrame(comparison["det"]), operating, origin, limit=limit),
         "fools": first_screen.fools(closest[closest["model"] == CANDIDATE], operating[CANDIDATE], heard),
         "excerpts": first_screen.EXCERPTS,
     }
@@ -137,18 +141,19 @@ def _beside(title: str, figures: dict, names: list[str], measures: Iterable[str]
 
 def _chapters(facts: dict, names: list[str], p: Sections) -> list[Chapter]:
     comparison = facts["comparison"]
+    operating = {name: comparison["models"][name]["operating"] for name in names}
+    limit = operating[CANDIDATE]["false_incidents_per_hour_limit"]
     return [
         _headline(comparison, names),
-        Chapter("Recall against false alarms per hour",
+        Chapter("Recall against false incidents per hour",
                 "On test streams, at all thresholds. Up and left is better; the dotted line is the limit.",
-                figure=stream_report.det(
-                    pd.DataFrame(comparison["det"]), {n: comparison["models"][n]["operating"] for n in names})),
+                figure=stream_report.det(pd.DataFrame(comparison["det"]), operating, limit=limit)),
         Chapter("Recall by distance and peak SNR", "Bars reach down to the 95 % bound.",
                 figure=_curves(comparison, names)),
         _slices("Slices: shots found", comparison["slices"], names, p.promotion,
                 "Of clear shots; by distance (m) also of farther ones, by SNR (dB) also of fainter ones. Lost and won "
                 "are shots that one of the two found alone."),
-        _slices("Slices: false alarms by what sounded", comparison["negatives"], names, p.promotion,
+        _slices("Slices: false incidents by what sounded", comparison["negatives"], names, p.promotion,
                 "On streams without shots. Cases are how often such a sound was laid there, background in pieces."),
         quantization_chapter(facts["report"]),
         _int8(facts["streams"]),
@@ -272,9 +277,9 @@ def _model_card(facts: dict) -> Chapter:
         "It listens to 16 kHz mono audio on a microcontroller and says when a gunshot begins, for alerts that a "
         "person checks. It is no evidence; it does not say where a shot came from, who fired or with what."
         f"\n\nOperated at a mean logit of {operating['logit']:g}, chosen on validation streams for at most "
-        f"{operating['fa_per_hour_limit']:g} false alarms an hour, {operating['proof']} there. Recall falls with "
-        "distance and with the ratio of shot to noise, see above. Figures hold for sounds like those of the test "
-        "streams; a new microphone or place is a new population, and is measured there first."
+        f"{operating['false_incidents_per_hour_limit']:g} false incidents an hour, {operating['proof']} there. Recall "
+        "falls with distance and with the ratio of shot to noise, see above. Figures hold for sounds like those of the "
+        "test streams; a new microphone or place is a new population, and is measured there first."
         f"\n\nCode: commit {facts['commit']}. Data: dvc.lock of that commit. Trained and tuned on these recordings, "
         "split by recording group from those of the test:"
     )
@@ -282,9 +287,9 @@ def _model_card(facts: dict) -> Chapter:
 
 
 def _differing(comparison: dict, sr: int) -> list[dict]:
-    """Return the shots and the false alarms of one model alone: what, where and when, and whether that is better.
+    """Return the shots and the false incidents of one model alone: what, where and when, and whether that is better.
 
-    Better is a shot that the candidate found, and a false alarm that the champion raised.
+    Better is a shot that the candidate found, and a false incident that the champion raised.
     """
     shots = [
         row | {"what": f"shot: {row['weapon']}{_far(row['distance_m'])}, {row['peak_snr_db']:.0f} dB peak SNR",
@@ -292,9 +297,9 @@ def _differing(comparison: dict, sr: int) -> list[dict]:
         for row in comparison["shots"] if row[CANDIDATE] != row[CHAMPION]
     ]  # fmt: skip
     false = [
-        row | {"what": f"false alarm: {row['label'] or 'nothing laid there'}", "better": row[CHAMPION],
+        row | {"what": f"false incident: {row['label'] or 'nothing laid there'}", "better": row[CHAMPION],
                "at_s": row["onset_s"], "clear": True}
-        for row in comparison["false"] if row[CANDIDATE] != row[CHAMPION]
+        for row in comparison["raised"] if row[CANDIDATE] != row[CHAMPION]
     ]  # fmt: skip
     return [*shots, *false]
 

@@ -26,6 +26,19 @@ def _optional(path: Path):
     return tables.read_json(path) if path.exists() else None
 
 
+def _must_state(path: Path, stated: dict, key: str, remedy: str) -> None:
+    if key not in stated:
+        raise ValueError(f"{path}: {key} must be stated; {remedy} anew")
+
+
+def streams(path: Path) -> dict | None:
+    """Return reports/streams.json, if it is there; ValueError where it counts false onsets, as it once did."""
+    stated = _optional(path)
+    for change in (stated or {}).get("int8_against_float", {}).values():
+        _must_state(path, change, "false_incidents_per_hour_within_bound", "make it with `dvc repro`")
+    return stated
+
+
 def firmware(path: Path, sha256: str) -> dict | None:
     """Return by port what `gunshot firmware parity` measured; None where it measured no model of this SHA-256.
 
@@ -89,10 +102,15 @@ def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
     Raises
     ------
     ValueError
-        The comparison is of another model or other streams than the tree's, or names a champion where none is given.
+        The comparison is of another model or other streams than the tree's, or names a champion where none is given; or
+        a file was made by an earlier version, and counts false onsets.
     """
     compared = tables.read_json(folder / "comparison.json")
     path = pipeline.models(root=root)["int8"]
+    _must_state(folder / "comparison.json", compared, "false_incidents", "run `gunshot compare`")
+    operating = compared["models"][comparison.CANDIDATE]["operating"]
+    beside = path.with_name("operating.json")
+    _must_state(beside, operating, "false_incidents_per_hour_limit", "make it with `dvc repro operate`")
     if compared["models"][comparison.CANDIDATE]["sha256"] != comparison.contender(path).sha256:
         raise ValueError(f"{folder}/comparison.json is of another model than {path}; run `gunshot compare` anew")
     tested = pipeline.output("streams_test", root=root)
@@ -108,7 +126,7 @@ def gather(folder: Path, *, champion: str | None, root: Path) -> dict:
         "validation": [tables.read_json(file) for file in sorted((reports / "validation").glob("*.json"))],
         "groups": groups(root),
         "sources": sources(root),
-        "streams": _optional(reports / "streams.json"),
+        "streams": streams(reports / "streams.json"),
         "firmware": firmware(reports / "firmware.json", comparison.contender(path).sha256[path.name]),
         "report": read_report(path),
         **{name: _optional(folder / f"{name}.json") for name in BESIDE},

@@ -73,41 +73,42 @@ def slices(name: str, rows: list[dict], what: str, *, alpha: float) -> Gate:
     return Gate(name, not bad, _p(least["p_holm"]), f"p≥{alpha:g}", text + rest)
 
 
-def false_alarms(comparison: dict, *, alpha: float) -> Gate:
-    """Return whether the candidate raises no more false alarms than the champion, by the exact conditional test."""
-    counts = comparison["false_alarms"]
+def false_incidents(comparison: dict, *, alpha: float) -> Gate:
+    """Return whether the candidate raises no more false incidents than the champion, by the exact conditional test."""
+    counts = comparison["false_incidents"]
     if counts["p"] is None:
-        return Gate("false-alarms", True, counts[CANDIDATE], "no champion", NO_CHAMPION)
+        return Gate("false-incidents", True, counts[CANDIDATE], "no champion", NO_CHAMPION)
     text = f"{counts[CANDIDATE]} in {counts['hours']:.2f} h, the champion {counts[CHAMPION]}."
-    return Gate("false-alarms", counts["p"] >= alpha, _p(counts["p"]), f"p≥{alpha:g}", text)
+    return Gate("false-incidents", counts["p"] >= alpha, _p(counts["p"]), f"p≥{alpha:g}", text)
 
 
-def false_alarm_bound(comparison: dict, *, limit: float) -> Gate:
-    """Return whether the 95 % upper bound of false alarms an hour keeps the limit on every origin's streams."""
+def false_incident_bound(comparison: dict, *, limit: float) -> Gate:
+    """Return whether the 95 % upper bound of false incidents an hour keeps the limit on every origin's streams."""
     by_origin = {
         origin: figures[CANDIDATE]
         for origin, figures in comparison["figures"].items()
         if figures.get(CANDIDATE, {}).get("hours")
     }
     if not by_origin:
-        return Gate("false-alarm-bound", False, NOT_MEASURED, limit, "The test streams hold no hour without shots.")
-    upper = max(figures["fa_per_hour_upper"] for figures in by_origin.values())
+        return Gate("false-incident-bound", False, NOT_MEASURED, limit, "The test streams hold no hour without shots.")
+    upper = max(figures["false_incidents_per_hour_upper"] for figures in by_origin.values())
     each = "; ".join(
-        f"{origin} {figures['false_alarms']} in {figures['hours']:.2f} h, at most {figures['fa_per_hour_upper']:.2f}/h"
+        f"{origin} {figures['false_incidents']} in {figures['hours']:.2f} h, at most "
+        f"{figures['false_incidents_per_hour_upper']:.2f}/h"
         for origin, figures in by_origin.items()
     )
-    text = f"False alarms: {each}." + ("" if "real" in by_origin else " None of it is of a real place.")
-    return Gate("false-alarm-bound", upper <= limit, round(upper, 3), limit, text)
+    text = f"False incidents: {each}." + ("" if "real" in by_origin else " None of it is of a real place.")
+    return Gate("false-incident-bound", upper <= limit, round(upper, 3), limit, text)
 
 
 def int8(streams: dict | None, *, limit: float) -> Gate:
-    """Return whether int8 keeps float's recall and its bound of false alarms, by reports/streams.json."""
+    """Return whether int8 keeps float's recall and its bound of false incidents, by reports/streams.json."""
     by_origin = (streams or {}).get("int8_against_float")
     if not by_origin:
         return Gate("int8", False, NOT_MEASURED, limit, "No reports/streams.json compares int8 with float.")
     drop = max(change["recall_drop"] for change in by_origin.values())
-    loud = [origin for origin, change in by_origin.items() if not change["fa_per_hour_within_bound"]]
-    text = f"Recall lost from float to int8 on {', '.join(by_origin)} streams; false alarms "
+    loud = [origin for origin, change in by_origin.items() if not change["false_incidents_per_hour_within_bound"]]
+    text = f"Recall lost from float to int8 on {', '.join(by_origin)} streams; false incidents "
     text += f"beyond float's bound on {', '.join(loud)}." if loud else "within float's bound."
     return Gate("int8", drop <= limit and not loud, round(drop, 4), limit, text)
 
@@ -225,9 +226,9 @@ def judge(facts: dict, p: params.Promotion) -> list[Gate]:
         licences(facts["sources"], allowed=p.licences),
         recall(comparison, alpha=p.alpha),
         slices("recall-slices", comparison["slices"], "Recall is", alpha=p.alpha),
-        false_alarms(comparison, alpha=p.alpha),
-        slices("false-alarm-slices", comparison["negatives"], "False alarms are", alpha=p.alpha),
-        false_alarm_bound(comparison, limit=p.max_fa_per_hour),
+        false_incidents(comparison, alpha=p.alpha),
+        slices("false-incident-slices", comparison["negatives"], "False incidents are", alpha=p.alpha),
+        false_incident_bound(comparison, limit=p.max_false_incidents_per_hour),
         int8(facts["streams"], limit=p.max_int8_drop),
         seeds(facts["seeds"], min_seeds=p.min_seeds, max_seed_spread=p.max_seed_spread),
         *parity_gates(facts["firmware"], max_differing_codes=p.max_differing_codes),

@@ -97,7 +97,7 @@ READING = {
 RATES = (
     "Recall is the share of GUN chunks that the model finds, and the false rate the share of ENV chunks that it "
     "takes for a shot.",
-    "All rates here count single chunks, and a rate of chunks is not false alarms per hour: in a stream windows "
+    "All rates here count single chunks, and a rate of chunks is not false incidents per hour: in a stream windows "
     "overlap, neighbours join to one incident, and most sounds are none of those tested here.",
 )
 

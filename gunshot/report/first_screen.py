@@ -17,7 +17,7 @@ HEARD = {"simulated": "simulated audio", "real": "real recordings"}
 PROVEN, UNPROVEN, EXCEEDED = "proven", "not proven", "exceeded"
 CURVE = (
     "Recall of clear gunshots at all thresholds. Up and left is better; the dotted line is the limit. Where none was "
-    "false, the curve stands at half a false alarm."
+    "false, the curve stands at half a false incident."
 )
 EXCERPTS = (
     f"Excerpts are {media.BEFORE_S + media.AFTER_S:g} s long, made equally loud, and of simulated sounds alone: no "
@@ -26,7 +26,7 @@ EXCERPTS = (
 
 
 def limit_state(row: dict, point: dict, limit: float) -> str:
-    """Return whether a model keeps a limit of false alarms an hour on test streams: PROVEN, UNPROVEN or EXCEEDED.
+    """Return whether a model keeps a limit of false incidents an hour on test streams: PROVEN, UNPROVEN or EXCEEDED.
 
     A proof takes two upper bounds within the limit: that of the test streams, and that of the validation streams, on
     which the threshold was chosen.
@@ -36,9 +36,9 @@ def limit_state(row: dict, point: dict, limit: float) -> str:
     row : what `summary.summary` gives of the model, of at least some hours
     point : the model's operating.json
     """
-    if row["fa_per_hour"] > limit:
+    if row["false_incidents_per_hour"] > limit:
         return EXCEEDED
-    return PROVEN if row["fa_per_hour_upper"] <= limit and point["proof"] == "proven" else UNPROVEN
+    return PROVEN if row["false_incidents_per_hour_upper"] <= limit and point["proof"] == "proven" else UNPROVEN
 
 
 def duration(hours: float) -> str:
@@ -57,15 +57,15 @@ def verdict(row: dict, point: dict, *, origin: str, limit: float) -> str:
         finds = f"The detector finds none of the {count:,} clear gunshots; it"
     else:
         finds = f"The detector finds {percent(recall)} of clear gunshots; it"
-    rate = row["fa_per_hour"]
-    raised = f"raised {rate:.2f} false alarms an hour" if rate else "raised no false alarm"
+    rate = row["false_incidents_per_hour"]
+    raised = f"raised {rate:.2f} false incidents an hour" if rate else "raised no false incident"
     heard = f"in {duration(row['hours'])} of {HEARD[origin]}"
     match limit_state(row, point, limit):
         case "exceeded":
             end = f"more than its limit of {limit:g} an hour"
         case "proven":
             end = f"which proves that it keeps its limit of {limit:g} an hour"
-        case _ if row["fa_per_hour_upper"] > limit:
+        case _ if row["false_incidents_per_hour_upper"] > limit:
             end = f"too little to prove that it keeps its limit of {limit:g} an hour"
         case _:
             end = f"but its limit of {limit:g} an hour was not proven where its threshold was chosen"
@@ -88,12 +88,15 @@ def tiles(row: dict, point: dict, cost: dict[str, int | None], *, limit: float) 
     hits = "" if row["recall"] is None else f"{round(row['recall'] * row['shots']):,} of {row['shots']:,}; "
     state = limit_state(row, point, limit) if row["hours"] else UNPROVEN
     arena = "" if cost["arena"] is None else f"and {cost['arena'] / 1000:.1f} kB of working memory"
-    at_least, at_most = text[streams.ROWS["recall_lower"][0]], text[streams.ROWS["fa_per_hour_upper"][0]]
+    at_least, at_most = text[streams.ROWS["recall_lower"][0]], text[streams.ROWS["false_incidents_per_hour_upper"][0]]
+    firings_at_least = text[streams.ROWS["recall_of_firings_lower"][0]]
     return [
         _tile("Clear gunshots found", text[streams.ROWS["recall"][0]], f"{hits}at least {at_least}"),
-        _tile("False alarms an hour", text[streams.ROWS["fa_per_hour"][0]],
+        _tile("Firings found, by one of their shots", text[streams.ROWS["recall_of_firings"][0]],
+              f"of {row['firings']:,}; at least {firings_at_least}"),
+        _tile("False incidents an hour", text[streams.ROWS["false_incidents_per_hour"][0]],
               f"at most {at_most}; limit {limit:g}: {state}", state),
-        _tile("Seconds until it alarms", text[streams.ROWS["delay_p50_s"][0]],
+        _tile("Seconds until it says so", text[streams.ROWS["delay_p50_s"][0]],
               f"in 95 of 100 cases {text[streams.ROWS['delay_p95_s'][0]]} at most"),
         _tile("Size on the device", f"{cost['flash'] / 1000:.1f} kB", arena),
     ]  # fmt: skip
@@ -110,19 +113,23 @@ def unproven(figures: dict, causes: pd.DataFrame, point: dict, *, model: str) ->
     """
     limit, rows = figures["limit"], {origin: figures[origin][model] for origin in tables.ORIGINS}
     rows = {origin: row for origin, row in rows.items() if row["hours"]}
-    items = [_limit_item(row, origin, limit) for origin, row in rows.items() if row["fa_per_hour_upper"] > limit]
+    items = [
+        _limit_item(row, origin, limit) for origin, row in rows.items() if row["false_incidents_per_hour_upper"] > limit
+    ]
     if point["proof"] != "proven":
         items.append(f"The same on the validation streams, where the threshold was chosen: {point['proof']} there.")
     if "real" not in rows:
         items.append("Any real place: no real recordings were imported, all of this is simulation.")
-    seldom = causes[(causes["model"] == model) & (causes["of"] == "event") & (causes["fa_per_event_upper"] > 1)]
+    seldom = causes[
+        (causes["model"] == model) & (causes["of"] == "event") & (causes["false_incidents_per_event_upper"] > 1)
+    ]
     if len(seldom):
         kinds = (causes["model"].eq(model) & causes["of"].eq("event")).sum()
         names = ", ".join(kind.replace("_", " ") for kind in seldom["label"].head(5))
         more = f" and {len(seldom) - 5} more" if len(seldom) > 5 else ""
         items.append(
-            f"Single kinds of sounds: {len(seldom)} of {kinds} were heard so seldom that each may raise an alarm every "
-            f"time ({names}{more})."
+            f"Single kinds of sounds: {len(seldom)} of {kinds} were heard so seldom that each may open an incident "
+            f"every time ({names}{more})."
         )
     for origin, row in rows.items():
         if row.get("recall_of_any_level") is not None and row["shots_of_any_level"] > row["shots"]:
@@ -138,15 +145,15 @@ def _limit_item(row: dict, origin: str, limit: float) -> str:
     least_hours = metrics.rate_upper(0, 1.0) / limit
     proof = f"a proof takes {math.ceil(10 * least_hours) / 10:g} hours without one, or more hours with some."
     return (
-        f"That it raises at most {limit:g} false alarms an hour: {duration(row['hours'])} of {HEARD[origin]} leave "
-        f"up to {row['fa_per_hour_upper']:.2f} possible (95 % bound); {proof}"
+        f"That it raises at most {limit:g} false incidents an hour: {duration(row['hours'])} of {HEARD[origin]} leave "
+        f"up to {row['false_incidents_per_hour_upper']:.2f} possible (95 % bound); {proof}"
     )
 
 
 def fools(closest: pd.DataFrame, point: dict, folder: Path) -> list[dict]:
-    """Return FOOLS sounds without a shot that raised an alarm, or came closest to it, with excerpts of simulated ones.
+    """Return FOOLS sounds without a shot that opened an incident, or came closest, with excerpts of simulated ones.
 
-    Each has title, place, where (file and time), says (what the model said), alarm, sound (a data URI) and waveform
+    Each has title, place, where (file and time), says (what the model said), woke, sound (a data URI) and waveform
     (SVG points), both empty where the sound is of a real recording.
 
     Parameters
@@ -161,15 +168,15 @@ def fools(closest: pd.DataFrame, point: dict, folder: Path) -> list[dict]:
 
 
 def _fool(row: dict, point: dict, folder: Path) -> dict:
-    alarm = row["logit"] >= point["logit"]
+    woke = row["logit"] >= point["logit"]
     label, place = (str(row[key] or "").replace("_", " ") for key in ("label", "place"))
     card = {
         "title": (f"background: {label.replace('+', ', ')}" if row["cause"] == "bed" else label)
         or "nothing laid there",
         "place": place,
         "where": f"{row['path']}, {row['onset_s']:.1f} s",
-        "says": "false alarm" if alarm else f"no alarm: score {row['score']:.2f}, it takes {point['score']:.2f}",
-        "alarm": alarm,
+        "says": "false incident" if woke else f"no incident: score {row['score']:.2f}, it takes {point['score']:.2f}",
+        "woke": woke,
         "sound": "",
         "waveform": "",
     }
@@ -179,12 +186,13 @@ def _fool(row: dict, point: dict, folder: Path) -> dict:
     return card
 
 
-def curve(det: pd.DataFrame, operating: dict[str, dict], origin: str) -> dict:
+def curve(det: pd.DataFrame, operating: dict[str, dict], origin: str, *, limit: float) -> dict:
     """Return the curve of models on one origin's streams as `page.shown` does; arguments as for `streams.det`."""
     part = det[det["origin"] == origin]
-    figure = streams.det(part, operating, width=CURVE_WIDTH) if part["hours"].gt(0).any() else None
+    figure = streams.det(part, operating, limit=limit, width=CURVE_WIDTH) if part["hours"].gt(0).any() else None
     return shown(
-        Chapter("Recall against false alarms", CURVE if figure else "No audio without shots.", figure=figure), "first"
+        Chapter("Recall against false incidents", CURVE if figure else "No audio without shots.", figure=figure),
+        "first",
     )
 
 
@@ -214,7 +222,7 @@ def screen(
         "meaning": f"The detector is the model {model}. A gunshot is clear where its loudest 10 ms are {CLEAR_DB:g} dB "
         f"or more above all else, and it is {CLEAR_M:g} m away at most. “At least” and “at most” are 95 % bounds.",
         "tiles": tiles(row, point, costs[model], limit=limit),
-        "curve": curve(stream_tables["det"], operating, origin),
+        "curve": curve(stream_tables["det"], operating, origin, limit=limit),
         "fools": fools(closest[closest["model"] == model], point, folder),
         "excerpts": EXCERPTS,
         "unproven": unproven(figures, stream_tables["causes"], point, model=model),

@@ -17,24 +17,26 @@ from gunshot.report.page import MINUS, Chapter, four, percent
 CAUSES = 15  # shown of a model
 CAUSE = {
     "of": "kind",
-    "false_alarms": "false alarms",
-    "fa_per_event": "per event",
-    "fa_per_hour": "per hour",
-    "fa_per_hour_upper": "per hour at most",
+    "false_incidents": "false incidents",
+    "false_incidents_per_event": "per event",
+    "false_incidents_per_hour": "per hour",
+    "false_incidents_per_hour_upper": "per hour at most",
 }
 ROWS = {
     "hours": ("hours", "{:.2f}"),
-    "fa_per_hour": ("false alarms/h", "{:.2f}"),
-    "fa_per_hour_upper": ("false alarms/h at most", "{:.2f}"),
-    "fa_per_hour_low": ("false alarms/h, groups drawn: from", "{:.2f}"),
-    "fa_per_hour_high": ("false alarms/h, groups drawn: to", "{:.2f}"),
     "false_incidents_per_hour": ("false incidents/h", "{:.2f}"),
+    "false_incidents_per_hour_upper": ("false incidents/h at most", "{:.2f}"),
+    "false_incidents_per_hour_low": ("false incidents/h, groups drawn: from", "{:.2f}"),
+    "false_incidents_per_hour_high": ("false incidents/h, groups drawn: to", "{:.2f}"),
+    "false_onsets_per_hour": ("false onsets/h", "{:.2f}"),
     "shots": ("clear shots", "{:,}"),
     "recall": ("recall of clear shots", "{:.1%}"),
     "recall_lower": ("that recall at least", "{:.1%}"),
-    "recall_at_limit": ("recall at equal false alarms/h", "{:.1%}"),
+    "recall_at_limit": ("recall at equal false incidents/h", "{:.1%}"),
     "recall_of_heard": ("recall of those heard", "{:.1%}"),
+    "firings": ("firings with a clear shot", "{:,}"),
     "recall_of_firings": ("recall of firings", "{:.1%}"),
+    "recall_of_firings_lower": ("recall of firings at least", "{:.1%}"),
     "delay_p50_s": ("delay p50, s", "{:.2f}"),
     "delay_p95_s": ("delay p95, s", "{:.2f}"),
 }
@@ -62,12 +64,13 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
                 columns[f"{origin} streams", model] = measures(row) | {"limit": proof} | _sizes(costs[model])
     limit = figures["limit"]
     text = (
-        f"Each model at the threshold that on validation streams keeps {limit:g} false alarms an hour. A false alarm "
-        "is an onset where no shot is, on streams without shots; hours count unique material once. The bounds are "
-        "exact (95 %, one-sided): Poisson for false alarms, Clopper and Pearson for recall. Groups drawn: 95 % of what "
+        f"Each model at the threshold that on validation streams keeps {limit:g} false incidents an hour. An incident "
+        "is what a person is woken by, whatever its number of shots; a false onset is one of its shots where none is. "
+        "Both are counted on streams without shots, whose hours count unique material once. The bounds are exact "
+        "(95 %, one-sided): Poisson for false incidents, Clopper and Pearson for recall. Groups drawn: 95 % of what "
         "recording groups give that are drawn with replacement; each simulated stream is one. Recall at equal false "
-        "alarms/h is at the threshold that keeps the limit on these streams themselves: it compares models. Recall is "
-        f"over shots whose loudest 10 ms are {CLEAR_DB:g} dB or more above the rest, at most "
+        "incidents/h is at the threshold that keeps the limit on these streams themselves: it compares models. Recall "
+        f"is over shots whose loudest 10 ms are {CLEAR_DB:g} dB or more above the rest, at most "
         f"{CLEAR_M:g} m away; heard ones also rise by 6 dB from the tails of the shots before. A firing is "
         "found where one of its shots is. The delay runs from the first arrival to the end of the window that decides. "
         "The limit is proven where on validation the upper bound keeps it. Flash of the forest is its C compiled for "
@@ -77,15 +80,15 @@ def headline(figures: dict, costs: dict[str, dict], operating: dict[str, dict]) 
         text += "\n\n" + " ".join(against(*item) for item in figures["int8_against_float"].items())
     if not any(row["hours"] for row in figures["real"].values()):
         text += "\n\nNo real recordings were imported: nothing here says how often a real place raises an alarm."
-    return Chapter("On streams: recall and false alarms per hour", text, beside(columns))
+    return Chapter("On streams: recall and false incidents per hour", text, beside(columns))
 
 
 def against(origin: str, change: dict) -> str:
     """Return a sentence on what changes from float to int8; `change` is what `operate.against` gives of an origin."""
-    kept = "within" if change["fa_per_hour_within_bound"] else "beyond"
+    kept = "within" if change["false_incidents_per_hour_within_bound"] else "beyond"
     return (
         f"From float to int8 recall changes by {-100 * change['recall_drop']:+.1f} points on {origin} streams, and "
-        f"false alarms are {kept} float's bound."
+        f"false incidents are {kept} float's bound."
     ).replace(" -", f" {MINUS}")
 
 
@@ -110,29 +113,31 @@ def _shown(value: float | None, form: str) -> str:
 
 
 @matplotlib.rc_context(plots.STYLE)
-def det(curve: pd.DataFrame, operating: dict[str, dict], *, width: float = plots.WIDTH) -> Figure:
-    """Return recall against false alarms an hour, a panel for each origin; dots are operating points.
+def det(curve: pd.DataFrame, operating: dict[str, dict], *, limit: float, width: float = plots.WIDTH) -> Figure:
+    """Return recall against false incidents an hour, a panel for each origin; dots are operating points.
 
     Parameters
     ----------
     curve : of `alarms.det.det`
     operating : of each model its operating.json
+    limit : of false incidents an hour, the dotted line
     width : inches
     """
     origins = [origin for origin in tables.ORIGINS if curve.loc[curve["origin"] == origin, "hours"].gt(0).any()]
-    label = "Recall against false alarms per hour, " + " and ".join(origins)
+    label = "Recall against false incidents per hour, " + " and ".join(origins)
     figure, axes = plots.panels(label, height=min(4.2, 0.62 * width), width=width, count=len(origins), sharey=True)
     for ax, origin in zip(axes, origins, strict=True):
         part = curve[curve["origin"] == origin]
         least = 0.5 / part["hours"].max()  # where nothing was false, on a logarithmic axis
         for model, line in _lines(list(operating)):
             rows = part[part["model"] == model].sort_values("logit")
-            ax.plot(rows["fa_per_hour"].clip(lower=least), rows["recall"], **line)
+            ax.plot(rows["false_incidents_per_hour"].clip(lower=least), rows["recall"], **line)
             at = rows.iloc[(rows["logit"] - operating[model]["logit"]).abs().argmin()]
-            ax.plot(max(at["fa_per_hour"], least), at["recall"], "o", color=line["color"], markeredgecolor="white")
-        ax.axvline(operating[model]["fa_per_hour_limit"], color="#667", linestyle=":", linewidth=1)
+            rate = max(at["false_incidents_per_hour"], least)
+            ax.plot(rate, at["recall"], "o", color=line["color"], markeredgecolor="white")
+        ax.axvline(limit, color="#667", linestyle=":", linewidth=1)
         title = f"{origin}, {part['hours'].max():.2f} h"
-        ax.set(xscale="log", ylim=(0, 1.02), xlabel="false alarms per hour", title=title)
+        ax.set(xscale="log", ylim=(0, 1.02), xlabel="false incidents per hour", title=title)
         ax.xaxis.set_major_formatter(lambda v, _: f"{v:,g}")
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes[0].set_ylabel("recall of clear shots")
@@ -195,10 +200,10 @@ def chapters(
     """
     first, curve = headline(figures, costs, operating), folder["det"]
     causes = folder["causes"]
-    raised = causes[causes["false_alarms"] > 0].groupby(["origin", "model"], sort=False).head(CAUSES)
-    hourly = ("fa_per_hour", "fa_per_hour_upper")
+    raised = causes[causes["false_incidents"] > 0].groupby(["origin", "model"], sort=False).head(CAUSES)
+    hourly = ("false_incidents_per_hour", "false_incidents_per_hour_upper")
     rates = {name: [_shown(rate, "{:,.2f}") for rate in raised[name]] for name in hourly}
-    shown = raised.assign(**rates).drop(columns=["hours", "fa_per_event_upper"]).rename(columns=CAUSE)
+    shown = raised.assign(**rates).drop(columns=["hours", "false_incidents_per_event_upper"]).rename(columns=CAUSE)
     tables = [
         folder[f"by_{name}"].pivot_table(index=["origin", name], columns="model", values="recall").map(percent)
         .join(folder[f"by_{name}"].groupby(["origin", name])["shots"].max()).reset_index()
@@ -209,8 +214,8 @@ def chapters(
     return [
         first,
         Chapter(
-            "Recall against false alarms per hour",
-            figure=det(curve, operating) if curve["hours"].gt(0).any() else None,
+            "Recall against false incidents per hour",
+            figure=det(curve, operating, limit=figures["limit"]) if curve["hours"].gt(0).any() else None,
         ),
         Chapter(
             "Recall by distance and peak SNR",
@@ -219,16 +224,16 @@ def chapters(
         ),
         Chapter("Recall by place, weapon and pattern", "Of clear shots.", slices),
         Chapter(
-            "False alarms per hour by place",
+            "False incidents per hour by place",
             "On test streams without shots, with the exact 95 % bound. What sounds in a place is drawn, so that in few "
             "hours luck tells places apart.",
             by_place(folder["false_by_place"], list(operating)),
         ),
         Chapter(
-            "What raises false alarms, and what does not",
-            "The event that began last, or else what sounds behind. Drawn is every kind that the test streams without "
-            "shots hold, with the exact 95 % bound; an event of a simulated stream is a bout, of a real one a "
-            "recording. The table has the most frequent ones; an hour is one in which the kind sounds.",
+            "What raises false incidents, and what does not",
+            "The event that began last where an incident opens, or else what sounds behind. Drawn is every kind that "
+            "the test streams without shots hold, with the exact 95 % bound; an event of a simulated stream is a bout, "
+            "of a real one a recording. The table has the most frequent ones; an hour is one in which the kind sounds.",
             shown,
             by_kind(causes, list(operating)) if len(causes) else None,
         ),
@@ -237,29 +242,28 @@ def chapters(
 
 @matplotlib.rc_context(plots.STYLE)
 def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
-    """Return false alarms per event of each kind of sound, a panel for each origin; bars reach to the upper bounds.
+    """Return false incidents per event of each kind of sound, a panel for each origin; bars reach to the upper bounds.
 
     `causes` is what `summary.causes` gives.
     """
     causes = causes[causes["events"] > 0]
-    kinds = {
-        origin: causes[causes["origin"] == origin].groupby("label")["fa_per_event_upper"].max().sort_values().index
-        for origin in tables.ORIGINS if (causes["origin"] == origin).any()
-    }  # fmt: skip
+    upper = causes.groupby(["origin", "label"])["false_incidents_per_event_upper"].max()
+    kinds = {origin: upper[origin].sort_values().index for origin in tables.ORIGINS if origin in upper.index}
     height = 1.2 + 0.26 * max(map(len, kinds.values()))
-    label = "False alarms per event by kind, " + " and ".join(kinds)
+    label = "False incidents per event by kind, " + " and ".join(kinds)
     figure, axes = plots.panels(label, height=height, count=len(kinds))
     for ax, (origin, names) in zip(axes, kinds.items(), strict=True):
         part = causes[causes["origin"] == origin]
         for i, (model, line) in enumerate(_lines(models)):
             rows = part[part["model"] == model].set_index("label").reindex(names)
             y = np.arange(len(names)) + 0.25 * (1 - i)
-            ax.hlines(y, rows["fa_per_event"], rows["fa_per_event_upper"], color=line["color"], linewidth=0.9)
-            ax.plot(rows["fa_per_event"], y, "o", markersize=3.5, color=line["color"], label=model)
+            rate, upper = rows["false_incidents_per_event"], rows["false_incidents_per_event_upper"]
+            ax.hlines(y, rate, upper, color=line["color"], linewidth=0.9)
+            ax.plot(rate, y, "o", markersize=3.5, color=line["color"], label=model)
         events = part.groupby("label")["events"].max()  # the same for each model
         ax.set_yticks(np.arange(len(names)), [f"{name}, {events[name]}" for name in names])
         ax.tick_params(axis="y", labelsize=7.5)
-        ax.set(xlabel="false alarms per event", title=f"{origin}; kind, events", ylim=(-0.6, len(names) - 0.4))
+        ax.set(xlabel="false incidents per event", title=f"{origin}; kind, events", ylim=(-0.6, len(names) - 0.4))
         ax.set_xscale("symlog", linthresh=0.1)
         ax.set_xlim(left=-0.005)
     axes[0].legend(loc="lower right")
@@ -267,13 +271,16 @@ def by_kind(causes: pd.DataFrame, models: list[str]) -> Figure:
 
 
 def by_place(table: pd.DataFrame, models: list[str]) -> pd.DataFrame:
-    """Return hours and each model's false alarms an hour, a row for each origin and place.
+    """Return hours and each model's false incidents an hour, a row for each origin and place.
 
     `table` is what `summary.places` gives.
     """
     rows = [
         {"origin": origin, "place": place, "hours": f"{part['hours'].iloc[0]:.2f}"}
-        | {r.model: f"{r.fa_per_hour:.2f} (at most {r.fa_per_hour_upper:.2f})" for r in part.itertuples()}
+        | {
+            r.model: f"{r.false_incidents_per_hour:.2f} (at most {r.false_incidents_per_hour_upper:.2f})"
+            for r in part.itertuples()
+        }
         for (origin, place), part in table.groupby(["origin", "place"], sort=True)
     ]
     return pd.DataFrame(rows, columns=["origin", "place", "hours", *models])

@@ -1,4 +1,4 @@
-"""Real recordings held out in turns: false alarms an hour and recall on all of them."""
+"""Real recordings held out in turns: false incidents an hour and recall on all of them."""
 
 import tempfile
 from dataclasses import dataclass
@@ -57,11 +57,11 @@ class Corpus:
 
 
 def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
-    """Return the figures of all turns together: false alarms an hour and recall, each real recording tested once.
+    """Return the figures of all turns together: false incidents an hour and recall, each real recording tested once.
 
     Each turn leaves two of the `count` folds out of training. It chooses its threshold on simulated validation streams
     and on those of one fold, and is tested on those of the other. The figures are those of `alarms.summary`; with them
-    are the number of `folds`, each turn's operating point in `operating`, `causes` of false alarms, and the curve
+    are the number of `folds`, each turn's operating point in `operating`, `causes` of false incidents, and the curve
     `det`.
     """
     chunks, recordings, onsets = corpus(folders)
@@ -76,13 +76,13 @@ def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
             model = train(chunks, held, pool(known, folders, p), p.network.seed, p, work)
             points.append(validate(model, {folders.streams_val: "simulated", work / "val": "real"}, p))
             turns.append(score_folder(model, work / "test", points[-1]["logit"], p))
-    whole = pooled(turns, limit=p.detector.max_fa_per_hour, sr=p.audio.sr)
+    whole = pooled(turns, limit=p.detector.max_false_incidents_per_hour, sr=p.audio.sr)
     causes = whole["tables"]["causes"].drop(columns="model").astype(object)
     return whole["figures"]["real"]["int8"] | {
         "folds": count,
         "operating": points,
         "causes": causes.where(causes.notna(), None).to_dict("records"),  # JSON has no NaN
-        "det": whole["tables"]["det"][["logit", "fa_per_hour", "recall"]].to_dict("records"),
+        "det": whole["tables"]["det"][["logit", "false_incidents_per_hour", "recall"]].to_dict("records"),
     }
 
 
@@ -206,7 +206,7 @@ def validate(model: Path, folders: dict[Path, str], p: Sections) -> dict:
         scored = score_streams(table, folder, {"int8": model}, {}, p)
         if len(counts := gathered(scored)["counts"]):
             curves.append(det(counts, table))
-    return operate(pd.concat(curves, ignore_index=True), limit=p.detector.max_fa_per_hour)
+    return operate(pd.concat(curves, ignore_index=True), limit=p.detector.max_false_incidents_per_hour)
 
 
 def score_folder(model: Path, folder: Path, logit: float, p: Sections) -> dict[str, pd.DataFrame]:

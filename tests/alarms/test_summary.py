@@ -29,29 +29,29 @@ def shots(**values) -> pd.DataFrame:
 FALSE = pd.DataFrame(
     {
         "path": ["q1", "q1", "q1", "q2", "s1"], "kind": ["quiet"] * 4 + ["shots"], "incident": [1, 1, 2, 1, 1],
-        "recording_group": ["a", "a", "b", "b", "z"],
+        "opens": [True, False, True, True, False], "recording_group": ["a", "a", "b", "b", "z"],
     }
 )  # fmt: skip
-CURVE = pd.DataFrame({"logit": [0.0, 1.0, 2.0], "fa_per_hour": [3.0, 0.5, 0.1], "recall": [0.9, 0.8, 0.5]})
+CURVE = pd.DataFrame({"logit": [0.0, 1.0, 2.0], "false_incidents_per_hour": [3.0, 0.5, 0.1], "recall": [0.9, 0.8, 0.5]})
 
 
 def summary(**values) -> dict:
-    tables = {"curve": CURVE, "shots": shots(), "false": FALSE, "hours": HOURS} | values
+    tables = {"curve": CURVE, "shots": shots(), "false_onsets": FALSE, "hours": HOURS} | values
     return stream_summary.summary(**tables, rng=np.random.default_rng(0), limit=0.5)
 
 
 def test_the_summary_by_hand():
     found = summary()
     assert (found["hours"], found["groups"]) == (3.5, 3)
-    assert (found["false_alarms"], found["false_alarms_beside_shots"]) == (4, 1)
-    assert found["fa_per_hour"] == pytest.approx(4 / 3.5)
-    assert found["fa_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 3.5))
+    assert (found["false_incidents"], found["false_incidents_beside_shots"]) == (3, 0)
+    assert (found["false_onsets"], found["false_onsets_per_hour"]) == (4, pytest.approx(4 / 3.5))
     assert found["false_incidents_per_hour"] == pytest.approx(3 / 3.5)
     assert found["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(3, 3.5))
     assert (found["shots"], found["shots_heard"], found["shots_of_any_level"], found["firings"]) == (6, 5, 7, 3)
     assert found["recall"] == pytest.approx(4 / 6) and found["recall_of_heard"] == pytest.approx(3 / 5)
     assert found["recall_lower"] == pytest.approx(metrics.share_lower(4, 6))
     assert found["recall_of_any_level"] == pytest.approx(5 / 7) and found["recall_of_firings"] == pytest.approx(2 / 3)
+    assert found["recall_of_firings_lower"] == pytest.approx(metrics.share_lower(2, 3))
     assert found["delay_p50_s"] == pytest.approx(0.25)
     assert found["delay_p95_s"] == pytest.approx(np.percentile([0.1, 0.2, 0.3, 0.4], 95))
     assert found["recall_at_limit"] == 0.8
@@ -59,28 +59,43 @@ def test_the_summary_by_hand():
 
 
 def test_nothing_to_measure_is_none():
-    found = summary(curve=CURVE[:0], shots=shots()[:0], false=FALSE[:0], hours=HOURS[:0])
-    counts = {"hours", "false_alarms", "false_alarms_beside_shots", "groups", "shots", "shots_heard"}
-    counts |= {"shots_of_any_level", "firings"}
+    found = summary(curve=CURVE[:0], shots=shots()[:0], false_onsets=FALSE[:0], hours=HOURS[:0])
+    counts = {"hours", "false_onsets", "false_incidents", "false_incidents_beside_shots", "groups", "shots"}
+    counts |= {"shots_heard", "shots_of_any_level", "firings"}
     assert all(found[key] == 0 for key in counts)
     assert all(value is None for key, value in found.items() if key not in counts)
 
 
 def test_a_limit_that_no_threshold_keeps_has_no_recall():
-    assert summary(curve=CURVE.assign(fa_per_hour=1.0))["recall_at_limit"] is None
+    assert summary(curve=CURVE.assign(false_incidents_per_hour=1.0))["recall_at_limit"] is None
+
+
+def test_three_false_onsets_of_one_incident_count_once():
+    """Beside shots an incident is false where none of its onsets is a shot's."""
+    one = pd.DataFrame(
+        {"path": ["q", "q", "q", "s", "s"], "kind": ["quiet"] * 3 + ["shots"] * 2, "incident": [1, 1, 1, 1, 2],
+         "opens": [True, False, False, False, True], "recording_group": "a"}
+    )  # fmt: skip
+    found = summary(false_onsets=one)
+    assert (found["false_incidents"], found["false_onsets"], found["false_incidents_beside_shots"]) == (1, 3, 1)
+    assert found["false_incidents_per_hour"] == pytest.approx(1 / 3.5)
+    assert found["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(1, 3.5))
+    alone = summary(false_onsets=one[:1])
+    ends = ("false_incidents_per_hour_low", "false_incidents_per_hour_high")
+    assert [found[end] for end in ends] == [alone[end] for end in ends]
 
 
 def test_the_bootstrap_draws_groups():
-    """All alarms in one of ten groups of the same hours: a tenth of the draws, as often as it is drawn."""
+    """All incidents in one of ten groups of the same hours: a tenth of the draws, as often as it is drawn."""
     hours = pd.DataFrame({"recording_group": [f"g{i}" for i in range(10)], "hours": 1.0})
-    false = pd.DataFrame({"path": "q", "kind": "quiet", "incident": range(20), "recording_group": "g3"})
-    found = summary(false=false, hours=hours)
-    assert (found["fa_per_hour_low"], found["fa_per_hour_high"]) == pytest.approx(
+    false = pd.DataFrame({"path": "q", "kind": "quiet", "incident": range(20), "opens": True, "recording_group": "g3"})
+    found = summary(false_onsets=false, hours=hours)
+    assert (found["false_incidents_per_hour_low"], found["false_incidents_per_hour_high"]) == pytest.approx(
         (0.0, 6.0)
-    )  # 20 alarms in 10 h, none to three times: binomial(10, 0.1)
+    )  # 20 incidents in 10 h, none to three times: binomial(10, 0.1)
     even = pd.concat([false[:2].assign(recording_group=group) for group in hours["recording_group"]])
-    found = summary(false=even, hours=hours)
-    assert (found["fa_per_hour_low"], found["fa_per_hour_high"]) == pytest.approx((2.0, 2.0))
+    found = summary(false_onsets=even, hours=hours)
+    assert (found["false_incidents_per_hour_low"], found["false_incidents_per_hour_high"]) == pytest.approx((2.0, 2.0))
 
 
 def test_the_bootstrap_covers_the_rate():
@@ -122,7 +137,7 @@ def test_bins_begin_at_their_left_edge():
     assert found[["distance_m", "shots"]].values.tolist() == [[0, 2], [10, 1], [25, 2]]
 
 
-def test_causes_are_all_that_was_laid_and_how_often_each_raised_an_alarm():
+def test_causes_are_all_that_was_laid_and_how_often_each_opened_an_incident():
     """Where simulated all beds are one kind; a kind of which nothing was false has a row and a bound."""
     laid = pd.DataFrame(
         {
@@ -130,15 +145,14 @@ def test_causes_are_all_that_was_laid_and_how_often_each_raised_an_alarm():
             "label": ["door", "door", "dog", "rain", "rain+hum", "rain"], "samples": [1800, 1800, 900, 3600, 3600, 720],
         }
     )  # fmt: skip
-    false = pd.DataFrame(
+    incidents = pd.DataFrame(
         {
-            "origin": ["simulated"] * 5 + ["real"] * 2, "model": ["m", "m", "m", "n", "m", "m", "n"],
-            "kind": ["quiet"] * 4 + ["shots", "quiet", "quiet"],
-            "cause": ["event"] * 2 + ["bed"] * 2 + ["event", "bed", ""],
-            "label": ["door", "door", "rain", "rain+hum", "dog", "rain", ""],
+            "origin": ["simulated"] * 4 + ["real"] * 2, "model": ["m", "m", "m", "n", "m", "n"],
+            "cause": ["event"] * 2 + ["bed"] * 2 + ["bed", ""],
+            "label": ["door", "door", "rain", "rain+hum", "rain", ""],
         }
     )  # fmt: skip
-    found = stream_summary.causes(false, laid, ["m", "n"], sr=1)
+    found = stream_summary.causes(incidents, laid, ["m", "n"], sr=1)
     assert list(found.columns) == list(stream_summary.CAUSES)
     rows = {(row[0], row[1], row[3]): row[4:7] for row in found.itertuples(index=False, name=None)}
     assert rows == {
@@ -149,37 +163,36 @@ def test_causes_are_all_that_was_laid_and_how_often_each_raised_an_alarm():
     }  # fmt: skip
     known = found[found["events"] > 0]
     for name, each in (("event", "events"), ("hour", "hours")):
-        pairs = list(zip(known["false_alarms"], known[each], strict=True))
-        assert known[f"fa_per_{name}"].tolist() == pytest.approx([count / n for count, n in pairs])
-        assert known[f"fa_per_{name}_upper"].tolist() == pytest.approx([metrics.rate_upper(*pair) for pair in pairs])
+        pairs = list(zip(known["false_incidents"], known[each], strict=True))
+        assert known[f"false_incidents_per_{name}"].tolist() == pytest.approx([count / n for count, n in pairs])
+        assert known[f"false_incidents_per_{name}_upper"].tolist() == pytest.approx(
+            [metrics.rate_upper(*pair) for pair in pairs]
+        )
     unknown = found[found["events"] == 0]
     assert len(unknown) == 1 and unknown.iloc[0, 7:].isna().all()
     assert found.loc[found["model"] == "m", "label"].tolist() == ["rain", "door", "background", "dog"]
-    assert stream_summary.causes(false[:0], laid, ["m"], sr=1)["false_alarms"].tolist() == [0] * 4
-    assert stream_summary.causes(false[:0], laid[:0], ["m"], sr=1).columns.tolist() == list(stream_summary.CAUSES)
+    assert stream_summary.causes(incidents[:0], laid, ["m"], sr=1)["false_incidents"].tolist() == [0] * 4
+    assert stream_summary.causes(incidents[:0], laid[:0], ["m"], sr=1).columns.tolist() == list(stream_summary.CAUSES)
 
 
-def test_false_alarms_by_place_are_over_the_hours_there():
+def test_false_incidents_by_place_are_over_the_hours_there():
     quiet = pd.DataFrame(
         {
             "origin": ["simulated", "simulated", "simulated", "real"], "place": ["mall", "park", "mall", ""],
             "unique_s": [1800.0, 3600.0, 5400.0, 900.0],
         }
     )  # fmt: skip
-    false = pd.DataFrame(
-        {
-            "origin": ["simulated"] * 4 + ["real"], "model": ["m", "m", "n", "m", "m"],
-            "kind": ["quiet", "quiet", "quiet", "shots", "quiet"], "place": ["mall", "mall", "park", "mall", ""],
-        }
-    )  # fmt: skip
-    found = stream_summary.places(false, quiet, ["m", "n"])
-    assert found.drop(columns="fa_per_hour_upper").values.tolist() == [
+    incidents = pd.DataFrame(
+        {"origin": ["simulated"] * 3 + ["real"], "model": ["m", "m", "n", "m"], "place": ["mall", "mall", "park", ""]}
+    )
+    found = stream_summary.places(incidents, quiet, ["m", "n"])
+    assert found.drop(columns="false_incidents_per_hour_upper").values.tolist() == [
         ["simulated", "mall", "m", 2.0, 2, 1.0], ["simulated", "mall", "n", 2.0, 0, 0.0],
         ["simulated", "park", "m", 1.0, 0, 0.0], ["simulated", "park", "n", 1.0, 1, 1.0],
     ]  # fmt: skip
     upper = [metrics.rate_upper(*k) for k in ((2, 2), (0, 2), (0, 1), (1, 1))]
-    assert found["fa_per_hour_upper"].tolist() == pytest.approx(upper)
-    assert stream_summary.places(false, quiet[:0], ["m"]).columns.tolist() == found.columns.tolist()
+    assert found["false_incidents_per_hour_upper"].tolist() == pytest.approx(upper)
+    assert stream_summary.places(incidents, quiet[:0], ["m"]).columns.tolist() == found.columns.tolist()
 
 
 def test_group_hours_are_those_of_the_streams():
@@ -203,11 +216,13 @@ SHOT = {name: of() for name, of in tables.STREAM_SHOT.items()} | {
 
 
 def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
-    """Rows as `score_stream` gives them, of one quiet stream and one with two shots of each origin; int8 misses one."""
+    """Rows as `score_stream` gives them, of one quiet stream and one with two shots of each origin; int8 misses one.
+
+    Each quiet stream has an incident of three onsets; beside shots a false onset is of an incident with a shot.
+    """
     counts, shots, false, table, events = [], [], [], [], []
     bed = {"kind": "bed", "label": "rain", "start": 0, "stop": 16000, "recording_group": "r"}
-    alarm = {"onset_s": 1.0, "score": 0.5, "incident": 1, "place": "yard", "label": "rain", "cause": "bed",
-             "recording_group": "r"}  # fmt: skip
+    onset = {"score": 0.5, "incident": 1, "place": "yard", "label": "rain", "cause": "bed", "recording_group": "r"}
     for origin, kind in itertools.product(origins, ("quiet", "shots")):
         path = f"{origin}-{kind}"
         place = "yard" * (origin == "simulated")
@@ -216,9 +231,10 @@ def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
         for model in ("float", "int8"):
             keys = {"path": path, "origin": origin, "kind": kind, "model": model}
             total = 2 * (kind == "shots" and with_shots)
-            common = {"false": 1, "false_incidents": 1, "shots": total, "hits": total // 2}
+            common = {"false_onsets": 3, "false_incidents": 1, "shots": total, "hits": total // 2}
             counts += [keys | {"logit": logit, **common} for logit in (0.0, 1.0)]
-            false += [keys | alarm] * (kind == "quiet")
+            n = 3 if kind == "quiet" else 1
+            false += [keys | onset | {"onset_s": 1.0 + i, "opens": n == 3 and i == 0} for i in range(n)]
             shots += [SHOT | keys | {"onset": 900 * i, "found": model == "float" or i > 0} for i in range(total)]
     frames = (pd.DataFrame(rows) for rows in (counts, shots, false, table, events))
     return stream_summary.figures(*frames, names=["float", "int8"], limit=0.5, sr=16000)
@@ -229,20 +245,26 @@ def test_figures_by_origin_and_model():
     figures, kept = found["figures"], found["tables"]
     for origin in tables.ORIGINS:
         assert figures[origin]["float"]["recall"] == 1 and figures[origin]["int8"]["recall"] == 0.5
-        assert figures[origin]["int8"]["fa_per_hour"] == 1 and figures[origin]["int8"]["groups"] == 1
-        assert figures["int8_against_float"][origin] == {"recall_drop": 0.5, "fa_per_hour_within_bound": True}
+        assert figures[origin]["int8"]["false_incidents_per_hour"] == 1 and figures[origin]["int8"]["groups"] == 1
+        assert figures[origin]["int8"]["false_onsets_per_hour"] == 3
+        assert figures[origin]["int8"]["false_incidents_beside_shots"] == 0
+        assert figures["int8_against_float"][origin] == {
+            "recall_drop": 0.5,
+            "false_incidents_per_hour_within_bound": True,
+        }
     assert kept["by_snr"][["origin", "model", "peak_snr_db", "shots", "found"]].values.tolist() == [
         ["real", "float", 20, 2, 2], ["real", "int8", 20, 2, 1], ["simulated", "float", 20, 2, 2],
         ["simulated", "int8", 20, 2, 1],
     ]  # fmt: skip
     assert kept["by_distance"]["shots"].tolist() == [2, 2] and kept["by_distance"]["distance_m"].tolist() == [25, 25]
     assert len(kept["det"]) == 8 and len(kept["shots"]) == 8 and len(kept["causes"]) == 4
-    assert kept["false_by_place"][["model", "place", "hours", "false_alarms"]].values.tolist() == [
+    assert kept["false_by_place"][["model", "place", "hours", "false_incidents"]].values.tolist() == [
         ["float", "yard", 1.0, 1], ["int8", "yard", 1.0, 1],
     ]  # fmt: skip
-    groups = kept["false_alarms"].groupby("origin")["recording_group"].unique()
+    assert kept["causes"]["false_incidents"].tolist() == [1] * 4
+    groups = kept["false_onsets"].groupby("origin")["recording_group"].unique()
     assert groups["real"].tolist() == ["r"]
-    assert groups["simulated"].tolist() == ["simulated-quiet"]
+    assert groups["simulated"].tolist() == ["simulated-quiet", "simulated-shots"]
 
 
 @pytest.mark.parametrize("with_shots", [False, True])
@@ -257,8 +279,9 @@ def test_figures_of_simulated_streams_alone(with_shots):
 def test_a_row_is_told_in_words():
     found = summary()
     assert stream_summary.in_words(found) == (
-        f"66.7% of 6 shots (at least {found['recall_lower']:.1%}), p95 0.39 s late, 1.14 false alarms/h (at most "
-        f"{found['fa_per_hour_upper']:.2f}) in 3.50 h"
+        f"66.7% of 6 shots (at least {found['recall_lower']:.1%}), 66.7% of 3 firings (at least "
+        f"{found['recall_of_firings_lower']:.1%}), p95 0.39 s late, 0.86 false incidents/h (at most "
+        f"{found['false_incidents_per_hour_upper']:.2f}) in 3.50 h"
     )
     assert "shots" not in stream_summary.in_words(summary(shots=shots()[:0]))
     assert "late" not in stream_summary.in_words(summary(shots=shots(found=False, delay_s=np.nan)))

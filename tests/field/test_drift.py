@@ -138,7 +138,7 @@ def test_the_same_distribution_does_not_drift(reference):
     assert found["recordings"] == 120 and 100 < found["effective"] <= 120
 
 
-def false_alarms(reference: pd.DataFrame, start: int, batches: int, size: int = 20) -> int:
+def false_verdicts(reference: pd.DataFrame, start: int, batches: int, size: int = 20) -> int:
     """How many batches of recordings that the reference does not hold alarm."""
     fresh = table(rendered, range(start, start + batches * size), FRESH)
     batch_of = np.random.default_rng(0).permutation(batches * size) // size  # kinds take turns by index
@@ -150,19 +150,19 @@ def false_alarms(reference: pd.DataFrame, start: int, batches: int, size: int = 
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(1500)
-def test_false_alarms_on_fresh_recordings_are_at_most_5_percent():
+def test_false_verdicts_on_fresh_recordings_are_at_most_5_percent():
     """Two hundred batches; one-sided 95 % Clopper-Pearson bound.
 
     So many that the bound holds with up to four alarms: with none allowed, chance would decide at the nominal 1 %.
     """
-    alarms = false_alarms(table(rendered, range(P.simulate.env_recordings), CORPUS), 0, 200)
+    alarms = false_verdicts(table(rendered, range(P.simulate.env_recordings), CORPUS), 0, 200)
     assert beta.ppf(0.95, alarms + 1, 200 - alarms) <= 0.05, alarms
 
 
 @pytest.mark.long
-def test_false_alarms_on_a_few_fresh_recordings_are_as_rare_as_chance(reference, drawn):
+def test_false_verdicts_on_a_few_fresh_recordings_are_as_rare_as_chance(reference, drawn):
     """Twenty-five other batches for each commit: at the nominal 1 % more than three alarm in one of 9,000 commits."""
-    assert false_alarms(reference, drawn.randrange(10_000, 1_000_000), 25) <= 3
+    assert false_verdicts(reference, drawn.randrange(10_000, 1_000_000), 25) <= 3
 
 
 def small(rng: np.random.Generator, names: int = 30, shift: float = 0.0) -> pd.DataFrame:

@@ -28,11 +28,17 @@ REPORT = {
     "float": FIGURES, "int8": FIGURES,
 }  # fmt: skip
 STREAMS = {
-    "simulated": {"int8": {"hours": 0.5, "shots": 121, "recall": 0.57, "recall_lower": 0.49, "fa_per_hour": 60.0,
-                           "fa_per_hour_upper": 91.1}},
-    "real": {"int8": {"hours": 0.0, "shots": 0, "recall": None, "recall_lower": None, "fa_per_hour": None,
-                      "fa_per_hour_upper": None}},
+    "simulated": {"int8": {"hours": 0.5, "shots": 121, "recall": 0.57, "recall_lower": 0.49, "recall_of_firings": 0.7,
+                           "recall_of_firings_lower": 0.61, "false_incidents_per_hour": 60.0,
+                           "false_incidents_per_hour_upper": 91.1}},
+    "real": {"int8": {"hours": 0.0, "shots": 0, "recall": None, "recall_lower": None, "recall_of_firings": None,
+                      "recall_of_firings_lower": None, "false_incidents_per_hour": None,
+                      "false_incidents_per_hour_upper": None}},
     "int8_against_float": {"simulated": 0.1},
+}  # fmt: skip
+ONSETS = {  # what a version stated that counted false onsets
+    "simulated": {"int8": {"hours": 0.5, "shots": 121, "recall": 0.57, "recall_lower": 0.49, "fa_per_hour": 70.0,
+                           "fa_per_hour_upper": 99.1}},
 }  # fmt: skip
 OUTS = {
     "simulate": "data/raw/simulated", "featurize": "data/features", "quantize": str(MODEL),
@@ -58,8 +64,8 @@ def models(n: int, seed: int) -> list[bytes]:
     return found
 
 
-def write(root: Path, model: bytes) -> str:
-    """Make what the pipeline would, and commit it."""
+def write(root: Path, model: bytes, *, limit: str, streams: dict) -> str:
+    """Make what the pipeline would, and commit it; `limit` is the key of it in operating.json."""
     rng = np.random.default_rng(1)
     for name in ("made/simulated", "made/features", "made/generated", MODEL.parent, "reports", "data/raw"):
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -71,10 +77,8 @@ def write(root: Path, model: bytes) -> str:
     row |= {"upstream": "physics", "licence": "CC0-1.0", "sr_found": 16000, "duration_s": 1.0, "sha256": "0"}
     pd.DataFrame([row, row | {"path": "b.wav"}]).to_csv(root / "made/simulated/recordings.csv", index=False)
     (root / MODEL).with_name("report.json").write_text(json.dumps(REPORT | {"bytes": len(model)}))
-    (root / MODEL).with_name("operating.json").write_text(
-        json.dumps({"score": 0.86, "proof": "unproven", "fa_per_hour_limit": 0.5})
-    )
-    (root / "made/streams.json").write_text(json.dumps(STREAMS))
+    (root / MODEL).with_name("operating.json").write_text(json.dumps({"score": 0.86, "proof": "unproven", limit: 0.5}))
+    (root / "made/streams.json").write_text(json.dumps(streams))
     stages = {
         name: {"cmd": f"mkdir -p {Path(out).parent} && cp -r made/{Path(out).name} {out}",
                "deps": [f"made/{Path(out).name}"], "outs": [out]}
@@ -82,6 +86,7 @@ def write(root: Path, model: bytes) -> str:
     }  # fmt: skip
     stages["score_streams"] = {
         "cmd": "cp made/streams.json reports",
+        "deps": ["made/streams.json"],
         "metrics": [{"reports/streams.json": {"cache": False}}],
     }
     document = {"stages": stages, "artifacts": {"int8": {"path": str(MODEL), "type": "model"}}}
@@ -105,8 +110,9 @@ def promoted(tmp_path_factory):
         (folder / "project").mkdir()
         project = Project(folder / "project").make()
         found = models(2, 0)
-        for model, champion in zip(found, (None, "v1.0.0"), strict=True):
-            project.promote(write(project.root, model), champion)
+        stated = (("fa_per_hour_limit", ONSETS), ("false_incidents_per_hour_limit", STREAMS))
+        for model, champion, (limit, streams) in zip(found, (None, "v1.0.0"), stated, strict=True):
+            project.promote(write(project.root, model, limit=limit, streams=streams), champion)
             assert bundle.export(root=project.root).name == ("v1.1.0" if champion else "v1.0.0")
         yield project, found
 
@@ -165,8 +171,15 @@ def test_the_card_says_what_decides(promoted):
     card = (promoted[0].root / "models/promoted/v1.1.0/card.md").read_text()
     for told in ("int8 v1.1.0", "by Ada: better at night", "| recall | yes | 0.9 |", "0.987, 0.975", "60.00, 91.10",
                  "| simulated | physics | CC0-1.0 | 2 |", "unproven", "8736 bytes",
-                 "| real | 0.00 | 0 | not measured | not measured |"):  # fmt: skip
+                 "0.5 false incidents per hour", "0.570, 0.490 | 0.700, 0.610 | 60.00, 91.10",
+                 "| real | 0.00 | 0 | not measured | not measured | not measured |"):  # fmt: skip
         assert told in card, told
+
+
+def test_the_card_of_a_version_that_counted_onsets_says_so(promoted):
+    card = (promoted[0].root / "models/promoted/v1.0.0/card.md").read_text()
+    assert "limit 0.5 false onsets per hour: unproven" in card
+    assert "| simulated | 0.50 | 121 | 0.570, 0.490 | not measured | not measured |" in card
 
 
 def test_a_rollback_s_folder_is_the_same_to_the_byte(promoted, tmp_path):

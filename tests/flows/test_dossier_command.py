@@ -39,6 +39,8 @@ def recording(group: str, **values) -> dict:
 def tree(tmp_path, monkeypatch) -> Path:
     """A working tree whose stages were run, after int8@v1.0.0, and a candidate's folder outside of it."""
     made = candidates.compared(tmp_path / "world", monkeypatch, candidate=0.0, champion=3.0)
+    old = made["models"]["champion"]["operating"]  # of a version that counted false onsets
+    old["fa_per_hour_limit"] = old.pop("false_incidents_per_hour_limit")
     root, folder = tmp_path / "tree", tmp_path / "candidate"
     folder.mkdir()
     tables.write_json(folder / "comparison.json", made)
@@ -87,7 +89,7 @@ def failed(tree: Path) -> set[str]:
 
 
 UNMEASURED = {"seeds", "parity-model", "parity-features", "parity-onsets", "instructions"}
-LOUD = {"false-alarms", "false-alarm-bound"}  # a door's dozen in 40 s
+LOUD = {"false-incidents", "false-incident-bound"}  # a door's dozen in 40 s
 
 
 def test_from_a_comparison_to_a_decision(tree):
@@ -107,7 +109,7 @@ def test_from_a_comparison_to_a_decision(tree):
     page = (folder / review.PAGE).read_text()
     assert "Firmware of another model" in page and "in place of v1.0.0" in page
     said = ["review", folder, "approve", "--by", "Ada", "--reason", "finds soft shots"]
-    over = ["--overrule", "false-alarms=doors are shut there", "--overrule", "false-alarm-bound=a trial = 1 day"]
+    over = ["--overrule", "false-incidents=doors are shut there", "--overrule", "false-incident-bound=a trial = 1 day"]
     assert "failed" in str(gunshot(*said).exception)
     assert "too few cases" in str(gunshot(*said, *over).exception)
     small = json.loads((folder / review.GATES).read_text())["small"]
@@ -116,7 +118,7 @@ def test_from_a_comparison_to_a_decision(tree):
     assert done.exit_code == 0, done.exception
     found = review.decided(folder)
     assert found["call"]["acknowledge"] == small
-    assert found["call"]["overrule"]["false-alarm-bound"] == "a trial = 1 day"
+    assert found["call"]["overrule"]["false-incident-bound"] == "a trial = 1 day"
     assert found["call"]["candidate"] == run("git", "rev-parse", "HEAD", root=tree)
     assert "Ada decided" in str(gunshot("review", folder, "reject", "--by", "Bo", "--reason", "no").exception)
 

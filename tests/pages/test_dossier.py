@@ -67,7 +67,7 @@ def test_the_first_screen_has_question_verdict_figures_curve_and_sounds_and_the_
     assert first.locator("li b").all_text_contents() == failed
     assert first.locator("#beside tbody tr").first.locator("td").all_text_contents() == ["50.0 %", "100.0 %"]
     assert first.locator("#curve svg").is_visible() and first.locator("audio").count() == 2
-    expect(first.locator(".players li.alarm")).to_contain_text("door")
+    expect(first.locator(".players li.woke")).to_contain_text("door")
     expect(first.locator("#fools")).to_contain_text("no person was recorded")
     assert opened.locator("#decide code").first.is_visible() and opened.locator("#decide .axes").is_visible()
     assert opened.locator("details").count() > 10 and opened.locator("details[open]").count() == 0

@@ -14,7 +14,10 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.rates import test_poisson_2indep as poisson_2indep
 
 from gunshot.alarms import summary
-from gunshot.promotion import comparison
+from gunshot.alarms.score import gathered
+from gunshot.models.scores import metrics
+from gunshot.promotion import comparison, gates
+from tests import candidates
 from tests.candidates import LOUD, SHOT_PEAKS, P, compared, model
 
 COUNT = st.integers(0, 60)
@@ -72,10 +75,11 @@ def test_a_bound_without_a_difference_still_says_how_little_is_known():
 
 def false(onset_s, model: str, path: str = "q") -> list[dict]:
     row = dict.fromkeys((*summary.KEYS, *summary.FALSE), "") | {"model": model, "path": path, "kind": "quiet"}
+    row |= {"opens": True}
     return [row | {"onset_s": t} for t in onset_s]
 
 
-def test_false_alarms_of_both_are_told_once():
+def test_false_incidents_of_both_are_told_once():
     rows = [*false([1.0, 5.0], "candidate"), *false([1.15, 7.0, 9.0], "champion"), *false([1.0], "champion", "r")]
     found = comparison.raised_by(pd.DataFrame(rows), collar_s=0.2)
     told = found[["path", "onset_s", "candidate", "champion"]].values.tolist()
@@ -87,7 +91,7 @@ TIMES = st.lists(st.integers(0, 100), max_size=12).map(lambda v: [t / 10 for t i
 
 
 @given(TIMES, TIMES)
-def test_no_false_alarm_is_lost_in_telling_them_apart(mine, other):
+def test_no_false_incident_is_lost_in_telling_them_apart(mine, other):
     rows = [*false(mine, "candidate"), *false(other, "champion")]
     table = pd.DataFrame(rows, columns=[*summary.KEYS, *summary.FALSE])
     found = comparison.raised_by(table, collar_s=0.2)
@@ -153,14 +157,33 @@ def test_a_deaf_candidate_loses_the_soft_shots(tmp_path, monkeypatch):
     assert (recall["cases"], recall["champion"], recall["lost"], recall["won"]) == (24, 24, soft, 0)
     assert recall["p"] == 0.5**soft and recall["difference_lower"] < -0.5
     assert not found["same"]
-    alarms = found["false_alarms"]
-    assert (alarms["candidate"], alarms["champion"]) == (3, 12) and alarms["hours"] == pytest.approx(40 / 3600)
+    false = found["false_incidents"]
+    assert (false["candidate"], false["champion"]) == (3, 12) and false["hours"] == pytest.approx(40 / 3600)
     of = {row["name"]: row for row in found["slices"]}
     assert (of["weapon=Uzi"]["lost"], of["weapon=M16"]["lost"]) == (12, 0)
     assert of["distance=25 to 50"]["p_holm"] < 0.05
     assert [row["candidate"] for row in found["shots"]] == 2 * [peak == LOUD for peak in SHOT_PEAKS]
-    assert sum(row["candidate"] and row["champion"] for row in found["false"]) == 3
+    assert sum(row["candidate"] and row["champion"] for row in found["raised"]) == 3
     assert found["figures"]["simulated"]["candidate"]["recall"] == 0.5
+
+
+def test_three_false_onsets_of_one_incident_count_once(tmp_path, monkeypatch):
+    def thrice(parts):
+        found = gathered(parts)
+        of = found["false_onsets"]
+        parts = [of.assign(onset_s=of["onset_s"] + i / 2, opens=of["opens"] & (i == 0)) for i in range(3)]
+        return found | {"false_onsets": pd.concat(parts, ignore_index=True)}
+
+    monkeypatch.setattr(candidates, "gathered", thrice)
+    found = compared(tmp_path, monkeypatch, candidate=3.0, champion=0.0)
+    false, figures = found["false_incidents"], found["figures"]["simulated"]["candidate"]
+    assert (false["candidate"], false["champion"], false["p"]) == (3, 12, comparison.worse(3, 12))
+    assert (figures["false_incidents"], figures["false_onsets"]) == (3, 9) and len(found["raised"]) == 12
+    (door,) = [row for row in found["negatives"] if row["name"] == "negative=door"]
+    assert (door["candidate"], door["champion"]) == (3, 12)
+    bound = gates.false_incident_bound(found, limit=1e6)
+    assert bound.figure == pytest.approx(metrics.rate_upper(3, 40 / 3600), abs=1e-3)
+    assert gates.false_incidents(found, alpha=0.05).text == "3 in 0.01 h, the champion 12."
 
 
 def test_the_champion_itself_is_the_same(tmp_path, monkeypatch):
@@ -171,18 +194,21 @@ def test_the_champion_itself_is_the_same(tmp_path, monkeypatch):
 def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch):
     found = compared(tmp_path, monkeypatch, candidate=0.0, champion=None)
     assert found["recall"]["candidate"] == 24 and found["recall"]["p"] is found["recall"]["champion"] is None
-    assert not found["same"] and "champion" not in found["false"][0]
+    assert not found["same"] and "champion" not in found["raised"][0]
     assert all(row["p"] is row["p_holm"] is None for row in found["slices"] + found["negatives"])
 
 
 def test_each_is_measured_with_the_params_of_its_operating_point(tmp_path, monkeypatch):
     contender = comparison.contender(model(tmp_path / "champion", logit=0.0))
-    tree = {"hop": 4, "windows": 9, "hysteresis": 0.0, "collar_s": 0.05, "max_fa_per_hour": 7.0}
+    tree = {"hop": 4, "windows": 9, "hysteresis": 0.0, "collar_s": 0.05, "max_false_incidents_per_hour": 7.0}
     p = type(P)(**vars(P) | {"detector": P.detector.model_copy(update=tree)})
     found = comparison.own_params(contender, p)
-    measured = {name: tree[name] for name in ("collar_s", "max_fa_per_hour")}
+    measured = {name: tree[name] for name in ("collar_s", "max_false_incidents_per_hour")}
     assert found.detector == P.detector.model_copy(update=measured)
     assert (found.audio, found.chunks, found.features) == (P.audio, P.chunks, P.features)
+    old = contender.operating["params"]["detector"]  # of a version whose limit counted onsets
+    old["max_fa_per_hour"] = old.pop("max_false_incidents_per_hour")
+    assert comparison.own_params(contender, p).detector == found.detector
     del contender.operating["params"]
     with pytest.raises(ValueError, match=r"champion/operating\.json: params=None must be stated"):
         comparison.own_params(contender, p)
@@ -195,7 +221,7 @@ def test_what_the_tree_s_params_are_now_does_not_matter(tmp_path, monkeypatch):
     averaged = {"detector": P.detector.model_copy(update={"windows": 16, "hop": 4})}
     again = compared(tmp_path / "now", monkeypatch, candidate=0.0, champion=3.0, p=type(P)(**vars(P) | averaged))
     assert again["recall"] == found["recall"] and again["recall"]["champion"] > 0
-    assert again["false_alarms"] == found["false_alarms"]
+    assert again["false_incidents"] == found["false_incidents"]
 
 
 def test_a_model_without_its_operating_point_is_named(tmp_path):

@@ -11,12 +11,12 @@ from gunshot.promotion import gates
 from tests.candidates import PARITY, PORT, REPORT, SOURCES, P, facts
 
 LIMITS = P.promotion
-FIGURES = {"hours": 10.0, "false_alarms": 2, "fa_per_hour_upper": 0.63}
+FIGURES = {"hours": 10.0, "false_incidents": 2, "false_onsets": 30, "false_incidents_per_hour_upper": 0.63}
 SLICE = {"name": "place=mall", "cases": 50, "small": False, "p": 0.5, "p_holm": 0.9}
 MADE = {
     "same": False, "figures": {"simulated": {"candidate": FIGURES}, "real": {"candidate": FIGURES}},
     "recall": {"cases": 100, "candidate": 90, "champion": 88, "lost": 3, "won": 5, "p": 0.9, "difference_lower": -0.1},
-    "false_alarms": {"hours": 10.0, "candidate": 2, "champion": 3, "p": 0.8},
+    "false_incidents": {"hours": 10.0, "candidate": 2, "champion": 3, "p": 0.8},
     "slices": [{**SLICE}, SLICE | {"name": "weapon=M16", "small": True, "p_holm": None}], "negatives": [{**SLICE}],
 }  # fmt: skip
 
@@ -46,7 +46,7 @@ def test_a_candidate_without_fault_passes_all():
     assert all(asdict(gate)["text"] for gate in found.values())
 
 
-STREAMS = {"simulated": {"recall_drop": 0.001, "fa_per_hour_within_bound": True}}
+STREAMS = {"simulated": {"recall_drop": 0.001, "false_incidents_per_hour_within_bound": True}}
 
 
 def against(**values) -> dict:
@@ -66,10 +66,11 @@ CASES = [
     (changed("recall", "p", to=0.049), {}, {"recall"}),
     (changed("recall", "cases", to=0), {}, {"recall"}),
     (changed("slices", 0, "p_holm", to=0.049), {}, {"recall-slices"}),
-    (changed("negatives", 0, "p_holm", to=0.049), {}, {"false-alarm-slices"}),
-    (changed("false_alarms", "p", to=0.049), {}, {"false-alarms"}),
-    (changed("figures", "real", "candidate", to=FIGURES | {"fa_per_hour_upper": 1.01}), {}, {"false-alarm-bound"}),
-    (changed("figures", to={"simulated": {"candidate": FIGURES | {"hours": 0.0}}}), {}, {"false-alarm-bound"}),
+    (changed("negatives", 0, "p_holm", to=0.049), {}, {"false-incident-slices"}),
+    (changed("false_incidents", "p", to=0.049), {}, {"false-incidents"}),
+    (changed("figures", "real", "candidate", to=FIGURES | {"false_incidents_per_hour_upper": 1.01}), {},
+     {"false-incident-bound"}),
+    (changed("figures", to={"simulated": {"candidate": FIGURES | {"hours": 0.0}}}), {}, {"false-incident-bound"}),
     (MADE, {"changed": ["gunshot/alarms.py"]}, {"code"}),
     (MADE, {"stale": ["train_network"]}, {"data"}),
     (MADE, {"validation": []}, {"validation"}),
@@ -83,7 +84,7 @@ CASES = [
     (MADE, {"streams": None}, {"int8"}),
     (MADE, {"streams": {"int8_against_float": {}}}, {"int8"}),
     (MADE, {"streams": against(recall_drop=0.0051)}, {"int8"}),
-    (MADE, {"streams": against(fa_per_hour_within_bound=False)}, {"int8"}),
+    (MADE, {"streams": against(false_incidents_per_hour_within_bound=False)}, {"int8"}),
     (MADE, {"seeds": None}, {"seeds"}),
     (MADE, {"seeds": {"recall": {"simulated": [0.9, 0.9]}}}, {"seeds"}),
     (MADE, {"seeds": {"recall": {"simulated": [0.9, 0.9, 0.9], "real": [0.9, 0.9]}}}, {"seeds"}),
@@ -113,7 +114,9 @@ def test_each_gate_fails_in_a_case_here():
 
 def test_at_its_limit_a_gate_passes():
     made = changed("recall", "p", to=LIMITS.alpha)
-    made["figures"]["real"]["candidate"] = FIGURES | {"fa_per_hour_upper": LIMITS.max_fa_per_hour}
+    made["figures"]["real"]["candidate"] = FIGURES | {
+        "false_incidents_per_hour_upper": LIMITS.max_false_incidents_per_hour
+    }
     firmware = {LIMITS.board: PORT | {"instructions": {"total": LIMITS.max_instructions}}}
     values = {
         "streams": against(recall_drop=LIMITS.max_int8_drop),
@@ -127,13 +130,13 @@ def test_the_first_model_is_compared_with_none():
     nothing = {"champion": None, "p": None}
     made = copy.deepcopy(MADE)
     made["recall"] |= nothing | {"lost": None, "won": None, "difference_lower": None}
-    made["false_alarms"]["p"] = None
+    made["false_incidents"]["p"] = None
     for row in [*made["slices"], *made["negatives"]]:
         row |= nothing | {"p_holm": None}
     found = judged(made)
     assert failed(found) == set() and "no champion" in found["recall-slices"].figure
-    made["figures"]["real"]["candidate"] = FIGURES | {"fa_per_hour_upper": 2.0}
-    assert failed(judged(made)) == {"false-alarm-bound"}
+    made["figures"]["real"]["candidate"] = FIGURES | {"false_incidents_per_hour_upper": 2.0}
+    assert failed(judged(made)) == {"false-incident-bound"}
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.lists(st.booleans(), min_size=8, max_size=8))

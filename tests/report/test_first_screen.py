@@ -15,11 +15,11 @@ from tests.report import test_stream_report as streams
 from tests.report.test_page import Page
 
 SR = 16000
-PROVEN = {"logit": 2.0, "score": 0.98, "proof": "proven", "fa_per_hour_limit": 0.5}
+PROVEN = {"logit": 2.0, "score": 0.98, "proof": "proven", "false_incidents_per_hour_limit": 0.5}
 UNPROVEN = PROVEN | {"proof": "unproven"}
 ROW = streams.ROW | {"shots_of_any_level": 1500, "recall_of_any_level": 0.6}
-KEPT = ROW | {"hours": 30.0, "fa_per_hour": 0.1, "fa_per_hour_upper": 0.26}
-SHORT = ROW | {"hours": 0.3, "fa_per_hour": 0.0, "fa_per_hour_upper": 9.99}
+KEPT = ROW | {"hours": 30.0, "false_incidents_per_hour": 0.1, "false_incidents_per_hour_upper": 0.26}
+SHORT = ROW | {"hours": 0.3, "false_incidents_per_hour": 0.0, "false_incidents_per_hour_upper": 9.99}
 MISSED = KEPT | {"recall": 0.0, "recall_lower": 0.0}
 NO_SHOT = KEPT | {"recall": None, "recall_lower": None, "shots": 0}
 FINDS = "The detector finds 75.0 % of clear gunshots; it"
@@ -29,19 +29,19 @@ COST = {"flash": 20_120, "arena": 8_700}
 @pytest.mark.parametrize(
     "row, point, origin, sentence",
     [
-        (KEPT, PROVEN, "real", f"{FINDS} raised 0.10 false alarms an hour in 30.0 hours of real recordings, which "
+        (KEPT, PROVEN, "real", f"{FINDS} raised 0.10 false incidents an hour in 30.0 hours of real recordings, which "
          "proves that it keeps its limit of 0.5 an hour."),
-        (SHORT, PROVEN, "simulated", f"{FINDS} raised no false alarm in 18 minutes of simulated audio, too little to "
-         "prove that it keeps its limit of 0.5 an hour."),
-        (KEPT, UNPROVEN, "real", f"{FINDS} raised 0.10 false alarms an hour in 30.0 hours of real recordings, but its "
-         "limit of 0.5 an hour was not proven where its threshold was chosen."),
-        (ROW, PROVEN, "simulated", f"{FINDS} raised 1.50 false alarms an hour in 2.0 hours of simulated audio, more "
+        (SHORT, PROVEN, "simulated", f"{FINDS} raised no false incident in 18 minutes of simulated audio, too little "
+         "to prove that it keeps its limit of 0.5 an hour."),
+        (KEPT, UNPROVEN, "real", f"{FINDS} raised 0.10 false incidents an hour in 30.0 hours of real recordings, but "
+         "its limit of 0.5 an hour was not proven where its threshold was chosen."),
+        (ROW, PROVEN, "simulated", f"{FINDS} raised 1.50 false incidents an hour in 2.0 hours of simulated audio, more "
          "than its limit of 0.5 an hour."),
         (MISSED, PROVEN, "simulated", "The detector finds none of the 1,200 clear gunshots; it raised 0.10 false "
-         "alarms an hour in 30.0 hours of simulated audio, which proves that it keeps its limit of 0.5 an hour."),
+         "incidents an hour in 30.0 hours of simulated audio, which proves that it keeps its limit of 0.5 an hour."),
         (NO_SHOT, PROVEN, "simulated", "Whether the detector finds gunshots is not known: the test streams hold no "
-         "clear one. It raised 0.10 false alarms an hour in 30.0 hours of simulated audio, which proves that it keeps "
-         "its limit of 0.5 an hour."),
+         "clear one. It raised 0.10 false incidents an hour in 30.0 hours of simulated audio, which proves that it "
+         "keeps its limit of 0.5 an hour."),
         (streams.NOTHING, UNPROVEN, "simulated", "Nothing is known yet: the test streams hold no audio without shots."),
     ],
 )  # fmt: skip
@@ -53,15 +53,16 @@ def test_the_verdict_says_what_is_found_how_often_it_is_false_and_whether_that_i
                                                (SHORT, PROVEN, "not proven"), (ROW, PROVEN, "exceeded")])  # fmt: skip
 def test_a_limit_is_proven_by_test_and_validation_streams_together(row, point, state):
     assert first_screen.limit_state(row, point, 0.5) == state
-    recall, false, *_ = first_screen.tiles(row, point, COST, limit=0.5)
+    recall, firings, false, *_ = first_screen.tiles(row, point, COST, limit=0.5)
     assert (recall["value"], recall["note"]) == ("75.0 %", "900 of 1,200; at least 61.3 %")
+    assert (firings["value"], firings["note"]) == ("90.0 %", "of 400; at least 85.0 %")
     assert false["note"].endswith(f"limit 0.5: {state}") and false["state"] == state.replace(" ", "-")
-    assert f"at most {row['fa_per_hour_upper']:.2f};" in false["note"]
+    assert f"at most {row['false_incidents_per_hour_upper']:.2f};" in false["note"]
 
 
 def test_figures_that_nothing_is_known_of_are_dashes():
     values = [tile["value"] for tile in first_screen.tiles(streams.NOTHING, UNPROVEN, COST, limit=0.5)]
-    assert values == ["–", "–", "–", "20.1 kB"]
+    assert values == ["–", "–", "–", "–", "20.1 kB"]
 
 
 def figures(simulated: dict, real: dict = streams.NOTHING) -> dict:
@@ -70,7 +71,7 @@ def figures(simulated: dict, real: dict = streams.NOTHING) -> dict:
 
 def causes(upper: float) -> pd.DataFrame:
     table = streams.folder(causes=7)["causes"]
-    return table.assign(fa_per_event_upper=[upper if i % 7 else 0.5 for i in range(len(table))])
+    return table.assign(false_incidents_per_event_upper=[upper if i % 7 else 0.5 for i in range(len(table))])
 
 
 def test_what_is_unproven_has_the_bound_the_places_and_the_kinds_that_were_heard_too_seldom():
@@ -112,8 +113,8 @@ def folder(tmp_path):
 def test_what_fools_it_most_comes_first_and_is_heard(folder):
     cards = first_screen.fools(closest([0.5, 2.0, 1.0, 3.0, -1.0]), PROVEN, folder)
     assert [card["title"] for card in cards] == ["door 3", "door 1", "door 2", "door 0"]
-    assert [card["alarm"] for card in cards] == [True, True, False, False]
-    assert [card["says"] for card in cards][1:3] == ["false alarm", "no alarm: score 0.88, it takes 0.98"]
+    assert [card["woke"] for card in cards] == [True, True, False, False]
+    assert [card["says"] for card in cards][1:3] == ["false incident", "no incident: score 0.88, it takes 0.98"]
     assert all(card["sound"].startswith("data:audio/flac;base64,") and card["waveform"] for card in cards)
     assert cards[0]["place"] == "school hall" and cards[0]["where"] == "q.wav, 4.0 s"
 
@@ -129,7 +130,7 @@ def test_an_excerpt_is_short_and_as_loud_as_the_others(folder):
 
 def test_a_real_recording_is_named_and_not_heard(folder):
     (card,) = first_screen.fools(closest([3.0], origin="real", label="", place="", cause=""), PROVEN, folder)
-    assert (card["title"], card["sound"], card["place"], card["alarm"]) == ("nothing laid there", "", "", True)
+    assert (card["title"], card["sound"], card["place"], card["woke"]) == ("nothing laid there", "", "", True)
     (card,) = first_screen.fools(closest([3.0], label="wind+rain", cause="bed"), PROVEN, folder)
     assert card["title"] == "background: wind, rain" and card["sound"]
     assert first_screen.fools(closest([]), PROVEN, folder) == []
@@ -180,8 +181,8 @@ def test_the_first_screen_comes_before_all_that_is_folded(folder, row, point, re
         assert shown in re.search(r"<dl.*?</dl>", first, re.DOTALL).group(0)
     assert first.count("<svg role=") == (1 if row["hours"] else 0) and first.count("<audio") == 2
     assert "no person was recorded" in first and first.count("<li>") >= 1 and "<table" not in first
-    assert page.titles[:3] == ["Recall against false alarms", "What fools it most", "What is unproven"]
-    assert page.titles[3] == "On streams: recall and false alarms per hour" and page.titles[9] == "Results"
+    assert page.titles[:3] == ["Recall against false incidents", "What fools it most", "What is unproven"]
+    assert page.titles[3] == "On streams: recall and false incidents per hour" and page.titles[9] == "Results"
     assert page.titles[-1] == "Automatic tags" and folded.count("<summary>") == len(page.titles) - 3
     assert "<details open" not in text and "nan" not in re.sub(r'src="[^"]*"', "", text)
 
@@ -194,4 +195,4 @@ def test_the_page_needs_nothing_else_and_is_the_same_twice(folder):
     ids = re.findall(r'\bid="([^"]*)"', text)
     assert len(ids) == len(set(ids))
     assert page_of(folder, SHORT, UNPROVEN) == text
-    assert "came near an alarm" in page_of(folder, SHORT, UNPROVEN, near=closest([]))
+    assert "came near an incident" in page_of(folder, SHORT, UNPROVEN, near=closest([]))

@@ -16,20 +16,26 @@ MODELS = ("forest", "float", "int8")
 COSTS = {"forest": {"flash": 90_000, "arena": None}, "float": {"flash": 75_176, "arena": None},
          "int8": {"flash": 20_120, "arena": 8_700}}  # fmt: skip
 ROW = {
-    "hours": 2.0, "recall": 0.75, "recall_lower": 0.6125, "fa_per_hour": 1.5, "fa_per_hour_upper": 3.877,
-    "delay_p50_s": 0.21, "delay_p95_s": 0.4, "false_incidents_per_hour": 1.0, "shots": 1200, "recall_of_heard": 0.8,
-    "recall_of_firings": 1.0, "fa_per_hour_low": 0.5, "fa_per_hour_high": 4.25, "recall_at_limit": 0.4,
+    "hours": 2.0, "recall": 0.75, "recall_lower": 0.6125, "false_incidents_per_hour": 1.5,
+    "false_incidents_per_hour_upper": 3.877, "delay_p50_s": 0.21, "delay_p95_s": 0.4, "false_onsets_per_hour": 6.0,
+    "shots": 1200, "recall_of_heard": 0.8, "recall_of_firings": 0.9, "recall_of_firings_lower": 0.85, "firings": 400,
+    "false_incidents_per_hour_low": 0.5, "false_incidents_per_hour_high": 4.25, "recall_at_limit": 0.4,
 }  # fmt: skip
-NOTHING = dict.fromkeys(ROW) | {"hours": 0.0, "shots": 0}
-UNKNOWN = NOTHING | {"hours": 2.0, "fa_per_hour": 0.0, "fa_per_hour_upper": 1.498}  # no shot, no false alarm
+NOTHING = dict.fromkeys(ROW) | {"hours": 0.0, "shots": 0, "firings": 0}
+UNKNOWN = NOTHING | {
+    "hours": 2.0,
+    "false_incidents_per_hour": 0.0,
+    "false_incidents_per_hour_upper": 1.498,
+    "false_onsets_per_hour": 0.0,
+}  # no shot, no false incident
 
 
 def operating(proof: str = "proven") -> dict[str, dict]:
-    return {model: {"logit": 2.0, "proof": proof, "fa_per_hour_limit": 0.5} for model in MODELS}
+    return {model: {"logit": 2.0, "proof": proof, "false_incidents_per_hour_limit": 0.5} for model in MODELS}
 
 
 def figures(real: dict = NOTHING, simulated: dict = ROW) -> dict:
-    against = {"simulated": {"recall_drop": 0.012, "fa_per_hour_within_bound": True}}
+    against = {"simulated": {"recall_drop": 0.012, "false_incidents_per_hour_within_bound": True}}
     rows = {"simulated": dict.fromkeys(MODELS, simulated), "real": dict.fromkeys(MODELS, real)}
     return {"limit": 0.5, **rows, "int8_against_float": against if simulated is ROW else {}}
 
@@ -38,7 +44,7 @@ def curve(origins: tuple[str, ...], false: float = 40.0) -> pd.DataFrame:
     logit = np.arange(-4, 16.01, 0.25)
     parts = [
         pd.DataFrame({"origin": origin, "model": model, "logit": logit, "hours": 2.0,
-                      "fa_per_hour": np.floor(false * np.exp(-logit / 2 - i)) / 2,
+                      "false_incidents_per_hour": np.floor(false * np.exp(-logit / 2 - i)) / 2,
                       "recall": 1 / (1 + np.exp(logit / 3 - 3 + i)), "recall_lower": 0.1})
         for origin in origins for i, model in enumerate(MODELS)
     ]  # fmt: skip
@@ -58,14 +64,21 @@ def by(column: str, values: list, origin: str = "simulated") -> pd.DataFrame:
 def folder(origins: tuple[str, ...] = ("simulated",), false: float = 40.0, causes: int = 20) -> dict[str, pd.DataFrame]:
     """The tables of `summary.figures` that the report shows."""
     rows = [
-        {"origin": origin, "model": model, "of": "event", "label": f"bang {i}", "false_alarms": 90 - i,
-         "events": 100, "hours": 0.5, "fa_per_event": 0.9 - i / 100, "fa_per_event_upper": 1.1 - i / 100,
-         "fa_per_hour": 180.0 - 2 * i, "fa_per_hour_upper": 216.0 - 2 * i}
+        {"origin": origin, "model": model, "of": "event", "label": f"bang {i}", "false_incidents": 90 - i,
+         "events": 100, "hours": 0.5, "false_incidents_per_event": 0.9 - i / 100,
+         "false_incidents_per_event_upper": 1.1 - i / 100,
+         "false_incidents_per_hour": 180.0 - 2 * i, "false_incidents_per_hour_upper": 216.0 - 2 * i}
         for origin in origins
         for model in MODELS
         for i in range(causes)
     ]  # fmt: skip
-    there = {"origin": "simulated", "place": "park", "hours": 2.0, "fa_per_hour": 1.5, "fa_per_hour_upper": 3.88}
+    there = {
+        "origin": "simulated",
+        "place": "park",
+        "hours": 2.0,
+        "false_incidents_per_hour": 1.5,
+        "false_incidents_per_hour_upper": 3.88,
+    }
     return {
         "det": curve(origins, false),
         "causes": pd.DataFrame(rows, columns=list(summary.CAUSES)),
@@ -101,13 +114,16 @@ def test_the_headline_has_a_column_a_model_and_says_that_there_are_no_real_strea
         "61.3 %",
         "1,200",
     )
-    assert (row["false alarms/h"], row["false alarms/h at most"], row["delay p50, s"]) == ("1.50", "3.88", "0.21")
+    assert (row["false incidents/h"], row["false incidents/h at most"], row["delay p50, s"]) == ("1.50", "3.88", "0.21")
+    assert row["false onsets/h"] == "6.00"
+    firings = ("firings with a clear shot", "recall of firings", "recall of firings at least")
+    assert [row[name] for name in firings] == ["400", "90.0 %", "85.0 %"]
     assert (row["limit"], row["flash, kB"], row["arena, kB"]) == ("proven", "20.1", "8.7")
-    drawn = [row[f"false alarms/h, groups drawn: {end}"] for end in ("from", "to")]
-    assert (*drawn, row["recall at equal false alarms/h"]) == ("0.50", "4.25", "40.0 %")
+    drawn = [row[f"false incidents/h, groups drawn: {end}"] for end in ("from", "to")]
+    assert (*drawn, row["recall at equal false incidents/h"]) == ("0.50", "4.25", "40.0 %")
     changes = "From float to int8 recall changes by \N{MINUS SIGN}1.2 points on simulated streams"
-    assert f"{changes}, and false alarms are within float's bound." in chapter.text
-    assert "No real recordings were imported" in chapter.text and "0.5 false alarms an hour" in chapter.text
+    assert f"{changes}, and false incidents are within float's bound." in chapter.text
+    assert "No real recordings were imported" in chapter.text and "0.5 false incidents an hour" in chapter.text
 
 
 def test_real_streams_come_first_and_are_not_said_to_be_missing():
@@ -122,9 +138,11 @@ def test_real_streams_come_first_and_are_not_said_to_be_missing():
 def test_what_is_not_known_is_a_dash(nothing):
     unknown = {key: nothing if value is None else value for key, value in UNKNOWN.items()}
     row = column(stream_report.headline(figures(simulated=unknown), COSTS, operating()), "simulated", "forest")
-    assert row["false alarms/h"] == "0.00" and row["false alarms/h at most"] == "1.50" and row["clear shots"] == "0"
+    assert (
+        row["false incidents/h"] == "0.00" and row["false incidents/h at most"] == "1.50" and row["clear shots"] == "0"
+    )
     names = [name for name in row if "recall" in name]
-    assert len(names) == 5 and {row[name] for name in [*names, "delay p95, s"]} == {"–"}
+    assert len(names) == 6 and {row[name] for name in [*names, "delay p95, s"]} == {"–"}
 
 
 def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
@@ -132,8 +150,8 @@ def test_every_section_is_named_once_and_its_figures_have_text_alternatives():
     assert len({chapter.title for chapter in chapters}) == len(chapters) == 6
     labels = [chapter.figure.get_label() for chapter in chapters if chapter.figure]
     assert labels == [
-        "Recall against false alarms per hour, simulated and real", "Recall against distance, and against peak SNR",
-        "False alarms per event by kind, simulated and real",
+        "Recall against false incidents per hour, simulated and real", "Recall against distance, and against peak SNR",
+        "False incidents per event by kind, simulated and real",
     ]  # fmt: skip
     page = text_of(chapters[1].figure)
     assert all(word in page for word in ("simulated, 2.00 h", "real, 2.00 h", *MODELS, "recall of clear shots"))
@@ -147,23 +165,24 @@ def test_without_real_streams_there_is_one_panel():
 def test_an_origin_without_quiet_hours_has_no_panel():
     tables_ = folder(("simulated", "real"))
     real = tables_["det"]["origin"] == "real"
-    tables_["det"].loc[real, ["hours", "fa_per_hour"]] = 0.0, np.nan
-    assert len(stream_report.det(tables_["det"], operating()).axes) == 1
+    tables_["det"].loc[real, ["hours", "false_incidents_per_hour"]] = 0.0, np.nan
+    assert len(stream_report.det(tables_["det"], operating(), limit=0.5).axes) == 1
 
 
 def test_each_operating_point_is_marked_on_its_curve():
-    figure = stream_report.det(curve(("simulated",)), operating())
+    figure = stream_report.det(curve(("simulated",)), operating(), limit=0.7)
+    assert [0.7, 0.7] in [list(line.get_xdata()) for line in figure.axes[0].lines]
     at = curve(("simulated",)).set_index(["model", "logit"])
     marks = [line.get_data() for line in figure.axes[0].lines if line.get_marker() == "o"]
     drawn = [(float(x[0]), float(y[0])) for x, y in marks]
-    expected = [(max(at.loc[(m, 2.0), "fa_per_hour"], 0.25), at.loc[(m, 2.0), "recall"]) for m in MODELS]
+    expected = [(max(at.loc[(m, 2.0), "false_incidents_per_hour"], 0.25), at.loc[(m, 2.0), "recall"]) for m in MODELS]
     assert np.array(drawn) == pytest.approx(np.array(expected)) and drawn[0][0] > 0.25
 
 
-def test_a_model_without_a_false_alarm_is_drawn_at_less_than_one():
-    figure = stream_report.det(curve(("simulated",), false=0.0), operating())
+def test_a_model_without_a_false_incident_is_drawn_at_less_than_one():
+    figure = stream_report.det(curve(("simulated",), false=0.0), operating(), limit=0.5)
     lines = [line for line in figure.axes[0].lines if line.get_label() in MODELS]
-    assert len(lines) == 3 and all((line.get_xdata() == 0.25).all() for line in lines)  # half an alarm in 2 h
+    assert len(lines) == 3 and all((line.get_xdata() == 0.25).all() for line in lines)  # half an incident in 2 h
     text_of(figure)
 
 
@@ -198,17 +217,19 @@ def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
 def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table():
     shown = chapters_of()[-1].table
     assert list(shown.groupby("model").size()) == [stream_report.CAUSES] * 3
-    assert list(shown["false alarms"][:3]) == [90, 89, 88]
+    assert list(shown["false incidents"][:3]) == [90, 89, 88]
     names = ["events", "per event", "per hour", "per hour at most"]
-    assert list(shown.columns) == ["origin", "model", "kind", "label", "false alarms", *names]
+    assert list(shown.columns) == ["origin", "model", "kind", "label", "false incidents", *names]
     assert list(shown.iloc[0, 5:]) == [100, 0.9, "180.00", "216.00"]
     assert len(chapters_of(causes=0)[-1].table) == 0
 
 
-def test_kinds_that_raised_no_false_alarm_are_drawn_with_their_bound_and_not_listed():
+def test_kinds_that_raised_no_false_incident_are_drawn_with_their_bound_and_not_listed():
     tables_ = folder(causes=3)
     quiet = tables_["causes"]["label"] == "bang 1"
-    tables_["causes"].loc[quiet, ["false_alarms", "fa_per_event", "fa_per_event_upper"]] = 0, 0.0, 0.03
+    tables_["causes"].loc[
+        quiet, ["false_incidents", "false_incidents_per_event", "false_incidents_per_event_upper"]
+    ] = 0, 0.0, 0.03
     chapter = stream_report.chapters(figures(), tables_, operating(), COSTS)[-1]
     assert set(chapter.table["label"]) == {"bang 0", "bang 2"}
     (ax,) = chapter.figure.axes
@@ -241,7 +262,7 @@ def test_places_have_their_hours_and_their_rates():
 
 def empty(tables_: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The tables where no shot was clear and nothing was false; `det` has rows all the same."""
-    flat = tables_["det"].assign(fa_per_hour=0.0, recall=np.nan, recall_lower=0.0)
+    flat = tables_["det"].assign(false_incidents_per_hour=0.0, recall=np.nan, recall_lower=0.0)
     return {name: flat if name == "det" else table[:0] for name, table in tables_.items()}
 
 

@@ -61,9 +61,12 @@ def test_reports_say_what_they_must(made):
     for name, folder in FOLDERS.items():
         operating, found = read(made, f"models/{folder}/operating.json"), on_streams["simulated"][name]
         assert operating["proof"] == "unproven"  # of so few hours nothing is
-        assert operating["validation"]["simulated"]["fa_per_hour"] <= operating["fa_per_hour_limit"]
+        assert (
+            operating["validation"]["simulated"]["false_incidents_per_hour"]
+            <= operating["false_incidents_per_hour_limit"]
+        )
         assert found["hours"] == pytest.approx(0.025) and found["shots"] > 0
-        assert found["fa_per_hour"] == pytest.approx(found["false_alarms"] / found["hours"])
+        assert found["false_incidents_per_hour"] == pytest.approx(found["false_incidents"] / found["hours"])
     assert set(on_streams["real"]) == MODELS and on_streams["real"]["int8"]["hours"] == 0
     assert "<html" in (made.root / "reports/index.html").read_text()
     assert list((made.root / "firmware/generated").iterdir())

@@ -16,7 +16,7 @@ from tests.streams.imported import SR, S
 
 P = SimpleNamespace(
     audio=SimpleNamespace(sr=SR), streams=SimpleNamespace(seed=8, stream_s=S), simulate=SimpleNamespace(workers=1),
-    detector=SimpleNamespace(max_fa_per_hour=0.5), quality=SimpleNamespace(max_rejected=0.1),
+    detector=SimpleNamespace(max_false_incidents_per_hour=0.5), quality=SimpleNamespace(max_rejected=0.1),
 )  # fmt: skip
 
 
@@ -89,15 +89,15 @@ def test_over_all_turns_each_recording_is_tested_once(corpus, tmp_path):
 
 
 def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataFrame]:
-    """What `measure` gives of one turn: one quiet stream with `false` alarms, and one with two shots."""
+    """What `measure` gives of one turn: a quiet stream of `false` incidents of three onsets, and two shots."""
     quiet, shots = (
         {"path": f"real/{kind}/00000.wav", "origin": "real", "kind": kind, "model": "int8"}
         for kind in ("quiet", "shots")
     )
     common = {"place": "", "label": "bang", "recording_group": f"g{number}"}
     counted = [
-        quiet | {"false": false, "false_incidents": false, "shots": 0, "hits": 0},
-        shots | {"false": 0, "false_incidents": 0, "shots": 2, "hits": hits},
+        quiet | {"false_onsets": 3 * false, "false_incidents": false, "shots": 0, "hits": 0},
+        shots | {"false_onsets": 0, "false_incidents": 0, "shots": 2, "hits": hits},
     ]
     fired = {"distance_m": -1.0, "peak_snr_db": 30.0, "heard": True, "firing": 0, "clear": True, "delay_s": 0.2}
     n = int(3600 * hours * SR)
@@ -107,8 +107,9 @@ def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataF
             dict.fromkeys(tables.STREAM_SHOT, "") | shots | fired | {"onset": 1000 * i, "found": i < hits}
             for i in range(2)
         ],
-        "false": [
-            quiet | common | {"onset_s": 3.0 * i, "score": 0.9, "incident": i, "cause": "bed"} for i in range(false)
+        "false_onsets": [
+            quiet | common | {"onset_s": i / 2, "score": 0.9, "incident": i // 3, "opens": i % 3 == 0, "cause": "bed"}
+            for i in range(3 * false)
         ],
         "streams": [
             dict.fromkeys(tables.STREAM, "") | row | {"duration_s": 3600 * hours, "unique_s": unique}
@@ -123,22 +124,26 @@ def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataF
     return {key: pd.DataFrame(rows) for key, rows in made.items()}
 
 
-def test_hours_and_false_alarms_of_all_turns_add_up():
+def test_hours_and_false_incidents_of_all_turns_add_up():
     found = cross_validation.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5, sr=SR)
     row = found["figures"]["real"]["int8"]
-    assert (row["hours"], row["false_alarms"], row["fa_per_hour"]) == (pytest.approx(4.0), 4, pytest.approx(1.0))
-    assert row["fa_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 4.0))
+    assert (row["hours"], row["false_incidents"], row["false_incidents_per_hour"]) == (
+        pytest.approx(4.0),
+        4,
+        pytest.approx(1.0),
+    )
+    assert row["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 4.0))
     assert (row["shots"], row["recall"], row["firings"]) == (6, pytest.approx(5 / 6), 3)
-    assert row["false_incidents_per_hour"] == pytest.approx(1.0) and row["groups"] == 3
+    assert (row["false_onsets"], row["false_onsets_per_hour"], row["groups"]) == (12, pytest.approx(3.0), 3)
     (cause,) = found["tables"]["causes"].to_dict("records")
-    assert (cause["label"], cause["false_alarms"], cause["events"]) == ("bang", 4, 3)
+    assert (cause["label"], cause["false_incidents"], cause["events"]) == ("bang", 4, 3)
 
 
-def test_turns_without_a_false_alarm_or_shot_are_counted_all_the_same():
+def test_turns_without_a_false_incident_or_shot_are_counted_all_the_same():
     quiet = turn(1, 0, 0.5, 1)
     quiet["shots"] = pd.DataFrame([])
     row = cross_validation.pooled([quiet, turn(0, 0, 1.0, 2)], limit=0.5, sr=SR)["figures"]["real"]["int8"]
-    assert (row["hours"], row["false_alarms"], row["shots"], row["recall"]) == (pytest.approx(1.5), 0, 2, 1.0)
+    assert (row["hours"], row["false_incidents"], row["shots"], row["recall"]) == (pytest.approx(1.5), 0, 2, 1.0)
 
 
 def test_training_is_apart_and_gives_the_path_of_the_model(monkeypatch, tmp_path):
@@ -195,11 +200,13 @@ def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_pa
         for row in table.to_dict("records"):
             false = {"simulated": [0, 0, 0], "real": [900, 5, 5]}[row["origin"]]
             keys = {key: row[key] for key in ("path", "origin", "kind")} | {"model": "int8"}
-            keys |= {"false_incidents": 0, "shots": 0, "hits": 0}
-            counts = [keys | {"logit": float(i), "false": n} for i, n in enumerate(false)]
-            yield {"counts": counts, "shots": [], "false": [], "closest": []}
+            keys |= {"shots": 0, "hits": 0}
+            counts = [
+                keys | {"logit": float(i), "false_incidents": n, "false_onsets": 9 * n} for i, n in enumerate(false)
+            ]
+            yield {"counts": counts, "shots": [], "false_onsets": [], "closest": []}
 
     monkeypatch.setattr(cross_validation, "score_streams", score)
     point = cross_validation.validate(tmp_path / "m.tflite", folders, P)
     assert point["logit"] == 1.0 and set(point["validation"]) == {"simulated", "real"}
-    assert point["validation"]["real"]["false"] == 5 and point["validation"]["simulated"]["hours"] == 100.0
+    assert point["validation"]["real"]["false_incidents"] == 5 and point["validation"]["simulated"]["hours"] == 100.0

@@ -20,7 +20,7 @@ def rate_upper(count: int, hours: float) -> float:
 
     Examples
     --------
-    No false alarm in ten hours proves fewer than one in three hours:
+    No false incident in ten hours proves fewer than one in three hours:
 
     >>> round(rate_upper(0, 10.0), 3)
     0.3
@@ -49,7 +49,7 @@ def chunk_threshold(y: np.ndarray, score: np.ndarray, *, min_recall: float) -> f
 
 
 def at_threshold(y: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
-    """Return counts and rates of the decision ``score >= threshold``, recall and false alarms with 95 % bounds.
+    """Return counts and rates of the decision ``score >= threshold``, recall and false rate with 95 % bounds.
 
     ``recall_lower`` and ``false_rate_upper`` are one-sided Clopper-Pearson bounds. A rate of nothing is NaN.
 
