@@ -29,7 +29,7 @@ READERS = "FFmpeg or libsndfile must read it"
 WHOLE = "a recording must not be truncated"
 ALONE = "a recording must be one stream; split or convert it"
 SLACK_S = 0.3  # by which a stated length and a codec's last block may differ
-DAMAGED = 0.01  # share of packets that may be left out
+DAMAGED = 0.01  # share of packets that may count as silence
 
 
 class AudioError(ValueError):
@@ -60,6 +60,8 @@ def is_sound(path: Path | str) -> bool:
 @contextmanager
 def opened(path: Path | str) -> Iterator["Sndfile | Ffmpeg"]:
     """Give a file to read from; AudioError where it is no sound, empty, or cannot be had whole."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe would wait for its writer
+        raise AudioError(path, "is a pipe or a device", "a recording must be a file")
     with closing(_source(path)) as source:
         if not RATES[0] <= source.samplerate <= RATES[1]:
             raise AudioError(path, f"{source.samplerate} Hz", f"the sample rate must be {RATES[0]} to {RATES[1]} Hz")
@@ -120,7 +122,7 @@ class Sndfile:
 
     def __init__(self, path: Path | str):
         self.path, self.warnings, self._done = path, [], 0
-        self._file = sf.SoundFile(self._mended() or os.fsencode(path))
+        self._file = self._opened()
         self.samplerate, self.channels, self.frames = self._file.samplerate, self._file.channels, self._file.frames
 
     @property
@@ -140,9 +142,10 @@ class Sndfile:
             x = self._file.read(n, dtype="float32", always_2d=True)
         except sf.LibsndfileError as e:
             raise AudioError(self.path, e.error_string, READERS) from None
-        if not len(x) and not self.ended:
-            raise AudioError(self.path, f"{self._done} of {self.frames} frames", WHOLE)
         self._done += len(x)
+        # Of a damaged page of Ogg too: what follows would move to its place.
+        if len(x) < n and not self.ended:
+            raise AudioError(self.path, f"{self._done} of {self.frames} frames", WHOLE)
         return x
 
     def close(self) -> None:
@@ -179,15 +182,26 @@ class Sndfile:
         if byte is not None:
             raise AudioError(self.path, f"another {self._file.format} file begins at byte {byte}", ALONE)
 
-    def _mended(self) -> riff.Mended | None:
-        """Return a WAV under a right header where its own states too little, or nothing; the warning is noted."""
+    def _opened(self) -> sf.SoundFile:
+        """Return the file as libsndfile reads it: a WAV under a right header, where its own is wrong."""
         try:
             with open(self.path, "rb") as stream:
                 found = riff.data(stream)
+                more = found and riff.another(stream, found)
         except OSError:  # what is wrong is told by whoever opens it
-            return None
+            found = None
         if not found or (found.held < found.stated and not found.never_written):
-            return None
+            return sf.SoundFile(os.fsencode(self.path))
+        try:
+            return sf.SoundFile(self._mended(found) or os.fsencode(self.path))
+        except sf.LibsndfileError:
+            if more:
+                raise
+            # A chunk that says nothing of the sound, such as Audition's PEAK, is not as libsndfile would have it.
+            return sf.SoundFile(riff.Mended(self.path, found))
+
+    def _mended(self, found: riff.Data) -> riff.Mended | None:
+        """Return a WAV under a right header where its own states too little, or nothing; the warning is noted."""
         if found.held != found.stated:
             sizes = f"header states {found.stated} bytes of sound, the file holds {found.held}"
             self.warnings.append(f"{sizes}; all of it is heard")
@@ -307,6 +321,10 @@ class Ffmpeg:
                     frames = packet.decode()
                 except self._error:
                     damaged += 1
+                    lost = int((packet.duration or 0) * packet.time_base * self.samplerate)
+                    self.frames += lost
+                    if lost:  # what follows stays at its time
+                        yield np.zeros((lost, self.channels), np.float32)
                     continue
                 for frame in frames:
                     self._hold(frame.sample_rate, frame.layout.nb_channels)
@@ -317,7 +335,7 @@ class Ffmpeg:
         if damaged > 1 + DAMAGED * packets or not self.frames:
             raise AudioError(self.path, f"{damaged} of {packets} packets cannot be decoded", READERS)
         if damaged:
-            self.warnings.append(f"{damaged} of {packets} packets cannot be decoded; they are left out")
+            self.warnings.append(f"{damaged} of {packets} packets cannot be decoded; they count as silence")
         stated, held = self._stated_s(), self.frames / self.samplerate
         if stated and stated > held + SLACK_S:
             raise AudioError(self.path, f"header states {stated:.3f} s, file holds {held:.3f} s", WHOLE)

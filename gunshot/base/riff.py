@@ -58,6 +58,17 @@ def data(stream: BinaryIO) -> Data | None:
     return None
 
 
+def another(stream: BinaryIO, found: Data) -> bool:
+    """Return whether a second chunk of sound, or a second file, follows the sound that was found."""
+    size, place = stream.seek(0, os.SEEK_END), found.start + found.held + found.held % 2
+    while place + 8 <= size:
+        name, length = _head(stream, place)
+        if name in (b"data", *KINDS):
+            return True
+        place += 8 + length + length % 2
+    return False
+
+
 def _head(stream: BinaryIO, place: int) -> tuple[bytes, int]:
     """Return the name and the length of the chunk at a byte, and leave the stream where its content begins."""
     stream.seek(place)

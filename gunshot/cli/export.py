@@ -1,5 +1,6 @@
 """gunshot export: chunks and tags for other tools, promoted models, and images for devices."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,7 @@ def export_tags(
     """
     from gunshot.base import params, pipeline, tables
     from gunshot.base.files import atomic
+    from gunshot.corpora.importing import NAME_MAX
     from gunshot.tags import catalogue, labeltracks
 
     sr, raw = params.load("audio").audio.sr, pipeline.raw()
@@ -67,6 +69,9 @@ def export_tags(
     tagged, bad = listed.read()
     shown = {key: tagged[key] for key in listed.recordings if key in tagged}
     if format == Tool.audacity:
+        long = [key for key in shown if len(os.fsencode(f"{Path(key).name}.txt")) > NAME_MAX]
+        print_names("recordings are left out: their names leave no room for .txt", long)
+        shown = {key: placed for key, placed in shown.items() if key not in long}
         for key, placed in shown.items():
             with atomic(out / f"{key}.txt") as part:
                 part.write_text(labeltracks.audacity(placed, sr=sr), encoding="utf-8")

@@ -168,8 +168,9 @@ def import_field() -> None:
     sources = convert("field", root, out)
     there = set(tables.read(out / "recordings.csv", tables.RECORDING)["path"])
     done = [source.name for source in sources if f"{out.name}/{source.path}" in there]
-    queue.remove(root, done)
-    print(f"{len(done)} originals deleted from {root}; {waiting} recordings there wait to be confirmed")
+    kept = queue.remove(root, done)
+    print(f"{len(done) - len(kept)} originals deleted from {root}; {waiting} recordings there wait to be confirmed")
+    print_names("originals are imported, but you may not delete them; whoever may must", list(kept))
 
 
 @import_.command("tags")

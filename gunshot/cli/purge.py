@@ -7,7 +7,7 @@ import typer
 
 from gunshot.base.files import shown
 from gunshot.cli.app import app
-from gunshot.cli.options import print_names
+from gunshot.cli.options import SHOWN, print_names
 
 
 @app.command()
@@ -17,7 +17,8 @@ def purge(
     """Delete what devices sent, nobody has confirmed, and is older than field.keep_days.
 
     That is every file in data/field, whatever it is called, audio or not; each is listed. Its age is by the time of
-    modification. Confirmed ones stay until they are imported. No link is followed.
+    modification. Confirmed ones stay until they are imported. No link is followed. A file that cannot be deleted keeps
+    no other; it is named, and the command fails.
     """
     from gunshot import tags
     from gunshot.base import params, pipeline
@@ -33,13 +34,15 @@ def purge(
     placed = catalogue.read_file(root / "tags.csv")
     states = {key: tags.state(placed.get(key)) for key in files}
     old = queue.expired(files, states, now=time.time(), keep_days=keep)
-    if not dry_run:
-        queue.remove(root, old["recording"], expected=placed)
-    for row in old.itertuples():
+    kept = {} if dry_run else queue.remove(root, old["recording"], expected=placed)
+    for row in old[~old["recording"].isin(kept)].itertuples():
         print(f"{shown(root / row.recording)}  {row.age_days:.1f} days")
     verb = "would be deleted" if dry_run else "deleted"
     confirmed = sum(state == "confirmed" for state in states.values())
     left = len(states) - len(old) - confirmed
-    print(f"{len(old)} files older than {keep:g} days {verb}; {left} younger ones stay", end="")
+    print(f"{len(old) - len(kept)} files older than {keep:g} days {verb}; {left} younger ones stay", end="")
     print(f"; {confirmed} are confirmed: `gunshot import field`" if confirmed else "")
     print_names("links to folders, pipes or devices are left alone", other)
+    if kept:
+        first = "; ".join(f"{shown(root / key)}: {error.strerror}" for key, error in list(kept.items())[:SHOWN])
+        raise ValueError(f"{len(kept)} files are too old and still there; whoever may must delete them: {first}")

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
@@ -24,8 +24,10 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z")
 MAX_RATIO = 100  # of what is unpacked to the archive: silence in wav and zip comes to 60, a bomb has 1,000
 SLACK = 1 << 20  # bytes that any archive may hold
 BLOCK = 1 << 20
+MSDOS = 0  # the system that a zip was packed on, by APPNOTE.TXT, 4.4.2.2
 TOO_MUCH = f"unpacks to over {MAX_RATIO} times the archive"
 ENCRYPTED = "encrypted; unpack it yourself and import the folder"
+OUTSIDE = "the path of a member must lie inside the archive"
 ODD = "a member must be a file or a folder, no link and no device"
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
@@ -161,7 +163,7 @@ def _check(path: Path, member: _Member) -> None:
     name = PurePosixPath(member.name)
     fault = member.fault
     if name.is_absolute() or ".." in name.parts or "\\" in member.name:
-        fault = "the path of a member must lie inside the archive"
+        fault = OUTSIDE
     if fault:
         raise ValueError(f"{path}: {member.name}: {fault}")
 
@@ -175,8 +177,12 @@ def _zip(path: Path) -> Iterator[_Member]:
                 fault = ENCRYPTED
             elif kind and kind not in (stat.S_IFREG, stat.S_IFDIR):
                 fault = ODD
-            file = None if info.is_dir() or fault else archive.open(info)
-            yield _Member(info.filename, fault, file)
+            # Windows's own tools have written backslashes; where another system packed it, one is a part of a name.
+            name = info.filename.replace("\\", "/") if info.create_system == MSDOS else info.filename
+            if PureWindowsPath(name).drive and name != info.filename:
+                fault = OUTSIDE
+            file = None if name.endswith("/") or fault else archive.open(info)
+            yield _Member(name, fault, file)
 
 
 def _tar(path: Path) -> Iterator[_Member]:

@@ -15,11 +15,15 @@ LABELS = {"gun": "gunshot", "env": "field"}
 
 
 def scan(root: Path) -> tuple[list[Source], list[dict]]:
-    """Return the confirmed recordings as sources, sorted by name, and rejected rows: bad tags, links out, no device."""
+    """Return the confirmed recordings as sources, sorted by name, and rejected rows: bad tags, links out, no device.
+
+    What nobody confirmed is not asked for, whatever it is.
+    """
     root = Path(root).resolve()
-    names, bad = walk(root, ".")
+    names, odd = walk(root, ".")
     file = root / "tags.csv"
     found, faults = tags.read(file) if file.exists() else ({}, [])
+    bad = [row for row in odd if tags.state(found.get(row["file"])) == "confirmed"]
     bad += [rejected(Path(row["file"]).name, row["value"], row["rule"]) for row in faults]
     sources = []
     for name in names:

@@ -97,7 +97,7 @@ def _examine(source: Source, row: dict | None, decode, *, sr: int) -> dict | aud
             return decode(source.file)
         sr_found, duration_s = audio.header(source.file)
     except audio.AudioError as e:
-        return e
+        return e.with_traceback(None)  # which holds the decoder, and 30 s of sound
     # Resampling rounds a length to whole samples.
     if sr_found != row["sr_found"] or abs(duration_s - row["duration_s"]) > 1.5 / sr:
         now, was = f"{sr_found} Hz, {duration_s:.3f} s", f"{row['sr_found']} Hz, {row['duration_s']:.3f} s"

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -170,28 +171,39 @@ def expired(recordings: dict[str, Path], states: dict[str, str], *, now: float, 
     return table[table["age_days"] > keep_days].sort_values("age_days", ascending=False, ignore_index=True)
 
 
-def remove(root: Path, keys: Iterable[str], expected: dict[str, list[tags.Tag]] | None = None) -> None:
+def remove(root: Path, keys: Iterable[str], expected: dict[str, list[tags.Tag]] | None = None) -> dict[str, OSError]:
     """Delete recordings below `root`, their tags first: a later file of the same name must not inherit them.
 
-    `expected` are all tags as the caller had read them.
+    `expected` are all tags as the caller had read them. Returned is why files are still there, by key: one that this
+    user may not delete keeps no other.
 
     Raises
     ------
     tags.ChangedError
         A recording's tags are no longer as `expected`; nothing is deleted.
     """
-    keys = list(keys)
+    keys, left = list(keys), {}
     if not keys:
-        return
+        return left
     before = None if expected is None else {key: expected.get(key) for key in keys}
     tags.amend(root / "tags.csv", dict.fromkeys(keys), before)
     for key in keys:
-        (root / key).unlink(missing_ok=True)
-        for folder in (root / key).parents:
-            if folder == root or any(folder.iterdir()):
-                break
-            folder.rmdir()
+        try:
+            (root / key).unlink(missing_ok=True)
+        except OSError as e:
+            left[key] = e
+        else:
+            _remove_empty((root / key).parent, root)
     cache = root / "scores.csv"
     if cache.exists():
         table = tables.read(cache, SCORES)
         tables.write(cache, table[~table["recording"].isin(keys)])
+    return left
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Delete a folder below `root` and those above it, as far as nothing is in them and the user may."""
+    with suppress(OSError):  # an empty folder says nothing of anybody
+        while folder != root and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent

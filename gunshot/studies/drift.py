@@ -47,7 +47,7 @@ def judge(root: Path, out: Path, p: Sections, *, version: str, model: Path, refe
     bad += beside
     what = {"model": version, "batch": _digest(root, names)}
     facts, batch = _measured({name: root / name for name in names}, model, p)
-    bad += [sources.rejected(row["file"], *row["problem"].split(": ", 1)) for row in facts if row["problem"]]
+    bad += [sources.rejected(row["file"], *row["problem"].rsplit(": ", 1)) for row in facts if row["problem"]]
     rejected = tables.frame(bad, tables.REJECTED)
     tables.write(out / "rejected.csv", rejected)
     remarks = [f"warning: {row['file']}: {w}" for row in facts for w in row.get("warnings", [])]

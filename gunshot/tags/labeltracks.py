@@ -141,7 +141,7 @@ def from_label_studio(
     """
     try:
         tasks = json.loads(text.removeprefix("\ufeff"))
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ValueError(f"{name}: must be JSON: {e}") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise ValueError(f"{name}: must be a list of tasks, as Label Studio exports them in the format JSON")
@@ -192,12 +192,16 @@ def _entries(task: dict, kind: str, where: str) -> list[dict]:
 def _tags(entry: dict, sr: int, where: str, labels: Collection[str]) -> tuple[list[Tag], list[str]]:
     """Return an entry's tags, and what else it says: labels that mean no shot, choices, texts."""
     found, other = set(), []
-    for region in entry.get("result") or []:
+    result = entry.get("result")
+    if not isinstance(result, list):  # one that is missing does not say that there is no shot
+        raise ValueError(f"{where}: result={result!r} must be a list, empty where there is no shot")
+    for region in result:
         value = region.get("value") if isinstance(region, dict) else None
         if not isinstance(value, dict):
             raise ValueError(f"{where}: a result must hold objects with a value")
-        if "start" not in value or not value.keys() <= _REGION:  # about the whole task, or more about a region
-            other += [f"{key} {text!r}, which names no place" for key, text in value.items() if key not in _REGION]
+        if more := value.keys() - _REGION or (value.keys() if "start" not in value else ()):
+            # About the whole task, or more about a region.
+            other += [f"{key} {text!r}, which names no place" for key, text in value.items() if key in more]
             continue
         start, score = _sample(value["start"], value.get("end"), sr, where), region.get("score")
         named = [str(label) for label in value.get("labels") or [""]]
@@ -251,4 +255,4 @@ class Recordings:
             if found:
                 first = ", ".join(sorted(found)[:3])
                 raise ValueError(f"{path}: may be {len(found)} recordings ({first} ...); name it with its folders")
-        raise ValueError(f"{path}: no recording's path ends like this")
+        raise ValueError(f"{path}: no recording's path ends like this; those of the class env take no tags")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from gunshot.base.files import atomic
+from gunshot.base.files import atomic, shown
 
 
 class Tag(NamedTuple):
@@ -40,14 +40,17 @@ def read(path: Path | str) -> tuple[dict[str, list[Tag]], list[dict]]:
     """
     tags: dict[str, list[Tag]] = {}
     rejected = []
-    # Spreadsheets write a byte order mark, and sometimes no UTF-8: such a path is no recording's, and is named.
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+    # Spreadsheets write a byte order mark, and sometimes no UTF-8: such a line is bad, or a rewrite would garble it.
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         lines = csv.reader(file)
         for row in lines:
             where = f"{path}:{lines.line_num}"
             if not row:
                 continue
             name, *cells = (cell.strip() for cell in row)
+            if not _is_text(name):
+                rejected.append({"file": where, "value": shown(name), "rule": "a tag file must be text in UTF-8"})
+                continue
             placed = [parse(cell) for cell in cells]
             if None in placed or not name:
                 value = f"start {cells[placed.index(None)]!r}" if None in placed else "no path"
@@ -62,7 +65,12 @@ def read(path: Path | str) -> tuple[dict[str, list[Tag]], list[dict]]:
 
 def is_nameable(name: str) -> bool:
     """Return whether a tag file can name a recording: by text in UTF-8 without white space at its ends."""
-    return name == name.strip("\ufeff").strip() and not any("\ud800" <= c <= "\udfff" for c in name)
+    return name == name.strip("\ufeff").strip() and _is_text(name)
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name holds no byte that is no UTF-8."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def unique(tags: list[Tag]) -> list[Tag]:

@@ -303,6 +303,21 @@ def test_recordings_that_no_tag_file_can_name_are_told_and_the_others_tagged(pro
         catalogue.listed(folder / next(iter(odd)), Path("raw"), Path("tags"))
 
 
+def test_a_name_that_leaves_no_room_for_a_suffix_keeps_no_other_label_track_from_export(project, tmp_path):
+    folder = tmp_path / "field"
+    folder.mkdir()
+    names = "a.wav", f"{'b' * 251}.wav", "c.wav"
+    for name in names:
+        sf.write(folder / name, recording([8000]), SR, subtype="PCM_16")
+    tags.write(folder / "tags.csv", {name: [Tag(8000)] for name in names})
+    told = run("export", "tags", "labels", "--recordings", folder)
+    assert (
+        "2 tags of 2 recordings" in told
+        and f"1 recordings are left out: their names leave no room for .txt: {names[1]}" in told
+    )
+    assert sorted(p.name for p in Path("labels").iterdir()) == ["a.wav.txt", "c.wav.txt"]
+
+
 def test_a_folder_of_any_name_is_tagged_and_printed_in_any_encoding(project):
     folder = project / os.fsdecode(b"caf\xe9 \xd0\xb0")
     folder.mkdir()

@@ -140,6 +140,30 @@ def test_a_path_out_of_the_archive_is_refused(tmp_path, end, name):
     assert not (tmp_path / "out.wav").exists() and not Path("/abs.wav").exists()
 
 
+def packed_on_windows(path: Path, files: dict[str, bytes]) -> Path:
+    """Return a zip with backslashes, folders among its members, as .NET wrote it before 4.6.1."""
+    folders = {name.rsplit("/", 1)[0] for name in files if "/" in name}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**{f"{folder}/": b"" for folder in folders}, **files}.items():
+            info = zipfile.ZipInfo(name.replace("/", "\\"))
+            info.create_system = archives.MSDOS
+            archive.writestr(info, content)
+    return path
+
+
+def test_a_zip_of_windows_with_backslashes_is_its_folder(tmp_path):
+    with archives.unpacked(packed_on_windows(tmp_path / "s.zip", FILES)) as root:
+        assert held(root) == FILES
+
+
+@pytest.mark.parametrize("name", ["../out.wav", "gun/../../out.wav", "/abs.wav", "C:/abs.wav", "//host/share/abs.wav"])
+def test_a_path_out_of_a_zip_of_windows_is_refused(tmp_path, name):
+    path = packed_on_windows(tmp_path / "s.zip", {"gun/a.wav": b"1", name: b"2"})
+    with pytest.raises(ValueError, match=r"s\..*must lie inside the archive"), archives.unpacked(path):
+        pass
+    assert not list(tmp_path.rglob("*out.wav")) and not Path("/abs.wav").exists()
+
+
 def out_of_it() -> bytes:
     """Return a 7z with the member ../out.wav, which py7zr does not write: the name is changed, and its checksums."""
     held = io.BytesIO()

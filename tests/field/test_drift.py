@@ -349,6 +349,7 @@ def test_malformed_recordings_are_listed_and_the_rest_is_measured(project):
     names = ["away.wav", "broken.wav", "cut.flac", "empty.wav", "nan.wav", "notes.txt", "short.wav"]
     assert sorted(rejected["file"]) == [f"mast0/{name}" for name in names]
     assert (rejected["value"].str.len() > 0).all() and (rejected["rule"].str.len() > 0).all()
+    assert rejected.set_index("file")["rule"]["mast0/cut.flac"] == "FFmpeg or libsndfile must read it"
     valid = json.loads(Path("reports/drift/validation.json").read_text())
     assert valid["success"] and valid["failed"]["warning"] == 1
     assert "mast0/short.wav" in run("drift").stderr

@@ -1,5 +1,6 @@
 """Recordings from devices: what arrives is queued, confirmed, imported and purged, and nothing else is trained on."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from gunshot import tags
 from gunshot.base import params, tables
+from gunshot.cli import purge
 from gunshot.corpora.field import scan
 from gunshot.field import queue
 from gunshot.models.model import Model
@@ -260,6 +262,40 @@ def test_purge_deletes_nothing_behind_a_link_and_nothing_confirmed_meanwhile(pro
     assert old.exists() and tags.read(root / "tags.csv")[0] == {"dev/a.wav": []}
 
 
+def test_a_file_that_cannot_be_deleted_keeps_no_other(project, monkeypatch, capsys):
+    """Each other one goes, all that went are listed, and the command fails."""
+    root = project / "data/field"
+    for i, name in enumerate("abc"):
+        put(root / f"dev/{name}.wav", i, days=40 - i)
+    unlink = Path.unlink
+
+    def guarded(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "a.wav":
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", guarded)
+    with pytest.raises(ValueError, match=r"1 files .* still there.*: data/field/dev/a\.wav: Operation not permitted"):
+        purge.purge(dry_run=False)
+    said = capsys.readouterr().out
+    assert "2 files older than 30 days deleted" in said and "b.wav  39.0" in said and "c.wav  38.0" in said
+    assert "a.wav" not in said and [file.name for file in (root / "dev").iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize("line", [b"dev/caf\xe9.wav,100\n", b"dev/b.wav;100\n"])
+def test_purge_deletes_nothing_while_a_confirmed_recording_cannot_be_read(project, line):
+    """A spreadsheet saved tags.csv in Latin-1, or with semicolons: the line must not lose its recording."""
+    root = project / "data/field"
+    name = os.fsdecode(line[: line.index(b".wav") + 4])
+    put(root / "x.wav", 1, days=90)
+    (root / "dev").mkdir()
+    (root / "x.wav").rename(root / name)
+    (root / "tags.csv").write_bytes(line)
+    done = gunshot("purge")
+    assert done.returncode == 1 and "tags.csv" in done.stderr and "mend the file" in done.stderr
+    assert (root / name).exists()
+
+
 def test_an_empty_field_is_no_error_to_a_scheduler(project):
     assert "nothing there" in run("purge")
     assert "no such folder" in gunshot("import", "field").stderr
@@ -272,6 +308,18 @@ def test_a_recording_without_a_device_is_rejected_and_stays(project):
     said = gunshot("import", "field").stderr
     assert "alone.wav: no device: a recording must lie in a folder named after its device" in said
     assert (root / "alone.wav").exists() and not (project / "data/raw/field/recordings.csv").exists()
+
+
+def test_what_nobody_confirmed_keeps_no_confirmed_recording_from_import(project):
+    root = project / "data/field"
+    tags.amend(root / "tags.csv", {"dev/link.wav": [], "dev/a.wav": []})
+    outside = put(project / "b.wav", 1)
+    put(root / "dev/a.wav", 2)
+    os.mkfifo(root / "dev/pipe")
+    for name in ("link.wav", "unconfirmed.wav"):
+        (root / "dev" / name).symlink_to(outside)
+    sources, bad = scan(root)
+    assert [source.name for source in sources] == ["dev/a.wav"] and [row["file"] for row in bad] == ["dev/link.wav"]
 
 
 def test_bad_tags_are_named_and_nothing_is_imported_by_them(project):

@@ -170,6 +170,8 @@ ABOUT = {"type": "choices", "value": {"start": 1, "end": 2, "choices": ["loud"]}
          ["choices ['gunshot'], which names no place"]),
         ({"annotations": [{"result": [region(1, ["Speech"]), ABOUT]}]}, None,
          ["Speech", "choices ['loud'], which names no place"]),
+        ({"annotations": [{"result": [{"type": "labels", "value": {"end": 2, "labels": ["shot"]}}]}]}, None,
+         ["end 2, which names no place", "labels ['shot'], which names no place"]),
         ({"annotations": [{"result": []}]}, [], []),
         ({"annotations": [{"result": [CHOICE]}], "predictions": [{"result": [region(1, score=0.5)]}]}, None,
          ["choices ['gunshot'], which names no place"]),
@@ -199,6 +201,9 @@ def test_annotations_that_differ_need_a_ground_truth():
     ("text", "message"),
     [
         ("{", "must be JSON"),
+        ("[" * 100_000, "must be JSON"),
+        ('[{"data": {"audio": "a"}, "annotations": [{}]}]', "result=None must be a list, empty where there is no shot"),
+        ('[{"data": {"audio": "a"}, "annotations": [{"result": {}}]}]', "must be a list"),
         ("{}", "must be a list of tasks"),
         ("[1]", "must be a list of tasks"),
         ('[{"data": {}}]', "task 0: data.audio must name the recording"),

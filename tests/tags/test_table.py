@@ -1,12 +1,14 @@
 """Tags: the tag file, its bad lines, who may tag what, and where tag files lie."""
 
+import re
+
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gunshot import tags
-from gunshot.tags import Tag
+from gunshot.tags import Tag, catalogue
 
 # A path of a recording: no white space at its ends, since hand-written cells are stripped.
 PATHS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=20).filter(
@@ -97,8 +99,25 @@ def test_spaces_parentheses_and_commas(tmp_path):
 def test_a_spreadsheet_s_file_is_read(tmp_path):
     path = put(tmp_path / "t.csv", "a.wav,1,2\r\nb.wav,3\r\n", "utf-8-sig")
     assert tags.read(path) == ({"a.wav": placed(1, 2), "b.wav": placed(3)}, [])
-    found, bad = tags.read(put(tmp_path / "t.csv", "a.wav,1\né.wav,2\n", "latin-1"))
-    assert found == {"a.wav": placed(1), "\ufffd.wav": placed(2)} and bad == []
+    found, bad = tags.read(put(path, text := "a.wav,1\né.wav,2\n", "latin-1"))
+    assert found == {"a.wav": placed(1)} and bad == [
+        {"file": f"{path}:2", "value": "\\udce9.wav", "rule": "a tag file must be text in UTF-8"}
+    ]
+    with pytest.raises(ValueError, match=r"t\.csv:2: .*mend it"):
+        tags.amend(path, {"a.wav": placed(7)})
+    assert path.read_text("latin-1") == text
+
+
+@pytest.mark.parametrize("line", ["a b.wav;1;2", "a b.wav;3@0.9;;", "a b.wav;"])
+def test_a_spreadsheet_s_semicolons_hide_no_recording(tmp_path, line):
+    """Unless a recording has that very name: names are data."""
+    path = put(tmp_path / "tags.csv", f"c.wav,1\n{line}\n")
+    assert catalogue.read_file(path)[line] == []
+    (tmp_path / "a b.wav").touch()
+    with pytest.raises(ValueError, match=rf"tags\.csv: {re.escape(line)}: .* between commas"):
+        catalogue.read_file(path)
+    (tmp_path / line).touch()
+    assert catalogue.read_file(path)[line] == []
 
 
 def test_bad_lines_are_rejected_by_their_number_and_the_others_kept(tmp_path):
