@@ -77,12 +77,13 @@ def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
             points.append(validate(model, {folders.streams_val: "simulated", work / "val": "real"}, p))
             turns.append(score_folder(model, work / "test", points[-1]["logit"], p))
     whole = pooled(turns, limit=p.detector.max_false_incidents_per_hour, sr=p.audio.sr)
-    causes = whole["tables"]["causes"].drop(columns="model").astype(object)
+    causes, curve = whole["tables"]["causes"].drop(columns="model").astype(object), whole["tables"]["det"]
+    curve = curve.assign(false_onsets_per_hour=curve["false_onsets"] / curve["hours"])
     return whole["figures"]["real"]["int8"] | {
         "folds": count,
         "operating": points,
         "causes": causes.where(causes.notna(), None).to_dict("records"),  # JSON has no NaN
-        "det": whole["tables"]["det"][["logit", "false_incidents_per_hour", "recall"]].to_dict("records"),
+        "det": curve[["logit", "false_incidents_per_hour", "false_onsets_per_hour", "recall"]].to_dict("records"),
     }
 
 
