@@ -149,6 +149,8 @@ def read(path: Path | str, columns: dict[str, type]) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as e:
         raise ValueError(f"{path}: must be a CSV in UTF-8 with columns {list(columns)}: {str(e).strip()}") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the cells
+        raise ValueError(f"{path}: its lines have more cells than its first names, commas at their ends for one")
     if missing := [c for c in columns if c not in table]:
         raise ValueError(f"{path}: columns {missing} are missing; it must have {list(columns)}")
     for name, kind in columns.items():

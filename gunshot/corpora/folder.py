@@ -7,7 +7,8 @@
 
 A manifest.csv in the root or beside it overrides these, file by file: columns `path` (relative to the manifest's
 own folder) and `recording_group`, and where it likes `class`, `label`, `source`, `upstream`, `licence`. An empty
-cell overrides nothing. Rows of files that are not below gun/ or env/ are other corpora's.
+cell overrides nothing. Rows of files that are not below gun/ or env/ are other corpora's; a manifest in the root names
+some that are.
 
 A tags.csv in the root, as `gunshot annotate` writes it there, says where shots start.
 """
@@ -42,8 +43,10 @@ def _manifest(root: Path) -> tuple[dict[str, dict], list[dict]]:
     """Return the manifest's rows below gun/ and env/ by name below `root`, and rejected rows."""
     file = next((f for f in (root / "manifest.csv", root.parent / "manifest.csv") if f.is_file()), None)
     rows, bad = {}, []
-    for row in read_csv(file, ("path", "recording_group")) if file else ():
-        name = Path(os.path.relpath(os.path.normpath(file.parent / row["path"]), root)).as_posix()
+    given = read_csv(file, ("path", "recording_group")) if file else []
+    for row in given:
+        path = row["path"] if (file.parent / row["path"]).exists() else row["path"].replace("\\", "/")  # Windows's
+        name = Path(os.path.relpath(os.path.normpath(file.parent / path), root)).as_posix()
         if name.split("/")[0] not in CLASSES:
             continue
         if name in rows:
@@ -51,6 +54,9 @@ def _manifest(root: Path) -> tuple[dict[str, dict], list[dict]]:
         elif not (root / name).exists():
             bad.append(rejected(name, "no such file", f"what {file.name} lists must be there"))
         rows.setdefault(name, row)
+    if given and not rows and file.parent == root:
+        value = f"{len(given)} rows, the first of {given[0]['path']!r}"
+        bad.append(rejected(file.name, value, "it must name files in gun/ or env/, relative to its own folder"))
     return rows, bad
 
 

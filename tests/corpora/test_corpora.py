@@ -99,6 +99,25 @@ def test_manifest_overrides_file_by_file(root, beside):
     assert [(r["file"], r["value"]) for r in rejected] == [("gun/rifle/gone.wav", "no such file")]
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_manifest_of_windows_names_the_same_files(root, beside):
+    path = f"{root.name}\\gun\\rifle\\good.wav" if beside else "gun\\rifle\\good.wav"
+    (root.parent if beside else root).joinpath("manifest.csv").write_text(f"path,recording_group\n{path},mine\n")
+    found, bad = folder.scan(root)
+    assert {s.name: s.recording_group for s in found}["gun/rifle/good.wav"] == "mine" and bad == []
+
+
+def test_a_manifest_that_names_no_file_here_is_told(root):
+    (root.parent / "manifest.csv").write_text("path,recording_group\nother/gun/a.wav,1\n")
+    assert folder.scan(root)[1] == []  # another corpus's
+    (root / "manifest.csv").write_text("path,recording_group\nrecs/gun/rifle/good.wav,1\n")
+    (row,) = folder.scan(root)[1]
+    assert row["file"] == "manifest.csv" and "recs/gun/rifle/good.wav" in row["value"]
+    (root / "manifest.csv").write_text("path,recording_group\ngun/rifle/good.wav,1,\n")
+    with pytest.raises(ValueError, match=r"manifest\.csv: its lines have more cells than its first names"):
+        folder.scan(root)
+
+
 def test_manifest_faults_are_named(root):
     manifest = root / "manifest.csv"
     manifest.write_text("path,group\ngun/rifle/good.wav,1\n")
