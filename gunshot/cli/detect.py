@@ -87,11 +87,11 @@ def detect(
 
 
 def _highest(part: "Part", p: "params.Audio") -> tuple[float, float]:
-    """Return the highest score of a part's windows and its window's middle, s; (0, 0) where no window ends in it."""
+    """Return the highest score of a part's windows and its window's middle, s, at 0 or later; (0, 0) without a window."""
     if not len(part.window_score):
         return 0.0, 0.0
     i = int(part.window_score.argmax())
-    return float(part.window_score[i]), float(part.start_s[i]) + p.chunk_length / p.sr / 2
+    return float(part.window_score[i]), max(0.0, float(part.start_s[i]) + p.chunk_length / p.sr / 2)
 
 
 def _recordings(files: list[Path]) -> Iterator[tuple[Path, Path]]:

@@ -9,6 +9,7 @@ from gunshot.cli.app import app
 from gunshot.cli.options import OutOption, report
 
 SHOWN = 12  # kinds of sounds that are printed
+COLUMNS = {"with_incident": "raise one", "share_lower": "at least", "share_upper": "at most"}
 
 
 @app.command()
@@ -35,19 +36,22 @@ def incidents(
     content = study.incidents(path, pipeline.models(), on_streams, p)
     out = out or report("incidents.json")
     tables.write_json(out, content["int8"] | {"models": content, "place_s": study.PLACE_S})
-    kinds = pd.DataFrame(content["int8"]["hard"]["kinds"])
-    print("int8, kinds of sounds cut close, the worst first:")
+    kinds = pd.DataFrame(content["int8"]["hard"]["kinds"]).rename(columns=COLUMNS)
+    print("int8: how many recordings of sounds cut close raise an incident, the worst kinds first")
     print(kinds.head(SHOWN).round(3).to_string(index=False), end="\n\n")
     for name, hours in content.items():
         for kind, row in hours.items():
             print(f"{name:6} {kind:9}", in_words(row))
+        files = content[name]["places"]
+        if files["files_with_shots"]:
+            print(f"{name:6} finds {files['recall']:.1%} of {files['files_with_shots']} files with shots", end=" ")
+            print(f"(at least {files['recall_lower']:.1%})")
     print(f"see {out}")
 
 
 def in_words(row: dict) -> str:
-    """Return false incidents and recall in one kind of hour as text."""
+    """Return the false incidents in one kind of hour as text."""
     if not row["hours"]:
         return "no hour"
-    rate, upper, recall = (row[key] for key in ("false_incidents_per_hour", "false_incidents_per_hour_upper", "recall"))
-    found = f", {recall:.1%} found (at least {row['recall_lower']:.1%})" if recall is not None else ""
-    return f"{rate:.2f} false incidents/h (at most {upper:.2f}) in {row['hours']:.2f} h{found}"
+    rate, upper = row["false_incidents_per_hour"], row["false_incidents_per_hour_upper"]
+    return f"{rate:.2f} false incidents/h (at most {upper:.2f}) in {row['hours']:.2f} h"
