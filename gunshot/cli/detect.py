@@ -87,7 +87,7 @@ def detect(
 
 
 def _highest(part: "Part", p: "params.Audio") -> tuple[float, float]:
-    """Return the highest score of a part's windows and its window's middle, s, at 0 or later; (0, 0) without a window."""
+    """Return the highest score of a part's windows and its window's middle, s, from 0 on; (0, 0) without one."""
     if not len(part.window_score):
         return 0.0, 0.0
     i = int(part.window_score.argmax())

@@ -62,7 +62,7 @@ def _table(by_file: dict[str, dict], points: dict[str, float]):
     """Return what detect does, a row a model, as a table that fits 100 columns."""
     from rich.table import Table
 
-    table = Table("model", "threshold", "files found", "shots found", "false incidents/h", "AUC of files", box=None)
+    table = Table("model", "threshold", "files found", "shots found", "false incidents/h", "AUC", box=None)
     for name, v in by_file.items():
         table.add_row(
             name,
