@@ -33,7 +33,7 @@ def batch(folder: Path, p):
 
 def main() -> None:
     """Compare the batch with the project's own reference, and take the picture of the tests."""
-    p = params.load("audio", "chunks", "features", "simulate", "monitor")
+    p = params.load("audio", "chunks", "context", "features", "simulate", "monitor")
     reference = tables.read(pipeline.output("reference"), drift.REFERENCE)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         heard = batch(Path(name), p)

@@ -11,11 +11,13 @@ from sklearn.ensemble import RandomForestClassifier
 
 from gunshot.base import params, tables
 from gunshot.export import forest as forest_c
+from gunshot.features import of_chunks
 from gunshot.models import forest
 from gunshot.models.scores import metrics
 
 OUT = Path(__file__).parent
-P = params.load("forest", "evaluate", path=OUT.parents[1] / "params.yaml")
+P = params.load("audio", "features", "context", "forest", "evaluate", path=OUT.parents[1] / "params.yaml")
+SIDES = ("train", "val")
 TREES = (10, 20, 40, 80)
 DRAWS = 3  # of the training rows and of the trees
 BASE = {"min_samples_leaf": 2, "max_features": 0.03}
@@ -29,8 +31,7 @@ FORESTS = [{"max_depth": depth} | BASE for depth in (6, 8, 10, 12, 16)] + [
 
 def measure(folder: Path) -> pd.DataFrame:
     """Return a row for each forest, number of trees and draw; the C is compiled for the first draw."""
-    x, y, _ = tables.features(folder, "train")
-    x_val, y_val, _ = tables.features(folder, "val")
+    (x, y), (x_val, y_val) = ((of_chunks(x, P), y) for x, y, _ in (tables.features(folder, side) for side in SIDES))
     codes, rows = forest.codes(x_val), []
     for draw in range(DRAWS):
         rng = np.random.default_rng([P.forest.seed, draw])
