@@ -145,10 +145,9 @@ def chapters(figures: dict) -> list[Chapter]:
     ]  # fmt: skip
 
 
-def write_report(path: Path, *, title: str, intro: str, figures: dict, extra: list[Chapter]) -> None:
-    """Write a page of what `chunk_figures` gives and of `extra` chapters; its first chapter is unfolded."""
-    results, *rest = chapters(figures)
-    shown = [replace(results, open=True), *rest, *extra]
+def write_report(path: Path, *, title: str, intro: str, figures: dict, first: Chapter, extra: list[Chapter]) -> None:
+    """Write a page: the `first` chapter, unfolded, then those of what `chunk_figures` gives, then the `extra` ones."""
+    shown = [replace(first, open=True), *chapters(figures), *extra]
     write_page(path, TEMPLATES / "report.html.j2", title=title, intro=intro.split("\n\n"), chapters=shown, first=None)
 
 

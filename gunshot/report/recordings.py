@@ -35,11 +35,11 @@ def write(out: Path, scores, by_file: dict[str, dict], points: dict[str, float],
         title=f"Gunshot detector: {title}",
         intro=f"{len(files)} recordings, {len(scores.windows)} windows: of a file with shots those that hold a "
         f"confirmed tag or, where there is none, an automatic onset; of a file without shots all, {hop} frames apart. "
-        "Scores are of files that come after quiet of their own. What gunshot detect does, which hears a file as it "
-        f"is, stands in “What detect does”. {len(scores.rejected)} files were rejected.",
+        "Scores are of files that come after quiet of their own; gunshot detect hears a file as it is. "
+        f"{len(scores.rejected)} files were rejected.",
         figures=figures,
+        first=detect_chapter(by_file),
         extra=[
-            detect_chapter(by_file),
             file_metrics_chapter(by_file),
             *(files_by_chapter(files, list(points), column) for column in ("upstream", "label")),
             files_chapter(worst),

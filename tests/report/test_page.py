@@ -29,6 +29,7 @@ from gunshot.report.recordings import files_chapter
 MODELS = ("forest", "float", "int8")
 POINTS = {"forest": 0.4, "float": 0.45, "int8": 0.5}
 SECTIONS = [
+    "What detect does",
     "Results",
     "How to read it",
     "ROC and DET",
@@ -38,6 +39,7 @@ SECTIONS = [
     "By source",
     "By label",
 ]
+FIRST = Chapter("What detect does")
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
@@ -131,7 +133,7 @@ def figures() -> dict:
 @pytest.fixture(scope="module")
 def text(figures, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("report") / "deep" / "page.html"
-    write_report(path, title="Title <x>", intro="Intro & more.", figures=figures, extra=extra(figures))
+    write_report(path, title="Title <x>", intro="Intro & more.", figures=figures, first=FIRST, extra=extra(figures))
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
     return path.read_text(encoding="utf-8")
 
@@ -234,7 +236,14 @@ def test_page_needs_nothing_else(text, page):
 
 
 def test_page_is_the_same_twice(figures, text, tmp_path):
-    write_report(tmp_path / "b.html", title="Title <x>", intro="Intro & more.", figures=figures, extra=extra(figures))
+    write_report(
+        tmp_path / "b.html",
+        title="Title <x>",
+        intro="Intro & more.",
+        figures=figures,
+        first=FIRST,
+        extra=extra(figures),
+    )
     assert (tmp_path / "b.html").read_text(encoding="utf-8") == text
 
 
@@ -344,7 +353,7 @@ def test_importances_must_have_bands_and_frames():
 
 def test_svg_falls_back_to_the_title_and_escapes_it(figures, tmp_path):
     chapter = Chapter('A "quoted" <title>', figure=Figure())
-    write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, extra=[chapter])
+    write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, first=FIRST, extra=[chapter])
     labels = [v for tag, key, v in Page((tmp_path / "p.html").read_text()).attributes if key == "aria-label"]
     assert labels[-1] == chapter.title
 
@@ -355,7 +364,7 @@ def test_the_smallest_perfect_useless_and_inverted_models_are_drawn_without_a_wa
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figures = chunk_figures(table, {"int8": 0.5})
-        write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, extra=[])
+        write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, first=FIRST, extra=[])
     assert Page((tmp_path / "p.html").read_text()).titles == SECTIONS
 
 
