@@ -23,15 +23,15 @@ def incidents(
 
     Three kinds of hour, never mixed: simulated test streams (from reports/streams.json), places (recordings without a
     shot of 20 s and more), and hard negatives, which are sounds cut close: for these it also says of how many
-    recordings of each kind one or more raise an incident, so that whoever knows a place can work out its rate. All
-    models of `dvc repro`, each at its operating point, as `gunshot detect` hears the files.
+    recordings of each kind one or more raise an incident, so that whoever knows a place can work out its rate. Each
+    model is at its operating point, and hears the files as `gunshot detect` does.
     """
     import pandas as pd
 
     from gunshot.base import params, pipeline, tables
     from gunshot.studies import incidents as study
 
-    p = params.load("audio", "context", "features", "detector", "chunks", "tags", "evaluate", "quality")
+    p = params.load("audio", "chunks", "context", "features", "detector", "quality")
     on_streams = tables.read_json(pipeline.metrics("score_streams"))
     content = study.incidents(path, pipeline.models(), on_streams, p)
     out = out or report("incidents.json")

@@ -1,11 +1,15 @@
 """False incidents of models in three kinds of hour, never mixed: simulated, of places, and of sounds cut close."""
 
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from gunshot.base import tables
-from gunshot.models.model import read_operating_point
+from gunshot.base import audio, params, processes, tables
+from gunshot.detect import listener, recording
+from gunshot.models.model import load_once, read_operating_point
 from gunshot.models.scores import metrics
 from gunshot.studies import recordings
 
@@ -14,7 +18,15 @@ RATE = ("false_incidents_per_hour", "false_incidents_per_hour_upper")
 ON_STREAMS = ("hours", "recall", "recall_lower", *RATE)
 
 
-def incidents(folders: list[Path], paths: dict[str, Path], on_streams: dict, p: recordings.Sections) -> dict[str, dict]:
+class Sections(listener.Sections, Protocol):
+    """The sections of params.yaml that false incidents are measured by."""
+
+    quality: params.Quality
+
+
+def incidents(
+    folders: list[Path], paths: dict[str, Path], on_streams: dict, p: Sections, *, workers: int = 2
+) -> dict[str, dict]:
     """Return by model what `of_model` gives, each at its operating point.
 
     Parameters
@@ -30,10 +42,31 @@ def incidents(folders: list[Path], paths: dict[str, Path], on_streams: dict, p: 
     """
     listed, rejected = recordings.sources(folders)
     points = {name: read_operating_point(path)["logit"] for name, path in paths.items()}
-    scores = recordings.score_files(listed, paths, p, rejected=rejected, title="incidents", logits=points)
-    tables.check_rejected(scores.rejected, len(listed), limit=p.quality.max_rejected, where="this message")
+    rows = []
+    heard = processes.in_order(hear, listed, paths, points, p, workers=workers, batch=4)
+    for row, bad in tqdm(heard, total=len(listed), desc="incidents", unit="file"):
+        rows += [row] if row else []
+        rejected += bad
+    refused = tables.frame(rejected, tables.REJECTED)
+    tables.check_rejected(refused, len(listed), limit=p.quality.max_rejected, where="this message")
     simulated = {name: {key: on_streams["simulated"][name][key] for key in ON_STREAMS} for name in paths}
-    return {name: {"simulated": simulated[name]} | of_model(scores.files, name) for name in paths}
+    return {name: {"simulated": simulated[name]} | of_model(pd.DataFrame(rows), name) for name in paths}
+
+
+def hear(
+    source: dict, paths: dict[str, Path], points: dict[str, float], p: listener.Sections
+) -> tuple[dict | None, list[dict]]:
+    """Return a recording's row for `of_model`, as `gunshot detect` hears it, and rows of tables.REJECTED."""
+    row = {"y": int(source["class"] == "gun")} | {key: source[key] for key in ("label", "recording_group")}
+    for name, path in paths.items():
+        ear = listener.Listener(load_once(path), [points[name]], p)
+        try:
+            parts = [(len(part.samples), part.incident) for part in recording.listen(Path(source["file"]), ear)]
+        except audio.AudioError as e:
+            return None, [{"file": e.path, "value": e.value, "rule": e.rule}]
+        lengths, incident = zip(*parts, strict=True)
+        row |= {"duration_s": sum(lengths) / p.audio.sr, f"{name}_incidents": len(np.unique(np.concatenate(incident)))}
+    return row, []
 
 
 def of_model(files: pd.DataFrame, name: str) -> dict[str, dict]:
@@ -44,7 +77,7 @@ def of_model(files: pd.DataFrame, name: str) -> dict[str, dict]:
 
     Parameters
     ----------
-    files : of `recordings.Scores`, heard by this model
+    files : rows of `hear`
     """
     gun, env = files[files["y"] == 1], files[files["y"] == 0]
     raised, found = env[f"{name}_incidents"], int((gun[f"{name}_incidents"] > 0).sum())

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile as sf
 from scipy.stats import beta
 
-from gunshot.base import tables
+from gunshot.base import params, processes, tables
 from gunshot.models.scores import metrics
 from gunshot.studies import incidents, recordings
-from tests.cli.test_commands import project, run  # noqa: F401 - a fixture
+from tests.cli.test_commands import forest, project, run  # noqa: F401 - fixtures
+from tests.cli.test_operating_point import bangs
 
 FILES = pd.DataFrame(
     [
@@ -52,6 +54,24 @@ def test_of_no_hour_there_is_no_rate():
     assert figures["hard"]["kinds"] == []
 
 
+def test_a_recording_has_the_incidents_that_detect_tells(forest, project):  # noqa: F811
+    """Two bangs far apart are two incidents, silence is none; what is no sound is refused."""
+    y = bangs(np.random.default_rng(1), 16000, 48000)
+    sf.write("two.wav", y, 16000)
+    Path("bad.wav").write_bytes(b"RIFF")
+    p = params.load("audio", "chunks", "context", "features", "detector", "quality")
+    source = {"class": "env", "label": "bang", "recording_group": "g", "file": Path("two.wav")}
+    row, refused = incidents.hear(source, {"forest": Path("forest.joblib")}, {"forest": 0.0}, p)
+    printed = run("detect", "two.wav", "--model", "forest.joblib", "--threshold", "0.5", "--format", "json").stdout
+    assert len(printed.splitlines()) == 2
+    assert row == {"y": 0, "label": "bang", "recording_group": "g", "duration_s": 4.0, "forest_incidents": 2}
+    assert refused == []
+    row, (refusal,) = incidents.hear(
+        source | {"file": Path("bad.wav")}, {"forest": Path("forest.joblib")}, {"forest": 0.0}, p
+    )
+    assert row is None and refusal["file"] == "bad.wav"
+
+
 def test_the_command_writes_every_model_at_its_operating_point(project, monkeypatch):  # noqa: F811
     Path("in").mkdir()
     names = {"int8": 1.5, "float": 2.5, "forest": 3.5}
@@ -60,14 +80,16 @@ def test_the_command_writes_every_model_at_its_operating_point(project, monkeypa
         tables.write_json(Path(paths[name], "operating.json"), {"logit": logit})
     row = dict.fromkeys(incidents.ON_STREAMS, 0.25)
     tables.write_json(Path("reports/streams.json"), {"simulated": {name: row | {"more": 1} for name in names}})
-    monkeypatch.setattr(recordings, "sources", lambda folders: ([{}] * len(FILES), []))
+    listed = [{"number": number} for number in range(len(FILES))]
+    monkeypatch.setattr(recordings, "sources", lambda folders: (listed, []))
 
-    def score(listed, models, p, *, rejected, title, logits):
-        assert set(models) == set(names) and logits == names
+    def hear(source, models, points, p):
+        assert set(models) == set(names) and points == names
         counts = {f"{name}_incidents": FILES["int8_incidents"] * (name != "float") for name in names}
-        return recordings.Scores(pd.DataFrame(), FILES.assign(**counts), tables.frame([], tables.REJECTED))
+        return FILES.assign(**counts).iloc[source["number"]].to_dict(), []
 
-    monkeypatch.setattr(recordings, "score_files", score)
+    monkeypatch.setattr(incidents, "hear", hear)
+    monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     done = run("incidents", "in")
     assert done.exit_code == 0, done.output
     content = tables.read_json(Path("reports/incidents.json"))
