@@ -39,7 +39,9 @@ def detect(root: Path | str) -> str:
         if _signed(root, layout):
             return layout
     known = ", ".join(f"{' or '.join(names)} (layout {layout})" for layout, names in reversed(SIGNS.items()))
-    raise ValueError(f"{root}: must be a folder that holds {known}")
+    whole = root.resolve()
+    hint = f"; {whole.parent} does: give that one" if whole.name in folder.CLASSES and whole.is_dir() else ""
+    raise ValueError(f"{root}: must be a folder that holds {known}{hint}")
 
 
 def locate(layout: str, root: Path) -> Path:

@@ -1,5 +1,6 @@
 """Layouts of corpora: what is found, how it is labelled and grouped, what is rejected."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,12 @@ def test_no_layout_is_named(tmp_path):
     (tmp_path / "gun").mkdir()
     with pytest.raises(ValueError, match="must hold a recording"):
         folder.scan(tmp_path)
+
+
+def test_of_a_class_s_own_folder_the_one_above_is_meant(tmp_path):
+    for name in ("gun", "env"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))} does: give that one"):
+        corpora.detect(tmp_path / "env")
+    with pytest.raises(ValueError, match=r"layout urbansound8k\)$"):
+        corpora.detect(tmp_path.parent)
