@@ -12,9 +12,9 @@ from gunshot import validation
 from gunshot.base import audio, params, tables
 
 ROOT = Path(__file__).parents[2]
-P = params.load("audio", "quality", "splits", "features", "validation", path=ROOT / "params.yaml")
+P = params.load("audio", "context", "quality", "splits", "features", "validation", path=ROOT / "params.yaml")
 SR, LENGTH = P.audio.sr, P.audio.chunk_length
-FRAMES = 1 + (LENGTH - P.features.n_fft) // P.features.hop_length
+FRAMES = P.context.frames
 ONSET, GROUPS = 1000, 20
 RAW, CHUNKS, SPLITS, TAGS = "raw/mine/recordings.csv", "chunks/chunks.csv", "splits.csv", "tagged/tags.csv"
 GUN, ENV = "mine/gun/x/00.wav", "mine/env/x/00.wav"
