@@ -21,10 +21,12 @@ def main(folder: Path, streams: Path, out: Path) -> None:
     p = params.load("audio", "features", "network", "evaluate")
     x, y, table = tables.features(folder, "train")
     x_val, y_val, _ = tables.features(folder, "val")
-    pool = [_log_mel(path, p) for path in sorted(streams.rglob("*.wav"))] if p.network.hard_share else []
-    rows = training.repeated(y, (table["source"] == "simulated").to_numpy(), p.network.real_share)
+    pool = {}
+    for path in sorted(streams.rglob("*.wav")) if p.network.hard_share else []:
+        pool.setdefault(path.relative_to(streams).parts[0], []).append(_log_mel(path, p))
+    chance = training.chances(table, p.network.real_share)
     rng = np.random.default_rng(p.network.seed)
-    model, history = training.train(x, y, x_val, y_val, rng, p.network, rows=rows, pool=pool)
+    model, history = training.train(x, y, x_val, y_val, rng, p.network, chance=chance, pool=pool)
     report = {
         **metrics.stated(y_val, network.logit(model, x_val)[:, 0], min_recall=p.evaluate.min_recall),
         "parameters": model.count_params(),

@@ -167,8 +167,9 @@ class Network(Section):
     learning_rate: Annotated[float, pydantic.Field(gt=0)]
     batch_size: Count
     epochs: Count
+    chunks: Annotated[int, pydantic.Field(ge=2)]
     label_smoothing: Share
-    hard_share: Annotated[float, pydantic.Field(ge=0)]
+    hard_share: Share
     real_share: Annotated[float, pydantic.Field(ge=0, lt=1)]
     mix_share: Share
     mix_snr_db: Range

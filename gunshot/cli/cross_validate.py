@@ -16,7 +16,7 @@ def cross_validate(
     """Measure false incidents an hour and recall on all real recordings, each by a network that never heard its group.
 
     Import real recordings and run `dvc repro` first. Each turn trains on simulated chunks and on the real ones of the
-    other folds (repeated to network.real_share), quantizes to int8, chooses its threshold on simulated validation
+    other folds (network.real_share of what it draws), quantizes to int8, chooses its threshold on simulated validation
     streams and on the next fold's real ones, and is tested on its own fold's. Hours count each recording once.
     """
     import pandas as pd

@@ -18,7 +18,7 @@ def sim_and_real(
 
     Import real recordings and run `dvc repro` first. Real recording groups are held out in turns, then upstream sources
     as a whole, where there are enough. Both networks have the same params, steps and seeds, and see no augmented
-    copies. network.epochs counts passes over the real chunks.
+    copies.
     """
     import pandas as pd
 

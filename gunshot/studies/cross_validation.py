@@ -40,18 +40,21 @@ class Folders(NamedTuple):
     streams_val: Path
 
 
+Pool = dict[str, list[np.ndarray]]  # log-mels in which hard negatives are sought, by source
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Chunks of data/features: `real` ones may be held out, `simulated` ones are always trained on.
 
-    Rows of `table` have the columns of tables.CHUNK, y (1 GUN) and upstream; `x` are their features, and so are those
-    of the simulated validation chunks.
+    Rows of `table` and of `simulated` have the columns of tables.CHUNK and y (1 GUN); `x` and `simulated_x` are their
+    features. `val_x` and `val_y` are simulated validation chunks.
     """
 
     x: np.ndarray
     table: pd.DataFrame
     simulated_x: np.ndarray
-    simulated_y: np.ndarray
+    simulated: pd.DataFrame
     val_x: np.ndarray
     val_y: np.ndarray
 
@@ -111,11 +114,11 @@ def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]
             "compared; set simulate.gun_recordings and simulate.env_recordings above 0, then `dvc repro`"
         )
     recordings = tables.read(folders.tagged / "recordings.csv", tables.RECORDING)
-    table = pd.concat([table[own[side]].assign(y=y[own[side]]) for side, (_, y, table) in sides.items()])
+    sides = {side: (x, y, table.assign(y=y)) for side, (x, y, table) in sides.items()}
     chunks = Corpus(
         np.concatenate([x[own[side]] for side, (x, _, _) in sides.items()]),
-        table.reset_index(drop=True),
-        *(sides["train"][i][simulated["train"]] for i in (0, 1)),
+        pd.concat([table[own[side]] for side, (_, _, table) in sides.items()], ignore_index=True),
+        *(sides["train"][i][simulated["train"]] for i in (0, 2)),
         *(sides["val"][i][simulated["val"]] for i in (0, 1)),
     )
     placed, _ = tags.read(folders.tagged / "tags.csv")
@@ -123,16 +126,19 @@ def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]
     return chunks, recordings[recordings["source"] != "simulated"].reset_index(drop=True), onsets
 
 
-def pool(known: pd.DataFrame, folders: Folders, p: Sections) -> list[np.ndarray]:
-    """Return log-mels in which hard negatives are sought: simulated training streams, and known real environment."""
+def pool(known: pd.DataFrame, folders: Folders, p: Sections) -> Pool:
+    """Return where hard negatives are sought: in simulated training streams, and in known real environment."""
     if not p.network.hard_share:
-        return []
-    simulated = sorted((folders.streams_train / "simulated").rglob("*.wav"))
-    real = [folders.raw / path for path in known.loc[known["class"] == "env", "path"]]
+        return {}
     shape = {"sr": p.audio.sr, "min_length": p.features.n_fft, **p.features.model_dump()}
     before, frames = p.context.before, p.context.frames
-    heard = (features.of_file(path, **shape) for path in [*simulated, *real])
-    return [features.in_quiet(log_mel, before, frames - before) for log_mel in heard]
+    paths = {"simulated": sorted((folders.streams_train / "simulated").rglob("*.wav"))}
+    for source, own in known[known["class"] == "env"].groupby("source"):
+        paths[source] = [folders.raw / path for path in own["path"]]
+    return {
+        source: [features.in_quiet(features.of_file(path, **shape), before, frames - before) for path in some]
+        for source, some in paths.items()
+    }
 
 
 def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:
@@ -157,7 +163,7 @@ def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:
     return pd.Series(fold, groups["recording_group"]).groupby(level=0).first()
 
 
-def train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, p: Sections, out: Path) -> Path:
+def train(corpus: Corpus, held: np.ndarray, pool: Pool, seed: int, p: Sections, out: Path) -> Path:
     """Train on simulated chunks and on the real ones that are not `held`, and write model.tflite and its report.
 
     In a process of its own, since TensorFlow and processes that are forked later do not go together.
@@ -167,15 +173,15 @@ def train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, p
     return path
 
 
-def _train(corpus: Corpus, held: np.ndarray, pool: list[np.ndarray], seed: int, p: Sections, path: Path) -> None:
+def _train(corpus: Corpus, held: np.ndarray, pool: Pool, seed: int, p: Sections, path: Path) -> None:
     from gunshot.base.files import atomic
     from gunshot.models.network import quantize, training
 
     x = np.concatenate([corpus.x[~held], corpus.simulated_x])
-    y = np.concatenate([corpus.table.loc[~held, "y"].to_numpy(), corpus.simulated_y])
-    rows = training.repeated(y, np.arange(len(y)) >= np.sum(~held), p.network.real_share)
-    rng = np.random.default_rng(seed)
-    model, _ = training.train(x, y, corpus.val_x, corpus.val_y, rng, p.network, rows=rows, pool=pool)
+    table = pd.concat([corpus.table[~held], corpus.simulated], ignore_index=True)
+    chance = training.chances(table, p.network.real_share)
+    y, rng = table["y"].to_numpy(), np.random.default_rng(seed)
+    model, _ = training.train(x, y, corpus.val_x, corpus.val_y, rng, p.network, chance=chance, pool=pool)
     few = np.sort(rng.permutation(len(x))[: p.quantize.representative])
     artifact = quantize.convert(quantize.fixed(model, n_frames=x.shape[2]), x[few])
     with atomic(path) as part:

@@ -1,5 +1,6 @@
 """What simulated chunks add to real ones: the same network on real recordings alone, and on both."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,13 +20,13 @@ ARMS = ("real", "both")
 class Chunks(NamedTuple):
     """Chunks that are no augmented copies: features in dB [shape=(n, n_mels, frames)] of real and of simulated ones.
 
-    The real ones' table has the columns of tables.CHUNK, y (1 GUN) and upstream; of simulated ones y is enough.
+    Their tables have the columns of tables.CHUNK and y (1 GUN), that of the real ones upstream too.
     """
 
     x: np.ndarray
     table: pd.DataFrame
     simulated_x: np.ndarray
-    simulated_y: np.ndarray
+    simulated: pd.DataFrame
 
 
 def chunks(features: Path, grouped: Path) -> Chunks:
@@ -50,7 +51,7 @@ def chunks(features: Path, grouped: Path) -> Chunks:
     recordings = tables.read(grouped / "recordings.csv", tables.RECORDING | {"imported_group": str})
     real = table[which[0]]
     upstream = real["path"].map(recordings.set_index("path")["upstream"])
-    return Chunks(real_x, real.assign(upstream=upstream), simulated_x, table.loc[which[1], "y"].to_numpy())
+    return Chunks(real_x, real.assign(upstream=upstream), simulated_x, table[which[1]])
 
 
 def study(given: Chunks, p: params.Network, *, seeds: int, folds: int) -> dict:
@@ -70,7 +71,7 @@ def train_arms(
     x: np.ndarray,
     table: pd.DataFrame,
     simulated_x: np.ndarray,
-    simulated_y: np.ndarray,
+    simulated: pd.DataFrame,
     p: params.Network,
     *,
     seeds: int,
@@ -79,14 +80,14 @@ def train_arms(
 ) -> pd.DataFrame:
     """Return a row for each seed, fold and arm (ARMS): auc and recall_at_5pct on the real chunks held out.
 
-    Both arms take the same number of steps, choose their epoch on the same real groups, and start from the same seed.
+    Both arms take as many steps as `p` says, choose their epoch on the same real groups, and start from the same seed.
 
     Parameters
     ----------
     x : np.ndarray [shape=(n, n_mels, frames)], float32 dB
-        Features of real chunks; `table` has their y (1 for GUN), recording_group and the column `held_out`.
-    simulated_x, simulated_y : the same of simulated chunks
-    p : a seed is added to `p.seed`, and `p.epochs` counts passes over `x` alone.
+        Features of real chunks; `table` has their y (1 for GUN), class, source, recording_group and `held_out`.
+    simulated_x, simulated : the same of simulated chunks
+    p : a seed is added to `p.seed`
     held_out : the column of `table` of whose values none is in two folds, upstream say
 
     Raises
@@ -107,8 +108,8 @@ def train_arms(
             train, val = next(inner.split(y[known], y[known], groups[known]))
             own, chosen = known[train], known[val]
             for arm in ARMS:
-                parts = ((x[own], y[own]), (simulated_x, simulated_y))[: 1 + (arm == "both")]
-                score = _train(*map(np.concatenate, zip(*parts, strict=True)), x[chosen], y[chosen], len(own), seed, p)
+                parts = ((x[own], table.iloc[own]), (simulated_x, simulated))[: 1 + (arm == "both")]
+                score = _train(*zip(*parts, strict=True), x[chosen], y[chosen], seed, p)
                 held_score = score(x[held])
                 rows.append({"held_out": held_out, "seed": seed, "fold": fold, "arm": arm, "chunks": len(held),
                              "groups": len(np.unique(groups[held])), "auc": metrics.auc(y[held], held_score),
@@ -117,16 +118,16 @@ def train_arms(
     return pd.DataFrame(rows)
 
 
-def _train(x, y, x_val, y_val, own: int, seed: int, p: params.Network):
-    """Train for as many steps as `p.epochs` over `own` chunks take; return a function from chunks to logits."""
+def _train(x: Sequence[np.ndarray], tables: Sequence[pd.DataFrame], x_val, y_val, seed: int, p: params.Network):
+    """Train on the chunks of all parts; return a function from chunks to logits."""
     from gunshot.models.network import (
         network,
         training,  # TensorFlow: only where it is used
     )
 
-    rows = training.repeated(y, np.arange(len(y)) >= own, p.real_share)
-    p = p.model_copy(update={"epochs": max(1, round(p.epochs * own / len(rows)))})
-    model, _ = training.train(x, y, x_val, y_val, np.random.default_rng(seed), p, rows=rows)
+    table = pd.concat(tables, ignore_index=True)
+    rng, chance = np.random.default_rng(seed), training.chances(table, p.real_share)
+    model, _ = training.train(np.concatenate(x), table["y"].to_numpy(), x_val, y_val, rng, p, chance=chance)
     return lambda part: network.logit(model, part)[:, 0]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -104,64 +105,98 @@ def test_mix_share_is_the_share_of_chunks_that_get_one(section, data):
     )
 
 
-@given(st.integers(1, 300), st.integers(1, 30), st.integers(1, 30), st.floats(0, 0.9))
-def test_real_chunks_are_repeated_until_they_are_their_share_of_a_class(made, real, other, share):
-    y = np.r_[np.ones(made + real, int), np.zeros(other, int)]
-    simulated = np.r_[np.ones(made, bool), np.zeros(real, bool), np.ones(other, bool)]
-    count = np.bincount(training.repeated(y, simulated, share), minlength=len(y))
-    assert (count[simulated] == 1).all() and len(set(count[~simulated])) == 1
-    times = count[made]
-    assert times >= 1 and abs(times - max(1, share / (1 - share) * made / real)) <= 0.5
+sizes = st.dictionaries(st.sampled_from(["simulated", "a", "b", "c"]), st.integers(1, 5000), min_size=1)
 
 
-def test_where_a_class_has_one_origin_alone_each_chunk_counts_once():
-    y = np.array([1, 1, 1, 0, 0])
-    for simulated in (np.zeros(5, bool), np.ones(5, bool), y == 1):
-        np.testing.assert_array_equal(training.repeated(y, simulated, 0.9), np.arange(5))
+@given(sizes, st.floats(0.01, 0.99))
+def test_real_sources_have_their_share_and_count_by_the_root_of_their_size(sizes, real_share):
+    shares = training.shares(pd.Series(sizes), real_share)
+    assert shares.sum() == pytest.approx(1) and list(shares.index) == list(sizes)
+    real = shares.drop("simulated", errors="ignore")
+    if len(real) and len(real) < len(shares):
+        assert real.sum() == pytest.approx(real_share)
+    for one, other in itertools.combinations(real.index, 2):
+        assert shares[one] / shares[other] == pytest.approx((sizes[one] / sizes[other]) ** 0.5)
+
+
+rows = st.tuples(st.sampled_from(["gun", "env"]), st.sampled_from(["simulated", "a", "b"]), st.sampled_from("xyz"))
+
+
+@given(st.lists(rows, min_size=1, max_size=60))
+def test_a_class_is_drawn_by_source_and_a_source_by_recording_group(rows):
+    table = pd.DataFrame(rows, columns=["class", "source", "recording_group"])
+    chance = training.chances(table, 0.6)
+    for _, chunks in table.groupby("class"):
+        own = chance[chunks.index]
+        assert own.sum() == pytest.approx(1)
+        by_source = pd.Series(own).groupby(chunks["source"].to_numpy()).sum()
+        pd.testing.assert_series_equal(
+            by_source, training.shares(chunks.groupby("source").size(), 0.6), check_names=False
+        )
+        for _, source in chunks.groupby("source"):
+            group = (
+                pd.Series(chance[source.index])
+                .groupby(source["recording_group"].to_numpy())
+                .agg(["sum", "size", "std"])
+            )
+            assert np.ptp(group["sum"] / group["size"] ** 0.5) < 1e-9 and (group["std"].fillna(0) < 1e-12).all()
 
 
 @pytest.mark.parametrize("most", [0, 40])
-def test_an_epoch_has_its_rows_once_and_classes_weigh_the_same(section, most):
+def test_half_of_an_epoch_are_shots_and_hard_windows_come_once(section, most):
     rng = np.random.default_rng(4)
     x, hard = (rng.normal(-60, 5, (n, 4, 5)).astype(np.float32) for n in (230, most))
     y = (np.arange(230) % 5 == 0).astype(int)
-    p = section(batch_size=64, patch_share=0.0, band_spread_db=0.0, mix_share=0.0)
-    rows = np.sort(np.r_[np.arange(230), 3, 3, 70])
+    chance = np.where(np.arange(230) < 100, 1.0, 0.0)
+    for value in (0, 1):
+        chance[y == value] /= chance[y == value].sum()
+    p = section(batch_size=64, chunks=401, patch_share=0.0, band_spread_db=0.0, mix_share=0.0)
     every, labels = np.concatenate([x, hard]), np.r_[y, np.zeros(most, int)]
-    wanted = np.r_[rows, 230 + np.arange(most)]
     orders = []
     for _ in range(2):
-        made = list(training.batches(x, y, rows, hard, rng, p))
-        sizes = [len(part[0]) for part in made]
-        assert len(made) == -(-len(wanted) // 64) and max(sizes) <= 64 and max(sizes) - min(sizes) <= 1
-        features, targets, found = (np.concatenate(part) for part in zip(*made, strict=True))
-        order = [np.flatnonzero((every == feature[..., 0]).all(axis=(1, 2)))[0] for feature in features]
-        assert sorted(order) == list(wanted)
+        parts = list(training.batches(x, y, chance, hard, rng, p))
+        sizes = [len(part[0]) for part in parts]
+        assert len(parts) == -(-401 // 64) and max(sizes) <= 64 and max(sizes) - min(sizes) <= 1
+        chunks, targets = (np.concatenate(part) for part in zip(*parts, strict=True))
+        order = [np.flatnonzero((every == chunk[..., 0]).all(axis=(1, 2)))[0] for chunk in chunks]
         np.testing.assert_array_equal(targets.reshape(-1, 2), np.stack([labels[order], 1 - labels[order]], axis=-1))
-        assert found[labels[order] == 1].sum() == pytest.approx(found[labels[order] == 0].sum(), rel=1e-5)
-        assert found.mean() == pytest.approx(1, rel=1e-5)
+        count = np.bincount(order, minlength=230 + most)
+        assert (count[230:] == 1).all() and labels[order].sum() == 200 and not count[100:230].any()
+        assert (count[:100] > 0).mean() > 0.8  # some two times and ten, by class
         orders.append(order)
     assert orders[0] != orders[1]
 
 
+def test_a_background_is_drawn_by_its_chance(section):
+    x = np.full((6, 4, 5), -60, np.float32)
+    x[3:] = np.float32([-20, -30, -40])[:, None, None]
+    y, chance = np.array([1, 1, 1, 0, 0, 0]), np.array([1 / 3, 1 / 3, 1 / 3, 0, 1, 0])
+    p = section(chunks=40, mix_share=1.0, mix_snr_db=(0.0, 0.0), patch_share=0.0, band_spread_db=0.0)
+    for chunks, targets in training.batches(x, y, chance, x[:0], np.random.default_rng(0), p):
+        shots = targets[:, 0, 0, 0] == 1
+        np.testing.assert_allclose(chunks[shots], 10 * np.log10(2e-6), rtol=1e-4)
+        np.testing.assert_allclose(chunks[~shots], 10 * np.log10(2e-3), rtol=1e-4)
+
+
 def test_batches_are_augmented(section, data):
-    p = section(patch_share=1.0, band_spread_db=12.0, batch_size=500)
-    rows = np.arange(len(data.y))
-    ((features, *_),) = training.batches(data.x, data.y, rows, data.x[:0], np.random.default_rng(0), p)
-    assert features.shape == (*data.x.shape, 1) and features.dtype == np.float32
-    assert not (features[..., 0] == data.x).all(axis=(1, 2)).any()
+    p = section(patch_share=1.0, band_spread_db=12.0, batch_size=500, chunks=300)
+    chance = 1 / np.bincount(data.y)[data.y]
+    ((chunks, _),) = training.batches(data.x, data.y, chance, data.x[:0], np.random.default_rng(0), p)
+    assert chunks.shape == (300, *data.x.shape[1:], 1) and chunks.dtype == np.float32
+    assert not {chunk.tobytes() for chunk in chunks} & {x.tobytes() for x in data.x}
 
 
 @pytest.fixture(scope="module")
-def pool() -> list[np.ndarray]:
+def pool() -> dict[str, list[np.ndarray]]:
     """Log-mels of streams of other lengths; the last is one window."""
     rng = np.random.default_rng(6)
-    return [rng.normal(-60, 15, (N_MELS, frames)).astype(np.float32) for frames in (438, 128, 1038, N_FRAMES)]
+    return {"a": [rng.normal(-60, 15, (N_MELS, frames)).astype(np.float32) for frames in (438, 128, 1038, N_FRAMES)]}
 
 
 def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
     model = unsettled(section())
-    found = training.hardest(model, pool, n_frames=N_FRAMES, most=30)
+    found = training.hardest(model, pool, n_frames=N_FRAMES, most=30, real_share=0.5)
+    pool = pool["a"]
     assert found.shape == (30, N_MELS, N_FRAMES) and found.dtype == np.float32
     places = []
     for window in found:
@@ -186,13 +221,24 @@ def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
 
 
 def test_fewer_hard_windows_than_asked_are_all(section, pool):
-    found = training.hardest(unsettled(section()), pool, n_frames=N_FRAMES, most=10_000)
-    assert 30 < len(found) <= sum(-(-(mel.shape[1] - N_FRAMES + 4) // training.APART) for mel in pool)
+    found = training.hardest(unsettled(section()), pool, n_frames=N_FRAMES, most=10_000, real_share=0.5)
+    assert 30 < len(found) <= sum(-(-(mel.shape[1] - N_FRAMES + 4) // training.APART) for mel in pool["a"])
+
+
+def test_each_source_gives_its_share_of_the_hardest(section, pool):
+    """One whose windows all score higher leaves the others theirs."""
+    model = unsettled(section())
+    both = {"simulated": pool["a"][:1], "quiet": [pool["a"][2]]}
+    wanted = [training.hardest(model, {name: both[name]}, n_frames=N_FRAMES, most=n, real_share=0.25)
+              for name, n in (("simulated", 6), ("quiet", 2))]  # fmt: skip
+    np.testing.assert_array_equal(
+        training.hardest(model, both, n_frames=N_FRAMES, most=8, real_share=0.25), np.concatenate(wanted)
+    )
 
 
 @pytest.mark.slow
 def test_hard_windows_join_from_the_second_epoch_on(data, section, pool, capsys):
-    p = section(epochs=3, width=0.5, hard_share=0.25)
+    p = section(epochs=3, width=0.5, hard_share=0.25, chunks=128)
     part = data.x[:128], data.y[:128], data.x_val[:32], data.y_val[:32]
     _, history = training.train(*part, np.random.default_rng(0), p, pool=pool)
     assert history["hard"] == [0, 16, 16]
@@ -200,7 +246,7 @@ def test_hard_windows_join_from_the_second_epoch_on(data, section, pool, capsys)
     last = said.err.replace("\r", "\n").splitlines()[-1]
     assert not said.out and re.search(rf"^train: 100%.* 3/3 .*val_loss={history['val_loss'][-1]:.4f}", last)
     assert history["learning_rate"] == pytest.approx([0.006, 0.006 * 0.75, 0.006 * 0.25])
-    history, without = processes.apart(histories, part, p, (pool, []))
+    history, without = processes.apart(histories, part, p, (pool, {}))
     assert without["hard"] == [0, 0, 0] and without["loss"][0] == history["loss"][0]
     assert without["loss"][1] != history["loss"][1]
 
@@ -216,10 +262,10 @@ def test_hard_windows_are_unlearnt(data, trained, section):
     mel = np.random.default_rng(2).normal(-60, 6, (N_MELS, 3000))
     decay = 30 * np.exp(-(np.arange(3000) % 60) / 8)  # the same, but for the bands that are loudest
     mel += decay * np.linspace(0.4, 1, N_MELS)[:, None]
-    pool = [mel.astype(np.float32)]
-    windows = np.stack([pool[0][:, t : t + N_FRAMES] for t in range(50, 2900, 60)])
+    mel = mel.astype(np.float32)
+    windows = np.stack([mel[:, t : t + N_FRAMES] for t in range(50, 2900, 60)])
     part = data.x, data.y, data.x_val, data.y_val
-    model, _ = training.train(*part, np.random.default_rng(3), section(hard_share=0.5), pool=pool)
+    model, _ = training.train(*part, np.random.default_rng(3), section(hard_share=0.5), pool={"a": [mel]})
     shots = data.x_val[data.y_val == 1]
     before, after = (np.mean(network.logit(m, shots) > network.logit(m, windows)[:, 0]) for m in (trained.model, model))
     assert before < 0.95 and 1 - after < (1 - before) / 2
@@ -245,14 +291,14 @@ def test_gun_and_env_are_opposite_outputs(data, trained):
 @pytest.mark.slow
 def test_training_gives_the_same_bytes_twice(data, section, pool, tmp_path):
     """Of batches whose halves are trained on at once, with hard windows, noise and dropout."""
-    p, rows = section(epochs=2, width=0.5, hard_share=0.25, noise=0.3, dropout=0.2), slice(0, 129)
+    p, rows = section(epochs=2, width=0.5, hard_share=0.25, noise=0.3, dropout=0.2, chunks=129), slice(0, 129)
 
     part = data.x[rows], data.y[rows], data.x_val[:32], data.y_val[:32]
     first, again, other = processes.apart(contents, part, p, pool, (5, 5, 6), tmp_path / "network.keras")
     assert again == first and other != first
 
 
-def contents(part: tuple, p, pool: list, seeds: tuple, path: Path) -> list[bytes]:
+def contents(part: tuple, p, pool: dict, seeds: tuple, path: Path) -> list[bytes]:
     """Return the files of networks that are trained with each seed, in a process of its own as `histories` are."""
     out = []
     for seed in seeds:
@@ -267,12 +313,10 @@ def test_a_step_is_that_of_its_halves(section):
     model = unsettled(section(noise=0.0, dropout=0.0))
     rng = np.random.default_rng(1)
     x, y = rng.normal(-60, 15, (12, N_MELS, N_FRAMES, 1)).astype(np.float32), training._targets(np.arange(12) % 2)
-    weight = rng.uniform(0.5, 2, 12).astype(np.float32)
     loss, before = training._loss(0.0), model.get_weights()
 
     def halves() -> list[tf.Tensor]:
-        parts = [(x[part], y[part], weight[part]) for part in (slice(0, 6), slice(6, 12))]
-        return [loss(target, model(part, training=True), weight) for part, target, weight in parts]
+        return [loss(y[part], model(x[part], training=True)) for part in (slice(0, 6), slice(6, 12))]
 
     with tf.GradientTape() as tape:
         expected = tf.add_n(halves()) / 2
@@ -282,7 +326,7 @@ def test_a_step_is_that_of_its_halves(section):
         variable - 0.01 * gradient for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
     ]
     model.compile(keras.optimizers.SGD(0.01), loss=loss, jit_compile=False)
-    assert float(training._step(model)(x, y, weight)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(training._step(model)(x, y)) == pytest.approx(float(expected), rel=1e-5)
     for variable, value in zip(model.trainable_variables, wanted, strict=True):
         np.testing.assert_allclose(variable.numpy(), value.numpy(), rtol=1e-4, atol=1e-5)
 

@@ -18,7 +18,7 @@ SMALL = {
     "streams": {"hours": 0.02, "shot_hours": 0.02, "train_hours": 0.02, "stream_s": 30.0},
     "augment": {"gun_copies": 1, "env_copies": 1},
     "forest": {"n_estimators": [10], "max_depth": [6], "max_features": [0.1], "folds": 2, "search_rows": 400},
-    "network": {"width": 1.0, "epochs": 2},
+    "network": {"width": 1.0, "epochs": 2, "chunks": 512},
     "quantize": {"representative": 32},
 }
 # Notes which files each stage opens and renames; libsndfile's reading in C is not seen.

@@ -25,7 +25,7 @@ CORPUS = {
     "streams": {"hours": 0.05, "shot_hours": 0.05, "train_hours": 0.05, "stream_s": 60.0},
     "augment": {"gun_copies": 1, "env_copies": 1},
     "forest": {"n_estimators": [10], "max_depth": [6], "max_features": [0.1], "folds": 2, "search_rows": 400},
-    "network": {"epochs": 6},
+    "network": {"epochs": 6, "chunks": 3000},
     "quantize": {"representative": 64},
     # So little audio proves no bound, and its few shots make recall jump; the test against the champion stays as it is.
     "promotion": {"max_false_incidents_per_hour": 1000.0, "max_int8_drop": 0.2, "min_seeds": 2, "max_seed_spread": 1.0},

@@ -161,12 +161,14 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     from gunshot.models.network import quantize, training
 
     x = np.arange(6, dtype=np.float32)[:, None, None] * np.ones((6, 2, 3), np.float32)
-    table = pd.DataFrame({"y": [1, 0, 1, 0], "recording_group": list("abcd")})
-    corpus = cross_validation.Corpus(x[:4], table, x[4:], np.array([1, 0]), x[:2] + 9, np.array([1, 0]))
+    y = np.array([1, 0, 1, 0])
+    table = pd.DataFrame({"y": y, "class": np.where(y, "gun", "env"), "source": "a", "recording_group": list("abcd")})
+    simulated = table[:2].assign(source="simulated")
+    corpus = cross_validation.Corpus(x[:4], table, x[4:], simulated, x[:2] + 9, np.array([1, 0]))
     seen = {}
 
-    def fit(x, y, x_val, y_val, rng, p, *, rows, pool):
-        seen.update(x=x[:, 0, 0].tolist(), y=y.tolist(), val=x_val[:, 0, 0].tolist(), fitted=rows.tolist(), pool=pool)
+    def fit(x, y, x_val, y_val, rng, p, *, chance, pool):
+        seen.update(x=x[:, 0, 0].tolist(), y=y.tolist(), val=x_val[:, 0, 0].tolist(), chance=chance.tolist(), pool=pool)
         return "net", None
 
     monkeypatch.setattr(training, "train", fit)
@@ -176,9 +178,9 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     monkeypatch.setattr(quantize, "Tflm", lambda artifact: tflm)
     sections = {"quantize": SimpleNamespace(representative=3), "evaluate": SimpleNamespace(min_recall=0.95)}
     p = SimpleNamespace(network=SimpleNamespace(real_share=0.75), **sections)
-    cross_validation._train(corpus, np.array([False, True, True, False]), [], 3, p, tmp_path / "model.tflite")
+    cross_validation._train(corpus, np.array([False, True, True, False]), {}, 3, p, tmp_path / "model.tflite")
     assert seen["x"] == [0, 3, 4, 5] and seen["y"] == [1, 0, 1, 0] and seen["val"] == [9, 10]
-    assert seen["fitted"] == [0, 0, 0, 1, 1, 1, 2, 3]  # the two real ones three times, the simulated ones once
+    assert seen["chance"] == [0.75, 0.75, 0.25, 0.25] and seen["pool"] == {}
     assert len(seen["rows"]) == 3 and set(seen["rows"]) <= {0, 3, 4, 5}
     assert (tmp_path / "model.tflite").read_bytes() == b"artifact"
     assert {"operating_point", "calibration"} <= set(tables.read_json(tmp_path / "report.json"))

@@ -24,22 +24,25 @@ def case(monkeypatch):
     x = groups[:, None, None].astype(np.float32) * np.ones((1, 2, 3), np.float32)
     seen = []
 
-    def train(x, y, x_val, y_val, seed, p, *, rows):
-        real = (x[rows, 0, 0] < 99) & (y[rows] == 1)
-        seen.append({"x": np.unique(x), "val": np.unique(x_val), "n": len(rows), "epochs": p.epochs,
-                     "real": real.sum() / np.sum(y[rows])})  # fmt: skip
+    def train(x, y, x_val, y_val, seed, p, *, chance):
+        real = (x[:, 0, 0] < 99) & (y == 1)
+        seen.append({"x": np.unique(x), "val": np.unique(x_val), "steps": (p.epochs, p.chunks),
+                     "real": chance[real].sum() / chance[y == 1].sum()})  # fmt: skip
         return "model", {}
 
     from gunshot.models.network import network, training
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(network, "logit", lambda model, part: part[:, 0, :1] % 2 + rng.normal(0, 0.1, (len(part), 1)))
-    table = pd.DataFrame({"y": y, "recording_group": [f"g{g}" for g in groups], "upstream": groups // 4})
-    p = Network(seed=3, epochs=30, real_share=0.5)
+    table = pd.DataFrame({"y": y, "class": np.where(y, "gun", "env"), "source": "yard",
+                          "recording_group": [f"g{g}" for g in groups], "upstream": groups // 4})  # fmt: skip
+    p = Network(seed=3, epochs=30, chunks=500, real_share=0.4)
 
     def train_arms(**options):
-        simulated = np.full((160, 2, 3), 99, np.float32), np.ones(160, int)
-        return sim_and_real.train_arms(x, table, *simulated, p, seeds=2, folds=2, **options), seen
+        simulated = pd.DataFrame({"y": 1, "class": "gun", "source": "simulated", "recording_group": range(160)})
+        return sim_and_real.train_arms(
+            x, table, np.full((160, 2, 3), 99, np.float32), simulated, p, seeds=2, folds=2, **options
+        ), seen
 
     return train_arms
 
@@ -50,9 +53,8 @@ def test_no_held_out_group_is_trained_on_and_both_arms_take_as_many_steps(case):
     for real, both in zip(seen[::2], seen[1::2], strict=True):
         assert set(both["x"]) == {*real["x"], 99.0} and not set(real["x"]) & set(real["val"])
         assert len(real["x"]) + len(real["val"]) == 20 and set(real["val"]) == set(both["val"])
-        assert both["n"] >= real["n"] + 160 and real["epochs"] == 30
-        assert real["real"] == 1 and both["real"] == pytest.approx(0.5, abs=0.1)
-        assert both["epochs"] * both["n"] == pytest.approx(30 * real["n"], rel=0.1)
+        assert real["steps"] == both["steps"] == (30, 500)
+        assert real["real"] == pytest.approx(1) and both["real"] == pytest.approx(0.4)
     first, second = ({*seen[i]["x"], *seen[i]["val"]} for i in (0, 2))
     assert not first & second and len(first | second) == 40  # each fold trains on what the other holds out
 

@@ -50,7 +50,7 @@ def _length(n: int, depth: int) -> int:
     return n
 
 
-def build(p: params.Network, *, n_mels: int, n_frames: int) -> keras.Model:
+def build(p: params.Network, *, n_mels: int, n_frames: int, seed: int = 0) -> keras.Model:
     """Return the network, input [shape=(batch, n_mels, frames, 1)] in dB, frames free but at least `n_frames`.
 
     The trunk: valid convolutions with leaky ReLU, then a feature layer that spans all bands and gives a vector each
@@ -58,7 +58,8 @@ def build(p: params.Network, *, n_mels: int, n_frames: int) -> keras.Model:
     positions that are left of `n_frames`, and two 1x1 convolutions that classify. Output
     [shape=(batch, 1, positions, 2)]: logits GUN and ENV, one position each stride in time; no sigmoid, since int8
     could not tell high scores apart behind one. In training
-    noise on the activations stands for the rounding that int8 brings, so that few decisions hang on it.
+    noise on the activations stands for the rounding that int8 brings, so that few decisions hang on it. Each layer that
+    draws has a seed of its own, drawn from `seed`: none draws from what other threads draw from.
 
     Raises
     ------
@@ -75,31 +76,43 @@ def build(p: params.Network, *, n_mels: int, n_frames: int) -> keras.Model:
     def filters(n: int) -> int:
         return max(2, round(n * p.width))
 
+    rng = np.random.default_rng(seed)
+
+    def own() -> int:
+        return int(rng.integers(2**31))
+
+    def conv(n: int, kernel: int | tuple[int, int], **options) -> keras.Layer:
+        return layers.Conv2D(n, kernel, kernel_initializer=keras.initializers.GlorotUniform(seed=own()), **options)
+
+    def depthwise(kernel: int | tuple[int, int], **options) -> keras.Layer:
+        initial = keras.initializers.GlorotUniform(seed=own())
+        return layers.DepthwiseConv2D(kernel, depthwise_initializer=initial, use_bias=False, **options)
+
     def settled(x, name: str):
         x = layers.BatchNormalization(momentum=0.9, name=f"norm_{name}")(x)
         x = layers.LeakyReLU(negative_slope=p.leak, name=f"leaky_{name}")(x)
-        return layers.GaussianNoise(p.noise, name=f"noise_{name}")(x)
+        return layers.GaussianNoise(p.noise, seed=own(), name=f"noise_{name}")(x)
 
     inputs = x = layers.Input((n_mels, None, 1), name="log_mel")
     x = layers.Rescaling(1 / 25, offset=2, name="rescale")(x)  # dB, about -100 to 0, to about -2 to 2
     for i in range(p.depth):
         if p.separable and i:
-            x = layers.DepthwiseConv2D(3, strides=STRIDES[i], use_bias=False, name=f"depthwise{i}")(x)
-            x = layers.Conv2D(filters(FILTERS[i]), 1, use_bias=False, name=f"conv{i}")(x)
+            x = depthwise(3, strides=STRIDES[i], name=f"depthwise{i}")(x)
+            x = conv(filters(FILTERS[i]), 1, use_bias=False, name=f"conv{i}")(x)
         else:
-            x = layers.Conv2D(filters(FILTERS[i]), 3, strides=STRIDES[i], use_bias=False, name=f"conv{i}")(x)
+            x = conv(filters(FILTERS[i]), 3, strides=STRIDES[i], use_bias=False, name=f"conv{i}")(x)
         x = settled(x, f"conv{i}")
-    x = layers.Dropout(p.dropout, name="dropout_conv")(x)
-    x = settled(layers.Conv2D(filters(FEATURES), (bands, 1), use_bias=False, name="features")(x), "features")
+    x = layers.Dropout(p.dropout, seed=own(), name="dropout_conv")(x)
+    x = settled(conv(filters(FEATURES), (bands, 1), use_bias=False, name="features")(x), "features")
     for i in range(TEMPORAL):
-        x = layers.DepthwiseConv2D((1, REACH), use_bias=False, name=f"over_time{i}")(x)
-        x = settled(layers.Conv2D(filters(FEATURES), 1, use_bias=False, name=f"temporal{i}")(x), f"temporal{i}")
+        x = depthwise((1, REACH), name=f"over_time{i}")(x)
+        x = settled(conv(filters(FEATURES), 1, use_bias=False, name=f"temporal{i}")(x), f"temporal{i}")
     x = layers.MaxPooling2D((1, positions), strides=1, name="pool")(x)
-    x = layers.Dropout(p.dropout, name="dropout_features")(x)
-    x = layers.Conv2D(filters(HIDDEN), 1, name="hidden")(x)
+    x = layers.Dropout(p.dropout, seed=own(), name="dropout_features")(x)
+    x = conv(filters(HIDDEN), 1, name="hidden")(x)
     x = layers.LeakyReLU(negative_slope=p.leak, name="leaky_hidden")(x)
-    x = layers.GaussianNoise(p.noise, name="noise_hidden")(x)
-    outputs = layers.Conv2D(2, 1, name="gun_env")(x)
+    x = layers.GaussianNoise(p.noise, seed=own(), name="noise_hidden")(x)
+    outputs = conv(2, 1, name="gun_env")(x)
     model = keras.Model(inputs, outputs, name="gunshot")
     if frames_of(model) != n_frames:
         more = f"{frames_of(model)}, or {stride_of(model)} more each time"

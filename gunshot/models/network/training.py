@@ -13,6 +13,7 @@ from gunshot.models.network import network  # before TensorFlow: it sets the env
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from scipy.signal import find_peaks
 from tqdm import tqdm
@@ -64,63 +65,100 @@ def mixed(x: np.ndarray, under: np.ndarray, rng: np.random.Generator, p: params.
     return out
 
 
-def repeated(y: np.ndarray, simulated: np.ndarray, share: float) -> np.ndarray:
-    """Return the rows of one epoch, int64: all chunks, real ones repeated until they are `share` of their class.
+def shares(sizes: pd.Series, real_share: float) -> pd.Series:
+    """Return how large a part of the draws each source has, by its size, float64; they sum to 1.
 
-    Rendering more `simulated` chunks [shape=(n,), dtype=bool] must not drown what was recorded. Where a class has none
-    of either, or real ones enough, each counts once.
+    Together real sources have `real_share`, where there are simulated ones too. Among themselves they count by the root
+    of their size, so that a large one does not drown the others, and its microphones do not come to stand for a class.
     """
-    rows = [np.arange(len(y))]
-    for value in (0, 1):
-        simulated_rows, real = (np.flatnonzero((y == value) & which) for which in (simulated, ~simulated))
-        if len(simulated_rows) and len(real):
-            rows += [real] * (round(share / (1 - share) * len(simulated_rows) / len(real)) - 1)
-    return np.sort(np.concatenate(rows))
+    root = np.sqrt(sizes.astype(float))
+    origin = root.groupby(root.index == "simulated")
+    part = root / origin.transform("sum") * np.where(root.index == "simulated", 1 - real_share, real_share)
+    return part / part.sum()
+
+
+def chances(table: pd.DataFrame, real_share: float) -> np.ndarray:
+    """Return for each chunk the chance that a draw of its class takes it, float64 [shape=(n,)]; a class sums to 1.
+
+    A class's sources have their `shares` by their chunks, and within a source its recording groups likewise.
+
+    Parameters
+    ----------
+    table : with the columns class, source and recording_group
+    """
+    chance = pd.Series(0.0, table.index)
+    for _, chunks in table.groupby("class"):
+        source = shares(chunks.groupby("source").size(), real_share)
+        for name, own in chunks.groupby("source"):
+            group = np.sqrt(own.groupby("recording_group").size())
+            each = own["recording_group"].map(
+                group / group.sum() / group**2
+            )  # the root, of as many chunks as its square
+            chance[own.index] = source[name] * each
+    return chance.to_numpy()
 
 
 def batches(
-    x: np.ndarray, y: np.ndarray, rows: np.ndarray, hard: np.ndarray, rng: np.random.Generator, p: params.Network
+    x: np.ndarray, y: np.ndarray, chance: np.ndarray, hard: np.ndarray, rng: np.random.Generator, p: params.Network
 ) -> Iterator[tuple]:
-    """Yield one epoch's batches: features with backgrounds, band gains and patches, targets GUN and ENV, weights.
+    """Yield one epoch's batches: features with backgrounds, band gains and patches, and targets GUN and ENV.
 
-    Of `x` those in `rows`; `hard` [shape=(m, n_mels, frames)] are further features without a shot. The weights let both
-    classes weigh the same. Batches have `batch_size` rows at most, as many in each as can be.
+    Of the `chunks` of an epoch half are shots, drawn from `x` by their `chance` of their class, as are all others but
+    `hard` [shape=(m, n_mels, frames)], further features without a shot. Batches have `batch_size` rows at most, as many
+    in each as can be.
     """
+    gun, env = (np.flatnonzero(y == value) for value in (1, 0))
+    half = p.chunks // 2
+    rows = np.concatenate([_draw(gun, half, chance, rng), _draw(env, p.chunks - half - len(hard), chance, rng)])
     labels = np.concatenate([y[rows], np.zeros(len(hard), y.dtype)])
-    weight = len(labels) / (2 * np.bincount(labels, minlength=2))
-    order, environment = rng.permutation(len(labels)), np.flatnonzero(y == 0)
-    for part in map(np.sort, np.array_split(order, -(-len(order) // p.batch_size))):
+    order = rng.permutation(len(labels))
+    for part in np.array_split(order, -(-len(order) // p.batch_size)):
         own = part < len(rows)
-        chunks = np.concatenate([x[rows[part[own]]], hard[part[~own] - len(rows)]])
-        chunks = mixed(chunks, x[rng.choice(environment, len(part))], rng, p)
-        changed = patches(band_gains(chunks, rng, p.band_spread_db), rng, p)
-        yield changed[..., None], _targets(labels[part]), weight[labels[part]].astype(np.float32)
+        chunks = np.empty((len(part), *x.shape[1:]), np.float32)
+        chunks[own], chunks[~own] = x[rows[part[own]]], hard[part[~own] - len(rows)]
+        chunks = mixed(chunks, x[_draw(env, len(part), chance, rng)], rng, p)
+        yield patches(band_gains(chunks, rng, p.band_spread_db), rng, p)[..., None], _targets(labels[part])
+
+
+def _draw(rows: np.ndarray, count: int, chance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rows[np.sort(rng.choice(len(rows), count, p=chance[rows]))]
 
 
 def _targets(y: np.ndarray) -> np.ndarray:
     return np.stack([y, 1 - y], axis=-1).astype(np.float32).reshape(-1, 1, 1, 2)
 
 
-def hardest(model: keras.Model, pool: Sequence[np.ndarray], *, n_frames: int, most: int) -> np.ndarray:
-    """Return the `most` windows without a shot that score highest, float32 [shape=(n, n_mels, n_frames)].
+def hardest(
+    model: keras.Model, pool: dict[str, Sequence[np.ndarray]], *, n_frames: int, most: int, real_share: float
+) -> np.ndarray:
+    """Return the windows without a shot that score highest, float32 [shape=(n, n_mels, n_frames)], n at most `most`.
+
+    Each source gives its `shares` of them, the highest first.
 
     Parameters
     ----------
-    pool : log-mels of streams without a shot [shape=(n_mels, frames)] each; no two windows are closer than APART frames
+    pool : by source, log-mels of streams without a shot [shape=(n_mels, frames)] each; no two windows of one are closer
+        than APART frames
     """
     stride = network.stride_of(model)
 
-    def highest(i: int) -> np.ndarray:
-        whole = 1 + (pool[i].shape[1] - n_frames) // stride  # the network may have one position more
+    def highest(log_mel: np.ndarray) -> np.ndarray:
+        whole = 1 + (log_mel.shape[1] - n_frames) // stride  # the network may have one position more
         # Called, not `predict`: that would trace the network anew for each length.
-        score = model(np.asarray(pool[i], np.float32)[None, ..., None], training=False).numpy()[0, 0, :whole, 0]
+        score = model(np.asarray(log_mel, np.float32)[None, ..., None], training=False).numpy()[0, 0, :whole, 0]
         at = find_peaks(np.pad(score, 1, constant_values=-np.inf), distance=APART // stride)[0] - 1
-        return np.column_stack([score[at], np.full(len(at), i), at * stride])
+        return np.column_stack([score[at], at * stride])
 
+    sizes = pd.Series({source: sum(part.shape[1] for part in parts) for source, parts in pool.items()})
+    quotas = (most * shares(sizes, real_share)).round().astype(int)
+    windows = []
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # an operation has one, see `network`
-        every = np.vstack(list(threads.map(highest, range(len(pool)))))
-    worst = every[np.argsort(-every[:, 0], kind="stable")[:most], 1:].astype(int)
-    return np.stack([pool[i][:, start : start + n_frames] for i, start in worst]).astype(np.float32)
+        for source, parts in pool.items():
+            heard = list(threads.map(highest, parts))
+            every = np.vstack([np.column_stack([rows, np.full(len(rows), i)]) for i, rows in enumerate(heard)])
+            worst = every[np.argsort(-every[:, 0], kind="stable")[: quotas[source]], 1:].astype(int)
+            windows += [parts[i][:, start : start + n_frames] for start, i in worst]
+    return np.stack(windows[:most]).astype(np.float32)
 
 
 def train(
@@ -131,38 +169,39 @@ def train(
     rng: np.random.Generator,
     p: params.Network,
     *,
-    rows: np.ndarray | None = None,
-    pool: Sequence[np.ndarray] = (),
+    chance: np.ndarray | None = None,
+    pool: dict[str, Sequence[np.ndarray]] | None = None,
 ):
     """Return the trained network with its best validation loss, and its history by epoch.
 
-    Adam, its learning rate falling along half a cosine from epoch to epoch. From the second epoch on the hardest
-    windows of `pool`, as the network scores them then, are negatives too: `hard_share` of the chunks without a shot.
+    Adam, its learning rate falling along half a cosine from epoch to epoch. From the second epoch on `hard_share` of
+    the chunks without a shot are the hardest windows of `pool`, as the network scores them then.
     The epoch of the lowest validation loss is kept. TensorFlow runs deterministically.
 
     Parameters
     ----------
     x, x_val : np.ndarray [shape=(n, n_mels, frames)], float32 dB, may be memory-mapped
     y, y_val : np.ndarray [shape=(n,)], 1 for GUN
-    rows : of `x`, as `repeated` gives them; each once where it is None
+    chance : of each of `x` to be drawn, as `chances` gives them; all of a class have the same where it is None
     pool : as for `hardest`
     """
-    keras.utils.set_random_seed(int(rng.integers(2**31)))
+    keras.utils.set_random_seed(seed := int(rng.integers(2**31)))
     tf.config.experimental.enable_op_determinism()
-    model = network.build(p, n_mels=x.shape[1], n_frames=x.shape[2])
+    shape = {"n_mels": x.shape[1], "n_frames": x.shape[2]}
+    model = network.build(p, **shape, seed=seed)
     model.compile(keras.optimizers.Adam(p.learning_rate), loss=_loss(p.label_smoothing), jit_compile=False)
     step = _step(model)
     balance = len(y_val) / (2 * np.bincount(y_val, minlength=2))
     validation = x_val[..., None], _targets(y_val), balance[y_val].astype(np.float32)
-    rows = np.arange(len(y)) if rows is None else rows
+    chance = 1 / np.bincount(y)[y] if chance is None else chance
     history, best = [], (np.inf, model.get_weights())
-    hard, most = x[:0], int(p.hard_share * np.sum(y == 0))
+    hard, most = x[:0], int(p.hard_share * (p.chunks - p.chunks // 2))
     for epoch in (bar := tqdm(range(p.epochs), desc="train", unit="epoch")):
         model.optimizer.learning_rate = p.learning_rate / 2 * (1 + math.cos(math.pi * epoch / p.epochs))
-        if epoch and most and len(pool):
-            hard = hardest(model, pool, n_frames=x.shape[2], most=most)
+        if epoch and most and pool:
+            hard = hardest(model, pool, n_frames=x.shape[2], most=most, real_share=p.real_share)
         parts = tf.data.Dataset.from_generator(
-            partial(batches, x, y, rows, hard, rng, p), output_signature=(_floats(4), _floats(4), _floats(1))
+            partial(batches, x, y, chance, hard, rng, p), output_signature=(_floats(4), _floats(4))
         )
         losses = [step(*part) for part in parts.prefetch(AHEAD)]
         val_loss = model.evaluate(*validation[:2], sample_weight=validation[2], batch_size=512, verbose=0)
@@ -171,7 +210,7 @@ def train(
         history[-1] |= {"learning_rate": float(model.optimizer.learning_rate.numpy()), "hard": len(hard)}
         if history[-1]["val_loss"] < best[0]:
             best = history[-1]["val_loss"], model.get_weights()
-    trained = network.build(p, n_mels=x.shape[1], n_frames=x.shape[2])  # without the optimizer, three times the weights
+    trained = network.build(p, **shape)  # without the optimizer, three times the weights
     trained.set_weights(best[1])
     return trained, {name: [row[name] for row in history] for name in history[0]}
 
@@ -187,12 +226,12 @@ def _step(model: keras.Model):
     Batch normalization sees half a batch at a time.
     """
 
-    @tf.function(input_signature=(_floats(4), _floats(4), _floats(1)), autograph=False, jit_compile=False)
-    def step(x, y, weight):
+    @tf.function(input_signature=(_floats(4), _floats(4)), autograph=False, jit_compile=False)
+    def step(x, y):
         half, gradients, losses = tf.shape(x)[0] // 2, [], []
         for part in (slice(None, half), slice(half, None)):
             with tf.GradientTape() as tape:
-                losses.append(model.compute_loss(x[part], y[part], model(x[part], training=True), weight[part]) / 2)
+                losses.append(model.compute_loss(x[part], y[part], model(x[part], training=True)) / 2)
             gradients.append(tape.gradient(losses[-1], model.trainable_variables))
         summed = [tf.add_n(pair) for pair in zip(*gradients, strict=True)]
         model.optimizer.apply_gradients(zip(summed, model.trainable_variables, strict=True))
