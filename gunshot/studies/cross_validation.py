@@ -1,6 +1,7 @@
 """Real recordings held out in turns: false incidents an hour and recall on all of them."""
 
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -40,7 +41,7 @@ class Folders(NamedTuple):
     streams_val: Path
 
 
-Pool = dict[str, list[np.ndarray]]  # log-mels in which hard negatives are sought, by source
+Pool = dict[str, list[tuple[str, np.ndarray]]]  # by source, recording groups and log-mels without a shot
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,14 @@ def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
     """
     chunks, recordings, onsets = corpus(folders)
     fold = folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), count, p.streams.seed)
-    turns, points = [], []
+    heard, turns, points = pool(recordings, folders, p), [], []
     with tempfile.TemporaryDirectory() as name:
         for turn in tqdm(range(count), desc="cross-validate", unit="fold"):
             work, out_of_training = Path(name, str(turn)), [turn, (turn + 1) % count]
-            held = chunks.table["recording_group"].map(fold).isin(out_of_training).to_numpy()
+            left_out = set(fold.index[fold.isin(out_of_training)])
+            held = chunks.table["recording_group"].isin(left_out).to_numpy()
             streams_of(fold, turn, count, recordings, onsets, folders.raw, work, p)
-            known = recordings[~recordings["recording_group"].map(fold).isin(out_of_training)]
-            model = train(chunks, held, pool(known, folders, p), p.network.seed, p, work)
+            model = train(chunks, held, known(heard, left_out), p.network.seed, p, work)
             points.append(validate(model, {folders.streams_val: "simulated", work / "val": "real"}, p))
             turns.append(score_folder(model, work / "test", points[-1]["logit"], p))
     whole = pooled(turns, limit=p.detector.max_false_incidents_per_hour, sr=p.audio.sr)
@@ -126,19 +127,30 @@ def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]
     return chunks, recordings[recordings["source"] != "simulated"].reset_index(drop=True), onsets
 
 
-def pool(known: pd.DataFrame, folders: Folders, p: Sections) -> Pool:
-    """Return where hard negatives are sought: in simulated training streams, and in known real environment."""
+def pool(recordings: pd.DataFrame, folders: Folders, p: Sections) -> Pool:
+    """Return where hard negatives are sought: in simulated training streams, and in real environment."""
     if not p.network.hard_share:
         return {}
-    shape = {"sr": p.audio.sr, "min_length": p.features.n_fft, **p.features.model_dump()}
-    before, frames = p.context.before, p.context.frames
-    paths = {"simulated": sorted((folders.streams_train / "simulated").rglob("*.wav"))}
-    for source, own in known[known["class"] == "env"].groupby("source"):
-        paths[source] = [folders.raw / path for path in own["path"]]
-    return {
-        source: [features.in_quiet(features.of_file(path, **shape), before, frames - before) for path in some]
-        for source, some in paths.items()
-    }
+    simulated = sorted((folders.streams_train / "simulated").rglob("*.wav"))
+    table = pd.DataFrame({"path": simulated, "source": "simulated", "recording_group": ""})
+    env = recordings[recordings["class"] == "env"]
+    table = pd.concat([table, env.assign(path=[folders.raw / path for path in env["path"]])], ignore_index=True)
+    heard = processes.in_order(_log_mel, table["path"], p, workers=p.simulate.workers, batch=16)
+    pool = {}
+    for source, group, log_mel in zip(table["source"], table["recording_group"], heard, strict=True):
+        pool.setdefault(source, []).append((group, log_mel))
+    return pool
+
+
+def _log_mel(path: Path, p: Sections) -> np.ndarray:
+    log_mel = features.of_file(path, sr=p.audio.sr, min_length=p.features.n_fft, **p.features.model_dump())
+    return features.in_quiet(log_mel, p.context.before, p.context.frames - p.context.before)
+
+
+def known(pool: Pool, left_out: Collection[str]) -> dict[str, list[np.ndarray]]:
+    """Return the log-mels of a pool by source, without the recording groups that are left out."""
+    parts = {source: [mel for group, mel in part if group not in left_out] for source, part in pool.items()}
+    return {source: part for source, part in parts.items() if part}
 
 
 def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:
@@ -163,7 +175,9 @@ def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:
     return pd.Series(fold, groups["recording_group"]).groupby(level=0).first()
 
 
-def train(corpus: Corpus, held: np.ndarray, pool: Pool, seed: int, p: Sections, out: Path) -> Path:
+def train(
+    corpus: Corpus, held: np.ndarray, pool: dict[str, list[np.ndarray]], seed: int, p: Sections, out: Path
+) -> Path:
     """Train on simulated chunks and on the real ones that are not `held`, and write model.tflite and its report.
 
     In a process of its own, since TensorFlow and processes that are forked later do not go together.
@@ -173,7 +187,9 @@ def train(corpus: Corpus, held: np.ndarray, pool: Pool, seed: int, p: Sections, 
     return path
 
 
-def _train(corpus: Corpus, held: np.ndarray, pool: Pool, seed: int, p: Sections, path: Path) -> None:
+def _train(
+    corpus: Corpus, held: np.ndarray, pool: dict[str, list[np.ndarray]], seed: int, p: Sections, path: Path
+) -> None:
     from gunshot.base.files import atomic
     from gunshot.models.network import quantize, training
 

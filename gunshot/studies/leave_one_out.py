@@ -18,7 +18,7 @@ from gunshot.base import audio, processes
 from gunshot.detect import detector, listener
 from gunshot.models.model import load_once
 from gunshot.models.scores import bootstrap, metrics
-from gunshot.studies.cross_validation import Folders, Sections, corpus, pool, train, validate
+from gunshot.studies.cross_validation import Folders, Sections, corpus, known, pool, train, validate
 
 ALONE = 10  # recording groups with shots, for a data set to be left out alone; the rest is left out together
 COUNTED = 5  # recording groups with shots, for a data set to count in the mean
@@ -72,7 +72,7 @@ def leave_one_out(folders: Folders, p: Sections, *, seeds: int) -> dict:
     if not (recordings["class"] == "gun").any():
         raise ValueError(f"{folders.tagged}: class=gun must be there among the real recordings; import some with shots")
     recordings = recordings.assign(turn=turns(recordings))
-    every = []
+    heard, every = pool(recordings, folders, p), []
     with (
         tempfile.TemporaryDirectory() as name,
         tqdm(total=seeds * recordings["turn"].nunique(), desc="leave-one-out", unit="network") as bar,
@@ -80,10 +80,9 @@ def leave_one_out(folders: Folders, p: Sections, *, seeds: int) -> dict:
         for seed in range(p.network.seed, p.network.seed + seeds):
             parts = []
             for number, (_, left_out) in enumerate(recordings.groupby("turn", sort=True)):
-                groups = left_out["recording_group"]  # sets that took the same recording have its group in common
+                groups = set(left_out["recording_group"])  # sets that took the same recording have its group in common
                 held = chunks.table["recording_group"].isin(groups).to_numpy()
-                known = recordings[~recordings["recording_group"].isin(groups)]
-                model = train(chunks, held, pool(known, folders, p), seed, p, Path(name, f"{seed}-{number}"))
+                model = train(chunks, held, known(heard, groups), seed, p, Path(name, f"{seed}-{number}"))
                 point = validate(model, {folders.streams_val: "simulated"}, p)
                 parts.append(hear_all(left_out, model, point["logit"], folders.raw, p))
                 bar.update()

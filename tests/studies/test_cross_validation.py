@@ -1,5 +1,6 @@
 """Held-out recordings: no group on two sides, each recording tested once, figures as counted by hand."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot.base import audio, processes, tables
+from gunshot import features
+from gunshot.base import audio, params, processes, tables
 from gunshot.models.scores import metrics
 from gunshot.studies import cross_validation
 from tests.streams import imported
 from tests.streams.imported import SR, S
 
+ROOT = Path(__file__).parents[2]
 P = SimpleNamespace(
     audio=SimpleNamespace(sr=SR), streams=SimpleNamespace(seed=8, stream_s=S), simulate=SimpleNamespace(workers=1),
     detector=SimpleNamespace(max_false_incidents_per_hour=0.5), quality=SimpleNamespace(max_rejected=0.1),
@@ -154,6 +157,36 @@ def test_training_is_apart_and_gives_the_path_of_the_model(monkeypatch, tmp_path
     assert path == tmp_path / "model.tflite"
     ((function, args),) = called
     assert function is cross_validation._train and args == ("corpus", held, ["pool"], 7, P, path)
+
+
+def test_hard_negatives_are_sought_by_source_and_not_in_what_is_left_out(tmp_path):
+    whole = params.load("audio", "context", "features", "network", "simulate", path=ROOT / "params.yaml")
+    rng, rows = np.random.default_rng(5), []
+    for source, group, kind, seconds in (
+        ("a", "x", "env", 1),
+        ("b", "y", "env", 2),
+        ("b", "z", "env", 3),
+        ("b", "z", "gun", 1),
+    ):
+        name = f"{source}/{kind}{group}.wav"
+        rows.append({"path": name, "class": kind, "source": source, "recording_group": group})
+        (tmp_path / "raw" / name).parent.mkdir(parents=True, exist_ok=True)
+        audio.write_pcm(tmp_path / "raw" / name, rng.normal(0, 900, seconds * SR).astype(np.int16), sr=SR)
+    (tmp_path / "train/simulated/quiet").mkdir(parents=True)
+    audio.write_pcm(tmp_path / "train/simulated/quiet/0.wav", np.zeros(SR, np.int16), sr=SR)
+    folders = cross_validation.Folders(tmp_path / "raw", tmp_path, tmp_path, tmp_path / "train", tmp_path)
+    pool = cross_validation.pool(pd.DataFrame(rows), folders, whole)
+    assert {source: [group for group, _ in part] for source, part in pool.items()} == {
+        "simulated": [""], "a": ["x"], "b": ["y", "z"]}  # fmt: skip
+    lengths = {
+        source: [mel.shape[1] for mel in part] for source, part in cross_validation.known(pool, {"x", "z"}).items()
+    }
+    frames = features.frames(2 * SR, n_fft=512, hop_length=112) + whole.context.frames
+    assert set(lengths) == {"simulated", "b"} and lengths["b"] == [frames]
+    silent = whole.network.model_copy(update={"hard_share": 0.0})
+    assert (
+        cross_validation.pool(pd.DataFrame(rows), folders, SimpleNamespace(**{**vars(whole), "network": silent})) == {}
+    )
 
 
 def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
