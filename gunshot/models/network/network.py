@@ -4,6 +4,8 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,6 +15,7 @@ os.environ["TF_NUM_INTEROP_THREADS"] = "2"  # operations that do not wait for ea
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from gunshot.base import params
@@ -23,6 +26,7 @@ FEATURES = 32  # of the feature layer and of the layers over time, at width 1
 HIDDEN = 16  # of the first classification layer, at width 1
 STRIDES = (2, 2, 1, 1)
 REACH, TEMPORAL = 5, 2  # positions that a layer over time spans, and how many such layers there are
+BATCH = 512  # log-mels that are scored at once
 VOLATILE = ("date_saved", "shared_object_id")  # what Keras writes of the date, and of addresses in memory
 
 
@@ -124,9 +128,23 @@ def logit(model: keras.Model, x: np.ndarray) -> np.ndarray:
     """Return logits for GUN of log-mels [shape=(n, n_mels, frames)], float32 [shape=(n, positions)].
 
     A chunk has one position; a longer recording one each stride in time, from one pass.
+
+    Raises
+    ------
+    ValueError
+        The log-mels have other bands than the network.
     """
-    logits = model.predict(np.asarray(x, np.float32)[..., None], batch_size=512, verbose=0)
-    return logits[:, 0, :, 0]
+    if x.shape[1] != model.input_shape[1]:
+        raise ValueError(f"n_mels={x.shape[1]} must be {model.input_shape[1]}, as the network's")
+    x = np.asarray(x, np.float32)[..., None]
+    return np.concatenate([_gun(model)(x[i : i + BATCH]).numpy() for i in range(0, max(len(x), 1), BATCH)])
+
+
+@lru_cache(8)
+def _gun(model: keras.Model) -> Callable:
+    """Return the network as a graph of its own: `predict` would trace it anew for each length of a recording."""
+    signature = [tf.TensorSpec(model.input_shape, tf.float32)]
+    return tf.function(lambda x: model(x, training=False)[:, 0, :, 0], signature, autograph=False, jit_compile=False)
 
 
 def _settled(values: dict) -> dict:

@@ -144,8 +144,7 @@ def hardest(
 
     def highest(log_mel: np.ndarray) -> np.ndarray:
         whole = 1 + (log_mel.shape[1] - n_frames) // stride  # the network may have one position more
-        # Called, not `predict`: that would trace the network anew for each length.
-        score = model(np.asarray(log_mel, np.float32)[None, ..., None], training=False).numpy()[0, 0, :whole, 0]
+        score = network.logit(model, log_mel[None])[0, :whole]
         at = find_peaks(np.pad(score, 1, constant_values=-np.inf), distance=APART // stride)[0] - 1
         return np.column_stack([score[at], at * stride])
 
