@@ -100,7 +100,7 @@ def test_chunk_too_small_for_the_depth_is_refused(section, n_mels, n_frames):
 @pytest.mark.parametrize("shape", [(2, N_MELS - 1, N_FRAMES), (2, N_MELS + 8, N_FRAMES), (2, N_MELS, N_FRAMES - 4)])
 def test_features_of_another_size_are_refused(section, shape):
     model = network.build(section(), n_mels=N_MELS, n_frames=N_FRAMES)
-    with pytest.raises(ValueError, match=rf"n_mels={shape[1]} must be {N_MELS}"):
+    with pytest.raises(ValueError, match=rf"\({shape[1]}, {shape[2]}\) must have {N_MELS} bands and {N_FRAMES} frames"):
         network.logit(model, np.zeros(shape, np.float32))
 
 

@@ -132,10 +132,11 @@ def logit(model: keras.Model, x: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        The log-mels have other bands than the network.
+        The log-mels have other bands than the network, or fewer frames than it hears.
     """
-    if x.shape[1] != model.input_shape[1]:
-        raise ValueError(f"n_mels={x.shape[1]} must be {model.input_shape[1]}, as the network's")
+    bands, frames = model.input_shape[1], frames_of(model)
+    if x.shape[1] != bands or x.shape[2] < frames:
+        raise ValueError(f"log_mel.shape={x.shape[1:]} must have {bands} bands and {frames} frames or more")
     x = np.asarray(x, np.float32)[..., None]
     return np.concatenate([_gun(model)(x[i : i + BATCH]).numpy() for i in range(0, max(len(x), 1), BATCH)])
 
