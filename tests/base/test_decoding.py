@@ -183,6 +183,8 @@ CODED = {
     "x.m4a": ("ipod", "aac", 44100), "x.mp4": ("mp4", "aac", 48000), "x.aac": ("adts", "aac", 16000),
     "x.mov": ("mov", "alac", 44100), "x.webm": ("webm", "libopus", 48000), "x.wma": ("asf", "wmav2", 44100),
     "x.mka": ("matroska", "aac", 44100), "x.caf": ("caf", "alac", 44100), "x.wv": ("wv", "wavpack", 44100),
+    "x.ts": ("mpegts", "aac", 48000), "x.flv": ("flv", "aac", 44100), "x.ac3": ("ac3", "ac3", 48000),
+    "x.tta": ("tta", "tta", 44100),
 }  # fmt: skip
 
 
@@ -361,8 +363,9 @@ def test_a_huge_rf64_is_opened_in_bounded_memory(tmp_path):
 
 def test_sound_is_known_by_its_suffix_or_by_its_bytes(tmp_path):
     texts = {"s1.txt": b"a shot", "s1.json": b'{"a": 1}', "s1.xml": b"<a/>", "s1.png": b"\x89PNG\r\n\x1a\n" + bytes(40)}
-    texts |= {"tags.csv": b"", "s2.txt": b""}
+    texts |= {"tags.csv": b"", "s2.txt": b"", "typescript.ts": b"const x = 1;\n" * 400}
     for name, content in (texts | {"broken.wav": b"", "cut.m4a": b"x", "rec": bytes(wav(noise(99)))}).items():
         (tmp_path / name).write_bytes(content)
+    encoded(tmp_path / "stream.ts", noise(SR), *CODED["x.ts"])
     assert {name for name in texts if audio.is_sound(tmp_path / name)} == set()
-    assert all(audio.is_sound(tmp_path / name) for name in ("broken.wav", "cut.m4a", "rec"))
+    assert all(audio.is_sound(tmp_path / name) for name in ("broken.wav", "cut.m4a", "rec", "stream.ts"))
