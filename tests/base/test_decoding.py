@@ -277,6 +277,21 @@ def test_of_opposite_channels_one_is_heard_and_named(file, n, factor, pairs):
 
 
 @quick
+@given(st.integers(1000, 9000), st.floats(-0.99, 0), st.booleans())
+def test_of_two_channels_one_is_heard_where_their_mean_is_12_db_below_it(file, n, factor, swapped):
+    y = noise(n)
+    both = np.hstack([y, factor * y])[:, :: -1 if swapped else 1]
+    sf.write(file, both, SR, format="WAV", subtype="FLOAT")
+    found, notes = heard(file)
+    if factor < -0.5:  # 20 log10((1 - 0.5) / 2) = -12 dB
+        assert notes.warnings == [f"the 2 channels cancel each other; channel {1 + swapped} alone is heard"]
+        np.testing.assert_allclose(found, y[:, 0], atol=1e-6)
+    elif factor > -0.499:
+        assert not notes.warnings
+        np.testing.assert_allclose(found, (1 + factor) / 2 * y[:, 0], atol=1e-6)
+
+
+@quick
 @given(st.integers(1, 9000), st.integers(2, 8), st.floats(-0.7, 1.0), st.sampled_from([0.001, 0.05, 30.0]))
 def test_other_channels_are_averaged_to_the_bit(file, n, channels, alike, block_s):
     rng = np.random.default_rng(n)
