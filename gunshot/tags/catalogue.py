@@ -1,6 +1,5 @@
 """The recordings of a file or folder, and their tags: where they lie, and how they are changed without a loss."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from gunshot.base.decoding import SUFFIXES, is_sound
 from gunshot.base.files import shown
 
 UNNAMED = "a tag file, text in UTF-8, cannot name recordings such as these; rename them"
-_SEMICOLONS = re.compile(r"(.+?)(?:;[0-9]+(?:@[0-9.]+)?)*;*", re.DOTALL)  # a line as many spreadsheets write it
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,9 @@ def read_file(file: Path) -> dict[str, list[tags.Tag]]:
     if bad:
         raise ValueError(f"{bad[0]['file']}: {bad[0]['value']}: {bad[0]['rule']} ({len(bad)} bad lines); mend the file")
     for name in placed:
-        meant = _SEMICOLONS.fullmatch(name)[1]
+        meant = tags.before_semicolons(name)
         if meant != name and (file.parent / meant).is_file() and not (file.parent / name).exists():
-            raise ValueError(f"{file}: {shown(name)}: a line's parts must stand between commas; mend the file")
+            raise ValueError(f"{file}: {shown(name)}: {tags.COMMAS}")
     return placed
 
 

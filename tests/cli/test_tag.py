@@ -76,6 +76,16 @@ def near(found: list[Tag], shots: list[int]) -> bool:
     return len(found) == len(shots) and all(abs(t.start - s) < 0.015 * SR for t, s in zip(found, shots, strict=True))
 
 
+def test_semicolons_in_data_tags_stop_tag_and_the_stage(project, monkeypatch):
+    (project / "data/tags").mkdir()
+    (project / "data/tags/m.csv").write_text("m/gun/deep/c.wav;12000\n")
+    rule = "data/tags/m.csv: m/gun/deep/c.wav;12000: a line's parts must stand between commas, not semicolons; save"
+    assert rule in fails(monkeypatch, "tag", "data/raw")
+    with pytest.raises(ValueError, match=rule):
+        stage.main(*map(Path, ("data/raw", "data/raw/m", "data/tags", "data/tagged")))
+    assert (project / "data/tags/m.csv").read_text() == "m/gun/deep/c.wav;12000\n"
+
+
 def test_tag_finds_shots_of_a_corpus_and_keeps_what_a_person_said(project):
     Path("data/tags").mkdir()
     tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(5)], "later/gun/x.wav": [Tag(7)]})
