@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -229,10 +228,8 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
 
     if (path is None) != download:
         raise ValueError("give either the PATH of the recordings or --download")
-    packed = path is not None and path.is_file()
-    if packed and not archives.suffix(path):
-        raise ValueError(f"{path}: must be a folder or an archive, {', '.join(archives.SUFFIXES)}")
-    name = name or (layout if download else archives.stem(path) if packed else path.resolve().name)
+    title = layout if download else archives.title(path)
+    name = name or title
     if name != Path(name).name or name.startswith("."):
         raise ValueError(f"name={name!r} must be a folder's name, without a path or a leading dot")
     if any(map(is_escaped, name)):
@@ -243,7 +240,7 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
     if download:
         downloads.one(layout, out, classes)
         return
-    with archives.unpacked(path) if packed else nullcontext(path) as folder:
+    with archives.opened(path) as folder:
         convert(layout, corpora.locate(layout, folder), out, **({"classes": classes} if classes else {}))
 
 

@@ -1,6 +1,7 @@
 """One operating point: evaluate counts what detect does at it, and detect says how near a score came."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,29 @@ def test_its_figures_are_counts_of_what_detect_prints(labelled):
     assert "3 of 4, at least" in figures["said"] and "900.0, at most 2833" in figures["said"]
     page = Path("reports/evaluate/in/index.html").read_text()
     assert "What detect does" in page and "chunk threshold" not in page
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "gztar"])
+def test_what_was_not_heard_is_counted_once(labelled, form):
+    """Of an archive as of its folder; what lies beside recordings is none, and a tag file's line neither."""
+    Path("in/env/gone.wav").write_bytes(b"RIFF")
+    Path("in/gun/notes.txt").write_text("two shots")
+    Path("in/manifest.csv").write_text("path,recording_group\ngun/one.wav,a\ngun/one.wav,b\n")
+    with open("in/tags.csv", "a") as file:
+        file.write("gun/auto.wav,x\n")
+    path = "in"
+    if form != "folder":
+        path = Path(shutil.make_archive("packed", form, "in")).name
+        shutil.rmtree("in")
+    done = run("evaluate", path, "--model", "forest.joblib")
+    out = Path("reports/evaluate", "in" if form == "folder" else "packed")
+    assert f"heard 6 of 7 files; 1 could not be (listed in {out / 'rejected.csv'})" in done.stdout.splitlines()
+    assert tables.read_json(out / "metrics.json")["counts"] == {"recordings": 7, "heard": 6, "not_heard": 1}
+    assert "heard 6 of 7 files; 1 could not be" in (out / "index.html").read_text()
+    refused = tables.read(out / "rejected.csv", tables.REJECTED)
+    assert {file.removeprefix(f"{Path.cwd()}/") for file in refused["file"]} == {
+        "gun/notes.txt", "gun/one.wav", "tags.csv:4", f"{path}/env/gone.wav"
+    }  # fmt: skip
 
 
 def test_the_threshold_is_the_operating_point_s_whatever_that_of_single_chunks(labelled, project):  # noqa: F811
