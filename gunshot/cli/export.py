@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import export
-from gunshot.cli.options import RecordingsOption, print_names
+from gunshot.cli.options import RecordingsOption, given, print_names
 
 
 class Tool(StrEnum):
@@ -20,7 +20,7 @@ class Tool(StrEnum):
 
 @export.command()
 def chunks(
-    out: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path("chunks"),
+    out: Annotated[Path, typer.Argument(parser=given, help="The folder to write to.")] = Path("chunks"),
 ) -> None:
     """Write each chunk as a wav of its own: OUT/SIDE/CLASS/LABEL/RECORDING/START.wav, its start in samples."""
     import soundfile as sf
@@ -47,7 +47,7 @@ def chunks(
 
 @export.command("tags")
 def export_tags(
-    out: Annotated[Path, typer.Argument(help="audacity: a folder; label-studio: a .json file.")],
+    out: Annotated[Path, typer.Argument(parser=given, help="audacity: a folder; label-studio: a .json file.")],
     format: Annotated[Tool, typer.Option(help="Whose format.")] = Tool.audacity,
     recordings: RecordingsOption = None,
 ) -> None:

@@ -44,6 +44,13 @@ OverruleOption = Annotated[
 ]
 
 
+def given(text: str) -> Path:
+    """Return a path; an empty text, as of a variable that is not set, is refused: Path takes it for this folder."""
+    if not text:
+        raise typer.BadParameter('"" must be the name of a folder or file; this folder is .')
+    return Path(text)
+
+
 def report(name: str) -> Path:
     """Return the path of a file or folder beside the reports that the pipeline makes."""
     from gunshot.base import pipeline
