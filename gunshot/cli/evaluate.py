@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
-from gunshot.cli.options import report
+from gunshot.cli.options import given, report
 
 
 @app.command()
@@ -18,7 +18,9 @@ def evaluate(
             exists=True, help="Labelled recordings, or an archive of them: folder, urbansound8k, esc50 or fsd50k."
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Where to write. Default: evaluate/NAME beside the reports.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=given, help="Where to write. Default: evaluate/NAME beside the reports.")
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="int8, float, forest or a file; several if repeated. Default: all three.")
     ] = None,
