@@ -113,7 +113,8 @@ def _recordings(files: list[Path]) -> Iterator[tuple[Path, Path]]:
             names, beside = sources.without_sidecars(names, str, file.joinpath)
             for row in refused:
                 print(f"warning: {shown(file / row['file'])}: {row['value']}: {row['rule']}", file=sys.stderr)
-            print_names("files are no audio", [row["file"] for row in beside], file=sys.stderr)
+            names_beside = [row["file"] for row in beside]
+            print_names("file is no audio", "files are no audio", names_beside, file=sys.stderr)
             if not names:
                 print(f"warning: {shown(file)}: no recording in it", file=sys.stderr)
             yield from ((file / name, file / name) for name in names)

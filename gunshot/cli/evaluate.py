@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
-from gunshot.cli.options import given, report
+from gunshot.cli.options import counted, given, report
 
 
 @app.command()
@@ -60,7 +60,7 @@ def evaluate(
     Console(highlight=False, width=width).print(_table(by_file, points))
     refused, limit, where = scores.rejected, p.quality.max_rejected, out / "rejected.csv"
     print(scores.said + (f" (listed in {where})" if len(refused) else ""))
-    print(f"{len(scores.windows)} windows; see {out / 'index.html'}")
+    print(f"{counted(len(scores.windows), 'window')}; see {out / 'index.html'}")
     tables.check_rejected(refused, len(scores.files) + len(refused), limit=limit, where=where)
 
 

@@ -86,7 +86,7 @@ def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
     for kind in ("gun", "env"):
         if not any(row["class"] == kind for row in listed):
             left = "".join(f"\n  {row['file']}: {row['value']}: {row['rule']}" for row in rejected[:SHOWN])
-            more = f"; {len(rejected)} files were left out, the first are:{left}" if rejected else ""
+            more = f"; {len(rejected)} left out, the first:{left}" if rejected else ""
             raise ValueError(f"{folder}: no file of the class {kind}; figures need both, gun and env{more}")
     logits = {name: read_operating_point(path)["logit"] for name, path in paths.items()}
     scores = score_files(listed, paths, p, rejected=rejected, title="evaluate", logits=logits)

@@ -9,6 +9,7 @@ from gunshot.base.decoding import SUFFIXES, is_sound
 from gunshot.base.files import shown
 
 UNNAMED = "a tag file, text in UTF-8, cannot name recordings such as these; rename them"
+LEFT_OUT = f"recording is left out: {UNNAMED}", f"recordings are left out: {UNNAMED}"  # of one and of many
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def read_file(file: Path) -> dict[str, list[tags.Tag]]:
     """
     placed, bad = tags.read(file) if file.exists() else ({}, [])
     if bad:
-        raise ValueError(f"{bad[0]['file']}: {bad[0]['value']}: {bad[0]['rule']} ({len(bad)} bad lines); mend the file")
+        count = f"{len(bad)} bad line{'s' * (len(bad) > 1)}"
+        raise ValueError(f"{bad[0]['file']}: {bad[0]['value']}: {bad[0]['rule']} ({count}); mend the file")
     for name in placed:
         meant = tags.before_semicolons(name)
         if meant != name and (file.parent / meant).is_file() and not (file.parent / name).exists():

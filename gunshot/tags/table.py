@@ -25,7 +25,7 @@ class Tag(NamedTuple):
 
 _CELL = re.compile(r"([0-9]+)(?:@(0(?:\.[0-9]+)?|1(?:\.0+)?))?")
 _SEMICOLONS = re.compile(r"(.+?)(?:;[0-9]+(?:@[0-9.]+)?)*;*", re.DOTALL)
-COMMAS = "a line's parts must stand between commas, not semicolons; save the file with commas, or mend it"
+COMMAS = "a line's parts must stand between commas, not semicolons; save it with commas, or mend the file"
 
 
 def parse(cell: str) -> Tag | None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gunshot.base import audio, tables
+from gunshot.cli.options import counted, print_names
 from gunshot.dataset import chunks
 from tests.cli.test_commands import project, run  # noqa: F401 - fixtures
 
@@ -45,3 +46,12 @@ def test_an_empty_argument_names_no_folder(project, what):  # noqa: F811
         line.strip("│ ") for line in done.output.splitlines()
     )
     assert sorted(project.iterdir()) == before
+
+
+def test_one_is_said_as_one(capsys):
+    for names in ([], ["a\nb"], [str(i) for i in range(12)]):
+        print_names("file is no audio", "files are no audio", names)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == r"1 file is no audio: a\nb"
+    assert second == "12 files are no audio: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 ... and 2 more"
+    assert [counted(n, "tag") for n in range(3)] == ["0 tags", "1 tag", "2 tags"]

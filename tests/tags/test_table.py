@@ -166,7 +166,9 @@ def test_semicolons_in_a_tag_file_of_data_tags_are_an_error(tmp_path, line):
     file = put(tmp_path / "m.csv", f"{line}\n")
     name = line.split(",")[0]
     for files in (([], [file]), ([file], [])):
-        with pytest.raises(ValueError, match=rf"m\.csv: {re.escape(name)}: .* commas, not semicolons; save the file"):
+        with pytest.raises(
+            ValueError, match=rf"m\.csv: {re.escape(name)}: .* commas, not semicolons; save it with commas"
+        ):
             tags.gather(*files, RECORDINGS)
     named = pd.DataFrame({"path": [name], "class": ["gun"]})
     assert list(tags.gather([], [file], named)[0]) == [name]
