@@ -60,5 +60,6 @@ def tag(
         [key for key, shots in new.items() if not shots],
     )
     print_names("recording cannot be read", "recordings cannot be read", failed)
+    print_names("link leads nowhere", "links lead nowhere", catalogue.dangling(path))
     print_names(*catalogue.LEFT_OUT, listed.unnamed)
     raise typer.Exit(1 if failed else 0)

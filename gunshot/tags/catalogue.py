@@ -88,6 +88,12 @@ def listed(path: Path, raw: Path, by_hand: Path, *, blind: bool = False) -> Cata
     return Catalogue(home, raw, recordings, home.by_hand is not None and not blind, unnamed)
 
 
+def dangling(path: Path) -> list[str]:
+    """Return the links below a folder that are called as sound is, and lead nowhere; none of a file."""
+    links = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_symlink())
+    return sorted(shown(file.relative_to(path)) for file in links if not file.exists())
+
+
 def _listed(path: Path, raw: Path, home: tags.Home) -> dict[str, Path]:
     if home.by_hand is not None:
         table = tables.recordings(raw)

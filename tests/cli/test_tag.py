@@ -150,7 +150,9 @@ def test_a_plain_folder_gets_its_own_file_and_bad_audio_is_named(project):
     fill(Path("mine"))
     Path("mine/gun/broken.wav").write_bytes(b"RIFF no")
     Path("mine/gun/notes.txt").write_text("x")
+    Path("mine/gun/gone.wav").symlink_to("nowhere.wav")
     said = run("tag", "mine", code=1)
+    assert "1 link leads nowhere: gun/gone.wav" in said
     assert set(read("mine/tags.csv")) == {"gun/a, b.wav", "gun/deep/c.wav"}
     assert "1 recording cannot be read: gun/broken.wav" in said
     run("tag", "mine/env/d.wav")
