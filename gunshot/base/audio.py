@@ -23,7 +23,7 @@ MOST = 2**23  # values of all channels that are read at once
 SILENCE_PA = 20e-6  # 0 dB SPL
 LOUDEST = 1e6  # of full scale; what a float file has above is held there, before a sum of it is infinite
 HOT = 2  # of full scale; lossy codecs overshoot it by less
-CANCELS = 0.1  # of the power that channels which have nothing in common leave in their mean
+CANCELS = 0.2  # of the power that channels which have nothing in common leave in their mean; of x and -x/2, -12 dB
 
 
 def to_float(pcm: np.ndarray) -> np.ndarray:

@@ -17,14 +17,17 @@ from gunshot.base import endings, riff
 from gunshot.base.files import shown
 
 RATES = (1000, 1_000_000)  # Hz; a header outside is damaged, and resampling 1 Hz would fill the memory
-# By which sound is known in a folder; what has another suffix is sound where a decoder reads it.
+# By which sound is known in a folder; what has another suffix (.ts: TypeScript too) is sound where a decoder reads it.
 SNDFILE = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 FFMPEG = (
     ".m4a", ".aac", ".webm", ".weba", ".wma", ".mp4", ".mov", ".mkv", ".mka", ".3gp", ".amr", ".avi", ".mp2", ".wv",
+    ".flv", ".ac3", ".eac3", ".tta",
 )  # fmt: skip
 SUFFIXES = SNDFILE + FFMPEG
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,avi,mp3,caf,wv"  # FFmpeg's names; no other is tried
-GUESSING = ("aac", "amr", "au", "flac", "mp3")  # of these it knows no length before the end
+CONTAINERS = (  # FFmpeg's names; no other is tried
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,avi,mp3,caf,wv,mpegts,flv,ac3,eac3,tta"
+)
+GUESSING = ("aac", "ac3", "amr", "au", "eac3", "flac", "mp3")  # of these it knows no length before the end
 READERS = "FFmpeg or libsndfile must read it"
 WHOLE = "a recording must not be truncated"
 ALONE = "a recording must be one stream; split or convert it"

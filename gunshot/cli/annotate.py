@@ -39,7 +39,7 @@ def annotate(
     p = params.load("audio", "tags", "context", "features", "detector")
     raw, scores = pipeline.raw(), None
     listed = catalogue.listed(path or raw, raw, pipeline.by_hand(), blind=blind)
-    print_names(f"recordings are left out: {catalogue.UNNAMED}", listed.unnamed)
+    print_names(*catalogue.LEFT_OUT, listed.unnamed)
     if listed.home.root == pipeline.field().resolve():
         int8 = pipeline.models()["int8"]
         if not int8.exists():

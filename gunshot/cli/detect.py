@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gunshot.base.files import shown
+from gunshot.cli import compiling
 from gunshot.cli.app import app
-from gunshot.cli.options import Format, ModelOption, ThresholdOption, print_names, print_row
+from gunshot.cli.options import Format, ModelOption, ThresholdOption, given, print_names, print_row
 
 if TYPE_CHECKING:
     from gunshot.base import params
@@ -24,7 +25,9 @@ DRAWN_MIN = 30  # minutes of a recording that --plot draws, at most: it takes so
 def detect(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Recordings of any length, rate and channels; folders of them; - for standard input."),
+        typer.Argument(
+            parser=given, help="Recordings of any length, rate and channels; folders of them; - for standard input."
+        ),
     ],
     model: ModelOption = "int8",
     threshold: ThresholdOption = None,
@@ -50,6 +53,7 @@ def detect(
     from gunshot.detect import listener, recording
     from gunshot.models.model import load_model, named
 
+    compiling.announce()
     if plot and (len(files) > 1 or files[0].is_dir() or plot.suffix != ".png"):
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
     p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "quality")
@@ -109,7 +113,8 @@ def _recordings(files: list[Path]) -> Iterator[tuple[Path, Path]]:
             names, beside = sources.without_sidecars(names, str, file.joinpath)
             for row in refused:
                 print(f"warning: {shown(file / row['file'])}: {row['value']}: {row['rule']}", file=sys.stderr)
-            print_names("files are no audio", [row["file"] for row in beside], file=sys.stderr)
+            names_beside = [row["file"] for row in beside]
+            print_names("file is no audio", "files are no audio", names_beside, file=sys.stderr)
             if not names:
                 print(f"warning: {shown(file)}: no recording in it", file=sys.stderr)
             yield from ((file / name, file / name) for name in names)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
-from gunshot.cli.options import Format, report
+from gunshot.cli.options import Format, counted, report
 
 
 @app.command()
@@ -66,5 +66,5 @@ def _text(verdict: dict) -> str:
         for r in verdict.get("columns", [])
     ]
     told = f"{'drift' if verdict['drift'] else 'no drift'}: {verdict['reason']}"
-    counts = f"{verdict['recordings']} recordings, {verdict['rejected']} rejected"
+    counts = f"{counted(verdict['recordings'], 'recording')}, {verdict['rejected']} rejected"
     return "\n".join([*lines, f"{told} ({counts}; measured with {verdict['model']})"])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
-from gunshot.cli.options import report
+from gunshot.cli.options import counted, given, report
 
 
 @app.command()
@@ -15,10 +15,12 @@ def evaluate(
     path: Annotated[
         Path,
         typer.Argument(
-            exists=True, file_okay=False, help="Labelled recordings: folder, urbansound8k, esc50 or fsd50k."
+            exists=True, help="Labelled recordings, or an archive of them: folder, urbansound8k, esc50 or fsd50k."
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Where to write. Default: evaluate/NAME beside the reports.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=given, help="Where to write. Default: evaluate/NAME beside the reports.")
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="int8, float, forest or a file; several if repeated. Default: all three.")
     ] = None,
@@ -37,14 +39,18 @@ def evaluate(
     from rich.console import Console
 
     from gunshot.base import params, pipeline, tables
+    from gunshot.base.files import shown
+    from gunshot.corpora import archives
     from gunshot.models.model import named, opening_score, read_operating_point, read_report
     from gunshot.report import recordings as page
     from gunshot.studies import recordings
 
     p = params.load("audio", "context", "features", "detector", "chunks", "tags", "evaluate", "quality")
-    known, title = pipeline.models(), path.resolve().name
+    known, title = pipeline.models(), archives.title(path)
     chosen, out = named(model or list(known), known), out or report("evaluate") / title
-    scores = recordings.evaluate(path, chosen, p)
+    with archives.opened(path) as folder:
+        scores = recordings.evaluate(folder, chosen, p)
+        scores.rejected["file"] = scores.rejected["file"].str.replace(str(folder), shown(path), regex=False)
     points = {
         name: opening_score(read_report(file), read_operating_point(file)["logit"]) for name, file in chosen.items()
     }
@@ -52,10 +58,10 @@ def evaluate(
     page.write(out, scores, by_file, points, title=title, hop=p.detector.hop)
     width = None if sys.stdout.isatty() else 100
     Console(highlight=False, width=width).print(_table(by_file, points))
-    heard, refused = len(scores.files), scores.rejected
-    print(f"{heard} files, {len(scores.windows)} windows, {len(refused)} rejected; see {out / 'index.html'}")
-    limit = p.quality.max_rejected
-    tables.check_rejected(refused, heard + len(refused), limit=limit, where=out / "rejected.csv")
+    refused, limit, where = scores.rejected, p.quality.max_rejected, out / "rejected.csv"
+    print(scores.said + (f" (listed in {where})" if len(refused) else ""))
+    print(f"{counted(len(scores.windows), 'window')}; see {out / 'index.html'}")
+    tables.check_rejected(refused, len(scores.files) + len(refused), limit=limit, where=where)
 
 
 def _table(by_file: dict[str, dict], points: dict[str, float]):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import export
-from gunshot.cli.options import RecordingsOption, print_names
+from gunshot.cli.options import RecordingsOption, counted, given, print_names
 
 
 class Tool(StrEnum):
@@ -20,7 +20,7 @@ class Tool(StrEnum):
 
 @export.command()
 def chunks(
-    out: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path("chunks"),
+    out: Annotated[Path, typer.Argument(parser=given, help="The folder to write to.")] = Path("chunks"),
 ) -> None:
     """Write each chunk as a wav of its own: OUT/SIDE/CLASS/LABEL/RECORDING/START.wav, its start in samples."""
     import soundfile as sf
@@ -42,12 +42,12 @@ def chunks(
             target = out.joinpath(*parts, f"{start}.wav")
             target.parent.mkdir(parents=True, exist_ok=True)
             sf.write(target, chunk, p.audio.sr, subtype="PCM_16")
-    print(f"{len(table)} chunks in {out}")
+    print(f"{counted(len(table), 'chunk')} in {out}")
 
 
 @export.command("tags")
 def export_tags(
-    out: Annotated[Path, typer.Argument(help="audacity: a folder; label-studio: a .json file.")],
+    out: Annotated[Path, typer.Argument(parser=given, help="audacity: a folder; label-studio: a .json file.")],
     format: Annotated[Tool, typer.Option(help="Whose format.")] = Tool.audacity,
     recordings: RecordingsOption = None,
 ) -> None:
@@ -70,7 +70,11 @@ def export_tags(
     shown = {key: tagged[key] for key in listed.recordings if key in tagged}
     if format == Tool.audacity:
         long = [key for key in shown if len(os.fsencode(f"{Path(key).name}.txt")) > NAME_MAX]
-        print_names("recordings are left out: their names leave no room for .txt", long)
+        print_names(
+            "recording is left out: its name leaves no room for .txt",
+            "recordings are left out: their names leave no room for .txt",
+            long,
+        )
         shown = {key: placed for key, placed in shown.items() if key not in long}
         for key, placed in shown.items():
             with atomic(out / f"{key}.txt") as part:
@@ -79,13 +83,15 @@ def export_tags(
         raise ValueError(f"OUT={out} must end in .json")
     else:
         tables.write_json(out, labeltracks.label_studio(shown, sr=sr))
-    print(f"{sum(map(len, shown.values()))} tags of {len(shown)} recordings in {out}")
+    print(f"{counted(sum(map(len, shown.values())), 'tag')} of {counted(len(shown), 'recording')} in {out}")
     untagged = [key for key in listed.recordings if key not in tagged]
-    print_names("recordings have no tags and are left out", untagged)
-    print_names("lines of tag files are no use", bad)
+    print_names("recording has no tags and is left out", "recordings have no tags and are left out", untagged)
+    print_names("line of tag files is no use", "lines of tag files are no use", bad)
     if not listed.imported:
         gone = sorted(tagged.keys() - listed.recordings.keys())
-        print_names("lines whose recording is not there are left out", gone)
+        print_names(
+            "line is left out, its recording is not there", "lines are left out, their recordings are not there", gone
+        )
 
 
 @export.command()

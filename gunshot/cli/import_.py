@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from gunshot.base.files import is_escaped, shown
 from gunshot.cli import tracking
 from gunshot.cli.app import import_
-from gunshot.cli.options import RecordingsOption, print_names
+from gunshot.cli.options import RecordingsOption, counted, print_names
 
 PathArgument = Annotated[
     Path, typer.Argument(exists=True, help="The folder that holds them, or an archive of it: .zip, .tar, .tar.gz ...")
@@ -162,15 +161,22 @@ def import_field() -> None:
     confirmed = [key for key, state in states.items() if state == "confirmed"]
     waiting = len(states) - len(confirmed)
     if not confirmed:
-        print(f"{root}: none of {waiting} recordings is confirmed; look at them with `gunshot annotate {root}`")
+        print(
+            f"{root}: none of {counted(waiting, 'recording')} is confirmed; look at them with `gunshot annotate {root}`"
+        )
         return
     out = pipeline.raw() / "field"
     sources = convert("field", root, out)
     there = set(tables.read(out / "recordings.csv", tables.RECORDING)["path"])
     done = [source.name for source in sources if f"{out.name}/{source.path}" in there]
     kept = queue.remove(root, done)
-    print(f"{len(done) - len(kept)} originals deleted from {root}; {waiting} recordings there wait to be confirmed")
-    print_names("originals are imported, but you may not delete them; whoever may must", list(kept))
+    wait = counted(waiting, "recording there waits", "recordings there wait")
+    print(f"{counted(len(done) - len(kept), 'original')} deleted from {root}; {wait} to be confirmed")
+    print_names(
+        "original is imported, but you may not delete it; whoever may must",
+        "originals are imported, but you may not delete them; whoever may must",
+        list(kept),
+    )
 
 
 @import_.command("tags")
@@ -206,7 +212,11 @@ def import_tags(
     listed = catalogue.listed(recordings or raw, raw, pipeline.by_hand())
     options = {"sr": params.load("audio").audio.sr, "labels": label or labeltracks.SHOTS}
     given, other, silent = formats.gather(files, listed.recordings, **options)
-    print_names("label tracks or tasks say nothing of shots and change nothing", silent)
+    print_names(
+        "label track or task says nothing of shots and changes nothing",
+        "label tracks or tasks say nothing of shots and change nothing",
+        silent,
+    )
     before, _ = listed.read()
     differ = [key for key in given if tags.state(before.get(key)) == "confirmed" and before[key] != given[key]]
     weaker = [key for key in differ if tags.state(given[key]) == "automatic"]
@@ -215,10 +225,23 @@ def import_tags(
     written = listed.write(new)
     replaced = sum(key in before and before[key] != new[key] for key in new)
     where = ", ".join(map(str, written)) or "no file"
-    print(f"{sum(map(len, new.values()))} tags of {len(new)} recordings in {where}; {replaced} had others before")
-    print_names("recordings are confirmed, and these automatic tags do not replace that", weaker)
-    print_names("recordings were confirmed with other tags and stay; with --replace these take their place", kept)
-    print_names("labels mean no shot and change nothing; name those that do with --label", sorted(set(other)))
+    placed, heard = counted(sum(map(len, new.values())), "tag"), counted(len(new), "recording")
+    print(f"{placed} of {heard} in {where}; {replaced} had others before")
+    print_names(
+        "recording is confirmed, and these automatic tags do not replace that",
+        "recordings are confirmed, and these automatic tags do not replace that",
+        weaker,
+    )
+    print_names(
+        "recording was confirmed with other tags and stays; with --replace these take their place",
+        "recordings were confirmed with other tags and stay; with --replace these take their place",
+        kept,
+    )
+    print_names(
+        "label means no shot and changes nothing; name those that do with --label",
+        "labels mean no shot and change nothing; name those that do with --label",
+        sorted(set(other)),
+    )
 
 
 def _import(layout: str, path: Path | None, name: str, classes: Path | None = None, *, download: bool = False) -> None:
@@ -229,10 +252,8 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
 
     if (path is None) != download:
         raise ValueError("give either the PATH of the recordings or --download")
-    packed = path is not None and path.is_file()
-    if packed and not archives.suffix(path):
-        raise ValueError(f"{path}: must be a folder or an archive, {', '.join(archives.SUFFIXES)}")
-    name = name or (layout if download else archives.stem(path) if packed else path.resolve().name)
+    title = layout if download else archives.title(path)
+    name = name or title
     if name != Path(name).name or name.startswith("."):
         raise ValueError(f"name={name!r} must be a folder's name, without a path or a leading dot")
     if any(map(is_escaped, name)):
@@ -243,7 +264,7 @@ def _import(layout: str, path: Path | None, name: str, classes: Path | None = No
     if download:
         downloads.one(layout, out, classes)
         return
-    with archives.unpacked(path) if packed else nullcontext(path) as folder:
+    with archives.opened(path) as folder:
         convert(layout, corpora.locate(layout, folder), out, **({"classes": classes} if classes else {}))
 
 
@@ -294,5 +315,6 @@ def _under(licences: list[str], sources: list, layout: str) -> list:
     """Return the sources under some licences, and print how many are not."""
     others = Counter(source.licence for source in sources if source.licence not in licences)
     for licence, count in sorted(others.items()):
-        print(f"{count} recordings of {layout} are left out, under {licence}")
+        left = counted(count, f"recording of {layout} is", f"recordings of {layout} are")
+        print(f"{left} left out, under {licence}")
     return [source for source in sources if source.licence in licences]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
-from gunshot.cli.options import OutOption, report
+from gunshot.cli.options import OutOption, counted, report
 
 SHOWN = 12  # kinds of sounds that are printed
 COLUMNS = {"with_incident": "raise one", "share_lower": "at least", "share_upper": "at most"}
@@ -44,7 +44,10 @@ def incidents(
             print(f"{name:6} {kind:9}", in_words(row))
         files = content[name]["places"]
         if files["files_with_shots"]:
-            print(f"{name:6} finds {files['recall']:.1%} of {files['files_with_shots']} files with shots", end=" ")
+            print(
+                f"{name:6} finds {files['recall']:.1%} of {counted(files['files_with_shots'], 'file')} with shots",
+                end=" ",
+            )
             print(f"(at least {files['recall_lower']:.1%})")
     print(f"see {out}")
 

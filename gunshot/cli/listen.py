@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
-from gunshot.cli.options import ModelOption, ThresholdOption
+from gunshot.cli.options import ModelOption, ThresholdOption, counted
 
 
 @app.command()
@@ -40,4 +40,6 @@ def listen(
     for warning in notes.warnings:
         print(f"warning: {file}: {warning}", file=sys.stderr)
     if ear.dropped or ear.gaps:
-        print(f"warning: {ear.dropped} samples were no numbers, {ear.gaps} times samples were lost", file=sys.stderr)
+        lost = f"{counted(ear.gaps, 'time')} samples were lost"
+        numbers = counted(ear.dropped, "sample was no number", "samples were no numbers")
+        print(f"warning: {numbers}, {lost}", file=sys.stderr)

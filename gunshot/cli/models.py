@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import models
-from gunshot.cli.options import Format
+from gunshot.cli.options import Format, counted
 
 FormatOption = Annotated[Format, typer.Option(help="json: for machines.")]
 
@@ -67,7 +67,9 @@ def verify(format: FormatOption = Format.text) -> None:
             print(f"fault: {fault}", file=sys.stderr)
         if not faults:
             keys = ", ".join(mark[:16] for mark in signing.trusted(record.KEYS)) or "none"
-            print(f"{len(entries)} lines, no fault; last line's SHA-256 {head or 'none'}; keys trusted: {keys}")
+            print(
+                f"{counted(len(entries), 'line')}, no fault; last line's SHA-256 {head or 'none'}; keys trusted: {keys}"
+            )
     raise typer.Exit(1 if faults else 0)
 
 

@@ -44,6 +44,13 @@ OverruleOption = Annotated[
 ]
 
 
+def given(text: str) -> Path:
+    """Return a path; an empty text, as of a variable that is not set, is refused: Path takes it for this folder."""
+    if not text:
+        raise typer.BadParameter('"" must be the name of a folder or file; this folder is .')
+    return Path(text)
+
+
 def report(name: str) -> Path:
     """Return the path of a file or folder beside the reports that the pipeline makes."""
     from gunshot.base import pipeline
@@ -57,8 +64,13 @@ def print_row(row: dict, format: Format) -> None:
     print(json.dumps(row, ensure_ascii=False) if format == Format.json else "  ".join(cells))
 
 
-def print_names(what: str, names: Sequence[str], *, file: TextIO | None = None) -> None:
-    """Print how many names there are, if any, and the first of them."""
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number and what it counts: ``1 file``, ``2 files``; `many` where it is not `one` with an s."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def print_names(one: str, many: str, names: Sequence[str], *, file: TextIO | None = None) -> None:
+    """Print how many names there are, if any, and the first of them: ``1 file is no audio: a.txt``."""
     if names:
         more = f" ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        print(f"{len(names)} {what}: {', '.join(map(shown, names[:SHOWN]))}{more}", file=file)
+        print(f"{counted(len(names), one, many)}: {', '.join(map(shown, names[:SHOWN]))}{more}", file=file)

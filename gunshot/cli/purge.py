@@ -7,7 +7,7 @@ import typer
 
 from gunshot.base.files import shown
 from gunshot.cli.app import app
-from gunshot.cli.options import SHOWN, print_names
+from gunshot.cli.options import SHOWN, counted, print_names
 
 
 @app.command()
@@ -40,9 +40,13 @@ def purge(
     verb = "would be deleted" if dry_run else "deleted"
     confirmed = sum(state == "confirmed" for state in states.values())
     left = len(states) - len(old) - confirmed
-    print(f"{len(old) - len(kept)} files older than {keep:g} days {verb}; {left} younger ones stay", end="")
-    print(f"; {confirmed} are confirmed: `gunshot import field`" if confirmed else "")
-    print_names("links to folders, pipes or devices are left alone", other)
+    gone, stay = counted(len(old) - len(kept), "file"), counted(left, "younger one stays", "younger ones stay")
+    print(f"{gone} older than {keep:g} days {verb}; {stay}", end="")
+    print(f"; {counted(confirmed, 'is', 'are')} confirmed: `gunshot import field`" if confirmed else "")
+    print_names(
+        "link to a folder, pipe or device is left alone", "links to folders, pipes or devices are left alone", other
+    )
     if kept:
         first = "; ".join(f"{shown(root / key)}: {error.strerror}" for key, error in list(kept.items())[:SHOWN])
-        raise ValueError(f"{len(kept)} files are too old and still there; whoever may must delete them: {first}")
+        still = counted(len(kept), "file is", "files are")
+        raise ValueError(f"{still} too old and still there; whoever may delete there must do so: {first}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
-from gunshot.cli.options import OutOption, report
+from gunshot.cli.options import OutOption, counted, report
 
 
 class Half(StrEnum):
@@ -49,4 +49,4 @@ def sim_to_real(
         print(
             f"{half} half: {label} {content[name]:.3f} ({content[name + '_low']:.3f} to {content[name + '_high']:.3f})"
         )
-    print(f"{content['gun_files']} files with shots, {content['env_files']} without; see {out}")
+    print(f"{counted(content['gun_files'], 'file')} with shots, {content['env_files']} without; see {out}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gunshot.cli.app import app
-from gunshot.cli.options import print_names
+from gunshot.cli.options import counted, print_names
 
 
 @app.command()
@@ -45,18 +45,21 @@ def tag(
     files = listed.write({key: shots or None for key, shots in new.items() if shots or key in now})
     count = sum(map(len, new.values()))
     where = ", ".join(map(str, files)) or "no file"
-    print(f"{count} shots in {sum(map(bool, new.values()))} of {len(new)} recordings, written to {where}")
-    if len(listed.recordings) > len(new) + len(failed):
-        print(
-            f"{len(listed.recordings) - len(new) - len(failed)} recordings were confirmed before and stay as they are"
-        )
-    print_names("lines of tag files are no use", bad)
+    some = f"{sum(map(bool, new.values()))} of {counted(len(new), 'recording')}"
+    print(f"{counted(count, 'shot')} in {some}, written to {where}")
+    if before := len(listed.recordings) - len(new) - len(failed):
+        one = "recording was confirmed before and stays as it is"
+        print(counted(before, one, "recordings were confirmed before and stay as they are"))
+    print_names("line of tag files is no use", "lines of tag files are no use", bad)
+    rise = f"onsets that rise by less than validation.min_gun_rise_db={rise_db:g} dB and"
+    shows = "left out; `gunshot annotate` shows them"
+    print_names(f"recording has {rise} are {shows}", f"recordings have {rise} are {shows}", unclear)
     print_names(
-        f"recordings have onsets that rise by less than validation.min_gun_rise_db={rise_db:g} dB and are left out; "
-        "`gunshot annotate` shows them",
-        unclear,
+        "recording without any onset found",
+        "recordings without any onset found",
+        [key for key, shots in new.items() if not shots],
     )
-    print_names("recordings without any onset found", [key for key, shots in new.items() if not shots])
-    print_names("recordings cannot be read", failed)
-    print_names(f"recordings are left out: {catalogue.UNNAMED}", listed.unnamed)
+    print_names("recording cannot be read", "recordings cannot be read", failed)
+    print_names("link leads nowhere", "links lead nowhere", catalogue.dangling(path))
+    print_names(*catalogue.LEFT_OUT, listed.unnamed)
     raise typer.Exit(1 if failed else 0)

@@ -1,7 +1,7 @@
 """gunshot tag-report: how good automatic onsets are."""
 
 from gunshot.cli.app import app
-from gunshot.cli.options import print_names, report
+from gunshot.cli.options import counted, print_names, report
 
 
 @app.command()
@@ -28,8 +28,10 @@ def tag_report() -> None:
     if blind and any(raw.glob("*/recordings.csv")):
         recordings = tables.recordings(raw)
         tagged, bad, waiting = tags.gather([], blind, recordings)
-        print_names("lines of blind tags are no use", [f"{r['file']}: {r['value']}: {r['rule']}" for r in bad])
-        print_names("corpora of blind tags are not in data/raw", [f"{c} ({n} lines)" for c, n in waiting.items()])
+        bad = [f"{r['file']}: {r['value']}: {r['rule']}" for r in bad]
+        print_names("line of blind tags is no use", "lines of blind tags are no use", bad)
+        gone = [f"{c} ({counted(n, 'line')})" for c, n in waiting.items()]
+        print_names("corpus of blind tags is not in data/raw", "corpora of blind tags are not in data/raw", gone)
         found = onset_study.real(recordings, tagged, raw, sr=p.audio.sr, options=options, workers=workers)
         real = list(tqdm(found, desc="real", unit="recording"))
     content, out = onset_study.report(made, real), report("tagging.json")
@@ -40,5 +42,5 @@ def tag_report() -> None:
             print(f"{name}: no recording of data/tags/blind is in data/raw")
         else:
             shown = "  ".join(f"{key} {row[key]:.3f}" for key in ("precision", "recall", "f1"))
-            print(f"{name}: {shown}  at random f1 {row['control']['f1']:.3f}  ({row['shots']} shots)")
+            print(f"{name}: {shown}  at random f1 {row['control']['f1']:.3f}  ({counted(row['shots'], 'shot')})")
     print(f"see {out}")

@@ -1,5 +1,6 @@
 """Corpora: the layouts in which recordings come, and their import into data/raw."""
 
+import shlex
 from pathlib import Path
 
 from gunshot.corpora import esc50, field, folder, fsd50k, takes, urbansound8k
@@ -41,6 +42,9 @@ def detect(root: Path | str) -> str:
     known = ", ".join(f"{' or '.join(names)} (layout {layout})" for layout, names in reversed(SIGNS.items()))
     whole = root.resolve()
     hint = f"; {whole.parent} does: give that one" if whole.name in folder.CLASSES and whole.is_dir() else ""
+    if set_ := takes.named(root):
+        command = f"`gunshot import {set_} {shlex.quote(str(root))}` imports it"
+        hint = f"; it looks like {set_}, which is shots alone: {command}, or move it into a gun/ beside an env/"
     raise ValueError(f"{root}: must be a folder that holds {known}{hint}")
 
 

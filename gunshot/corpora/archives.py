@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO, NamedTuple
 
@@ -26,7 +26,7 @@ SLACK = 1 << 20  # bytes that any archive may hold
 BLOCK = 1 << 20
 MSDOS = 0  # the system that a zip was packed on, by APPNOTE.TXT, 4.4.2.2
 TOO_MUCH = f"unpacks to over {MAX_RATIO} times the archive"
-ENCRYPTED = "encrypted; unpack it yourself and import the folder"
+ENCRYPTED = "encrypted; unpack it yourself and give the folder"
 OUTSIDE = "the path of a member must lie inside the archive"
 ODD = "a member must be a file or a folder, no link and no device"
 DAMAGED = (
@@ -50,6 +50,20 @@ def suffix(path: Path) -> str | None:
 def stem(path: Path) -> str:
     """Return an archive's name without the suffix."""
     return path.name[: -len(suffix(path))]
+
+
+def title(path: Path) -> str:
+    """Return the name of a folder, or of an archive without its suffix; ValueError where a path is neither."""
+    if path.is_dir():
+        return path.resolve().name
+    if not path.is_file() or not suffix(path):
+        raise ValueError(f"{files.shown(path)}: must be a folder or an archive, {', '.join(SUFFIXES)}")
+    return stem(path)
+
+
+def opened(path: Path) -> AbstractContextManager[Path]:
+    """Give a folder as it is, and what an archive holds as `unpacked` does."""
+    return nullcontext(path) if path.is_dir() else unpacked(path)
 
 
 @contextmanager

@@ -46,7 +46,11 @@ class Summary:
         return (
             f"{self.imported} imported, {self.already} already there, {self.rejected} rejected; "
             f"{self.hours:.2f} h in all"
-            + (f"; {self.no_audio} files are no audio" if self.no_audio else "")
+            + (
+                f"; {self.no_audio} {'file is' if self.no_audio == 1 else 'files are'} no audio"
+                if self.no_audio
+                else ""
+            )
             + (f"; {self.warned} imported with a warning" if self.warned else "")
         )
 

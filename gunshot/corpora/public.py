@@ -202,8 +202,9 @@ def _check_contents(dataset: Dataset, packed: list[Path], root: Path) -> None:
 
 def _counted(dataset: Dataset, root: Path) -> Path:
     if (count := sum(1 for _ in root.rglob("*.wav"))) != dataset.recordings:
+        came = f"{count} recording{'s' * (count != 1)}"
         raise ValueError(
-            f"{root}: {count} recordings came of {dataset.page}, known are {dataset.recordings}: another version; look "
+            f"{root}: {came} came of {dataset.page}, known are {dataset.recordings}: another version; look "
             f"at it, then `gunshot import {dataset.layout} {root}` takes it"
         )
     return root

@@ -5,10 +5,20 @@ same in all of a weapon's folder. The cuts come from videos that no name tells a
 recording group. In the Free Firearm Sound Library all takes of a weapon, recorded in one session, are one group.
 """
 
+import re
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from gunshot.corpora.sources import Source, seen, walk
+
+NAMES = {"kaggle-gunshots": r"\d+ \(\d+\)\.\w+", "freefirearm": r"[A-Z]_\d+P?\.\w+"}  # as the sets have them
+
+
+def named(root: Path) -> str | None:
+    """Return the layout as which files in the folders of `root` are named; None where they are not."""
+    names = [file.name for file in root.glob("*/*")]
+    known = (layout for layout, form in NAMES.items() if any(re.fullmatch(form, name) for name in names))
+    return next(known, None)
 
 
 def _scan(root: Path, *, corpus: str, upstream: str, licence: str) -> tuple[list[Source], list[dict]]:

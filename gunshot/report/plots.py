@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -275,7 +276,11 @@ def detection(
         figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
         wave, mel, score = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1.3, 1])
         wave.fill_between(np.arange(len(low)) * 160 / sr, low, high, color=LINES[0][0], linewidth=0.4)
-        wave.set(ylim=(-1, 1), ylabel="amplitude", title=title)
+        wave.set(ylim=(-1, 1), ylabel="amplitude")
+        title = (
+            title if len(title) <= 100 else f"{title[:60]} ... {title[-30:]}"
+        )  # a longer one leaves the axes no room
+        wave.set_title(title, parse_math=False)  # a file's name, in which $ is a letter
         image = mel.imshow(
             log_mel,
             origin="lower",
@@ -304,7 +309,8 @@ def detection(
             f"{len(onsets)} onset(s), green; an incident opens at {threshold:.3f} (dotted), goes on at {goes_on:.3f} "
             "(dashed); steady fire lower still"
         )
-        with atomic(path) as part:
+        with atomic(path) as part, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name; a box stands for it
             figure.savefig(part, format="png", dpi=120)
 
 

@@ -27,7 +27,7 @@ def write(out: Path, scores, by_file: dict[str, dict], points: dict[str, float],
     for name, table in scores._asdict().items():
         tables.write(out / f"{name}.csv", table)
     files, figures = scores.files, chunk_figures(scores.windows, points, point="operating point")
-    tables.write_json(out / "metrics.json", {"windows": figures["metrics"], "files": by_file})
+    tables.write_json(out / "metrics.json", {"counts": scores.counts, "windows": figures["metrics"], "files": by_file})
     first = next(iter(points))
     worst = files[["path", "label", "upstream", "y", first]].rename(columns={"path": "file", first: "score"})
     write_report(
@@ -36,7 +36,7 @@ def write(out: Path, scores, by_file: dict[str, dict], points: dict[str, float],
         intro=f"{len(files)} recordings, {len(scores.windows)} windows: of a file with shots those that hold a "
         f"confirmed tag or, where there is none, an automatic onset; of a file without shots all, {hop} frames apart. "
         "Scores are of files that come after quiet of their own; gunshot detect hears a file as it is. "
-        f"{len(scores.rejected)} files were rejected.",
+        f"Of all files, {scores.said}; rejected.csv says why.",
         figures=figures,
         first=detect_chapter(by_file),
         extra=[

@@ -19,6 +19,7 @@ from gunshot.models.scores import metrics
 
 SOURCE = ("path", "label", "recording_group", "source", "upstream", "file", "tags")
 SHOWN = 10  # rejected files that an error names
+TABLE = r"(?:^|/)(?:tags|manifest)\.csv(?::\d+)?$"  # a rejected row of this name is of a line, and of no recording
 
 
 class Scores(NamedTuple):
@@ -27,6 +28,20 @@ class Scores(NamedTuple):
     windows: pd.DataFrame
     files: pd.DataFrame
     rejected: pd.DataFrame
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many recordings there are, how many were heard, and how many could not be."""
+        refused = self.rejected["file"][self.rejected["value"] != tables.NO_AUDIO]
+        refused = refused[~refused.str.contains(TABLE, regex=True) & ~refused.isin(self.files["path"])]  # listed twice
+        heard, lost = len(self.files), refused.nunique()
+        return {"recordings": heard + lost, "heard": heard, "not_heard": lost}
+
+    @property
+    def said(self) -> str:
+        """The counts in words."""
+        of, heard, lost = self.counts.values()
+        return f"heard {heard} of {of} files; {lost} could not be"
 
 
 class Sections(listener.Sections, Protocol):
@@ -71,7 +86,7 @@ def evaluate(folder: Path, paths: dict[str, Path], p: Sections) -> Scores:
     for kind in ("gun", "env"):
         if not any(row["class"] == kind for row in listed):
             left = "".join(f"\n  {row['file']}: {row['value']}: {row['rule']}" for row in rejected[:SHOWN])
-            more = f"; {len(rejected)} files were left out, the first are:{left}" if rejected else ""
+            more = f"; {len(rejected)} left out, the first:{left}" if rejected else ""
             raise ValueError(f"{folder}: no file of the class {kind}; figures need both, gun and env{more}")
     logits = {name: read_operating_point(path)["logit"] for name, path in paths.items()}
     scores = score_files(listed, paths, p, rejected=rejected, title="evaluate", logits=logits)

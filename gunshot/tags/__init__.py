@@ -1,10 +1,12 @@
 """Tags: where shots start in recordings."""
 
 from gunshot.tags.table import (
+    COMMAS,
     ChangedError,
     Home,
     Tag,
     amend,
+    before_semicolons,
     check,
     gather,
     home,
@@ -17,10 +19,12 @@ from gunshot.tags.table import (
 )
 
 __all__ = [
+    "COMMAS",
     "ChangedError",
     "Home",
     "Tag",
     "amend",
+    "before_semicolons",
     "check",
     "gather",
     "home",

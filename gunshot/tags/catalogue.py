@@ -1,6 +1,5 @@
 """The recordings of a file or folder, and their tags: where they lie, and how they are changed without a loss."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from gunshot.base.decoding import SUFFIXES, is_sound
 from gunshot.base.files import shown
 
 UNNAMED = "a tag file, text in UTF-8, cannot name recordings such as these; rename them"
-_SEMICOLONS = re.compile(r"(.+?)(?:;[0-9]+(?:@[0-9.]+)?)*;*", re.DOTALL)  # a line as many spreadsheets write it
+LEFT_OUT = f"recording is left out: {UNNAMED}", f"recordings are left out: {UNNAMED}"  # of one and of many
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,12 @@ def read_file(file: Path) -> dict[str, list[tags.Tag]]:
     """
     placed, bad = tags.read(file) if file.exists() else ({}, [])
     if bad:
-        raise ValueError(f"{bad[0]['file']}: {bad[0]['value']}: {bad[0]['rule']} ({len(bad)} bad lines); mend the file")
+        count = f"{len(bad)} bad line{'s' * (len(bad) > 1)}"
+        raise ValueError(f"{bad[0]['file']}: {bad[0]['value']}: {bad[0]['rule']} ({count}); mend the file")
     for name in placed:
-        meant = _SEMICOLONS.fullmatch(name)[1]
+        meant = tags.before_semicolons(name)
         if meant != name and (file.parent / meant).is_file() and not (file.parent / name).exists():
-            raise ValueError(f"{file}: {shown(name)}: a line's parts must stand between commas; mend the file")
+            raise ValueError(f"{file}: {shown(name)}: {tags.COMMAS}")
     return placed
 
 
@@ -86,6 +86,12 @@ def listed(path: Path, raw: Path, by_hand: Path, *, blind: bool = False) -> Cata
     if not recordings:
         raise ValueError(f"{shown(path)}: {UNNAMED}: {', '.join(unnamed[:3])}")
     return Catalogue(home, raw, recordings, home.by_hand is not None and not blind, unnamed)
+
+
+def dangling(path: Path) -> list[str]:
+    """Return the links below a folder that are called as sound is, and lead nowhere; none of a file."""
+    links = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_symlink())
+    return sorted(shown(file.relative_to(path)) for file in links if not file.exists())
 
 
 def _listed(path: Path, raw: Path, home: tags.Home) -> dict[str, Path]:

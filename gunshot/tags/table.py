@@ -24,6 +24,8 @@ class Tag(NamedTuple):
 
 
 _CELL = re.compile(r"([0-9]+)(?:@(0(?:\.[0-9]+)?|1(?:\.0+)?))?")
+_SEMICOLONS = re.compile(r"(.+?)(?:;[0-9]+(?:@[0-9.]+)?)*;*", re.DOTALL)
+COMMAS = "a line's parts must stand between commas, not semicolons; save it with commas, or mend the file"
 
 
 def parse(cell: str) -> Tag | None:
@@ -71,6 +73,11 @@ def is_nameable(name: str) -> bool:
 def _is_text(name: str) -> bool:
     """Return whether a name holds no byte that is no UTF-8."""
     return not any("\ud800" <= c <= "\udfff" for c in name)
+
+
+def before_semicolons(name: str) -> str:
+    """Return the path in a line that a spreadsheet wrote with semicolons for commas; any other name as it is."""
+    return _SEMICOLONS.fullmatch(name)[1]
 
 
 def unique(tags: list[Tag]) -> list[Tag]:
@@ -173,6 +180,11 @@ def gather(
     rejected, and so is a second file of the same kind for one recording, but that a line which a person confirmed
     replaces an automatic one, and that a line in a folder of data/tags (blind/) gives way to one in data/tags itself.
     Lines of a person's file whose corpus is not there wait for it, counted by corpus.
+
+    Raises
+    ------
+    ValueError
+        A line has semicolons for commas, as some countries' spreadsheets write it: so have then all of that file.
     """
     kinds = dict(zip(recordings["path"], recordings["class"], strict=True))
     corpora = {path.split("/")[0] for path in kinds}
@@ -185,6 +197,8 @@ def gather(
             rejected += bad
             for name, placed in tags.items():
                 corpus, rule = name.split("/")[0], None
+                if name not in kinds and before_semicolons(name) != name:
+                    raise ValueError(f"{path}: {shown(name)}: {COMMAS}")
                 if files is by_hand and corpus not in corpora:
                     waiting[corpus] += 1
                     continue

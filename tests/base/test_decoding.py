@@ -183,6 +183,8 @@ CODED = {
     "x.m4a": ("ipod", "aac", 44100), "x.mp4": ("mp4", "aac", 48000), "x.aac": ("adts", "aac", 16000),
     "x.mov": ("mov", "alac", 44100), "x.webm": ("webm", "libopus", 48000), "x.wma": ("asf", "wmav2", 44100),
     "x.mka": ("matroska", "aac", 44100), "x.caf": ("caf", "alac", 44100), "x.wv": ("wv", "wavpack", 44100),
+    "x.ts": ("mpegts", "aac", 48000), "x.flv": ("flv", "aac", 44100), "x.ac3": ("ac3", "ac3", 48000),
+    "x.tta": ("tta", "tta", 44100),
 }  # fmt: skip
 
 
@@ -275,6 +277,21 @@ def test_of_opposite_channels_one_is_heard_and_named(file, n, factor, pairs):
 
 
 @quick
+@given(st.integers(1000, 9000), st.floats(-0.99, 0), st.booleans())
+def test_of_two_channels_one_is_heard_where_their_mean_is_12_db_below_it(file, n, factor, swapped):
+    y = noise(n)
+    both = np.hstack([y, factor * y])[:, :: -1 if swapped else 1]
+    sf.write(file, both, SR, format="WAV", subtype="FLOAT")
+    found, notes = heard(file)
+    if factor < -0.5:  # 20 log10((1 - 0.5) / 2) = -12 dB
+        assert notes.warnings == [f"the 2 channels cancel each other; channel {1 + swapped} alone is heard"]
+        np.testing.assert_allclose(found, y[:, 0], atol=1e-6)
+    elif factor > -0.499:
+        assert not notes.warnings
+        np.testing.assert_allclose(found, (1 + factor) / 2 * y[:, 0], atol=1e-6)
+
+
+@quick
 @given(st.integers(1, 9000), st.integers(2, 8), st.floats(-0.7, 1.0), st.sampled_from([0.001, 0.05, 30.0]))
 def test_other_channels_are_averaged_to_the_bit(file, n, channels, alike, block_s):
     rng = np.random.default_rng(n)
@@ -361,8 +378,9 @@ def test_a_huge_rf64_is_opened_in_bounded_memory(tmp_path):
 
 def test_sound_is_known_by_its_suffix_or_by_its_bytes(tmp_path):
     texts = {"s1.txt": b"a shot", "s1.json": b'{"a": 1}', "s1.xml": b"<a/>", "s1.png": b"\x89PNG\r\n\x1a\n" + bytes(40)}
-    texts |= {"tags.csv": b"", "s2.txt": b""}
+    texts |= {"tags.csv": b"", "s2.txt": b"", "typescript.ts": b"const x = 1;\n" * 400}
     for name, content in (texts | {"broken.wav": b"", "cut.m4a": b"x", "rec": bytes(wav(noise(99)))}).items():
         (tmp_path / name).write_bytes(content)
+    encoded(tmp_path / "stream.ts", noise(SR), *CODED["x.ts"])
     assert {name for name in texts if audio.is_sound(tmp_path / name)} == set()
-    assert all(audio.is_sound(tmp_path / name) for name in ("broken.wav", "cut.m4a", "rec"))
+    assert all(audio.is_sound(tmp_path / name) for name in ("broken.wav", "cut.m4a", "rec", "stream.ts"))

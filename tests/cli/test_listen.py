@@ -208,7 +208,7 @@ def test_lost_samples_are_a_gap_and_a_warning(forest, monkeypatch):
     monkeypatch.setattr(listening, "microphone", sounding("shot.wav", lost_at))
     done = run("listen", "--model", forest)
     assert done.exit_code == 0
-    assert done.stderr == "warning: 0 samples were no numbers, 1 times samples were lost\n"
+    assert done.stderr == "warning: 0 samples were no numbers, 1 time samples were lost\n"
     assert float(done.stdout.split()[1]) == pytest.approx(1.0 - lost_at * HOP / SR, abs=0.010)
 
 
@@ -216,7 +216,7 @@ def test_what_a_gap_leaves_of_a_shot_is_told_from_there(forest, monkeypatch):
     """No window reaches across: the shot's beginning lies before the gap, and what is heard first counts from it."""
     monkeypatch.setattr(listening, "microphone", sounding("shot.wav", 1 + SR // HOP))
     done = run("listen", "--model", forest)
-    assert done.exit_code == 0 and "1 times samples were lost" in done.stderr
+    assert done.exit_code == 0 and "1 time samples were lost" in done.stderr
     assert all(float(line.split()[1]) < 0.05 for line in done.stdout.splitlines())
 
 

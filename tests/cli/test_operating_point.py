@@ -1,6 +1,7 @@
 """One operating point: evaluate counts what detect does at it, and detect says how near a score came."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,29 @@ def test_its_figures_are_counts_of_what_detect_prints(labelled):
     assert "What detect does" in page and "chunk threshold" not in page
 
 
+@pytest.mark.parametrize("form", ["folder", "zip", "gztar"])
+def test_what_was_not_heard_is_counted_once(labelled, form):
+    """Of an archive as of its folder; what lies beside recordings is none, and a tag file's line neither."""
+    Path("in/env/gone.wav").write_bytes(b"RIFF")
+    Path("in/gun/notes.txt").write_text("two shots")
+    Path("in/manifest.csv").write_text("path,recording_group\ngun/one.wav,a\ngun/one.wav,b\n")
+    with open("in/tags.csv", "a") as file:
+        file.write("gun/auto.wav,x\n")
+    path = "in"
+    if form != "folder":
+        path = Path(shutil.make_archive("packed", form, "in")).name
+        shutil.rmtree("in")
+    done = run("evaluate", path, "--model", "forest.joblib")
+    out = Path("reports/evaluate", "in" if form == "folder" else "packed")
+    assert f"heard 6 of 7 files; 1 could not be (listed in {out / 'rejected.csv'})" in done.stdout.splitlines()
+    assert tables.read_json(out / "metrics.json")["counts"] == {"recordings": 7, "heard": 6, "not_heard": 1}
+    assert "heard 6 of 7 files; 1 could not be" in (out / "index.html").read_text()
+    refused = tables.read(out / "rejected.csv", tables.REJECTED)
+    assert {file.removeprefix(f"{Path.cwd()}/") for file in refused["file"]} == {
+        "gun/notes.txt", "gun/one.wav", "tags.csv:4", f"{path}/env/gone.wav"
+    }  # fmt: skip
+
+
 def test_the_threshold_is_the_operating_point_s_whatever_that_of_single_chunks(labelled, project):  # noqa: F811
     shifted(project, 0.0, 30.0)
     report = tables.read_json(Path("report.json")) | {"operating_point": 0.01}
@@ -113,3 +137,11 @@ def test_the_plot_shows_how_low_an_incident_goes_on_and_is_named(forest, project
     assert drawn["threshold"] == pytest.approx(0.6)
     assert drawn["goes_on"] == pytest.approx(1 / (1 + (0.4 / 0.6) * np.exp(hysteresis)))
     assert done.stderr == "see p.png\n" and Path("p.png").stat().st_size > 10_000 and "see" not in done.stdout
+
+
+@pytest.mark.filterwarnings("error:constrained_layout")
+@pytest.mark.parametrize("name", ["m$x^$.wav", "\\frac$.wav", "\N{PISTOL}.wav", f"{'n' * 240}.wav"])
+def test_a_plot_s_title_is_the_file_s_name_as_it_is(forest, project, name):  # noqa: F811
+    Path("shot.wav").rename(name)
+    done = run("detect", name, "--model", forest, "--plot", "p.png")
+    assert (done.exit_code, done.stderr) == (0, "see p.png\n") and Path("p.png").stat().st_size > 10_000

@@ -1,6 +1,8 @@
 """What a command costs before it works, beside what NumPy and Numba alone cost on the same machine at the same time."""
 
 import os
+import pty
+import shutil
 import subprocess
 import sys
 
@@ -76,3 +78,33 @@ def test_it_works_where_numba_finds_no_place_for_its_cache(tmp_path):
         done = subprocess.run([sys.executable, "-c", *run], env=without, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout, done.stderr
     assert done.stdout == "[0.5 0.5]\n"
+
+
+ANNOUNCED = """
+from gunshot.base.compiled import compiled
+from gunshot.cli import compiling
+
+@compiled()
+def twice(x):
+    return 2 * x
+
+compiling.announce()
+assert (twice(1), twice(1.5)) == (2, 3)
+"""
+
+
+def test_a_terminal_is_told_before_something_is_compiled_and_not_where_it_is_kept(tmp_path):
+    (tmp_path / "twice.py").write_text(ANNOUNCED)
+    environment = os.environ | {"PYTHONPATH": str(REPO), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    told = []
+    for _ in range(2):
+        ours, theirs = pty.openpty()
+        subprocess.run([sys.executable, tmp_path / "twice.py"], env=environment, stderr=theirs, check=True)
+        os.write(theirs, b"end\n")
+        with os.fdopen(ours) as terminal:
+            told.append(list(iter(terminal.readline, "end\n")))
+        os.close(theirs)
+    assert told == [["compiling for this processor, once; some 15 s\n"], []]
+    shutil.rmtree(tmp_path / "cache")
+    piped = subprocess.run([sys.executable, tmp_path / "twice.py"], env=environment, stderr=subprocess.PIPE, check=True)
+    assert piped.stderr == b""

@@ -76,6 +76,16 @@ def near(found: list[Tag], shots: list[int]) -> bool:
     return len(found) == len(shots) and all(abs(t.start - s) < 0.015 * SR for t, s in zip(found, shots, strict=True))
 
 
+def test_semicolons_in_data_tags_stop_tag_and_the_stage(project, monkeypatch):
+    (project / "data/tags").mkdir()
+    (project / "data/tags/m.csv").write_text("m/gun/deep/c.wav;12000\n")
+    rule = "data/tags/m.csv: m/gun/deep/c.wav;12000: a line's parts must stand between commas, not semicolons; save"
+    assert rule in fails(monkeypatch, "tag", "data/raw")
+    with pytest.raises(ValueError, match=rule):
+        stage.main(*map(Path, ("data/raw", "data/raw/m", "data/tags", "data/tagged")))
+    assert (project / "data/tags/m.csv").read_text() == "m/gun/deep/c.wav;12000\n"
+
+
 def test_tag_finds_shots_of_a_corpus_and_keeps_what_a_person_said(project):
     Path("data/tags").mkdir()
     tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(5)], "later/gun/x.wav": [Tag(7)]})
@@ -85,10 +95,10 @@ def test_tag_finds_shots_of_a_corpus_and_keeps_what_a_person_said(project):
     assert near(found["m/gun/a, b.wav"], [8000, 20000]) and tags.state(found["m/gun/a, b.wav"]) == "automatic"
     assert found["m/gun/deep/c.wav"] == [Tag(5)]
     assert "2 shots in 1 of 2 recordings, written to data/tags/m.csv" in said
-    assert "1 recordings were confirmed before" in said
-    assert "1 recordings without any onset found: m/gun/silent.wav" in said
+    assert "1 recording was confirmed before and stays as it is" in said
+    assert "1 recording without any onset found: m/gun/silent.wav" in said
     before = Path("data/tags/m.csv").read_bytes()
-    assert "2 shots in 1 of 1 recordings" in run("tag", "data/raw/m/gun/a, b.wav")
+    assert "2 shots in 1 of 1 recording," in run("tag", "data/raw/m/gun/a, b.wav")
     assert Path("data/tags/m.csv").read_bytes() == before
 
 
@@ -96,7 +106,7 @@ def test_tags_placed_blind_and_a_corpus_s_own_are_kept_too(project):
     Path("data/tags/blind").mkdir(parents=True)
     tags.write("data/tags/blind/m.csv", {"m/gun/a, b.wav": [Tag(1)]})
     tags.write("data/raw/m/tags.csv", {"m/gun/deep/c.wav": [Tag(2)]})
-    assert "0 shots in 0 of 1 recordings, written to no file" in run("tag", "data/raw/m")
+    assert "0 shots in 0 of 1 recording, written to no file" in run("tag", "data/raw/m")
     assert not Path("data/tags/m.csv").exists()
 
 
@@ -115,7 +125,7 @@ def test_an_automatic_tag_that_the_pipeline_would_refuse_is_not_written(project,
     monkeypatch.setattr(onsets, "find", lambda pcm, **_: DOUBTFUL)
     said = run("tag", "data/raw/m/gun/a, b.wav")
     assert read("data/tags/m.csv") == {"m/gun/a, b.wav": DOUBTFUL[:1]}
-    assert "1 recordings have onsets that rise by less than validation.min_gun_rise_db=3 dB" in said
+    assert "1 recording has onsets that rise by less than validation.min_gun_rise_db=3 dB" in said
     assert "`gunshot annotate` shows them: m/gun/a, b.wav (1)" in said
 
 
@@ -140,9 +150,11 @@ def test_a_plain_folder_gets_its_own_file_and_bad_audio_is_named(project):
     fill(Path("mine"))
     Path("mine/gun/broken.wav").write_bytes(b"RIFF no")
     Path("mine/gun/notes.txt").write_text("x")
+    Path("mine/gun/gone.wav").symlink_to("nowhere.wav")
     said = run("tag", "mine", code=1)
+    assert "1 link leads nowhere: gun/gone.wav" in said
     assert set(read("mine/tags.csv")) == {"gun/a, b.wav", "gun/deep/c.wav"}
-    assert "1 recordings cannot be read: gun/broken.wav" in said
+    assert "1 recording cannot be read: gun/broken.wav" in said
     run("tag", "mine/env/d.wav")
     assert near(read("mine/env/tags.csv")["d.wav"], [9000])
 
@@ -197,9 +209,9 @@ def test_automatic_tags_that_come_in_do_not_replace_a_person_s(project):
     tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(12000)]})
     Path("c.txt").write_text("0.1\t0.1\tshot@0.90\n0.2\t0.2\twind\n")
     said = run("import", "tags", "c.txt")
-    assert "1 recordings are confirmed" in said and "1 labels mean no shot" in said and ": wind" in said
+    assert "1 recording is confirmed" in said and "1 label means no shot" in said and ": wind" in said
     assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(12000)]}
-    assert "1 recordings are confirmed" in run("import", "tags", "c.txt", "--replace")
+    assert "1 recording is confirmed" in run("import", "tags", "c.txt", "--replace")
     assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(12000)]}
 
 
@@ -224,10 +236,10 @@ def test_labels_that_mean_no_shot_are_listed_and_change_nothing(project, options
     Path("t.json").write_text(json.dumps([{"data": {"audio": "gun/deep/c.wav"}, "annotations": [choice]}]))
     for file in ("c.txt", "t.json"):
         said = run("import", "tags", file, *options)
-        assert "0 tags of 0 recordings in no file" in said and "1 label tracks or tasks say nothing of shots" in said
+        assert "0 tags of 0 recordings in no file" in said and "1 label track or task says nothing of shots" in said
         assert all(label in said for label in (["no shot", "nail gun", "Schuß"] if file == "c.txt" else ["'gunshot'"]))
         assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(12000)]}
-    assert "1 tags of 1 recordings" in run("import", "tags", "c.txt", "--label", "schuss", "--replace")
+    assert "1 tag of 1 recording in" in run("import", "tags", "c.txt", "--label", "schuss", "--replace")
     assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(4800)]}
 
 
@@ -313,7 +325,7 @@ def test_a_name_that_leaves_no_room_for_a_suffix_keeps_no_other_label_track_from
     told = run("export", "tags", "labels", "--recordings", folder)
     assert (
         "2 tags of 2 recordings" in told
-        and f"1 recordings are left out: their names leave no room for .txt: {names[1]}" in told
+        and f"1 recording is left out: its name leaves no room for .txt: {names[1]}" in told
     )
     assert sorted(p.name for p in Path("labels").iterdir()) == ["a.wav.txt", "c.wav.txt"]
 

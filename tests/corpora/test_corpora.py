@@ -190,3 +190,16 @@ def test_of_a_class_s_own_folder_the_one_above_is_meant(tmp_path):
         corpora.detect(tmp_path / "env")
     with pytest.raises(ValueError, match=r"layout urbansound8k\)$"):
         corpora.detect(tmp_path.parent)
+
+
+@pytest.mark.parametrize(("layout", "name"), [("kaggle-gunshots", "3 (20).wav"), ("freefirearm", "C_30P.wav")])
+def test_a_set_that_no_folder_of_classes_has_is_named_with_its_command(tmp_path, layout, name):
+    root = tmp_path / "all my guns"
+    (root / "AK 12").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"layout urbansound8k\)$"):
+        corpora.detect(root)
+    (root / "AK 12" / name).touch()
+    with pytest.raises(
+        ValueError, match=f"shots alone: `gunshot import {layout} '{root}'` imports it, or move it into"
+    ):
+        corpora.detect(root)

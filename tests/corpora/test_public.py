@@ -97,7 +97,7 @@ def test_licences_leave_out_sets_and_recordings_and_say_so(server):
         name: kept for name, held in EVERY.items() if (kept := {k: v for k, v in held.items() if k in allowed})
     }
     assert "urbansound8k: left out, its recordings are under CC BY-NC 3.0" in said
-    assert "1 recordings of esc50 are left out, under CC BY-NC 3.0" in said and "warning" not in said
+    assert "1 recording of esc50 is left out, under CC BY-NC 3.0" in said and "warning" not in said
     assert not any(path.startswith("/urbansound8k") for path, _ in server.asked)
     assert run("public", "--download", "--licence", "CC0-1.0").count(" is there, ") == 2
     assert run("public", "--download").count(" is there, ") == 1  # the Free Firearm Sound Library is whole

@@ -145,7 +145,7 @@ def test_what_is_confirmed_becomes_a_corpus_and_the_rest_waits(project):
     assert tagged == table["path"][1] and placed == [Tag(500), Tag(9000)]
     assert tagged.startswith("field/gun/dev-1/2026/x_")
     assert not shot.exists() and not calm.parent.exists() and (root / "dev-1/z.wav").exists()
-    assert "2 originals deleted" in said and "1 recordings there wait" in said
+    assert "2 originals deleted" in said and "1 recording there waits" in said
     assert tags.read(root / "tags.csv")[0] == {"dev-1/z.wav": [Tag(7, 0.8)]}
 
 
@@ -192,7 +192,7 @@ def test_purge_deletes_old_unconfirmed_recordings_and_nothing_else(project):
     assert "3 files older than 30 days would be deleted" in said and str(Path("data/field/far/lone.wav")) in said
     assert old.exists() and lone.exists()
     said = run("purge")
-    assert "3 files older than 30 days deleted; 1 younger ones stay; 1 are confirmed" in said
+    assert "3 files older than 30 days deleted; 1 younger one stays; 1 is confirmed" in said
     assert not old.exists() and not lone.parent.exists() and not link.is_symlink()
     assert young.exists() and kept.exists() and outside.exists()
     assert tags.read(root / "tags.csv")[0] == {"dev/kept.wav": []}
@@ -275,7 +275,7 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other(project, monkeypatch, caps
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", guarded)
-    with pytest.raises(ValueError, match=r"1 files .* still there.*: data/field/dev/a\.wav: Operation not permitted"):
+    with pytest.raises(ValueError, match=r"1 file is .* still there.*: data/field/dev/a\.wav: Operation not permitted"):
         purge.purge(dry_run=False)
     said = capsys.readouterr().out
     assert "2 files older than 30 days deleted" in said and "b.wav  39.0" in said and "c.wav  38.0" in said

@@ -114,7 +114,7 @@ def test_a_spreadsheet_s_semicolons_hide_no_recording(tmp_path, line):
     path = put(tmp_path / "tags.csv", f"c.wav,1\n{line}\n")
     assert catalogue.read_file(path)[line] == []
     (tmp_path / "a b.wav").touch()
-    with pytest.raises(ValueError, match=rf"tags\.csv: {re.escape(line)}: .* between commas"):
+    with pytest.raises(ValueError, match=rf"tags\.csv: {re.escape(line)}: .* between commas, not"):
         catalogue.read_file(path)
     (tmp_path / line).touch()
     assert catalogue.read_file(path)[line] == []
@@ -158,6 +158,20 @@ def test_a_person_replaces_the_corpus_and_unknown_or_double_tags_are_rejected(tm
         (str(first), "m/e.wav", "a recording of the class env holds no shot"),
         (str(second), "m/g1.wav", f"{first} tags it too; one file must"),
     ]
+
+
+@pytest.mark.parametrize("line", ["m/g1.wav;10;200", "m/g1.wav;10@0.9,7", "waits/g.wav;10", "m/g2.wav;"])
+def test_semicolons_in_a_tag_file_of_data_tags_are_an_error(tmp_path, line):
+    """Unless a recording has that very name; the path without them may be that of a corpus that is not there yet."""
+    file = put(tmp_path / "m.csv", f"{line}\n")
+    name = line.split(",")[0]
+    for files in (([], [file]), ([file], [])):
+        with pytest.raises(
+            ValueError, match=rf"m\.csv: {re.escape(name)}: .* commas, not semicolons; save it with commas"
+        ):
+            tags.gather(*files, RECORDINGS)
+    named = pd.DataFrame({"path": [name], "class": ["gun"]})
+    assert list(tags.gather([], [file], named)[0]) == [name]
 
 
 def test_no_files_no_tags():
