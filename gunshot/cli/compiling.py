@@ -10,12 +10,12 @@ def announce() -> None:
     from numba.core import event  # loaded by whoever compiles
 
     class Line(event.Listener):
-        told = False
+        printed = False
 
         def on_start(self, event) -> None:
-            if not self.told:
+            if not self.printed:
                 print("compiling for this processor, once; some 15 s", file=sys.stderr)
-            self.told = True
+            self.printed = True
 
         def on_end(self, event) -> None:
             pass

@@ -40,8 +40,8 @@ class Scores(NamedTuple):
     @property
     def said(self) -> str:
         """The counts in words."""
-        of, heard, lost = self.counts.values()
-        return f"heard {heard} of {of} files; {lost} could not be"
+        recordings, heard, lost = self.counts.values()
+        return f"heard {heard} of {recordings} files; {lost} could not be"
 
 
 class Sections(listener.Sections, Protocol):
