@@ -72,8 +72,8 @@ def main() -> int:
         "gunshot, a chunk a call": lambda: np.stack([features.log_mel(chunk, **mel) for chunk in pcm]),
         "gunshot, all chunks at once": lambda: features.log_mel(pcm, **mel),
     }
-    expected, found = calls["librosa, a chunk a call"](), calls["gunshot, all chunks at once"]()
-    apart = float(np.abs(expected - found).max())
+    expected, actual = calls["librosa, a chunk a call"](), calls["gunshot, all chunks at once"]()
+    apart = float(np.abs(expected - actual).max())
     times = best({**calls, "gunshot, a long recording": lambda: features.log_mel(long, **mel)})
     base = times["librosa, a chunk a call"]
     whole_frames = features.frames(len(long), n_fft=mel["n_fft"], hop_length=mel["hop_length"])
@@ -177,8 +177,8 @@ def rendering(p) -> float:
     for class_, i in tasks:
         if i == 0 and not start:  # what came before only loaded code
             start = time.process_time()
-        made = simulate.render(class_, abs(i), corpus)
-        rendered += len(made.pcm) * (start > 0)
+        recording = simulate.render(class_, abs(i), corpus)
+        rendered += len(recording.pcm) * (start > 0)
     return (time.process_time() - start) / rendered * p.audio.sr
 
 

@@ -22,24 +22,24 @@ def main(path: Path) -> int:
     p = params.load("audio", "chunks", "context", "features", "detector", "simulate")
     model = load_model(path)
     logit = model.threshold()
-    made = simulate.Corpus(SEED, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
-    right, heard, told, bursts = 0, 0, 0, 0
+    corpus = simulate.Corpus(SEED, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
+    right, heard, onsets, bursts = 0, 0, 0, 0
     for i in range(RENDERED):
-        recording = simulate.render("gun", i, made)
+        recording = simulate.render("gun", i, corpus)
         if not is_burst(recording.shots, p.audio.sr):
             continue
         ear = listener.Listener(model, [logit], p)
-        found = np.concatenate([ear.push(recording.pcm)[0][0], ear.finish()[0][0]])
-        counts = compared(ear.times(found)[0], recording.shots, p.audio.sr)
-        right, heard, told = np.array([right, heard, told]) + counts
+        rows = np.concatenate([ear.push(recording.pcm)[0][0], ear.finish()[0][0]])
+        counts = compared(ear.times(rows)[0], recording.shots, p.audio.sr)
+        right, heard, onsets = np.array([right, heard, onsets]) + counts
         bursts += 1
-    of = metrics.found_and_missed(int(right), int(heard), int(told))
+    rates = metrics.found_and_missed(int(right), int(heard), int(onsets))
     print(
         f"{bursts} bursts of {heard} heard shots {1000 * APART_S:g} ms or more apart within {FARTHEST_M:g} m, collar "
-        f"{1000 * COLLAR_S:g} ms: precision {of['precision']:.3f}, recall {of['recall']:.3f}, F1 {of['f1']:.3f}; the "
-        f"goal {GOAL:g} is {'met' if of['f1'] >= GOAL else 'missed'}"
+        f"{1000 * COLLAR_S:g} ms: precision {rates['precision']:.3f}, recall {rates['recall']:.3f}, "
+        f"F1 {rates['f1']:.3f}; the goal {GOAL:g} is {'met' if rates['f1'] >= GOAL else 'missed'}"
     )
-    return int(not of["f1"] >= GOAL)
+    return int(not rates["f1"] >= GOAL)
 
 
 def is_burst(shots: list[dict], sr: int) -> bool:

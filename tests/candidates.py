@@ -88,10 +88,10 @@ def write_streams(folder: Path) -> Path:
                 "path": path, "onset": at, "shock": -1, "blast": at, "firing": i, "weapon": ("M16", "Uzi")[i % 2],
                 "distance_m": 30.0, "place": place, "peak_snr_db": 45.0 if peak == LOUD else 15.0, "heard": True,
             })  # fmt: skip
-    for name, found in (("streams.csv", rows), ("shots.csv", shots), ("events.csv", events)):
+    for name, entries in (("streams.csv", rows), ("shots.csv", shots), ("events.csv", events)):
         columns = tables.STREAM_TABLES[name]
         blank = {column: kind() for column, kind in columns.items()}
-        tables.write(folder / name, tables.frame([blank | row for row in found], columns))
+        tables.write(folder / name, tables.frame([blank | row for row in entries], columns))
     return folder
 
 
@@ -103,8 +103,8 @@ def compared(folder: Path, monkeypatch, *, candidate: float, champion: float | N
     tested = write_streams(folder / "streams")
     contenders = {name: comparison.contender(path) for name, path in paths.items()}
     table = tables.read(tested / "streams.csv", tables.STREAM)
-    found = gathered(comparison.scored(contenders, table, tested, p, workers=1))
-    return comparison.compare(contenders, found, table, tested, p)
+    measured = gathered(comparison.scored(contenders, table, tested, p, workers=1))
+    return comparison.compare(contenders, measured, table, tested, p)
 
 
 PARITY = {"cells": 1_000_000, "differing_codes": 1, "windows": 1000, "mismatched_bytes": 0, "onsets": 9,
@@ -116,12 +116,12 @@ PORT = {
 SOURCES = [{"source": "simulated", "upstream": "simulated", "licence": "CC0-1.0", "recordings": 900}]
 
 
-def facts(made: dict, **values) -> dict:
+def facts(content: dict, **values) -> dict:
     """What speaks for a candidate: all of it does, but for what is given otherwise."""
-    found = {
+    evidence = {
         "commit": COMMIT, "champion": "v1.0.0", "champion_commit": COMMIT[::-1], "changed": [], "stale": [],
         "log": [f"{COMMIT[:7]} 2026-01-02 More recordings", "5d0e9a1 2026-01-01 Another <b>seed</b>"],
-        "comparison": made,
+        "comparison": content,
         "validation": [{"suite": "raw", "success": True, "failed": {"critical": 0, "warning": 1, "info": 0}}],
         "groups": {"train": {"a", "b"}, "val": {"c"}, "test": {"d"}}, "sources": SOURCES,
         "streams": {"simulated": {}, "real": {}, "int8_against_float": {
@@ -134,7 +134,7 @@ def facts(made: dict, **values) -> dict:
                   "chunks": 4000, "columns": [{"column": "level", "distance": 0.4, "threshold": 0.2, "drifts": True,
                                                "reference": -40.0, "batch": -30.0}]},
     }  # fmt: skip
-    return copy.deepcopy(found | values)
+    return copy.deepcopy(evidence | values)
 
 
 def section(**values) -> SimpleNamespace:

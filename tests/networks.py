@@ -186,7 +186,7 @@ def contexts(draw) -> dict:
 
 def drawn(n: int, *, seed: int, kind=recipes) -> list[dict]:
     """Return `n` recipes."""
-    found = []
+    collected = []
 
     @hypothesis.seed(seed)
     @settings(
@@ -195,10 +195,10 @@ def drawn(n: int, *, seed: int, kind=recipes) -> list[dict]:
     )  # fmt: skip
     @hypothesis.given(kind())
     def collect(drawn):
-        found.append(drawn)
+        collected.append(drawn)
 
     collect()
-    return found
+    return collected
 
 
 def cooked(*parts, shape=(N_MELS, N_FRAMES), seed=0) -> bytes:

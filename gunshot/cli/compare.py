@@ -28,13 +28,13 @@ def compare(
     p = params.load("audio", "context", "features", "chunks", "detector", "promotion")
     folder = streams or pipeline.output("streams_test")
     folders = {comparison.CANDIDATE: candidate, comparison.CHAMPION: champion}
-    contenders = {name: comparison.contender(found / MODEL) for name, found in folders.items() if found}
+    contenders = {name: comparison.contender(path / MODEL) for name, path in folders.items() if path}
     table = tables.read(folder / "streams.csv", tables.STREAM)
     scored = comparison.scored(contenders, table, folder, p)
-    found = gathered(tqdm(scored, total=len(contenders) * len(table), desc="compare", unit="stream"))
-    made = comparison.compare(contenders, found, table, folder, p)
-    tables.write_json(out, made)
-    recall, false = made["recall"], made["false_incidents"]
+    rows = gathered(tqdm(scored, total=len(contenders) * len(table), desc="compare", unit="stream"))
+    content = comparison.compare(contenders, rows, table, folder, p)
+    tables.write_json(out, content)
+    recall, false = content["recall"], content["false_incidents"]
     for name in contenders:
         print(f"{name:9} {recall[name]} of {recall['cases']} clear shots, {false[name]} false incidents in "
               f"{false['hours']:.2f} h")  # fmt: skip

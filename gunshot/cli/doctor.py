@@ -11,13 +11,13 @@ DISK_GB = 5  # the pipeline with its cache takes 1.5 GB, and a retraining works 
 
 
 class Check(NamedTuple):
-    """What is looked for: it is `found` as text, or an error says why not; what needs it, and what to do without it.
+    """What is looked for: `look` returns it as text, or raises an error that says why not; what needs it; the remedy.
 
     A check of the core is of what every command needs.
     """
 
     name: str
-    found: Callable[[], str]
+    look: Callable[[], str]
     needed_by: str
     remedy: str
     core: bool = False
@@ -41,7 +41,7 @@ def doctor() -> None:
     lost = []
     for check in CHECKS:
         try:
-            print(f"OK       {check.name:18} {check.found()}")
+            print(f"OK       {check.name:18} {check.look()}")
         except Exception as error:  # whatever goes wrong here, the page is of use
             what = str(error).splitlines()[0] if str(error) else type(error).__name__
             text = f"{what}. Needed by {check.needed_by}: {check.remedy}"
@@ -65,7 +65,7 @@ def _python() -> str:
 def _packages(extra: str = "") -> Callable[[], str]:
     """Return a check that the packages which the project asks for are installed: its own, or those of an extra."""
 
-    def found() -> str:
+    def look() -> str:
         from importlib import metadata
 
         from packaging.requirements import Requirement
@@ -79,7 +79,7 @@ def _packages(extra: str = "") -> Callable[[], str]:
         shown = [f"{name} {version}" for name, version in installed.items()]
         return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
 
-    return found
+    return look
 
 
 def _version(name: str) -> str | None:
@@ -110,13 +110,13 @@ def _models() -> str:
 def _writable(folder: Callable[[], str]) -> Callable[[], str]:
     """Return a check that a folder takes files; the folder is asked for when it is looked at."""
 
-    def found() -> str:
+    def look() -> str:
         import tempfile
 
         with tempfile.TemporaryFile(dir=folder()):
             return folder()
 
-    return found
+    return look
 
 
 def _temporary() -> str:
@@ -183,14 +183,14 @@ def _audio() -> str:
 def _program(*names: str) -> Callable[[], str]:
     """Return a check that programs are on the PATH."""
 
-    def found() -> str:
+    def look() -> str:
         import shutil
 
         if lacking := [name for name in names if not shutil.which(name)]:
             raise MissingError(f"no {', '.join(lacking)} on the PATH")
         return ", ".join(shutil.which(name) for name in names)
 
-    return found
+    return look
 
 
 def _compiler() -> str:

@@ -65,6 +65,6 @@ def _text(verdict: dict) -> str:
         f"reference {r['reference']:9.4g}  here {r['batch']:9.4g}"
         for r in verdict.get("columns", [])
     ]
-    told = f"{'drift' if verdict['drift'] else 'no drift'}: {verdict['reason']}"
+    outcome = f"{'drift' if verdict['drift'] else 'no drift'}: {verdict['reason']}"
     counts = f"{counted(verdict['recordings'], 'recording')}, {verdict['rejected']} rejected"
-    return "\n".join([*lines, f"{told} ({counts}; measured with {verdict['model']})"])
+    return "\n".join([*lines, f"{outcome} ({counts}; measured with {verdict['model']})"])

@@ -29,15 +29,15 @@ def explore(
     p = params.load("audio", "context", "features")
     out = out or pipeline.output("evaluate").parent / "explore.html"
     rng = np.random.default_rng(0)
-    raw, made = pipeline.raw(), pipeline.output("featurize")
+    raw, features = pipeline.raw(), pipeline.output("featurize")
     recordings = tables.recordings(raw)
     measured = list(tqdm(page.rms_and_peak(recordings, raw, sr=p.audio.sr), total=len(recordings), desc="levels"))
     recordings[["rms_db", "peak_db"]] = measured
     tagged = pipeline.output("tag") / "tags.csv"
-    found = tags.read(tagged)[0] if tagged.exists() else {}
-    examples = page.by_label(recordings, raw, found, rng, p=p)
-    if (made / "test.csv").exists():
-        parts, gaps = page.of_chunks(made, pipeline.output("chunk"), pipeline.output("evaluate"), rng, p=p)
+    placed = tags.read(tagged)[0] if tagged.exists() else {}
+    examples = page.by_label(recordings, raw, placed, rng, p=p)
+    if (features / "test.csv").exists():
+        parts, gaps = page.of_chunks(features, pipeline.output("chunk"), pipeline.output("evaluate"), rng, p=p)
     else:
         parts, gaps = [page.Part("Chunks", missing="dvc repro")], {}
     overview = page.overview(recordings)

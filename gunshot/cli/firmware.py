@@ -67,20 +67,20 @@ def parity(
 
     p = params.load("audio", "chunks", "context", "features", "detector")
     known, pcm = pipeline.models(), library.recording(sr=p.audio.sr)
-    found = {}
+    measured = {}
     for key, name, backend in (("ports", "int8", "compiled"), ("forest", "forest", "forest")):
         model = load_model(known[name])
         built = {port: emulator.build(port, backend=backend) for port in emulator.PORTS}
-        found[key] = {port: library.measure(port, built[port], pcm, model, p) for port in built}
-        print(backend, pd.json_normalize(list(found[key].values())).set_axis(list(built)).T.to_string(), sep="\n")
+        measured[key] = {port: library.measure(port, built[port], pcm, model, p) for port in built}
+        print(backend, pd.json_normalize(list(measured[key].values())).set_axis(list(built)).T.to_string(), sep="\n")
     artifact = known["int8"].read_bytes()
-    content = {"note": NOTE, "model_sha256": hashlib.sha256(artifact).hexdigest(), **found}
+    content = {"note": NOTE, "model_sha256": hashlib.sha256(artifact).hexdigest(), **measured}
     content["ethos_u55"] = ethos.estimate(artifact)
     tables.write_json(out or report("firmware.json"), content)
     different = ("mismatched_bytes", "differing_onsets")
     if bad := [
         f"{key} on {port}"
-        for key, ports in found.items()
+        for key, ports in measured.items()
         for port, figures in ports.items()
         if any(figures["parity"][name] for name in different)
     ]:

@@ -292,12 +292,12 @@ def convert(
     try:
         summary = corpora.import_corpus(sources, rejected, out, out.parent, sr=p.audio.sr, **p.quality.model_dump())
     except tables.RejectedError as e:
-        told = str(e)
+        message = str(e)
         if not tracked.exists():  # a new corpus is taken back: the next `dvc repro` must neither see nor train on it
             (out / "rejected.csv").replace(refused)  # .dvcignore names it
             shutil.rmtree(out)
-            told = told.replace(str(out / "rejected.csv"), str(refused))
-        raise ValueError(f"{told}\nmend the files, or raise quality.max_rejected, and import again") from None
+            message = message.replace(str(out / "rejected.csv"), str(refused))
+        raise ValueError(f"{message}\nmend the files, or raise quality.max_rejected, and import again") from None
     refused.unlink(missing_ok=True)
     print(f"{out}: {summary}")
     if summary.rejected or summary.no_audio:

@@ -46,8 +46,8 @@ def listing(context: typer.Context, format: FormatOption = Format.text) -> None:
         for name, text in e["overruled"].items():
             print(f"      overruled {name}: {text}")
         if small := Counter(name.partition("=")[0] for name in e["acknowledged"]):
-            told = ", ".join(f"{count} of {axis}" for axis, count in small.items())
-            print(f"      acknowledged slices with few cases: {told}")
+            counts = ", ".join(f"{count} of {axis}" for axis, count in small.items())
+            print(f"      acknowledged slices with few cases: {counts}")
 
 
 @models.command()

@@ -32,7 +32,8 @@ def review(
     from gunshot.promotion import review as library
 
     overruled = dict(text.partition("=")[::2] for text in overrule or ())
-    made = library.decide(
+    content = library.decide(
         candidate, decision.value, by=by, reason=reason, overruled=overruled, acknowledged=acknowledge or []
     )
-    print(f"{made['decision']}: candidate {made['candidate'][:12]} by {made['by']}; see {candidate / library.FILE}")
+    said = f"{content['decision']}: candidate {content['candidate'][:12]} by {content['by']}"
+    print(f"{said}; see {candidate / library.FILE}")

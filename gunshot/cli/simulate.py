@@ -50,9 +50,9 @@ def simulate(
         raise ValueError(f"out={out} must end in .wav")
     sr = params.load("audio").audio.sr
     corpus = Corpus(seed, (duration, duration), (distance, distance), sr)
-    made = fire(np.random.default_rng(seed), weapon, distance, corpus, scene=scene, angle_deg=angle)
-    audio.write_pcm(out, made.pcm, sr=sr)
-    rows = [{"path": out.name, **shot} for shot in made.shots]
+    recording = fire(np.random.default_rng(seed), weapon, distance, corpus, scene=scene, angle_deg=angle)
+    audio.write_pcm(out, recording.pcm, sr=sr)
+    rows = [{"path": out.name, **shot} for shot in recording.shots]
     tables.write(out.with_suffix(".csv"), tables.frame(rows, tables.CORPUS_SHOT).round(3))
     first = rows[0]
     shock = (
@@ -61,7 +61,7 @@ def simulate(
         else f"shock wave {1e3 * (first['blast'] - first['shock']) / sr:.0f} ms ahead"
     )
     peak_db = max(row["peak_db_spl"] for row in rows)
-    late = sum(row["blast"] >= len(made.pcm) for row in rows)
+    late = sum(row["blast"] >= len(recording.pcm) for row in rows)
     print(
         f"{out}: {weapon}, {first['pattern']}, {len(rows)} shot{'s'[: len(rows) > 1]}, {first['scene']}, "
         f"{distance:g} m, {first['angle_deg']:.0f} degrees, {shock}, {peak_db:.0f} dB SPL"

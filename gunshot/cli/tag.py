@@ -33,15 +33,15 @@ def tag(
     listed = catalogue.listed(path, pipeline.raw(), pipeline.by_hand())
     before, bad = listed.read()
     todo = {key: file for key, file in listed.recordings.items() if tags.state(before.get(key)) != "confirmed"}
-    found, failed, unclear, rise_db = {}, [], [], p.validation.min_gun_rise_db
+    tagged, failed, unclear, rise_db = {}, [], [], p.validation.min_gun_rise_db
     searched = processes.in_order(onsets.of_file, todo.items(), p.audio.sr, p.tags.model_dump(), rise_db, workers=2)
     for key, shots, faint, fault in tqdm(searched, total=len(todo), desc="tag", unit="recording"):
         unclear += [f"{key} ({faint})"] if faint else []
         failed += [fault] if fault else []
-        found |= {} if fault else {key: shots}
+        tagged |= {} if fault else {key: shots}
     # A person may have saved meanwhile.
     now, _ = listed.read()
-    new = {key: shots for key, shots in found.items() if tags.state(now.get(key)) != "confirmed"}
+    new = {key: shots for key, shots in tagged.items() if tags.state(now.get(key)) != "confirmed"}
     files = listed.write({key: shots or None for key, shots in new.items() if shots or key in now})
     count = sum(map(len, new.values()))
     where = ", ".join(map(str, files)) or "no file"

@@ -21,9 +21,9 @@ def tag_report() -> None:
     p = params.load("audio", "simulate", "tags")
     options, workers, raw = p.tags.model_dump(), p.simulate.workers, pipeline.raw()
     shape = {"duration_s": p.simulate.duration_s, "distance_m": p.simulate.distance_m}
-    made = onset_study.simulated(sr=p.audio.sr, options=options, workers=workers, **shape)
+    simulated = onset_study.simulated(sr=p.audio.sr, options=options, workers=workers, **shape)
     total = onset_study.BANDS * onset_study.PER_BAND
-    made = list(tqdm(made, total=total, desc="simulated", unit="recording"))
+    simulated = list(tqdm(simulated, total=total, desc="simulated", unit="recording"))
     real, blind = [], sorted((pipeline.by_hand() / "blind").glob("*.csv"))
     if blind and any(raw.glob("*/recordings.csv")):
         recordings = tables.recordings(raw)
@@ -32,12 +32,12 @@ def tag_report() -> None:
         print_names("line of blind tags is no use", "lines of blind tags are no use", bad)
         gone = [f"{c} ({counted(n, 'line')})" for c, n in waiting.items()]
         print_names("corpus of blind tags is not in data/raw", "corpora of blind tags are not in data/raw", gone)
-        found = onset_study.real(recordings, tagged, raw, sr=p.audio.sr, options=options, workers=workers)
-        real = list(tqdm(found, desc="real", unit="recording"))
-    content, out = onset_study.report(made, real), report("tagging.json")
+        measured = onset_study.real(recordings, tagged, raw, sr=p.audio.sr, options=options, workers=workers)
+        real = list(tqdm(measured, desc="real", unit="recording"))
+    content, out = onset_study.report(simulated, real), report("tagging.json")
     tables.write_json(out, content)
-    made = content["simulated"]
-    for name, row in {"simulated bursts": made, "all simulated": made["all"], "real": content["real"]}.items():
+    bursts = content["simulated"]
+    for name, row in {"simulated bursts": bursts, "all simulated": bursts["all"], "real": content["real"]}.items():
         if row is None:
             print(f"{name}: no recording of data/tags/blind is in data/raw")
         else:

@@ -27,37 +27,37 @@ PLACE = (2, 26)  # frames of a window: 12 to 75 % of its samples, chunks.jitter
 SR = P.audio.sr
 
 
-def told(onset_s, first_s, blast_s=None, collar_s=0.2):
+def pairing(onset_s, first_s, blast_s=None, collar_s=0.2):
     blast_s = first_s if blast_s is None else blast_s
     return matched(*(np.array(v, float) for v in (onset_s, first_s, blast_s)), collar_s=collar_s)
 
 
 def test_an_onset_at_the_shock_or_at_the_blast_is_right():
     for onset in (1.0, 1.19, 1.5, 1.69):
-        pairs, false = told([onset], [1.0], [1.5])
+        pairs, false = pairing([onset], [1.0], [1.5])
         assert pairs.tolist() == [[0, 0]] and not false.any()
     for onset in (0.79, 1.25, 1.71):
-        pairs, false = told([onset], [1.0], [1.5])
+        pairs, false = pairing([onset], [1.0], [1.5])
         assert len(pairs) == 0 and false.tolist() == [True]
 
 
 def test_the_other_arrival_of_a_shot_that_was_found_is_neither_right_nor_false():
-    pairs, false = told([1.0, 1.5, 1.25], [1.0], [1.5])
+    pairs, false = pairing([1.0, 1.5, 1.25], [1.0], [1.5])
     assert pairs.tolist() in ([[0, 0]], [[0, 1]]) and false.tolist() == [False, False, True]
-    pairs, false = told([1.0, 1.02], [1.0], [1.5])  # the same arrival twice is
+    pairs, false = pairing([1.0, 1.02], [1.0], [1.5])  # the same arrival twice is
     assert len(pairs) == 1 and false.sum() == 1
-    pairs, false = told([1.0, 1.02], [1.0])
+    pairs, false = pairing([1.0, 1.02], [1.0])
     assert len(pairs) == 1 and false.sum() == 1
 
 
 def test_each_onset_is_of_one_shot_alone():
-    pairs, false = told([1.1], [1.0, 1.2])
+    pairs, false = pairing([1.1], [1.0, 1.2])
     assert len(pairs) == 1 and not false.any()
-    pairs, false = told([1.15, 0.95], [1.0, 1.3])
+    pairs, false = pairing([1.15, 0.95], [1.0, 1.3])
     assert sorted(map(tuple, pairs.tolist())) == [(0, 1), (1, 0)] and not false.any()
-    pairs, false = told([], [1.0])
+    pairs, false = pairing([], [1.0])
     assert pairs.shape == (0, 2) and false.shape == (0,)
-    pairs, false = told([1.0], [])
+    pairs, false = pairing([1.0], [])
     assert pairs.shape == (0, 2) and false.tolist() == [True]
 
 
@@ -72,7 +72,7 @@ ONSETS = st.lists(st.integers(0, 4000), max_size=12)
 
 
 @given(ONSETS, ONSETS, st.sampled_from([50.5, 200.5]))
-def test_counts_are_those_of_sed_eval(truth, found, collar_ms):
+def test_counts_are_those_of_sed_eval(truth, onsets, collar_ms):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pkg_resources
         import sed_eval
@@ -80,22 +80,22 @@ def test_counts_are_those_of_sed_eval(truth, found, collar_ms):
         event_label_list=["shot"], t_collar=collar_ms / 1000, evaluate_onset=True, evaluate_offset=False,
         event_matching_type="optimal",
     )  # fmt: skip
-    measured.evaluate(reference_event_list=container(truth), estimated_event_list=container(found))
+    measured.evaluate(reference_event_list=container(truth), estimated_event_list=container(onsets))
     expected = measured.overall
-    pairs, false = told(np.array(found) / 1000, np.array(truth) / 1000, collar_s=collar_ms / 1000)
-    assert (len(truth), len(found)) == (expected["Nref"], expected["Nsys"])
+    pairs, false = pairing(np.array(onsets) / 1000, np.array(truth) / 1000, collar_s=collar_ms / 1000)
+    assert (len(truth), len(onsets)) == (expected["Nref"], expected["Nsys"])
     assert len(pairs) == expected["Ntp"]
     assert (false.sum(), len(truth) - len(pairs)) == (expected["Nfp"], expected["Nfn"])
 
 
 def event(path: str, start: int, stop: int, label: str, kind: str = "event") -> dict:
-    row = {name: of() for name, of in tables.STREAM_EVENT.items()}
+    row = {name: dtype() for name, dtype in tables.STREAM_EVENT.items()}
     group = f"g-{label}"
     return row | {"path": path, "start": start, "stop": stop, "label": label, "kind": kind, "recording_group": group}
 
 
 def shot(path: str, onset_s: float, **values) -> dict:
-    row = {name: of() for name, of in tables.STREAM_SHOT.items()}
+    row = {name: dtype() for name, dtype in tables.STREAM_SHOT.items()}
     at = round(onset_s * SR)
     return row | {"path": path, "onset": at, "blast": at, "shock": -1, "peak_snr_db": 30.0, "distance_m": 50.0} | values
 
@@ -143,18 +143,18 @@ def row(path: str, kind: str) -> dict:
 
 def test_a_stream_is_scored_at_each_threshold_and_told_at_the_model_s_own(folder):
     paths = {"one": folder / "one", "two": folder / "two"}
-    found = score_stream(row("a.wav", "shots"), folder, paths, {"one": 0.0}, P)
-    counts = pd.DataFrame(found["counts"])
+    scored = score_stream(row("a.wav", "shots"), folder, paths, {"one": 0.0}, P)
+    counts = pd.DataFrame(scored["counts"])
     assert len(counts) == 2 * len(GRID) and set(counts["model"]) == {"one", "two"}
     (at,) = counts[(counts["model"] == "two") & (counts["logit"] == 0.0)].to_dict("records")
     expected = {"model": "two", "logit": 0.0, "false_onsets": 2, "false_incidents": 1, "shots": 2, "hits": 1}
     assert at == {key: row("a.wav", "shots")[key] for key in ("path", "origin", "kind")} | expected
     assert counts.groupby("logit")["hits"].sum().is_monotonic_decreasing and counts["hits"].iloc[-1] == 0
-    shots = pd.DataFrame(found["shots"])
+    shots = pd.DataFrame(scored["shots"])
     assert shots["model"].unique().tolist() == ["one"] and shots["found"].tolist() == [True, True, False]
     assert shots["clear"].tolist() == [True, False, True] and np.isnan(shots["delay_s"].iloc[2])
     assert (shots["delay_s"].iloc[:2] > 0.02).all() and (shots["delay_s"].iloc[:2] < 0.5).all()
-    false = pd.DataFrame(found["false_onsets"])
+    false = pd.DataFrame(scored["false_onsets"])
     assert np.abs(false["onset_s"] - [SLAM, SAME]).max() < 0.02 and false["incident"].nunique() == 1
     assert false["opens"].tolist() == [True, False]  # one incident, one person woken
     assert false["label"].tolist() == ["door", "door"] and false["cause"].tolist() == ["event"] * 2
@@ -178,10 +178,10 @@ def test_as_many_onsets_open_a_false_incident_as_there_are_incidents_without_a_s
 
 
 def test_what_no_event_explains_is_the_bed_s(folder):
-    found = score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
-    (false,) = found["false_onsets"]
+    scored = score_stream(row("b.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
+    (false,) = scored["false_onsets"]
     assert (false["label"], false["cause"], false["recording_group"]) == ("rain", "bed", "g-rain")
-    assert found["shots"] == [] and all(count["shots"] == 0 for count in found["counts"])
+    assert scored["shots"] == [] and all(count["shots"] == 0 for count in scored["counts"])
 
 
 def test_of_a_quiet_stream_the_sounds_are_kept_that_pass_the_highest_thresholds(folder):
@@ -198,24 +198,24 @@ def test_of_a_quiet_stream_the_sounds_are_kept_that_pass_the_highest_thresholds(
 
 def test_a_stream_without_any_row_of_events(folder):
     audio.write_pcm(folder / "c.wav", bangs([1.0], 2.0), sr=SR)
-    found = score_stream(row("c.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
-    assert [(f["label"], f["cause"]) for f in found["false_onsets"]] == [("", "")]
+    scored = score_stream(row("c.wav", "quiet"), folder, {"one": folder / "one"}, {"one": 0.0}, P)
+    assert [(f["label"], f["cause"]) for f in scored["false_onsets"]] == [("", "")]
 
 
 def test_streams_are_scored_in_order(folder, monkeypatch):
     monkeypatch.setattr(score.processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     table = pd.DataFrame([row("b.wav", "quiet"), row("a.wav", "shots")])
-    found = list(score_streams(table, folder, {"one": folder / "one"}, {}, P))
-    assert [part["counts"][0]["path"] for part in found] == ["b.wav", "a.wav"]
+    parts = list(score_streams(table, folder, {"one": folder / "one"}, {}, P))
+    assert [part["counts"][0]["path"] for part in parts] == ["b.wav", "a.wav"]
 
 
 def test_gathered_counts_are_those_of_all_streams_together():
-    of = COUNTS.groupby("path")
+    by_path = COUNTS.groupby("path")
     rest = {"false_onsets": [], "closest": []}
-    found = gathered({"counts": rows.to_dict("records"), "shots": [{"path": path}]} | rest for path, rows in of)
-    assert len(found["counts"]) == 6 and found["shots"]["path"].tolist() == ["q1", "q2", "q3", "s1"]
-    assert len(found["false_onsets"]) == len(gathered([])["counts"]) == 0
-    pd.testing.assert_frame_equal(det(found["counts"], STREAMS), det(COUNTS, STREAMS))
+    whole = gathered({"counts": rows.to_dict("records"), "shots": [{"path": path}]} | rest for path, rows in by_path)
+    assert len(whole["counts"]) == 6 and whole["shots"]["path"].tolist() == ["q1", "q2", "q3", "s1"]
+    assert len(whole["false_onsets"]) == len(gathered([])["counts"]) == 0
+    pd.testing.assert_frame_equal(det(whole["counts"], STREAMS), det(COUNTS, STREAMS))
 
 
 def test_scoring_takes_no_more_memory_for_more_streams(folder):
@@ -230,8 +230,8 @@ def test_scoring_takes_no_more_memory_for_more_streams(folder):
     def peak(count: int) -> int:
         tracemalloc.start()
         try:
-            found = gathered(scored(count))
-            assert found["counts"]["false_incidents"].max() >= count
+            whole = gathered(scored(count))
+            assert whole["counts"]["false_incidents"].max() >= count
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -263,17 +263,17 @@ STREAMS = pd.DataFrame(
 
 
 def test_the_curve_by_hand():
-    found = det(COUNTS, STREAMS)
-    assert found[["origin", "logit"]].values.tolist() == [
+    points = det(COUNTS, STREAMS)
+    assert points[["origin", "logit"]].values.tolist() == [
         ["real", 0.0], ["real", 1.0], ["simulated", 0.0], ["simulated", 1.0],
     ]  # fmt: skip
-    assert found["hours"].tolist() == [2, 2, 1.5, 1.5] and found["false_onsets"].tolist() == [0, 0, 5, 0]
-    assert found["false_incidents"].tolist() == [0, 0, 4, 0]
-    assert found["false_incidents_per_hour"].tolist() == pytest.approx([0, 0, 4 / 1.5, 0])
+    assert points["hours"].tolist() == [2, 2, 1.5, 1.5] and points["false_onsets"].tolist() == [0, 0, 5, 0]
+    assert points["false_incidents"].tolist() == [0, 0, 4, 0]
+    assert points["false_incidents_per_hour"].tolist() == pytest.approx([0, 0, 4 / 1.5, 0])
     upper = [metrics.rate_upper(0, 2), metrics.rate_upper(0, 2), metrics.rate_upper(4, 1.5), metrics.rate_upper(0, 1.5)]
-    assert found["false_incidents_per_hour_upper"].tolist() == pytest.approx(upper)
-    assert found["recall"].tolist() == pytest.approx([np.nan, np.nan, 0.9, 0.6], nan_ok=True)
-    assert found["recall_lower"].iloc[2] == pytest.approx(metrics.share_lower(9, 10))
+    assert points["false_incidents_per_hour_upper"].tolist() == pytest.approx(upper)
+    assert points["recall"].tolist() == pytest.approx([np.nan, np.nan, 0.9, 0.6], nan_ok=True)
+    assert points["recall_lower"].iloc[2] == pytest.approx(metrics.share_lower(9, 10))
 
 
 def curve(rates: dict[str, list[float]], uppers: dict[str, list[float]] | None = None) -> pd.DataFrame:
@@ -305,19 +305,19 @@ def test_the_lowest_threshold_from_which_on_a_limit_is_kept(rates, expected):
 
 
 def test_an_operating_point_is_the_lowest_that_keeps_the_limit_proven_by_the_bound():
-    found = operate(curve({"a": [3, 1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
-    assert (found["logit"], found["proof"], found["false_incidents_per_hour_limit"]) == (2.0, "proven", 0.5)
-    assert found["validation"] == {
+    point = operate(curve({"a": [3, 1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
+    assert (point["logit"], point["proof"], point["false_incidents_per_hour_limit"]) == (2.0, "proven", 0.5)
+    assert point["validation"] == {
         "a": {"hours": 2.0, "false_onsets": pytest.approx(0.6), "false_incidents": 0.2, "false_incidents_per_hour": 0.1,
               "false_incidents_per_hour_upper": 0.5, "recall": 0.8, "recall_lower": 0.5},
     }  # fmt: skip
 
 
 def test_an_operating_point_whose_bound_is_above_the_limit_is_unproven():
-    found = operate(curve({"a": [3, 0.1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
-    assert (found["logit"], found["proof"]) == (1.0, "unproven")  # not 2, where it would be proven
-    found = operate(curve({"a": [3, 2, 1, 0.6]}), limit=0.5)  # nothing keeps it: the highest
-    assert (found["logit"], found["proof"]) == (3.0, "unproven")
+    point = operate(curve({"a": [3, 0.1, 0.1, 0]}, {"a": [4, 2, 0.5, 0.3]}), limit=0.5)
+    assert (point["logit"], point["proof"]) == (1.0, "unproven")  # not 2, where it would be proven
+    point = operate(curve({"a": [3, 2, 1, 0.6]}), limit=0.5)  # nothing keeps it: the highest
+    assert (point["logit"], point["proof"]) == (3.0, "unproven")
     both = curve({"a": [3, 0.1, 0.1, 0], "b": [3, 0.1, 0.1, 0]}, {"a": [4, 0.5, 0.5, 0.3], "b": [4, 2, 2, 2]})
     assert operate(both, limit=0.5)["proof"] == "unproven"  # every origin's bound counts
 
@@ -329,10 +329,10 @@ def test_two_models_are_compared_by_origin_each_at_its_own_point():
         "simulated": row | {"recall": 0.9, "false_incidents_per_hour": 3.0},
         "real": row | {"recall": 0.7, "false_incidents_per_hour": 3.1},
     }
-    found = against(one, other)
-    assert list(found) == ["simulated", "real"]
-    assert found["simulated"] == {"recall_drop": pytest.approx(-0.1), "false_incidents_per_hour_within_bound": True}
-    assert found["real"] == {"recall_drop": pytest.approx(0.1), "false_incidents_per_hour_within_bound": False}
+    losses = against(one, other)
+    assert list(losses) == ["simulated", "real"]
+    assert losses["simulated"] == {"recall_drop": pytest.approx(-0.1), "false_incidents_per_hour_within_bound": True}
+    assert losses["real"] == {"recall_drop": pytest.approx(0.1), "false_incidents_per_hour_within_bound": False}
     for nothing in ({"hours": 0.0}, {"recall": None}, {"recall": np.nan}):
         assert list(against(one | {"real": row | nothing}, other)) == ["simulated"]
     assert against({}, other) == against(one, {}) == {}
@@ -344,7 +344,7 @@ def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path,
     Each false incident has three onsets: by these float would keep 0.5 an hour from 2 on alone.
     """
     rows = [
-        {**{name: of() for name, of in tables.STREAM.items()}, **row(f"{kind}.wav", kind), "unique_s": 36_000.0}
+        {**{name: dtype() for name, dtype in tables.STREAM.items()}, **row(f"{kind}.wav", kind), "unique_s": 36_000.0}
         for kind in ("quiet", "shots")
     ]
     tables.write(tmp_path / "val/streams.csv", tables.frame(rows, tables.STREAM))
@@ -352,9 +352,9 @@ def test_the_stage_states_what_int8_loses_to_float_at_their_own_points(tmp_path,
     counts = [
         {key: r[key] for key in ("path", "origin", "kind")}
         | {"model": name, "logit": float(i)}
-        | {f"false_{what}": n * of[i] * (r["kind"] == "quiet") for what, n in (("onsets", 3), ("incidents", 1))}
+        | {f"false_{what}": n * numbers[i] * (r["kind"] == "quiet") for what, n in (("onsets", 3), ("incidents", 1))}
         | {"shots": 10 * (r["kind"] == "shots"), "hits": hits[i] * (r["kind"] == "shots")}
-        for r in rows for name, of in false.items() for i in range(3)
+        for r in rows for name, numbers in false.items() for i in range(3)
     ]  # fmt: skip
     part = {"counts": counts, "shots": [], "false_onsets": [], "closest": []}
     monkeypatch.setattr(operate_stage, "score_streams", lambda *_: iter([part]))

@@ -41,29 +41,30 @@ def summary(**values) -> dict:
 
 
 def test_the_summary_by_hand():
-    found = summary()
-    assert (found["hours"], found["groups"]) == (3.5, 3)
-    assert (found["false_incidents"], found["false_incidents_beside_shots"]) == (3, 0)
-    assert (found["false_onsets"], found["false_onsets_per_hour"]) == (4, pytest.approx(4 / 3.5))
-    assert found["false_incidents_per_hour"] == pytest.approx(3 / 3.5)
-    assert found["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(3, 3.5))
-    assert (found["shots"], found["shots_heard"], found["shots_of_any_level"], found["firings"]) == (6, 5, 7, 3)
-    assert found["recall"] == pytest.approx(4 / 6) and found["recall_of_heard"] == pytest.approx(3 / 5)
-    assert found["recall_lower"] == pytest.approx(metrics.share_lower(4, 6))
-    assert found["recall_of_any_level"] == pytest.approx(5 / 7) and found["recall_of_firings"] == pytest.approx(2 / 3)
-    assert found["recall_of_firings_lower"] == pytest.approx(metrics.share_lower(2, 3))
-    assert found["delay_p50_s"] == pytest.approx(0.25)
-    assert found["delay_p95_s"] == pytest.approx(np.percentile([0.1, 0.2, 0.3, 0.4], 95))
-    assert found["recall_at_limit"] == 0.8
-    assert set(summary()) == set(found) and summary() == found
+    figures = summary()
+    assert (figures["hours"], figures["groups"]) == (3.5, 3)
+    assert (figures["false_incidents"], figures["false_incidents_beside_shots"]) == (3, 0)
+    assert (figures["false_onsets"], figures["false_onsets_per_hour"]) == (4, pytest.approx(4 / 3.5))
+    assert figures["false_incidents_per_hour"] == pytest.approx(3 / 3.5)
+    assert figures["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(3, 3.5))
+    assert (figures["shots"], figures["shots_heard"], figures["shots_of_any_level"], figures["firings"]) == (6, 5, 7, 3)
+    assert figures["recall"] == pytest.approx(4 / 6) and figures["recall_of_heard"] == pytest.approx(3 / 5)
+    assert figures["recall_lower"] == pytest.approx(metrics.share_lower(4, 6))
+    assert figures["recall_of_any_level"] == pytest.approx(5 / 7)
+    assert figures["recall_of_firings"] == pytest.approx(2 / 3)
+    assert figures["recall_of_firings_lower"] == pytest.approx(metrics.share_lower(2, 3))
+    assert figures["delay_p50_s"] == pytest.approx(0.25)
+    assert figures["delay_p95_s"] == pytest.approx(np.percentile([0.1, 0.2, 0.3, 0.4], 95))
+    assert figures["recall_at_limit"] == 0.8
+    assert set(summary()) == set(figures) and summary() == figures
 
 
 def test_nothing_to_measure_is_none():
-    found = summary(curve=CURVE[:0], shots=shots()[:0], false_onsets=FALSE[:0], hours=HOURS[:0])
+    figures = summary(curve=CURVE[:0], shots=shots()[:0], false_onsets=FALSE[:0], hours=HOURS[:0])
     counts = {"hours", "false_onsets", "false_incidents", "false_incidents_beside_shots", "groups", "shots"}
     counts |= {"shots_heard", "shots_of_any_level", "firings"}
-    assert all(found[key] == 0 for key in counts)
-    assert all(value is None for key, value in found.items() if key not in counts)
+    assert all(figures[key] == 0 for key in counts)
+    assert all(value is None for key, value in figures.items() if key not in counts)
 
 
 def test_a_limit_that_no_threshold_keeps_has_no_recall():
@@ -76,26 +77,26 @@ def test_three_false_onsets_of_one_incident_count_once():
         {"path": ["q", "q", "q", "s", "s"], "kind": ["quiet"] * 3 + ["shots"] * 2, "incident": [1, 1, 1, 1, 2],
          "opens": [True, False, False, False, True], "recording_group": "a"}
     )  # fmt: skip
-    found = summary(false_onsets=one)
-    assert (found["false_incidents"], found["false_onsets"], found["false_incidents_beside_shots"]) == (1, 3, 1)
-    assert found["false_incidents_per_hour"] == pytest.approx(1 / 3.5)
-    assert found["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(1, 3.5))
+    figures = summary(false_onsets=one)
+    assert (figures["false_incidents"], figures["false_onsets"], figures["false_incidents_beside_shots"]) == (1, 3, 1)
+    assert figures["false_incidents_per_hour"] == pytest.approx(1 / 3.5)
+    assert figures["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(1, 3.5))
     alone = summary(false_onsets=one[:1])
     ends = ("false_incidents_per_hour_low", "false_incidents_per_hour_high")
-    assert [found[end] for end in ends] == [alone[end] for end in ends]
+    assert [figures[end] for end in ends] == [alone[end] for end in ends]
 
 
 def test_the_bootstrap_draws_groups():
     """All incidents in one of ten groups of the same hours: a tenth of the draws, as often as it is drawn."""
     hours = pd.DataFrame({"recording_group": [f"g{i}" for i in range(10)], "hours": 1.0})
     false = pd.DataFrame({"path": "q", "kind": "quiet", "incident": range(20), "opens": True, "recording_group": "g3"})
-    found = summary(false_onsets=false, hours=hours)
-    assert (found["false_incidents_per_hour_low"], found["false_incidents_per_hour_high"]) == pytest.approx(
+    rates = summary(false_onsets=false, hours=hours)
+    assert (rates["false_incidents_per_hour_low"], rates["false_incidents_per_hour_high"]) == pytest.approx(
         (0.0, 6.0)
     )  # 20 incidents in 10 h, none to three times: binomial(10, 0.1)
     even = pd.concat([false[:2].assign(recording_group=group) for group in hours["recording_group"]])
-    found = summary(false_onsets=even, hours=hours)
-    assert (found["false_incidents_per_hour_low"], found["false_incidents_per_hour_high"]) == pytest.approx((2.0, 2.0))
+    rates = summary(false_onsets=even, hours=hours)
+    assert (rates["false_incidents_per_hour_low"], rates["false_incidents_per_hour_high"]) == pytest.approx((2.0, 2.0))
 
 
 def test_the_bootstrap_covers_the_rate():
@@ -118,23 +119,23 @@ def test_slices_by_hand():
             "found": [False, True, False, True, True, True],
         }
     )  # fmt: skip
-    found = stream_summary.by(table, "weapon")
-    assert found[["origin", "model", "weapon", "shots", "found"]].values.tolist() == [
+    slices = stream_summary.by(table, "weapon")
+    assert slices[["origin", "model", "weapon", "shots", "found"]].values.tolist() == [
         ["real", "m", "rifle", 1, 0], ["simulated", "m", "pistol", 1, 1], ["simulated", "m", "rifle", 3, 2],
         ["simulated", "n", "rifle", 1, 1],
     ]  # fmt: skip
     counts = ((0, 1), (1, 1), (2, 3), (1, 1))
-    assert found["recall"].tolist() == pytest.approx([k / n for k, n in counts])
-    assert found["recall_lower"].tolist() == pytest.approx([metrics.share_lower(*k) for k in counts])
-    assert stream_summary.by(table[:0], "weapon").columns.tolist() == found.columns.tolist()
+    assert slices["recall"].tolist() == pytest.approx([k / n for k, n in counts])
+    assert slices["recall_lower"].tolist() == pytest.approx([metrics.share_lower(*k) for k in counts])
+    assert stream_summary.by(table[:0], "weapon").columns.tolist() == slices.columns.tolist()
 
 
 def test_bins_begin_at_their_left_edge():
     table = pd.DataFrame(
         {"origin": "simulated", "model": "m", "distance_m": [0, 9.9, 10, 25, 1599, 1600, -1], "found": True}
     )
-    found = stream_summary.by(table, "distance_m", (0, 10, 25, 1600))
-    assert found[["distance_m", "shots"]].values.tolist() == [[0, 2], [10, 1], [25, 2]]
+    slices = stream_summary.by(table, "distance_m", (0, 10, 25, 1600))
+    assert slices[["distance_m", "shots"]].values.tolist() == [[0, 2], [10, 1], [25, 2]]
 
 
 def test_causes_are_all_that_was_laid_and_how_often_each_opened_an_incident():
@@ -152,25 +153,25 @@ def test_causes_are_all_that_was_laid_and_how_often_each_opened_an_incident():
             "label": ["door", "door", "rain", "rain+hum", "rain", ""],
         }
     )  # fmt: skip
-    found = stream_summary.causes(incidents, laid, ["m", "n"], sr=1)
-    assert list(found.columns) == list(stream_summary.CAUSES)
-    rows = {(row[0], row[1], row[3]): row[4:7] for row in found.itertuples(index=False, name=None)}
+    causes = stream_summary.causes(incidents, laid, ["m", "n"], sr=1)
+    assert list(causes.columns) == list(stream_summary.CAUSES)
+    rows = {(row[0], row[1], row[3]): row[4:7] for row in causes.itertuples(index=False, name=None)}
     assert rows == {
         ("real", "m", "rain"): (1, 1, 0.2), ("real", "n", "rain"): (0, 1, 0.2), ("real", "n", ""): (1, 0, 0.0),
         ("simulated", "m", "door"): (2, 2, 1.0), ("simulated", "n", "door"): (0, 2, 1.0),
         ("simulated", "m", "dog"): (0, 1, 0.25), ("simulated", "n", "dog"): (0, 1, 0.25),
         ("simulated", "m", "background"): (1, 2, 2.0), ("simulated", "n", "background"): (1, 2, 2.0),
     }  # fmt: skip
-    known = found[found["events"] > 0]
+    known = causes[causes["events"] > 0]
     for name, each in (("event", "events"), ("hour", "hours")):
         pairs = list(zip(known["false_incidents"], known[each], strict=True))
         assert known[f"false_incidents_per_{name}"].tolist() == pytest.approx([count / n for count, n in pairs])
         assert known[f"false_incidents_per_{name}_upper"].tolist() == pytest.approx(
             [metrics.rate_upper(*pair) for pair in pairs]
         )
-    unknown = found[found["events"] == 0]
+    unknown = causes[causes["events"] == 0]
     assert len(unknown) == 1 and unknown.iloc[0, 7:].isna().all()
-    assert found.loc[found["model"] == "m", "label"].tolist() == ["rain", "door", "background", "dog"]
+    assert causes.loc[causes["model"] == "m", "label"].tolist() == ["rain", "door", "background", "dog"]
     assert stream_summary.causes(incidents[:0], laid, ["m"], sr=1)["false_incidents"].tolist() == [0] * 4
     assert stream_summary.causes(incidents[:0], laid[:0], ["m"], sr=1).columns.tolist() == list(stream_summary.CAUSES)
 
@@ -185,14 +186,14 @@ def test_false_incidents_by_place_are_over_the_hours_there():
     incidents = pd.DataFrame(
         {"origin": ["simulated"] * 3 + ["real"], "model": ["m", "m", "n", "m"], "place": ["mall", "mall", "park", ""]}
     )
-    found = stream_summary.places(incidents, quiet, ["m", "n"])
-    assert found.drop(columns="false_incidents_per_hour_upper").values.tolist() == [
+    places = stream_summary.places(incidents, quiet, ["m", "n"])
+    assert places.drop(columns="false_incidents_per_hour_upper").values.tolist() == [
         ["simulated", "mall", "m", 2.0, 2, 1.0], ["simulated", "mall", "n", 2.0, 0, 0.0],
         ["simulated", "park", "m", 1.0, 0, 0.0], ["simulated", "park", "n", 1.0, 1, 1.0],
     ]  # fmt: skip
     upper = [metrics.rate_upper(*k) for k in ((2, 2), (0, 2), (0, 1), (1, 1))]
-    assert found["false_incidents_per_hour_upper"].tolist() == pytest.approx(upper)
-    assert stream_summary.places(incidents, quiet[:0], ["m"]).columns.tolist() == found.columns.tolist()
+    assert places["false_incidents_per_hour_upper"].tolist() == pytest.approx(upper)
+    assert stream_summary.places(incidents, quiet[:0], ["m"]).columns.tolist() == places.columns.tolist()
 
 
 def test_group_hours_are_those_of_the_streams():
@@ -202,20 +203,20 @@ def test_group_hours_are_those_of_the_streams():
     laid = pd.DataFrame(
         {"path": ["q1", "r1", "r1", "r1"], "recording_group": ["x", "a", "b", "a"], "samples": [100, 30, 60, 10]}
     )
-    found = stream_summary.group_hours(quiet, laid)
-    assert found.values.tolist() == [
+    hours = stream_summary.group_hours(quiet, laid)
+    assert hours.values.tolist() == [
         ["simulated", "q1", 1.0], ["simulated", "q2", 0.5], ["real", "a", pytest.approx(0.8)],
         ["real", "b", pytest.approx(1.2)],
     ]  # fmt: skip
     assert len(stream_summary.group_hours(quiet[:0], laid[:0])) == 0
 
 
-SHOT = {name: of() for name, of in tables.STREAM_SHOT.items()} | {
+SHOT = {name: dtype() for name, dtype in tables.STREAM_SHOT.items()} | {
     "clear": True, "heard": True, "delay_s": 0.2, "peak_snr_db": 25.0, "distance_m": 30.0,
 }  # fmt: skip
 
 
-def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
+def evaluated(origins: tuple[str, ...], *, with_shots: bool) -> dict:
     """Rows as `score_stream` gives them, of one quiet stream and one with two shots of each origin; int8 misses one.
 
     Each quiet stream has an incident of three onsets; beside shots a false onset is of an incident with a shot.
@@ -241,8 +242,8 @@ def made(origins: tuple[str, ...], *, with_shots: bool) -> dict:
 
 
 def test_figures_by_origin_and_model():
-    found = made(("simulated", "real"), with_shots=True)
-    figures, kept = found["figures"], found["tables"]
+    content = evaluated(("simulated", "real"), with_shots=True)
+    figures, kept = content["figures"], content["tables"]
     for origin in tables.ORIGINS:
         assert figures[origin]["float"]["recall"] == 1 and figures[origin]["int8"]["recall"] == 0.5
         assert figures[origin]["int8"]["false_incidents_per_hour"] == 1 and figures[origin]["int8"]["groups"] == 1
@@ -269,19 +270,19 @@ def test_figures_by_origin_and_model():
 
 @pytest.mark.parametrize("with_shots", [False, True])
 def test_figures_of_simulated_streams_alone(with_shots):
-    found = made(("simulated",), with_shots=with_shots)
-    assert found["figures"]["real"]["int8"]["hours"] == 0 and found["figures"]["real"]["int8"]["recall"] is None
-    assert ("simulated" in found["figures"]["int8_against_float"]) == with_shots
-    assert "real" not in found["figures"]["int8_against_float"]
-    assert (len(found["tables"]["shots"]) > 0) == with_shots
+    content = evaluated(("simulated",), with_shots=with_shots)
+    assert content["figures"]["real"]["int8"]["hours"] == 0 and content["figures"]["real"]["int8"]["recall"] is None
+    assert ("simulated" in content["figures"]["int8_against_float"]) == with_shots
+    assert "real" not in content["figures"]["int8_against_float"]
+    assert (len(content["tables"]["shots"]) > 0) == with_shots
 
 
 def test_a_row_is_told_in_words():
-    found = summary()
-    assert stream_summary.in_words(found) == (
-        f"66.7% of 6 shots (at least {found['recall_lower']:.1%}), 66.7% of 3 firings (at least "
-        f"{found['recall_of_firings_lower']:.1%}), p95 0.39 s late, 0.86 false incidents/h (at most "
-        f"{found['false_incidents_per_hour_upper']:.2f}) in 3.50 h"
+    row = summary()
+    assert stream_summary.in_words(row) == (
+        f"66.7% of 6 shots (at least {row['recall_lower']:.1%}), 66.7% of 3 firings (at least "
+        f"{row['recall_of_firings_lower']:.1%}), p95 0.39 s late, 0.86 false incidents/h (at most "
+        f"{row['false_incidents_per_hour_upper']:.2f}) in 3.50 h"
     )
     assert "shots" not in stream_summary.in_words(summary(shots=shots()[:0]))
     assert "late" not in stream_summary.in_words(summary(shots=shots(found=False, delay_s=np.nan)))

@@ -48,8 +48,8 @@ def test_sha256_is_of_little_endian_bytes():
 def test_written_samples_are_read_as_they_were(tmp_path_factory, pcm):
     path = tmp_path_factory.mktemp("a") / "deep/er/x.wav"
     audio.write_pcm(path, pcm, sr=SR)
-    found = audio.read_pcm(path, sr=SR)
-    assert found.dtype == np.int16 and np.array_equal(found, pcm)
+    samples = audio.read_pcm(path, sr=SR)
+    assert samples.dtype == np.int16 and np.array_equal(samples, pcm)
     assert np.array_equal(audio.to_int16(audio.read(path, sr=SR)), pcm)
     start = len(pcm) // 3
     assert np.array_equal(audio.read_pcm(path, sr=SR, start=start, frames=len(pcm) - start), pcm[start:])
@@ -98,14 +98,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("options", "channels", "found"), REFUSED)
-def test_read_pcm_refuses_other_formats_by_name(tmp_path, options, channels, found):
+@pytest.mark.parametrize(("options", "channels", "stated"), REFUSED)
+def test_read_pcm_refuses_other_formats_by_name(tmp_path, options, channels, stated):
     path = tmp_path / "x.wav"
     sf.write(path, np.zeros((100, channels)), **options)
     with pytest.raises(audio.AudioError) as e:
         audio.read_pcm(path, sr=SR)
-    assert str(e.value) == f"{path}: {found}: must be WAV PCM_16 1 channel(s) 16000 Hz; use `gunshot import`"
-    assert (e.value.path, e.value.value) == (str(path), found)
+    assert str(e.value) == f"{path}: {stated}: must be WAV PCM_16 1 channel(s) 16000 Hz; use `gunshot import`"
+    assert (e.value.path, e.value.value) == (str(path), stated)
 
 
 @pytest.mark.parametrize(("start", "frames"), [(0, 101), (60, 41), (101, -1), (500, 1)])
@@ -231,5 +231,5 @@ def test_a_click_stays_where_it_was_at_any_rate(tmp_path_factory, sr, at):
     y = np.zeros(sr)
     y[round(at * sr)] = 0.9
     sf.write(path, y, sr, subtype="FLOAT")
-    found = audio.read(path, sr=SR)
-    assert abs(np.abs(found).argmax() / SR - round(at * sr) / sr) <= 1 / min(sr, SR)
+    samples = audio.read(path, sr=SR)
+    assert abs(np.abs(samples).argmax() / SR - round(at * sr) / sr) <= 1 / min(sr, SR)

@@ -60,18 +60,18 @@ def test_damaged_packets_move_no_sound(folder, share, n):
     content, whole = m4a(folder)
     begin = int(share * len(content))
     (folder / "x.m4a").write_bytes(content[:begin] + bytes(range(235, 235 + n)) + content[begin + n :])
-    found, notes = heard(folder / "x.m4a", CODED["x.m4a"][2])
+    samples, notes = heard(folder / "x.m4a", CODED["x.m4a"][2])
     assert all(text.endswith("cannot be decoded; they count as silence") for text in notes.warnings)
-    assert len(found) == len(whole) and np.array_equal(np.abs(found) > 0.2, np.abs(whole) > 0.2)
+    assert len(samples) == len(whole) and np.array_equal(np.abs(samples) > 0.2, np.abs(whole) > 0.2)
 
 
 def test_a_packet_that_cannot_be_decoded_is_silence(folder):
     content, whole = m4a(folder)
     begin = len(content) // 2
     (folder / "x.m4a").write_bytes(content[:begin] + b"\xff" * 20 + content[begin + 20 :])
-    found, notes = heard(folder / "x.m4a", CODED["x.m4a"][2])
-    assert len(notes.warnings) == 1 and len(found) == len(whole)
-    assert np.count_nonzero(found == 0) >= 1024 > np.count_nonzero(whole == 0)
+    samples, notes = heard(folder / "x.m4a", CODED["x.m4a"][2])
+    assert len(notes.warnings) == 1 and len(samples) == len(whole)
+    assert np.count_nonzero(samples == 0) >= 1024 > np.count_nonzero(whole == 0)
 
 
 @quick
@@ -83,8 +83,8 @@ def test_a_chunk_that_libsndfile_does_not_understand_hides_no_sound(folder, chan
     peak = struct.pack("<4sI", b"PEAK", size) + bytes(size + size % 2)
     begin = content.index(b"PEAK") if b"PEAK" in content else content.index(b"data")
     (folder / "x.wav").write_bytes(content[:begin] + peak + content[content.index(b"data") :])
-    found, notes = heard(folder / "x.wav")
-    assert np.allclose(found, y.mean(axis=1), atol=1e-6) and not notes.warnings
+    samples, notes = heard(folder / "x.wav")
+    assert np.allclose(samples, y.mean(axis=1), atol=1e-6) and not notes.warnings
 
 
 @pytest.mark.parametrize("between", [b"", struct.pack("<4sI4s", b"LIST", 4, b"INFO")])

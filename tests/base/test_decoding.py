@@ -62,10 +62,10 @@ def test_an_mp3_that_states_no_length_is_heard_to_its_end(file, mode, n, channel
     y[: n // 2] *= 0.01  # a variable rate has little to say here
     content = mp3(y, mode, level)
     file.write_bytes(b"ID3\4\0\0\0\0\1\0" + bytes(128) + content if tagged else content)
-    found, notes = heard(file)
-    assert n <= len(found) < n + 4 * 1152 and notes.decoder.startswith("FFmpeg") and not notes.warnings
-    assert audio.header(file) == (SR, len(found) / SR)
-    last = found[-n // 4 : -4 * 1152]
+    samples, notes = heard(file)
+    assert n <= len(samples) < n + 4 * 1152 and notes.decoder.startswith("FFmpeg") and not notes.warnings
+    assert audio.header(file) == (SR, len(samples) / SR)
+    last = samples[-n // 4 : -4 * 1152]
     assert np.sqrt(np.square(last).mean()) > 0.02
 
 
@@ -75,15 +75,15 @@ def test_an_mp3_that_states_less_than_it_holds_is_heard_whole(file, n, m):
     out = io.BytesIO()
     sf.write(out, noise(n), SR, format="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
     file.write_bytes(out.getvalue() + mp3(noise(m), "CONSTANT", 0.5))
-    found, notes = heard(file)
-    assert abs(len(found) - n - m) < 6 * 1152 and "more follow; all of it is heard" in notes.warnings[0]
+    samples, notes = heard(file)
+    assert abs(len(samples) - n - m) < 6 * 1152 and "more follow; all of it is heard" in notes.warnings[0]
 
 
 def test_an_mp3_that_states_its_length_is_libsndfile_s(file):
     sf.write(file, noise(50_000), SR, format="MP3")
-    found, notes = heard(file)
+    samples, notes = heard(file)
     assert notes.decoder == f"libsndfile {sf.__libsndfile_version__}"
-    assert np.array_equal(found, sf.read(file, dtype="float32", always_2d=True)[0].mean(axis=1))
+    assert np.array_equal(samples, sf.read(file, dtype="float32", always_2d=True)[0].mean(axis=1))
 
 
 # -- WAV with another length -------------------------------------------------------------------------------------
@@ -109,8 +109,8 @@ def test_a_wav_that_states_less_than_it_holds_is_heard_whole(file, data):
     if data.draw(st.booleans()):
         content[12:12] = struct.pack("<4sI", b"JUNK", 28) + bytes(28)
     file.write_bytes(content)
-    found, notes = heard(file)
-    assert np.array_equal(found, whole)
+    samples, notes = heard(file)
+    assert np.array_equal(samples, whole)
     (warning,) = notes.warnings
     assert f"states {stated} bytes" in warning and f"holds {held}" in warning
     assert audio.header(file) == (SR, len(whole) / SR)
@@ -138,8 +138,8 @@ def test_what_follows_the_sound_is_no_sound(file, n, name, content, padded):
     sound = sound[: sound.index(b"data") + 8 + len(y)]
     for end in (chunk, b"TAG" + content.ljust(125), bytes(500), content[:7]):
         file.write_bytes(sound + bytes(padded) + end)
-        found, notes = heard(file)
-        assert len(found) == len(y) and not notes.warnings
+        samples, notes = heard(file)
+        assert len(samples) == len(y) and not notes.warnings
 
 
 @pytest.mark.parametrize("kind", ["RF64", "BW64"])
@@ -150,8 +150,8 @@ def test_an_rf64_that_states_another_length_is_heard_whole(file, kind, stated):
     content[:4] = kind.encode()
     content[place : place + 8] = struct.pack("<Q", stated)
     file.write_bytes(content)
-    found, notes = heard(file)
-    assert len(found) == 9000 and f"states {stated} bytes" in notes.warnings[0]
+    samples, notes = heard(file)
+    assert len(samples) == 9000 and f"states {stated} bytes" in notes.warnings[0]
 
 
 @settings(max_examples=5, deadline=None)
@@ -173,8 +173,8 @@ def test_a_flac_of_unknown_length_is_heard_whole(file):
     content[21] &= 0xF0
     content[22:26] = bytes(4)
     file.write_bytes(content)
-    found, notes = heard(file)
-    assert len(found) == 30_000 and notes.decoder.startswith("FFmpeg")
+    samples, notes = heard(file)
+    assert len(samples) == 30_000 and notes.decoder.startswith("FFmpeg")
 
 
 # -- what libsndfile does not read -------------------------------------------------------------------------------
@@ -215,11 +215,11 @@ def test_ffmpeg_reads_what_libsndfile_does_not(tmp_path, name, channels):
     y = noise(3 * sr, channels) * 0.01
     y[2 * sr : 2 * sr + 300] += 0.5
     encoded(tmp_path / name, y, kind, codec, sr)
-    found, notes = heard(tmp_path / name, 16000)
+    samples, notes = heard(tmp_path / name, 16000)
     assert notes.samplerate == sr and notes.decoder.startswith("FFmpeg") and not notes.warnings
-    assert abs(len(found) / 16000 - 3) < 0.12
-    assert abs(np.abs(found).argmax() / 16000 - 2) < 0.13  # codecs' delays
-    assert audio.header(tmp_path / name)[1] == pytest.approx(len(found) / 16000, abs=1e-4)
+    assert abs(len(samples) / 16000 - 3) < 0.12
+    assert abs(np.abs(samples).argmax() / 16000 - 2) < 0.13  # codecs' delays
+    assert audio.header(tmp_path / name)[1] == pytest.approx(len(samples) / 16000, abs=1e-4)
 
 
 def test_the_sound_of_a_video_is_heard(tmp_path):
@@ -255,11 +255,11 @@ def test_damaged_bytes_are_heard_or_refused(tmp_path_factory, name, data):
     changed = file.with_name(name)
     changed.write_bytes(content)
     try:
-        found, _ = heard(changed)
+        samples, _ = heard(changed)
     except audio.AudioError as e:
         assert e.value and e.rule
     else:
-        assert np.isfinite(found).all()
+        assert np.isfinite(samples).all()
 
 
 # -- what is checked of all --------------------------------------------------------------------------------------
@@ -270,10 +270,10 @@ def test_damaged_bytes_are_heard_or_refused(tmp_path_factory, name, data):
 def test_of_opposite_channels_one_is_heard_and_named(file, n, factor, pairs):
     y = noise(n)
     sf.write(file, np.tile(np.hstack([y, factor * y]), pairs), SR, format="WAV", subtype="FLOAT")
-    found, notes = heard(file)
+    samples, notes = heard(file)
     louder = 1 if factor > -1.05 else 2
     assert notes.warnings == [f"the {2 * pairs} channels cancel each other; channel {louder} alone is heard"]
-    np.testing.assert_allclose(found, (y if louder == 1 else factor * y)[:, 0], atol=1e-6)
+    np.testing.assert_allclose(samples, (y if louder == 1 else factor * y)[:, 0], atol=1e-6)
 
 
 @quick
@@ -305,9 +305,9 @@ def test_other_channels_are_averaged_to_the_bit(file, n, channels, alike, block_
 def test_from_where_channels_cancel_one_is_heard(file):
     y = np.concatenate([noise(2 * SR, 2) * 0.01, np.repeat(noise(SR), 2, axis=1) * [1, -1]])
     sf.write(file, y, SR, format="WAV", subtype="FLOAT")
-    found, notes = heard(file, block_s=1.0)
+    samples, notes = heard(file, block_s=1.0)
     assert notes.warnings == ["the 2 channels cancel each other; channel 1 alone is heard from 2.0 s on"]
-    np.testing.assert_allclose(found[2 * SR :], y[2 * SR :, 0], atol=1e-6)
+    np.testing.assert_allclose(samples[2 * SR :], y[2 * SR :, 0], atol=1e-6)
 
 
 @quick

@@ -29,8 +29,8 @@ def test_the_repository_s_file_loads_every_section():
     p = params.load(*params.SECTIONS, path=REPO)
     assert set(vars(p)) == set(DOCUMENT)
     for name, keys in DOCUMENT.items():
-        found = getattr(p, name).model_dump()
-        assert {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()} == keys
+        section = getattr(p, name).model_dump()
+        assert {k: list(v) if isinstance(v, tuple) else v for k, v in section.items()} == keys
 
 
 def test_only_the_named_sections_are_given():

@@ -29,8 +29,8 @@ def identity(item: int, shared: object) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("workers", "batch"), [(1, 1), (2, 1), (3, 4)])
 def test_results_come_in_order_whatever_the_workers(workers, batch):
-    found = list(processes.in_order(late, range(13), "a", {"b": 1}, workers=workers, batch=batch))
-    assert found == [(i, "a", {"b": 1}) for i in range(13)]
+    results = list(processes.in_order(late, range(13), "a", {"b": 1}, workers=workers, batch=batch))
+    assert results == [(i, "a", {"b": 1}) for i in range(13)]
 
 
 def test_nothing_to_do_is_nothing():
@@ -38,17 +38,17 @@ def test_nothing_to_do_is_nothing():
 
 
 def test_what_is_shared_reaches_a_process_once_and_the_work_is_done_elsewhere():
-    found = set(processes.in_order(identity, range(20), [1, 2], workers=2, batch=1))
-    pids = {pid for pid, _ in found}
-    assert os.getpid() not in pids and 1 <= len(pids) <= 2 and len(found) == len(pids)
+    pairs = set(processes.in_order(identity, range(20), [1, 2], workers=2, batch=1))
+    pids = {pid for pid, _ in pairs}
+    assert os.getpid() not in pids and 1 <= len(pids) <= 2 and len(pairs) == len(pids)
 
 
 def test_an_error_reaches_the_caller_as_it_was():
-    found = []
+    results = []
     with pytest.raises(ValueError, match="item=3 is bad"):
         for item in processes.in_order(fail, range(8), workers=2, batch=1):
-            found.append(item)
-    assert found == [0, 1, 2]
+            results.append(item)
+    assert results == [0, 1, 2]
 
 
 def pid_of(_: int) -> int:

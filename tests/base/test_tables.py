@@ -21,22 +21,22 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), ma
 def test_any_text_survives_the_round_trip(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("t") / "rejected.csv"
     tables.write(path, tables.frame(rows, tables.REJECTED))
-    found = tables.read(path, tables.REJECTED)
-    assert list(found) == list(tables.REJECTED) and found.to_dict("records") == rows
+    table = tables.read(path, tables.REJECTED)
+    assert list(table) == list(tables.REJECTED) and table.to_dict("records") == rows
 
 
 def test_numbers_come_back_as_numbers_and_text_as_text(tmp_path):
     table = tables.frame([CHUNK_ROW], tables.CHUNK)
     tables.write(tmp_path / "c.csv", table)
-    found = tables.read(tmp_path / "c.csv", tables.CHUNK)
-    pd.testing.assert_frame_equal(found, table)
-    assert found["start"].dtype == np.int64 and found.to_dict("records") == [CHUNK_ROW]
+    reread = tables.read(tmp_path / "c.csv", tables.CHUNK)
+    pd.testing.assert_frame_equal(reread, table)
+    assert reread["start"].dtype == np.int64 and reread.to_dict("records") == [CHUNK_ROW]
 
 
 def test_an_empty_table_keeps_columns_and_types(tmp_path):
     tables.write(tmp_path / "c.csv", tables.frame([], tables.CHUNK))
-    found = tables.read(tmp_path / "c.csv", tables.CHUNK)
-    assert list(found) == list(tables.CHUNK) and len(found) == 0 and found["start"].dtype == np.int64
+    table = tables.read(tmp_path / "c.csv", tables.CHUNK)
+    assert list(table) == list(tables.CHUNK) and len(table) == 0 and table["start"].dtype == np.int64
 
 
 def test_more_columns_are_kept(tmp_path):

@@ -29,11 +29,11 @@ def project(tmp_path, monkeypatch):
     _, recordings, onsets, sides = imported.build(data / "raw")
     recordings["upstream"] = recordings["recording_group"].map(sides).map(SOURCES)
     tables.write(data / "tagged/recordings.csv", recordings)
-    tags.write(data / "tagged/tags.csv", {name: [tags.Tag(at) for at in found] for name, found in onsets.items()})
+    tags.write(data / "tagged/tags.csv", {name: [tags.Tag(at) for at in starts] for name, starts in onsets.items()})
     for side in tables.SIDES:
         mine = recordings[recordings["recording_group"].map(sides) == side]
         rows = [
-            {**{name: of() for name, of in tables.CHUNK.items()}, "chunk": f"{row['path']}#0"}
+            {**{name: dtype() for name, dtype in tables.CHUNK.items()}, "chunk": f"{row['path']}#0"}
             | {key: row[key] for key in ("class", "recording_group", "source")}
             for row in mine.to_dict("records")
         ]
@@ -92,10 +92,10 @@ def test_each_group_is_tested_once_by_a_network_that_never_heard_it(project, mon
         assert trained and trained | validated | tested == every
         assert not trained & validated and not trained & tested and not validated & tested
         assert pool == env["recording_group"].isin(trained).sum()
-    found = tables.read_json(project.folder / "reports/cross_validation.json")
-    assert found["hours"] * 3600 == pytest.approx(env["duration_s"].sum(), abs=2)
-    assert (found["folds"], len(found["operating"]), found["groups"]) == (3, 3, len(env))
-    assert found["shots_of_any_level"] == 15 and {row["logit"] for row in found["det"]} == set(GRID)
+    report = tables.read_json(project.folder / "reports/cross_validation.json")
+    assert report["hours"] * 3600 == pytest.approx(env["duration_s"].sum(), abs=2)
+    assert (report["folds"], len(report["operating"]), report["groups"]) == (3, 3, len(env))
+    assert report["shots_of_any_level"] == 15 and {row["logit"] for row in report["det"]} == set(GRID)
 
 
 @pytest.mark.slow

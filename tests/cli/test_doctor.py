@@ -11,7 +11,7 @@ from tests.cli.test_commands import REPO, project, run  # noqa: F401 - a fixture
 COMMAND = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
 
 
-def told(**environment: str) -> tuple[int, dict[str, str]]:
+def outcome(**environment: str) -> tuple[int, dict[str, str]]:
     """Return the exit code, and of each check what it says, by name."""
     kept = {"PYTHONPATH": str(REPO), "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]} | environment
     done = subprocess.run([sys.executable, "-c", COMMAND, "doctor"], env=kept, capture_output=True, text=True)
@@ -25,7 +25,7 @@ def told(**environment: str) -> tuple[int, dict[str, str]]:
 
 def test_a_machine_that_lacks_nearly_everything_still_has_the_core(project, tmp_path):  # noqa: F811
     (empty := tmp_path / "empty").mkdir()
-    code, rows = told(
+    code, rows = outcome(
         PATH=str(empty), HOME=str(tmp_path / "nobody"), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
         NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator",
     )  # fmt: skip
@@ -38,14 +38,14 @@ def test_a_machine_that_lacks_nearly_everything_still_has_the_core(project, tmp_
 
 
 def test_what_is_there_is_named(project):  # noqa: F811
-    code, rows = told(LC_ALL="C.UTF-8")
+    code, rows = outcome(LC_ALL="C.UTF-8")
     assert code == 0 and all(rows[name].startswith("OK ") for name in ("git", "text", "compiled loops", "home", "disk"))
     assert "git" in rows["git"].split()[-1] and f"{sys.executable}" in rows["Python"]
 
 
 def test_without_the_core_it_ends_with_1_and_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, rows = told(TMPDIR=str(tmp_path))
+    code, rows = outcome(TMPDIR=str(tmp_path))
     assert code == 1 and rows[""] == "the core does not work: project"
     assert "params.yaml: no such file" in rows["project"] and "Needed by all" in rows["project"]
 

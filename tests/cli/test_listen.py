@@ -236,16 +236,16 @@ def test_samples_that_are_no_numbers_are_told(forest, project, monkeypatch, slep
 def test_on_a_terminal_the_shot_is_on_the_screen(forest, monkeypatch):
     import rich.console
 
-    made = []
+    consoles = []
 
     class Recorded(Console):
         def __init__(self):
             super().__init__(record=True, force_terminal=True, width=100, file=io.StringIO())
-            made.append(self)
+            consoles.append(self)
 
     monkeypatch.setattr(rich.console, "Console", Recorded)
     monkeypatch.setattr(listening, "microphone", sounding("shot.wav"))
     done = run("listen", "--model", forest)
-    (console,) = made
+    (console,) = consoles
     text = console.export_text()
     assert done.exit_code == 0 and "dBFS" in text and " s  score " in text and done.stdout == ""

@@ -67,13 +67,13 @@ def fails(monkeypatch, *args) -> str:
 
 
 def read(path: str) -> dict[str, list[Tag]]:
-    found, bad = tags.read(path)
+    by_path, bad = tags.read(path)
     assert bad == []
-    return found
+    return by_path
 
 
-def near(found: list[Tag], shots: list[int]) -> bool:
-    return len(found) == len(shots) and all(abs(t.start - s) < 0.015 * SR for t, s in zip(found, shots, strict=True))
+def near(tagged: list[Tag], shots: list[int]) -> bool:
+    return len(tagged) == len(shots) and all(abs(t.start - s) < 0.015 * SR for t, s in zip(tagged, shots, strict=True))
 
 
 def test_semicolons_in_data_tags_stop_tag_and_the_stage(project, monkeypatch):
@@ -90,10 +90,10 @@ def test_tag_finds_shots_of_a_corpus_and_keeps_what_a_person_said(project):
     Path("data/tags").mkdir()
     tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(5)], "later/gun/x.wav": [Tag(7)]})
     said = run("tag", "data/raw")
-    found = read("data/tags/m.csv")
-    assert set(found) == {"m/gun/a, b.wav", "m/gun/deep/c.wav", "later/gun/x.wav"}
-    assert near(found["m/gun/a, b.wav"], [8000, 20000]) and tags.state(found["m/gun/a, b.wav"]) == "automatic"
-    assert found["m/gun/deep/c.wav"] == [Tag(5)]
+    tagged = read("data/tags/m.csv")
+    assert set(tagged) == {"m/gun/a, b.wav", "m/gun/deep/c.wav", "later/gun/x.wav"}
+    assert near(tagged["m/gun/a, b.wav"], [8000, 20000]) and tags.state(tagged["m/gun/a, b.wav"]) == "automatic"
+    assert tagged["m/gun/deep/c.wav"] == [Tag(5)]
     assert "2 shots in 1 of 2 recordings, written to data/tags/m.csv" in said
     assert "1 recording was confirmed before and stays as it is" in said
     assert "1 recording without any onset found: m/gun/silent.wav" in said
@@ -114,8 +114,8 @@ def test_an_older_automatic_tag_is_replaced_also_by_none(project):
     Path("data/tags").mkdir()
     tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(5, 0.9)], "m/gun/silent.wav": [Tag(6, 0.9)]})
     run("tag", "data/raw/m")
-    found = read("data/tags/m.csv")
-    assert near(found["m/gun/deep/c.wav"], [12000]) and "m/gun/silent.wav" not in found
+    tagged = read("data/tags/m.csv")
+    assert near(tagged["m/gun/deep/c.wav"], [12000]) and "m/gun/silent.wav" not in tagged
 
 
 DOUBTFUL = [Tag(8000, 0.9), Tag(15000, 0.8)]  # of "a, b.wav"; at the second nothing rises
@@ -138,9 +138,9 @@ def test_the_stage_takes_automatic_tags_that_rise_and_all_that_a_person_confirme
     table = tables.read("data/raw/m/recordings.csv", tables.RECORDING)
     tables.write("data/grouped/recordings.csv", table)
     stage.main(*map(Path, ("data/raw", "data/grouped", "data/tags", "data/tagged")))
-    found = read("data/tagged/tags.csv")
-    assert found["m/gun/a, b.wav"] == (line if confirmed else DOUBTFUL[:1])
-    assert found["m/gun/deep/c.wav"] == [] and found["m/gun/silent.wav"] == [Tag(900)]
+    tagged = read("data/tagged/tags.csv")
+    assert tagged["m/gun/a, b.wav"] == (line if confirmed else DOUBTFUL[:1])
+    assert tagged["m/gun/deep/c.wav"] == [] and tagged["m/gun/silent.wav"] == [Tag(900)]
     refused = tables.read("data/tagged/rejected.csv", tables.REJECTED)
     assert refused["file"].tolist() == ["m/gun/a, b.wav"] * (not confirmed) + ["m/gun/deep/c.wav"]
     assert f"0 rejected; {1 + (not confirmed)} automatic ones rise by less than 3 dB" in capsys.readouterr().out
@@ -182,7 +182,7 @@ def test_tags_go_out_and_come_back(project, where, format):
         "gun/deep/c.wav": [Tag(12000, 0.75), Tag(12001)],
         "gun/silent.wav": [],
     }
-    tags.write(home, {prefix + name: found for name, found in content.items()})
+    tags.write(home, {prefix + name: placed for name, placed in content.items()})
     before = Path(home).read_bytes()
     out = Path("out" if format == "audacity" else "out.json")
     run("export", "tags", out, "--format", format, *options)
@@ -307,8 +307,8 @@ def test_recordings_that_no_tag_file_can_name_are_told_and_the_others_tagged(pro
     for name in ["a.wav", "two\nlines.wav", *odd]:
         sf.write(folder / "x", recording([8000]), SR, subtype="PCM_16", format="WAV")
         (folder / "x").rename(folder / name)
-    told = run("tag", folder)
-    assert f"3 recordings are left out: {catalogue.UNNAMED}: " in told and all(name in told for name in odd.values())
+    said = run("tag", folder)
+    assert f"3 recordings are left out: {catalogue.UNNAMED}: " in said and all(name in said for name in odd.values())
     assert set(read(folder / "tags.csv")) == {"a.wav", "two\nlines.wav"}
     assert set(catalogue.listed(folder, Path("raw"), Path("tags")).unnamed) == set(odd.values())
     with pytest.raises(ValueError, match=r"caf\\udce9\.wav: a tag file, text in UTF-8, cannot name"):
@@ -322,10 +322,10 @@ def test_a_name_that_leaves_no_room_for_a_suffix_keeps_no_other_label_track_from
     for name in names:
         sf.write(folder / name, recording([8000]), SR, subtype="PCM_16")
     tags.write(folder / "tags.csv", {name: [Tag(8000)] for name in names})
-    told = run("export", "tags", "labels", "--recordings", folder)
+    said = run("export", "tags", "labels", "--recordings", folder)
     assert (
-        "2 tags of 2 recordings" in told
-        and f"1 recording is left out: its name leaves no room for .txt: {names[1]}" in told
+        "2 tags of 2 recordings" in said
+        and f"1 recording is left out: its name leaves no room for .txt: {names[1]}" in said
     )
     assert sorted(p.name for p in Path("labels").iterdir()) == ["a.wav.txt", "c.wav.txt"]
 

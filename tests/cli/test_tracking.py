@@ -101,8 +101,8 @@ def test_a_corpus_behind_a_link_is_refused_before_anything_is_written(project, m
     away.mkdir(exist_ok=True)
     Path(link).symlink_to(away)
     before = sorted(away.rglob("*"))
-    told = fails(monkeypatch)
-    assert told.startswith(
+    message = fails(monkeypatch)
+    assert message.startswith(
         f"error: {link}: leads to {away}; DVC tracks nothing behind a link: put a folder in its place"
     )
     assert sorted(away.rglob("*")) == before
@@ -116,8 +116,9 @@ def test_a_file_in_the_corpus_s_place_is_named(project, monkeypatch):
 @pytest.mark.slow
 def test_why_dvc_does_not_track_it_is_told_in_one_line(project, monkeypatch):
     Path(".dvc").mkdir()  # no project of DVC's
-    told = fails(monkeypatch)
+    message = fails(monkeypatch)
     assert (
-        told.startswith("error: data/raw/mine: all is imported, but DVC does not track it: ERROR") and "\n" not in told
+        message.startswith("error: data/raw/mine: all is imported, but DVC does not track it: ERROR")
+        and "\n" not in message
     )
-    assert told.endswith("mend that, then import again") and Path("data/raw/mine/gun/a.wav").is_file()
+    assert message.endswith("mend that, then import again") and Path("data/raw/mine/gun/a.wav").is_file()

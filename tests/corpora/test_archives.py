@@ -98,9 +98,9 @@ def test_a_folder_is_where_people_put_it(end, above, beside):
         tempfile.TemporaryDirectory() as folder,
         archives.unpacked(pack(Path(folder) / f"s{end}", files)) as root,
     ):
-        found = held(corpora.locate("folder", root))
-        assert found.items() >= FILES.items()
-        assert not any(part == "__MACOSX" or part.startswith("._") for name in found for part in name.split("/"))
+        kept = held(corpora.locate("folder", root))
+        assert kept.items() >= FILES.items()
+        assert not any(part == "__MACOSX" or part.startswith("._") for name in kept for part in name.split("/"))
 
 
 def test_of_several_folders_none_is_guessed(tmp_path):
@@ -109,9 +109,9 @@ def test_of_several_folders_none_is_guessed(tmp_path):
         for name, content in files.items():
             (tmp_path / "plain" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "plain" / name).write_bytes(content)
-        told = re.escape(f"{path}: 2 folders hold gun/ or env/ (north, south); import each by itself")
+        message = re.escape(f"{path}: 2 folders hold gun/ or env/ (north, south); import each by itself")
         with (
-            pytest.raises(ValueError, match=told),
+            pytest.raises(ValueError, match=message),
             archives.unpacked(path) if path.is_file() else nullcontext(path) as root,
         ):
             corpora.locate("folder", root)

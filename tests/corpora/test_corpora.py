@@ -104,8 +104,8 @@ def test_manifest_overrides_file_by_file(root, beside):
 def test_a_manifest_of_windows_names_the_same_files(root, beside):
     path = f"{root.name}\\gun\\rifle\\good.wav" if beside else "gun\\rifle\\good.wav"
     (root.parent if beside else root).joinpath("manifest.csv").write_text(f"path,recording_group\n{path},mine\n")
-    found, bad = folder.scan(root)
-    assert {s.name: s.recording_group for s in found}["gun/rifle/good.wav"] == "mine" and bad == []
+    sources, bad = folder.scan(root)
+    assert {s.name: s.recording_group for s in sources}["gun/rifle/good.wav"] == "mine" and bad == []
 
 
 def test_a_manifest_that_names_no_file_here_is_told(root):

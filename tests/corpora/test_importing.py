@@ -143,9 +143,9 @@ def test_unusable_audio_is_rejected_by_name(root, raw, file):
     y, sr, options, value, rule = faults()[file]
     put(root / "env" / file, y, sr, **options)
     run(root, raw)
-    found = rejections(raw)
-    assert list(found) == [f"env/{file}"] and list(rows(raw)) == ["mine/gun/rifle/good.wav"]
-    assert value in found[f"env/{file}"][0] and rule in found[f"env/{file}"][1]
+    rejected = rejections(raw)
+    assert list(rejected) == [f"env/{file}"] and list(rows(raw)) == ["mine/gun/rifle/good.wav"]
+    assert value in rejected[f"env/{file}"][0] and rule in rejected[f"env/{file}"][1]
     assert set(contents(raw)) == {f"mine/{f}" for f in ("gun/rifle/good.wav", "recordings.csv", "rejected.csv")}
 
 
@@ -259,9 +259,9 @@ def test_two_files_for_one_recording(root, raw):
     put(root / "gun/rifle/good.flac", noise(9))
     (root / "gun" / ("x" * 253)).write_bytes((root / "gun/rifle/good.wav").read_bytes())
     run(root, raw)
-    found = rejections(raw)
-    assert found["gun/rifle/good.wav"][0] == "becomes mine/gun/rifle/good.wav, as does gun/rifle/good.flac"
-    assert found[f"gun/{'x' * 253}"][0] == "257 bytes in the name"
+    rejected = rejections(raw)
+    assert rejected["gun/rifle/good.wav"][0] == "becomes mine/gun/rifle/good.wav, as does gun/rifle/good.flac"
+    assert rejected[f"gun/{'x' * 253}"][0] == "257 bytes in the name"
     flac, _ = sf.read(root / "gun/rifle/good.flac", dtype="int16")
     np.testing.assert_array_equal(audio.read_pcm(raw / "mine/gun/rifle/good.wav", sr=16000), flac)
 

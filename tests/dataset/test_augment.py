@@ -130,33 +130,33 @@ def test_a_copy_s_chunk_lies_in_the_copy_and_keeps_its_shot(n, data, seed, shift
     row = {"start": data.draw(st.integers(0, n - L)), "onset": data.draw(st.integers(-1, L - 1))}
     length = max(L, round(n / rate) - data.draw(st.integers(0, 1)))  # the resampler may be a sample short
     rng = np.random.default_rng(seed)
-    found = augment.moved(row, length, rng, with_(shift=shift), rate=rate, chunk_length=L)
-    assert 0 <= found["start"] <= length - L
-    away = abs(found["start"] - row["start"] / rate)
+    place = augment.moved(row, length, rng, with_(shift=shift), rate=rate, chunk_length=L)
+    assert 0 <= place["start"] <= length - L
+    away = abs(place["start"] - row["start"] / rate)
     if row["onset"] < 0:
-        assert found["onset"] == -1
-        assert away <= shift * L + 0.5 or found["start"] in (0, length - L)
+        assert place["onset"] == -1
+        assert away <= shift * L + 0.5 or place["start"] in (0, length - L)
     else:
-        assert 0 <= found["onset"] < L
-        assert abs(found["start"] + found["onset"] - (row["start"] + row["onset"]) / rate) <= 1.5
-        assert away <= shift * L + 0.5 or found["start"] in (0, length - L) or found["onset"] in (0, L - 1)
+        assert 0 <= place["onset"] < L
+        assert abs(place["start"] + place["onset"] - (row["start"] + row["onset"]) / rate) <= 1.5
+        assert away <= shift * L + 0.5 or place["start"] in (0, length - L) or place["onset"] in (0, L - 1)
 
 
 def test_chunks_move_as_far_as_shift_either_way():
     rng, row = np.random.default_rng(0), {"start": 50000, "onset": -1}
-    found = [augment.moved(row, 10**5, rng, P, rate=1.0, chunk_length=L)["start"] - 50000 for _ in range(2000)]
-    away = np.array(found) / L
+    shifts = [augment.moved(row, 10**5, rng, P, rate=1.0, chunk_length=L)["start"] - 50000 for _ in range(2000)]
+    away = np.array(shifts) / L
     assert -P.shift <= away.min() < -0.9 * P.shift and 0.9 * P.shift < away.max() <= P.shift
     assert abs(away.mean()) < 0.02
 
 
 def rows(starts: list[int], onsets: list[int], kind: str = "gun") -> pd.DataFrame:
     common = {"path": "m/gun/a.wav", "recording": "m/gun/a.wav", "class": kind, "label": "l", "recording_group": "g"}
-    made = [
+    entries = [
         {"chunk": f"m/gun/a.wav#{s}", "index": i, "start": s, "onset": o, "source": "m", **common}
         for i, (s, o) in enumerate(zip(starts, onsets, strict=True))
     ]
-    return tables.frame(made, tables.CHUNK)
+    return tables.frame(entries, tables.CHUNK)
 
 
 RECORDING = audio.to_int16(shot(20000, 9000) + 0.001 * np.random.default_rng(0).standard_normal(20000))
@@ -171,9 +171,9 @@ def copies(table, p=P, seed: int = 0, pcm=RECORDING):
     return augment.copies(table, pcm, noise, np.random.default_rng(seed), p, sr=SR, chunk_length=L)
 
 
-def cut(made_rows: list[dict], made: list[np.ndarray]) -> list[np.ndarray]:
+def cut(copy_rows: list[dict], waves: list[np.ndarray]) -> list[np.ndarray]:
     """The chunks of copies, as their rows place them."""
-    parts = [made[int(row["path"].split("/")[0])][row["start"] : row["start"] + L] for row in made_rows]
+    parts = [waves[int(row["path"].split("/")[0])][row["start"] : row["start"] + L] for row in copy_rows]
     assert all(len(part) == L for part in parts)
     return parts
 
@@ -195,14 +195,14 @@ def test_the_same_generator_gives_the_same_bytes_and_nothing_else_is_drawn():
 )
 def test_copies_counts_shapes_and_names(kind, gun, env):
     each = {"gun": gun, "env": env}[kind]
-    made_rows, made = copies(rows([0, 6000], [10, 3000] if kind == "gun" else [-1, -1], kind),
+    copy_rows, waves = copies(rows([0, 6000], [10, 3000] if kind == "gun" else [-1, -1], kind),
                              with_(gun_copies=gun, env_copies=env))  # fmt: skip
-    assert len(made) == each and len(made_rows) == 2 * each
-    assert all(wave.dtype == np.int16 and abs(len(wave) / len(RECORDING) - 1) < 0.13 for wave in made)
-    assert [row["path"] for row in made_rows] == [f"{i}/m/gun/a.wav" for i in range(each) for _ in range(2)]
-    assert [row["chunk"] for row in made_rows] == [f"m/gun/a.wav#{s}~{i}" for i in range(each) for s in (0, 6000)]
-    assert all(set(row) == set(tables.CHUNK) and row["class"] == kind for row in made_rows)
-    assert kind == "gun" or all(row["onset"] == -1 for row in made_rows)
+    assert len(waves) == each and len(copy_rows) == 2 * each
+    assert all(wave.dtype == np.int16 and abs(len(wave) / len(RECORDING) - 1) < 0.13 for wave in waves)
+    assert [row["path"] for row in copy_rows] == [f"{i}/m/gun/a.wav" for i in range(each) for _ in range(2)]
+    assert [row["chunk"] for row in copy_rows] == [f"m/gun/a.wav#{s}~{i}" for i in range(each) for s in (0, 6000)]
+    assert all(set(row) == set(tables.CHUNK) and row["class"] == kind for row in copy_rows)
+    assert kind == "gun" or all(row["onset"] == -1 for row in copy_rows)
 
 
 @given(st.text(st.sampled_from("a~#1.٣ "), min_size=1, max_size=12), st.sampled_from(["gun", "env"]))
@@ -212,17 +212,17 @@ def test_copies_are_told_by_the_end_of_their_ids_whatever_the_recording_is_calle
     """No character of a name has a meaning: E~1.WAV is how Windows shortens names."""
     common = {"class": kind, "label": "x", "recording_group": "g", "source": "s"}
     own = chunks.rows({"path": f"m/{kind}/{stem}.wav", **common}, np.array([0, 6000]), np.array([10, 3000]))
-    made, _ = copies(pd.DataFrame(own), with_(gun_copies=2, env_copies=2, **NEVER))
-    ids = pd.Series([row["chunk"] for row in own + made])
+    copied, _ = copies(pd.DataFrame(own), with_(gun_copies=2, env_copies=2, **NEVER))
+    ids = pd.Series([row["chunk"] for row in own + copied])
     assert ids.is_unique and ids.str.contains(tables.COPY).tolist() == [False] * 2 + [True] * 4
 
 
 def test_a_recording_shorter_than_a_chunk_goes_on_as_its_last_sample():
     """A faster copy of one chunk alone has no more sound than that."""
     p = with_(gun_copies=30, **NEVER)
-    made_rows, made = copies(rows([0], [1000]), p, pcm=RECORDING[8000 : 8000 + L])
-    assert min(map(len, made)) == L and max(map(len, made)) > L
-    for row, wave in zip(made_rows, made, strict=True):
+    copy_rows, waves = copies(rows([0], [1000]), p, pcm=RECORDING[8000 : 8000 + L])
+    assert min(map(len, waves)) == L and max(map(len, waves)) > L
+    for row, wave in zip(copy_rows, waves, strict=True):
         y = np.flatnonzero(wave != wave[-1])
         assert len(wave) > L or y[-1] < L - 1
         assert 0 <= row["start"] <= len(wave) - L
@@ -231,20 +231,20 @@ def test_a_recording_shorter_than_a_chunk_goes_on_as_its_last_sample():
 @pytest.mark.parametrize("onset", [5, 200, 2000, 3900, 4090])
 def test_a_copy_holds_its_shot_where_its_row_says(onset):
     p = with_(gun_copies=40, gain_db=(0.0, 0.0), **NEVER)
-    made_rows, made = copies(rows([9000 - onset], [onset]), p)
-    for row, copy in zip(made_rows, cut(made_rows, made), strict=True):
+    copy_rows, waves = copies(rows([9000 - onset], [onset]), p)
+    for row, copy in zip(copy_rows, cut(copy_rows, waves), strict=True):
         assert 0 <= row["onset"] < L
         if row["onset"] < L - 20:
             assert abs(int(np.argmax(np.abs(copy.astype(int)))) - row["onset"]) <= 5
-    assert len({row["onset"] for row in made_rows}) > 5
+    assert len({row["onset"] for row in copy_rows}) > 5
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_pulse_keeps_its_sign_and_decays_forward(sign):
     pcm = audio.to_int16(shot(20000, 9000, sign))
     p = with_(gun_copies=60, gain_db=(-6.0, 6.0), **NEVER)
-    made_rows, made = copies(rows([7000], [2000]), p, pcm=pcm)
-    for row, copy in zip(made_rows, cut(made_rows, made), strict=True):
+    copy_rows, waves = copies(rows([7000], [2000]), p, pcm=pcm)
+    for row, copy in zip(copy_rows, cut(copy_rows, waves), strict=True):
         y = sign * copy.astype(float)
         assert y.max() > 0 and y.min() > -0.3 * y.max()  # the resampler rings, no more
         after, before = (y[row["onset"] + k : row["onset"] + k + 100].mean() for k in (50, -150))
@@ -256,6 +256,6 @@ def test_every_transform_is_drawn_by_its_share():
     part = RECORDING[6000:13000]
     plain = copies(rows([1000], [2000]), with_(**{**p.model_dump(), "gun_copies": 1}), pcm=part)[1][0].astype(int)
     for share in NEVER:
-        _, made = copies(rows([1000], [2000]), with_(**{**p.model_dump(), share: 0.4}), pcm=part)
-        changed = np.mean([np.abs(copy - plain).max() > 30 for copy in made])
+        _, waves = copies(rows([1000], [2000]), with_(**{**p.model_dump(), share: 0.4}), pcm=part)
+        changed = np.mean([np.abs(copy - plain).max() > 30 for copy in waves])
         assert 0.3 < changed < 0.5, share

@@ -16,7 +16,7 @@ TONES = {"train": 1000, "val": 2500, "test": 5000}  # Hz, of each side's environ
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
+def augmented(tmp_path, monkeypatch):
     """The stage's output over one gun and one environment recording a side."""
     content = yaml.safe_load((REPO / "params.yaml").read_text())
     content["augment"] |= {
@@ -41,16 +41,16 @@ def made(tmp_path, monkeypatch):
     return tables.read(tmp_path / "augmented/chunks.csv", tables.CHUNK), tmp_path / "augmented"
 
 
-def test_no_copy_of_a_validation_or_test_group_exists(made):
-    table, out = made
+def test_no_copy_of_a_validation_or_test_group_exists(augmented):
+    table, out = augmented
     assert set(table["recording_group"]) == {"gun:train", "env:train"}
     assert table["class"].value_counts().to_dict() == {"gun": 6, "env": 2}
     assert {p.relative_to(out).as_posix() for p in out.rglob("*.wav")} == set(table["path"])
     assert sorted(set(table["path"])) == ["0/m/env/train.wav", *(f"{i}/m/gun/train.wav" for i in range(3))]
 
 
-def test_no_copy_holds_a_background_of_a_validation_or_test_group(made):
-    table, out = made
+def test_no_copy_holds_a_background_of_a_validation_or_test_group(augmented):
+    table, out = augmented
     rows = table[table["class"] == "gun"].itertuples()
     copies = np.stack([audio.read_pcm(out / row.path, sr=SR)[row.start : row.start + LENGTH] for row in rows])
     spectrum = np.abs(np.fft.rfft(audio.to_float(copies) * np.hanning(LENGTH)))

@@ -96,15 +96,15 @@ def test_a_recording_is_cut_alike_whatever_the_order_of_the_corpus(order):
 @given(st.integers(0, 40000), st.integers(1, 9000))
 def test_at_hop_gives_all_whole_chunks(n, hop):
     expected = [start for start in range(0, n, hop) if start + L <= n]
-    found = chunks.at_hop(n, hop=hop, chunk_length=L)
-    assert found.dtype == np.int64 and found.tolist() == expected
+    starts = chunks.at_hop(n, hop=hop, chunk_length=L)
+    assert starts.dtype == np.int64 and starts.tolist() == expected
 
 
 def test_cut_takes_the_samples_as_they_are():
     pcm = np.arange(10000).astype(np.int16)
-    found = chunks.cut(pcm, np.array([0, 7, 5904]), chunk_length=L)
-    assert found.dtype == np.int16 and found.shape == (3, L)
-    assert all(np.array_equal(row, pcm[start : start + L]) for row, start in zip(found, (0, 7, 5904), strict=True))
+    pieces = chunks.cut(pcm, np.array([0, 7, 5904]), chunk_length=L)
+    assert pieces.dtype == np.int16 and pieces.shape == (3, L)
+    assert all(np.array_equal(row, pcm[start : start + L]) for row, start in zip(pieces, (0, 7, 5904), strict=True))
     assert chunks.cut(pcm, np.zeros(0, np.int64), chunk_length=L).shape == (0, L)
 
 
@@ -112,14 +112,14 @@ RECORDING = {"path": "mine/gun/a, b.wav", "class": "gun", "label": "rifle", "rec
 
 
 def test_rows_name_chunk_place_and_onset():
-    found = chunks.rows({**RECORDING, "sha256": "x"}, np.array([5, 90]), np.array([7, -1]))
-    assert found == [
+    rows = chunks.rows({**RECORDING, "sha256": "x"}, np.array([5, 90]), np.array([7, -1]))
+    assert rows == [
         {"chunk": "mine/gun/a, b.wav#5", "index": 0, "recording": RECORDING["path"], "start": 5, "onset": 7}
         | RECORDING,
         {"chunk": "mine/gun/a, b.wav#90", "index": 1, "recording": RECORDING["path"], "start": 90, "onset": -1}
         | RECORDING,
     ]
-    assert set(found[0]) == set(tables.CHUNK)
+    assert set(rows[0]) == set(tables.CHUNK)
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +138,10 @@ def packed(tmp_path_factory):
 def test_load_gives_rows_in_the_table_s_order(packed, order, count):
     folder, table = packed
     part = table.iloc[list(order)[:count]]
-    found = chunks.load(folder, part, sr=16000, chunk_length=16)
+    samples = chunks.load(folder, part, sr=16000, chunk_length=16)
     wav = part["path"].str.contains("/1.wav").to_numpy()
     expected = (1000 * wav + 100 * part["index"].to_numpy())[:, None] + np.arange(16)
-    assert found.dtype == np.int16 and found.shape == (count, 16) and np.array_equal(found, expected)
+    assert samples.dtype == np.int16 and samples.shape == (count, 16) and np.array_equal(samples, expected)
 
 
 @pytest.mark.parametrize("fault", ["missing", "short", "rate"])

@@ -50,9 +50,9 @@ def test_a_copy_is_found_among_others(tmp_path, change):
     y = y / np.abs(y).max()
     copy = audio.to_int16(np.asarray(CHANGES[change](y), np.float32))
     others = {f"{i}.wav": recording(i) for i in range(10, 14)}
-    found = pairs(tmp_path, {"a.wav": audio.to_int16(y), "b.wav": copy, **others})
-    assert found[["a", "b"]].to_numpy().tolist() == [["a.wav", "b.wav"]]
-    assert found["similarity"].between(fingerprints.SIMILARITY, 1).all()
+    links = pairs(tmp_path, {"a.wav": audio.to_int16(y), "b.wav": copy, **others})
+    assert links[["a", "b"]].to_numpy().tolist() == [["a.wav", "b.wav"]]
+    assert links["similarity"].between(fingerprints.SIMILARITY, 1).all()
 
 
 @pytest.mark.parametrize("cut", [4000, 9111])
@@ -64,8 +64,8 @@ def test_a_part_of_a_recording_is_found_with_its_place(tmp_path, cut):
 
 @pytest.mark.slow
 def test_different_recordings_of_a_corpus_are_not_linked(tmp_path):
-    made = {f"{class_}{i}.wav": recording(i, class_) for class_ in ("gun", "env") for i in range(40)}
-    assert pairs(tmp_path, made).empty
+    recordings = {f"{class_}{i}.wav": recording(i, class_) for class_ in ("gun", "env") for i in range(40)}
+    assert pairs(tmp_path, recordings).empty
 
 
 def test_a_hum_that_two_recordings_share_does_not_link_them(tmp_path):

@@ -25,8 +25,8 @@ def burst(rng: np.random.Generator, decay_ms: float) -> np.ndarray:
     return rng.standard_normal(n) * np.exp(-np.arange(n) / (decay_ms * SR / 1000))
 
 
-def close(found: np.ndarray, starts: list[int], within_ms: float = 15.0) -> bool:
-    return len(found) == len(starts) and bool(np.all(np.abs(found - np.array(starts)) <= within_ms * SR / 1000))
+def close(actual: np.ndarray, starts: list[int], within_ms: float = 15.0) -> bool:
+    return len(actual) == len(starts) and bool(np.all(np.abs(actual - np.array(starts)) <= within_ms * SR / 1000))
 
 
 def with_shots(starts: list[int], rng: np.random.Generator, level_db: float, decay_ms: float) -> np.ndarray:
@@ -42,17 +42,17 @@ def test_bursts_from_50_ms_apart_are_found_within_15_ms(seed, shots, period_ms, 
     rng = np.random.default_rng(seed)
     gaps = period_ms * 16 * np.clip(1 + 0.01 * rng.standard_normal(shots), 0.97, 1.03)
     starts = (rng.integers(2000, 6000) + np.cumsum(gaps)).astype(int).tolist()
-    found = find(with_shots(starts, rng, level_db, decay_ms))
-    assert np.all(np.diff(found) > 0)
-    assert close(found, starts), (found, starts)
+    actual = find(with_shots(starts, rng, level_db, decay_ms))
+    assert np.all(np.diff(actual) > 0)
+    assert close(actual, starts), (actual, starts)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 5), st.floats(-20, -3), st.floats(3.0, 12.0))
 def test_single_shots_are_found_within_15_ms(seed, shots, level_db, decay_ms):
     rng = np.random.default_rng(seed)
     starts = (rng.integers(2000, 6000) + np.cumsum(rng.integers(5000, 16000, size=shots))).tolist()
-    found = find(with_shots(starts, rng, level_db, decay_ms))
-    assert close(found, starts), (found, starts)
+    actual = find(with_shots(starts, rng, level_db, decay_ms))
+    assert close(actual, starts), (actual, starts)
 
 
 def test_a_long_recording_takes_time_in_proportion():
@@ -85,8 +85,8 @@ def test_a_shot_at_the_recording_s_ends_is_found(start):
     y = noise(8000, rng)
     shot = 0.5 * burst(rng, 5)[: 8000 - start]
     y[start : start + len(shot)] += shot
-    found = find(y)
-    assert close(found, [start], within_ms=5), found
+    actual = find(y)
+    assert close(actual, [start], within_ms=5), actual
 
 
 @settings(max_examples=20)
@@ -113,8 +113,8 @@ def test_an_echo_38_db_down_is_no_shot_and_a_shot_6_db_down_is():
 
 @pytest.mark.parametrize("n", [0, 1, 79, 80, 81, 500])
 def test_silence_and_the_shortest_recordings_hold_none(n):
-    found = find(np.zeros(n))
-    assert found.dtype == np.int64 and found.tolist() == []
+    actual = find(np.zeros(n))
+    assert actual.dtype == np.int64 and actual.tolist() == []
 
 
 def test_the_level_does_not_matter():
@@ -133,5 +133,5 @@ def test_a_burst_begins_with_its_shock_waves_also_where_all_but_the_first_drown(
     y[8000:8032] += 0.05 * rng.standard_normal(32)
     for start in starts + 320:
         y[start : start + 4000] += 0.3 * rng.standard_normal(4000) * np.exp(-np.arange(4000) / 300)
-    found = np.array([tag.start for tag in onsets.find(audio.to_int16(y), **FOUND)])
-    assert len(found) == len(starts) and np.abs(found - starts).max() < 0.015 * SR, found - starts[: len(found)]
+    actual = np.array([tag.start for tag in onsets.find(audio.to_int16(y), **FOUND)])
+    assert len(actual) == len(starts) and np.abs(actual - starts).max() < 0.015 * SR, actual - starts[: len(actual)]

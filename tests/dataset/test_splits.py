@@ -156,8 +156,8 @@ def test_the_table_survives_its_file(tmp_path_factory, table, seed):
 def test_a_merged_group_has_the_most_held_out_side_of_its_members():
     kept = pd.DataFrame({"recording_group": list("abcd"), "side": ["train", "test", "val", "train"]})
     kept = kept.assign(**{"class": "gun", "source": "s"})
-    found = splits.merge(kept, {"a": "a", "b": "a", "c": "c", "d": "d"})
-    assert dict(zip(found["recording_group"], found["side"], strict=True)) == dict(
+    merged = splits.merge(kept, {"a": "a", "b": "a", "c": "c", "d": "d"})
+    assert dict(zip(merged["recording_group"], merged["side"], strict=True)) == dict(
         a="test", b="test", c="val", d="train"
     )
     renamed = splits.merge(kept, {"a": "a", "b": "b", "c": "0", "d": "0"})

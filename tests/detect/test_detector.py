@@ -53,7 +53,7 @@ def reference(parts: list[list[int]], logits: list[int], s: Settings) -> list[tu
     def at(t: int) -> int:
         return rises[t] if t >= 0 else 0
 
-    found, is_open, quiet, steepest, incident, following, last = [], False, 0, 0, 0, s.lead, -LOCAL
+    rows, is_open, quiet, steepest, incident, following, last = [], False, 0, 0, 0, s.lead, -LOCAL
     for w in range(len(logits)):
         # Before there are as many windows the first stands for those that are missing.
         total = sum(logits[max(0, w - i)] for i in range(s.windows))
@@ -86,8 +86,8 @@ def reference(parts: list[list[int]], logits: list[int], s: Settings) -> list[tu
         is_open = quiet <= s.cooldown
         for t in shots:
             height = min(detector.MOST_RISE * SIXTEENTHS, SIXTEENTHS * rises[t] // s.min_rise)
-            found.append((t, w, total, incident, leans(at(t - 1), rises[t], rises[t + 1]), height))
-    return found
+            rows.append((t, w, total, incident, leans(at(t - 1), rises[t], rises[t + 1]), height))
+    return rows
 
 
 def steady(parts: list[list[int]], end: int, stop: int, last: int, most: int) -> list[int]:
@@ -104,14 +104,16 @@ def steady(parts: list[list[int]], end: int, stop: int, last: int, most: int) ->
 
     begin = end - detector.SPAN
     groups = [centred([min(at(t)[g], most // GROUPS) for t in range(begin, end)]) for g in range(GROUPS)]
-    of = {k: sum(recurs(z, k) for z in groups) for k in [0, *range(detector.FASTEST - 1, 2 * detector.SLOWEST + 2)]}
+    recurrence = {
+        k: sum(recurs(z, k) for z in groups) for k in [0, *range(detector.FASTEST - 1, 2 * detector.SLOWEST + 2)]
+    }
     lags = [
         k
         for k in range(detector.FASTEST, detector.SLOWEST + 1)
-        if of[k] >= max(of[k - 1], of[k + 1], of[0] / 4) and of[k] > 0
+        if recurrence[k] >= max(recurrence[k - 1], recurrence[k + 1], recurrence[0] / 4) and recurrence[k] > 0
     ]
-    lag = max(lags, key=lambda k: (of[k], -k), default=0)
-    if not lag or 6 * max(of[2 * lag + i] for i in (-1, 0, 1)) < of[0]:
+    lag = max(lags, key=lambda k: (recurrence[k], -k), default=0)
+    if not lag or 6 * max(recurrence[2 * lag + i] for i in (-1, 0, 1)) < recurrence[0]:
         return []
     z, shots = centred([min(sum(at(t)), most) for t in range(begin, end)]), []
     before = z[last - begin] if last >= begin else 0
@@ -162,44 +164,44 @@ def test_the_cases_hold_steady_fire():
 @given(cases())
 def test_it_is_the_state_machine(case):
     rises, logits, s = case
-    found = Detector(s).push(rises, logits)
-    assert found.dtype == np.int64 and found.shape == (len(found), 6)
-    assert [tuple(row) for row in found.tolist()] == reference(rises.tolist(), logits.tolist(), s)
+    rows = Detector(s).push(rises, logits)
+    assert rows.dtype == np.int64 and rows.shape == (len(rows), 6)
+    assert [tuple(row) for row in rows.tolist()] == reference(rises.tolist(), logits.tolist(), s)
 
 
 @given(cases(), st.integers(0, 2**32))
 def test_pieces_give_what_the_whole_gives(case, seed):
     rises, logits, s = case
-    rng, d, found, given_frames = np.random.default_rng(seed), Detector(s), [], 0
+    rng, d, parts, given_frames = np.random.default_rng(seed), Detector(s), [], 0
     whole = Detector(s).push(rises, logits)
     cuts = np.sort(rng.integers(0, len(logits) + 1, rng.integers(0, 9)))
     for first, last in zip([0, *cuts], [*cuts, len(logits)], strict=True):
         needed = (last - 1) * s.hop + s.n_frames if last else 0
         to = rng.integers(max(needed, given_frames), len(rises) + 1)
-        found.append(d.push(rises[given_frames:to], logits[first:last]))
+        parts.append(d.push(rises[given_frames:to], logits[first:last]))
         given_frames = to
-    assert np.array_equal(np.concatenate(found), whole)
+    assert np.array_equal(np.concatenate(parts), whole)
 
 
 @given(cases())
 def test_each_incident_has_an_onset_that_one_of_its_windows_holds(case):
     rises, logits, s = case
-    found = Detector(s).push(rises, logits)
-    count = len({row[WHICH] for row in found.tolist()})
-    assert sorted({row[WHICH] for row in found.tolist()}) == list(range(1, count + 1))
+    rows = Detector(s).push(rises, logits)
+    count = len({row[WHICH] for row in rows.tolist()})
+    assert sorted({row[WHICH] for row in rows.tolist()}) == list(range(1, count + 1))
     opened, quiet = 0, s.cooldown + 1
     for w in range(len(logits)):
         total = sum(int(logits[max(0, w - i)]) for i in range(s.windows))
         if quiet > s.cooldown and total >= s.on:
             opened, quiet = opened + 1, 0
         elif quiet <= s.cooldown:
-            quiet = 0 if total >= s.off or w in found[:, DECIDED] else quiet + 1
+            quiet = 0 if total >= s.off or w in rows[:, DECIDED] else quiet + 1
     assert count == opened
-    _, first = np.unique(found[:, WHICH], return_index=True)
-    place = found[:, ONSET] - found[:, DECIDED] * s.hop
+    _, first = np.unique(rows[:, WHICH], return_index=True)
+    place = rows[:, ONSET] - rows[:, DECIDED] * s.hop
     assert (place[first] >= s.first - (s.windows - 1) * s.hop).all() and (place < s.stop).all()
-    assert (found[first, LOGIT_SUM] >= s.on).all() and (found[:, LOGIT_SUM] >= s.even).all()
-    assert (np.diff(found[:, DECIDED]) >= 0).all() and (np.diff(found[:, ONSET]) > 0).all()
+    assert (rows[first, LOGIT_SUM] >= s.on).all() and (rows[:, LOGIT_SUM] >= s.even).all()
+    assert (np.diff(rows[:, DECIDED]) >= 0).all() and (np.diff(rows[:, ONSET]) > 0).all()
 
 
 def test_a_window_that_opens_tells_all_the_shots_that_it_holds():
@@ -208,12 +210,12 @@ def test_a_window_that_opens_tells_all_the_shots_that_it_holds():
     logits = np.r_[np.full(40, LOW), np.full(30, 100 * HIGH)].astype(np.int16)
     rises = np.zeros((69 * s.hop + s.n_frames, GROUPS), np.int32)
     rises[::LOCAL] = 5000
-    d, found = Detector(s), []
+    d, parts = Detector(s), []
     for w, logit in enumerate(logits):
         first = 0 if not w else (w - 1) * s.hop + s.n_frames
-        found.append(d.push(rises[first : w * s.hop + s.n_frames], np.array([logit], np.int16)))
-    assert max(map(len, found)) > 40
-    every = np.concatenate(found)
+        parts.append(d.push(rises[first : w * s.hop + s.n_frames], np.array([logit], np.int16)))
+    assert max(map(len, parts)) > 40
+    every = np.concatenate(parts)
     assert [tuple(row) for row in every.tolist()] == reference(rises.tolist(), logits.tolist(), s)
 
 
@@ -254,7 +256,7 @@ def test_wrong_settings_are_named(values, words):
         replace(SETTINGS, **values)
 
 
-def told(logits: list[int], **values) -> np.ndarray:
+def incidents(logits: list[int], **values) -> np.ndarray:
     """The incidents that logits open: the same rise in each frame, so that each incident has one onset."""
     s = {
         "on": 10,
@@ -273,17 +275,17 @@ def told(logits: list[int], **values) -> np.ndarray:
 
 
 def test_an_incident_opens_at_on_and_goes_on_at_off():
-    assert told([9, 9, 9]).tolist() == []
-    assert told([10]).tolist() == [1]
-    assert told([10, 5, 4, 4, 5, 4, 4, 10]).tolist() == [1]  # two windows below off are no end
-    assert told([10, 4, 4, 4, 9, 10]).tolist() == [1, 2]  # three are, and 9 opens none
-    assert told([10, 4, 10], cooldown=0).tolist() == [1, 2]
+    assert incidents([9, 9, 9]).tolist() == []
+    assert incidents([10]).tolist() == [1]
+    assert incidents([10, 5, 4, 4, 5, 4, 4, 10]).tolist() == [1]  # two windows below off are no end
+    assert incidents([10, 4, 4, 4, 9, 10]).tolist() == [1, 2]  # three are, and 9 opens none
+    assert incidents([10, 4, 10], cooldown=0).tolist() == [1, 2]
 
 
 def test_the_sum_of_windows_decides():
-    assert told([4, 4, 6], windows=2, off=0, even=0).tolist() == [1]
-    assert told([4, 5, 4], windows=2, off=0, even=0).tolist() == []
-    assert told([5], windows=2, off=0, even=0).tolist() == [1]  # the first stands for the one before it
+    assert incidents([4, 4, 6], windows=2, off=0, even=0).tolist() == [1]
+    assert incidents([4, 5, 4], windows=2, off=0, even=0).tolist() == []
+    assert incidents([5], windows=2, off=0, even=0).tolist() == [1]  # the first stands for the one before it
 
 
 @given(st.integers(0, 2**32), st.sampled_from([-32767, 0, 32767]))
@@ -292,9 +294,9 @@ def test_extremes_are_decided(seed, logit):
     codes = rng.choice(np.array([-128, 127], np.int8), (N_MELS, 600 + PAST))
     rises, logits = detector.rise(codes), np.full(1 + (600 - N_FRAMES) // HOP, logit, np.int16)
     assert rises.max() <= PAST * 255 * N_MELS // GROUPS and rises.min() >= 0
-    found = Detector(s).push(rises, logits)
-    assert len(found) == 0 if logit < 32767 else (found[:, LOGIT_SUM] == 4 * 32767).all() and len(found)
-    assert [tuple(row) for row in found.tolist()] == reference(rises.tolist(), logits.tolist(), s)
+    rows = Detector(s).push(rises, logits)
+    assert len(rows) == 0 if logit < 32767 else (rows[:, LOGIT_SUM] == 4 * 32767).all() and len(rows)
+    assert [tuple(row) for row in rows.tolist()] == reference(rises.tolist(), logits.tolist(), s)
 
 
 def test_an_hour_of_silence_has_no_onset_and_one_of_an_alarm_one_onset():
@@ -343,9 +345,9 @@ def test_the_shots_of_a_burst_are_told_apart():
         count, interval_s = int(rng.integers(2, 7)), rng.uniform(0.062, 0.4)
         starts = [0.4 + i * interval_s for i in range(count)]
         rises = recording(np.random.default_rng(seed), starts, starts[-1] + 0.6, 5, 45)
-        found = onsets(rises, perfect(len(rises), starts))
-        assert np.abs(found[:count] - starts).max() < 0.005
-        more.append(len(found) - count)
+        times_s = onsets(rises, perfect(len(rises), starts))
+        assert np.abs(times_s[:count] - starts).max() < 0.005
+        more.append(len(times_s) - count)
     assert max(more) <= 1 and np.mean(more) < 0.05
 
 
@@ -353,8 +355,8 @@ def test_a_soft_shot_is_not_hidden_by_a_loud_one_of_an_earlier_incident():
     starts = [0.5, 2.8, 3.1]
     rises = recording(np.random.default_rng(0), starts, 3.9, 10, 50)
     rises[300:] //= 2 * detector.SHARE
-    found = Detector(SETTINGS).push(rises, perfect(len(rises), starts))
-    assert found[:, WHICH].tolist() == [1, 2, 2]
+    rows = Detector(SETTINGS).push(rises, perfect(len(rises), starts))
+    assert rows[:, WHICH].tolist() == [1, 2, 2]
     joined = Detector(replace(SETTINGS, cooldown=1000)).push(rises, perfect(len(rises), starts))
     assert joined[:, WHICH].tolist() == [1]  # in one incident it is
 
@@ -362,9 +364,9 @@ def test_a_soft_shot_is_not_hidden_by_a_loud_one_of_an_earlier_incident():
 def test_no_onset_lies_in_a_gap_whose_windows_are_quiet():
     shot, slam, again = 0.5, 1.05, 1.6  # the slam is as loud, and no window that holds it alarms
     rises = recording(np.random.default_rng(1), [shot, slam, again], 2.4, 10, 40)
-    found = Detector(SETTINGS).push(rises, perfect(len(rises), [shot, again]))
-    assert found[:, WHICH].tolist() == [1, 1]
-    assert np.abs(onset.samples(found, **PLACE) / SR - [shot, again]).max() < 0.005
+    rows = Detector(SETTINGS).push(rises, perfect(len(rises), [shot, again]))
+    assert rows[:, WHICH].tolist() == [1, 1]
+    assert np.abs(onset.samples(rows, **PLACE) / SR - [shot, again]).max() < 0.005
 
 
 @given(st.integers(-24, 300))
@@ -375,13 +377,13 @@ def test_a_frame_ends_with_its_last_sample(frame):
 @pytest.mark.parametrize(("interval_s", "decay_ms"), [(0.05, 20), (0.067, 40), (0.1, 80), (0.12, 80)])
 def test_automatic_fire_is_counted_by_its_rate(interval_s, decay_ms):
     """Shots in each other's tails: fewer than two of three rise enough by themselves."""
-    count, told, rise = 20, [], []
+    count, counts, rise = 20, [], []
     for seed in range(20):
         rng = np.random.default_rng(seed)
         starts = (0.5 + interval_s * np.arange(count) + rng.uniform(-0.002, 0.002, count)).tolist()
         rises = recording(rng, starts, starts[-1] + 1.0, decay_ms, 50)
-        told.append(len(onsets(rises, perfect(len(rises), starts))))
+        counts.append(len(onsets(rises, perfect(len(rises), starts))))
         frames = np.rint((np.array(starts) * SR - PLACE["n_fft"] / 2) / PLACE["hop_length"]).astype(int)
         rise += [rises[t - detector.NEAR : t + detector.NEAR + 1].sum(axis=1).max() for t in frames]
-    assert np.mean(told) == pytest.approx(count, abs=2.5), told
+    assert np.mean(counts) == pytest.approx(count, abs=2.5), counts
     assert np.mean(np.array(rise) >= SETTINGS.min_rise * MOST_RISES // detector.SHARE) < 2 / 3

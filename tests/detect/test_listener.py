@@ -51,8 +51,8 @@ def shots(starts_s: list[float], duration_s: float, seed: int = 0) -> np.ndarray
 
 def heard(e: listener.Listener, pieces) -> tuple[list[np.ndarray], np.ndarray]:
     """What pieces of audio give together."""
-    found, logits = zip(*(e.push(piece) for piece in pieces), strict=True)
-    return [np.concatenate(part) for part in zip(*found, strict=True)], np.concatenate(logits)
+    rows, logits = zip(*(e.push(piece) for piece in pieces), strict=True)
+    return [np.concatenate(part) for part in zip(*rows, strict=True)], np.concatenate(logits)
 
 
 def frames(n: int) -> int:
@@ -62,9 +62,9 @@ def frames(n: int) -> int:
 @both
 def test_a_shot_is_told_on_time_and_when_its_window_is_whole(model):
     starts, e = [0.7, 0.95, 2.4], ear(model=model)
-    (found,), logits = e.push(shots(starts, 3.5))
-    onset_s, told_s = e.times(found)
-    assert np.abs(onset_s - starts).max() < 0.005 and found[:, WHICH].tolist() == [1, 1, 2]
+    (rows,), logits = e.push(shots(starts, 3.5))
+    onset_s, told_s = e.times(rows)
+    assert np.abs(onset_s - starts).max() < 0.005 and rows[:, WHICH].tolist() == [1, 1, 2]
     assert (told_s > onset_s).all() and (told_s - onset_s < 0.5).all()
     assert len(logits) == 1 + (e.lead + frames(int(3.5 * SR)) - model.window[1]) // P.detector.hop
 
@@ -83,8 +83,8 @@ def test_logits_and_onsets_are_those_of_the_whole_log_mel(model):
     assert np.concatenate([part for _, part in parts]).tolist() == logits.tolist()
     codes = model.codes(mel)
     rises = detector.rise(np.concatenate([np.repeat(codes[:, :1], detector.PAST, axis=1), codes], axis=1))
-    found = np.concatenate([part for (part,), _ in parts])
-    assert np.array_equal(found, detector.Detector(s).push(rises, logits)) and len(found) == 3
+    rows = np.concatenate([part for (part,), _ in parts])
+    assert np.array_equal(rows, detector.Detector(s).push(rises, logits)) and len(rows) == 3
 
 
 @pytest.mark.parametrize(("model", "samples"), [(MODEL, 4768), (CHUNK, 1408)], ids=["context", "chunk"])
@@ -117,9 +117,9 @@ def test_a_shot_in_a_recording_s_first_and_last_frames_is_told(model, place, see
 def test_a_file_shorter_than_a_window_has_scores(model):
     for n in (512, 600, 1500, 4096):
         e = ear(model=model)
-        found = heard(e, [shots([], n / SR)])[1], e.finish()[1]
+        logits = heard(e, [shots([], n / SR)])[1], e.finish()[1]
         windows = 1 + (e.lead + frames(n) + listener.settings(model, P, logit=0.0).tail - model.window[1]) // 8
-        assert sum(map(len, found)) == windows > 0
+        assert sum(map(len, logits)) == windows > 0
     e = ear(model=model)
     e.push(np.zeros(511, np.int16))
     assert len(e.finish()[1]) == 0
@@ -157,8 +157,8 @@ def test_any_pieces_give_what_the_whole_gives(cuts, seed):
     pcm = shots([0.4, 0.62, 1.6], 2.0, seed)
     points = [-1.0, 0.0, 2.0]
     a, b = ear(points), ear(points)
-    whole, found = heard(a, [pcm]), heard(b, np.split(pcm, np.sort(cuts)))
-    for (shots_a, logits_a), (shots_b, logits_b) in ((whole, found), (a.finish(), b.finish())):
+    whole, joined = heard(a, [pcm]), heard(b, np.split(pcm, np.sort(cuts)))
+    for (shots_a, logits_a), (shots_b, logits_b) in ((whole, joined), (a.finish(), b.finish())):
         assert np.array_equal(logits_a, logits_b) and len(logits_a)
         assert all(np.array_equal(one, other) for one, other in zip(shots_a, shots_b, strict=True))
     assert len(whole[0][0])
@@ -167,8 +167,8 @@ def test_any_pieces_give_what_the_whole_gives(cuts, seed):
 def test_a_sample_at_a_time_gives_the_same():
     pcm = shots([0.15], 0.55)
     whole, logits = ear().push(pcm)
-    found, parts = heard(ear(), pcm.reshape(-1, 1))
-    assert np.array_equal(found[0], whole[0]) and np.array_equal(parts, logits) and len(whole[0])
+    rows, parts = heard(ear(), pcm.reshape(-1, 1))
+    assert np.array_equal(rows[0], whole[0]) and np.array_equal(parts, logits) and len(whole[0])
 
 
 @given(st.integers(0, 2**32))
@@ -184,9 +184,9 @@ def test_what_is_no_number_is_silence_and_counted(places, seed):
     silent[places] = 0
     broken[places] = np.random.default_rng(seed).choice([np.nan, np.inf, -np.inf], len(places))
     a, b = ear(), ear()
-    (found,), logits = a.push(broken)
+    (rows,), logits = a.push(broken)
     (expected,), silent_logits = b.push(silent)
-    assert np.array_equal(found, expected) and np.array_equal(logits, silent_logits)
+    assert np.array_equal(rows, expected) and np.array_equal(logits, silent_logits)
     assert (a.dropped, b.dropped) == (len(places), 0)
     a.count(np.full((3, 2), np.nan))
     assert a.dropped == len(places) + 6
@@ -202,14 +202,14 @@ def peak_by_hand(pcm: np.ndarray, onset: int) -> int:
 @settings(max_examples=15)
 @given(st.lists(st.integers(0, 2 * SR), max_size=6), st.integers(0, 2**32))
 def test_peaks_are_of_the_samples_around_each_onset(cuts, seed):
-    pcm, e, found = shots([0.0, 0.3, 0.62, 1.6], 2.0, seed), ear([-20.0]), []
+    pcm, e, seen = shots([0.0, 0.3, 0.62, 1.6], 2.0, seed), ear([-20.0]), []
     pcm[seed % len(pcm)] = -32768
     for piece in [*np.split(pcm, np.sort(cuts)), None]:
         (shot,), _ = e.finish() if piece is None else e.push(piece)
         peaks = e.peaks(shot)
         assert peaks.tolist() == [peak_by_hand(pcm, t - e.lead) for t in shot[:, ONSET].tolist()]
-        found += peaks.tolist()
-    assert found
+        seen += peaks.tolist()
+    assert seen
 
 
 def test_a_gap_begins_anew_and_is_counted():
@@ -218,8 +218,8 @@ def test_a_gap_begins_anew_and_is_counted():
     assert e.gaps == 0
     e.push(pcm[:9000])
     e.gap()
-    (found,), again = e.push(pcm)
-    assert e.gaps == 1 and np.array_equal(found, fresh) and np.array_equal(again, logits)
+    (rows,), again = e.push(pcm)
+    assert e.gaps == 1 and np.array_equal(rows, fresh) and np.array_equal(again, logits)
 
 
 def test_no_window_reaches_across_a_gap():
@@ -243,10 +243,10 @@ def test_an_hour_of_silence_has_no_shot_and_memory_stays_bounded():
     cheap = Model(Path("m.keras"), REPORT, jump, (32, 71), one_pass, 8)
     e, piece, count, most = ear(model=cheap), np.zeros(30 * SR, np.int16), 0, []
     for _ in range(120):
-        (found,), logits = e.push(piece)
+        (rows,), logits = e.push(piece)
         count += len(logits)
         most.append(held(e))
-        assert not len(found)
+        assert not len(rows)
     assert count == 1 + (e.lead + frames(3600 * SR) - 71) // P.detector.hop
     assert max(most[60:]) <= max(most[:60])
 
@@ -280,16 +280,16 @@ def test_odd_signals_are_heard(name):
 def test_an_empty_piece_and_too_little_give_nothing():
     e = ear()
     for n in (0, 0, 100, 411, 1, 4255):
-        (found,), logits = e.push(np.zeros(n, np.int16))
-        assert found.shape == (0, 6) and len(logits) == 0
+        (rows,), logits = e.push(np.zeros(n, np.int16))
+        assert rows.shape == (0, 6) and len(logits) == 0
 
 
 def test_each_detector_has_its_own_threshold():
     pcm = shots([0.4, 1.6], 2.2)
     together, _ = ear([-30.0, 0.0, 4.0]).push(pcm)
-    for logit, found in zip([-30.0, 0.0, 4.0], together, strict=True):
-        assert np.array_equal(ear([logit]).push(pcm)[0][0], found)
-    assert len({len(found) for found in together}) > 1 and (np.diff(together[1][:, ONSET]) > 0).all()
+    for logit, rows in zip([-30.0, 0.0, 4.0], together, strict=True):
+        assert np.array_equal(ear([logit]).push(pcm)[0][0], rows)
+    assert len({len(rows) for rows in together}) > 1 and (np.diff(together[1][:, ONSET]) > 0).all()
 
 
 def test_a_hop_that_leaves_frames_unheard_is_named():

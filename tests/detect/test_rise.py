@@ -19,9 +19,9 @@ def rise_by_hand(codes: np.ndarray) -> list[list[int]]:
 @given(st.integers(PAST, 40), st.integers(1, 40), st.integers(0, 2**32))
 def test_rise_is_by_hand(frames, n_mels, seed):
     codes = np.random.default_rng(seed).integers(-128, 128, (n_mels, frames)).astype(np.int8)
-    found = detector.rise(codes)
-    assert found.dtype == np.int32 and found.tolist() == rise_by_hand(codes)
-    assert np.array_equal(detector.rise(np.asfortranarray(codes)), found)
+    rises = detector.rise(codes)
+    assert rises.dtype == np.int32 and rises.tolist() == rise_by_hand(codes)
+    assert np.array_equal(detector.rise(np.asfortranarray(codes)), rises)
 
 
 def test_the_least_rise_is_four_db_over_all_bands():

@@ -106,13 +106,13 @@ def check(generated, compilers: list[list[str]]) -> None:
         done = subprocess.run(command, cwd=out, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     printed = subprocess.run([out / "main"], capture_output=True, text=True, check=True).stdout.splitlines()
-    found = json.loads(printed[0])
-    assert set(found) == set(constants)
+    values = json.loads(printed[0])
+    assert set(values) == set(constants)
     for name, value in constants.items():
         if isinstance(value, str | int):
-            assert found[name] == value
+            assert values[name] == value
         else:
-            assert np.array_equal(np.float32(found[name]), np.float32(value)), name
+            assert np.array_equal(np.float32(values[name]), np.float32(value)), name
     assert printed[1] == "0" and bytes.fromhex(printed[2]) == MODEL
     assert printed[3:] == REPORT["operators"]
 
@@ -135,22 +135,22 @@ def test_it_compiles_and_prints_what_python_wrote(generated, language):
 
 
 def test_constants_are_those_of_params_and_report(generated):
-    _, found = generated
-    assert found["N_FRAMES"] == 33 and found["SR"] == 16000 and found["MODEL_BYTES"] == 1003
-    assert found["OPERATOR_COUNT"] == 5 and found["ARENA_BYTES"] == 7584
-    assert (found["DETECTOR_ON"], found["DETECTOR_OFF"], found["DETECTOR_WINDOWS"]) == (46, 31, 2)
-    assert (found["DETECTOR_COOLDOWN"], found["DETECTOR_MIN_RISE"], found["DETECTOR_HOP"]) == (17, 1602, 8)
-    assert found["OPERATING_POINT_PROOF"] == "unproven" and found["CALIBRATION_INTERCEPT"] == -0.7128
-    assert found["HEARTBEAT_MS"] == 600_000 and found["FULL_SCALE_PA"] == 20.0
-    assert f"{found['MODEL_VERSION']:016x}" == found["MODEL_SHA256"][:16]
-    assert found["MODEL_SHA256"] == hashlib.sha256(MODEL).hexdigest() and found["MODEL_CRC32"] == zlib.crc32(MODEL)
+    _, values = generated
+    assert values["N_FRAMES"] == 33 and values["SR"] == 16000 and values["MODEL_BYTES"] == 1003
+    assert values["OPERATOR_COUNT"] == 5 and values["ARENA_BYTES"] == 7584
+    assert (values["DETECTOR_ON"], values["DETECTOR_OFF"], values["DETECTOR_WINDOWS"]) == (46, 31, 2)
+    assert (values["DETECTOR_COOLDOWN"], values["DETECTOR_MIN_RISE"], values["DETECTOR_HOP"]) == (17, 1602, 8)
+    assert values["OPERATING_POINT_PROOF"] == "unproven" and values["CALIBRATION_INTERCEPT"] == -0.7128
+    assert values["HEARTBEAT_MS"] == 600_000 and values["FULL_SCALE_PA"] == 20.0
+    assert f"{values['MODEL_VERSION']:016x}" == values["MODEL_SHA256"][:16]
+    assert values["MODEL_SHA256"] == hashlib.sha256(MODEL).hexdigest() and values["MODEL_CRC32"] == zlib.crc32(MODEL)
 
 
 def test_constants_hold_all_that_the_detector_needs(generated):
     """All settings, and what follows from them; and negative ones in brackets, so that `x -NAME` compiles."""
-    _, found = generated
+    _, values = generated
     names = {f"DETECTOR_{name.upper()}" for name in vars(SETTINGS)} - {"DETECTOR_N_FRAMES"}
-    assert names <= set(found) and (found["N_FRAMES"], found["DETECTOR_LEAD"]) == (33, 24)
+    assert names <= set(values) and (values["N_FRAMES"], values["DETECTOR_LEAD"]) == (33, 24)
     quiet = OPERATING | {"settings": vars(SETTINGS) | {"on": -3, "off": -70, "even": -70}}
     negative = export.constants(MODEL, REPORT, quiet, P)
     assert negative["DETECTOR_ON"] == -3 and export._literal(negative["DETECTOR_OFF"]) == "(-70)"
@@ -190,10 +190,10 @@ def test_a_build_may_want_another_arena(generated):
 def test_the_forest_has_constants_of_the_same_names(generated, tmp_path):
     _, network = generated
     report = {"calibration": {"slope": 2.0, "intercept": 0.5}}
-    made = export.forest_constants("text", report, OPERATING, P)
-    assert set(network) - set(made) == {"OPERATOR_COUNT"} and set(made) < set(network)
-    assert (made["INPUT_SCALE"], made["INPUT_ZERO_POINT"], made["OUTPUT_SCALE"]) == (0.5, 72, 1 / 16)
-    assert made["CALIBRATION_SLOPE"] == 2.0 and made["MODEL_CRC32"] == zlib.crc32(b"text")
-    assert export.write_forest("text", tmp_path, constants=made) == ["forest/constants.h", "forest/forest.h"]
+    constants = export.forest_constants("text", report, OPERATING, P)
+    assert set(network) - set(constants) == {"OPERATOR_COUNT"} and set(constants) < set(network)
+    assert (constants["INPUT_SCALE"], constants["INPUT_ZERO_POINT"], constants["OUTPUT_SCALE"]) == (0.5, 72, 1 / 16)
+    assert constants["CALIBRATION_SLOPE"] == 2.0 and constants["MODEL_CRC32"] == zlib.crc32(b"text")
+    assert export.write_forest("text", tmp_path, constants=constants) == ["forest/constants.h", "forest/forest.h"]
     assert (tmp_path / "forest" / "forest.h").read_text() == "text"
     assert "GUNSHOT_OPERATORS" not in (tmp_path / "forest" / "constants.h").read_text()

@@ -26,8 +26,8 @@ def oracle(y: np.ndarray, *, amin: float, **mel) -> np.ndarray:
     return power_to_db(power, ref=1.0, amin=amin, top_db=None)
 
 
-def agree(found: np.ndarray, expected: np.ndarray) -> bool:
-    return bool(np.abs(found - expected).max() < 1e-3)
+def agree(actual: np.ndarray, expected: np.ndarray) -> bool:
+    return bool(np.abs(actual - expected).max() < 1e-3)
 
 
 def noise(seed: int, n: int = L, level: float = 0.1) -> np.ndarray:
@@ -63,23 +63,23 @@ SIGNALS = {
 @pytest.mark.filterwarnings("ignore:Empty filters")
 def test_the_mel_filters_are_librosas_to_the_bit(sr, n_fft, n_mels, fmin, share):
     kept = {"sr": sr, "n_fft": n_fft, "n_mels": n_mels, "fmin": fmin, "fmax": fmin + share * (sr / 2 - fmin)}
-    found = features.mel_filters(**kept)
-    assert found.dtype == np.float32 and np.array_equal(found, mel(**kept))
+    filters = features.mel_filters(**kept)
+    assert filters.dtype == np.float32 and np.array_equal(filters, mel(**kept))
 
 
 @pytest.mark.parametrize("name", SIGNALS)
 def test_equals_librosa(name):
     pcm = SIGNALS[name]
-    found = features.log_mel(pcm, **MEL)
-    assert found.dtype == np.float32 and found.shape == (32, 33)
-    assert agree(found, oracle(audio.to_float(pcm), **MEL))
+    actual = features.log_mel(pcm, **MEL)
+    assert actual.dtype == np.float32 and actual.shape == (32, 33)
+    assert agree(actual, oracle(audio.to_float(pcm), **MEL))
 
 
 @given(st.floats(20, 7900), st.floats(-60, 0), st.floats(0, 6.28))
 def test_a_sine_equals_librosa(f, db, phase):
     pcm = audio.to_int16(10 ** (db / 20) * np.sin(2 * np.pi * f * np.arange(L) / SR + phase))
-    found, expected = features.log_mel(pcm, **MEL), oracle(audio.to_float(pcm), **MEL)
-    assert agree(found, expected)
+    actual, expected = features.log_mel(pcm, **MEL), oracle(audio.to_float(pcm), **MEL)
+    assert agree(actual, expected)
 
 
 @given(st.integers(0, 2**32), st.floats(-80, 0), st.integers(0, 3))
@@ -103,9 +103,9 @@ OTHER = [
 @pytest.mark.filterwarnings("ignore:Empty filters")
 def test_other_settings_equal_librosa(other):
     mel = MEL | other
-    found = features.log_mel(shot(4), **mel)
-    assert found.shape == (mel["n_mels"], features.frames(L, n_fft=mel["n_fft"], hop_length=mel["hop_length"]))
-    assert np.abs(found - oracle(audio.to_float(shot(4)), **mel)).max() < 1e-3
+    actual = features.log_mel(shot(4), **mel)
+    assert actual.shape == (mel["n_mels"], features.frames(L, n_fft=mel["n_fft"], hop_length=mel["hop_length"]))
+    assert np.abs(actual - oracle(audio.to_float(shot(4)), **mel)).max() < 1e-3
 
 
 def test_silence_is_at_the_floor():
@@ -187,10 +187,10 @@ def test_bad_input_is_named(changed, n, rule):
 def test_of_file_is_that_of_the_imported_samples(tmp_path, sr, channels, n):
     y = 0.2 * np.random.default_rng(n).standard_normal((n, channels))
     sf.write(tmp_path / "x.wav", y, sr, subtype="FLOAT")
-    found = features.of_file(tmp_path / "x.wav", min_length=L, **MEL)
+    actual = features.of_file(tmp_path / "x.wav", min_length=L, **MEL)
     pcm = audio.to_int16(audio.read(tmp_path / "x.wav", sr=SR))
     expected = features.log_mel(np.pad(pcm, (0, max(0, L - len(pcm)))), **MEL)
-    assert found.dtype == np.float32 and np.array_equal(found, expected)
+    assert actual.dtype == np.float32 and np.array_equal(actual, expected)
 
 
 def test_of_file_names_what_is_no_audio(tmp_path):

@@ -37,10 +37,10 @@ def test_a_window_s_frames_are_the_recording_s_or_its_quiet(n, data, seed, size)
     """Frame t of a window is that of the samples from START + (t - before) * hop on, wherever a chunk starts."""
     frames, before = size
     pcm, starts = sound(n, seed), data.draw(st.lists(st.integers(0, n - L), min_size=1, max_size=3))
-    found, padded = features.windows(pcm, starts, sections(*size))
+    windows, padded = features.windows(pcm, starts, sections(*size))
     still = features.quiet(features.log_mel(pcm, **MEL), 1)[:, 0]
-    assert found.dtype == np.float32 and found.shape == (len(starts), 32, frames) and padded.shape == (len(starts),)
-    for window, count, start in zip(found, padded, starts, strict=True):
+    assert windows.dtype == np.float32 and windows.shape == (len(starts), 32, frames) and padded.shape == (len(starts),)
+    for window, count, start in zip(windows, padded, starts, strict=True):
         first = start + (np.arange(frames) - before) * HOP
         there = (first >= 0) & (first + N_FFT <= n)
         alone = features.log_mel(np.stack([pcm[t : t + N_FFT] for t in first[there]]), **MEL)[..., 0]
@@ -53,16 +53,16 @@ def test_a_window_s_frames_are_the_recording_s_or_its_quiet(n, data, seed, size)
 @settings(max_examples=20)
 def test_the_chunk_of_a_window_is_the_chunk_s_log_mel_to_the_bit(n, data, seed):
     pcm, starts = sound(n, seed), data.draw(st.lists(st.integers(0, n - L), min_size=1, max_size=4))
-    found, _ = features.windows(pcm, starts, P)
+    windows, _ = features.windows(pcm, starts, P)
     expected = features.log_mel(np.stack([pcm[start : start + L] for start in starts]), **MEL)
-    assert np.array_equal(features.of_chunks(found, P), expected)
-    assert np.array_equal(features.heard(found, 33, P), expected) and features.heard(found, FRAMES, P) is found
+    assert np.array_equal(features.of_chunks(windows, P), expected)
+    assert np.array_equal(features.heard(windows, 33, P), expected) and features.heard(windows, FRAMES, P) is windows
     assert features.chunk_frames(P) == expected.shape[-1] == 33
 
 
 def test_of_no_chunks_no_windows():
-    found, padded = features.windows(sound(9000, 0), [], P)
-    assert found.shape == (0, 32, FRAMES) and padded.shape == (0,)
+    windows, padded = features.windows(sound(9000, 0), [], P)
+    assert windows.shape == (0, 32, FRAMES) and padded.shape == (0,)
 
 
 def test_quiet_is_each_band_s_level_for_a_tenth_of_the_time():
@@ -79,18 +79,18 @@ def test_quiet_is_each_band_s_level_for_a_tenth_of_the_time():
 @given(st.integers(0, 80), st.integers(0, 80), st.integers(1, 50))
 def test_a_recording_in_quiet_has_its_own_on_either_side(before, after, frames):
     mel = np.random.default_rng(frames).normal(-60, 9, (4, frames)).astype(np.float32)
-    found = features.in_quiet(mel, before, after)
-    assert found.shape == (4, before + frames + after) and found.dtype == np.float32
-    assert np.array_equal(found[:, before : before + frames], mel)
+    extended = features.in_quiet(mel, before, after)
+    assert extended.shape == (4, before + frames + after) and extended.dtype == np.float32
+    assert np.array_equal(extended[:, before : before + frames], mel)
     still = features.quiet(mel, 1)
-    assert (found[:, :before] == still).all() and (found[:, before + frames :] == still).all()
+    assert (extended[:, :before] == still).all() and (extended[:, before + frames :] == still).all()
 
 
 def test_the_stage_cuts_windows_from_recordings_and_from_whole_copies(tmp_path, monkeypatch, capsys):
     """Each row's window is that of its own recording or copy at its start; the share of padding is said."""
     (tmp_path / "params.yaml").write_bytes((REPO / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
-    row = {name: of() for name, of in tables.CHUNK.items()} | {"source": "s", "label": "l"}
+    row = {name: dtype() for name, dtype in tables.CHUNK.items()} | {"source": "s", "label": "l"}
     own, sides, files = [], [], {}
     for i, (side, class_) in enumerate((s, c) for s in tables.SIDES for c in ("gun", "env")):
         name = f"s/{class_}/{side}.wav"

@@ -42,12 +42,12 @@ def cut(pcm: np.ndarray) -> np.ndarray:
     return drift.describe(pcm, starts, MODEL, P)
 
 
-def sound(index: int, made: corpus.Corpus) -> np.ndarray:
-    return corpus.render("env", index, made).pcm
+def sound(index: int, source: corpus.Corpus) -> np.ndarray:
+    return corpus.render("env", index, source).pcm
 
 
-def rendered(index: int, made: corpus.Corpus) -> np.ndarray:
-    return cut(sound(index, made))
+def rendered(index: int, source: corpus.Corpus) -> np.ndarray:
+    return cut(sound(index, source))
 
 
 def changed(item: tuple[int, np.ndarray], change) -> np.ndarray:
@@ -57,8 +57,8 @@ def changed(item: tuple[int, np.ndarray], change) -> np.ndarray:
 
 def table(function, items, shared) -> pd.DataFrame:
     """What a function measures of each recording."""
-    found = list(processes.in_order(function, items, shared, workers=2))
-    return drift.frame(np.repeat([f"{i:05d}" for i in range(len(found))], list(map(len, found))), np.concatenate(found))
+    parts = list(processes.in_order(function, items, shared, workers=2))
+    return drift.frame(np.repeat([f"{i:05d}" for i in range(len(parts))], list(map(len, parts))), np.concatenate(parts))
 
 
 def limits_of(reference: pd.DataFrame):
@@ -69,12 +69,12 @@ def limits_of(reference: pd.DataFrame):
 
 
 def verdict(reference: pd.DataFrame, batch: pd.DataFrame, limits=None) -> dict:
-    found = (limits or limits_of(reference))(drift.effective(batch["recording"]))
-    return drift.judge(drift.snapshot(reference, batch, found), reference, batch, share=P.monitor.min_share)
+    thresholds = (limits or limits_of(reference))(drift.effective(batch["recording"]))
+    return drift.judge(drift.snapshot(reference, batch, thresholds), reference, batch, share=P.monitor.min_share)
 
 
-def drifting(found: dict) -> set[str]:
-    return {row["column"] for row in found["columns"] if row["drifts"]}
+def drifting(result: dict) -> set[str]:
+    return {row["column"] for row in result["columns"] if row["drifts"]}
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +116,10 @@ def noise_floor(y, index):
     ids=["gain +12 dB", "gain -12 dB", "low-pass at 4 kHz", "recorded at 8 kHz", "noise floor at -30 dBFS"],
 )
 def test_a_new_microphone_and_a_rising_noise_floor_are_found(reference, fresh, change, expected):
-    found = verdict(reference, table(changed, list(enumerate(fresh)), change))
-    assert found["drift"], found
-    assert expected <= drifting(found), found["reason"]
-    assert all(name in found["reason"] for name in expected)
+    result = verdict(reference, table(changed, list(enumerate(fresh)), change))
+    assert result["drift"], result
+    assert expected <= drifting(result), result["reason"]
+    assert all(name in result["reason"] for name in expected)
 
 
 @pytest.mark.slow
@@ -127,15 +127,15 @@ def test_a_new_microphone_and_a_rising_noise_floor_are_found(reference, fresh, c
 def test_a_new_place_is_found(reference, kinds, kind, odd):
     """Recordings of one bed or place alone, of which the reference holds a few: see `corpus.env` for their turns."""
     turns = [2 * (list(kinds).index(kind) + len(kinds) * k) + odd for k in range(80)]
-    found = verdict(reference, table(rendered, [3 * turn + 2 for turn in turns], FRESH))
-    assert found["drift"], found["reason"]
+    result = verdict(reference, table(rendered, [3 * turn + 2 for turn in turns], FRESH))
+    assert result["drift"], result["reason"]
 
 
 @pytest.mark.slow
 def test_the_same_distribution_does_not_drift(reference):
-    found = verdict(reference, table(rendered, range(1000, 1120), FRESH))
-    assert not found["drift"], found["reason"]
-    assert found["recordings"] == 120 and 100 < found["effective"] <= 120
+    result = verdict(reference, table(rendered, range(1000, 1120), FRESH))
+    assert not result["drift"], result["reason"]
+    assert result["recordings"] == 120 and 100 < result["effective"] <= 120
 
 
 def false_verdicts(reference: pd.DataFrame, start: int, batches: int, size: int = 20) -> int:
@@ -187,11 +187,11 @@ def test_thresholds_shrink_with_recordings_not_with_chunks_and_stop_at_the_least
     def limits(table: pd.DataFrame, n: int, least: float = 0.05) -> dict[str, float]:
         return drift.thresholds(table, n=n, least=least, share=0.2, rng=np.random.default_rng(1))
 
-    found = {n: limits(reference, n) for n in (2, 20, 100, 5000)}
+    by_count = {n: limits(reference, n) for n in (2, 20, 100, 5000)}
     for column in drift.COLUMNS:
-        assert found[2][column] > found[20][column] > found[100][column] == found[5000][column]
+        assert by_count[2][column] > by_count[20][column] > by_count[100][column] == by_count[5000][column]
     longer = pd.concat([reference] * 4)
-    assert limits(longer, 20) == pytest.approx(found[20])
+    assert limits(longer, 20) == pytest.approx(by_count[20])
     assert set(limits(reference, 20, least=9.0).values()) == {9.0}
 
 
@@ -207,9 +207,9 @@ def test_the_share_of_columns_decides():
     assert not verdict(reference, batch)["drift"]
     for i, column in enumerate(drift.COLUMNS[:3], 1):
         batch[column] += 5
-        found = verdict(reference, batch)
-        assert len(drifting(found)) == i and found["drift"] == (i >= 3), found["reason"]
-    assert found["columns"][0]["distance"] > 3 > found["columns"][3]["distance"]
+        result = verdict(reference, batch)
+        assert len(drifting(result)) == i and result["drift"] == (i >= 3), result["reason"]
+    assert result["columns"][0]["distance"] > 3 > result["columns"][3]["distance"]
 
 
 def test_columns_that_never_vary_are_judged():
@@ -242,14 +242,14 @@ def test_blocks_give_what_a_whole_recording_does(stand_in, tmp_path, seconds):
     """With what sounds around each chunk; the quiet beyond a recording's ends is that of its last half minute."""
     pcm = np.random.default_rng(6).integers(-2000, 2000, int(seconds * SR)).astype(np.int16)
     audio.write_pcm(tmp_path / "a.wav", pcm, sr=SR)
-    facts, found = drift.of_recording(("a", tmp_path / "a.wav"), Path(), P)
+    facts, rows = drift.of_recording(("a", tmp_path / "a.wav"), Path(), P)
     expected = cut(pcm)
     if seconds > drift.HELD_S:
         held = pcm[-int(drift.HELD_S * SR) :]
         start = P.chunks.env_hop * (len(expected) - 1) - (len(pcm) - len(held))
-        np.testing.assert_allclose(found[-1], drift.describe(held, [start], MODEL, P)[0], atol=0.05)
-        found, expected = found[1:-1], expected[1:-1]
-    np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(rows[-1], drift.describe(held, [start], MODEL, P)[0], atol=0.05)
+        rows, expected = rows[1:-1], expected[1:-1]
+    np.testing.assert_array_equal(rows, expected)
     assert facts["problem"] is None and facts["chunks"] == len(cut(pcm))
     assert facts["peak_db"] == pytest.approx(20 * np.log10(2000 / 32768), abs=0.02)
 
@@ -280,20 +280,20 @@ def spoken(*args: str) -> dict:
 
 @pytest.mark.slow
 def test_the_command_writes_what_it_says(project):
-    found = spoken()
-    assert not found["drift"] and (found["recordings"], found["rejected"]) == (40, 0)
-    assert found == json.loads(Path("reports/drift/verdict.json").read_text())
-    told = json.loads(Path("reports/drift/report.json").read_text())
-    limits = {row["column"]: (row["distance"], row["threshold"]) for row in found["columns"]}
-    for metric in told["metrics"]:
+    result = spoken()
+    assert not result["drift"] and (result["recordings"], result["rejected"]) == (40, 0)
+    assert result == json.loads(Path("reports/drift/verdict.json").read_text())
+    report = json.loads(Path("reports/drift/report.json").read_text())
+    limits = {row["column"]: (row["distance"], row["threshold"]) for row in result["columns"]}
+    for metric in report["metrics"]:
         distance, limit = limits[metric["config"]["column"]]
         assert (metric["value"], metric["config"]["threshold"]) == pytest.approx((distance, limit), abs=1e-5)
-    assert [test["status"] for test in told["tests"]] == ["SUCCESS"] * len(drift.COLUMNS)
+    assert [test["status"] for test in report["tests"]] == ["SUCCESS"] * len(drift.COLUMNS)
     for file in Path("data/field").rglob("*.flac"):
         y, _ = sf.read(file)
         sf.write(file, 0.01 * y, SR)
-    found = spoken("data/field")
-    assert found["drift"] and {"level_db", "band_0_250_db"} <= drifting(found)
+    result = spoken("data/field")
+    assert result["drift"] and {"level_db", "band_0_250_db"} <= drifting(result)
     said = run("drift").stdout
     assert "no drift" not in said and "measured with models/quantized/model.tflite)" in said
 
@@ -326,9 +326,9 @@ def test_the_champion_on_the_record_is_measured_not_the_tree_s_model(project):
     reference["snr_db"] += 60
     tables.write(folder / "reference.csv", reference)
     Path("models/record.jsonl").write_text('{"stage": "prod", "version": "v1.0.0"}\n')
-    found = spoken()
-    assert found["drift"] and drifting(found) == {"level_db", "band_0_250_db", "snr_db"}
-    assert (found["model"], found["batch"]) == ("v1.0.0", tree["batch"])
+    result = spoken()
+    assert result["drift"] and drifting(result) == {"level_db", "band_0_250_db", "snr_db"}
+    assert (result["model"], result["batch"]) == ("v1.0.0", tree["batch"])
 
 
 @pytest.mark.slow
@@ -343,8 +343,8 @@ def test_malformed_recordings_are_listed_and_the_rest_is_measured(project):
     whole = Path("data/field/mast0/00.flac").read_bytes()
     (field / "cut.flac").write_bytes(whole[: len(whole) // 3])
     Path("data/field/tags.csv").write_text("mast0/00.flac\n")
-    found = spoken()
-    assert (found["recordings"], found["rejected"]) == (40, 7)
+    result = spoken()
+    assert (result["recordings"], result["rejected"]) == (40, 7)
     rejected = tables.read("reports/drift/rejected.csv", tables.REJECTED)
     names = ["away.wav", "broken.wav", "cut.flac", "empty.wav", "nan.wav", "notes.txt", "short.wav"]
     assert sorted(rejected["file"]) == [f"mast0/{name}" for name in names]
@@ -366,8 +366,8 @@ def test_silent_and_clipped_recordings_are_measured_and_warned_of(project):
 
 def test_nothing_arrived_is_no_drift_and_nothing_readable_is_an_error(project, monkeypatch, capsys, tmp_path):
     shutil.rmtree("data/field")
-    found = spoken()
-    assert not found["drift"] and found["reason"] == "no recordings in data/field" and found["recordings"] == 0
+    result = spoken()
+    assert not result["drift"] and result["reason"] == "no recordings in data/field" and result["recordings"] == 0
     (tmp_path / "none").mkdir()
     monkeypatch.setattr("sys.argv", ["gunshot", "drift", "none"])
     with pytest.raises(SystemExit, match="none: no recordings in it; name a folder of audio files"):

@@ -58,9 +58,9 @@ def run(*arguments: str) -> str:
 
 
 @given(st.dictionaries(KEYS, st.tuples(STATES, st.floats(0, 1) | st.none())), st.floats(0, 1))
-def test_the_queue_holds_each_once_unconfirmed_first_most_doubtful_first(found, point):
-    states = {key: state for key, (state, _) in found.items()}
-    scores = {key: score for key, (_, score) in found.items() if score is not None}
+def test_the_queue_holds_each_once_unconfirmed_first_most_doubtful_first(recordings, point):
+    states = {key: state for key, (state, _) in recordings.items()}
+    scores = {key: score for key, (_, score) in recordings.items() if score is not None}
     order = queue.queue(states, scores, point)
     assert sorted(order) == sorted(states)
     ranks = [(states[key] == "confirmed", abs(scores[key] - point) if key in scores else 2) for key in order]
@@ -84,13 +84,13 @@ def test_the_queue_s_doubt_is_about_the_operating_point_of_the_detector(tmp_path
 
 
 @given(st.dictionaries(KEYS, st.tuples(st.booleans(), st.floats(-5, 100)), max_size=8), st.floats(0.1, 60))
-def test_only_old_unconfirmed_recordings_expire(found, keep):
+def test_only_old_unconfirmed_recordings_expire(recordings, keep):
     now = 1e9
     files = {
         key: SimpleNamespace(lstat=lambda age=age: SimpleNamespace(st_mtime=now - age * 86400))
-        for key, (_, age) in found.items()
+        for key, (_, age) in recordings.items()
     }
-    states = {key: "confirmed" if confirmed else "automatic" for key, (confirmed, _) in found.items()}
+    states = {key: "confirmed" if confirmed else "automatic" for key, (confirmed, _) in recordings.items()}
     old = queue.expired(files, states, now=now, keep_days=keep)
     ages = {key: (now - file.lstat().st_mtime) / 86400 for key, file in files.items()}
     wanted = {key for key in ages if states[key] != "confirmed" and ages[key] > keep}
@@ -210,9 +210,9 @@ def test_a_file_of_any_name_is_seen_and_removed(names):
             (root / "dev" / name).parent.mkdir(parents=True, exist_ok=True)
             (root / "dev" / name).write_bytes(b"x")
         root.mkdir(exist_ok=True)
-        found, other = queue.files(root)
-        assert set(found) == {f"dev/{name}" for name in names} and other == []
-        queue.remove(root, found)
+        files, other = queue.files(root)
+        assert set(files) == {f"dev/{name}" for name in names} and other == []
+        queue.remove(root, files)
         assert queue.files(root) == ({}, []) and not (root / "dev").exists()
 
 

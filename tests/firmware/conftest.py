@@ -10,6 +10,6 @@ settings.load_profile("firmware")
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory):
     """The firmware's C behind a pipe, under sanitizers."""
-    made = Driver(tmp_path_factory.mktemp("driver"))
-    yield made
-    made.close()
+    pipe = Driver(tmp_path_factory.mktemp("driver"))
+    yield pipe
+    pipe.close()

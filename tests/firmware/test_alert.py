@@ -173,14 +173,14 @@ def test_scores_are_python_s(driver):
     """All sums of logits that two int8 windows can have, and the most there can be."""
     sums = np.r_[-510:511, -65534, 65534].astype("<i4")
     expected = driven.MODEL.score_of(sums, windows=2) * 65535
-    found = measured(driver, "s", sums)
-    assert np.abs(found - expected).max() <= 1 and (np.diff(found[:-2]) >= 0).all()
-    assert found[-2] == 0 and found[-1] == 65535 and len(set(found)) > 300
+    scores = measured(driver, "s", sums)
+    assert np.abs(scores - expected).max() <= 1 and (np.diff(scores[:-2]) >= 0).all()
+    assert scores[-2] == 0 and scores[-1] == 65535 and len(set(scores)) > 300
 
 
 def test_spl_is_python_s(driver):
     """Of every peak that a sample can have."""
     peaks = np.arange(32769)
     expected = 10 * audio.spl_db(peaks, full_scale_pa=driven.p.firmware.full_scale_pa)
-    found = measured(driver, "l", (peaks.astype("<f4") ** 2))
-    assert np.abs(found - expected).max() <= 0.51 and found[-1] == 1200 and found[0] == found[1] == 297
+    levels = measured(driver, "l", (peaks.astype("<f4") ** 2))
+    assert np.abs(levels - expected).max() <= 0.51 and levels[-1] == 1200 and levels[0] == levels[1] == 297

@@ -50,9 +50,9 @@ class App:
     def beat(self) -> Heartbeat:
         """The last heartbeat, asked for now."""
         self.data += self.driver.ask("b")
-        return self.told(Heartbeat)[-1]
+        return self.messages(Heartbeat)[-1]
 
-    def told(self, kind: type = Alert) -> list:
+    def messages(self, kind: type = Alert) -> list:
         return [message for message in alerts.decode_all(self.data) if isinstance(message, kind)]
 
 
@@ -69,23 +69,23 @@ def shots(starts_s: list[float], duration_s: float, seed: int = 0, peak: int = 2
 def expected(pcm: np.ndarray, *, begun: int = 0, incidents: int = 0) -> list[SimpleNamespace]:
     """What the listener tells of samples that begin at `begun`, after so many incidents."""
     ear = listener.Listener(MODEL, [0.0], p)
-    (found,), _ = ear.push(pcm)
-    onset_s, told_s = ear.times(found)
-    which = found[:, WHICH]
+    (rows,), _ = ear.push(pcm)
+    onset_s, told_s = ear.times(rows)
+    which = rows[:, WHICH]
     return [
         SimpleNamespace(
             onset=begun + round(onset_s[i] * SR), decided=begun + round(told_s[i] * SR), incident=incidents + which[i],
-            shot=1 + int((which[:i] == which[i]).sum()), score=65535 * MODEL.score_of(found[i, LOGIT_SUM], windows=2),
-            spl_db=10 * audio.spl_db(peak, full_scale_pa=20.0), window=found[i, DECIDED],
+            shot=1 + int((which[:i] == which[i]).sum()), score=65535 * MODEL.score_of(rows[i, LOGIT_SUM], windows=2),
+            spl_db=10 * audio.spl_db(peak, full_scale_pa=20.0), window=rows[i, DECIDED],
         )
-        for i, peak in enumerate(ear.peaks(found))
+        for i, peak in enumerate(ear.peaks(rows))
     ]  # fmt: skip
 
 
-def compare(told: list[Alert], want: list[SimpleNamespace]) -> None:
+def compare(sent: list[Alert], want: list[SimpleNamespace]) -> None:
     exact = ("onset", "decided", "incident", "shot")
-    assert [[getattr(a, name) for name in exact] for a in told] == [[getattr(w, name) for name in exact] for w in want]
-    for a, w in zip(told, want, strict=True):
+    assert [[getattr(a, name) for name in exact] for a in sent] == [[getattr(w, name) for name in exact] for w in want]
+    for a, w in zip(sent, want, strict=True):
         assert abs(a.score - w.score) <= 1 and abs(a.spl_db - w.spl_db) <= 0.51
         assert a.device == DEVICE and f"{a.model:016x}" == hashlib.sha256(driven.ARTIFACT).hexdigest()[:16]
 
@@ -100,8 +100,8 @@ def test_shots_are_those_of_the_listener(driver, seed, size, peak):
     pcm = shots(starts, 4.0 if size > 1 else 1.0, seed, peak)
     app = App(driver)
     app.hear(pcm, size)
-    compare(app.told(), expected(pcm))
-    assert peak == 900 or size == 1 or len(app.told()) >= 2
+    compare(app.messages(), expected(pcm))
+    assert peak == 900 or size == 1 or len(app.messages()) >= 2
 
 
 def test_simulated_shots_are_those_of_the_listener(driver):
@@ -110,8 +110,8 @@ def test_simulated_shots_are_those_of_the_listener(driver):
         pcm = simulate.render("gun", index, corpus).pcm
         app = App(driver)
         app.hear(pcm)
-        compare(app.told(), expected(pcm))
-        count += len(app.told())
+        compare(app.messages(), expected(pcm))
+        count += len(app.messages())
     assert count >= 6
 
 
@@ -119,8 +119,8 @@ def test_simulated_shots_are_those_of_the_listener(driver):
 def test_a_shot_in_the_first_frames_is_told(driver, start_s):
     pcm, app = shots([start_s], 1.0), App(driver)
     app.hear(pcm)
-    compare(app.told(), expected(pcm))
-    (alert,) = app.told()
+    compare(app.messages(), expected(pcm))
+    (alert,) = app.messages()
     assert abs(alert.onset / SR - start_s) < 0.02
 
 
@@ -129,7 +129,7 @@ def test_the_evidence_is_the_log_mel_of_the_deciding_window(driver):
     app.hear(pcm)
     codes = MODEL.codes(features.log_mel(pcm, sr=SR, **p.features.model_dump()))
     codes = np.concatenate([np.repeat(codes[:, :1], LEAD, axis=1), codes], axis=1)
-    for alert, want in zip(app.told(), expected(pcm), strict=True):
+    for alert, want in zip(app.messages(), expected(pcm), strict=True):
         window = codes[:, want.window * p.detector.hop :][:, : driven.N_FRAMES]
         assert (alert.log_mel != window.T).sum() <= 1 and alert.log_mel.shape == (71, 32)
         assert len(alerts.encode(alert)) == 56 + 71 * 32  # nothing else is sent
@@ -141,7 +141,7 @@ def test_messages_are_numbered_and_counted(driver):
     beat = app.beat()
     every = alerts.decode_all(app.data)
     assert [message.sequence for message in every] == list(range(len(every)))
-    assert beat.alerts == len(app.told()) == 3 and (beat.heard, beat.dropped, beat.unsent) == (5 * SR, 0, 0)
+    assert beat.alerts == len(app.messages()) == 3 and (beat.heard, beat.dropped, beat.unsent) == (5 * SR, 0, 0)
     assert (beat.gaps, beat.stuck, beat.backward, beat.failures) == (0, 0, 0, 0)
 
 
@@ -149,7 +149,7 @@ def test_heartbeats_come_at_their_interval(driver):
     """The first at once; the interval is firmware.heartbeat_s, here 2 s, and DMA pieces are 16 ms."""
     app = App(driver)
     app.hear(shots([], 9.0))
-    times = [beat.uptime_ms for beat in app.told(Heartbeat)]
+    times = [beat.uptime_ms for beat in app.messages(Heartbeat)]
     assert len(times) == 5 and times[0] <= 16 and all(2000 <= gap <= 2016 for gap in np.diff(times))
 
 
@@ -184,7 +184,7 @@ def test_an_overrun_begins_anew_and_times_go_on(driver):
     before = expected(heard)
     begun = len(heard) + len(lost)
     after = expected(second, begun=begun, incidents=max(w.incident for w in before))
-    compare(app.told(), before + after)
+    compare(app.messages(), before + after)
     assert len(before) >= 2 and len(after) >= 2
     beat = app.beat()
     assert (beat.gaps, beat.dropped, beat.heard) == (1, len(lost), len(heard) + len(second))
@@ -214,8 +214,8 @@ def test_a_stuck_microphone_is_counted_once_and_the_detector_goes_on(driver, nam
     pcm = np.concatenate([before, still, still, still, after])
     app.hear(pcm)
     assert app.beat().stuck == 1
-    compare(app.told(), expected(pcm))
-    assert {round(a.onset / SR, 1) for a in app.told()} >= {0.7, 5.1}
+    compare(app.messages(), expected(pcm))
+    assert {round(a.onset / SR, 1) for a in app.messages()} >= {0.7, 5.1}
     app.hear(still)
     assert app.beat().stuck == 2
 
@@ -236,7 +236,7 @@ def test_a_clock_that_runs_backward_is_counted_and_moves_no_shot(driver):
         app.clock_ms = clock
         app.write(piece)
     assert app.beat().backward == sum(b < a for a, b in zip([0, *clocks], clocks, strict=False))
-    compare(app.told(), expected(pcm))
+    compare(app.messages(), expected(pcm))
 
 
 def test_heartbeats_survive_a_clock_that_jumps_back_and_its_wrap(driver):
@@ -246,15 +246,15 @@ def test_heartbeats_survive_a_clock_that_jumps_back_and_its_wrap(driver):
         app.clock_ms = now
         app.write(shots([], 0.1))
     assert app.beat().backward == 0
-    beats = app.told(Heartbeat)
+    beats = app.messages(Heartbeat)
     assert [b.uptime_ms - 2**32 for b in beats[-3:]] == [0, 2000, 2500]
     app.clock_ms = 1000  # back from 2500
     app.write(shots([], 0.1))
     assert app.beat().backward == 1 and app.beat().uptime_ms == beats[-1].uptime_ms
-    count = len(app.told(Heartbeat))
+    count = len(app.messages(Heartbeat))
     app.clock_ms = 3001  # the interval is of time that passed
     app.write(shots([], 0.1))
-    assert len(app.told(Heartbeat)) == count + 1
+    assert len(app.messages(Heartbeat)) == count + 1
 
 
 def test_a_model_that_fails_is_counted_and_decides_nothing(driver):
@@ -262,10 +262,10 @@ def test_a_model_that_fails_is_counted_and_decides_nothing(driver):
     app = App(driver)
     app.model_fails = True
     app.hear(pcm[: 2 * SR])
-    assert app.told() == [] and app.beat().failures == 1 + ((2 * SR - N_FFT) // HOP + 1 + LEAD - 71) // 8
+    assert app.messages() == [] and app.beat().failures == 1 + ((2 * SR - N_FFT) // HOP + 1 + LEAD - 71) // 8
     app.model_fails = False
     app.hear(pcm[2 * SR :])
-    assert [round(a.onset / SR, 1) for a in app.told()] == [3.0] and app.told()[0].incident == 1
+    assert [round(a.onset / SR, 1) for a in app.messages()] == [3.0] and app.messages()[0].incident == 1
 
 
 def test_the_peak_of_the_oldest_shot_that_a_window_can_tell_is_still_there(driver):
@@ -278,7 +278,7 @@ def test_the_peak_of_the_oldest_shot_that_a_window_can_tell_is_still_there(drive
     app.hear(pcm[:ready])
     app.model_fails = False
     app.hear(pcm[ready:])
-    a, b = app.told()[:2]
+    a, b = app.messages()[:2]
     assert a.decided == b.decided == ((2 * 8 + 70) * HOP + N_FFT) and abs(a.onset - first * HOP - N_FFT // 2) <= HOP
     loudest = np.abs(pcm[first * HOP :][: 9 * HOP].astype(int)).max()
     assert abs(a.spl_db - 10 * audio.spl_db(loudest, full_scale_pa=20.0)) <= 0.51 and a.spl_db > b.spl_db
@@ -295,7 +295,7 @@ def test_what_the_port_does_not_take_is_counted(driver):
     app.hear(second)
     beat = app.beat()
     assert (beat.unsent, beat.alerts) == (1 + lost, len(want) - lost) and 0 < lost < len(want)
-    compare(app.told(), want[lost:])
+    compare(app.messages(), want[lost:])
 
 
 @settings(max_examples=20)
@@ -328,8 +328,8 @@ def host(tmp_path_factory):
 def test_the_host_tells_what_the_listener_tells(host, tmp_path):
     pcm = shots([0.7, 0.9, 2.2], 3.0)
     sf.write(tmp_path / "x.wav", pcm, SR)
-    code, said, told = host(tmp_path / "x.wav")
-    *others, last = told
+    code, said, messages = host(tmp_path / "x.wav")
+    *others, last = messages
     assert (code, said) == (0, "") and isinstance(last, Heartbeat) and last.heard == len(pcm)
     want = expected(pcm)
     assert [a.onset for a in others if isinstance(a, Alert)] == [w.onset for w in want] and len(want) >= 3
@@ -338,8 +338,8 @@ def test_the_host_tells_what_the_listener_tells(host, tmp_path):
 @pytest.mark.parametrize("n", [0, 1, 255, 256, 257, 4095])
 def test_a_wav_is_heard_as_it_is_however_short(host, tmp_path, n):
     sf.write(tmp_path / "x.wav", np.zeros(n, np.int16), SR)
-    code, said, told = host(tmp_path / "x.wav")
-    assert (code, said) == (0, "") and told[-1].heard == n
+    code, said, messages = host(tmp_path / "x.wav")
+    assert (code, said) == (0, "") and messages[-1].heard == n
 
 
 @pytest.mark.parametrize(
@@ -353,8 +353,8 @@ def test_a_wav_is_heard_as_it_is_however_short(host, tmp_path, n):
 )
 def test_another_wav_is_refused_by_what_it_is(host, tmp_path, sr, channels, subtype, words):
     sf.write(tmp_path / "x.wav", np.zeros((900, channels)), sr, subtype=subtype)
-    code, said, told = host(tmp_path / "x.wav")
-    assert code == IO and words in said and told == []
+    code, said, messages = host(tmp_path / "x.wav")
+    assert code == IO and words in said and messages == []
 
 
 def test_what_is_no_wav_or_cut_short_is_refused(host, tmp_path):
@@ -365,8 +365,8 @@ def test_what_is_no_wav_or_cut_short_is_refused(host, tmp_path):
     for data, words in ((b"", "must be a wav"), (whole[:43], "must be a wav"), (whole[:-1], "promises 1800 bytes"),
                         (b"RIFX" + whole[4:], "must be a wav"), (bytes(900), "must be a wav")):  # fmt: skip
         path.write_bytes(data)
-        code, said, told = host(path)
-        assert code == IO and words in said and told == []
+        code, said, messages = host(path)
+        assert code == IO and words in said and messages == []
 
 
 def test_messages_that_cannot_be_written_are_an_error(host, tmp_path):

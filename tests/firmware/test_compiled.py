@@ -46,9 +46,9 @@ def stride(model: bytes) -> int:
 
 def compared(model: bytes, codes: np.ndarray, hop: int | None = None) -> tuple[int, int]:
     """How many bytes differ from TFLM's, and how many different ones TFLM gives."""
-    found = network_c.check(model, codes, hop=hop or stride(model), firmware=FIRMWARE)
-    assert found["windows"] == len(codes)
-    return found["mismatched_bytes"], found["distinct_bytes"]
+    figures = network_c.check(model, codes, hop=hop or stride(model), firmware=FIRMWARE)
+    assert figures["windows"] == len(codes)
+    return figures["mismatched_bytes"], figures["distinct_bytes"]
 
 
 @cache
@@ -126,25 +126,25 @@ def test_windows_of_a_stream_are_joined_evenly():
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [4, pytest.param(60, marks=pytest.mark.exhaustive)])
 def test_streams_of_networks_that_are_drawn(n, drawn):
-    found = []
+    counts = []
     for recipe in networks.drawn(n, seed=drawn.getrandbits(32), kind=networks.contexts):
         model = networks.recipe(recipe)
         layout = plan(model, hop=recipe["hop"])
         wrong, distinct = compared(model, inputs(model, 300), hop=recipe["hop"])
         assert layout.positions > 1 and wrong == 0, recipe
-        found.append(distinct)
-    assert max(found) >= ENOUGH
+        counts.append(distinct)
+    assert max(counts) >= ENOUGH
 
 
 def over_recipes(examples: int, n: int, seed: int) -> list[int]:
     """Compare on networks that are drawn; return how many different codes each gave."""
-    found = []
+    counts = []
     for recipe in networks.drawn(examples, seed=seed):
         model = networks.recipe(recipe)
         wrong, distinct = compared(model, inputs(model, n))
         assert wrong == 0, recipe
-        found.append(distinct)
-    return found
+        counts.append(distinct)
+    return counts
 
 
 @pytest.mark.slow
@@ -166,8 +166,8 @@ def test_ten_thousand_inputs(network):
 @pytest.mark.exhaustive
 @pytest.mark.timeout(7200)
 def test_ten_thousand_inputs_of_networks_that_are_drawn():
-    found = over_recipes(60, 10_000, seed=0)
-    assert sum(distinct >= ENOUGH for distinct in found) >= 40
+    counts = over_recipes(60, 10_000, seed=0)
+    assert sum(distinct >= ENOUGH for distinct in counts) >= 40
 
 
 DEGENERATE = {

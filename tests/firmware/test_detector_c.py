@@ -87,10 +87,10 @@ def test_it_decides_so_after_years(driver, case, far):
 
 def test_the_cases_hold_many_shots_and_incidents(driver):
     """Or the tests above would prove little."""
-    found = [np.array(in_c(driver, *case_of(seed)), np.int64).reshape(-1, 6) for seed in range(200)]
-    shots, incidents = np.array([(len(rows), len(set(rows[:, WHICH]))) for rows in found]).T
+    results = [np.array(in_c(driver, *case_of(seed)), np.int64).reshape(-1, 6) for seed in range(200)]
+    shots, incidents = np.array([(len(rows), len(set(rows[:, WHICH]))) for rows in results]).T
     assert shots.max() > 40 and np.mean(shots > 1) > 0.3 and np.mean(incidents > 1) > 0.2
-    gaps = [np.diff(rows[:, ONSET]) for rows in found]
+    gaps = [np.diff(rows[:, ONSET]) for rows in results]
     assert min(gap.min(initial=9) for gap in gaps) == FASTEST - NEAR
     assert np.mean([(gap < LOCAL).sum() > 3 for gap in gaps]) > 0.02  # fire that only its rate tells apart
 
@@ -100,16 +100,16 @@ def test_all_the_shots_of_a_window_have_room(driver):
     s = Settings(on=0, off=0, even=0, windows=24, hop=8, n_frames=300, first=0, stop=294, cooldown=0, min_rise=1)
     rises, logits = np.zeros((99 * 8 + 300, GROUPS), np.int32), np.full(100, -9, np.int16)
     rises[::LOCAL], logits[60:] = 5000, 1000
-    found = in_c(driver, rises, logits, s)
-    assert found == Detector(s).push(rises, logits).tolist()
-    assert max(np.unique([row[1] for row in found], return_counts=True)[1]) > 60
+    rows = in_c(driver, rises, logits, s)
+    assert rows == Detector(s).push(rises, logits).tolist()
+    assert max(np.unique([row[1] for row in rows], return_counts=True)[1]) > 60
 
 
 @given(seed=st.integers(0, 2**32), values=st.sampled_from([(-128, 128), (-3, 4), (-128, -126), (126, 128)]))
 def test_rise_is_python_s(driver, seed, values):
     codes = np.random.default_rng(seed).integers(*values, (N_MELS, PAST + 1)).astype(np.int8)
-    found = np.frombuffer(driver.ask("r", codes.T.tobytes()), "<i2")
-    assert found.tolist() == detector.rise(codes)[0].tolist()
+    rises = np.frombuffer(driver.ask("r", codes.T.tobytes()), "<i2")
+    assert rises.tolist() == detector.rise(codes)[0].tolist()
 
 
 @pytest.mark.parametrize(("before", "after", "rise"), [(-128, 127, MOST_RISE), (127, -128, 0), (5, 5, 0)])

@@ -70,26 +70,26 @@ Linker script and memory map
 
 
 def test_a_map_is_flash_and_ram_by_part():
-    found = cost.sizes(MAP)
-    assert found["flash"] == {"libc": 6, "weights": 32, "tables": 16, "port": 8, "code": 32, "padding": 2}
-    assert found["ram"] == {"stack": 64, "ring": 16, "libc": 8}
-    assert (found["flash_bytes"], found["ram_bytes"]) == (0x60, 0x58)
+    sizes = cost.sizes(MAP)
+    assert sizes["flash"] == {"libc": 6, "weights": 32, "tables": 16, "port": 8, "code": 32, "padding": 2}
+    assert sizes["ram"] == {"stack": 64, "ring": 16, "libc": 8}
+    assert (sizes["flash_bytes"], sizes["ram_bytes"]) == (0x60, 0x58)
 
 
 def test_counts_are_of_a_window():
     lines = ["frames=33", "windows=2", "features=330", "scratch=300", "inference=40", "total=500", "stack=9"]
-    found = cost.counts(["some words", *lines])
-    assert cost.instructions(found, hop=8) == {"features": 80, "scratch": 300, "inference": 20, "total": 250}
+    counts = cost.counts(["some words", *lines])
+    assert cost.instructions(counts, hop=8) == {"features": 80, "scratch": 300, "inference": 20, "total": 250}
     for i in range(len(lines)):
         with pytest.raises(ValueError, match=f"must state {lines[i].split('=')[0]}"):
             cost.counts(lines[:i] + lines[i + 1 :])
 
 
-@pytest.mark.parametrize(("found", "told"), [(98, 0), (102, 0), (97, 1), (103, 1), (None, 1)])
-def test_a_budget_is_kept_within_two_percent_either_way(found, told):
-    deep = {"instructions": {"total": found} if found else {}, "unbudgeted": 5}
+@pytest.mark.parametrize(("total", "count"), [(98, 0), (102, 0), (97, 1), (103, 1), (None, 1)])
+def test_a_budget_is_kept_within_two_percent_either_way(total, count):
+    deep = {"instructions": {"total": total} if total else {}, "unbudgeted": 5}
     words = cost.over({"instructions": {"total": 100}}, deep)
-    assert len(words) == told and all("instructions.total=" in word for word in words)
+    assert len(words) == count and all("instructions.total=" in word for word in words)
 
 
 def test_no_status_can_be_ignored(tmp_path):

@@ -22,12 +22,12 @@ def model() -> bytes:
 
 
 def test_estimate_is_consistent_and_all_runs_on_the_npu(model):
-    found = ethos.estimate(model)
-    assert found["accelerator"] == "ethos-u55-128" and found["clock_hz"] == 500e6
-    assert found["inferences_per_s"] == pytest.approx(found["clock_hz"] / found["cycles"], rel=1e-4)
-    assert found["sram_bytes"] > N_MELS * N_FRAMES and 0.3 < found["flash_bytes"] / len(model) < 1.5
-    assert found["cpu_operators"] == []
-    assert ethos.estimate(model) == found
+    figures = ethos.estimate(model)
+    assert figures["accelerator"] == "ethos-u55-128" and figures["clock_hz"] == 500e6
+    assert figures["inferences_per_s"] == pytest.approx(figures["clock_hz"] / figures["cycles"], rel=1e-4)
+    assert figures["sram_bytes"] > N_MELS * N_FRAMES and 0.3 < figures["flash_bytes"] / len(model) < 1.5
+    assert figures["cpu_operators"] == []
+    assert ethos.estimate(model) == figures
 
 
 def test_operators_left_to_the_cpu_are_named(model, monkeypatch):

@@ -106,10 +106,10 @@ def test_any_pieces_and_gaps_give_what_the_whole_gives(built, pieces, seed):
             continue
         parts.append(expected(built, pcm[start : start + length]))
         start, length = start + length, 0
-    truth, found = np.concatenate(parts), streamed(built, pcm, pieces)
-    assert len(found) == len(truth)
+    truth, rows = np.concatenate(parts), streamed(built, pcm, pieces)
+    assert len(rows) == len(truth)
     for name in built.row.names:
-        assert (found[name] == truth[name]).all(), name
+        assert (rows[name] == truth[name]).all(), name
 
 
 def test_rises_of_the_frames_are_those_of_the_listener(built):

@@ -108,12 +108,12 @@ class Cases:
         program, files = self.folder / "program", ["codes", "outputs"]
         run = emulator.run(program, self.board, files, folder=self.folder, timeout_s=1200)
         assert run.code == 0, run.lines
-        found = np.fromfile(self.folder / "outputs", np.int8).reshape(-1, 2)
-        return np.split(found, np.cumsum([len(each) for each in codes])[:-1])
+        rows = np.fromfile(self.folder / "outputs", np.int8).reshape(-1, 2)
+        return np.split(rows, np.cumsum([len(each) for each in codes])[:-1])
 
 
-def same(found: list[np.ndarray], expected: list[np.ndarray]) -> list[bool]:
-    return [np.array_equal(*pair) for pair in zip(found, expected, strict=True)]
+def same(actual: list[np.ndarray], expected: list[np.ndarray]) -> list[bool]:
+    return [np.array_equal(*pair) for pair in zip(actual, expected, strict=True)]
 
 
 def several(models: list[bytes], folders: pytest.TempPathFactory) -> SimpleNamespace:
@@ -133,8 +133,8 @@ def family(tmp_path_factory):
 @pytest.mark.parametrize("board", BOARDS)
 def test_family(family, board):
     assert min(len(np.unique(each)) for each in family.expected) >= ENOUGH
-    found = same(family.compiled(board).outputs(family.codes), family.expected)
-    assert found == [True] * len(found)
+    matches = same(family.compiled(board).outputs(family.codes), family.expected)
+    assert matches == [True] * len(matches)
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -143,8 +143,8 @@ def test_networks_that_are_drawn(drawn, board, tmp_path_factory):
     kinds = {networks.recipes: 6, networks.contexts: 2}
     recipes = [r for kind, n in kinds.items() for r in networks.drawn(n, seed=drawn.getrandbits(32), kind=kind)]
     any_size = several(list(map(networks.recipe, recipes)), tmp_path_factory)
-    found = same(any_size.compiled(board).outputs(any_size.codes), any_size.expected)
-    assert found == [True] * len(found), recipes
+    matches = same(any_size.compiled(board).outputs(any_size.codes), any_size.expected)
+    assert matches == [True] * len(matches), recipes
 
 
 @pytest.mark.parametrize("n", [500, pytest.param(10_000, marks=pytest.mark.exhaustive)])

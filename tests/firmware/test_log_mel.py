@@ -130,13 +130,13 @@ def test_beside_full_scale_tones_float32_alone_limits(front, x):
 
 
 def corpus() -> list[np.ndarray]:
-    made = Corpus(seed=9, sr=P.audio.sr, duration_s=(1.2, 2.4), distance_m=(2.0, 1500.0), without=())
-    rendered = [simulate.render(kind, i, made).pcm for i in range(18) for kind in ("gun", "env")]
+    simulated = Corpus(seed=9, sr=P.audio.sr, duration_s=(1.2, 2.4), distance_m=(2.0, 1500.0), without=())
+    rendered = [simulate.render(kind, i, simulated).pcm for i in range(18) for kind in ("gun", "env")]
     # Other levels and other places in their frames are other numbers for what rounds.
-    found = [pcm(10 ** (-db / 20) * x[shift:]) for x in rendered for db, shift in ((0, 0), (7, 29), (19, 57), (32, 83))]
+    parts = [pcm(10 ** (-db / 20) * x[shift:]) for x in rendered for db, shift in ((0, 0), (7, 29), (19, 57), (32, 83))]
     for path in sorted(RECORDINGS.rglob("*.wav"))[::8]:
-        found.append(np.concatenate([audio.to_int16(block) for block in audio.blocks(path, sr=P.audio.sr)])[:64_000])
-    return found
+        parts.append(np.concatenate([audio.to_int16(block) for block in audio.blocks(path, sr=P.audio.sr)])[:64_000])
+    return parts
 
 
 @pytest.mark.slow

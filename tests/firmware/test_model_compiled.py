@@ -60,9 +60,9 @@ class Library:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def compiled(tmp_path_factory):
     model = of_params(3, 0.25, True)
-    return model, Library(model, tmp_path_factory.mktemp("made")), inputs(model, 60)
+    return model, Library(model, tmp_path_factory.mktemp("compiled")), inputs(model, 60)
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +88,20 @@ def changed(library: Library, name: str, value) -> bytes:
 
 
 @given(st.binary(max_size=300))
-def test_crc_is_that_of_zlib(made, content):
-    assert made[1].c.gunshot_crc32(content, ctypes.c_size_t(len(content))) == zlib.crc32(content)
+def test_crc_is_that_of_zlib(compiled, content):
+    assert compiled[1].c.gunshot_crc32(content, ctypes.c_size_t(len(content))) == zlib.crc32(content)
 
 
-def test_the_artifact_is_what_python_packed(made):
-    model, library, _ = made
+def test_the_artifact_is_what_python_packed(compiled):
+    model, library, _ = compiled
     members = plan(model, hop=8).members()
     assert library.right == network_c.layout.packed(members)
     crc, version, size = np.frombuffer(library.right[:12], "<u4")
     assert crc == zlib.crc32(library.right[4:]) and version == 1 and size == len(library.right)
 
 
-def test_a_right_artifact_scores_as_tflm(made):
-    model, library, codes = made
+def test_a_right_artifact_scores_as_tflm(compiled):
+    model, library, codes = compiled
     tflm = quantize.Tflm(model)
     expected = tflm.outputs(codes)[:, 0].astype(int) - tflm.quantization()["output_zero_point"]
     assert library.init(library.right) == OK
@@ -120,8 +120,8 @@ def test_a_stream_begins_anew_after_a_reset_or_an_init(with_context, lengths, se
     for length in lengths:
         library.reset() if rng.integers(2) else library.init(library.right)
         begin = rng.integers(len(windows) - length + 1)
-        found = [library.score(window) for window in windows[begin : begin + length]]
-        assert found == [(OK, logit) for logit in expected[begin : begin + length]]
+        results = [library.score(window) for window in windows[begin : begin + length]]
+        assert results == [(OK, logit) for logit in expected[begin : begin + length]]
 
 
 def test_without_a_reset_windows_that_do_not_follow_each_other_are_mixed(with_context):
@@ -165,30 +165,30 @@ def test_the_trunk_runs_once_a_window_and_twice_where_a_stream_begins(tmp_path):
     codes = np.random.default_rng(0).integers(-128, 128, (32, 71 + 24)).astype(np.int8)
     codes[:, :64] = codes[:, 64:65]  # seven frames were heard
     assert library.init(library.right) == OK
-    found = [(library.score(codes[:, i : i + 71]), count.value)[1] for i in range(0, 25, 8)]
-    assert found == [2, 3, 4, 5]
+    counts = [(library.score(codes[:, i : i + 71]), count.value)[1] for i in range(0, 25, 8)]
+    assert counts == [2, 3, 4, 5]
     library.reset()
     library.score(np.random.default_rng(1).integers(-128, 128, (32, 71)).astype(np.int8))
     assert count.value == 5 + 7  # as often as a beginning would take whose frames are not alike
 
 
-def test_every_byte_that_is_flipped_is_seen(made):
-    _, library, _ = made
+def test_every_byte_that_is_flipped_is_seen(compiled):
+    _, library, _ = compiled
     content = np.zeros(len(library.right) + 16, np.uint8)
     content = content[-content.ctypes.data % 16 :][: len(library.right)]
     content[:] = np.frombuffer(library.right, np.uint8)
     flips = np.random.default_rng(0).integers(1, 256, len(content), dtype=np.uint8)
-    found = []
+    statuses = []
     for i, flip in enumerate(flips):
         content[i] ^= flip
-        found.append(library.init_at(content.ctypes.data, len(content)))
+        statuses.append(library.init_at(content.ctypes.data, len(content)))
         content[i] ^= flip
-    assert found == [CRC] * len(content)
+    assert statuses == [CRC] * len(content)
     assert library.init_at(content.ctypes.data, len(content)) == OK
 
 
-def test_each_fault_has_its_status(made):
-    _, library, _ = made
+def test_each_fault_has_its_status(compiled):
+    _, library, _ = compiled
     right = library.right
     assert library.init(right) == OK
     assert library.init(changed(library, "version", np.uint32(2))) == VERSION
@@ -203,8 +203,8 @@ def test_each_fault_has_its_status(made):
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 11, 12, 100, -4, -1])
-def test_a_truncated_artifact(made, size):
-    _, library, _ = made
+def test_a_truncated_artifact(compiled, size):
+    _, library, _ = compiled
     cut = library.right[:size]
     assert library.init(cut) == (TRUNCATED if len(cut) < 12 else CRC)
     assert len(cut) < 4 or library.init(with_crc(cut)) == TRUNCATED
@@ -212,20 +212,20 @@ def test_a_truncated_artifact(made, size):
 
 
 @pytest.mark.parametrize("shift", [1, 2, 3])
-def test_an_artifact_that_is_not_aligned(made, shift):
-    assert made[1].init(made[1].right, shift=shift) == TYPE
+def test_an_artifact_that_is_not_aligned(compiled, shift):
+    assert compiled[1].init(compiled[1].right, shift=shift) == TYPE
 
 
-def test_the_crc_is_checked_before_all_else(made):
-    _, library, _ = made
+def test_the_crc_is_checked_before_all_else(compiled):
+    _, library, _ = compiled
     spoilt = changed(library, "version", np.uint32(9))[:-1] + b"\xaa"
     assert library.init(spoilt, shift=1, less=1, offset=1) == CRC
 
 
 @pytest.mark.parametrize(("less", "offset"), [(1, 0), (16, 0), (0, 1), (0, 8), (0, 15)])
-def test_an_arena_that_is_too_small_or_not_aligned(made, less, offset):
-    assert made[1].need % 16 == 0
-    assert made[1].init(made[1].right, less=less, offset=offset) == ARENA
+def test_an_arena_that_is_too_small_or_not_aligned(compiled, less, offset):
+    assert compiled[1].need % 16 == 0
+    assert compiled[1].init(compiled[1].right, less=less, offset=offset) == ARENA
 
 
 def test_no_score_before_an_init_or_after_one_that_failed(tmp_path):

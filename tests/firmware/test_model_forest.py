@@ -63,10 +63,10 @@ def logits(model: Model, x: np.ndarray) -> list[int]:
 def test_logits_are_those_of_python(backend, model):
     x, y = log_mels(1000, 1)
     assert backend.init(arena=0) == "OK"
-    found = backend.logits(features.codes(x))
-    assert found == logits(model, x)
-    assert len(set(found)) > 60 and min(found) < 0 < max(found)
-    assert ((np.array(found) > 0) == y).mean() > 0.65  # and they tell shots
+    actual = backend.logits(features.codes(x))
+    assert actual == logits(model, x)
+    assert len(set(actual)) > 60 and min(actual) < 0 < max(actual)
+    assert ((np.array(actual) > 0) == y).mean() > 0.65  # and they tell shots
 
 
 @given(st.integers(0, 2**31 - 1))

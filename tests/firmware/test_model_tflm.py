@@ -51,7 +51,7 @@ def interpreter():
 
 
 @pytest.fixture(scope="module")
-def made():
+def quantized():
     """A network of random weights, as int8, and what the stage quantize reports of it."""
     section = params.load("network", path=ROOT / "params.yaml").network
     net = network.build(section.model_copy(update={"width": 0.5}), n_mels=N_MELS, n_frames=N_FRAMES)
@@ -72,10 +72,10 @@ def made():
 
 
 @pytest.fixture(scope="module")
-def build(made, tmp_path_factory):
+def build(quantized, tmp_path_factory):
     def built(*flags: str, model: bytes | None = None, operators: list[str] | None = None, **constants) -> Backend:
-        model = made.model if model is None else model
-        report = made.report | {"operators": operators or made.report["operators"]}
+        model = quantized.model if model is None else model
+        report = quantized.report | {"operators": operators or quantized.report["operators"]}
         folder = tmp_path_factory.mktemp("tflm")
         values = export.constants(model, report, OPERATING, P) | constants
         export.write(model, report, folder / "generated", constants=values, network={})
@@ -97,10 +97,10 @@ def codes(n: int, seed: int) -> np.ndarray:
     return np.clip(np.rint(drawn), -128, 127).astype(np.int8)
 
 
-def test_logits_are_those_of_the_interpreter(backend, made):
+def test_logits_are_those_of_the_interpreter(backend, quantized):
     assert backend.init() == "OK"
     windows = codes(1000, 2)
-    expected = made.tflm.outputs(windows)[:, 0].astype(int) - made.report["quantization"]["output_zero_point"]
+    expected = quantized.tflm.outputs(windows)[:, 0].astype(int) - quantized.report["quantization"]["output_zero_point"]
     assert len(set(expected.tolist())) > 40
     assert backend.logits(windows) == expected.tolist()
 
@@ -129,25 +129,25 @@ def test_an_artifact_of_another_size_is_found(backend):
     assert backend.init(skew=4) == "TYPE"
 
 
-def test_the_arena_must_be_of_the_size_stated_and_aligned(backend, made):
-    assert backend.arena_bytes == made.report["arena_bytes"] == made.tflm.arena_bytes()
+def test_the_arena_must_be_of_the_size_stated_and_aligned(backend, quantized):
+    assert backend.arena_bytes == quantized.report["arena_bytes"] == quantized.tflm.arena_bytes()
     assert backend.init(arena=backend.arena_bytes - 1) == "ARENA"
     assert backend.init(arena_skew=8) == "ARENA"
 
 
-def test_the_interpreter_itself_refuses_an_arena_that_a_build_states_too_small(build, made):
+def test_the_interpreter_itself_refuses_an_arena_that_a_build_states_too_small(build, quantized):
     """What TFLM says it uses holds some 200 bytes with which it counts, so that a little less would do."""
-    enough = made.report["arena_bytes"]
+    enough = quantized.report["arena_bytes"]
     less = build(f"-DGUNSHOT_ARENA_BYTES={enough - 512}")
     assert less.init() == "ARENA" and less.score(codes(1, 4)[0]) == "NOT_READY"
     assert less.init(arena=enough) == "OK"
 
 
-def test_another_schema_version_is_refused(build, made):
+def test_another_schema_version_is_refused(build, quantized):
     import flatbuffers
     from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(made.model, 0)
+    model = schema.ModelT.InitFromPackedBuf(quantized.model, 0)
     for version in (3, 4):
         model.version = version
         builder = flatbuffers.Builder(0)
@@ -156,8 +156,8 @@ def test_another_schema_version_is_refused(build, made):
 
 
 @pytest.mark.parametrize("name", ["LEAKY_RELU", "MAX_POOL_2D"])
-def test_an_operator_that_is_not_registered_is_refused(build, made, name):
-    others = [known for known in made.report["operators"] if known != name]
+def test_an_operator_that_is_not_registered_is_refused(build, quantized, name):
+    others = [known for known in quantized.report["operators"] if known != name]
     assert build(operators=others).init() == "OPERATOR"
 
 
@@ -166,15 +166,15 @@ def test_an_operator_that_is_not_registered_is_refused(build, made, name):
     [("N_FRAMES", "SHAPE"), ("N_MELS", "SHAPE"), ("INPUT_SCALE", "TYPE"), ("INPUT_ZERO_POINT", "TYPE"),
      ("OUTPUT_SCALE", "TYPE"), ("OUTPUT_ZERO_POINT", "TYPE")],
 )  # fmt: skip
-def test_what_the_features_are_not_made_for_is_refused(build, made, name, status):
-    value = export.constants(made.model, made.report, OPERATING, P)[name]
+def test_what_the_features_are_not_made_for_is_refused(build, quantized, name, status):
+    value = export.constants(quantized.model, quantized.report, OPERATING, P)[name]
     other = value + 1 if isinstance(value, int) else float(np.nextafter(np.float32(value), np.float32(9)))
     assert build(**{name: other}).init() == status
 
 
-def test_every_operator_of_the_networks_has_a_method(build, made):
+def test_every_operator_of_the_networks_has_a_method(build, quantized):
     text = (SRC / "model_tflm.cc").read_text()
-    assert re.findall(r"#define ADD_(\w+) Add", text) == MAPPED and set(made.report["operators"]) < set(MAPPED)
+    assert re.findall(r"#define ADD_(\w+) Add", text) == MAPPED and set(quantized.report["operators"]) < set(MAPPED)
     backend = build(operators=MAPPED, OPERATOR_COUNT=len(MAPPED))
     assert backend.init() == "OK"
 
@@ -186,8 +186,8 @@ def test_an_operator_without_a_method_is_an_error_that_names_it(build):
 
 def test_nothing_is_on_the_heap_or_made_before_main(build, tmp_path_factory):
     build()
-    found = [path / "model_tflm.o" for path in sorted(tmp_path_factory.getbasetemp().glob("tflm*"))][-1]
-    symbols = subprocess.run(["nm", "-C", found], capture_output=True, text=True, check=True).stdout
+    compiled = [path / "model_tflm.o" for path in sorted(tmp_path_factory.getbasetemp().glob("tflm*"))][-1]
+    symbols = subprocess.run(["nm", "-C", compiled], capture_output=True, text=True, check=True).stdout
     assert "gunshot_model_init" in symbols
     assert not re.search(r"\b(U operator new|U malloc|U __cxa_|_GLOBAL__sub)", symbols)
 
@@ -211,18 +211,18 @@ def test_the_whole_application_on_the_interpreter_equals_python(tmp_path):
     subprocess.run(["gcc", "-shared", "-fPIC", "python.c", "-o", "libpython.so"], cwd=tmp_path, check=True)
     subprocess.run([sys.executable, SRC.parent / "third_party" / "fetch.py"], check=True)
     libraries = ";".join(str(tmp_path / name) for name in ("libtflm.so", "libpython.so"))
-    made = by_cmake(tmp_path / "build", f"-DTFLM_ROOT={STANDS_IN}", f"-DTFLM_LIBRARY={libraries}")
-    assert made.returncode == 0, made.stderr
+    done = by_cmake(tmp_path / "build", f"-DTFLM_ROOT={STANDS_IN}", f"-DTFLM_LIBRARY={libraries}")
+    assert done.returncode == 0, done.stderr
     subprocess.run(["cmake", "--build", tmp_path / "build"], check=True)
     p = params.load("audio", "chunks", "context", "features", "detector", path=ROOT / "params.yaml")
     model, pcm = load_model(ROOT / "models/quantized/model.tflite"), parity.recording(sr=p.audio.sr)
-    found = parity.measure("host", tmp_path / "build", pcm, model, p)["parity"]
-    assert found["windows"] > 1000 and found["mismatched_bytes"] == 0
-    assert found["onsets"] >= 3 and found["differing_onsets"] == 0
+    figures = parity.measure("host", tmp_path / "build", pcm, model, p)["parity"]
+    assert figures["windows"] > 1000 and figures["mismatched_bytes"] == 0
+    assert figures["onsets"] >= 3 and figures["differing_onsets"] == 0
 
 
 @pytest.mark.firmware
 def test_a_build_without_a_tree_says_what_it_wants(tmp_path):
-    made = by_cmake(tmp_path, f"-DTFLM_ROOT={tmp_path}")
-    assert made.returncode != 0
-    assert f"TFLM_ROOT='{tmp_path}' must name a TFLM tree" in " ".join(made.stderr.split())
+    done = by_cmake(tmp_path, f"-DTFLM_ROOT={tmp_path}")
+    assert done.returncode != 0
+    assert f"TFLM_ROOT='{tmp_path}' must name a TFLM tree" in " ".join(done.stderr.split())

@@ -45,7 +45,7 @@ def measured(programs):
     model, pcm = load_model(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr)
     traces = {port: parity.trace(programs[port], port, pcm, P) for port in emulator.PORTS}
     return {
-        port: parity.port_figures(port, programs[port], made, pcm, model, P) for port, made in traces.items()
+        port: parity.port_figures(port, programs[port], trace, pcm, model, P) for port, trace in traces.items()
     }, traces
 
 
@@ -80,32 +80,33 @@ def test_the_nano_s_image_begins_behind_its_bootloader(programs):
 @pytest.mark.parametrize("port", emulator.PORTS)
 def test_a_port_equals_python(measured, port):
     figures, traces = measured
-    found = figures[port]["parity"]
-    assert found["cells"] >= 100_000 and found["differing_codes"] <= found["cells"] / 100_000
-    assert found["mismatched_bytes"] == 0 and len(set(traces[port].logits.tolist())) > 20
-    assert found["onsets"] >= 3 and found["differing_onsets"] == 0
+    counts = figures[port]["parity"]
+    assert counts["cells"] >= 100_000 and counts["differing_codes"] <= counts["cells"] / 100_000
+    assert counts["mismatched_bytes"] == 0 and len(set(traces[port].logits.tolist())) > 20
+    assert counts["onsets"] >= 3 and counts["differing_onsets"] == 0
 
 
 def test_the_network_s_c_equals_tflm_on_ten_thousand_windows():
-    found = tables.read_json(REPO / "models/quantized/parity.json")
-    assert found["windows"] >= 10_000 and found["mismatched_bytes"] == 0 and found["distinct_bytes"] >= 100
+    counts = tables.read_json(REPO / "models/quantized/parity.json")
+    assert counts["windows"] >= 10_000 and counts["mismatched_bytes"] == 0 and counts["distinct_bytes"] >= 100
 
 
 def test_what_differs_is_counted_and_listed(measured):
     """Or the test above could not fail."""
-    model, pcm, made = load_model(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr), measured[1]
-    codes, logits, (first, *others) = made["host"].codes.copy(), made["host"].logits.copy(), made["host"].alerts
+    model, pcm = load_model(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr)
+    traces = measured[1]
+    codes, logits, (first, *others) = traces["host"].codes.copy(), traces["host"].logits.copy(), traces["host"].alerts
     logits[5] += 1
     moved = [dataclasses.replace(first, onset=first.onset + 112), *others]
-    found = parity.differences(dataclasses.replace(made["host"], logits=logits, alerts=moved), pcm, model, P)
-    assert found["mismatched_bytes"] == 1 and found["differing_onsets"] == 2
-    assert found["of_python_alone"] == [first.onset] and found["of_firmware_alone"] == [first.onset + 112]
+    counts = parity.differences(dataclasses.replace(traces["host"], logits=logits, alerts=moved), pcm, model, P)
+    assert counts["mismatched_bytes"] == 1 and counts["differing_onsets"] == 2
+    assert counts["of_python_alone"] == [first.onset] and counts["of_firmware_alone"] == [first.onset + 112]
     codes[3, 7] ^= 1
-    found, before = (
-        parity.differences(dataclasses.replace(made["host"], codes=codes), pcm, model, P),
+    counts, before = (
+        parity.differences(dataclasses.replace(traces["host"], codes=codes), pcm, model, P),
         measured[0]["host"],
     )
-    assert abs(found["differing_codes"] - before["parity"]["differing_codes"]) == 1
+    assert abs(counts["differing_codes"] - before["parity"]["differing_codes"]) == 1
 
 
 def test_the_sanitizers_find_nothing_in_the_whole_application(programs, measured):
@@ -120,13 +121,13 @@ def test_the_test_streams_give_the_onsets_of_python(programs):
     """Two of each kind of those that the pipeline's figures are of."""
     folder, model = REPO / "data/streams/test", load_model(REPO / "models/quantized/model.tflite")
     paths = pd.read_csv(folder / "streams.csv").groupby(["origin", "kind"])["path"].head(2)
-    found = {}
+    counts = {}
     for path in paths:
         pcm = np.concatenate([audio.to_int16(block) for block in audio.blocks(folder / path, sr=P.audio.sr)])
-        found[path] = parity.measure("host", programs["host"], pcm, model, P)["parity"]
-    found = pd.DataFrame(found).T
-    assert (found["mismatched_bytes"] == 0).all() and (found["differing_onsets"] == 0).all(), found.to_string()
-    assert found["onsets"].sum() >= 10 and found["differing_codes"].sum() <= found["cells"].sum() / 100_000
+        counts[path] = parity.measure("host", programs["host"], pcm, model, P)["parity"]
+    counts = pd.DataFrame(counts).T
+    assert (counts["mismatched_bytes"] == 0).all() and (counts["differing_onsets"] == 0).all(), counts.to_string()
+    assert counts["onsets"].sum() >= 10 and counts["differing_codes"].sum() <= counts["cells"].sum() / 100_000
 
 
 REAL = REPO.parent / "shared" / "audio"
@@ -144,12 +145,12 @@ def test_ten_minutes_of_real_recordings_give_the_onsets_of_detect(programs):
             break
     pcm = np.concatenate(parts)
     assert len(pcm) >= 600 * P.audio.sr
-    found = parity.measure("host", programs["host"], pcm, load_model(REPO / "models/quantized/model.tflite"), P)
-    assert found["parity"]["onsets"] >= 10 and found["parity"]["differing_onsets"] == 0, found
-    assert found["parity"]["mismatched_bytes"] == 0
+    figures = parity.measure("host", programs["host"], pcm, load_model(REPO / "models/quantized/model.tflite"), P)
+    assert figures["parity"]["onsets"] >= 10 and figures["parity"]["differing_onsets"] == 0, figures
+    assert figures["parity"]["mismatched_bytes"] == 0
     # Ten minutes of recordings are a sample: a share of 1e-5 gives as many at least once in a hundred.
-    differing, limit = found["parity"]["differing_codes"], found["parity"]["cells"] / 100_000
-    assert poisson.sf(differing - 1, limit) > 0.01, found
+    differing, limit = figures["parity"]["differing_codes"], figures["parity"]["cells"] / 100_000
+    assert poisson.sf(differing - 1, limit) > 0.01, figures
 
 
 @pytest.fixture
@@ -172,11 +173,11 @@ def test_the_forest_on_a_board_equals_python(keen_forest):
     path, firmware = keen_forest
     programs = emulator.build("mps2-an386", firmware=firmware, backend="forest")
     pcm, model = parity.recording(sr=P.audio.sr), load_model(path)
-    made = parity.trace(programs, "mps2-an386", pcm, P)
-    found = parity.port_figures("mps2-an386", programs, made, pcm, model, P)
-    assert len(set(made.logits.tolist())) > 60 and found["parity"]["mismatched_bytes"] == 0
-    assert found["parity"]["onsets"] >= 3 and found["parity"]["differing_onsets"] == 0
-    assert found["instructions"]["inference"] < 50_000 and found["flash"]["weights"] > 10_000
+    trace = parity.trace(programs, "mps2-an386", pcm, P)
+    figures = parity.port_figures("mps2-an386", programs, trace, pcm, model, P)
+    assert len(set(trace.logits.tolist())) > 60 and figures["parity"]["mismatched_bytes"] == 0
+    assert figures["parity"]["onsets"] >= 3 and figures["parity"]["differing_onsets"] == 0
+    assert figures["instructions"]["inference"] < 50_000 and figures["flash"]["weights"] > 10_000
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -210,9 +211,9 @@ def test_the_parts_are_all_that_the_tools_count(programs, measured, board):
         ["arm-none-eabi-size", programs[board] / "gunshot"], capture_output=True, text=True, check=True
     ).stdout
     text, data, bss = map(int, size.splitlines()[1].split()[:3])
-    found = measured[0][board]
-    assert found["flash_bytes"] == text + data
-    assert abs(found["ram_bytes"] - data - bss) < 16  # between sections
+    figures = measured[0][board]
+    assert figures["flash_bytes"] == text + data
+    assert abs(figures["ram_bytes"] - data - bss) < 16  # between sections
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -309,8 +310,8 @@ def test_exit_codes_and_faults_reach_the_caller(linked, tmp_path, body, code):
 
 
 def test_constructors_run_before_main(linked, tmp_path):
-    made = "static int made; __attribute__((constructor)) static void make(void) { made += 9; }"
-    said, program = linked(f"{made} int main(void) {{ return made; }}")
+    source = "static int code; __attribute__((constructor)) static void set(void) { code += 9; }"
+    said, program = linked(f"{source} int main(void) {{ return code; }}")
     assert said == "" and emulator.run(program, "mps2-an386", folder=tmp_path, timeout_s=60).code == 9
 
 

@@ -35,11 +35,11 @@ class Model:
 
     def read(self, n: int) -> tuple[list[int], bool]:
         out, self.queue = self.queue[:n], self.queue[n:]
-        told = self.gap and bool(out)
+        gap = self.gap and bool(out)
         self.gap = self.gap and not out
         if self.waits and not self.queue:
             self.waits, self.gap = False, True
-        return out, told
+        return out, gap
 
 
 @pytest.fixture(scope="module")

@@ -107,8 +107,8 @@ def postgresql() -> Iterator[str]:
 
     Its user owns a database and is no superuser. PostgreSQL refuses to run as root, for whom `postgres` runs it.
     """
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not found:
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not programs:
         pytest.fail("/usr/lib/postgresql/*/bin/postgres: no such file; apt-get install postgresql")
     port, root = free_port(), os.geteuid() == 0
     owner = {"user": "postgres", "group": "postgres", "extra_groups": []} if root else {}
@@ -118,7 +118,7 @@ def postgresql() -> Iterator[str]:
 
         def run(program: str, *arguments: str) -> None:
             with Path(name, "said").open("w+") as said:  # no pipe, which the server would hold open
-                command = [found[-1].with_name(program), *arguments]
+                command = [programs[-1].with_name(program), *arguments]
                 done = subprocess.run(command, stdout=said, stderr=subprocess.STDOUT, cwd=name, **owner)
                 said.seek(0)
                 assert done.returncode == 0, f"{command}: {said.read()}"

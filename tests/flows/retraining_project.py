@@ -130,10 +130,10 @@ def survived(project: Project, head: str) -> None:
     assert project.run("git", "status", "--porcelain") == ""
 
 
-def made(project: Project) -> list[str]:
+def open_candidates(project: Project) -> list[str]:
     """The candidates that can be reviewed, each with its branch; nothing else is left."""
-    found = [path.parent.name for path in sorted((project.root / "reports/candidates").glob("*/gates.json"))]
+    names = [path.parent.name for path in sorted((project.root / "reports/candidates").glob("*/gates.json"))]
     branches = project.run("git", "branch", "--format=%(refname:short)", "--list", "retrain/*").split()
-    assert branches == [f"retrain/{name}" for name in found]
+    assert branches == [f"retrain/{name}" for name in names]
     assert not list((project.root / ".worktrees").iterdir())
-    return found
+    return names

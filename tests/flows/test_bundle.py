@@ -53,15 +53,15 @@ def models(n: int, seed: int) -> list[bytes]:
 
     from gunshot.models.network import quantize
 
-    rng, found = np.random.default_rng(seed), []
+    rng, converted = np.random.default_rng(seed), []
     for _ in range(n):
         x = inputs = layers.Input(batch_shape=(1, 32, 33, 1))
         x = layers.Conv2D(4, 5, strides=4)(x)
         x = layers.Dense(2)(layers.Flatten()(layers.LeakyReLU()(x)))
         model = keras.Model(inputs, x)
         model.set_weights([rng.normal(0, 0.1, w.shape) for w in model.get_weights()])
-        found.append(quantize.convert(model, rng.normal(-60, 12, (32, 32, 33)).astype(np.float32)))
-    return found
+        converted.append(quantize.convert(model, rng.normal(-60, 12, (32, 32, 33)).astype(np.float32)))
+    return converted
 
 
 def write(root: Path, model: bytes, *, limit: str, streams: dict) -> str:
@@ -109,16 +109,16 @@ def promoted(tmp_path_factory):
         patch.setattr(repository.Repository, "data", get)
         (folder / "project").mkdir()
         project = Project(folder / "project").make()
-        found = models(2, 0)
+        networks = models(2, 0)
         stated = (("fa_per_hour_limit", ONSETS), ("false_incidents_per_hour_limit", STREAMS))
-        for model, champion, (limit, streams) in zip(found, (None, "v1.0.0"), stated, strict=True):
+        for model, champion, (limit, streams) in zip(networks, (None, "v1.0.0"), stated, strict=True):
             project.promote(write(project.root, model, limit=limit, streams=streams), champion)
             assert bundle.export(root=project.root).name == ("v1.1.0" if champion else "v1.0.0")
-        yield project, found
+        yield project, networks
 
 
 def test_the_folder_holds_the_promoted_bytes_and_what_belongs_to_them(promoted):
-    project, found = promoted
+    project, networks = promoted
     folder = project.root / "models/promoted/v1.1.0"
     manifest = json.loads((folder / "manifest.json").read_text())
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -126,9 +126,9 @@ def test_the_folder_holds_the_promoted_bytes_and_what_belongs_to_them(promoted):
         "model.tflite", "report.json", "operating.json", "reference.csv", "firmware/model.h", "firmware/ota_key.h",
         "golden.npz", "card.md",
     }  # fmt: skip
-    assert (folder / "model.tflite").read_bytes() == found[1] != found[0]
+    assert (folder / "model.tflite").read_bytes() == networks[1] != networks[0]
     assert all(registry.sha256((folder / name).read_bytes()) == sha256 for name, sha256 in manifest["files"].items())
-    assert (folder / "reference.csv").read_text() == f"recording,score\n{len(found[1])},0.5\n"
+    assert (folder / "reference.csv").read_text() == f"recording,score\n{len(networks[1])},0.5\n"
     assert manifest["version"] == "v1.1.0" and manifest["commit"] == record.read(project.root)[1]["commit"]
     assert audit.verify(project.root) == []
 
@@ -156,11 +156,11 @@ def test_drift_is_measured_with_the_champion_which_is_exported_where_it_is_not(p
 def test_the_golden_vectors_are_tflm_s(promoted):
     from tflite_micro import runtime
 
-    project, found = promoted
+    project, networks = promoted
     golden = np.load(project.root / "models/promoted/v1.1.0/golden.npz")
     assert golden["input"].shape == (48, 32, 33) and golden["input"].dtype == golden["output"].dtype == np.int8
     assert len(np.unique(golden["output"], axis=0)) > 8
-    interpreter = runtime.Interpreter.from_bytes(found[1])
+    interpreter = runtime.Interpreter.from_bytes(networks[1])
     for codes, output in zip(golden["input"], golden["output"], strict=True):
         interpreter.set_input(codes.reshape(1, 32, 33, 1), 0)
         interpreter.invoke()
@@ -169,11 +169,11 @@ def test_the_golden_vectors_are_tflm_s(promoted):
 
 def test_the_card_says_what_decides(promoted):
     card = (promoted[0].root / "models/promoted/v1.1.0/card.md").read_text()
-    for told in ("int8 v1.1.0", "by Ada: better at night", "| recall | yes | 0.9 |", "0.987, 0.975", "60.00, 91.10",
+    for words in ("int8 v1.1.0", "by Ada: better at night", "| recall | yes | 0.9 |", "0.987, 0.975", "60.00, 91.10",
                  "| simulated | physics | CC0-1.0 | 2 |", "unproven", "8736 bytes",
                  "0.5 false incidents per hour", "0.570, 0.490 | 0.700, 0.610 | 60.00, 91.10",
                  "| real | 0.00 | 0 | not measured | not measured | not measured |"):  # fmt: skip
-        assert told in card, told
+        assert words in card, words
 
 
 def test_the_card_of_a_version_that_counted_onsets_says_so(promoted):

@@ -38,12 +38,12 @@ def recording(group: str, **values) -> dict:
 @pytest.fixture
 def tree(tmp_path, monkeypatch) -> Path:
     """A working tree whose stages were run, after int8@v1.0.0, and a candidate's folder outside of it."""
-    made = candidates.compared(tmp_path / "world", monkeypatch, candidate=0.0, champion=3.0)
-    old = made["models"]["champion"]["operating"]  # of a version that counted false onsets
+    content = candidates.compared(tmp_path / "world", monkeypatch, candidate=0.0, champion=3.0)
+    old = content["models"]["champion"]["operating"]  # of a version that counted false onsets
     old["fa_per_hour_limit"] = old.pop("false_incidents_per_hour_limit")
     root, folder = tmp_path / "tree", tmp_path / "candidate"
     folder.mkdir()
-    tables.write_json(folder / "comparison.json", made)
+    tables.write_json(folder / "comparison.json", content)
     shutil.copytree(tmp_path / "world/candidate", root / "models/quantized")
     shutil.copytree(tmp_path / "world/streams", root / "data/streams/test")
     for side in ("train", "val"):
@@ -56,14 +56,14 @@ def tree(tmp_path, monkeypatch) -> Path:
         tables.write(root / f"data/features/{side}.csv", tables.frame([row], tables.CHUNK))
     rows = [{"recording_group": g, "side": s, "class": "env", "source": "mine"} for s, g in sides.items()]
     tables.write(root / "data/splits.csv", tables.frame(rows, tables.SPLIT))
-    found = [
+    recordings = [
         recording("a"),
         recording("b", licence="CC0-1.0"),
         recording("c", licence="unknown"),
     ]  # c: test
-    tables.write(root / "data/grouped/recordings.csv", tables.frame(found, tables.RECORDING))
-    tables.write_json(root / "reports/validation/raw.json", candidates.facts(made)["validation"][0])
-    tables.write_json(root / "reports/streams.json", candidates.facts(made)["streams"])
+    tables.write(root / "data/grouped/recordings.csv", tables.frame(recordings, tables.RECORDING))
+    tables.write_json(root / "reports/validation/raw.json", candidates.facts(content)["validation"][0])
+    tables.write_json(root / "reports/streams.json", candidates.facts(content)["streams"])
     (root / "reports/index.html").write_text("<html>")
     shutil.copy(candidates.ROOT / "params.yaml", root)
     stages = {name: {"cmd": "true", "outs": [out]} for name, out in OUTS.items()}
@@ -80,8 +80,8 @@ def tree(tmp_path, monkeypatch) -> Path:
 def gates(tree: Path) -> dict[str, dict]:
     done = gunshot("dossier", tree.with_name("candidate"), "--champion", "v1.0.0", "--root", tree)
     assert done.exit_code == 0, (done.output, done.exception)
-    found = json.loads((tree.with_name("candidate") / review.GATES).read_text())
-    return {gate["name"]: gate for gate in found["gates"]}
+    content = json.loads((tree.with_name("candidate") / review.GATES).read_text())
+    return {gate["name"]: gate for gate in content["gates"]}
 
 
 def failed(tree: Path) -> set[str]:
@@ -116,10 +116,10 @@ def test_from_a_comparison_to_a_decision(tree):
     named = [text for name in small for text in ("--acknowledge", name)]
     done = gunshot(*said, *over, *named)
     assert done.exit_code == 0, done.exception
-    found = review.decided(folder)
-    assert found["call"]["acknowledge"] == small
-    assert found["call"]["overrule"]["false-incident-bound"] == "a trial = 1 day"
-    assert found["call"]["candidate"] == run("git", "rev-parse", "HEAD", root=tree)
+    decision = review.decided(folder)
+    assert decision["call"]["acknowledge"] == small
+    assert decision["call"]["overrule"]["false-incident-bound"] == "a trial = 1 day"
+    assert decision["call"]["candidate"] == run("git", "rev-parse", "HEAD", root=tree)
     assert "Ada decided" in str(gunshot("review", folder, "reject", "--by", "Bo", "--reason", "no").exception)
 
 
@@ -134,8 +134,8 @@ def test_what_the_commit_does_not_hold_is_refused(tree):
     (tree / "notes.txt").unlink()
     with (tree / "data/grouped/recordings.csv").open("a") as f:
         f.write("x/y.wav,env,dog,a,mine,me,unknown,16000,1.0,0\n")
-    found = failed(tree)
-    assert {"data", "licences"} <= found and "code" not in found
+    names = failed(tree)
+    assert {"data", "licences"} <= names and "code" not in names
     assert "group" in gates(tree)["data"]["text"] and "unknown" in gates(tree)["licences"]["text"]
 
 
@@ -155,9 +155,9 @@ def test_a_comparison_of_something_else_is_refused(tree):
 
 
 def test_a_group_on_two_sides_is_found(tree):
-    found = tables.read(tree / "data/streams/test/events.csv", tables.STREAM_EVENT)
-    found["recording_group"] = "a"
+    events = tables.read(tree / "data/streams/test/events.csv", tables.STREAM_EVENT)
+    events["recording_group"] = "a"
     (tree / "data/streams/test/events.csv").unlink()
-    tables.write(tree / "data/streams/test/events.csv", found)
+    tables.write(tree / "data/streams/test/events.csv", events)
     sides = evidence.groups(tree)
     assert sides == {"train": {"a"}, "val": {"b"}, "test": {"a", "c"}}

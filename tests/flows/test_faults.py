@@ -21,7 +21,7 @@ from gunshot.promotion import audit, registry
 from gunshot.signing import record
 from tests.flows.prefect_server import environment, started
 from tests.flows.registry_project import MODEL, Project
-from tests.flows.retraining_project import RETRAIN, ROOT, STAGE, made, prepare, survived
+from tests.flows.retraining_project import RETRAIN, ROOT, STAGE, open_candidates, prepare, survived
 
 pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_project", "tests.flows.prefect_server")
 HELD = """
@@ -98,7 +98,7 @@ def test_a_server_killed_in_mid_run_and_soon_back_costs_nothing(held, stopped):
             assert one.wait(300) == 0, held.log.read_text()
             assert states(stopped.client) == ["COMPLETED"]
     survived(held.project, held.head)
-    assert len(made(held.project)) == 1
+    assert len(open_candidates(held.project)) == 1
 
 
 @pytest.mark.long
@@ -115,7 +115,7 @@ def test_a_server_killed_in_mid_run_fails_the_run_and_the_same_command_goes_on(h
         held.project.run(held.python, *RETRAIN)
         assert states(stopped.client) == ["COMPLETED", "RUNNING"]  # nobody could tell it that the first has ended
     survived(held.project, held.head)
-    assert len(made(held.project)) == 1
+    assert len(open_candidates(held.project)) == 1
 
 
 @pytest.mark.long
@@ -127,13 +127,13 @@ def test_a_retraining_killed_in_mid_run_leaves_no_lock_and_the_same_command_goes
         one.wait()
         survived(held.project, held.head)
         held.project.run(held.python, *RETRAIN)
-        [name] = made(held.project)
+        [name] = open_candidates(held.project)
         held.go()  # the first's pipeline goes on, in a folder that is no more
         end = time.monotonic() + 120
         while running(group=one.pid):
             assert time.monotonic() < end
             time.sleep(0.2)
-    assert made(held.project) == [name]
+    assert open_candidates(held.project) == [name]
     survived(held.project, held.head)
 
 
@@ -181,13 +181,13 @@ def test_a_disk_that_is_full_while_a_model_is_written(request, flows, retraining
     small(Path(".worktrees"), 65536)
     flows.retrain()
     survived(retraining, head)
-    assert len(made(retraining)) == 1
+    assert len(open_candidates(retraining)) == 1
 
 
 def fill(disk: Path, room: int) -> None:
     """Leave so many KiB of a file system."""
-    found = os.statvfs(disk)
-    (disk / "ballast").write_bytes(bytes(found.f_bavail * found.f_frsize - room * 1024))
+    free = os.statvfs(disk)
+    (disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_frsize - room * 1024))
 
 
 @pytest.mark.slow
@@ -307,4 +307,4 @@ def test_a_clock_that_jumps_while_a_candidate_waits(flows, retraining, clock):
     clock(0)
     entry = registry.rollback(by="Bo", reason="alarms at noon")
     assert entry["version"] == "v1.0.0" and entry["clock_behind"] and audit.verify(retraining.root) == []
-    assert len(made(retraining)) == 2
+    assert len(open_candidates(retraining)) == 2

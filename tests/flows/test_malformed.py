@@ -46,11 +46,11 @@ def noise(rng: np.random.Generator) -> np.ndarray:
 def reference(rng: np.random.Generator):
     """The table of the champion's training: eighty recordings of noise."""
     cut = {"hop": P.chunks.env_hop, "chunk_length": P.audio.chunk_length}
-    found = []
+    parts = []
     for pcm in (audio.to_int16(noise(rng)) for _ in range(80)):
         starts = chunks.at_hop(len(pcm), **cut)
-        found.append(drift.describe(pcm, starts, MODEL, P))
-    return drift.frame(np.repeat([f"r{i}" for i in range(80)], [len(part) for part in found]), np.concatenate(found))
+        parts.append(drift.describe(pcm, starts, MODEL, P))
+    return drift.frame(np.repeat([f"r{i}" for i in range(80)], [len(part) for part in parts]), np.concatenate(parts))
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_malformed_recordings_are_told_by_name_and_the_rest_is_judged(field, cap
     (device / "broken.wav").write_bytes(b"RIFF nothing")
     (device / "empty.wav").touch()
     sf.write(device / "nan.wav", np.full(P.audio.sr, np.nan), P.audio.sr, subtype="FLOAT")
-    found = importlib.import_module("flows.monitor").monitor()
-    assert (found["drift"], found["model"], found["recordings"], found["rejected"]) == (False, "v1.0.0", 40, 3)
+    verdict = importlib.import_module("flows.monitor").monitor()
+    assert (verdict["drift"], verdict["model"], verdict["recordings"], verdict["rejected"]) == (False, "v1.0.0", 40, 3)
     for name in ("broken.wav", "empty.wav", "nan.wav"):
         assert any(message.startswith(f"rejected: mast1/{name}: ") for message in caplog.messages)
     assert len(list(device.iterdir())) == 43

@@ -54,8 +54,8 @@ def test_gto_and_dvc_see_what_was_promoted_and_rolled_back(project):
     ]  # fmt: skip
     message = project.run("git", "tag", "-l", "--format=%(contents)", "int8@v1.1.0")
     sha256 = entry["files"][str(MODEL)]
-    for told in ("by: Ada", "reason: better at night", entry["dossier"], sha256, entry["data"], project.second):
-        assert told in message
+    for text in ("by: Ada", "reason: better at night", entry["dossier"], sha256, entry["data"], project.second):
+        assert text in message
     assert audit.verify(project.root) == []
     assert [(p["version"], p["until"] is None) for p in registry.production(record.read(project.root))] == [
         ("v1.0.0", False), ("v1.1.0", False), ("v1.0.0", True)

@@ -141,8 +141,8 @@ def test_what_a_person_confirmed_is_trained_on_and_stays_here(flows, retraining)
     folder = Path(flows.retrain())
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
     assert not Path("data/raw/field").exists()
-    made = json.loads(retraining.run("git", "show", f"retrain/{folder.name}:reports/metrics.json"))
-    assert made["int8"]["field"] == 1
+    figures = json.loads(retraining.run("git", "show", f"retrain/{folder.name}:reports/metrics.json"))
+    assert figures["int8"]["field"] == 1
     files = retraining.run("git", "ls-tree", "-r", "--name-only", f"retrain/{folder.name}").split()
     assert "data/raw/field.dvc" in files and not [name for name in files if name.endswith(".wav")]
 
@@ -174,11 +174,11 @@ def test_a_reviewer_who_never_answers_has_rejected(flows, retraining):
     from flows.review import expire
 
     days = yaml.safe_load(Path("params.yaml").read_text())["promotion"]["review_days"]
-    made = datetime.strptime(folder.name, flows.worktree.TIME).replace(tzinfo=UTC)
+    start = datetime.strptime(folder.name, flows.worktree.TIME).replace(tzinfo=UTC)
     before = len(record.read(retraining.root))
-    flow(expire)(folder.parent, made + timedelta(days=days))
+    flow(expire)(folder.parent, start + timedelta(days=days))
     assert len(record.read(retraining.root)) == before
-    flow(expire)(folder.parent, made + timedelta(days=days, seconds=1))
+    flow(expire)(folder.parent, start + timedelta(days=days, seconds=1))
     last = record.read(retraining.root)[-1]
     assert (last["event"], last["by"]) == ("rejected", "nobody") and "no decision within" in last["reason"]
 

@@ -9,7 +9,7 @@ from gunshot.promotion import audit, registry
 from gunshot.signing import record
 from tests.flows.prefect_server import environment, started, until
 from tests.flows.registry_project import Project
-from tests.flows.retraining_project import RETRAIN, ROOT, made, prepare, survived
+from tests.flows.retraining_project import RETRAIN, ROOT, open_candidates, prepare, survived
 
 pytest_plugins = ("tests.flows.registry_project", "tests.flows.prefect_server")
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
@@ -21,7 +21,7 @@ def asked(project: Project, stopped, python: Path) -> Path:
     from prefect.deployments import run_deployment
 
     project.run(python, *RETRAIN)
-    [name] = made(project)
+    [name] = open_candidates(project)
     folder = project.root / "reports/candidates" / name
     end = time.monotonic() + 120
     while len(stopped.client.read_deployments()) < 3:

@@ -20,11 +20,11 @@ pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_projec
 def test_both_ways_to_serve_have_the_schedules_of_the_params(monkeypatch):
     monkeypatch.chdir(ROOT)
     serve = importlib.import_module("flows.serve")
-    made = {d.name: [s.schedule.cron for s in d.schedules] for d in serve.deployments()}
+    schedules = {d.name: [s.schedule.cron for s in d.schedules] for d in serve.deployments()}
     p = params.load("schedule").schedule
-    assert made == {"retrain": [p.retrain], "monitor": [p.monitor], "review": []}
+    assert schedules == {"retrain": [p.retrain], "monitor": [p.monitor], "review": []}
     declared = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
-    assert {d["name"]: [s["cron"] for s in d.get("schedules", [])] for d in declared} == made
+    assert {d["name"]: [s["cron"] for s in d.get("schedules", [])] for d in declared} == schedules
     for d in declared:
         path, name = d["entrypoint"].split(":")
         assert hasattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)

@@ -28,33 +28,33 @@ def drawn(slope: float, intercept: float, n: int = 40_000) -> tuple[np.ndarray, 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.4, -1.0), (2.5, 1.5)])
 def test_known_slopes_are_found_again(slope, intercept):
     y, logit = drawn(slope, intercept)
-    found = calibration.calibrate(y, logit)
-    assert found == pytest.approx({"slope": slope, "intercept": intercept}, abs=0.08)
+    fit = calibration.calibrate(y, logit)
+    assert fit == pytest.approx({"slope": slope, "intercept": intercept}, abs=0.08)
     before, after = (
         calibration.calibration_error(y, score)
-        for score in (calibration.sigmoid(logit), calibration.calibrated(logit, found))
+        for score in (calibration.sigmoid(logit), calibration.calibrated(logit, fit))
     )
     assert after < 0.015 and (after < before / 3 or slope == 1)
 
 
 def test_the_fit_is_the_likeliest():
     y, logit = drawn(0.7, 0.3, 500)
-    found = calibration.calibrate(y, logit)
+    fit = calibration.calibrate(y, logit)
 
     def loss(slope: float, intercept: float) -> float:
         score = calibration.calibrated(logit, {"slope": slope, "intercept": intercept})
         return -float(np.mean(np.log(np.where(y == 1, score, 1 - score))))
 
-    best = loss(**found)
+    best = loss(**fit)
     for change in (-0.02, 0.02):
-        assert loss(found["slope"] + change, found["intercept"]) > best
-        assert loss(found["slope"], found["intercept"] + change) > best
+        assert loss(fit["slope"] + change, fit["intercept"]) > best
+        assert loss(fit["slope"], fit["intercept"] + change) > best
 
 
 def test_calibration_keeps_the_order():
     y, logit = drawn(0.7, 0.3, 300)
-    found = calibration.calibrated(logit, calibration.calibrate(y, logit))
-    assert np.array_equal(np.argsort(found), np.argsort(logit))
+    scores = calibration.calibrated(logit, calibration.calibrate(y, logit))
+    assert np.array_equal(np.argsort(scores), np.argsort(logit))
 
 
 def test_reliability_and_error_by_hand():

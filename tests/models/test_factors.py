@@ -28,9 +28,9 @@ def operator(model: bytes, name: str):
 def rescaled(model: bytes, scale: np.float32, codes: Callable) -> bytes:
     """Return the model with such a scale in place of `scale`; `codes` are those of a type and a scale."""
     bits = np.asarray(scale).view(np.int32)
-    for found in (bits + 7 * np.arange(1, 100_000, dtype=np.int32)).view(np.float32):
-        if (codes(np.float32, found) != codes(np.float64, found)).any():
-            return model.replace(np.asarray(scale).tobytes(), found.tobytes())
+    for other in (bits + 7 * np.arange(1, 100_000, dtype=np.int32)).view(np.float32):
+        if (codes(np.float32, other) != codes(np.float64, other)).any():
+            return model.replace(np.asarray(scale).tobytes(), other.tobytes())
     raise AssertionError(f"no such scale near {scale}")
 
 
@@ -50,9 +50,9 @@ def test_factors_of_sums(last, name, seed):
     sums = before.reshape(len(windows), -1).astype(np.int64) @ layer.weights.astype(np.int64) + layer.rescale.bias
 
     def codes(kind, scale):
-        of = [quantized(float(kind(x.scale) * kind(w)) / float(scale)) for w in np.broadcast_to(weights.scales, 3)]
-        made = [multiply(sums[:, i], *factor) + y.zero_point for i, factor in enumerate(of)]
-        return np.clip(made, -128, 127)
+        factors = [quantized(float(kind(x.scale) * kind(w)) / float(scale)) for w in np.broadcast_to(weights.scales, 3)]
+        values = [multiply(sums[:, i], *factor) + y.zero_point for i, factor in enumerate(factors)]
+        return np.clip(values, -128, 127)
 
     model = rescaled(model, y.scale, codes)
     np.testing.assert_array_equal(int8.Int8(model).outputs(windows), outputs(model, windows))
@@ -68,8 +68,8 @@ def test_factors_of_a_leaky_relu(seed):
 
     def codes(kind, scale):
         above, below = kind(x.scale) / kind(scale), kind(x.scale) * kind(np.float32(options.alpha)) / kind(scale)
-        made = np.where(value >= 0, multiply(value, *quantized(above)), multiply(value, *quantized(below)))
-        return np.clip(made + y.zero_point, -128, 127)
+        values = np.where(value >= 0, multiply(value, *quantized(above)), multiply(value, *quantized(below)))
+        return np.clip(values + y.zero_point, -128, 127)
 
     model = rescaled(model, y.scale, codes)
     np.testing.assert_array_equal(int8.Int8(model).outputs(CODES), outputs(model, CODES))
@@ -77,9 +77,9 @@ def test_factors_of_a_leaky_relu(seed):
 
 def outputs(model: bytes, codes: np.ndarray) -> np.ndarray:
     """Return what TFLM gives, of any number of outputs."""
-    tflm, made = quantize.Tflm(model).interpreter, []
+    tflm, rows = quantize.Tflm(model).interpreter, []
     for code in codes:
         tflm.set_input(code[None, ..., None], 0)
         tflm.invoke()
-        made.append(tflm.get_output(0).reshape(-1).copy())
-    return np.array(made)
+        rows.append(tflm.get_output(0).reshape(-1).copy())
+    return np.array(rows)

@@ -41,7 +41,7 @@ def grown(x: np.ndarray, y: np.ndarray, **how) -> RandomForestClassifier:
 
 
 @pytest.fixture(scope="module")
-def made():
+def case():
     (x, y), (x_val, y_val) = log_mels(1000, 0), log_mels(2000, 1)
     model = grown(forest.codes(x), y)
     return SimpleNamespace(model=model, source=forest_c.to_c(model), x=x_val, y=y_val)
@@ -76,17 +76,17 @@ def test_codes_round_half_to_even_saturate_and_go_frame_by_frame():
     assert (forest.codes(x).astype(int) - 72).tolist() == [[0, 0, -200, 2, -2, 55, 2, 55, -200]]
 
 
-def test_score_is_the_mean_share_of_the_leaves(made):
-    found = forest.score(made.model, made.x[:200])
-    walks = [walked(made.model, row.tolist()) for row in forest.codes(made.x[:200])]
-    assert found == pytest.approx(walks, abs=ROUNDED)
-    assert len(set(found)) > 100 and ((found >= 0.5) == made.y[:200]).mean() > 0.75
+def test_score_is_the_mean_share_of_the_leaves(case):
+    scores = forest.score(case.model, case.x[:200])
+    walks = [walked(case.model, row.tolist()) for row in forest.codes(case.x[:200])]
+    assert scores == pytest.approx(walks, abs=ROUNDED)
+    assert len(set(scores)) > 100 and ((scores >= 0.5) == case.y[:200]).mean() > 0.75
 
 
-def test_leaves_are_rounded_as_emlearn_does(made):
+def test_leaves_are_rounded_as_emlearn_does(case):
     from emlearn.trees import quantize_probabilities_into_byte
 
-    for tree in (estimator.tree_ for estimator in made.model.estimators_):
+    for tree in (estimator.tree_ for estimator in case.model.estimators_):
         expected = [quantize_probabilities_into_byte(value[0])[1] for value in tree.value]
         assert forest.leaves(tree).tolist() == expected
 
@@ -99,10 +99,10 @@ def test_search_scores_what_it_was_trained_on(tmp_path):
     (x, y), (x_val, y_val) = log_mels(800, 2), log_mels(400, 3)
     model, grid = forest.search(x, y, np.arange(800) % 40, np.random.default_rng(0), p)
     assert grid["best"].sum() == 1 and len(grid) == 2
-    found = forest.score(model, x_val)
+    scores = forest.score(model, x_val)
     forest.save(model, tmp_path / "forest.joblib")
-    assert (forest.score(forest.load(tmp_path / "forest.joblib"), x_val) == found).all()
-    assert ((found >= 0.5) == y_val).mean() > 0.75
+    assert (forest.score(forest.load(tmp_path / "forest.joblib"), x_val) == scores).all()
+    assert ((scores >= 0.5) == y_val).mean() > 0.75
 
 
 def test_a_forest_that_reads_db_is_refused(tmp_path):
@@ -116,16 +116,16 @@ def test_a_forest_that_reads_db_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["chunks", "random"])
-def test_c_votes_as_python_and_decides_as_scikit_learn(made, kind):
-    codes = forest.codes(made.x)
+def test_c_votes_as_python_and_decides_as_scikit_learn(case, kind):
+    codes = forest.codes(case.x)
     if kind == "random":
         codes = np.random.default_rng(2).integers(codes.min(), codes.max(), codes.shape, np.int8, endpoint=True)
-    found = check(made.model, made.source, codes)
-    assert found["c_agreement"] >= 0.99, f"c_agreement={found['c_agreement']} must be at least 0.99"
-    assert 0 < found["c_max_difference"] <= ROUNDED
-    _, votes = forest_c.run(made.source, codes)
-    shares = votes / (255 * len(made.model.estimators_))
-    assert np.abs(shares - made.model.predict_proba(codes)[:, 1]).max() == found["c_max_difference"]
+    figures = check(case.model, case.source, codes)
+    assert figures["c_agreement"] >= 0.99, f"c_agreement={figures['c_agreement']} must be at least 0.99"
+    assert 0 < figures["c_max_difference"] <= ROUNDED
+    _, votes = forest_c.run(case.source, codes)
+    shares = votes / (255 * len(case.model.estimators_))
+    assert np.abs(shares - case.model.predict_proba(codes)[:, 1]).max() == figures["c_max_difference"]
     assert len(set(votes.tolist())) > 200 and 0.1 < (shares > 0.5).mean() < 0.9
 
 
@@ -146,19 +146,19 @@ def test_c_goes_the_same_way_at_a_threshold(seed):
     assert np.abs(votes / 765 - expected).max() < (1e-6 if pure else 0.006)
 
 
-def test_emlearn_as_it_comes_goes_another_way(made):
+def test_emlearn_as_it_comes_goes_another_way(case):
     """Thresholds cut toward zero: why `to_c` moves them."""
     with np.errstate():
         import emlearn
-    codes = forest.codes(made.x)
-    converted = emlearn.convert(made.model, method="inline", dtype="int8_t", leaf_bits=8)
+    codes = forest.codes(case.x)
+    converted = emlearn.convert(case.model, method="inline", dtype="int8_t", leaf_bits=8)
     text = converted.save(name=forest_c.NAME).replace(", int32_t features_length", "")
-    start, end = (made.source.index(part) for part in ("static inline", "static const uint8_t"))
+    start, end = (case.source.index(part) for part in ("static inline", "static const uint8_t"))
     source = (
-        made.source[:start] + text[text.index("static inline") : text.index("static const uint8_t")] + made.source[end:]
+        case.source[:start] + text[text.index("static inline") : text.index("static const uint8_t")] + case.source[end:]
     )
     with pytest.raises(ValueError, match=r"votes=\d+ of the C must be \d+, as Python says; row \d+"):
-        check(made.model, source, codes)
+        check(case.model, source, codes)
 
 
 @given(st.integers(1, 300))
@@ -185,11 +185,11 @@ assert np.geterr() == before, np.geterr()
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_source_is_the_same_twice_and_compiles_without_a_warning(made, tmp_path):
-    assert forest_c.to_c(made.model) == made.source
+def test_source_is_the_same_twice_and_compiles_without_a_warning(case, tmp_path):
+    assert forest_c.to_c(case.model) == case.source
     x, y = log_mels(1000, 0)
-    assert forest_c.to_c(grown(forest.codes(x), y)) == made.source
-    (tmp_path / "forest.h").write_text(made.source)
+    assert forest_c.to_c(grown(forest.codes(x), y)) == case.source
+    (tmp_path / "forest.h").write_text(case.source)
     (tmp_path / "main.c").write_text(
         '#include "forest.h"\n#include "forest.h"\n'
         "int main(void) { int8_t x[GUNSHOT_FOREST_FEATURES] = {0};\n"
@@ -197,7 +197,7 @@ def test_source_is_the_same_twice_and_compiles_without_a_warning(made, tmp_path)
     )
     subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "main.c", "-o", "main"], cwd=tmp_path, check=True)
     subprocess.run([tmp_path / "main"], check=True)
-    assert "FEATURES 48 " in made.source
+    assert "FEATURES 48 " in case.source
 
 
 def test_bytes_are_those_of_code_and_constants():
@@ -207,20 +207,20 @@ def test_bytes_are_those_of_code_and_constants():
     )
     sizes = []
     for extra in ("", "const char table[1000] = {1};\n", "static char unused_ram[1000]; char *p = unused_ram;\n"):
-        size, found = forest_c.run(f"#include <stdint.h>\n{extra}{leaves}{votes}", np.array([[3, 0], [1, 2]], "i1"))
-        assert found.tolist() == [255, 0]
+        size, results = forest_c.run(f"#include <stdint.h>\n{extra}{leaves}{votes}", np.array([[3, 0], [1, 2]], "i1"))
+        assert results.tolist() == [255, 0]
         sizes.append(size)
     assert 10 < sizes[0] < 100 and 1000 <= sizes[1] - sizes[0] < 1032 and sizes[2] - sizes[0] < 32
 
 
-def test_what_cannot_be_run_is_named(made, monkeypatch):
+def test_what_cannot_be_run_is_named(case, monkeypatch):
     with pytest.raises(ValueError, match=r"codes, float32 of shape \(2000, 8, 6\), must be int8 \[shape=\(n, feat"):
-        forest_c.check(made.model, made.source, made.x, votes=np.zeros(2000))
+        forest_c.check(case.model, case.source, case.x, votes=np.zeros(2000))
     with pytest.raises(ValueError, match=r"codes\.shape=\(2000, 47\) must have 48 features in a row"):
-        forest_c.check(made.model, made.source, forest.codes(made.x)[:, 1:], votes=np.zeros(2000))
+        forest_c.check(case.model, case.source, forest.codes(case.x)[:, 1:], votes=np.zeros(2000))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ValueError, match=r"gcc must be on the PATH"):
-        check(made.model, made.source, forest.codes(made.x))
+        check(case.model, case.source, forest.codes(case.x))
 
 
 def test_stage_writes_the_forest_its_c_and_how_they_compare(tmp_path, monkeypatch):

@@ -29,9 +29,9 @@ ROOT = Path(__file__).parents[2]
 
 def differing(model: bytes, codes: np.ndarray) -> tuple[int, int]:
     """How many outputs differ from TFLM's, and how many different ones TFLM gives."""
-    expected, found = quantize.Tflm(model).outputs(codes), int8.Int8(model).outputs(codes)
-    assert found.dtype == np.int8 and found.shape == expected.shape
-    return int((found != expected).sum()), len(np.unique(expected))
+    expected, actual = quantize.Tflm(model).outputs(codes), int8.Int8(model).outputs(codes)
+    assert actual.dtype == np.int8 and actual.shape == expected.shape
+    return int((actual != expected).sum()), len(np.unique(expected))
 
 
 def ending(trained, activation: str):
@@ -41,7 +41,7 @@ def ending(trained, activation: str):
 
 
 @pytest.fixture(scope="module", params=["linear", "sigmoid"])
-def made(request, data, trained) -> bytes:
+def int8_model(request, data, trained) -> bytes:
     return quantize.convert(ending(trained, request.param), data.x[:128])
 
 
@@ -50,23 +50,23 @@ def logits(data, trained) -> bytes:
     return quantize.convert(ending(trained, "linear"), data.x[:128])
 
 
-def test_trained_artifact_is_tflm_to_the_byte(data, made):
-    tflm = quantize.Tflm(made)
+def test_trained_artifact_is_tflm_to_the_byte(data, int8_model):
+    tflm = quantize.Tflm(int8_model)
     codes = np.concatenate([extremes((N_MELS, CONTEXT), n=300), tflm.codes(data.x), tflm.codes(data.x_val)])
-    wrong, distinct = differing(made, codes)
+    wrong, distinct = differing(int8_model, codes)
     assert len(codes) > 2000 and wrong == 0
     assert distinct >= 100
 
 
-def test_codes_and_scales_are_tflms(data, made):
-    tflm, found = quantize.Tflm(made), int8.Int8(made)
+def test_codes_and_scales_are_tflms(data, int8_model):
+    tflm, model = quantize.Tflm(int8_model), int8.Int8(int8_model)
     x = np.concatenate([data.x.ravel(), np.linspace(-300, 300, 100_001, dtype=np.float32), [np.inf, -np.inf]])
     for values in (x.astype(np.float32), x.astype(np.float64)):
-        np.testing.assert_array_equal(found.codes(values), tflm.codes(values))
-    assert found.codes(x).dtype == np.int8
-    named = {name: getattr(found, name) for name in tflm.quantization()}
+        np.testing.assert_array_equal(model.codes(values), tflm.codes(values))
+    assert model.codes(x).dtype == np.int8
+    named = {name: getattr(model, name) for name in tflm.quantization()}
     assert named == tflm.quantization()
-    assert isinstance(found.input_scale, np.float32) and isinstance(found.output_scale, np.float32)
+    assert isinstance(model.input_scale, np.float32) and isinstance(model.output_scale, np.float32)
 
 
 @pytest.mark.parametrize(("depth", "width", "separable"), SIZES)
@@ -95,9 +95,9 @@ def test_dense_weights_with_a_scale_for_each_output(name, monkeypatch):
     never = property(lambda self: False, lambda self, value: None)
     monkeypatch.setattr(lite.TFLiteConverterBase, option, never, raising=False)
     model = converted(*FAMILY[name](), layers.Dense(2))
-    found = int8.graph.Graph(model)
-    assert found.operators[-1].name == "FULLY_CONNECTED"
-    assert len(found.tensor(found.operators[-1].inputs[1]).scales) == 2
+    graph = int8.graph.Graph(model)
+    assert graph.operators[-1].name == "FULLY_CONNECTED"
+    assert len(graph.tensor(graph.operators[-1].inputs[1]).scales) == 2
     assert differing(model, extremes())[0] == 0
 
 
@@ -129,10 +129,10 @@ def test_sweep_is_window_by_window(logits, frames, block, seed):
     codes = np.random.default_rng(seed).integers(-128, 128, (N_MELS, frames)).astype(np.int8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(int8, "BLOCK", block)
-        found = model.sweep(codes)
-    assert found.dtype == np.int8 and found.shape == (max(0, (frames - CONTEXT) // 4 + 1), 2)
-    np.testing.assert_array_equal(found, model.outputs(windows(codes, model)))
-    np.testing.assert_array_equal(found[::9], quantize.Tflm(logits).outputs(windows(codes, model)[::9]))
+        outputs = model.sweep(codes)
+    assert outputs.dtype == np.int8 and outputs.shape == (max(0, (frames - CONTEXT) // 4 + 1), 2)
+    np.testing.assert_array_equal(outputs, model.outputs(windows(codes, model)))
+    np.testing.assert_array_equal(outputs[::9], quantize.Tflm(logits).outputs(windows(codes, model)[::9]))
 
 
 def windows(codes: np.ndarray, model: int8.Int8) -> np.ndarray:
@@ -144,17 +144,17 @@ def windows(codes: np.ndarray, model: int8.Int8) -> np.ndarray:
 def test_sweep_of_the_family(member):
     model = int8.Int8(member)
     codes = np.concatenate(extremes(n=2, seed=3), axis=1)[:, :-3]
-    found = model.sweep(codes)
-    np.testing.assert_array_equal(found, model.outputs(windows(codes, model)))
-    np.testing.assert_array_equal(found[::7], quantize.Tflm(member).outputs(windows(codes, model)[::7]))
+    outputs = model.sweep(codes)
+    np.testing.assert_array_equal(outputs, model.outputs(windows(codes, model)))
+    np.testing.assert_array_equal(outputs[::7], quantize.Tflm(member).outputs(windows(codes, model)[::7]))
 
 
 def test_sweep_over_several_blocks_as_they_are(logits):
     model = int8.Int8(logits)
     codes = np.random.default_rng(4).integers(-128, 128, (N_MELS, int8.BLOCK * 4 * 3 + 100)).astype(np.int8)
-    found = model.sweep(codes)
-    assert len(found) > 3 * int8.BLOCK
-    np.testing.assert_array_equal(found, model.outputs(windows(codes, model)))
+    outputs = model.sweep(codes)
+    assert len(outputs) > 3 * int8.BLOCK
+    np.testing.assert_array_equal(outputs, model.outputs(windows(codes, model)))
 
 
 @pytest.mark.parametrize("change", [lambda m, s: (m + (m >> 9), s), lambda m, s: (m, s - 1)])
@@ -223,8 +223,8 @@ def test_codes_of_another_shape_or_type_are_refused(logits, method, codes):
 
 def test_no_window_no_output(logits):
     model = int8.Int8(logits)
-    for found in (model.outputs(np.zeros((0, N_MELS, CONTEXT), np.int8)), model.sweep(np.zeros((N_MELS, 0), np.int8))):
-        assert found.dtype == np.int8 and found.shape == (0, 2)
+    for codes in (model.outputs(np.zeros((0, N_MELS, CONTEXT), np.int8)), model.sweep(np.zeros((N_MELS, 0), np.int8))):
+        assert codes.dtype == np.int8 and codes.shape == (0, 2)
 
 
 START = """
@@ -255,23 +255,23 @@ def beside(logits, tmp_path_factory) -> Path:
     return folder / "model.tflite"
 
 
-def told(path: Path) -> str:
+def fault(path: Path) -> str:
     """Return the error of a model that cannot be loaded; one that can hears a recording."""
     try:
-        found = load_model(path).window_logits(log_mels(1, 0, CONTEXT)[0][0], hop=8)
+        heard = load_model(path).window_logits(log_mels(1, 0, CONTEXT)[0][0], hop=8)
     except ValueError as e:
         return str(e)
-    assert found.dtype == np.int16
+    assert heard.dtype == np.int16
     return ""
 
 
 @given(st.data())
 def test_a_model_that_is_cut_off_is_named_wherever_it_was_cut(beside, logits, data):
     beside.write_bytes(logits[: data.draw(st.integers(0, len(logits) - 1))])
-    said = told(beside)
+    said = fault(beside)
     assert not said or (said.startswith(f"{beside}: ") and "must be a whole .tflite model" in said)
     beside.write_bytes(logits[: data.draw(st.integers(0, len(logits) * 9 // 10))])  # the tables stand at its end
-    assert told(beside)
+    assert fault(beside)
 
 
 @settings(max_examples=100)
@@ -281,14 +281,14 @@ def test_a_model_whose_bytes_were_changed_hears_or_is_named(beside, logits, chan
     for place, bits in changes:
         changed[place % len(changed)] ^= bits
     beside.write_bytes(changed)
-    said = told(beside)
+    said = fault(beside)
     assert not said or (said.startswith(f"{beside}: ") and "must be" in said)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x00\x00\x00\x00TFL3", b"\x1c\x00\x00\x00TFL3" + bytes(99)])
 def test_what_is_no_model_is_named(beside, content):
     beside.write_bytes(content)
-    assert told(beside).startswith(f"{beside}: ")
+    assert fault(beside).startswith(f"{beside}: ")
 
 
 def test_a_model_of_other_windows_is_named(beside):

@@ -59,17 +59,17 @@ def test_an_operating_point_needs_a_shot():
 def test_rates_are_those_of_scikit_learn(case, level):
     y, score = case
     decided = score >= level / 12
-    found = metrics.at_threshold(y, score, level / 12)
-    assert found["tp"] + found["fn"] == y.sum() and found["fp"] + found["tn"] == len(y) - y.sum()
-    assert found["tp"] == np.sum(decided & (y == 1)) and found["fp"] == np.sum(decided & (y == 0))
-    assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(y, decided))
+    figures = metrics.at_threshold(y, score, level / 12)
+    assert figures["tp"] + figures["fn"] == y.sum() and figures["fp"] + figures["tn"] == len(y) - y.sum()
+    assert figures["tp"] == np.sum(decided & (y == 1)) and figures["fp"] == np.sum(decided & (y == 0))
+    assert figures["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(y, decided))
     nan = float("nan")
-    assert found["precision"] == pytest.approx(
+    assert figures["precision"] == pytest.approx(
         sklearn_metrics.precision_score(y, decided, zero_division=nan), nan_ok=True
     )
-    assert found["recall"] == pytest.approx(sklearn_metrics.recall_score(y, decided, zero_division=nan), nan_ok=True)
+    assert figures["recall"] == pytest.approx(sklearn_metrics.recall_score(y, decided, zero_division=nan), nan_ok=True)
     false_rate = np.mean(decided[y == 0]) if (y == 0).any() else nan
-    assert found["false_rate"] == pytest.approx(false_rate, nan_ok=True)
+    assert figures["false_rate"] == pytest.approx(false_rate, nan_ok=True)
 
 
 @given(st.integers(1, 400), st.data())
@@ -84,25 +84,25 @@ def test_bounds_are_clopper_pearson_s(n, data):
 
 @pytest.mark.parametrize("n", [30, 100, 1000])
 def test_nothing_in_n_is_bounded_by_the_rule_of_three(n):
-    found = metrics.at_threshold(np.zeros(n, int), np.zeros(n), 0.5)
-    assert found["false_rate"] == 0 and found["false_rate_upper"] == pytest.approx(1 - 0.05 ** (1 / n), rel=1e-6)
-    assert found["false_rate_upper"] == pytest.approx(3 / n, rel=0.06)
-    assert np.isnan(found["recall"]) and np.isnan(found["recall_lower"])
+    figures = metrics.at_threshold(np.zeros(n, int), np.zeros(n), 0.5)
+    assert figures["false_rate"] == 0 and figures["false_rate_upper"] == pytest.approx(1 - 0.05 ** (1 / n), rel=1e-6)
+    assert figures["false_rate_upper"] == pytest.approx(3 / n, rel=0.06)
+    assert np.isnan(figures["recall"]) and np.isnan(figures["recall_lower"])
 
 
 def test_a_known_bound():
     # Clopper and Pearson's own limit: 8 of 10, 95 % one-sided lower bound 0.4931.
-    found = metrics.at_threshold(np.ones(10, int), (np.arange(10) < 8).astype(float), 0.5)
-    assert found["recall_lower"] == pytest.approx(0.4931, abs=1e-4)
+    figures = metrics.at_threshold(np.ones(10, int), (np.arange(10) < 8).astype(float), 0.5)
+    assert figures["recall_lower"] == pytest.approx(0.4931, abs=1e-4)
 
 
 def test_the_summary_holds_both_thresholds():
     y, score = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.4, 0.3, 0.35, 0.1])
-    found = metrics.summary(y, score, chunk_threshold=0.3)
-    assert found["accuracy"] == 0.6 and found["recall"] == pytest.approx(1 / 3) and found["precision"] == 1
-    assert found["recall_at_operating_point"] == 1 and found["false_rate_at_operating_point"] == 0.5
-    assert found["auc"] == pytest.approx(5 / 6) and (found["shots"], found["environment"]) == (3, 2)
-    assert found["operating_point"] == 0.3
+    figures = metrics.summary(y, score, chunk_threshold=0.3)
+    assert figures["accuracy"] == 0.6 and figures["recall"] == pytest.approx(1 / 3) and figures["precision"] == 1
+    assert figures["recall_at_operating_point"] == 1 and figures["false_rate_at_operating_point"] == 0.5
+    assert figures["auc"] == pytest.approx(5 / 6) and (figures["shots"], figures["environment"]) == (3, 2)
+    assert figures["operating_point"] == 0.3
 
 
 @settings(max_examples=15)
@@ -135,13 +135,13 @@ TABLE = pd.DataFrame(
 
 
 def test_by_label():
-    found = metrics.by(TABLE, "label", threshold=0.5).set_index("label")
-    assert found.index.tolist() == ["dog", "mixed", "pistol", "rifle"]
-    assert found["shots"].tolist() == [0, 1, 2, 1] and found["environment"].tolist() == [2, 1, 0, 0]
-    assert found["auc_against"].tolist() == ["all", "own", "all", "all"]
-    assert found["auc"].tolist() == pytest.approx([5 / 8, 0, (3 + 1) / 6, 1 / 3])
-    assert found["recall"].tolist() == pytest.approx([np.nan, 0, 0.5, 1], nan_ok=True)
-    assert found["false_rate"].tolist() == pytest.approx([0.5, 1, np.nan, np.nan], nan_ok=True)
+    table = metrics.by(TABLE, "label", threshold=0.5).set_index("label")
+    assert table.index.tolist() == ["dog", "mixed", "pistol", "rifle"]
+    assert table["shots"].tolist() == [0, 1, 2, 1] and table["environment"].tolist() == [2, 1, 0, 0]
+    assert table["auc_against"].tolist() == ["all", "own", "all", "all"]
+    assert table["auc"].tolist() == pytest.approx([5 / 8, 0, (3 + 1) / 6, 1 / 3])
+    assert table["recall"].tolist() == pytest.approx([np.nan, 0, 0.5, 1], nan_ok=True)
+    assert table["false_rate"].tolist() == pytest.approx([0.5, 1, np.nan, np.nan], nan_ok=True)
 
 
 def groups(rng: np.random.Generator, count: int, each: int, apart: float) -> pd.DataFrame:
@@ -151,12 +151,12 @@ def groups(rng: np.random.Generator, count: int, each: int, apart: float) -> pd.
 
 def test_the_bootstrap_holds_the_auc_and_narrows_with_more_groups():
     few, many = (groups(np.random.default_rng(0), count, 2, 1.0) for count in (6, 60))
-    found = [metrics.bootstrap_auc(t, np.random.default_rng(1), draws=100) for t in (few, many)]
-    for table, (low, high) in zip((few, many), found, strict=True):
+    intervals = [metrics.bootstrap_auc(t, np.random.default_rng(1), draws=100) for t in (few, many)]
+    for table, (low, high) in zip((few, many), intervals, strict=True):
         assert low < metrics.auc(table["y"].to_numpy(), table["score"].to_numpy()) < high
-    assert np.diff(found[1]) < 0.6 * np.diff(found[0])
-    assert metrics.bootstrap_auc(few, np.random.default_rng(1), draws=100) == found[0]
-    assert metrics.bootstrap_auc(few, np.random.default_rng(2), draws=100) != found[0]
+    assert np.diff(intervals[1]) < 0.6 * np.diff(intervals[0])
+    assert metrics.bootstrap_auc(few, np.random.default_rng(1), draws=100) == intervals[0]
+    assert metrics.bootstrap_auc(few, np.random.default_rng(2), draws=100) != intervals[0]
 
 
 def test_copies_of_a_recording_are_no_further_evidence():
@@ -214,11 +214,11 @@ def test_what_a_report_states():
     rng = np.random.default_rng(0)
     y = np.arange(400) % 2
     logit = rng.normal(3 * y - 1, 1.5)
-    found = metrics.stated(y, logit, min_recall=0.9)
-    assert found["calibration"] == calibration.calibrate(y, logit)
-    score = calibration.calibrated(logit, found["calibration"])
-    assert found["validation_auc"] == pytest.approx(metrics.auc(y, logit))
-    assert np.mean(score[y == 1] >= found["operating_point"]) == pytest.approx(0.9) and set(found) == {
+    report = metrics.stated(y, logit, min_recall=0.9)
+    assert report["calibration"] == calibration.calibrate(y, logit)
+    score = calibration.calibrated(logit, report["calibration"])
+    assert report["validation_auc"] == pytest.approx(metrics.auc(y, logit))
+    assert np.mean(score[y == 1] >= report["operating_point"]) == pytest.approx(0.9) and set(report) == {
         "operating_point", "calibration", "validation_auc",
     }  # fmt: skip
 
@@ -241,9 +241,9 @@ def test_a_match_has_as_many_pairs_as_can_be(rows, columns, seed, density):
 
 
 @given(st.lists(st.integers(0, 30), max_size=5), st.lists(st.integers(0, 30), max_size=5), st.integers(0, 8))
-def test_onsets_match_within_the_collar(truth, found, collar):
-    near = np.array([[abs(a - b) <= collar for b in found] for a in truth], bool).reshape(len(truth), len(found))
-    pairs = metrics.match_onsets(np.array(truth), np.array(found), collar=collar)
+def test_onsets_match_within_the_collar(truth, onsets, collar):
+    near = np.array([[abs(a - b) <= collar for b in onsets] for a in truth], bool).reshape(len(truth), len(onsets))
+    pairs = metrics.match_onsets(np.array(truth), np.array(onsets), collar=collar)
     assert len(pairs) == most_pairs(near) and all(near[i, j] for i, j in pairs)
 
 
@@ -254,11 +254,11 @@ def test_each_true_onset_may_have_a_collar_of_its_own():
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
 def test_found_and_missed_by_hand(matched, missed, false):
-    found = metrics.found_and_missed(matched, matched + missed, matched + false)
+    rates = metrics.found_and_missed(matched, matched + missed, matched + false)
     y = [1] * matched + [1] * missed + [0] * false
     decided = [1] * matched + [0] * missed + [1] * false
     for name, measure in (("precision", sklearn_metrics.precision_score), ("recall", sklearn_metrics.recall_score)):
         expected = measure(y, decided, zero_division=float("nan")) if y else float("nan")
-        assert found[name] == pytest.approx(expected, nan_ok=True)
+        assert rates[name] == pytest.approx(expected, nan_ok=True)
     whole = 2 * matched + missed + false
-    assert found["f1"] == pytest.approx(2 * matched / whole if whole else float("nan"), nan_ok=True)
+    assert rates["f1"] == pytest.approx(2 * matched / whole if whole else float("nan"), nan_ok=True)

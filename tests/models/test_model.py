@@ -52,10 +52,10 @@ def log_mel(frames: int) -> np.ndarray:
 
 @given(st.integers(0, 80), st.integers(1, 12))
 def test_logits_are_those_of_the_windows_one_by_one(frames, hop):
-    found = SINGLE.window_logits(log_mel(frames), hop=hop)
-    assert found.dtype == np.int16 and found.tolist() == by_hand(log_mel(frames), hop)
+    logits = SINGLE.window_logits(log_mel(frames), hop=hop)
+    assert logits.dtype == np.int16 and logits.tolist() == by_hand(log_mel(frames), hop)
     scores = SINGLE.sweep(log_mel(frames), hop=hop)
-    expected = [1 / (1 + math.exp(2.0 - 1.5 * steps / 16)) for steps in found.tolist()]
+    expected = [1 / (1 + math.exp(2.0 - 1.5 * steps / 16)) for steps in logits.tolist()]
     assert scores.dtype == np.float32 and scores.tolist() == pytest.approx(expected, abs=1e-6)
 
 
@@ -69,8 +69,8 @@ def test_one_pass_and_any_block_give_the_same(frames, hop, block):
 
 def test_more_windows_than_a_block():
     long = log_mel(3 * models.BLOCK)
-    found = SINGLE.window_logits(long, hop=2)
-    assert len(found) > models.BLOCK and found.tolist() == by_hand(long, 2)
+    logits = SINGLE.window_logits(long, hop=2)
+    assert len(logits) > models.BLOCK and logits.tolist() == by_hand(long, 2)
 
 
 def test_logits_saturate():
@@ -109,14 +109,14 @@ def test_a_score_s_logit_has_that_score(score, windows):
 
 def test_scores_of_chunks_are_calibrated():
     x = np.random.default_rng(3).integers(-100, 0, (7, N_MELS, N_FRAMES)).astype(np.float32)
-    found = SINGLE.score(x)
-    assert found.dtype == np.float32 and found == pytest.approx(1 / (1 + np.exp(2 - 1.5 * logit(x))), abs=1e-6)
+    scores = SINGLE.score(x)
+    assert scores.dtype == np.float32 and scores == pytest.approx(1 / (1 + np.exp(2 - 1.5 * logit(x))), abs=1e-6)
     assert SINGLE.chunk_threshold == 0.25
 
 
 def test_codes_round_half_to_even_and_saturate():
-    found = SINGLE.codes(np.float32([-100, -99.75, -99.25, -36, -200, 27.5, 28, 1000]))
-    assert found.dtype == np.int8 and found.tolist() == [-128, -128, -126, 0, -128, 127, 127, 127]
+    codes = SINGLE.codes(np.float32([-100, -99.75, -99.25, -36, -200, 27.5, 28, 1000]))
+    assert codes.dtype == np.int8 and codes.tolist() == [-128, -128, -126, 0, -128, 127, 127, 127]
     other = Model(Path("m"), REPORT, logit, WINDOW, code_db=0.4, code_zero=80)
     assert other.codes(np.float32([-80, 0])).tolist() == [-120, 80]
 
@@ -142,18 +142,18 @@ def test_fire_goes_on_from_even_odds_or_from_where_an_incident_does():
     """Whichever is lower: an incident of a low threshold goes on below even odds."""
     p = sections(windows=1, hysteresis=3.0)
     for logit, even in ((8.0, 0.0), (3.0, 0.0), (1.0, -2.0)):
-        found = listener.settings(CHUNK, p, logit=logit)
-        assert found.even == CHUNK.logit_sum(even, windows=1) and found.even <= found.off
+        settings = listener.settings(CHUNK, p, logit=logit)
+        assert settings.even == CHUNK.logit_sum(even, windows=1) and settings.even <= settings.off
 
 
 def test_a_shot_s_place_in_a_window_is_that_of_training():
     """Frames whose middle lies in chunks.jitter of the window's chunk, and one before; a short window has fewer."""
     low, high = (share * P.audio.chunk_length for share in P.chunks.jitter)
     for model, before in ((CHUNK, 0), (CONTEXT, P.context.before)):
-        found = listener.settings(model, P, logit=0.0)
+        settings = listener.settings(model, P, logit=0.0)
         middle = (np.arange(model.window[1]) - before) * P.features.hop_length + P.features.n_fft / 2
         inside = np.flatnonzero((middle >= low) & (middle <= high))
-        assert (found.first, found.stop) == (inside[0] - 1, inside[-1] + 1) == (2 + before, 26 + before)
+        assert (settings.first, settings.stop) == (inside[0] - 1, inside[-1] + 1) == (2 + before, 26 + before)
     wide = sections(chunks=P.chunks.model_copy(update={"jitter": (0.0, 1.0)}))
     assert listener.settings(CHUNK, wide, logit=0.0).first == 0
     short = sections(context=P.context.model_copy(update={"frames": 20, "before": 0}))

@@ -43,15 +43,15 @@ def test_a_separable_network_is_converted(section):
     """Depthwise layers keep a scale for each filter, and TFLM scores them as Keras does."""
     model = unsettled(section(separable=True))
     x = np.random.default_rng(1).normal(-60, 15, (96, N_MELS, N_FRAMES)).astype(np.float32)
-    made = quantize.convert(quantize.fixed(model, n_frames=N_FRAMES), x)
-    assert "DEPTHWISE_CONV_2D" in quantize.operators(made)
-    found, expected = quantize.Tflm(made).logit(x), network.logit(model, x)[:, 0]
-    assert np.corrcoef(found, expected)[0, 1] > 0.95 and np.ptp(found) > 1
+    content = quantize.convert(quantize.fixed(model, n_frames=N_FRAMES), x)
+    assert "DEPTHWISE_CONV_2D" in quantize.operators(content)
+    actual, expected = quantize.Tflm(content).logit(x), network.logit(model, x)[:, 0]
+    assert np.corrcoef(actual, expected)[0, 1] > 0.95 and np.ptp(actual) > 1
 
 
 def test_fixed_is_the_trained_network(data, trained):
-    found = one_at_a_time(quantize.fixed(trained.model, n_frames=N_FRAMES), data.x_val)
-    np.testing.assert_allclose(found[:, 0], network.logit(trained.model, data.x_val)[:, 0], atol=1e-4)
+    actual = one_at_a_time(quantize.fixed(trained.model, n_frames=N_FRAMES), data.x_val)
+    np.testing.assert_allclose(actual[:, 0], network.logit(trained.model, data.x_val)[:, 0], atol=1e-4)
 
 
 def test_fixed_classifies_by_dense_layers_with_the_same_weights(trained):
@@ -101,13 +101,13 @@ def test_operators_are_those_that_the_analyzer_lists(artifact):
 
 def test_tflm_scores_as_the_float_network(data, trained, tflm):
     expected = network.logit(trained.model, data.x_val)[:, 0]
-    found = tflm.logit(data.x_val)
-    assert found.dtype == np.float32 and found.shape == (len(data.x_val),)
-    scores = calibration.sigmoid(found), calibration.sigmoid(expected)
+    actual = tflm.logit(data.x_val)
+    assert actual.dtype == np.float32 and actual.shape == (len(data.x_val),)
+    scores = calibration.sigmoid(actual), calibration.sigmoid(expected)
     assert np.abs(scores[0] - scores[1]).max() < 0.1 and np.abs(scores[0] - scores[1]).mean() < 0.02
-    assert np.abs(found - expected).mean() < 4 * tflm.quantization()["output_scale"]
-    assert ((found >= 0) != (expected >= 0)).mean() < 0.05
-    assert ((found >= 0) == data.y_val).mean() > 0.9
+    assert np.abs(actual - expected).mean() < 4 * tflm.quantization()["output_scale"]
+    assert ((actual >= 0) != (expected >= 0)).mean() < 0.05
+    assert ((actual >= 0) == data.y_val).mean() > 0.9
 
 
 def test_a_logit_is_its_code_s(tflm, data):
@@ -132,9 +132,9 @@ def test_tflm_is_within_a_step_of_the_reference_kernels(artifact, data, tflm):
 
 def test_outputs_vary(data, tflm):
     """A network that saturates would agree with anything."""
-    found = tflm.outputs(tflm.codes(data.x_val))
-    assert found.dtype == np.int8 and found.shape == (len(data.x_val), 2)
-    for column in found.T:
+    outputs = tflm.outputs(tflm.codes(data.x_val))
+    assert outputs.dtype == np.int8 and outputs.shape == (len(data.x_val), 2)
+    for column in outputs.T:
         assert len(set(column.tolist())) > 20
         assert np.isin(column, (-128, 127)).mean() < 0.5
 
@@ -236,8 +236,8 @@ def test_delta_is_int8_minus_float():
         {"accuracy": 0.9, "recall": 0.8, "auc": 0.95, "operating_point": 0.75},
         {"accuracy": 0.85, "recall": 0.9, "auc": 0.94, "operating_point": 0.1},
     ]
-    found = quantize.delta(*summaries, a, b)
-    assert found == pytest.approx(
+    delta = quantize.delta(*summaries, a, b)
+    assert delta == pytest.approx(
         {
             "accuracy_delta": -0.05,
             "recall_delta": 0.1,

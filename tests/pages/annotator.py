@@ -25,10 +25,10 @@ class Server:
             [*command, "--no-browser", "--port", "0", *options], cwd=ROOT, stdout=self.log, stderr=subprocess.STDOUT
         )
         end = time.monotonic() + 120
-        while not (found := re.search(r"http://localhost:\d+", self.text())):
+        while not (address := re.search(r"http://localhost:\d+", self.text())):
             assert self.process.poll() is None and time.monotonic() < end, self.text()
             time.sleep(0.2)
-        self.url = found[0]
+        self.url = address[0]
 
     def text(self) -> str:
         return Path(self.log.name).read_text()

@@ -60,9 +60,9 @@ def person(server, new_page):
 
 
 def on_disk(folder: Path) -> dict[str, list[tags.Tag]]:
-    found, bad = tags.read(folder / "tags.csv")
+    by_path, bad = tags.read(folder / "tags.csv")
     assert not bad
-    return found
+    return by_path
 
 
 def starts(folder: Path, name: str) -> list[int]:

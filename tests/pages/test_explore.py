@@ -40,15 +40,15 @@ def project(tmp_path_factory):
             "upstream": "u", "licence": "own", "sr_found": 16000, "duration_s": 1.0, "sha256": str(i),
         })  # fmt: skip
         starts = np.array([0, 2000, 6000])
-        made = pd.DataFrame(chunks.rows(rows[-1], starts, np.array([-1, 1000, -1])))
+        part = pd.DataFrame(chunks.rows(rows[-1], starts, np.array([-1, 1000, -1])))
         audio.write_pcm(root / "data/chunks" / path, chunks.cut(pcm, starts, chunk_length=4096).ravel(), sr=16000)
-        cut.append(made)
+        cut.append(part)
         sides.append(("train", "train", "val", "test")[i // 2 % 4])
     tables.write(root / "data/raw/c/recordings.csv", tables.frame(rows, tables.RECORDING))
     tags.write(root / "data/tagged/tags.csv", {row["path"]: [tags.Tag(3000)] for row in rows if row["class"] == "gun"})
     tables.write(root / "data/chunks/chunks.csv", pd.concat(cut))
     for side in ("train", "val", "test"):
-        table = pd.concat([made for made, at in zip(cut, sides, strict=True) if at == side], ignore_index=True)
+        table = pd.concat([part for part, at in zip(cut, sides, strict=True) if at == side], ignore_index=True)
         pcm = chunks.load(root / "data/chunks", table, sr=16000, chunk_length=4096)
         (root / "data/features").mkdir(exist_ok=True)
         np.save(root / f"data/features/{side}.npy", features.log_mel(pcm, sr=16000, **P.features.model_dump()))
@@ -76,9 +76,9 @@ def page_file(project):
 def test_two_runs_give_the_same_bytes_and_the_figures_are_right(project, page_file, tmp_path):
     explore(project, "--out", str(tmp_path / "again.html"))
     assert (tmp_path / "again.html").read_bytes() == page_file.read_bytes()
-    found = json.loads(page_file.with_suffix(".json").read_text())
+    figures = json.loads(page_file.with_suffix(".json").read_text())
     recordings = tables.recordings(project / "data/raw")
-    for row in found["overview"]:
+    for row in figures["overview"]:
         own = recordings[(recordings["class"] == row["class"]) & (recordings["source"] == row["source"])]
         assert (row["recordings"], row["groups"]) == (len(own), own["recording_group"].nunique())
         levels = []
@@ -86,7 +86,7 @@ def test_two_runs_give_the_same_bytes_and_the_figures_are_right(project, page_fi
             y = audio.read_pcm(project / "data/raw" / path, sr=16000) / 32768
             levels.append(20 * np.log10(np.sqrt((y**2).mean())))
         assert row["level, dBFS RMS, 50%"] == pytest.approx(np.median(levels), abs=1e-3)
-    for gap in found["leakage"].values():
+    for gap in figures["leakage"].values():
         assert gap["gap"] == pytest.approx(gap["random"]["accuracy"] - gap["grouped"]["accuracy"])
 
 

@@ -81,8 +81,8 @@ def test_windows_are_the_samples_and_the_last_is_moved_inside():
     pcm = np.arange(10000, dtype=np.int16)
     editor = Editor(10000, 4096)
     editor.saved(None, [Tag(5), Tag(9000)])
-    found = editor.windows(pcm)
-    assert np.array_equal(found[5], pcm[5 : 5 + 4096]) and np.array_equal(found[9000], pcm[-4096:])
+    windows = editor.windows(pcm)
+    assert np.array_equal(windows[5], pcm[5 : 5 + 4096]) and np.array_equal(windows[9000], pcm[-4096:])
     with pytest.raises(ValueError, match="a window has 4096"):
         editor.windows(pcm[:4000])
 
@@ -97,13 +97,13 @@ def desk(tmp_path):
 
 
 def test_a_desk_saves_confirms_and_notices_what_others_wrote(desk, tmp_path):
-    told = []
-    end = desk.subscribe(told.append)
+    notices = []
+    end = desk.subscribe(notices.append)
     assert [row["state"] for row in desk.rows()] == ["untagged", "untagged"]
     editor = desk.open("a.wav", SR)
     editor.suggest([Tag(7, 0.9)], apart=1)
     assert desk.row("a.wav")["state"] == "untagged *"
-    assert desk.save("a.wav") == [Tag(7)] and told == ["a.wav"]
+    assert desk.save("a.wav") == [Tag(7)] and notices == ["a.wav"]
     assert tags.read(tmp_path / "tags.csv") == ({"a.wav": [Tag(7)]}, [])
     editor.place(100)
     tags.amend(tmp_path / "tags.csv", {"a.wav": None, "sub/b.wav": [Tag(3)]})
@@ -115,7 +115,7 @@ def test_a_desk_saves_confirms_and_notices_what_others_wrote(desk, tmp_path):
     assert [row["state"] for row in desk.rows()] == ["confirmed", "confirmed"]
     end()
     desk.tell("a.wav")
-    assert told == ["a.wav", "a.wav"]
+    assert notices == ["a.wav", "a.wav"]
 
 
 def test_what_is_unsaved_outlasts_another_look_and_a_reload_ends_it(desk, tmp_path):

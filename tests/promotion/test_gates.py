@@ -21,29 +21,29 @@ MADE = {
 }  # fmt: skip
 
 
-def judged(made: dict | None = None, **values) -> dict[str, gates.Gate]:
-    found = gates.judge(facts(made or MADE, **values), LIMITS)
-    assert len({gate.name for gate in found}) == len(found)
-    return {gate.name: gate for gate in found}
+def judged(content: dict | None = None, **values) -> dict[str, gates.Gate]:
+    results = gates.judge(facts(content or MADE, **values), LIMITS)
+    assert len({gate.name for gate in results}) == len(results)
+    return {gate.name: gate for gate in results}
 
 
 def changed(*keys, to) -> dict:
-    made = copy.deepcopy(MADE)
-    at = made
+    content = copy.deepcopy(MADE)
+    at = content
     for key in keys[:-1]:
         at = at[key]
     at[keys[-1]] = to
-    return made
+    return content
 
 
-def failed(found: dict[str, gates.Gate]) -> set[str]:
-    return {name for name, gate in found.items() if not gate.passed}
+def failed(results: dict[str, gates.Gate]) -> set[str]:
+    return {name for name, gate in results.items() if not gate.passed}
 
 
 def test_a_candidate_without_fault_passes_all():
-    found = judged()
-    assert failed(found) == set()
-    assert all(asdict(gate)["text"] for gate in found.values())
+    results = judged()
+    assert failed(results) == set()
+    assert all(asdict(gate)["text"] for gate in results.values())
 
 
 STREAMS = {"simulated": {"recall_drop": 0.001, "false_incidents_per_hour_within_bound": True}}
@@ -103,9 +103,9 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("made, values, expected", CASES)
-def test_each_fault_fails_its_gate_and_no_other(made, values, expected):
-    assert failed(judged(made, **values)) == expected
+@pytest.mark.parametrize("content, values, expected", CASES)
+def test_each_fault_fails_its_gate_and_no_other(content, values, expected):
+    assert failed(judged(content, **values)) == expected
 
 
 def test_each_gate_fails_in_a_case_here():
@@ -113,8 +113,8 @@ def test_each_gate_fails_in_a_case_here():
 
 
 def test_at_its_limit_a_gate_passes():
-    made = changed("recall", "p", to=LIMITS.alpha)
-    made["figures"]["real"]["candidate"] = FIGURES | {
+    content = changed("recall", "p", to=LIMITS.alpha)
+    content["figures"]["real"]["candidate"] = FIGURES | {
         "false_incidents_per_hour_upper": LIMITS.max_false_incidents_per_hour
     }
     firmware = {LIMITS.board: PORT | {"instructions": {"total": LIMITS.max_instructions}}}
@@ -123,20 +123,20 @@ def test_at_its_limit_a_gate_passes():
         "seeds": {"recall": {"simulated": [0.5, 0.5, 0.55], "real": [0, 0, 0.05]}},
     }
     report = REPORT | {"bytes": LIMITS.max_bytes, "arena_bytes": LIMITS.max_arena_bytes}
-    assert failed(judged(made, firmware=firmware, report=report, **values)) == set()
+    assert failed(judged(content, firmware=firmware, report=report, **values)) == set()
 
 
 def test_the_first_model_is_compared_with_none():
     nothing = {"champion": None, "p": None}
-    made = copy.deepcopy(MADE)
-    made["recall"] |= nothing | {"lost": None, "won": None, "difference_lower": None}
-    made["false_incidents"]["p"] = None
-    for row in [*made["slices"], *made["negatives"]]:
+    content = copy.deepcopy(MADE)
+    content["recall"] |= nothing | {"lost": None, "won": None, "difference_lower": None}
+    content["false_incidents"]["p"] = None
+    for row in [*content["slices"], *content["negatives"]]:
         row |= nothing | {"p_holm": None}
-    found = judged(made)
-    assert failed(found) == set() and "no champion" in found["recall-slices"].figure
-    made["figures"]["real"]["candidate"] = FIGURES | {"false_incidents_per_hour_upper": 2.0}
-    assert failed(judged(made)) == {"false-incident-bound"}
+    results = judged(content)
+    assert failed(results) == set() and "no champion" in results["recall-slices"].figure
+    content["figures"]["real"]["candidate"] = FIGURES | {"false_incidents_per_hour_upper": 2.0}
+    assert failed(judged(content)) == {"false-incident-bound"}
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.lists(st.booleans(), min_size=8, max_size=8))

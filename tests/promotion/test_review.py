@@ -35,13 +35,13 @@ def approve(path, **values):
 
 def test_an_approval_is_what_the_registry_takes(tmp_path):
     path = folder(tmp_path)
-    made = approve(path, acknowledged=["weapon", "negative=door"])
-    assert made == json.loads((path / review.FILE).read_text())
-    assert (made["decision"], made["by"], made["at"]) == ("approve", "Ada", "2026-01-02T03:04:05Z")
-    assert made["acknowledged"] == SMALL and made["candidate"] == "c" * 40
-    found = review.decided(path)
-    assert found["decision"] == "approve"
-    call = found["call"]
+    written = approve(path, acknowledged=["weapon", "negative=door"])
+    assert written == json.loads((path / review.FILE).read_text())
+    assert (written["decision"], written["by"], written["at"]) == ("approve", "Ada", "2026-01-02T03:04:05Z")
+    assert written["acknowledged"] == SMALL and written["candidate"] == "c" * 40
+    decision = review.decided(path)
+    assert decision["decision"] == "approve"
+    call = decision["call"]
     assert call["overrule"] == {"seeds": "two were alike"} and call["review"]["champion"] == "v1.0.0"
     assert call["acknowledge"] == SMALL
     assert set(call) == {"candidate", "dossier", "review", "by", "reason", "overrule", "acknowledge"}
@@ -55,9 +55,9 @@ def test_a_rejection_needs_its_reason_alone(tmp_path):
         review.decide(path, "reject", by="Ada", reason="worse", overruled={"seeds": "x"})
     assert review.decided(path) is None
     review.decide(path, "reject", by="Ada", reason="worse\nin the mall")
-    found = review.decided(path)
-    assert found["decision"] == "reject" and not {"overrule", "acknowledge"} & set(found["call"])
-    assert found["call"]["reason"] == "worse in the mall"
+    decision = review.decided(path)
+    assert decision["decision"] == "reject" and not {"overrule", "acknowledge"} & set(decision["call"])
+    assert decision["call"]["reason"] == "worse in the mall"
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_a_dossier_or_gates_that_were_altered_are_found(tmp_path):
 
 
 def test_of_reviewers_at_once_one_decides_and_the_others_are_told(tmp_path):
-    path, told, ready = folder(tmp_path), [], threading.Barrier(8)
+    path, messages, ready = folder(tmp_path), [], threading.Barrier(8)
 
     def decide(i: int):
         ready.wait()
         try:
             review.decide(path, "reject", by=f"r{i}", reason="worse")
         except ValueError as e:
-            told.append(str(e))
+            messages.append(str(e))
 
     threads = [threading.Thread(target=decide, args=(i,)) for i in range(8)]
     for thread in threads:
@@ -120,7 +120,7 @@ def test_of_reviewers_at_once_one_decides_and_the_others_are_told(tmp_path):
     for thread in threads:
         thread.join()
     winner = json.loads((path / review.FILE).read_text())["by"]
-    assert len(told) == 7 and all(f"{winner} decided at" in text for text in told)
+    assert len(messages) == 7 and all(f"{winner} decided at" in text for text in messages)
     assert not list(path.glob(".*"))
     with pytest.raises(ValueError, match=f"{winner} decided at"):  # before anything that an approval lacks
         review.decide(path, "approve", by="Ada", reason="better")

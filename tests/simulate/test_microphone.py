@@ -90,8 +90,8 @@ def test_gain_control_brings_loud_and_soft_together():
     y = np.random.default_rng(0).standard_normal(4 * SR)
     y[: 2 * SR] *= 0.1
     for i in range(40):
-        found = microphone._gain_control(np.random.default_rng(i), y / 4, SR)
-        step_db = 20 * np.log10(found[3 * SR :].std() / found[SR : 2 * SR].std())
+        samples = microphone._gain_control(np.random.default_rng(i), y / 4, SR)
+        step_db = 20 * np.log10(samples[3 * SR :].std() / samples[SR : 2 * SR].std())
         assert 0 < step_db < 19
 
 
@@ -108,8 +108,8 @@ def draws(monkeypatch, recorded: np.ndarray, count: int = 300, **kwargs) -> int:
     """How many of `count` recordings are what a device recorded, were that `recorded`."""
     monkeypatch.setattr(Device, "record", lambda self, rng, y, sr: recorded)
     y = 0.1 * np.random.default_rng(0).standard_normal(len(recorded))
-    made = [microphone.microphone(np.random.default_rng(i), y, SR, **kwargs) for i in range(count)]
-    return sum(np.array_equal(pcm, recorded) for pcm in made)
+    recordings = [microphone.microphone(np.random.default_rng(i), y, SR, **kwargs) for i in range(count)]
+    return sum(np.array_equal(pcm, recorded) for pcm in recordings)
 
 
 def test_two_recordings_of_five_are_a_device_s_own_where_they_are_usable(monkeypatch):

@@ -26,8 +26,8 @@ TABLE = {
 
 @pytest.mark.parametrize("weather", TABLE)
 def test_absorption_is_that_of_the_standards_table(weather):
-    found = physics.absorption_db(np.array(OCTAVES), 1000.0, physics.Air(*weather))
-    assert found == pytest.approx(TABLE[weather], rel=0.03, abs=0.06)
+    loss_db = physics.absorption_db(np.array(OCTAVES), 1000.0, physics.Air(*weather))
+    assert loss_db == pytest.approx(TABLE[weather], rel=0.03, abs=0.06)
 
 
 def band_db(y, hz):
@@ -46,18 +46,18 @@ def test_levels_follow_one_over_r_and_the_standard_in_each_octave(weather):
     )
     dry = shots.train(shot.blast, at, np.ones(1), RATE // 4, RATE)
     rng = np.random.default_rng(0)
-    made = {
+    rendered = {
         r: signal.oaconvolve(dry, channel.impulse_response(rng, None, r, RATE, air))[: len(dry)]
         for r in (10.0, 50.0, 200.0, 600.0, 1500.0)
     }
     checked = 0
     for hz in OCTAVES:
-        near, f, power = band_db(made[10.0], hz)
+        near, f, power = band_db(rendered[10.0], hz)
         for r in (50.0, 200.0, 600.0, 1500.0):
             loss_db = physics.absorption_db(f, r - 10.0, air)
             expected = 10 * np.log10(np.sum(power * 10 ** (-loss_db / 10)) / power.sum()) - 20 * np.log10(r / 10)
             if expected > -60 - 20 * np.log10(r / 10):
-                assert band_db(made[r], hz)[0] - near == pytest.approx(expected, abs=0.5), (hz, r)
+                assert band_db(rendered[r], hz)[0] - near == pytest.approx(expected, abs=0.5), (hz, r)
                 checked += 1
     assert checked >= 24
 
@@ -76,12 +76,12 @@ def test_the_shocks_lead_is_that_of_a_bullet_followed_step_by_step(name, distanc
     assert np.interp(min(100.0, x[-1]), x, v) == pytest.approx(bullet.speed(min(100.0, x[-1])), rel=1e-4)
     for angle in np.deg2rad([0.5, 5, 20, 35]):
         ahead, miss = distance_m * np.cos(angle), distance_m * np.sin(angle)
-        found = physics.shock(bullet, angle, distance_m, AIR)
+        shock = physics.shock(bullet, angle, distance_m, AIR)
         arrivals = t + np.hypot(ahead - x, miss) / AIR.speed
-        if found is None:
+        if shock is None:
             assert np.argmin(arrivals) in (0, len(x) - 1) or v[np.argmin(arrivals)] < 1.02 * AIR.speed
         else:
-            assert found.lead_s == pytest.approx(distance_m / AIR.speed - arrivals.min(), abs=2e-5)
+            assert shock.lead_s == pytest.approx(distance_m / AIR.speed - arrivals.min(), abs=2e-5)
 
 
 def test_at_constant_speed_the_lead_is_the_formula_of_maher():
@@ -89,8 +89,8 @@ def test_at_constant_speed_the_lead_is_the_formula_of_maher():
     bullet = physics.Bullet(858.0, 857.999999, 7.82e-3, 31e-3)
     mu = np.arcsin(AIR.speed / 858.0)
     for angle in np.deg2rad([1, 10, 30, 60]):
-        found = physics.shock(bullet, angle, 100.0, AIR)
-        assert found.lead_s == pytest.approx(100 / AIR.speed * (1 - np.sin(angle + mu)), abs=1e-6)
+        shock = physics.shock(bullet, angle, 100.0, AIR)
+        assert shock.lead_s == pytest.approx(100 / AIR.speed * (1 - np.sin(angle + mu)), abs=1e-6)
 
 
 def test_drag_and_lead_are_those_of_published_trajectories():
@@ -109,8 +109,8 @@ def test_drag_and_lead_are_those_of_published_trajectories():
     assert g7.speed(500 * yard) / foot == pytest.approx(1810.7, rel=0.01)
     assert g7.time(500 * yard) == pytest.approx(0.673, abs=0.003)
     ahead_m = 500 * yard
-    found = physics.shock(g7, 1e-5, ahead_m, air)
-    assert found.lead_s == pytest.approx(ahead_m / air.speed - 0.673, abs=0.004)
+    shock = physics.shock(g7, 1e-5, ahead_m, air)
+    assert shock.lead_s == pytest.approx(ahead_m / air.speed - 0.673, abs=0.004)
 
 
 def test_at_500_m_the_lead_is_most_of_a_second():
@@ -120,13 +120,13 @@ def test_at_500_m_the_lead_is_most_of_a_second():
 @given(st.sampled_from(sorted(WEAPONS)), st.floats(0, np.pi), st.floats(2, 1500), st.floats(-10, 38))
 def test_no_shock_outside_the_cone(name, angle, distance_m, temperature_c):
     air, bullet = physics.Air(temperature_c), WEAPONS[name].bullet()
-    found = physics.shock(bullet, angle, distance_m, air)
+    shock = physics.shock(bullet, angle, distance_m, air)
     mach = bullet.muzzle_speed / air.speed
     if mach <= 1 or angle >= np.arccos(1 / mach):
-        assert found is None
-    if found:
-        assert 0 < found.lead_s < distance_m / air.speed and 0 < found.path_m <= distance_m + 0.2
-        assert 0 < found.peak < 1e6 and 1e-5 < found.duration_s < 5e-3
+        assert shock is None
+    if shock:
+        assert 0 < shock.lead_s < distance_m / air.speed and 0 < shock.path_m <= distance_m + 0.2
+        assert 0 < shock.peak < 1e6 and 1e-5 < shock.duration_s < 5e-3
 
 
 def test_the_rendered_n_wave_has_whithams_duration_and_peak():
@@ -161,19 +161,19 @@ def test_hard_ground_doubles_and_soft_ground_at_grazing_takes_the_direct_sound_a
 @pytest.mark.parametrize(("scene", "distance_m"), [("field", 2.0), ("garage", 10.0), ("street", 1500.0)])
 def test_pressure_is_finite_and_not_clipped_before_the_microphone(name, scene, distance_m):
     corpus = simulate.Corpus(1, (1.5, 1.5), (2.0, 1500.0), 16_000)
-    made = simulate.fire(np.random.default_rng(len(scene)), name, distance_m, corpus, scene=scene)
-    assert np.isfinite(made.pressure).all()
-    peak = np.abs(made.pressure).max()
-    assert np.count_nonzero(np.abs(made.pressure) > 0.999 * peak) <= max(3, len(made.starts))
+    recording = simulate.fire(np.random.default_rng(len(scene)), name, distance_m, corpus, scene=scene)
+    assert np.isfinite(recording.pressure).all()
+    peak = np.abs(recording.pressure).max()
+    assert np.count_nonzero(np.abs(recording.pressure) > 0.999 * peak) <= max(3, len(recording.starts))
 
 
 def test_the_duration_of_the_n_wave_is_mahers_approximation_where_it_holds():
     """Maher 2006, Modeling and signal processing of acoustic gunshot recordings: 1.82 d / c (M x / l)^(1/4), M >> 1."""
     for mach in (2.5, 3.5, 5.0):
-        found = physics.whitham(mach, 5.0, 7.8e-3, 31e-3, AIR.speed)[1]
+        duration_s = physics.whitham(mach, 5.0, 7.8e-3, 31e-3, AIR.speed)[1]
         exact = (1 - mach**-2) ** -0.375  # what the approximation leaves out
-        assert found == pytest.approx(1.82 * 7.8e-3 / AIR.speed * (mach * 5.0 / 31e-3) ** 0.25 * exact, rel=1e-9)
-        assert 150e-6 < found < 400e-6 and exact < 1.08  # rifle bullets at some metres: about 0.2 to 0.3 ms
+        assert duration_s == pytest.approx(1.82 * 7.8e-3 / AIR.speed * (mach * 5.0 / 31e-3) ** 0.25 * exact, rel=1e-9)
+        assert 150e-6 < duration_s < 400e-6 and exact < 1.08  # rifle bullets at some metres: about 0.2 to 0.3 ms
 
 
 def test_whithams_constants_are_those_of_a_bullets_nose():
@@ -202,8 +202,8 @@ def test_turbulence_takes_coherence_with_distance_and_keeps_the_energy():
     assert (strong / weak == pytest.approx(50)) and weak[0] < 0.01 < 1 < strong[1]
     kept, coherent = {}, {}
     for r in (20.0, 1000.0):
-        made = [channel._turbulence(np.random.default_rng(i), r, 16_000, AIR) for i in range(200)]
-        spectra = np.array([np.fft.rfft(m, 4096) for m in made])
+        filters = [channel._turbulence(np.random.default_rng(i), r, 16_000, AIR) for i in range(200)]
+        spectra = np.array([np.fft.rfft(m, 4096) for m in filters])
         power = np.mean(np.abs(spectra) ** 2, axis=0)
         power_db = 10 * np.log10(power[100:1800])
         kept[r] = np.abs(power_db).mean()

@@ -64,11 +64,11 @@ def test_an_n_wave_in_pressure_lasts_and_falls_as_whitham_says(name):
     y, (row,) = pressure(fired, 0.1), fired.rows(RATE)
     wave = y[row["shock"] : row["blast"]]
     first, last = np.flatnonzero(wave > 0.5 * wave.max())[0], np.flatnonzero(wave < 0.5 * wave.min())[-1]
-    found, duration_s = shot.shocked, (last - first) / RATE
-    assert duration_s == pytest.approx(found.duration_s, rel=0.05)
+    shock, duration_s = shot.shocked, (last - first) / RATE
+    assert duration_s == pytest.approx(shock.duration_s, rel=0.05)
     inside = np.arange(first + (last - first) // 3, first + 2 * (last - first) // 3)
     falling = -np.polyfit(inside / RATE, wave[inside], 1)[0]
-    assert falling * duration_s / 2 == pytest.approx(found.peak, rel=0.1)
+    assert falling * duration_s / 2 == pytest.approx(shock.peak, rel=0.1)
 
 
 @pytest.mark.parametrize(("name", "angle"), [("M16", 1.3), ("M16", 3.0), ("M1911", 0.05)])
@@ -92,9 +92,9 @@ def test_cyclic_rates_in_pressure_are_the_published_ones(name):
     single = pressure(gunfire.Gunfire(name, 20.0, shot, "single", np.zeros(1), np.ones(1)), 0.02)
     y = pressure(gunfire.Gunfire(name, 20.0, shot, pattern, at, np.ones(len(at))), duration_s)
     alike = signal.correlate(y, single, "valid")
-    found, _ = signal.find_peaks(alike, height=0.6 * np.sum(single**2), distance=int(0.03 * RATE))
-    assert len(found) == len(at)
-    assert 0.97 * low < 60 / np.mean(np.diff(found) / RATE) < 1.03 * high
+    peaks, _ = signal.find_peaks(alike, height=0.6 * np.sum(single**2), distance=int(0.03 * RATE))
+    assert len(peaks) == len(at)
+    assert 0.97 * low < 60 / np.mean(np.diff(peaks) / RATE) < 1.03 * high
 
 
 def test_all_automatic_weapons_have_a_published_rate():
@@ -105,15 +105,15 @@ def test_all_automatic_weapons_have_a_published_rate():
 @pytest.mark.parametrize("name", ["Glock 17", "Remington 870", "M16"])
 def test_a_blast_is_as_loud_as_its_kind_10_to_20_db_louder_in_front_and_softer_with_a_suppressor(name):
     low, high = KINDS[WEAPONS[name].kind].peak_pa
-    found = {"side": [], "front to rear": [], "suppressor": []}
+    values = {"side": [], "front to rear": [], "suppressor": []}
     for seed in range(30):
         side, ahead, rear = (front(name, seed, angle=a) for a in (np.pi / 2, 0.0, np.pi))
-        found["side"].append(side)
-        found["front to rear"].append(20 * np.log10(ahead / rear))
-        found["suppressor"].append(20 * np.log10(side / front(name, seed, angle=np.pi / 2, suppressed=True)))
-    assert low <= min(found["side"]) < 1.3 * low and 0.75 * high < max(found["side"]) <= high
-    assert 10 <= min(found["front to rear"]) < 11 and 19 < max(found["front to rear"]) <= 20
-    assert 18 <= min(found["suppressor"]) < 20 and 30 < max(found["suppressor"]) <= 32
+        values["side"].append(side)
+        values["front to rear"].append(20 * np.log10(ahead / rear))
+        values["suppressor"].append(20 * np.log10(side / front(name, seed, angle=np.pi / 2, suppressed=True)))
+    assert low <= min(values["side"]) < 1.3 * low and 0.75 * high < max(values["side"]) <= high
+    assert 10 <= min(values["front to rear"]) < 11 and 19 < max(values["front to rear"]) <= 20
+    assert 18 <= min(values["suppressor"]) < 20 and 30 < max(values["suppressor"]) <= 32
 
 
 def test_a_friedlander_wave_has_its_peak_its_duration_and_its_impulse():

@@ -83,17 +83,17 @@ def likeness(y: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", events.EVENTS)
 def test_an_event_never_sounds_the_same(kind):
-    made = [events.EVENTS[kind].make(np.random.default_rng([5, i]), SR)[: 1 << 16] for i in range(16)]
-    assert len({y.tobytes() for y in made}) == 16
-    spread_db = np.std([likeness(y) for y in made], axis=0)
+    sounds = [events.EVENTS[kind].make(np.random.default_rng([5, i]), SR)[: 1 << 16] for i in range(16)]
+    assert len({y.tobytes() for y in sounds}) == 16
+    spread_db = np.std([likeness(y) for y in sounds], axis=0)
     assert np.median(spread_db[:-1]) > 1.2 and spread_db[-1] > 0.8
 
 
 def test_no_two_recordings_are_alike_and_a_shot_is_annotated_whole():
-    of = simulate.Corpus(5, (1.2, 1.4), (2.0, 1500.0), SR)
-    made = [simulate.render(class_, i, of) for class_ in ("gun", "env") for i in range(14)]
-    assert len({recording.pcm.tobytes() for recording in made}) == 28
-    for recording in made[:14]:
+    source = simulate.Corpus(5, (1.2, 1.4), (2.0, 1500.0), SR)
+    recordings = [simulate.render(class_, i, source) for class_ in ("gun", "env") for i in range(14)]
+    assert len({recording.pcm.tobytes() for recording in recordings}) == 28
+    for recording in recordings[:14]:
         for row in recording.shots:
             assert set(row) == set(tables.CORPUS_SHOT) - {"path"} and row["pattern"] in shots.PATTERNS
             assert row["onset"] == (row["shock"] if row["shock"] >= 0 else row["blast"]) <= row["blast"]
@@ -103,46 +103,46 @@ def test_no_two_recordings_are_alike_and_a_shot_is_annotated_whole():
 
 @pytest.mark.slow
 def test_the_peak_of_a_shot_is_its_own():
-    of, apart, alone = simulate.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), 0, 0
+    source, apart, alone = simulate.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), 0, 0
     for i in range(30):
-        made = simulate.render("gun", i, of)
-        onsets = [row["onset"] for row in made.shots]
-        for row, onset, after in zip(made.shots, onsets, [*onsets[1:], len(made.pcm)], strict=True):
-            own = np.abs(made.pressure[onset:after]).max()
+        recording = simulate.render("gun", i, source)
+        onsets = [row["onset"] for row in recording.shots]
+        for row, onset, after in zip(recording.shots, onsets, [*onsets[1:], len(recording.pcm)], strict=True):
+            own = np.abs(recording.pressure[onset:after]).max()
             if len(onsets) == 1:
                 assert row["peak_db_spl"] == pytest.approx(20 * np.log10(own / 20e-6), abs=1e-3)
                 alone += 1
             elif row["blast"] + SR // 20 < after and after - onset > SR // 4:  # earlier ones have died away
                 assert row["peak_db_spl"] == pytest.approx(20 * np.log10(own / 20e-6), abs=2.0)
                 apart += 1
-        assert len(onsets) == len({row["peak_db_spl"] for row in made.shots})
+        assert len(onsets) == len({row["peak_db_spl"] for row in recording.shots})
     assert alone > 5 and apart > 5
 
 
 @pytest.mark.slow
 def test_what_is_no_shot_is_annotated_whole():
-    of, kinds = simulate.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), set()
+    source, kinds = simulate.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), set()
     for i in [*range(0, 3 * len(events.EVENTS), 3), *range(1, 36, 3), *range(2, 36, 3)]:  # every third one is an event
-        made = simulate.render("env", i, of)
-        bed, *found = made.events
-        assert not made.shots and all(set(row) == set(tables.CORPUS_EVENT) - {"path"} for row in made.events)
-        assert (bed["kind"], bed["start"], bed["stop"], bed["snr_db"]) == ("bed", 0, len(made.pcm), 0)
+        recording = simulate.render("env", i, source)
+        bed, *laid = recording.events
+        assert not recording.shots and all(set(row) == set(tables.CORPUS_EVENT) - {"path"} for row in recording.events)
+        assert (bed["kind"], bed["start"], bed["stop"], bed["snr_db"]) == ("bed", 0, len(recording.pcm), 0)
         assert set(bed["label"].split("+")) <= set(beds.BEDS)
-        assert all(row["scene"] in soundscape.PLACES[row["place"]].scenes for row in made.events)
-        assert bool(found) == (made.label in events.EVENTS) == bool(made.pressure.any())
-        loudest = np.abs(made.pressure).max()
-        for row in found:
+        assert all(row["scene"] in soundscape.PLACES[row["place"]].scenes for row in recording.events)
+        assert bool(laid) == (recording.label in events.EVENTS) == bool(recording.pressure.any())
+        loudest = np.abs(recording.pressure).max()
+        for row in laid:
             kinds.add(row["label"])
-            own = made.pressure[row["start"] : row["stop"]]
-            assert (row["kind"], row["label"]) == ("event", made.label)
+            own = recording.pressure[row["start"] : row["stop"]]
+            assert (row["kind"], row["label"]) == ("event", recording.label)
             assert row["level_db"] == pytest.approx(20 * np.log10(np.abs(own).max() / 20e-6))
             assert row["level_db"] > bed["level_db"] and row["snr_db"] > 0
-            assert (row["distance_m"] == 0) == events.EVENTS[made.label].contact
+            assert (row["distance_m"] == 0) == events.EVENTS[recording.label].contact
             assert row["distance_m"] <= 1500 and row["place"] == bed["place"]
-        starts = [row["start"] for row in found]
-        assert all(a["stop"] >= max(b["start"], a["start"] + SR // 100) for a, b in pairwise(found))
-        assert not found or (found[-1]["stop"] == len(made.pcm) and starts == sorted(set(starts)))
-        assert np.abs(made.pressure[: [*starts, 0][0]]).max(initial=0) <= 1e-5 * loudest
+        starts = [row["start"] for row in laid]
+        assert all(a["stop"] >= max(b["start"], a["start"] + SR // 100) for a, b in pairwise(laid))
+        assert not laid or (laid[-1]["stop"] == len(recording.pcm) and starts == sorted(set(starts)))
+        assert np.abs(recording.pressure[: [*starts, 0][0]]).max(initial=0) <= 1e-5 * loudest
     assert kinds == set(events.EVENTS)
 
 

@@ -50,10 +50,10 @@ def test_a_rooms_sound_decays_by_eyring(kind):
         area = np.array([wall.area() for wall in box.walls])
         share = area @ np.stack([np.ravel(wall.absorption) for wall in box.walls]) / area.sum()
         lost = 4 * box.volume * absorption_db(np.array([500.0, 8000.0]), 1.0, air) / 4.343
-        for found, octaves, most in zip(rt60_s, (share[:4], share[4:]), lost, strict=True):
+        for band_s, octaves, most in zip(rt60_s, (share[:4], share[4:]), lost, strict=True):
             eyring = 0.161 * box.volume / (-area.sum() * np.log1p(-np.minimum(octaves, 0.95)))
             damped = 1 / (1 / eyring + (lost[0] + most) / (0.161 * box.volume))
-            assert damped.min() * 0.95 < found < eyring.max() * 1.05
+            assert damped.min() * 0.95 < band_s < eyring.max() * 1.05
         tail = rooms._diffuse(np.random.default_rng(i), rt60_s, energy, 1e-3, int(8 * SR), SR)
         assert decay_s(tail) == pytest.approx(rt60_s[0], rel=0.2)
 
@@ -69,16 +69,16 @@ def test_a_rooms_sound_dies_away(kind):
 @pytest.mark.sweep(6)
 @pytest.mark.parametrize("scene", scenes.SCENES.values(), ids=lambda scene: scene.kind)
 def test_no_two_responses_of_a_scene_are_alike(scene):
-    made = [scene.response(np.random.default_rng(i), 3.0, SR, Air()) for i in range(12)]
-    assert len({y.tobytes() for y in made}) == 12
-    tails = [y[80:4000] / np.linalg.norm(y[80:4000]) for y in made]
+    responses = [scene.response(np.random.default_rng(i), 3.0, SR, Air()) for i in range(12)]
+    assert len({y.tobytes() for y in responses}) == 12
+    tails = [y[80:4000] / np.linalg.norm(y[80:4000]) for y in responses]
     assert max(abs(a @ b) for k, a in enumerate(tails) for b in tails[:k] if len(a) == len(b)) < 0.7
 
 
 def test_a_forest_scatters_more_than_a_field():
     def late(kind):
-        made = [scenes.SCENES[kind].response(np.random.default_rng(i), 60.0, SR, Air()) for i in range(40)]
-        return np.median([10 * np.log10(np.sum(y[160:] ** 2) / np.sum(y[:160] ** 2)) for y in made])
+        responses = [scenes.SCENES[kind].response(np.random.default_rng(i), 60.0, SR, Air()) for i in range(40)]
+        return np.median([10 * np.log10(np.sum(y[160:] ** 2) / np.sum(y[:160] ** 2)) for y in responses])
 
     assert late("forest") > late("field") + 6
 

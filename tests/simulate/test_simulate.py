@@ -135,8 +135,8 @@ def test_every_shot_stands_out_from_the_bed():
         dry[onset] = 1.0
         kinds = list(scenes.SCENES)
         scene, at = scenes.SCENES[kinds[i % len(kinds)]], np.array([onset])
-        made = channel.channel(rng, [(dry, 5.0)], np.zeros(SR), bed, at, scene=scene, air=Air(), sr=SR)
-        pcm = made[2].astype(float)
+        parts = channel.channel(rng, [(dry, 5.0)], np.zeros(SR), bed, at, scene=scene, air=Air(), sr=SR)
+        pcm = parts[2].astype(float)
         assert np.abs(pcm[onset : onset + 800]).max() >= 0.9 * np.quantile(np.abs(pcm[:onset]), 0.95)
 
 
@@ -173,15 +173,16 @@ def test_recordings_pass_the_quality_rules_and_the_classes_share_their_levels(mo
     monkeypatch.setattr(microphone, "DEVICES", devices)
     quality = params.load("quality").quality
     peaks = {"gun": [], "env": []}
-    for class_, found in peaks.items():
+    for class_, levels_db in peaks.items():
         for i in range(45):
-            made = simulate.render(class_, i, CORPUS)
-            assert made.pcm.dtype == np.int16 and CORPUS.duration_s[0] <= len(made.pcm) / SR <= CORPUS.duration_s[1]
-            assert bool(made.starts) == (class_ == "gun")
-            peak = np.abs(audio.to_float(made.pcm)).max()
-            found.append(20 * np.log10(peak))
-            assert found[-1] > quality.silence_db
-            assert np.mean(np.abs(made.pcm.astype(int)) >= audio.FULL_SCALE - 1) < quality.max_clipped
+            recording = simulate.render(class_, i, CORPUS)
+            assert recording.pcm.dtype == np.int16
+            assert CORPUS.duration_s[0] <= len(recording.pcm) / SR <= CORPUS.duration_s[1]
+            assert bool(recording.starts) == (class_ == "gun")
+            peak = np.abs(audio.to_float(recording.pcm)).max()
+            levels_db.append(20 * np.log10(peak))
+            assert levels_db[-1] > quality.silence_db
+            assert np.mean(np.abs(recording.pcm.astype(int)) >= audio.FULL_SCALE - 1) < quality.max_clipped
     gun, env = peaks["gun"], peaks["env"]
     if devices:
         assert 0.5 < roc_auc_score(np.repeat([1, 0], [len(gun), len(env)]), gun + env) < 0.82
@@ -201,16 +202,16 @@ def test_an_editor_cuts_before_the_first_onset_and_after_the_last():
 
 def test_a_peak_meter_rises_at_once_and_falls_evenly():
     y = np.r_[np.full(400, 0.01), -1.0, np.zeros(400), 0.9, np.zeros(100)]
-    found, settling = microphone._peaks(y, 0.01), 0.01
-    assert found[:400] == pytest.approx(0.01, rel=1e-3) and found[400] == pytest.approx(1, rel=1e-3)
-    assert found[401:801] == pytest.approx(np.exp(-settling * np.arange(1, 401)), rel=1e-2, abs=1e-4)
-    assert found[801] == pytest.approx(0.9, rel=1e-3)
+    meter, settling = microphone._peaks(y, 0.01), 0.01
+    assert meter[:400] == pytest.approx(0.01, rel=1e-3) and meter[400] == pytest.approx(1, rel=1e-3)
+    assert meter[401:801] == pytest.approx(np.exp(-settling * np.arange(1, 401)), rel=1e-2, abs=1e-4)
+    assert meter[801] == pytest.approx(0.9, rel=1e-3)
 
 
 def test_textures_vary_and_switch_on_slowly():
-    made = [textures.texture(np.random.default_rng(i), SR, SR) for i in range(60)]
-    assert all(y.shape == (SR,) and np.isfinite(y).all() and y.std() > 0 for y in made)
-    assert len({y.tobytes() for y in made}) == 60
+    sounds = [textures.texture(np.random.default_rng(i), SR, SR) for i in range(60)]
+    assert all(y.shape == (SR,) and np.isfinite(y).all() and y.std() > 0 for y in sounds)
+    assert len({y.tobytes() for y in sounds}) == 60
     steps = [np.diff(textures._switching(np.random.default_rng(i), 500, 0.004)) for i in range(200)]
     assert max(np.abs(step).max() for step in steps) <= 0.25
 
@@ -220,10 +221,10 @@ def test_a_codec_keeps_time_and_length(name):
     rng = np.random.default_rng(6)
     y = np.zeros(2 * SR)
     y[SR : SR + 400] = np.exp(-np.arange(400) / 80) * signal.lfilter([1], [1, -0.9], rng.standard_normal(400))
-    found = microphone.codec(y / np.abs(y).max() / 2, SR, name, 0.9)
-    lags = signal.correlate(found, y, "full")
-    assert len(found) == len(y) and abs(int(np.argmax(lags)) - (len(y) - 1)) <= 8
-    assert np.sum((found - y / np.abs(y).max() / 2) ** 2) > 0
+    coded = microphone.codec(y / np.abs(y).max() / 2, SR, name, 0.9)
+    lags = signal.correlate(coded, y, "full")
+    assert len(coded) == len(y) and abs(int(np.argmax(lags)) - (len(y) - 1)) <= 8
+    assert np.sum((coded - y / np.abs(y).max() / 2) ** 2) > 0
 
 
 def test_an_overloaded_input_stops_at_its_point_and_leaves_the_rest():

@@ -22,10 +22,10 @@ def corpus(tmp_path_factory):
 
 def test_a_side_without_a_shot_has_a_table_of_none(tmp_path, corpus):
     planned = [task for task in plan(corpus) if task.side == "train"]
-    made = streams.write(tmp_path, corpus[0], planned, sr=SR, workers=1)
-    assert len(made) == len(planned) > 2 and set(made["kind"]) == {"quiet"}
+    written = streams.write(tmp_path, corpus[0], planned, sr=SR, workers=1)
+    assert len(written) == len(planned) > 2 and set(written["kind"]) == {"quiet"}
     assert len(tables.read(tmp_path / "shots.csv", tables.STREAM_SHOT)) == 0
-    assert set(tables.read(tmp_path / "events.csv", tables.STREAM_EVENT)["path"]) == set(made["path"])
+    assert set(tables.read(tmp_path / "events.csv", tables.STREAM_EVENT)["path"]) == set(written["path"])
 
 
 def test_a_run_that_fails_leaves_no_table(tmp_path, corpus):
@@ -69,7 +69,7 @@ def test_real_streams_hold_their_sides_recordings_once_and_no_others(corpus):
         laid = Counter(cut.recording for task in mine if task.kind == "quiet" for cut in task.environment)
         assert laid == {f"mine/{side}{i}.wav": 3 if i == 1 else 1 for i in range(5)}
         fired = [c for task in mine for _, c in task.firings]
-        known = [(name, onset) for name, found in onsets.items() if f"/{side}" in name for onset in found]
+        known = [(name, onset) for name, starts in onsets.items() if f"/{side}" in name for onset in starts]
         assert len(known) == 5 and {task.kind for task in mine} == (
             {"quiet"} if side == "train" else {"quiet", "shots"}
         )
@@ -84,17 +84,17 @@ def test_real_streams_hold_their_sides_recordings_once_and_no_others(corpus):
 def test_a_real_stream_is_what_was_laid(corpus):
     raw = corpus[0]
     for task in plan(corpus):
-        made = task.make(raw, SR)
-        y, n = audio.to_float(made.pcm), len(made.pcm)
-        assert made.row["duration_s"] == n / SR >= made.row["unique_s"]
-        assert made.events[0]["start"] == 0 and made.events[-1]["stop"] == n
+        stream = task.make(raw, SR)
+        y, n = audio.to_float(stream.pcm), len(stream.pcm)
+        assert stream.row["duration_s"] == n / SR >= stream.row["unique_s"]
+        assert stream.events[0]["start"] == 0 and stream.events[-1]["stop"] == n
         covered = np.zeros(n, int)
-        for event in made.events:
+        for event in stream.events:
             covered[event["start"] : event["stop"]] += 1
         assert covered.min() == 1 and covered.max() <= 2
         if task.kind == "quiet":
-            assert made.row["unique_s"] * SR == pytest.approx((covered > 0).sum()) and not made.shots
-            for event in made.events:
+            assert stream.row["unique_s"] * SR == pytest.approx((covered > 0).sum()) and not stream.shots
+            for event in stream.events:
                 length = event["stop"] - event["start"]
                 x = audio.read_pcm(raw / event["recording"], sr=SR, start=event["source_start"], frames=length)
                 inner = slice(int(0.1 * SR), length - int(0.1 * SR))
@@ -102,11 +102,11 @@ def test_a_real_stream_is_what_was_laid(corpus):
                 if len(a) > 100:
                     assert np.corrcoef(a, b)[0, 1] > 0.999
                     assert -31 < event["level_db"] < -2.9
-        for shot in made.shots:
+        for shot in stream.shots:
             assert shot["shock"] == -1 and shot["onset"] == shot["blast"] and shot["peak_snr_db"] < 40.01
-        for _, shots in itertools.groupby(made.shots, key=lambda shot: shot["firing"]):
+        for _, shots in itertools.groupby(stream.shots, key=lambda shot: shot["firing"]):
             assert max(shot["peak_snr_db"] for shot in shots) >= -0.01
-        for shot in made.shots:
+        for shot in stream.shots:
             if shot["peak_snr_db"] > 15:
                 at = shot["onset"]
                 assert np.abs(y[at : at + 80]).max() > 2 * np.abs(y[at - 80 : at]).max()
@@ -117,8 +117,8 @@ def test_sound_that_is_laid_twice_is_unique_once(corpus):
     twice = pd.concat([recordings, recordings[recordings["path"] == "mine/test4.wav"].assign(path="mine/test4b.wav")])
     (raw / "mine/test4b.wav").write_bytes((raw / "mine/test4.wav").read_bytes())
     unique = {}
-    for name, of in (("once", recordings), ("twice", twice)):
-        quiet = [task for task in plan((raw, of, onsets, sides)) if task.side == "test" and task.kind == "quiet"]
+    for name, listed in (("once", recordings), ("twice", twice)):
+        quiet = [task for task in plan((raw, listed, onsets, sides)) if task.side == "test" and task.kind == "quiet"]
         rows = [task.make(raw, SR).row for task in quiet]
         unique[name] = sum(row["unique_s"] for row in rows), sum(row["duration_s"] for row in rows)
     assert unique["twice"][1] - unique["once"][1] == pytest.approx(20, abs=0.5)
@@ -126,12 +126,12 @@ def test_sound_that_is_laid_twice_is_unique_once(corpus):
 
 
 def test_of_real_shots_those_are_heard_that_rise_in_the_recording(corpus):
-    found = set()
+    answers = set()
     for task in plan(corpus):
-        made = task.make(corpus[0], SR)
-        y = audio.to_float(made.pcm)
-        for at, heard in ((shot["onset"], shot["heard"]) for shot in made.shots):
+        stream = task.make(corpus[0], SR)
+        y = audio.to_float(stream.pcm)
+        for at, heard in ((shot["onset"], shot["heard"]) for shot in stream.shots):
             rise = 10 * np.log10(np.mean(y[at : at + 64] ** 2) / np.mean(y[at - 400 : at] ** 2))
             assert heard == (rise >= 6) or abs(rise - 6) < 0.2
-            found.add(heard)
-    assert True in found
+            answers.add(heard)
+    assert True in answers

@@ -47,21 +47,21 @@ def test_the_bytes_depend_neither_on_the_workers_nor_on_what_was_there(tmp_path,
     (tmp_path / "b/simulated").mkdir(parents=True)
     (tmp_path / "b/simulated/stale.wav").touch()
     (tmp_path / "b/shots.csv").write_text("stale")
-    made = [
+    written = [
         streams.write(tmp_path / name, corpus[0], planned, sr=SR, workers=workers)
         for name, workers in (("a", 1), ("b", 2))
     ]
     a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
-    assert a == b and len(a) == len(planned) + 3 and made[0].equals(made[1])
-    found = {name: tables.read(tmp_path / "a" / name, columns) for name, columns in tables.STREAM_TABLES.items()}
-    for row in found["streams.csv"].to_dict("records"):
+    assert a == b and len(a) == len(planned) + 3 and written[0].equals(written[1])
+    content = {name: tables.read(tmp_path / "a" / name, columns) for name, columns in tables.STREAM_TABLES.items()}
+    for row in content["streams.csv"].to_dict("records"):
         assert len(audio.read_pcm(tmp_path / "a" / row["path"], sr=SR)) == round(row["duration_s"] * SR)
-    kinds = found["streams.csv"].set_index("path")["kind"]
-    assert set(kinds[found["shots.csv"]["path"]]) == {"shots"} == set(kinds[kinds == "shots"])
-    assert set(found["shots.csv"]["path"]) == set(kinds.index[kinds == "shots"])
-    assert set(found["events.csv"]["path"]) == set(kinds.index)
-    assert set(found["streams.csv"]["side"]) == {"test"}
-    assert set(found["streams.csv"]["origin"]) == {"simulated", "real"}
+    kinds = content["streams.csv"].set_index("path")["kind"]
+    assert set(kinds[content["shots.csv"]["path"]]) == {"shots"} == set(kinds[kinds == "shots"])
+    assert set(content["shots.csv"]["path"]) == set(kinds.index[kinds == "shots"])
+    assert set(content["events.csv"]["path"]) == set(kinds.index)
+    assert set(content["streams.csv"]["side"]) == {"test"}
+    assert set(content["streams.csv"]["origin"]) == {"simulated", "real"}
 
 
 @pytest.mark.slow
@@ -86,14 +86,14 @@ def shared(signals):
     blocks = np.concatenate([h[::block] for h in hashes])
     owner = np.repeat(np.arange(len(signals)), [len(h[::block]) for h in hashes])
     order = np.argsort(blocks)
-    found = set()
+    pairs = set()
     for k, h in enumerate(hashes):
         at = np.minimum(np.searchsorted(blocks[order], h), len(blocks) - 1)
         first = blocks[order][at] == h
         last = np.minimum(np.searchsorted(blocks[order], h[first], "right"), len(blocks))
         for low, high in set(zip(at[first].tolist(), last.tolist(), strict=True)):
-            found |= {(int(i), k) for i in owner[order][low:high] if i != k}
-    return found
+            pairs |= {(int(i), k) for i in owner[order][low:high] if i != k}
+    return pairs
 
 
 @pytest.mark.slow
@@ -170,8 +170,8 @@ def test_places_and_kinds_of_event_take_turns():
 def busy():
     """Streams with many events: all that were turned to, and what was laid."""
     shape = SHAPE | {"events_per_min": 40.0}
-    made = [simulated.render(5, "train", i, "quiet", sr=SR, **shape) for i in range(20)]
-    return [(simulated.turns(5, "train", "quiet", i, 40 * S / 60), stream) for i, stream in enumerate(made)]
+    renders = [simulated.render(5, "train", i, "quiet", sr=SR, **shape) for i in range(20)]
+    return [(simulated.turns(5, "train", "quiet", i, 40 * S / 60), stream) for i, stream in enumerate(renders)]
 
 
 @pytest.mark.slow
@@ -273,8 +273,8 @@ def test_a_cross_fade_keeps_the_power():
     stream_s=st.floats(30, 900),
 )  # fmt: skip
 def test_the_plan_covers_the_hours(hours, shot_hours, share, train_hours, stream_s):
-    of = {"hours": hours, "shot_hours": shot_hours, "val_share": share, "train_hours": train_hours}
-    planned = streams.plan_simulated(seed=1, **of, **SHAPE | {"stream_s": stream_s})
+    amounts = {"hours": hours, "shot_hours": shot_hours, "val_share": share, "train_hours": train_hours}
+    planned = streams.plan_simulated(seed=1, **amounts, **SHAPE | {"stream_s": stream_s})
     counts = Counter((task.side, task.kind) for task in planned)
     assert set(counts) == {("train", "quiet"), *itertools.product(("val", "test"), simulated.KINDS)}
     wanted = {"quiet": hours, "shots": shot_hours}

@@ -9,28 +9,28 @@ from gunshot.studies import leakage
 def corpus(rng, *, signature: float, signal: float, groups: int = 120, each: int = 6):
     """Chunks that carry their group's own pattern, times `signature`, and their class's, times `signal`."""
     y = np.repeat(rng.integers(0, 2, groups), each)
-    of = np.repeat(np.arange(groups), each)
+    owner = np.repeat(np.arange(groups), each)
     x = signature * np.repeat(rng.standard_normal((groups, 30)), each, axis=0)
     x += rng.standard_normal(x.shape)
     x[:, 0] += signal * (2 * y - 1)
-    return x.astype(np.float32), y, np.array([f"g{g}" for g in of])
+    return x.astype(np.float32), y, np.array([f"g{g}" for g in owner])
 
 
 @pytest.mark.slow
 def test_where_only_the_group_tells_the_class_a_random_split_pretends():
     rng = np.random.default_rng(0)
-    found = leakage.gap(*corpus(rng, signature=3.0, signal=0.0), rng)
-    assert found["grouped"]["accuracy"] == pytest.approx(0.5, abs=0.12)
-    assert found["random"]["accuracy"] > 0.9 and found["gap"] > 0.3
-    assert 0.2 < found["gap_lower"] <= found["gap"] <= found["gap_upper"]
+    figures = leakage.gap(*corpus(rng, signature=3.0, signal=0.0), rng)
+    assert figures["grouped"]["accuracy"] == pytest.approx(0.5, abs=0.12)
+    assert figures["random"]["accuracy"] > 0.9 and figures["gap"] > 0.3
+    assert 0.2 < figures["gap_lower"] <= figures["gap"] <= figures["gap_upper"]
 
 
 @pytest.mark.slow
 def test_where_groups_share_nothing_there_is_no_gap():
     rng = np.random.default_rng(1)
-    found = leakage.gap(*corpus(rng, signature=0.0, signal=1.5), rng)
-    assert found["gap_lower"] < 0 < found["gap_upper"] and abs(found["gap"]) < 0.03
-    assert found["grouped"]["auc"] > 0.9
+    figures = leakage.gap(*corpus(rng, signature=0.0, signal=1.5), rng)
+    assert figures["gap_lower"] < 0 < figures["gap_upper"] and abs(figures["gap"]) < 0.03
+    assert figures["grouped"]["auc"] > 0.9
 
 
 def test_too_few_groups_are_named():
@@ -53,5 +53,5 @@ def test_it_is_the_same_to_the_last_bit_however_its_threads_come():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(48), 5)
     x, y = rng.normal(size=(240, 100)).astype(np.float32), groups % 2
-    found = [leakage.gap(x, y, groups, np.random.default_rng(1)) for _ in range(6)]
-    assert all(one == found[0] for one in found)
+    figures = [leakage.gap(x, y, groups, np.random.default_rng(1)) for _ in range(6)]
+    assert all(one == figures[0] for one in figures)

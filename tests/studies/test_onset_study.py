@@ -21,19 +21,19 @@ SHARED = REPO.parent / "shared" / "audio"
 TIMES = st.lists(st.integers(0, 60), max_size=6, unique=True).map(sorted)
 
 
-def best(truth, found, collar) -> int:
+def best(truth, onsets, collar) -> int:
     """The most pairs of any one-to-one pairing, by trying them all."""
-    short, long = sorted([truth, found], key=len)
+    short, long = sorted([truth, onsets], key=len)
     return max(sum(abs(a - b) <= collar for a, b in zip(short, p, strict=False)) for p in
                itertools.permutations(long, len(short))) if short else 0  # fmt: skip
 
 
 @given(TIMES, TIMES, st.integers(0, 15))
-def test_as_many_onsets_match_as_can(truth, found, collar):
-    pairs = metrics.match_onsets(np.array(truth), np.array(found), collar=collar)
-    assert len(pairs) == best(truth, found, collar)
+def test_as_many_onsets_match_as_can(truth, onsets, collar):
+    pairs = metrics.match_onsets(np.array(truth), np.array(onsets), collar=collar)
+    assert len(pairs) == best(truth, onsets, collar)
     assert len(set(pairs[:, 0])) == len(set(pairs[:, 1])) == len(pairs)
-    assert all(abs(truth[a] - found[b]) <= collar for a, b in pairs)
+    assert all(abs(truth[a] - onsets[b]) <= collar for a, b in pairs)
 
 
 def test_each_true_onset_may_have_its_own_collar():
@@ -61,8 +61,8 @@ def test_patterns(starts, name):
 
 
 def test_counts_of_one_recording():
-    found = [Tag(1010, 0.9), Tag(1100, 0.2), Tag(2600, 0.8), Tag(9000, 0.4)]
-    row = onset_study.count_matches([1000, 1800, 2600, 3400], found, 16000, np.random.default_rng(1), sr=SR)
+    tagged = [Tag(1010, 0.9), Tag(1100, 0.2), Tag(2600, 0.8), Tag(9000, 0.4)]
+    row = onset_study.count_matches([1000, 1800, 2600, 3400], tagged, 16000, np.random.default_rng(1), sr=SR)
     assert (row["shots"], row["found"], row["matched"], row["pattern"]) == (4, 4, 2, "burst")
     assert row["confidence"] == [0.9, 0.2, 0.8, 0.4] and sum(row["right"]) == 2 and row["right"][2:] == [True, False]
     assert onset_study.count_matches([1000], [], 16000, np.random.default_rng(1), sr=SR)["chance"] == 0
@@ -83,8 +83,8 @@ def rows(**more):
 
 
 def test_the_report_s_own_figures_are_those_of_bursts():
-    made = [rows(), rows(pattern="single", shots=1, found=1, matched=1, chance=0.0, confidence=[1.0], right=[True])]
-    report = onset_study.report(made, [])
+    cases = [rows(), rows(pattern="single", shots=1, found=1, matched=1, chance=0.0, confidence=[1.0], right=[True])]
+    report = onset_study.report(cases, [])
     assert report["real"] is None
     top = report["simulated"]
     assert (top["precision"], top["recall"], top["f1"]) == (0.6, 0.75, 0.6667) and top["collar_s"] == 0.015
@@ -103,19 +103,19 @@ def test_the_report_s_own_figures_are_those_of_bursts():
 
 def test_real_recordings_count_their_groups():
     real = [rows(path=f"m/{i}.wav", recording_group=f"g{i // 2}", source="m") for i in range(3)]
-    found = onset_study.report([rows()], real)["real"]
-    assert (found["recordings"], found["groups"], found["shots"]) == (3, 2, 12)
+    figures = onset_study.report([rows()], real)["real"]
+    assert (figures["recordings"], figures["groups"], figures["shots"]) == (3, 2, 12)
     assert (
-        found["by_path"]["m/0.wav"] == {"shots": 4, "found": 5, "matched": 3}
-        and found["by_source"]["m"]["f1"] == 0.6667
+        figures["by_path"]["m/0.wav"] == {"shots": 4, "found": 5, "matched": 3}
+        and figures["by_source"]["m"]["f1"] == 0.6667
     )
 
 
 def test_bands_of_distance_are_equally_wide_and_cover_it():
-    found = onset_study.bands((2.0, 800.0))
-    assert len(found) == onset_study.BANDS and (found[0][0], found[-1][1]) == (2.0, 800.0)
-    assert [b for _, b in found[:-1]] == [a for a, _ in found[1:]]
-    assert np.ptp([np.log(b / a) for a, b in found]) < 0.03
+    bands = onset_study.bands((2.0, 800.0))
+    assert len(bands) == onset_study.BANDS and (bands[0][0], bands[-1][1]) == (2.0, 800.0)
+    assert [b for _, b in bands[:-1]] == [a for a, _ in bands[1:]]
+    assert np.ptp([np.log(b / a) for a, b in bands]) < 0.03
 
 
 @pytest.mark.slow
@@ -141,8 +141,8 @@ OPTIONS = _options()
 def test_a_group_of_many_copies_counts_once_in_the_mean_of_groups():
     good = [rows(path=f"a/{i}.wav", recording_group="copies", matched=5, shots=5, found=5) for i in range(9)]
     bad = [rows(path="b/0.wav", recording_group="other", matched=0, shots=5, found=5)]
-    found = onset_study.over_groups(pd.DataFrame(good + bad))
-    assert found["f1_mean_of_groups"] == 0.5 and (found["f1_lower"], found["f1_upper"]) == (0.0, 1.0)
+    rates = onset_study.over_groups(pd.DataFrame(good + bad))
+    assert rates["f1_mean_of_groups"] == 0.5 and (rates["f1_lower"], rates["f1_upper"]) == (0.0, 1.0)
     assert onset_study.match_rates(pd.DataFrame(good + bad))["f1"] == 0.9
 
 
@@ -161,10 +161,10 @@ def test_blind_tags_of_real_recordings_are_found_as_the_report_says(tmp_path):
     tagged, bad, waiting = tags.gather([], sorted((REPO / "data/tags/blind").glob("*.csv")), recordings)
     assert not bad and not waiting
     options = params.load("tags", path=REPO / "params.yaml").tags.model_dump()
-    found = onset_study.report(
+    report = onset_study.report(
         [rows()], list(onset_study.real(recordings, tagged, tmp_path, sr=SR, options=options, workers=2))
     )
-    real, said = found["real"], tables.read_json(REPO / "reports/tagging.json")["real"]
+    real, said = report["real"], tables.read_json(REPO / "reports/tagging.json")["real"]
     assert real["groups"] >= 15 and real["shots"] >= 100 and real["f1"] >= 0.9
     assert real["f1_lower"] <= real["f1"] <= real["f1_upper"]
     assert {key: real[key] for key in ("precision", "recall", "f1", "shots")} == {
@@ -174,6 +174,6 @@ def test_blind_tags_of_real_recordings_are_found_as_the_report_says(tmp_path):
 
 def test_an_onset_of_a_shot_that_drowns_is_neither_asked_for_nor_false():
     shots = [{"onset": 1000, "heard": True}, {"onset": 3000, "heard": False}, {"onset": 5000, "heard": True}]
-    found = [tags.Tag(start, 0.9) for start in (1010, 3010, 9000)]
-    kept = onset_study._without_drowned(shots, found, sr=SR)
+    tagged = [tags.Tag(start, 0.9) for start in (1010, 3010, 9000)]
+    kept = onset_study._without_drowned(shots, tagged, sr=SR)
     assert [tag.start for tag in kept] == [1010, 9000]

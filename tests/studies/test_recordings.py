@@ -32,13 +32,13 @@ class Rise:
 
 @pytest.fixture(params=[features.chunk_frames(P), P.context.frames], ids=["chunk", "context"])
 def score(request, tmp_path, monkeypatch):
-    def of(y, class_="gun"):
+    def scored(y, class_="gun"):
         audio.write_pcm(tmp_path / "x.wav", audio.to_int16(y), sr=SR)
         source = {"file": tmp_path / "x.wav", "path": "x.wav", "class": class_}
         return score_file(source, {"rise": "x.tflite"}, P)
 
     monkeypatch.setattr(recordings, "load_once", lambda path: Rise(request.param))
-    return of
+    return scored
 
 
 def shot(seed):

@@ -25,15 +25,15 @@ def drawn(seed, guns=30, envs=80):
 @given(st.integers(0, 1000))
 def test_slices_are_scikit_learns_and_the_mean_of_the_means(seed):
     files = drawn(seed)
-    found = transfer(files, np.random.default_rng(0), draws=2)
+    result = transfer(files, np.random.default_rng(0), draws=2)
     for column, title in (("label", "by_label"), ("upstream", "by_source")):
-        for value, figures in found[title].items():
+        for value, figures in result[title].items():
             part = files[files[column] == value]
             if part["y"].nunique() == 1:
                 part = pd.concat([part, files[files["y"] != part["y"].iloc[0]]])
             assert figures["auc"] == pytest.approx(roc_auc_score(part["y"], part["score"]))
-    means = [np.mean([f["auc"] for f in found[t].values()]) for t in ("by_label", "by_source")]
-    assert found["auc"] == pytest.approx(np.mean(means))
+    means = [np.mean([f["auc"] for f in result[t].values()]) for t in ("by_label", "by_source")]
+    assert result["auc"] == pytest.approx(np.mean(means))
 
 
 @given(st.integers(0, 1000))
@@ -41,20 +41,20 @@ def test_at_most_one_in_twenty_environment_files_alarms(seed):
     files = drawn(seed)
     gun, env = (files[files["y"] == v]["score"].to_numpy() for v in (1, 0))
     best = max(np.mean(gun > t) for t in np.r_[env, -9] if np.mean(env > t) <= 0.05)
-    found = transfer(files, np.random.default_rng(0), draws=2)
+    result = transfer(files, np.random.default_rng(0), draws=2)
     shots = files[files["y"] == 1]
-    total = sum(f["recall_at_5pct"] * (shots["label"] == v).sum() for v, f in found["by_label"].items() if v[0] == "g")
+    total = sum(f["recall_at_5pct"] * (shots["label"] == v).sum() for v, f in result["by_label"].items() if v[0] == "g")
     assert total / len(shots) == pytest.approx(best)
-    assert all(f["recall_at_5pct"] is None for v, f in found["by_label"].items() if v[0] == "e")
+    assert all(f["recall_at_5pct"] is None for v, f in result["by_label"].items() if v[0] == "e")
 
 
 def test_perfect_scores_give_one_and_the_interval_holds_the_figure():
     files = drawn(3)
     perfect = transfer(files.assign(score=files["y"]), np.random.default_rng(0), draws=20)
     assert perfect["auc"] == perfect["auc_low"] == perfect["recall_at_5pct"] == 1.0
-    found = transfer(files, np.random.default_rng(0), draws=200)
+    result = transfer(files, np.random.default_rng(0), draws=200)
     for name in ("auc", "recall_at_5pct"):
-        assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
+        assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
 
 
 def test_a_group_keeps_its_half_and_about_half_are_sealed():

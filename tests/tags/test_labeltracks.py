@@ -11,7 +11,7 @@ from gunshot.tags import Tag, labeltracks
 SR = 16000
 CONFIDENCE = st.one_of(st.none(), st.integers(0, 100).map(lambda c: c / 100))
 TAGS = st.dictionaries(st.integers(0, 10 * 3600 * SR), CONFIDENCE, max_size=30).map(
-    lambda found: [Tag(*item) for item in sorted(found.items())]
+    lambda content: [Tag(*item) for item in sorted(content.items())]
 )
 NAMES = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="/\\", exclude_categories=("Cs", "Cc")), min_size=1)
@@ -149,8 +149,8 @@ def test_a_label_studio_export_as_the_program_writes_it():
         {"id": 9, "data": {"audio": "/data/local-files/?d=gun/d%23.wav"}, "annotations": [{"result": []}]},
         {"id": 10, "data": {"audio": "https://example.org/e.wav?token=1"}, "annotations": []},
     ]  # fmt: skip
-    found, other, silent = studio(*tasks)
-    assert found == {
+    tagged, other, silent = studio(*tasks)
+    assert tagged == {
         "/data/upload/1/rifle_3.wav": [Tag(16000)],
         "/set/gun/b c.wav": [Tag(20000, 0.75), Tag(32000, 0.5)],
         "gun/d#.wav": [],
@@ -182,8 +182,8 @@ ABOUT = {"type": "choices", "value": {"start": 1, "end": 2, "choices": ["loud"]}
 )  # fmt: skip
 def test_only_regions_and_empty_annotations_say_where_shots_are(task, placed, other):
     """A prediction confirms nothing: neither that there is no shot, nor a shot without a score."""
-    found, said, silent = studio({"data": {"audio": "a"}, **task})
-    assert (found, said, silent) == (({}, other, ["a"]) if placed is None else ({"a": placed}, other, []))
+    tagged, said, silent = studio({"data": {"audio": "a"}, **task})
+    assert (tagged, said, silent) == (({}, other, ["a"]) if placed is None else ({"a": placed}, other, []))
 
 
 def test_annotations_that_differ_need_a_ground_truth():

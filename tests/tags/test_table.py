@@ -33,17 +33,17 @@ def placed(*starts: int) -> list[Tag]:
 
 
 @given(st.dictionaries(PATHS, TAGS, max_size=6))
-def test_what_is_written_is_read(tmp_path_factory, found):
+def test_what_is_written_is_read(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("t") / "tags.csv"
-    tags.write(path, found)
-    assert tags.read(path) == (found, [])
-    assert list(tags.read(path)[0]) == sorted(found)
+    tags.write(path, content)
+    assert tags.read(path) == (content, [])
+    assert list(tags.read(path)[0]) == sorted(content)
 
 
 def test_confidences_and_states(tmp_path):
-    found, bad = tags.read(put(tmp_path / "t.csv", "a.wav,5@0.5,9@1,7\nb.wav,3\nc.wav\nd.wav,3@1.2\ne.wav,@0.5\n"))
-    assert found["a.wav"] == [Tag(5, 0.5), Tag(7), Tag(9, 1.0)]
-    assert [tags.state(found.get(f"{name}.wav")) for name in "abcz"] == [
+    content, bad = tags.read(put(tmp_path / "t.csv", "a.wav,5@0.5,9@1,7\nb.wav,3\nc.wav\nd.wav,3@1.2\ne.wav,@0.5\n"))
+    assert content["a.wav"] == [Tag(5, 0.5), Tag(7), Tag(9, 1.0)]
+    assert [tags.state(content.get(f"{name}.wav")) for name in "abcz"] == [
         "automatic",
         "confirmed",
         "confirmed",
@@ -99,8 +99,8 @@ def test_spaces_parentheses_and_commas(tmp_path):
 def test_a_spreadsheet_s_file_is_read(tmp_path):
     path = put(tmp_path / "t.csv", "a.wav,1,2\r\nb.wav,3\r\n", "utf-8-sig")
     assert tags.read(path) == ({"a.wav": placed(1, 2), "b.wav": placed(3)}, [])
-    found, bad = tags.read(put(path, text := "a.wav,1\né.wav,2\n", "latin-1"))
-    assert found == {"a.wav": placed(1)} and bad == [
+    content, bad = tags.read(put(path, text := "a.wav,1\né.wav,2\n", "latin-1"))
+    assert content == {"a.wav": placed(1)} and bad == [
         {"file": f"{path}:2", "value": "\\udce9.wav", "rule": "a tag file must be text in UTF-8"}
     ]
     with pytest.raises(ValueError, match=r"t\.csv:2: .*mend it"):
@@ -122,8 +122,8 @@ def test_a_spreadsheet_s_semicolons_hide_no_recording(tmp_path, line):
 
 def test_bad_lines_are_rejected_by_their_number_and_the_others_kept(tmp_path):
     lines = ["a.wav,1", "b.wav,1.5", "c.wav,-3", "", ",7", "d.wav,x,9", "e.wav,", "a.wav,2", "f.wav,²", "g.wav,8,8"]
-    found, bad = tags.read(path := put(tmp_path / "t.csv", "\n".join(lines)))
-    assert found == {"a.wav": placed(1), "g.wav": placed(8)}
+    content, bad = tags.read(path := put(tmp_path / "t.csv", "\n".join(lines)))
+    assert content == {"a.wav": placed(1), "g.wav": placed(8)}
     assert [(row["file"], row["value"]) for row in bad] == [
         (f"{path}:2", "start '1.5'"),
         (f"{path}:3", "start '-3'"),

@@ -18,10 +18,10 @@ SR = 16000
 
 def entry(**given) -> dict:
     common = {"table": "recordings", "expectation": "expect_column_values_to_be_between", "column": "dc_offset"}
-    found = {"severity": "warning", "rule": "should have no DC offset", "success": True, "rows": 2400, "unexpected": 0}
+    facts = {"severity": "warning", "rule": "should have no DC offset", "success": True, "rows": 2400, "unexpected": 0}
     return (
         common
-        | found
+        | facts
         | {"unexpected_percent": 0.0, "examples": [], "kwargs": {"column": "dc_offset", "max_value": 0.05}}
         | given
     )
