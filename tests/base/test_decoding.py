@@ -94,7 +94,8 @@ def test_an_mp3_that_states_its_length_is_libsndfile_s(file):
 def test_a_wav_that_states_less_than_it_holds_is_heard_whole(file, data):
     """Also in a wav with chunks before its sound; both sizes are told."""
     subtype = data.draw(st.sampled_from(["PCM_16", "PCM_24", "PCM_U8", "FLOAT"]))
-    y = noise(data.draw(st.integers(1000, 20_000)), data.draw(st.sampled_from([1, 2])))
+    n = 2 * data.draw(st.integers(500, 10_000))  # no pad byte: where no length is stated, it looks like a sample
+    y = noise(n, data.draw(st.sampled_from([1, 2])))
     content = wav(y, subtype)
     file.write_bytes(content)
     whole, notes = heard(file)
