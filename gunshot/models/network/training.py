@@ -91,10 +91,8 @@ def chances(table: pd.DataFrame, real_share: float) -> np.ndarray:
         source = shares(chunks.groupby("source").size(), real_share)
         for name, own in chunks.groupby("source"):
             group = np.sqrt(own.groupby("recording_group").size())
-            each = own["recording_group"].map(
-                group / group.sum() / group**2
-            )  # the root, of as many chunks as its square
-            chance[own.index] = source[name] * each
+            each = 1 / group / group.sum()  # a group's chunks, the square of `group`, share what it has
+            chance[own.index] = source[name] * own["recording_group"].map(each)
     return chance.to_numpy()
 
 
