@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 KINDS = (b"RIFF", b"RF64", b"BW64")
 WRAP = 2**32  # of a size in 32 bits
-PAGE = 4096  # bytes, to which SoX rounds the most
+PAGE = 4096  # bytes: SoX states so many less than the most, and whole frames of that
 KEPT = 2**16  # bytes: what a fmt chunk has at most, and zeros that only fill a sector
 TAGS = (b"TAG", b"ID3", b"APETAGEX")  # what players append without a chunk
 
@@ -29,7 +29,7 @@ class Data(NamedTuple):
     @property
     def never_written(self) -> bool:
         """Whether the stated size is what programs write that do not know it yet: 0, or the most there is room for."""
-        limits = (WRAP // 2, WRAP - 1, 2**63, 2**64 - 1)
+        limits = (WRAP // 2 - PAGE, WRAP // 2, WRAP - 1, 2**63, 2**64 - 1)
         return not self.stated or any(0 <= limit - self.stated < PAGE for limit in limits)
 
 

@@ -27,7 +27,7 @@ BLOCK = 1 << 20
 MSDOS = 0  # the system that a zip was packed on, by APPNOTE.TXT, 4.4.2.2
 TOO_MUCH = f"unpacks to over {MAX_RATIO} times the archive"
 ENCRYPTED = "encrypted; unpack it yourself and give the folder"
-OUTSIDE = "the path of a member must lie inside the archive"
+OUTSIDE = "the path of a member must lie inside the archive, with / between folders; unpack it and give the folder"
 ODD = "a member must be a file or a folder, no link and no device"
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,

@@ -48,25 +48,31 @@ def judge(root: Path, out: Path, p: Sections, *, version: str, model: Path, refe
     what = {"model": version, "batch": _digest(root, names)}
     facts, batch = _measured({name: root / name for name in names}, model, p)
     bad += [sources.rejected(row["file"], *row["problem"].rsplit(": ", 1)) for row in facts if row["problem"]]
-    rejected = tables.frame(bad, tables.REJECTED)
-    tables.write(out / "rejected.csv", rejected)
+    listed = tables.frame(bad, tables.REJECTED)
+    tables.write(out / "rejected.csv", listed)
+    rejected = listed[listed["value"] != tables.NO_AUDIO]
     remarks = [f"warning: {row['file']}: {w}" for row in facts for w in row.get("warnings", [])]
     remarks += [f"rejected: {row.file}: {row.value}: {row.rule}" for row in rejected.head(SHOWN).itertuples()]
     remarks += [f"{len(rejected)} rejected, see {out / 'rejected.csv'}"] if len(rejected) else []
     if not names:
-        verdict = {"drift": False, "reason": f"no recordings in {root}", "recordings": 0, "rejected": len(bad)} | what
+        verdict = {
+            "drift": False,
+            "reason": f"no recordings in {root}",
+            "recordings": 0,
+            "rejected": len(rejected),
+        } | what
         tables.write_json(out / "verdict.json", verdict)
         return verdict, remarks
     valid = validation.field(tables.frame(facts, drift.FACTS), p=p)
     tables.write_json(out / "validation.json", valid)
     remarks.append(validation.report(valid))
     if not valid["success"]:
-        raise ValueError(f"{root}: no recording can be measured; {len(bad)} are listed in {out / 'rejected.csv'}")
+        raise ValueError(f"{root}: no recording can be measured; {len(listed)} are listed in {out / 'rejected.csv'}")
     m, n = p.monitor, drift.effective(batch["recording"])
     rng = np.random.default_rng(m.seed)
     limits = drift.thresholds(trained_on, n=n, least=m.min_distance, share=m.min_share, rng=rng)
     compared = drift.snapshot(trained_on, batch, limits)
-    verdict = drift.judge(compared, trained_on, batch, share=m.min_share) | {"rejected": len(bad)} | what
+    verdict = drift.judge(compared, trained_on, batch, share=m.min_share) | {"rejected": len(rejected)} | what
     drift.save(compared, out, verdict, name=root.as_posix())
     tables.write_json(out / "verdict.json", verdict)
     return verdict, remarks

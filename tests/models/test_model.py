@@ -258,6 +258,15 @@ def test_a_forest_that_is_cut_off_or_another_program_s_is_named(tmp_path):
             load_model(path)
 
 
+def test_a_keras_file_that_is_no_zip_file_is_said_to_be_none(tmp_path):
+    (tmp_path / "m.keras").write_bytes(bytes(3000))
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
+    with pytest.raises(
+        ValueError, match=r"m\.keras: 3000 bytes that are no zip file, or a part of one: must be a whole"
+    ):
+        load_model(tmp_path / "m.keras")
+
+
 def test_a_file_of_no_known_kind_is_named(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"")
     (tmp_path / "report.json").write_text(json.dumps(REPORT))

@@ -166,5 +166,7 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def load(path: Path) -> keras.Model:
-    """Return the network that `save` wrote."""
+    """Return the network that `save` wrote; ValueError where a file is no zip file."""
+    if not zipfile.is_zipfile(path):  # Keras would say that it is not there
+        raise ValueError(f"{path.stat().st_size} bytes that are no zip file, or a part of one")
     return keras.models.load_model(path, compile=False)
