@@ -50,7 +50,7 @@ def project(tmp_path, monkeypatch):
 
     def train(corpus, held, pool, seed, p, out):
         seen.trained.append(set(corpus.table.loc[~held, "recording_group"]))
-        seen.pools.append(len(pool))
+        seen.pools.append(sum(map(len, pool.values())))
         return out / "model.tflite"
 
     monkeypatch.setattr(cross_validation, "train", train)
@@ -123,8 +123,9 @@ def test_each_recording_is_heard_by_networks_that_never_heard_its_data_set_or_gr
     content = tables.read_json(project.folder / "reports/leave_one_out.json")
     real = table[table["source"] == "mine"]
     assert len(project.trained) == len(project.tested) == 2 * 3
-    for trained, tested in zip(project.trained, project.tested, strict=True):
+    for trained, tested, pool in zip(project.trained, project.tested, project.pools, strict=True):
         (name,) = set(tested["upstream"])
+        assert pool == real.loc[real["class"] == "env", "recording_group"].isin(trained).sum()
         assert trained and not trained & set(real.loc[real["upstream"] == name, "recording_group"])
         assert ("both" in trained) == (name == "three")
     for seed in range(2):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,15 @@ def test_what_was_not_heard_is_counted_once(labelled, form):
     assert {file.removeprefix(f"{Path.cwd()}/") for file in refused["file"]} == {
         "gun/notes.txt", "gun/one.wav", "tags.csv:4", f"{path}/env/gone.wav"
     }  # fmt: skip
+
+
+def test_a_warning_of_a_file_is_printed_once(labelled):
+    """Its windows are scored, and it is heard as `detect` hears it: both open the file."""
+    y = bangs(np.random.default_rng(2), 16000, 40000)
+    sf.write("in/gun/two.wav", np.stack([y, -y], axis=1), SR)
+    command = [Path(sys.executable).with_name("gunshot"), "evaluate", "in", "--model", "forest.joblib"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)  # its processes log to stderr
+    assert done.stderr.count("two.wav: the 2 channels cancel each other") == 1
 
 
 def test_the_threshold_is_the_operating_point_s_whatever_that_of_single_chunks(labelled, project):  # noqa: F811

@@ -21,7 +21,7 @@ def section():
     """The section network of params.yaml with other values: section(depth=2)."""
     whole = params.load("network", path=ROOT / "params.yaml").network
     small = {"width": 1.0, "depth": 3, "epochs": 7, "batch_size": 64, "learning_rate": 0.006, "band_spread_db": 0.0,
-             "chunks": 384}  # fmt: skip
+             "chunks": 768}  # fmt: skip
     return lambda **values: whole.model_copy(update={**small, **values})
 
 
