@@ -252,7 +252,7 @@ def test_hard_windows_join_from_the_second_epoch_on(data, section, pool, capsys)
 
 
 def histories(part: tuple, p, pools: tuple) -> list[dict]:
-    """Return a training's history with each pool. Keras draws from Python's `random`, as threads of other tests may."""
+    """Return a training's history with each pool."""
     return [training.train(*part, np.random.default_rng(0), p, pool=pool)[1] for pool in pools]
 
 
