@@ -19,8 +19,9 @@ export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
-# Without bytecode every process would compile its imports again.
+# Without bytecode every process would compile its imports again; empty is off.
 export UV_COMPILE_BYTECODE := 1
+export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity

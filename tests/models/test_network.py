@@ -32,8 +32,9 @@ def test_one_pass_is_chunk_after_chunk(section, depth, width, separable, frames)
     assert chunks.shape == (1 + (frames - N_FRAMES) // stride, 1)
     # A stride that does not divide what a chunk leaves over gives positions of shifted chunks, and one more at most.
     assert 0 <= len(found) - len(chunks) <= 1
-    np.testing.assert_allclose(found[: len(chunks)], chunks[:, 0], atol=1e-5)
-    assert len(chunks) == 1 or np.ptp(chunks) > 0.1
+    # Float32 sums in another order, by the length of the input and by the processor, differ by some 1e-5.
+    np.testing.assert_allclose(found[: len(chunks)], chunks[:, 0], rtol=1e-5, atol=5e-5)
+    assert len(chunks) == 1 or np.abs(np.diff(chunks[:, 0])).max() > 0.1
 
 
 @pytest.mark.parametrize("separable", [False, True])

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from gunshot import features
-from gunshot.base import processes
 from gunshot.models.network import network, training
 from tests.models.test_network import digest, unsettled
 
@@ -246,14 +245,9 @@ def test_hard_windows_join_from_the_second_epoch_on(data, section, pool, capsys)
     last = said.err.replace("\r", "\n").splitlines()[-1]
     assert not said.out and re.search(rf"^train: 100%.* 3/3 .*val_loss={history['val_loss'][-1]:.4f}", last)
     assert history["learning_rate"] == pytest.approx([0.006, 0.006 * 0.75, 0.006 * 0.25])
-    history, without = processes.apart(histories, part, p, (pool, {}))
+    _, without = training.train(*part, np.random.default_rng(0), p, pool={})
     assert without["hard"] == [0, 0, 0] and without["loss"][0] == history["loss"][0]
     assert without["loss"][1] != history["loss"][1]
-
-
-def histories(part: tuple, p, pools: tuple) -> list[dict]:
-    """Return a training's history with each pool."""
-    return [training.train(*part, np.random.default_rng(0), p, pool=pool)[1] for pool in pools]
 
 
 @pytest.mark.slow
@@ -294,18 +288,14 @@ def test_training_gives_the_same_bytes_twice(data, section, pool, tmp_path):
     p, rows = section(epochs=2, width=0.5, hard_share=0.25, noise=0.3, dropout=0.2, chunks=129), slice(0, 129)
 
     part = data.x[rows], data.y[rows], data.x_val[:32], data.y_val[:32]
-    first, again, other = processes.apart(contents, part, p, pool, (5, 5, 6), tmp_path / "network.keras")
-    assert again == first and other != first
 
+    def contents(seed: int) -> bytes:
+        network.save(training.train(*part, np.random.default_rng(seed), p, pool=pool)[0], tmp_path / "network.keras")
+        return (tmp_path / "network.keras").read_bytes()
 
-def contents(part: tuple, p, pool: dict, seeds: tuple, path: Path) -> list[bytes]:
-    """Return the files of networks that are trained with each seed, in a process of its own as `histories` are."""
-    out = []
-    for seed in seeds:
-        network.save(training.train(*part, np.random.default_rng(seed), p, pool=pool)[0], path)
-        out.append(path.read_bytes())
-        keras.utils.set_random_seed(99)
-    return out
+    first = contents(5)
+    keras.utils.set_random_seed(99)
+    assert contents(5) == first != contents(6)
 
 
 def test_a_step_is_that_of_its_halves(section):

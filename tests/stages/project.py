@@ -56,7 +56,6 @@ class Project:
         return kept | {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join([str(self.root), str(self.shared)]),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(self.shared / "site"),
             "DVC_GLOBAL_CONFIG_DIR": str(self.shared / "global"),

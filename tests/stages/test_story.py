@@ -49,7 +49,8 @@ class Story(Project):
 
     def begin(self) -> None:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
-        for name in filter(None, listed.split("\0")):
+        compiled = [path.relative_to(ROOT).as_posix() for path in (ROOT / "gunshot").rglob("__pycache__/*.nb[ic]")]
+        for name in filter(None, [*listed.split("\0"), *compiled]):  # as in a clone where `make` ran
             made = name == "dvc.lock" or name.startswith(("reports/", "models/", "data/splits"))
             if (not made or name == "reports/tagging.json") and (ROOT / name).is_file():
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
