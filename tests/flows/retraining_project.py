@@ -84,7 +84,7 @@ def prepare(project: Project, **changes: dict) -> None:
     }  # fmt: skip
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
     (project.root / ".gitignore").write_text(
-        "/reports/candidates/\n/reports/drift/\n/.worktrees/\n/data/field\n/models/promoted\n"
+        "/reports/candidates/\n/reports/drift/\n/.worktrees/\n/data/field\n/models/promoted\n__pycache__/\n"
     )
     (project.root / ".dvcignore").write_text("/.worktrees\n")
     (project.root / "source").write_text("three")

@@ -118,12 +118,16 @@ def test_a_failing_stage_fails_by_name_and_changes_nothing(flows, retraining):
     Path("fail").write_text("")
     retraining.run("git", "add", "fail")
     retraining.run("git", "commit", "-qm", "fails")
+    compiled = Path("gunshot/__pycache__/loop.nbi")  # by Numba, for stages in the worktree too
+    compiled.parent.mkdir(parents=True)
+    compiled.write_bytes(b"a loop")
     record_before, head, model = retraining.state()[0], retraining.head(), Path(MODEL).read_bytes()
     with pytest.raises(RuntimeError, match=r"(?s)widths=0 must be at least 1.*failed to reproduce 'figures'"):
         flows.retrain()
     assert (retraining.state()[0], retraining.head(), Path(MODEL).read_bytes()) == (record_before, head, model)
     assert retraining.run("git", "status", "--porcelain") == "" and not Path("reports/candidates").exists()
     [left] = Path(".worktrees").iterdir()  # to be looked at, until the next run
+    assert (left / compiled).read_bytes() == b"a loop"
     retraining.run("git", "rm", "-q", "fail")
     retraining.run("git", "commit", "-qm", "mended")
     folder = Path(flows.retrain())
