@@ -1,5 +1,5 @@
 /* The port of a machine that reads a wav in the microphone's place, and writes messages to a file, one after the other:
- * gunshot FILE.wav MESSAGES. Its clock is the wav's. */
+ * gunshot FILE.wav MESSAGES [SESSION]. Its clock is the wav's, and its session is 0 unless it is given. */
 #include "constants.h"
 #include "files.h"
 #include "port.h"
@@ -11,21 +11,31 @@ static gunshot_wav wav;
 static gunshot_ring *ring;
 static int messages;
 static uint64_t played; /* samples */
+static uint32_t session;
+
+static gunshot_status refuse(const char *what, const char *why) {
+  files_say("error: ");
+  files_say(what);
+  files_say(why);
+  return GUNSHOT_IO;
+}
+
+static bool read_session(const char *digits) {
+  uint64_t number = 0;
+  const char *next = digits;
+  for (; *next >= '0' && *next <= '9' && number <= UINT32_MAX; next++) number = 10 * number + (uint64_t)(*next - '0');
+  session = (uint32_t)number;
+  return next > digits && *next == '\0' && number <= UINT32_MAX;
+}
 
 gunshot_status port_start(int argc, char **argv, gunshot_ring *to) {
   ring = to;
-  if (argc != 3) {
-    files_say("error: two arguments must be given: FILE.wav MESSAGES\n");
-    return GUNSHOT_IO;
-  }
+  if (argc != 3 && argc != 4) return refuse("", "arguments must be FILE.wav MESSAGES [SESSION]\n");
+  if (argc == 4 && !read_session(argv[3])) return refuse(argv[3], ": a session must be a number below 2^32\n");
   const gunshot_status status = gunshot_wav_open(&wav, argv[1]);
   if (status != GUNSHOT_OK) return status;
   messages = files_open(argv[2], FILES_WRITE);
-  if (messages >= 0) return GUNSHOT_OK;
-  files_say("error: ");
-  files_say(argv[2]);
-  files_say(": cannot be written\n");
-  return GUNSHOT_IO;
+  return messages >= 0 ? GUNSHOT_OK : refuse(argv[2], ": cannot be written\n");
 }
 
 bool port_wait(void) {
@@ -39,6 +49,8 @@ bool port_wait(void) {
 uint32_t port_clock_ms(void) { return (uint32_t)(played * 1000 / GUNSHOT_SR); }
 
 uint32_t port_device(void) { return 0; }
+
+uint32_t port_session(void) { return session; }
 
 gunshot_status port_send(const uint8_t *message, size_t size) {
   return files_write(messages, message, size) ? GUNSHOT_OK : GUNSHOT_IO;

@@ -10,7 +10,8 @@ enum {
   PIECE = 128,              /* samples that are taken from the ring at once */
   FULL_SCALE = INT16_MAX,   /* and beyond, INT16_MIN */
   NO_SHOT = -INT16_MAX,     /* logit of a window that the model did not score */
-  SHOTS = GUNSHOT_DETECTOR_MOST_SHOTS(GUNSHOT_LOOKED_AT)
+  SHOTS = GUNSHOT_DETECTOR_MOST_SHOTS(GUNSHOT_LOOKED_AT),
+  TOLD_AGAIN = GUNSHOT_SR   /* samples from one message of an incident to the next, at least, but for its last */
 };
 
 _Static_assert((int)GUNSHOT_DETECTOR_WINDOWS <= (int)GUNSHOT_DETECTOR_MOST_WINDOWS, "detector.windows: 32 at most");
@@ -30,21 +31,15 @@ static const gunshot_detector_settings SETTINGS = {
     .lead = GUNSHOT_DETECTOR_LEAD,
 };
 
-/* Before the first sample, and where samples are missing: no frame, window or incident reaches across. */
-static void begin(gunshot_app *app) {
-  app->incidents += app->detector.incident;
-  app->incident = 0;
-  app->begun = app->counts.heard + app->counts.dropped;
-  gunshot_frames_reset(&app->frames);
-  gunshot_model_reset();
-  gunshot_detector_init(&app->detector, &SETTINGS);
-}
-
 /* The microphone's sample at which a frame of the detector begins; it counts the lead. */
 static uint64_t begins(const gunshot_app *app, int64_t frame) {
   return app->begun + (uint64_t)(frame - GUNSHOT_DETECTOR_LEAD) * GUNSHOT_HOP_LENGTH;
 }
 
+/* The microphone's sample at which a window of the detector ends. */
+static uint64_t ends(const gunshot_app *app, int64_t window) {
+  return begins(app, window * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES - 1) + GUNSHOT_N_FFT;
+}
 
 static void count_dropped(gunshot_app *app) {
   uint32_t dropped = app->ring->dropped;
@@ -52,30 +47,26 @@ static void count_dropped(gunshot_app *app) {
   app->dropped = dropped;
 }
 
-gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena, size_t arena_bytes) {
-  memset(app, 0, sizeof *app);
-  app->ring = ring;
-  begin(app);
-  return gunshot_model_init(gunshot_model_artifact, arena, arena_bytes);
-}
-
-static void send(gunshot_app *app, gunshot_message *message) {
+/* Whether the port took it. */
+static bool send(gunshot_app *app, gunshot_message *message, uint8_t *bytes, size_t room) {
   size_t size;
   message->device = port_device();
+  message->session = port_session();
   message->sequence = app->sequence++;
-  gunshot_status status = gunshot_message_encode(message, app->message, sizeof app->message, &size);
-  if (status == GUNSHOT_OK) status = port_send(app->message, size);
+  gunshot_status status = gunshot_message_encode(message, bytes, room, &size);
+  if (status == GUNSHOT_OK) status = port_send(bytes, size);
   if (status != GUNSHOT_OK) app->counts.unsent++;
-  if (status == GUNSHOT_OK && message->kind == GUNSHOT_ALERT) app->counts.alerts++;
+  return status == GUNSHOT_OK;
 }
 
 void gunshot_beat(gunshot_app *app) {
+  uint8_t bytes[GUNSHOT_HEARTBEAT_BYTES]; /* of its own: a log-mel may wait in the application's */
   count_dropped(app);
-  app->counts.noise = gunshot_spl_db(app->squared == 0 ? 0.0f : (float)app->squares / (float)app->squared);
+  app->counts.noise = gunshot_spl_db(app->squares, app->squared);
   app->squares = app->squared = 0;
   app->beat_ms = app->counts.uptime_ms + GUNSHOT_HEARTBEAT_MS;
   gunshot_message message = {.kind = GUNSHOT_HEARTBEAT, .heartbeat = app->counts};
-  send(app, &message);
+  (void)send(app, &message, bytes, sizeof bytes);
 }
 
 /* The clock is for heartbeats alone: when shots fell is counted in samples. */
@@ -106,25 +97,81 @@ static uint64_t within_frame(const gunshot_shot *shot) {
   return (uint64_t)(GUNSHOT_ONSET_START + sixteenths / GUNSHOT_DETECTOR_SIXTEENTHS);
 }
 
-static void alert(gunshot_app *app, const gunshot_shot *shot, const int8_t *codes) {
-  app->shot = shot->incident == app->incident ? app->shot + 1 : 1;
-  app->incident = shot->incident;
-  float peak = (float)peak_around(app, shot->onset);
-  int64_t last = shot->decided * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES - 1;
-  gunshot_message message = {
-      .kind = GUNSHOT_ALERT,
-      .alert = {.onset = begins(app, shot->onset) + within_frame(shot),
-                .decided = begins(app, last) + GUNSHOT_N_FFT,
-                .incident = (uint32_t)(app->incidents + shot->incident),
-                .shot = app->shot,
-                .score = gunshot_score(shot->logit_sum),
-                .spl_db = gunshot_spl_db(peak * peak),
-                .model = GUNSHOT_MODEL_VERSION,
-                .frames = GUNSHOT_N_FRAMES,
-                .bands = GUNSHOT_N_MELS,
-                .log_mel = codes},
-  };
-  send(app, &message);
+/* Take a shot into the incident, which it opens where none is. */
+static void count_shot(gunshot_app *app, const gunshot_shot *shot, const int8_t *codes) {
+  gunshot_incident *incident = &app->incident;
+  const uint64_t onset = begins(app, shot->onset) + within_frame(shot), peak = (uint64_t)peak_around(app, shot->onset);
+  const uint16_t score = gunshot_score(shot->logit_sum);
+  const int16_t spl_db = gunshot_spl_db(peak * peak, 1);
+  const bool first = incident->state == 0;
+  if (first) {
+    *incident = (gunshot_incident){.incident = ++app->incidents,
+                                   .state = GUNSHOT_OPENED,
+                                   .onset = onset,
+                                   .model = GUNSHOT_MODEL_VERSION,
+                                   .frames = GUNSHOT_N_FRAMES,
+                                   .bands = GUNSHOT_N_MELS};
+    app->waiting = 0;
+    app->told = ends(app, shot->decided) - TOLD_AGAIN; /* so that it is told at once */
+  }
+  if (first || score > incident->score) {
+    incident->score = score;
+    memcpy(app->message + GUNSHOT_LOG_MEL_AT, codes, GUNSHOT_N_FRAMES * GUNSHOT_N_MELS);
+    app->evidence = true;
+  }
+  if (first || spl_db > incident->spl_db) incident->spl_db = spl_db;
+  incident->decided = ends(app, shot->decided);
+  incident->shots += incident->shots < UINT16_MAX;
+  if (app->waiting < GUNSHOT_DETECTOR_MOST_ONSETS) app->onsets[app->waiting++] = onset;
+}
+
+/* Send what is not yet told of the incident; what the port does not take waits for the next message. */
+static void tell(gunshot_app *app, gunshot_state state) {
+  gunshot_message message = {.kind = GUNSHOT_INCIDENT, .incident = app->incident};
+  message.incident.state = (uint8_t)state;
+  if (app->evidence) message.incident.log_mel = (const int8_t *)app->message + GUNSHOT_LOG_MEL_AT;
+  message.incident.onsets = app->onsets;
+  message.incident.onset_count = app->waiting;
+  if (!send(app, &message, app->message, sizeof app->message)) return;
+  app->counts.alerts++;
+  app->incident.state = GUNSHOT_UPDATED;
+  app->waiting = 0;
+  app->evidence = false;
+}
+
+static void close_incident(gunshot_app *app) {
+  if (app->incident.state == 0) return;
+  tell(app, GUNSHOT_CLOSED);
+  app->incident.state = 0;
+}
+
+/* A window has decided: so many shots, none as a rule. gunshot/device/incidents.py tells the same. */
+static void follow(gunshot_app *app, const gunshot_shot *shots, size_t count, const int8_t *codes) {
+  for (size_t i = 0; i < count; i++) count_shot(app, &shots[i], codes);
+  if (app->incident.state == 0) return;
+  const uint64_t now = ends(app, app->detector.windows - 1);
+  if (!app->detector.open) {
+    close_incident(app);
+  } else if (app->waiting > 0 && now - app->told >= TOLD_AGAIN) {
+    app->told = now;
+    tell(app, app->incident.state);
+  }
+}
+
+/* Before the first sample, and where samples are missing: no frame, window or incident reaches across. */
+static void begin(gunshot_app *app) {
+  close_incident(app);
+  app->begun = app->counts.heard + app->counts.dropped;
+  gunshot_frames_reset(&app->frames);
+  gunshot_model_reset();
+  gunshot_detector_init(&app->detector, &SETTINGS);
+}
+
+gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena, size_t arena_bytes) {
+  memset(app, 0, sizeof *app);
+  app->ring = ring;
+  begin(app);
+  return gunshot_model_init(gunshot_model_artifact, arena, arena_bytes);
 }
 
 /* A frame was made: its rise, and, where it ends a window, the window's logit and the shots that this decides. */
@@ -144,7 +191,7 @@ static void decide(gunshot_app *app) {
   }
   gunshot_shot shots[SHOTS];
   size_t count = gunshot_detector_window(&app->detector, logit, shots);
-  for (size_t i = 0; i < count; i++) alert(app, &shots[i], codes);
+  follow(app, shots, count, codes);
 }
 
 /* Count a microphone that is stuck: one value, or full scale alone, for a second. */
@@ -184,4 +231,9 @@ void gunshot_poll(gunshot_app *app) {
     take(app, samples, n);
     tick(app);
   } while (n > 0);
+}
+
+void gunshot_end(gunshot_app *app) {
+  close_incident(app);
+  gunshot_beat(app);
 }

@@ -5,10 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "alert.h"
 #include "constants.h"
 #include "detector.h"
 #include "frames.h"
+#include "message.h"
 #include "ring.h"
 #include "status.h"
 
@@ -31,10 +31,13 @@ typedef struct {
   uint64_t squared; /* how many */
   uint32_t still;   /* samples that the microphone gave one value, or full scale alone */
   int16_t sample;   /* the last */
-  int64_t incidents; /* before the last gap */
-  int64_t incident;  /* of the last shot, since the gap */
-  uint16_t shot;     /* its number within the incident */
-  uint8_t message[GUNSHOT_ALERT_BYTES(GUNSHOT_N_FRAMES * GUNSHOT_N_MELS)];
+  uint32_t incidents;        /* since start */
+  gunshot_incident incident; /* that is open, as its next message tells it; without a state where none is */
+  uint64_t told;             /* sample at which the window ended after which it was told last */
+  uint64_t onsets[GUNSHOT_DETECTOR_MOST_ONSETS]; /* of its shots that no message holds, as far as they fit */
+  uint16_t waiting;                              /* how many */
+  bool evidence; /* the log-mel of its highest score waits in `message`, where it will be sent from */
+  uint8_t message[GUNSHOT_INCIDENT_BYTES(GUNSHOT_N_FRAMES * GUNSHOT_N_MELS, GUNSHOT_DETECTOR_MOST_ONSETS)];
 } gunshot_app;
 
 /* Begin, with the promoted model in `arena`, which it uses from then on. */
@@ -43,5 +46,7 @@ GUNSHOT_CHECKED gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring
 void gunshot_poll(gunshot_app *app);
 /* Send a heartbeat, due or not. */
 void gunshot_beat(gunshot_app *app);
+/* No sample will come: close the incident that is open, and send a heartbeat. */
+void gunshot_end(gunshot_app *app);
 
 #endif

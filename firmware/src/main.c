@@ -17,7 +17,7 @@ int main(int argc, char **argv) {
       gunshot_poll(&app);
     } while (port_wait());
     gunshot_poll(&app);
-    gunshot_beat(&app);
+    gunshot_end(&app);
   }
   return port_stop(status);
 }

@@ -16,6 +16,7 @@ GUNSHOT_CHECKED gunshot_status port_start(int argc, char **argv, gunshot_ring *r
 bool port_wait(void);
 uint32_t port_clock_ms(void); /* since start, modulo 2^32; where a wav is read, its own time */
 uint32_t port_device(void);   /* a number of this device's own */
+uint32_t port_session(void);  /* a number of this start of it, which another start is most unlikely to have */
 GUNSHOT_CHECKED gunshot_status port_send(const uint8_t *message, size_t size);
 /* Say why the application ends; a board without anyone to tell it to resets. Returns main's result. */
 int port_stop(gunshot_status status);

@@ -13,7 +13,8 @@ typedef enum {
   GUNSHOT_ARENA,     /* fewer bytes of arena than the model needs, or not aligned to 16 */
   GUNSHOT_NOT_READY, /* Score before a successful Init */
   GUNSHOT_SPACE,     /* the caller's buffer is too small */
-  GUNSHOT_IO         /* a port could not open, read or write */
+  GUNSHOT_IO,        /* a port could not open, read or write */
+  GUNSHOT_VALUE      /* a number that no message has */
 } gunshot_status;
 
 #define GUNSHOT_CHECKED __attribute__((warn_unused_result))

@@ -25,9 +25,10 @@ def run(
         Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db (SPL).")
     ] = Format.text,
 ) -> None:
-    """Print when shots begin, as the firmware tells them: those of `gunshot detect`, scores in 16 bits.
+    """Print when shots begin, as the firmware tells them: those of `gunshot detect`.
 
-    The firmware is built first, where anything changed. Onsets are in seconds from the recording's start.
+    Score and level are the highest of the shot's incident: a message tells an incident, not a shot. The firmware is
+    built first, where anything changed. Onsets are in seconds from the recording's start.
     """
     import numpy as np
 
@@ -38,12 +39,15 @@ def run(
     if not file.is_file():
         raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
     pcm = np.concatenate([audio.to_int16(block) for block in audio.blocks(file, sr=p.audio.sr, repair=True)])
-    alerts = parity.shots(emulator.build(port), port, pcm, p)
-    for alert in alerts:
-        onset_s = np.round(alert.onset / p.audio.sr, 4).item()  # half a last digit as `gunshot detect` rounds it
-        row = {"file": shown(file), "onset_s": onset_s, "score": alert.score / 65535}
-        print_row(row | ({"level_db": alert.spl_db / 10} if format == Format.json else {}), format)
-    if not alerts and format == Format.text:
+    incidents = parity.incidents(emulator.build(port), port, pcm, p)
+    last = {message.incident: message for message in incidents}
+    for message in incidents:
+        score, level_db = last[message.incident].score / 65535, last[message.incident].spl_db / 10
+        for onset in message.onsets:
+            onset_s = np.round(onset / p.audio.sr, 4).item()  # half a last digit as `gunshot detect` rounds it
+            row = {"file": shown(file), "onset_s": onset_s, "score": score}
+            print_row(row | ({"level_db": level_db} if format == Format.json else {}), format)
+    if not incidents and format == Format.text:
         print(f"{shown(file)}  no shot")
 
 

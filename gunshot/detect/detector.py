@@ -20,6 +20,7 @@ SPAN = 72  # frames, half a second: in which shots at a steady rate are sought
 FASTEST, SLOWEST = 6, 20  # frames between them: 1,430 to 430 rounds a minute
 NEAR = 2  # frames either way of where the rate has a shot, among which it rises most
 RING = 512  # frames whose rise is kept
+MOST_ONSETS = 32  # of an incident that wait to be told, at most
 FRAMES, WINDOWS, OPEN, QUIET, NEXT, STEEPEST, LAST, INCIDENT = range(8)  # of the state
 ONSET, DECIDED, LOGIT_SUM, WHICH, LEAN, RISE = range(6)  # columns of shots
 SIXTEENTHS = 16  # of a hop and of the least rise: LEAN and RISE count them
@@ -221,10 +222,11 @@ def _describe(ring, shots, least_rise):
 
 @compiled()
 def _run(rises, logits, settings, state, ring, parts, recent):
-    """Return the shots that whole windows decide, and how many rows they used of `rises`, which holds enough."""
+    """Return the shots that whole windows decide, the windows that close incidents, and the rows used of `rises`."""
     on, off, even, windows, hop, n_frames, first, stop, cooldown, least_rise = settings
     # Of the frames of earlier calls too: the first window of an incident looks back at all that it holds.
     out, total, used = np.empty(((RING + len(rises)) // (FASTEST - NEAR) + len(logits) + 1, 6), np.int64), 0, 0
+    closed, closings = np.empty(len(logits), np.int64), 0
     for logit in logits:
         w = state[WINDOWS]
         end = w * hop + n_frames
@@ -254,12 +256,16 @@ def _run(rises, logits, settings, state, ring, parts, recent):
         if state[OPEN]:
             state[QUIET] = 0 if summed >= off or total > before else state[QUIET] + 1
             state[OPEN] = state[QUIET] <= cooldown
+            if not state[OPEN]:
+                closed[closings], closings = w, closings + 1
         state[WINDOWS] += 1
-    return out[:total], used
+    return out[:total], closed[:closings], used
 
 
 class Detector:
     """The decision on a stream, fed piece by piece; what it keeps is bounded however long the stream.
+
+    `closed` are the windows of the last push at whose ends incidents closed, int64 [shape=(incidents,)].
 
     Examples
     --------
@@ -283,6 +289,7 @@ class Detector:
         self._state[LAST], self._state[NEXT] = -LOCAL, settings.lead  # no shot is sought in the lead
         self._ring, self._recent = np.zeros(RING, np.int64), np.zeros(settings.windows, np.int64)
         self._parts, self._waiting = np.zeros((RING, GROUPS), np.int32), np.zeros((0, GROUPS), np.int32)
+        self.closed = np.zeros(0, np.int64)  # windows of the last push at whose ends incidents closed
 
     def push(self, rises: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Return the shots that further frames and windows decide, int64 [shape=(shots, 6)].
@@ -308,7 +315,7 @@ class Detector:
         if needed > state[FRAMES] + len(waiting):
             raise ValueError(f"windows={len(logits)} need {needed} frames, {state[FRAMES] + len(waiting)} were given")
         kept = state, self._ring, self._parts, self._recent
-        shots, used = _run(waiting, np.asarray(logits, np.int64), self._numbers, *kept)
+        shots, self.closed, used = _run(waiting, np.asarray(logits, np.int64), self._numbers, *kept)
         self._waiting = waiting[used:]
         return shots
 

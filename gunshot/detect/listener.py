@@ -59,6 +59,7 @@ class Listener:
         self._pcm = np.zeros(0, np.int16)
         self._log_mel = np.zeros((self.p.features.n_mels, 0), np.float32)
         self._past = None
+        self.windows = range(0)  # of the last push, by number
         self._peaks, self._frames = np.zeros(self.lead, np.int32), 0
 
     def count(self, samples: np.ndarray) -> None:
@@ -90,6 +91,7 @@ class Listener:
 
     def _decide(self, rises: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         logits = self.model.window_logits(self._log_mel, hop=self.p.detector.hop)
+        self._heard, self.windows = self._log_mel, range(self.windows.stop, self.windows.stop + len(logits))
         self._log_mel = self._log_mel[:, len(logits) * self.p.detector.hop :]
         return [d.push(rises, logits) for d in self._detectors], logits
 
@@ -121,6 +123,20 @@ class Listener:
         first = self._frames + self.lead - len(self._peaks)
         places = [slice(max(0, t - AROUND[0] - first), t + AROUND[1] - first) for t in shots[:, detector.ONSET]]
         return np.array([self._peaks[place].max() for place in places], np.int32)
+
+    def closed(self) -> list[np.ndarray]:
+        """Return the windows of the last push at whose ends each detector closed incidents, int64 [shape=(n,)] each."""
+        return [d.closed for d in self._detectors]
+
+    def ends(self, window: int) -> int:
+        """Return the sample at which a window ends."""
+        last = window * self.p.detector.hop + self.model.window[1] - 1 - self.lead
+        return last * self.p.features.hop_length + self.p.features.n_fft
+
+    def codes(self, window: int) -> np.ndarray:
+        """Return the codes of a window of the last push, int8 [shape=(frames, n_mels)]."""
+        begin = (window - self.windows.start) * self.p.detector.hop
+        return self.model.codes(self._heard[:, begin : begin + self.model.window[1]]).T
 
     def _advance(self) -> np.ndarray:
         """Turn whole frames of the waiting samples into log-mel, and return their rises."""

@@ -23,7 +23,7 @@ class Trace:
 
     codes: np.ndarray
     logits: np.ndarray
-    alerts: list[messages.Alert]
+    incidents: list[messages.Incident]
     counts: dict[str, int]  # see cost.counts
 
 
@@ -63,13 +63,13 @@ def trace(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> T
     return Trace(
         codes=np.frombuffer(codes, np.int8).reshape(-1, n_mels).T,
         logits=np.frombuffer(logits, "<i2"),
-        alerts=_alerts(sent),
+        incidents=_incidents(sent),
         counts=cost.counts(lines),
     )
 
 
-def shots(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> list[messages.Alert]:
-    """Return the alerts that the firmware sends on a port while it hears int16 samples [shape=(n,)].
+def incidents(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> list[messages.Incident]:
+    """Return the incident messages that the firmware sends on a port while it hears int16 samples [shape=(n,)].
 
     Raises
     ------
@@ -77,11 +77,11 @@ def shots(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> l
         The program failed, or sent what is no message.
     """
     _, (sent,) = _run(programs / "gunshot", port, pcm, [], p)
-    return _alerts(sent)
+    return _incidents(sent)
 
 
-def _alerts(sent: bytes) -> list[messages.Alert]:
-    return [message for message in messages.decode_all(sent) if isinstance(message, messages.Alert)]
+def _incidents(sent: bytes) -> list[messages.Incident]:
+    return [message for message in messages.decode_all(sent) if isinstance(message, messages.Incident)]
 
 
 def expected(pcm: np.ndarray, model: Model, p: listener.Sections) -> np.ndarray:
@@ -107,7 +107,7 @@ def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sectio
     logits = model.window_logits(heard, hop=p.detector.hop)
     if traced.logits.shape != logits.shape:
         raise ValueError(f"logits shape={traced.logits.shape} must be {logits.shape}, as Python's")
-    wanted, sent = set(expected(pcm, model, p).tolist()), {alert.onset for alert in traced.alerts}
+    wanted, sent = set(expected(pcm, model, p).tolist()), {onset for each in traced.incidents for onset in each.onsets}
     return {
         "cells": codes.size,
         "differing_codes": int((traced.codes != codes).sum()),

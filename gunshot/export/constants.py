@@ -11,7 +11,7 @@ import numpy as np
 from gunshot import features
 from gunshot.base import params
 from gunshot.base.files import atomic
-from gunshot.detect import detector, onset
+from gunshot.detect import detector, measures, onset
 from gunshot.models.scores import calibration
 
 DETECTOR = ("on", "off", "even", "windows", "hop", "first", "stop", "lead", "cooldown", "min_rise")
@@ -68,6 +68,7 @@ def _identity(model: bytes) -> dict[str, int | str]:
 def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Constants:
     fields = detector.Settings.__dataclass_fields__
     settings = detector.Settings(**{name: operating["settings"][name] for name in fields})
+    against, factors = measures.score_factors(report["calibration"], codes["output_scale"], windows=settings.windows)
     start, later = onset.line(sr=p.audio.sr, n_fft=p.features.n_fft, hop_length=p.features.hop_length)
     return {
         "SR": p.audio.sr,
@@ -82,8 +83,8 @@ def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Const
         "CODE_POWERS": code_powers(codes["input_scale"], codes["input_zero_point"], p.features.amin),
         "OUTPUT_SCALE": codes["output_scale"],
         "OUTPUT_ZERO_POINT": codes["output_zero_point"],
-        "CALIBRATION_SLOPE": report["calibration"]["slope"],
-        "CALIBRATION_INTERCEPT": report["calibration"]["intercept"],
+        "SCORE_AGAINST": against,
+        "SCORE_FACTORS": factors,
         **{f"DETECTOR_{name.upper()}": getattr(settings, name) for name in DETECTOR},
         "DETECTOR_PAST": detector.PAST,
         "DETECTOR_SHARE": detector.SHARE,
@@ -96,11 +97,12 @@ def _shared(report: dict, operating: dict, p: Sections, *, codes: dict) -> Const
         "DETECTOR_NEAR": detector.NEAR,
         "DETECTOR_SIXTEENTHS": detector.SIXTEENTHS,
         "DETECTOR_MOST_RISE": detector.MOST_RISE,
+        "DETECTOR_MOST_ONSETS": detector.MOST_ONSETS,
         "ONSET_START": start,
         "ONSET_LATER": later,
         "OPERATING_POINT_PROOF": operating["proof"],
         "HEARTBEAT_MS": round(1000 * p.firmware.heartbeat_s),
-        "FULL_SCALE_PA": p.firmware.full_scale_pa,
+        "SPL_OFFSET": measures.spl_offset(p.firmware.full_scale_pa),
     }
 
 

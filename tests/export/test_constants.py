@@ -49,8 +49,9 @@ int main(void) {
   printf("\"FMIN\": %.9g, \"FMAX\": %.9g, \"CODE_POWERS\": [", GUNSHOT_FMIN, GUNSHOT_FMAX);
   const float powers[255] = GUNSHOT_CODE_POWERS;
   for (int i = 0; i < 255; i++) printf("%.9g%s", powers[i], i < 254 ? "," : "],");
-  printf("\"CALIBRATION_SLOPE\": %.9g, \"CALIBRATION_INTERCEPT\": %.9g,", GUNSHOT_CALIBRATION_SLOPE,
-         GUNSHOT_CALIBRATION_INTERCEPT);
+  printf("\"SCORE_AGAINST\": %.9g, \"SCORE_FACTORS\": [", GUNSHOT_SCORE_AGAINST);
+  const float factors[20] = GUNSHOT_SCORE_FACTORS;
+  for (int i = 0; i < 20; i++) printf("%.9g%s", factors[i], i < 19 ? "," : "],");
   printf("\"DETECTOR_ON\": %d, \"DETECTOR_OFF\": %d, \"DETECTOR_WINDOWS\": %d, \"DETECTOR_HOP\": %d,",
          GUNSHOT_DETECTOR_ON, GUNSHOT_DETECTOR_OFF, GUNSHOT_DETECTOR_WINDOWS, GUNSHOT_DETECTOR_HOP);
   printf("\"DETECTOR_FIRST\": %d, \"DETECTOR_STOP\": %d, \"DETECTOR_MOST_RISES\": %d,", GUNSHOT_DETECTOR_FIRST,
@@ -63,13 +64,14 @@ int main(void) {
   printf("\"DETECTOR_LEAD\": %d,", GUNSHOT_DETECTOR_LEAD);
   printf("\"DETECTOR_SIXTEENTHS\": %d, \"DETECTOR_MOST_RISE\": %d, \"ONSET_START\": %d, \"ONSET_LATER\": %d,",
          GUNSHOT_DETECTOR_SIXTEENTHS, GUNSHOT_DETECTOR_MOST_RISE, GUNSHOT_ONSET_START, GUNSHOT_ONSET_LATER);
+  printf("\"DETECTOR_MOST_ONSETS\": %d,", GUNSHOT_DETECTOR_MOST_ONSETS);
   printf("\"DETECTOR_LOCAL\": %d, \"OPERATING_POINT_PROOF\": \"%s\",", GUNSHOT_DETECTOR_LOCAL,
          GUNSHOT_OPERATING_POINT_PROOF);
   printf("\"INPUT_SCALE\": %.9g, \"INPUT_ZERO_POINT\": %d, \"OUTPUT_SCALE\": %.9g, \"OUTPUT_ZERO_POINT\": %d,",
          GUNSHOT_INPUT_SCALE, GUNSHOT_INPUT_ZERO_POINT, GUNSHOT_OUTPUT_SCALE, GUNSHOT_OUTPUT_ZERO_POINT);
   printf("\"ARENA_BYTES\": %d, \"OPERATOR_COUNT\": %d, \"MODEL_BYTES\": %d,", GUNSHOT_ARENA_BYTES,
          GUNSHOT_OPERATOR_COUNT, GUNSHOT_MODEL_BYTES);
-  printf("\"HEARTBEAT_MS\": %d, \"FULL_SCALE_PA\": %.9g,", GUNSHOT_HEARTBEAT_MS, GUNSHOT_FULL_SCALE_PA);
+  printf("\"HEARTBEAT_MS\": %d, \"SPL_OFFSET\": %d,", GUNSHOT_HEARTBEAT_MS, GUNSHOT_SPL_OFFSET);
   printf("\"MODEL_CRC32\": %lu, \"MODEL_VERSION\": %llu, \"MODEL_SHA256\": \"%s\"}\n",
          (unsigned long)GUNSHOT_MODEL_CRC32, (unsigned long long)GUNSHOT_MODEL_VERSION, GUNSHOT_MODEL_SHA256);
   printf("%d\n", (int)((unsigned long)(const void *)gunshot_model % 16));
@@ -140,8 +142,9 @@ def test_constants_are_those_of_params_and_report(generated):
     assert values["OPERATOR_COUNT"] == 5 and values["ARENA_BYTES"] == 7584
     assert (values["DETECTOR_ON"], values["DETECTOR_OFF"], values["DETECTOR_WINDOWS"]) == (46, 31, 2)
     assert (values["DETECTOR_COOLDOWN"], values["DETECTOR_MIN_RISE"], values["DETECTOR_HOP"]) == (17, 1602, 8)
-    assert values["OPERATING_POINT_PROOF"] == "unproven" and values["CALIBRATION_INTERCEPT"] == -0.7128
-    assert values["HEARTBEAT_MS"] == 600_000 and values["FULL_SCALE_PA"] == 20.0
+    assert values["OPERATING_POINT_PROOF"] == "unproven" and values["DETECTOR_MOST_ONSETS"] == 32
+    assert values["SCORE_AGAINST"] == pytest.approx(np.exp(0.7128)) and len(values["SCORE_FACTORS"]) == 20
+    assert values["HEARTBEAT_MS"] == 600_000 and round(values["SPL_OFFSET"] / 2**16) == 297  # tenths of dB
     assert f"{values['MODEL_VERSION']:016x}" == values["MODEL_SHA256"][:16]
     assert values["MODEL_SHA256"] == hashlib.sha256(MODEL).hexdigest() and values["MODEL_CRC32"] == zlib.crc32(MODEL)
 
@@ -193,7 +196,8 @@ def test_the_forest_has_constants_of_the_same_names(generated, tmp_path):
     constants = export.forest_constants("text", report, OPERATING, P)
     assert set(network) - set(constants) == {"OPERATOR_COUNT"} and set(constants) < set(network)
     assert (constants["INPUT_SCALE"], constants["INPUT_ZERO_POINT"], constants["OUTPUT_SCALE"]) == (0.5, 72, 1 / 16)
-    assert constants["CALIBRATION_SLOPE"] == 2.0 and constants["MODEL_CRC32"] == zlib.crc32(b"text")
+    assert constants["SCORE_FACTORS"][0] == pytest.approx(np.exp(-2 / 16 / 2))
+    assert constants["SCORE_AGAINST"] == pytest.approx(np.exp(-0.5)) and constants["MODEL_CRC32"] == zlib.crc32(b"text")
     assert export.write_forest("text", tmp_path, constants=constants) == ["forest/constants.h", "forest/forest.h"]
     assert (tmp_path / "forest" / "forest.h").read_text() == "text"
     assert "GUNSHOT_OPERATORS" not in (tmp_path / "forest" / "constants.h").read_text()

@@ -14,7 +14,7 @@ from gunshot.export import log_mel as log_mel_c
 from gunshot.models.model import Model
 from tests.firmware.host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT, dsp, run
 
-PARTS = ["alert", "crc32", "detector", "frames", "gunshot", "log_mel", "measures", "ring"]
+PARTS = ["crc32", "detector", "frames", "gunshot", "log_mel", "measures", "message", "ring"]
 HOST = ["wav_port.c", "wav.c", "number.c", "host/stdio.c"]
 
 p = params.load("audio", "chunks", "context", "features", "detector", "firmware", path=ROOT / "params.yaml")
@@ -43,6 +43,16 @@ MODEL = Model(
     code_db=float(np.float32(0.49)), code_zero=76,
 )  # fmt: skip
 SETTINGS: detector.Settings = listener.settings(MODEL, p, logit=0.0)
+
+
+def shots(starts_s: list[float], duration_s: float, seed: int = 0, peak: int = 20_000) -> np.ndarray:
+    """Decaying bursts at known times in noise, int16."""
+    rng = np.random.default_rng(seed)
+    y = 60 * rng.standard_normal(int(duration_s * p.audio.sr))
+    for start_s in starts_s:
+        part = y[round(start_s * p.audio.sr) :][:800]
+        part += peak * rng.standard_normal(len(part)) * np.exp(-np.arange(len(part)) / 200)
+    return np.clip(y, -32768, 32767).astype(np.int16)
 
 
 def generate(out: Path) -> None:

@@ -26,6 +26,7 @@ static void put(const void *bytes, size_t size) {
 
 uint32_t port_clock_ms(void) { return clock_ms; }
 uint32_t port_device(void) { return 0xfeedbeef; }
+uint32_t port_session(void) { return 0xc0ffee; }
 gunshot_status port_send(const uint8_t *message, size_t size) {
   if (!send_fails) put(message, size);
   return send_fails ? GUNSHOT_IO : GUNSHOT_OK;
@@ -63,26 +64,28 @@ static void detect(const uint8_t *in, size_t size) {
   free(shots);
 }
 
-/* Decode, and, where that is well, encode again to a buffer of just its size; one byte less must be refused. */
+/* Decode, and, where that is well, encode again what is known of it, to a buffer of just its size; one byte less must
+ * be refused. */
 static void message(const uint8_t *in, size_t size) {
   gunshot_message decoded;
   int32_t status = gunshot_message_decode(in, size, &decoded);
   put(&status, sizeof status);
   if (status != GUNSHOT_OK) return;
-  uint8_t *room = malloc(size), *less = malloc(size - 1);
-  size_t written = 0, refused = 0;
-  if (gunshot_message_encode(&decoded, room, size, &written) != GUNSHOT_OK || written != size) abort();
-  if (gunshot_message_encode(&decoded, less, size - 1, &refused) != GUNSHOT_SPACE || refused != size) abort();
-  put(room, size);
+  size_t known = 0, written = 0, refused = 0;
+  if (gunshot_message_encode(&decoded, NULL, 0, &known) != GUNSHOT_SPACE || known > size) abort();
+  uint8_t *room = malloc(known), *less = malloc(known - 1);
+  if (gunshot_message_encode(&decoded, room, known, &written) != GUNSHOT_OK || written != known) abort();
+  if (gunshot_message_encode(&decoded, less, known - 1, &refused) != GUNSHOT_SPACE || refused != known) abort();
+  put(room, known);
   free(room), free(less);
 }
 
+/* Of sums of logits, or of sums of squares and their counts */
 static void measure(const uint8_t *in, size_t size, char of) {
-  for (size_t i = 0; i < size; i += 4) {
-    int32_t logit_sum;
-    float square;
-    memcpy(&logit_sum, in + i, 4), memcpy(&square, in + i, 4);
-    int32_t value = of == 's' ? gunshot_score(logit_sum) : gunshot_spl_db(square);
+  int64_t row[2];
+  for (size_t i = 0; i < size; i += sizeof row) {
+    memcpy(row, in + i, sizeof row);
+    int32_t value = of == 's' ? gunshot_score((int32_t)row[0]) : gunshot_spl_db((uint64_t)row[0], (uint64_t)row[1]);
     put(&value, sizeof value);
   }
 }
@@ -114,6 +117,7 @@ static void serve(char letter, const uint8_t *in, size_t size) {
       break;
     case 'h': hear(in, size); break;
     case 'b': gunshot_beat(&app); break;
+    case 'e': gunshot_end(&app); break;
     default: abort();
   }
 }

@@ -18,6 +18,20 @@ static void start_clocks(void) {
   RTC0_TASKS_START = 1;
 }
 
+static uint32_t session;
+
+/* Four bytes of the random number generator, its bias corrected. */
+static void draw_session(void) {
+  RNG_CONFIG = RNG_DERCEN;
+  RNG_TASKS_START = 1;
+  for (int i = 0; i < 4; i++) {
+    while (!RNG_EVENTS_VALRDY);
+    RNG_EVENTS_VALRDY = 0;
+    session = session << 8 | RNG_VALUE;
+  }
+  RNG_TASKS_STOP = 1;
+}
+
 static void start_uart(void) {
   P1_OUTSET = 1u << TX;
   P1_DIRSET = 1u << TX;
@@ -30,6 +44,7 @@ static void start_uart(void) {
 gunshot_status port_start(int argc, char **argv, gunshot_ring *ring) {
   (void)argc, (void)argv;
   start_clocks();
+  draw_session();
   start_uart();
   microphone_start(ring);
   return GUNSHOT_OK;
@@ -52,6 +67,8 @@ uint32_t port_clock_ms(void) {
 }
 
 uint32_t port_device(void) { return FICR_DEVICEID0; }
+
+uint32_t port_session(void) { return session; }
 
 gunshot_status port_send(const uint8_t *message, size_t size) {
   UARTE0_EVENTS_ENDTX = 0;

@@ -1,0 +1,129 @@
+"""A listener's incidents as the messages that a device sends of them; firmware/src/gunshot.c sends the same."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gunshot.base import params
+from gunshot.detect import detector, listener, measures
+from gunshot.device.messages import Incident, State
+
+MOST_SHOTS = 65535  # that a message can state
+
+
+def model_number(artifact: bytes) -> int:
+    """Return the number by which messages name a model: the first 8 bytes of its SHA-256."""
+    return int(hashlib.sha256(artifact).hexdigest()[:16], 16)
+
+
+@dataclass
+class _Incident:
+    """The incident that is open, as its next message tells it."""
+
+    number: int
+    onset: int
+    told: int  # sample at which the window ended after which it was told last
+    state: State = State.OPENED
+    shots: int = 0
+    decided: int = 0
+    score: int = -1
+    spl_db: int = -(2**15)
+    log_mel: np.ndarray | None = None  # of the highest score, where no message holds it
+    onsets: list[int] = field(default_factory=list)  # that no message holds, as far as a device has room
+
+
+class Incidents:
+    """The incident messages of one stream of int16 samples, of a listener with one detector.
+
+    The first shot is told at once, further ones when a second has passed since the message before, and the last
+    message comes when the incident closes. A message holds the onsets that none before it held, `detector.MOST_ONSETS`
+    at most, and the log-mel where the highest score is a new one.
+
+    Parameters
+    ----------
+    ear : at its beginning
+    device, session : of each message
+    sequence : gives the number of each message, heartbeats among them: ``itertools.count()``
+    model : its `model_number`
+    p : the section firmware of params.yaml
+    """
+
+    def __init__(
+        self, ear: listener.Listener, *, device: int, session: int, sequence: Iterator[int], model: int,
+        p: params.Firmware,
+    ):  # fmt: skip
+        self.ear, self._sequence = ear, sequence
+        self._same = {"device": device, "session": session, "model": model}
+        windows = ear.p.detector.windows
+        self._by = measures.score_factors(ear.model.report["calibration"], ear.model.step, windows=windows)
+        self._offset = measures.spl_offset(p.full_scale_pa)
+        self._again = ear.p.audio.sr  # samples from one message of an incident to the next, at least, but for its last
+        self._passed = self._begun = self._count = 0  # samples; sample at which the ear began; incidents
+        self._open: _Incident | None = None
+
+    def push(self, samples: np.ndarray) -> list[Incident]:
+        """Return the messages of further samples [shape=(n,)], as `Listener.push` takes them."""
+        self._passed += len(samples)
+        (shots,), _ = self.ear.push(samples)
+        (closed,) = self.ear.closed()
+        onsets, peaks = self.ear.samples(shots) + self._begun, self.ear.peaks(shots)
+        decided, out = shots[:, detector.DECIDED], []
+        for window in self.ear.windows:
+            for i in range(*np.searchsorted(decided, [window, window + 1])):
+                self._take(window, int(shots[i, detector.LOGIT_SUM]), int(onsets[i]), int(peaks[i]))
+            out += self._due(self._begun + self.ear.ends(window), closed=window in closed)
+        return out
+
+    def gap(self, lost: int) -> list[Incident]:
+        """Return the messages of so many samples that are missing: none, or that the incident closed."""
+        out = self.end()
+        self.ear.gap()
+        self._passed += lost
+        self._begun = self._passed
+        return out
+
+    def end(self) -> list[Incident]:
+        """Return the messages of a stream that has ended: none, or that the incident closed."""
+        return [self._close()] if self._open else []
+
+    def _take(self, window: int, logit_sum: int, onset: int, peak: int) -> None:
+        decided = self._begun + self.ear.ends(window)
+        if self._open is None:
+            self._count += 1
+            self._open = _Incident(self._count, onset, told=decided - self._again)  # so that it is told at once
+        incident, score = self._open, measures.score(logit_sum, *self._by)
+        if score > incident.score:
+            incident.score, incident.log_mel = score, self.ear.codes(window)
+        incident.spl_db = max(incident.spl_db, measures.spl_tenths(peak * peak, 1, self._offset))
+        incident.decided = decided
+        incident.shots = min(incident.shots + 1, MOST_SHOTS)
+        if len(incident.onsets) < detector.MOST_ONSETS:
+            incident.onsets.append(onset)
+
+    def _due(self, now: int, *, closed: bool) -> list[Incident]:
+        incident = self._open
+        if incident is None:
+            return []
+        if closed:
+            return [self._close()]
+        if not incident.onsets or now - incident.told < self._again:
+            return []
+        incident.told = now
+        return [self._message(incident.state)]
+
+    def _close(self) -> Incident:
+        message, self._open = self._message(State.CLOSED), None
+        return message
+
+    def _message(self, state: State) -> Incident:
+        """Return what is not yet told of the open incident, which is told then."""
+        each = self._open
+        message = Incident(
+            **self._same, sequence=next(self._sequence), incident=each.number, state=state, shots=each.shots,
+            onset=each.onset, decided=each.decided, score=each.score, spl_db=each.spl_db, log_mel=each.log_mel,
+            onsets=tuple(each.onsets),
+        )  # fmt: skip
+        each.state, each.log_mel, each.onsets = State.UPDATED, None, []
+        return message
