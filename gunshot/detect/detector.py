@@ -315,8 +315,8 @@ class Detector:
         if needed > state[FRAMES] + len(waiting):
             raise ValueError(f"windows={len(logits)} need {needed} frames, {state[FRAMES] + len(waiting)} were given")
         kept = state, self._ring, self._parts, self._recent
-        shots, self.closed, used = _run(waiting, np.asarray(logits, np.int64), self._numbers, *kept)
-        self._waiting = waiting[used:]
+        shots, closed, used = _run(waiting, np.asarray(logits, np.int64), self._numbers, *kept)
+        self._waiting, self.closed = waiting[used:], closed.copy()
         return shots
 
 
