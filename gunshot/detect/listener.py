@@ -27,6 +27,8 @@ class Listener:
     Parameters
     ----------
     logits : the mean logit that opens an incident, one for each detector
+    before : np.ndarray [shape=(n_mels, 1)], what counts as having sounded before the first frame, dB; like that one
+        where it is None, as on a device. Recordings cut at their shot need it: a device has heard something before
 
     Examples
     --------
@@ -43,8 +45,8 @@ class Listener:
     ([], 17)
     """
 
-    def __init__(self, model: Model, logits: Sequence[float], p: Sections):
-        self.model, self.p = model, p
+    def __init__(self, model: Model, logits: Sequence[float], p: Sections, *, before: np.ndarray | None = None):
+        self.model, self.p, self._before = model, p, before
         self._settings = [settings(model, p, logit=logit) for logit in logits]
         anyone = settings(model, p, logit=0.0)
         self.lead, self._tail = anyone.lead, anyone.tail
@@ -148,8 +150,9 @@ class Listener:
         log_mel = features.log_mel(self._pcm[: (n - 1) * f.hop_length + f.n_fft], sr=self.p.audio.sr, **f.model_dump())
         self._pcm = self._pcm[n * f.hop_length :]
         if self._past is None:  # what sounded before the first frame is not known: it counts as having sounded so
-            log_mel = np.concatenate([np.repeat(log_mel[:, :1], self.lead, axis=1), log_mel], axis=1)
-            self._past = np.repeat(self.model.codes(log_mel[:, :1]), detector.PAST, axis=1)
+            still = log_mel[:, :1] if self._before is None else self._before
+            log_mel = np.concatenate([np.repeat(still, self.lead, axis=1), log_mel], axis=1)
+            self._past = np.repeat(self.model.codes(still), detector.PAST, axis=1)
         self._last = log_mel[:, -1:]
         self._log_mel = np.concatenate([self._log_mel, log_mel], axis=1)
         codes = self.model.codes(log_mel)

@@ -1,8 +1,8 @@
 """Data sets left out in turn: what is found of each at a rate of false incidents, by networks that never heard it.
 
-Each real recording is heard once by each seed's networks, as `gunshot detect` hears a file, and never by one that was
-trained on its data set, which is its upstream source, or on its recording group. One threshold on calibrated logits
-counts for all of them.
+Each real recording is heard once by each seed's networks, as `gunshot detect` hears a file but after quiet of its own,
+since many are cut at their shot; and never by one that was trained on its data set, which is its upstream source, or on
+its recording group. One threshold on calibrated logits counts for all of them.
 """
 
 import tempfile
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from gunshot import features
 from gunshot.base import audio, processes
 from gunshot.detect import detector, listener
 from gunshot.models.model import load_once
@@ -104,8 +105,11 @@ def hear(path: Path, model: Path, logit: float, p: Sections) -> tuple[float, lis
     """Return a recording's highest score of a window, 0 where it has none, and its incidents as `Heard` has them."""
     loaded = load_once(model)
     slope, intercept = (loaded.report["calibration"][key] for key in ("slope", "intercept"))
-    ear = listener.Listener(loaded, [*((GRID - intercept) / slope), logit], p)
-    (pushed, some), (ended, rest) = ear.push(audio.read_pcm(path, sr=p.audio.sr)), ear.finish()
+    pcm = audio.read_pcm(path, sr=p.audio.sr)
+    log_mel = features.of_file(path, sr=p.audio.sr, min_length=p.features.n_fft, **p.features.model_dump())
+    logits = [*((GRID - intercept) / slope), logit]
+    ear = listener.Listener(loaded, logits, p, before=features.quiet(log_mel, 1))
+    (pushed, some), (ended, rest) = ear.push(pcm), ear.finish()
     which = [np.r_[a[:, detector.WHICH], b[:, detector.WHICH]] for a, b in zip(pushed, ended, strict=True)]
     score = loaded.score_of(np.r_[some, rest], windows=1)
     return float(score.max(initial=0.0)), [len(np.unique(numbers)) for numbers in which]
