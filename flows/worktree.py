@@ -121,7 +121,7 @@ def make(now: datetime) -> Path:
     cache = run(DVC, "cache", "dir", errors=False).strip()
     run(DVC, "cache", "dir", "--local", cache, cwd=tree)
     run(DVC, "checkout", "--quiet", "--allow-missing", cwd=tree)
-    # What Numba compiled here saves its stages half a minute. It is known by its source's hash, so nothing old is taken.
+    # What Numba compiled here saves its stages half a minute. It is known by its source's hash, so none is stale.
     for kept in Path("gunshot").rglob("__pycache__/*.nb[ic]"):
         (tree / kept).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(kept, tree / kept)

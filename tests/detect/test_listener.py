@@ -87,6 +87,15 @@ def test_logits_and_onsets_are_those_of_the_whole_log_mel(model):
     assert np.array_equal(rows, detector.Detector(s).push(rises, logits)) and len(rows) == 3
 
 
+@both
+def test_a_shot_that_a_recording_begins_with_rises_from_what_counts_as_having_sounded_before(model):
+    pcm = shots([0.0], 1.5)[150:]
+    still = features.quiet(features.log_mel(pcm, sr=SR, **P.features.model_dump()), 1)
+    (none,), _ = heard(ear(model=model), [pcm])
+    (rows,), _ = heard(listener.Listener(model, (0.0,), P, before=still), [pcm[:100], pcm[100:]])
+    assert len(none) == 0 and rows[:, WHICH].tolist() == [1]
+
+
 @pytest.mark.parametrize(("model", "samples"), [(MODEL, 4768), (CHUNK, 1408)], ids=["context", "chunk"])
 def test_the_first_decision_comes_as_soon_as_the_first_frame_lies_where_shots_are_sought(model, samples):
     """So long a listener is deaf after it began: 0.3 s where it hears half a second, 0.09 s where a chunk."""
