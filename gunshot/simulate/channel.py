@@ -63,8 +63,8 @@ def impulse_response(
         add(y, _ground(rng, scene, distance_m, sr, air), 0)
         direct = signal.oaconvolve(direct, _turbulence(rng, distance_m, sr, air))
     # Rough ground, the body, whatever stands around: a short dense scatter in every scene.
-    near = burst(rng, sr, attack_s=0.0005, decay_s=log_uniform(rng, (0.002, 0.08)), band=(100, 9000), slope_db=-1)
-    add(y, near / np.sqrt(np.sum(near**2)), 0, float(db(uniform(rng, (-14, 8)))))
+    near = burst(rng, sr, attack_s=0.0005, decay_s=log_uniform(rng, (0.001, 0.06)), band=(100, 9000), slope_db=-1)
+    add(y, near / np.sqrt(np.sum(near**2)), 0, float(db(uniform(rng, (-34, 8)))))
     return signal.oaconvolve(y, direct)[: len(y)].astype(np.float32)
 
 

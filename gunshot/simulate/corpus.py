@@ -26,6 +26,7 @@ from gunshot.simulate.weapons import WEAPONS
 CLASSES = ("gun", "env")
 PARTS = ("shock", "reflections", "microphone", "negatives", "codec")
 RECORDED_DB = 3.0  # the rise in the recording, at least
+QUIET_DB = (-10.0, 35.0)  # dB SPL of a bed that a recordist avoided
 EVENT_S = 0.25  # after its onset, in which a shot's level is taken for its SNR
 
 
@@ -166,7 +167,8 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
     elif third == 2 or "negatives" in corpus.without:
         label = place
     else:
-        label = list(EVENTS)[turn % len(EVENTS)] if third == 0 else ANY
+        # Kinds take turns in half of the recordings; every sixth has any short sound.
+        label = ANY if third and turn % 2 else list(EVENTS)[turn // (1 + third) % len(EVENTS)]
         place, kind = _place(rng, distance_m)
         dry, onsets = schedule(rng, EVENTS[label], n, sr)
         if EVENTS[label].contact:
@@ -175,7 +177,9 @@ def env(rng: np.random.Generator, index: int, corpus: Corpus) -> Recording:
             paths = [(dry, distance_m)]
     if beds is None:
         beds = PLACES[place].draw(rng)
-        bed = PLACES[place].bed(rng, n, sr, beds)
+        # Half of the events are recorded close, or in quiet, as people record them: as far above the rest as shots are.
+        level_db = uniform(rng, QUIET_DB) if len(onsets) and rng.random() < 0.5 else None
+        bed = PLACES[place].bed(rng, n, sr, beds, level_db)
     wet, bed, pcm, _ = channel(
         rng, paths, contact, bed, onsets, scene=corpus.scene(kind), air=air, sr=sr, **corpus.microphone()
     )

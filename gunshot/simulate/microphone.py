@@ -135,7 +135,7 @@ def microphone(
             return pcm
     if not ideal:
         y = signal.oaconvolve(y, _response(rng, sr))[: len(y)]
-        self_noise = PASCAL * db(uniform(rng, (20, 40)))
+        self_noise = PASCAL * db(uniform(rng, (0, 40)))
         y = y + self_noise * noise(rng, len(y), sr, slope_db=uniform(rng, (-4, 2)), band=(30, 9000))
         y = unit_peak(_overload(rng, y / _full_scale(rng, y), sr))
         if rng.random() < 0.5:  # tape, preamplifier, another's noise below a mix

@@ -26,6 +26,7 @@ class Outdoors:
     radius_m: float  # where direct and diffuse sound meet
     resistivity: tuple[float, float]  # of the ground to flow, kPa s/m^2
     reach_m: float = 1500.0  # how far a source may be
+    after_s: tuple[float, float] = (0.0, 0.04)  # the direct sound, until the diffuse sound begins
 
     def response(self, rng: Generator, distance_m: float, sr: int, air: Air) -> np.ndarray:
         """Return the impulse response [shape=(n,)] relative to the direct sound, which is its first sample."""
@@ -33,7 +34,9 @@ class Outdoors:
         n = int(sr * min(LONGEST_S, 0.05 + max(delays.max(initial=0), 0.75 * self.rt60_s[1])))
         y = impulses(np.r_[0.0, delays], np.r_[1.0, gains], n, sr)
         diffuse_db = uniform(rng, self.tail_db) + 10 * np.log10(distance_m / self.radius_m) * uniform(rng, (0.5, 1.2))
-        return y + db(min(diffuse_db, 14.0)) * self._tail(rng, n, sr)
+        late = min(int(sr * uniform(rng, self.after_s)), n - 1)
+        y[late:] += db(min(diffuse_db, 14.0)) * self._tail(rng, n, sr)[: n - late]
+        return y
 
     def _echoes(self, rng: Generator, distance_m: float, speed: float) -> tuple[np.ndarray, np.ndarray]:
         count = int(rng.integers(self.echoes[0], self.echoes[1] + 1))
@@ -55,11 +58,14 @@ class Outdoors:
 
 
 OUTDOORS = (
-    Outdoors("field", (0, 4), (0.1, 0.9), (0.02, 0.2), (0.5, 3.0), (-30, 0), (0.01, 0.15), 150, (50, 2000)),
-    Outdoors("street", (6, 30), (0.04, 0.4), (0.3, 0.85), (0.5, 2.5), (-12, 8), (0.005, 0.05), 30, (5000, 30_000)),
-    Outdoors("square", (3, 14), (0.1, 0.7), (0.2, 0.7), (0.6, 2.5), (-16, 4), (0.01, 0.08), 70, (3000, 30_000)),
-    Outdoors("courtyard", (8, 40), (0.03, 0.25), (0.3, 0.9), (0.4, 2.2), (-8, 8), (0.003, 0.03), 15, (500, 30_000), 80),
-    Outdoors("forest", (30, 120), (0.08, 0.4), (0.02, 0.2), (0.6, 2.2), (-12, 8), (0.01, 0.1), 40, (10, 300)),
-)
+    Outdoors("field", (0, 4), (0.1, 0.9), (0.02, 0.2), (0.5, 3.0), (-45, 0), (0.01, 0.15), 150, (50, 2000),
+             after_s=(0.0, 0.3)),  # it comes back from the edge of a wood
+    Outdoors("street", (6, 30), (0.04, 0.4), (0.3, 0.85), (0.5, 2.5), (-16, 8), (0.005, 0.05), 30, (5000, 30_000)),
+    Outdoors("square", (3, 14), (0.1, 0.7), (0.2, 0.7), (0.6, 2.5), (-20, 4), (0.01, 0.08), 70, (3000, 30_000),
+             after_s=(0.0, 0.12)),
+    Outdoors("courtyard", (8, 40), (0.03, 0.25), (0.3, 0.9), (0.4, 2.2), (-12, 8), (0.003, 0.03), 15, (500, 30_000),
+             reach_m=80),
+    Outdoors("forest", (30, 120), (0.08, 0.4), (0.02, 0.2), (0.6, 2.2), (-16, 8), (0.01, 0.1), 40, (10, 300)),
+)  # fmt: skip
 
 SCENES: dict[str, Outdoors | Room] = {scene.kind: scene for scene in (*OUTDOORS, *ROOMS)}

@@ -67,9 +67,9 @@ def shot(
     peak, positive_s = log_uniform(rng, kind.peak_pa) * db(level_db), 1e-3 * log_uniform(rng, kind.positive_ms)
     blast = physics.friedlander(t, peak=peak, positive_s=positive_s, decay=uniform(rng, (0.5, 2.2)))
     # The powder gas goes on roaring behind the wave's front.
-    jet = burst(rng, rate, attack_s=positive_s, decay_s=log_uniform(rng, (0.003, 0.06)), slope_db=uniform(rng, (-5, 0)),
+    jet = burst(rng, rate, attack_s=positive_s, decay_s=log_uniform(rng, (0.002, 0.06)), slope_db=uniform(rng, (-5, 0)),
                 band=(log_uniform(rng, (40, 400)), 12_000))  # fmt: skip
-    add(blast, jet, 0, peak * float(db(uniform(rng, (-14, 4)) + 10 * suppressed)))
+    add(blast, jet, 0, peak * float(db(uniform(rng, (-26, 4)) + 10 * suppressed)))
     add(blast, _action(rng, rate), 0, log_uniform(rng, (1.0, 12.0)))
     shocked = physics.shock(weapon.bullet(uniform(rng, (0.96, 1.04))), angle, distance_m, air)
     wave = np.zeros_like(t)
