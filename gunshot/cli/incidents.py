@@ -24,7 +24,7 @@ def incidents(
     Three kinds of hour, never mixed: simulated test streams (from reports/streams.json), places (recordings without a
     shot of 20 s and more), and hard negatives, which are sounds cut close: for these it also says of how many
     recordings of each kind one or more raise an incident, so that whoever knows a place can work out its rate. Each
-    model is at its operating point, and hears the files as `gunshot detect` does.
+    model is at its operating point, and hears the files as `gunshot detect` does, but after quiet of their own.
     """
     import pandas as pd
 

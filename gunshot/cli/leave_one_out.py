@@ -18,9 +18,9 @@ def leave_one_out(
 
     Import real recordings and run `dvc repro` first. Each turn leaves out a data set, its shots and environment. Those
     with few groups of shots go together, and what holds no shot joins the turn with least environment. All files are
-    heard as `gunshot detect` hears them. One threshold, at 1 and at 5 false incidents an hour over all of them,
-    counts for all networks; the one that validation chose stands beside it. It takes some minutes a network: a turn for
-    each data set with ten recording groups of shots and one for the rest, times the seeds.
+    heard as `gunshot detect` hears them, but after quiet of their own. One threshold, at 1 and at 5 false incidents an
+    hour over all of them, counts for all networks; the one that validation chose stands beside it. It takes some
+    minutes a network: a turn for each data set with ten recording groups of shots and one for the rest, times seeds.
     """
     import pandas as pd
 

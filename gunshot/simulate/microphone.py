@@ -126,7 +126,7 @@ def microphone(
     """Return sound [shape=(n,)] in Pa as a recording, int16 [shape=(n,)]; an ideal microphone only sets the level.
 
     Everything is drawn without regard to what sounds. A share DEVICES is recorded by a detector's own microphone, the
-    others as people make recordings. Self-noise is that of MEMS microphones, 20 to 40 dB SPL.
+    others as people make recordings, with self-noise of 0 to 40 dB SPL.
     """
     if not ideal and rng.random() < DEVICES:
         pcm = Device.draw(rng, sr).record(rng, y, sr)
