@@ -47,6 +47,10 @@ import_ = typer.Typer(
 )
 export = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="Write chunks and tags for other tools.")
 firmware = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="The detector as a device runs it.")
+hub = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="The main system: it stores what devices send.")
+device = typer.Typer(
+    no_args_is_help=True, context_settings=SETTINGS, help="A device, of this machine and a microphone."
+)
 models = typer.Typer(
     invoke_without_command=True, context_settings=SETTINGS, help="What is and was in production, and proof of it."
 )
@@ -54,3 +58,5 @@ app.add_typer(import_, name="import")
 app.add_typer(export, name="export")
 app.add_typer(firmware, name="firmware")
 app.add_typer(models, name="models")
+app.add_typer(hub, name="hub")
+app.add_typer(device, name="device")

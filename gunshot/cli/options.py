@@ -44,6 +44,14 @@ OverruleOption = Annotated[
 ]
 
 
+def show_log() -> None:
+    """Print what the library says while it works, with the time of day, as errors are printed."""
+    import logging
+
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("gunshot").setLevel(logging.INFO)
+
+
 def given(text: str) -> Path:
     """Return a path; an empty text, as of a variable that is not set, is refused: Path takes it for this folder."""
     if not text:

@@ -1,0 +1,61 @@
+"""gunshot device: this machine as a device of a hub."""
+
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gunshot.cli.app import device
+from gunshot.cli.options import ModelOption, ThresholdOption, show_log
+
+
+@device.callback()
+def group() -> None:
+    """Take no option; it keeps `run` a command of its own."""
+
+
+@device.command()
+def run(
+    folder: Annotated[Path, typer.Argument(help="The device's folder, of `gunshot hub enrol`.")],
+    file: Annotated[Path | None, typer.Option(help="A recording in the microphone's place, at its own pace.")] = None,
+    microphone: Annotated[
+        str | None, typer.Option(help="An input's number or part of its name. Default: the system's.")
+    ] = None,
+    model: ModelOption = "int8",
+    threshold: ThresholdOption = None,
+) -> None:
+    """Listen, and send what is heard to the hub as messages; Ctrl-C ends it.
+
+    No audio is stored or sent. Messages wait in the folder until the hub has acknowledged them, also over a restart;
+    with a recording it ends when none waits.
+    """
+    from gunshot.base import audio, params, pipeline
+    from gunshot.detect import listener, live
+    from gunshot.device import incidents, link, messages, outbox, topics
+    from gunshot.device import run as running
+    from gunshot.device.place import Place
+    from gunshot.models.model import load_model, named
+
+    show_log()
+    p = params.load("audio", "chunks", "context", "features", "detector", "firmware")
+    place = Place.load(folder)
+    loaded = load_model(*named([model], pipeline.models()).values())
+    logit = loaded.threshold(threshold)
+    ear, notes = listener.Listener(loaded, [logit], p), audio.Notes()
+    size = p.detector.hop * p.features.hop_length
+    source = live.recording(file, p.audio.sr, size, notes) if file else live.microphone(microphone, p.audio.sr, size)
+    with closing(outbox.Outbox(folder)) as waiting:
+        number = f"{incidents.model_number(loaded.path.read_bytes()):016x}"
+        birth = topics.Birth(
+            name=place.name, number=place.number, session=waiting.start(), model=number, version=messages.VERSION,
+            operating_point=float(loaded.calibrated(logit)), capabilities=running.CAPABILITIES,
+        )  # fmt: skip
+        heard = running.Device(ear, birth, waiting, p.firmware)
+        with closing(link.Link(folder, place.host, place.port, waiting, birth)) as sender, suppress(KeyboardInterrupt):
+            running.run(source, heard, waiting, sender)
+        for warning in notes.warnings:
+            print(f"warning: {file}: {warning}", file=sys.stderr)
+        if left := len(waiting):
+            print(f"warning: {left} messages wait in {folder}, for the next start", file=sys.stderr)

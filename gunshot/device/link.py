@@ -1,0 +1,108 @@
+"""A device's link to its hub, by MQTT: what waits in its outbox goes out, and is deleted when the hub acknowledges it.
+
+The broker's word (PUBACK) deletes nothing: a broker may lose what it has, and it keeps little for a hub that is away.
+"""
+
+import logging
+import queue
+import time
+from pathlib import Path
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from gunshot.device import topics
+from gunshot.device.outbox import Outbox
+from gunshot.device.topics import Acknowledgement, Birth, Status
+
+WINDOW = 20  # messages that are on their way at once
+RESEND_S = 30.0  # without an acknowledgement
+KEEPALIVE_S = 30
+LONGEST_S = 60  # between attempts to connect
+LAST_S = 5.0  # that a device which ends waits for its last word to be taken
+
+log = logging.getLogger("gunshot")
+
+
+class Link:
+    """The connection of a device that has begun a session. Its thread reads and writes; all else is in the caller's.
+
+    Parameters
+    ----------
+    folder : the device's, with its certificate, key and authority
+    host, port : of the broker
+    outbox : what it sends; it is used in the caller's thread alone
+    birth : what it says of itself at each connection
+    resend_s : after which a message goes out again
+    """
+
+    def __init__(self, folder: Path, host: str, port: int, outbox: Outbox, birth: Birth, *, resend_s: float = RESEND_S):
+        self._outbox, self._birth, self._resend_s = outbox, birth, resend_s
+        self._sent: dict[tuple[int, int], float] = {}  # when, by session and sequence
+        self._news: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # acknowledgements; None: connected anew
+        # A session without an end: acknowledgements that come while the device is away are kept.
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=birth.name, clean_session=False, protocol=mqtt.MQTTv311
+        )
+        client.tls_set(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+        client.reconnect_delay_set(1, LONGEST_S)
+        client.will_set(self._topic("status"), self._status(online=False), qos=1, retain=True)
+        client.on_connect, client.on_message = self._connected, lambda _, __, message: self._news.put(message.payload)
+        client.on_connect_fail = lambda *_: log.warning("no connection to %s:%d yet", host, port)
+        client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
+        client.connect_async(host, port, KEEPALIVE_S)
+        self._client = client
+        client.loop_start()
+
+    def pump(self, wait_s: float = 0.0) -> None:
+        """Delete what was acknowledged, and send what waits. Waits so long for news, at most."""
+        try:
+            self._read(self._news.get(timeout=wait_s) if wait_s else self._news.get_nowait())
+            while True:
+                self._read(self._news.get_nowait())
+        except queue.Empty:
+            pass
+        if not self._client.is_connected():
+            return
+        waiting, now = self._outbox.first(WINDOW), time.monotonic()
+        keys = [(one.session, one.sequence) for one in waiting]
+        self._sent = {key: self._sent[key] for key in keys if key in self._sent}
+        for key, one in zip(keys, waiting, strict=True):
+            if now - self._sent.get(key, -self._resend_s) >= self._resend_s:
+                self._client.publish(self._topic("alert"), one.payload, qos=1)
+                self._sent[key] = now
+
+    def close(self) -> None:
+        """Say that the device ends, and disconnect; what waits stays in the outbox."""
+        if self._client.is_connected():
+            last = self._client.publish(self._topic("status"), self._status(online=False), qos=1, retain=True)
+            last.wait_for_publish(LAST_S)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _connected(self, client: mqtt.Client, _, __, reason, ___) -> None:
+        if reason.is_failure:
+            return log.warning("the broker refuses this device: %s", reason)
+        log.info("connected to the broker")
+        client.subscribe(self._topic("ack"), qos=1)
+        return self._news.put(None)
+
+    def _read(self, news: bytes | None) -> None:
+        if news is None:
+            self._client.publish(self._topic("birth"), self._birth.encode(), qos=1, retain=True)
+            self._client.publish(self._topic("status"), self._status(online=True), qos=1, retain=True)
+            self._sent.clear()  # a broker that was killed may have lost what it had
+            return
+        try:
+            taken = Acknowledgement.decode(news)
+        except ValueError as e:
+            return log.warning("%s", e)
+        if taken.device == self._birth.number:
+            self._outbox.remove(taken.session, taken.sequence)
+
+    def _topic(self, leaf: str) -> str:
+        return topics.topic(self._birth.name, leaf)
+
+    def _status(self, *, online: bool) -> bytes:
+        dropped = self._outbox.dropped if online else None  # a will is written before anything is dropped
+        return Status(session=self._birth.session, online=online, dropped=dropped).encode()

@@ -1,0 +1,110 @@
+"""What a device has to send and the hub has not acknowledged, on its disk: bounded, in order, over restarts."""
+
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+from gunshot.device import messages
+from gunshot.device.messages import Heartbeat, Message
+
+FILE = "outbox.sqlite"
+MOST_COUNT, MOST_BYTES = 20_000, 32 * 2**20
+TABLES = """
+CREATE TABLE IF NOT EXISTS message (
+  place INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER, sequence INTEGER, heartbeat INTEGER, payload BLOB,
+  UNIQUE (session, sequence));
+CREATE TABLE IF NOT EXISTS total (session INTEGER, dropped INTEGER);
+INSERT INTO total SELECT 0, 0 WHERE NOT EXISTS (SELECT * FROM total);
+"""
+
+
+class Waiting(NamedTuple):
+    """A message that waits."""
+
+    session: int
+    sequence: int
+    payload: bytes
+
+
+class Outbox:
+    """The messages of a device that wait, in a file of its folder; one process at a time has it.
+
+    Where there are too many the oldest heartbeats go first, then the oldest others; `dropped` counts them.
+
+    Parameters
+    ----------
+    folder : the device's
+    most_count, most_bytes : of messages that wait
+
+    Raises
+    ------
+    ValueError
+        Another process has it.
+    """
+
+    def __init__(self, folder: Path, *, most_count: int = MOST_COUNT, most_bytes: int = MOST_BYTES):
+        self._most = most_count, most_bytes
+        self._db = sqlite3.connect(folder / FILE, timeout=0)
+        try:
+            # Exclusive: a second process would send the same again, and take the first one's place at the broker.
+            self._db.executescript(f"PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; {TABLES}; COMMIT")
+        except sqlite3.OperationalError as e:
+            raise ValueError(f"{folder / FILE}: {e}; is `gunshot device run` running there already?") from None
+
+    def start(self) -> int:
+        """Return the number of a new session, larger than all before; it is on the disk."""
+        with self._db:
+            self._db.execute("UPDATE total SET session = session + 1")
+        return self._one("SELECT session FROM total")
+
+    @property
+    def dropped(self) -> int:
+        """Return how many messages found no room, or were damaged, in all sessions."""
+        return self._one("SELECT dropped FROM total")
+
+    def __len__(self) -> int:
+        return self._one("SELECT count(*) FROM message")
+
+    def put(self, message: Message) -> None:
+        """Add a message; it is on the disk, and what it has no room for is not."""
+        beat, payload = isinstance(message, Heartbeat), messages.encode(message)
+        with self._db:
+            self._db.execute(
+                "INSERT INTO message (session, sequence, heartbeat, payload) VALUES (?, ?, ?, ?)",
+                (message.session, message.sequence, beat, payload),
+            )
+            while self._is_over():
+                worst = "SELECT place FROM message ORDER BY heartbeat DESC, place LIMIT 1"
+                self._db.execute(f"DELETE FROM message WHERE place = ({worst})")
+                self._db.execute("UPDATE total SET dropped = dropped + 1")
+
+    def first(self, count: int) -> list[Waiting]:
+        """Return the messages that wait longest, oldest first. A damaged one is dropped: the hub could not read it."""
+        rows = self._db.execute("SELECT session, sequence, payload FROM message ORDER BY place LIMIT ?", (count,))
+        return [one for row in rows.fetchall() if self._is_whole(one := Waiting(*row))]
+
+    def remove(self, session: int, sequence: int) -> None:
+        """Delete a message that the hub has."""
+        with self._db:
+            self._db.execute("DELETE FROM message WHERE session = ? AND sequence = ?", (session, sequence))
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self._db.close()
+
+    def _is_over(self) -> bool:
+        count, size = self._db.execute("SELECT count(*), total(length(payload)) FROM message").fetchone()
+        return count > self._most[0] or size > self._most[1]
+
+    def _is_whole(self, one: Waiting) -> bool:
+        try:
+            messages.decode(one.payload)
+        except ValueError:
+            self.remove(one.session, one.sequence)
+            with self._db:
+                self._db.execute("UPDATE total SET dropped = dropped + 1")
+            return False
+        return True
+
+    def _one(self, query: str) -> int:
+        return self._db.execute(query).fetchone()[0]

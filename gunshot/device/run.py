@@ -1,0 +1,115 @@
+"""A device on this machine: what it hears becomes messages in its outbox, and its link sends them."""
+
+import dataclasses
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from gunshot.base import audio, params
+from gunshot.detect import measures
+from gunshot.detect.listener import Listener
+from gunshot.device import clock
+from gunshot.device.incidents import Incidents
+from gunshot.device.link import Link
+from gunshot.device.messages import Clock, Heartbeat, Incident
+from gunshot.device.outbox import Outbox
+from gunshot.device.topics import Birth
+
+# From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
+# Assumed, not measured; a device that knows its own delay can state less.
+DELAY_US = 200_000
+CAPABILITIES = ["log_mel", "onsets", "clock"]  # optional fields that its messages may have
+PATIENCE_S = 0.5  # between two looks at what still waits, where nothing comes
+
+log = logging.getLogger("gunshot")
+
+
+class Device:
+    """What one session of a device hears and says.
+
+    Parameters
+    ----------
+    ear : of one detector, at its beginning
+    birth : who it is
+    outbox : where its messages go
+    p : the section firmware of params.yaml
+    error_us : how far the clock of this machine may be off, or None
+    """
+
+    def __init__(
+        self, ear: Listener, birth: Birth, outbox: Outbox, p: params.Firmware,
+        *, error_us: Callable[[], int | None] = clock.error_us,
+    ):  # fmt: skip
+        self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
+        self._who = {"device": birth.number, "session": birth.session}
+        self._sequence = itertools.count()
+        self._teller = Incidents(ear, **self._who, sequence=self._sequence, model=int(birth.model, 16), p=p)
+        self._offset = measures.spl_offset(p.full_scale_pa)
+        self._begun = self._beaten = time.monotonic()
+        self._heard = self._alerts = 0
+        self._loudness = self._samples = 0  # of what was heard since the heartbeat before: sum of squares, count
+        self._dropped = outbox.dropped
+
+    def hear(self, block: np.ndarray, *, lost: bool) -> None:
+        """Take in float samples in [-1, 1). `lost`: others are missing before them, and nobody knows how many."""
+        self._ear.count(block)
+        pcm = audio.to_int16(np.nan_to_num(block, posinf=0, neginf=0))
+        closed = self._teller.gap(0) if lost else []
+        self._tell(closed)
+        self._heard += len(pcm)
+        self._loudness += int(np.square(pcm.astype(np.int64)).sum())
+        self._samples += len(pcm)
+        self._tell(self._teller.push(pcm))
+        if time.monotonic() - self._beaten >= self._p.heartbeat_s:
+            self._beat()
+
+    def end(self) -> None:
+        """Tell that the sound has ended."""
+        self._tell(self._teller.end())
+
+    def _tell(self, messages: list[Incident]) -> None:
+        """Put incident messages into the outbox, with the time where the operating system is sure of it."""
+        for message in messages:
+            if (error_us := self._error_us()) is not None:
+                age_us = (self._heard - message.decided) * 1_000_000 // self._ear.p.audio.sr
+                time_us = time.time_ns() // 1000 - age_us
+                message = dataclasses.replace(message, clock=Clock(time_us, error_us + DELAY_US))
+            self._outbox.put(message)
+            self._alerts += 1
+            log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
+
+    def _beat(self) -> None:
+        """Put a heartbeat into the outbox. This device sees no stuck microphone and no clock that runs backward."""
+        self._beaten = now = time.monotonic()
+        noise = measures.spl_tenths(self._loudness, max(self._samples, 1), self._offset)
+        self._loudness = self._samples = 0
+        self._outbox.put(
+            Heartbeat(
+                **self._who,
+                sequence=next(self._sequence),
+                uptime_ms=round(1000 * (now - self._begun)),
+                heard=self._heard,
+                dropped=0,
+                gaps=self._ear.gaps,
+                stuck=0,
+                backward=0,
+                failures=0,
+                alerts=self._alerts,
+                unsent=self._outbox.dropped - self._dropped,
+                noise=noise,
+            )
+        )
+
+
+def run(source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbox, link: Link) -> None:
+    """Hear blocks until they end, then wait until the hub has acknowledged all that waits."""
+    for block, lost in source:
+        device.hear(block, lost=lost)
+        link.pump()
+    device.end()
+    while waiting := len(outbox):
+        log.debug("%d messages wait", waiting)
+        link.pump(PATIENCE_S)

@@ -1,0 +1,101 @@
+"""What a device and the hub say to each other by MQTT, besides messages: topics, birth, status, acknowledgement.
+
+Below ``gunshot/v1/<device>/`` a device writes ``birth``, ``status``, ``alert`` and ``reply``, and reads ``ack`` and
+``order``. An alert is a message, as bytes (device/messages.py). Birth and status are JSON objects and are retained; a
+reader passes over keys that it does not know. An acknowledgement is three numbers.
+"""
+
+import re
+import struct
+from dataclasses import astuple, dataclass
+from typing import Annotated
+
+import pydantic
+
+ROOT = "gunshot/v1"
+WRITTEN, READ = ("birth", "status", "alert", "reply"), ("ack", "order")  # by a device
+RESERVED = ("broker", "hub")  # names that are no device's
+NAME = r"[a-z0-9][a-z0-9-]{0,62}"
+MOST_NUMBER = 2**32 - 1
+U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]
+NUMBERS = struct.Struct("<III")
+
+
+def check_name(name: str) -> str:
+    """Return a device's name; ValueError where it is none."""
+    if not re.fullmatch(NAME, name) or name in RESERVED:
+        raise ValueError(
+            f"name={name!r} must be lower case letters, digits and dashes, 63 at most, begin with no dash, "
+            f"and be none of {', '.join(RESERVED)}"
+        )
+    return name
+
+
+def topic(device: str, leaf: str) -> str:
+    """Return a device's topic; `device` is + for all of them."""
+    return f"{ROOT}/{device}/{leaf}"
+
+
+def parts(topic: str) -> tuple[str, str]:
+    """Return the device's name and the leaf of a topic that `topic` made."""
+    device, leaf = topic.removeprefix(f"{ROOT}/").split("/")
+    return device, leaf
+
+
+class _Said(pydantic.BaseModel):
+    """A JSON object; keys that are not known are passed over."""
+
+    model_config = pydantic.ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+    def encode(self) -> bytes:
+        """Return its bytes."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def decode(cls, payload: bytes):
+        """Return what the bytes say; ValueError, of one line, where they are none of this kind."""
+        try:
+            return cls.model_validate_json(payload)
+        except pydantic.ValidationError as e:
+            faults = (f"{'.'.join(map(str, fault['loc'])) or 'JSON'}: {fault['msg']}" for fault in e.errors())
+            raise ValueError(f"{cls.__name__.lower()} {'; '.join(faults)}") from None
+
+
+class Birth(_Said):
+    """What a device is, said at its start."""
+
+    name: str
+    number: U32  # which its messages carry
+    session: U32
+    model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
+    operating_point: Annotated[float, pydantic.Field(ge=0, le=1)]
+    version: U32  # of its messages
+    capabilities: list[str]  # the optional fields that its messages may have
+
+
+class Status(_Said):
+    """Whether a device is there. Its last will says that it is not, with the session of its birth."""
+
+    session: U32
+    online: bool
+    dropped: Annotated[int, pydantic.Field(ge=0, lt=2**63)] | None = None  # messages, since the device was enrolled
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """The hub has a message for good: the device may delete it."""
+
+    device: int
+    session: int
+    sequence: int
+
+    def encode(self) -> bytes:
+        """Return its 12 bytes: three u32, little-endian."""
+        return NUMBERS.pack(*astuple(self))
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Acknowledgement":
+        """Return what the bytes say; ValueError where they are not 12."""
+        if len(payload) != NUMBERS.size:
+            raise ValueError(f"length={len(payload)} of an acknowledgement must be {NUMBERS.size} bytes")
+        return cls(*NUMBERS.unpack(payload))

@@ -1,0 +1,1 @@
+"""The main system: it takes in what devices send, commits it to a database, and acknowledges it."""

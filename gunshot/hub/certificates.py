@@ -1,0 +1,116 @@
+"""Certificates of the hub's own authority: of the broker, of the hub, of each device. A key is never written over.
+
+Keys are of P-256, which small devices' TLS libraries have; Ed25519, with which promotions are signed, they lack.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as pem
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from gunshot.base.files import atomic
+
+AUTHORITY_YEARS, YEARS = 30, 10
+BEHIND = timedelta(days=1)  # that the clock of who checks a certificate may be
+
+
+def authority(folder: Path) -> None:
+    """Make the authority in a folder, ``cert.pem`` and ``key.pem``, as far as it is not there."""
+    key = _key(folder)
+    if not (file := folder / "cert.pem").exists():
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"gunshot hub {x509.random_serial_number():x}"[:64])])
+        builder = _builder(name, name, key.public_key(), key, AUTHORITY_YEARS)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        _write(file, builder.add_extension(_usage(ca=True), critical=True).sign(key, hashes.SHA256()))
+
+
+def issue(authority: Path, folder: Path, name: str, *, host: str | None = None) -> None:
+    """Make a certificate with a common name in a folder, its key and its authority's, as far as they are not there.
+
+    They are ``cert.pem``, ``key.pem`` and ``ca.pem``. With a `host` it is a server's, which is reached by that name or
+    address; otherwise a client's.
+    """
+    key = _key(folder)
+    issuer = x509.load_pem_x509_certificate((authority / "cert.pem").read_bytes())
+    signer = pem.load_pem_private_key((authority / "key.pem").read_bytes(), password=None)
+    if not (file := folder / "cert.pem").exists():
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = _builder(subject, issuer.subject, key.public_key(), signer, YEARS)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(ca=False), critical=True)
+        purpose = ExtendedKeyUsageOID.SERVER_AUTH if host else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        if host:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
+        _write(file, builder.sign(signer, hashes.SHA256()))
+    if not (file := folder / "ca.pem").exists():
+        _write(file, issuer)
+
+
+def keep(file: Path, content: bytes) -> None:
+    """Write a file that its owner alone reads, whole or not at all; one that is there stays as it is."""
+    if file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = file.with_name(f".{file.name}.part")
+    part.unlink(missing_ok=True)  # of a run that was cut off
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
+        f.write(content)
+        f.flush()
+        os.fsync(f.fileno())
+    os.link(part, file)  # unlike a rename, it fails where there is one by now
+    part.unlink()
+
+
+def _key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    """Return the key of a folder, which is made where there is none."""
+    file = folder / "key.pem"
+    if not file.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        keep(file, key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption()))
+    return pem.load_pem_private_key(file.read_bytes(), password=None)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePrivateKey,
+    years: int,
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BEHIND)
+        .not_valid_after(now + timedelta(days=365 * years))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    other = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+         "decipher_only"),
+        False,
+    )  # fmt: skip
+    return x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **other)
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write(file: Path, certificate: x509.Certificate) -> None:
+    with atomic(file) as part:
+        part.write_bytes(certificate.public_bytes(pem.Encoding.PEM))

@@ -1,0 +1,134 @@
+"""A hub's folder: settings, certificates, the broker's configuration, and what each device is given.
+
+``hub.yaml``, ``mosquitto.conf``, ``acl``, ``authority/``, ``broker/``, ``client/`` (the hub's own), ``devices/NAME/``.
+"""
+
+import os
+import pwd
+from pathlib import Path
+
+import pydantic
+import sqlalchemy as sql
+import yaml
+
+from gunshot.device import topics
+from gunshot.device.place import Place
+from gunshot.hub import certificates, database
+
+SETTINGS = "hub.yaml"
+HUB = "hub"  # the common name of its certificate
+ACL = """\
+# By the certificate's common name. %u is that name.
+user {hub}
+topic read {root}/#
+topic write {root}/+/ack
+topic write {root}/+/order
+{written}
+{read}
+"""
+CONF = """\
+# mosquitto -c {folder}/mosquitto.conf
+user {user}
+listener {port}{interface}
+cafile {folder}/broker/ca.pem
+certfile {folder}/broker/cert.pem
+keyfile {folder}/broker/key.pem
+require_certificate true
+use_identity_as_username true
+# Or a device could take the hub's session by its client id.
+use_username_as_clientid true
+allow_anonymous false
+acl_file {folder}/acl
+persistence true
+persistence_location {folder}/broker/
+autosave_interval 60
+max_queued_messages 10000
+message_size_limit {most_bytes}
+"""
+MOST_BYTES = 65535  # of a message
+
+
+class Settings(pydantic.BaseModel):
+    """What `init` was told, in hub.yaml."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    host: str  # by which devices reach the broker
+    port: int = pydantic.Field(ge=1, le=65535)
+    database: str  # a URL
+
+
+def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
+    """Make a hub's folder and its database, as far as they are not there; return its settings.
+
+    ValueError where the folder is another hub's: its settings differ.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = Settings(host=host, port=port, database=url or f"sqlite:///{folder}/hub.sqlite")
+    if (folder / SETTINGS).exists():
+        for name, before in vars(load(folder)).items():
+            if (now := getattr(settings, name)) != before and name != "database":
+                raise ValueError(f"{name}={now} must be {before}, as {folder / SETTINGS} has it")
+            if now != before:  # it may hold a password
+                raise ValueError(f"database must be that of {folder / SETTINGS}, or that file changed by hand")
+    with database.opened(settings.database):
+        pass  # its tables are made
+    certificates.authority(folder / "authority")
+    certificates.issue(folder / "authority", folder / "broker", "broker", host=host)
+    certificates.issue(folder / "authority", folder / "client", HUB)
+    written, read = (
+        "\n".join(f"pattern {access} {topics.topic('%u', leaf)}" for leaf in leaves)
+        for access, leaves in (("write", topics.WRITTEN), ("read", topics.READ))
+    )
+    acl = ACL.format(hub=HUB, root=topics.ROOT, written=written, read=read)
+    local = " localhost" if host == "localhost" else ""  # not to be reached from elsewhere: nor is it listened there
+    user = pwd.getpwuid(os.getuid()).pw_name
+    conf = CONF.format(folder=folder, user=user, port=port, interface=local, most_bytes=MOST_BYTES)
+    certificates.keep(folder / "acl", acl.encode())
+    certificates.keep(folder / "mosquitto.conf", conf.encode())
+    yaml_ = yaml.safe_dump(settings.model_dump(), sort_keys=False)
+    certificates.keep(folder / SETTINGS, yaml_.encode())  # last: now it is whole
+    return settings
+
+
+def load(folder: Path) -> Settings:
+    """Return the settings of a hub's folder; ValueError where it is none."""
+    file = folder / SETTINGS
+    try:
+        return Settings.model_validate(yaml.safe_load(file.read_text()))
+    except FileNotFoundError:
+        raise ValueError(f"{file}: no such file; make it with `gunshot hub init {folder}`") from None
+    except (pydantic.ValidationError, yaml.YAMLError) as e:
+        raise ValueError(f"{file}: must hold host, port and database: {e}") from None
+
+
+def enrol(folder: Path, name: str, number: int) -> Path:
+    """Write all that a device needs to its folder, and its row to the database, as far as they are not there.
+
+    Returns the device's folder. ValueError where the name is none, or the name or the number is taken by another.
+    """
+    topics.check_name(name)
+    if not 0 <= number <= topics.MOST_NUMBER:
+        raise ValueError(f"number={number} must be from 0 to {topics.MOST_NUMBER}")
+    settings = load(folder)
+    with database.opened(settings.database) as engine, engine.begin() as connection:
+        _enter(connection, name, number)
+    out = folder / "devices" / name
+    certificates.issue(folder / "authority", out, name)
+    Place(host=settings.host, port=settings.port, name=name, number=number).save(out)
+    return out
+
+
+def _enter(connection: sql.Connection, name: str, number: int) -> None:
+    device = database.DEVICE.c
+    taken = connection.execute(
+        sql.select(device.name, device.number).where(sql.or_(device.name == name, device.number == number))
+    ).all()
+    for other in taken:
+        if other.name != name:
+            raise ValueError(f"number={number} must be a device's own; {other.name} has it")
+        if other.number != number:
+            raise ValueError(f"number={number} must be {other.number}, with which {name} is enrolled")
+    if not taken:
+        connection.execute(sql.insert(database.DEVICE).values(name=name, number=number))

@@ -1,0 +1,179 @@
+"""What a device sent, into the database: whatever order it comes in, and however often.
+
+Each function works in the transaction of the connection that it is given. The caller commits, and only then sends the
+acknowledgement that `alert` returned.
+
+Refused is what no repetition makes right: it is kept with its reason, and acknowledged, or it would come for ever. Not
+acknowledged is what the device may yet be right about: it is not enrolled in this database, or its message is damaged,
+so that its numbers may be those of another message, which the device would then delete unstored.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Callable
+from datetime import datetime
+
+import sqlalchemy as sql
+
+from gunshot.base.files import shown
+from gunshot.device import messages
+from gunshot.device.messages import Incident, State
+from gunshot.device.topics import Acknowledgement, Birth, Status
+from gunshot.hub.database import DEVICE, INCIDENT, MESSAGE, ONSET, REFUSED, SESSION
+
+RANK = {State.OPENED: 0, State.UPDATED: 1, State.CLOSED: 2, State.WITHDRAWN: 3}  # of two states the later is true
+MOST = 2**63 - 1  # of a count in a database
+MOST_REASON = 500  # characters: a message may quote what it refuses
+LATEST_US = 253_402_300_799_999_999  # the end of the year 9999, the last that a datetime has
+
+
+class UnknownError(ValueError):
+    """A device that is not enrolled."""
+
+
+def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datetime, sr: int) -> Acknowledgement | None:
+    """Take in a message, and return what to acknowledge: None where the device is to keep it.
+
+    `sr` is the rate of the samples that messages count, Hz.
+    """
+    acknowledgement = _head(payload)
+    try:
+        number = _number(connection, device)
+        message = messages.decode(payload)
+        _check(message, number, sr)
+        _store(connection, device, message, payload, now=now, sr=sr)
+    except ValueError as e:
+        _refuse(connection, device, "alert", payload, str(e), now)
+        return None if isinstance(e, UnknownError) else acknowledgement
+    return acknowledgement
+
+
+def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
+    """Take in what a device is, of one of its sessions."""
+    try:
+        number, said = _number(connection, device), Birth.decode(payload)
+        if (said.name, said.number) != (device, number):
+            raise ValueError(f"name={said.name}, number={said.number} must be {device}, {number}, as enrolled")
+    except ValueError as e:
+        return _refuse(connection, device, "birth", payload, str(e), now)
+    values = said.model_dump(exclude={"name", "number", "session"})
+    return _merge(
+        connection, SESSION, {"device": device, "session": said.session}, lambda _: values | {"heard_at": now}
+    )
+
+
+def status(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
+    """Take in whether a device is there. One of an earlier session than the last known is ignored: a late last will."""
+    try:
+        _number(connection, device)
+        said = Status.decode(payload)
+    except ValueError as e:
+        return _refuse(connection, device, "status", payload, str(e), now)
+    newest = connection.scalar(sql.select(sql.func.max(SESSION.c.session)).where(SESSION.c.device == device))
+    if newest is not None and said.session < newest:
+        return None
+    values = said.model_dump(exclude={"session"}, exclude_none=True) | {"heard_at": now}  # a will counts nothing
+    return _merge(connection, SESSION, {"device": device, "session": said.session}, lambda _: values)
+
+
+def _head(payload: bytes) -> Acknowledgement | None:
+    """Return by what to acknowledge a message, also one of another version or kind; None: its numbers are not sure."""
+    size, crc = messages.HEAD.size, messages.CRC
+    if len(payload) < size + crc.size or payload[:2] != messages.MAGIC:
+        return None
+    if crc.unpack(payload[-crc.size :])[0] != zlib.crc32(payload[: -crc.size]):
+        return None
+    return Acknowledgement(*messages.HEAD.unpack_from(payload)[-3:])
+
+
+def _number(connection: sql.Connection, device: str) -> int:
+    number = connection.scalar(sql.select(DEVICE.c.number).where(DEVICE.c.name == device))
+    if number is None:
+        raise UnknownError(f"device={device} must be enrolled: `gunshot hub enrol`")
+    return number
+
+
+def _check(message: messages.Message, number: int, sr: int) -> None:
+    """Raise ValueError where a message is another device's, or says what cannot be."""
+    if message.device != number:
+        raise ValueError(f"device={message.device} of the message must be {number}, the number of the topic's device")
+    if not isinstance(message, Incident):
+        return
+    for onset in (message.onset, *message.onsets):
+        if not onset <= message.decided <= MOST:
+            raise ValueError(f"onset={onset} must be at most decided={message.decided}, and that at most {MOST}")
+    if message.clock and not 0 <= _unix_us(message, message.onset, sr) <= message.clock.unix_us <= LATEST_US:
+        raise ValueError(f"unix_us={message.clock.unix_us} must be from 1970, as must the onset's, to the year 9999")
+
+
+def _unix_us(message: Incident, onset: int, sr: int) -> int:
+    return message.clock.unix_us - (message.decided - onset) * 1_000_000 // sr
+
+
+def _store(
+    connection: sql.Connection, device: str, message: messages.Message, payload: bytes, *, now: datetime, sr: int
+) -> None:
+    key = {"device": device, "session": message.session, "sequence": message.sequence}
+    before = connection.scalar(sql.select(MESSAGE.c.payload).where(*_is(MESSAGE, key)))
+    if before == payload:
+        return
+    if before is not None:
+        raise ValueError(f"session={message.session} sequence={message.sequence} must be new; another message has them")
+    number = message.incident if isinstance(message, Incident) else None
+    connection.execute(sql.insert(MESSAGE).values(**key, incident=number, received_at=now, payload=payload))
+    if number is None:
+        return
+    key = {"device": device, "session": message.session, "incident": number}
+    _merge(connection, INCIDENT, key, lambda row: _incident(row, message, sr))
+    for onset in message.onsets:
+        _merge(connection, ONSET, {**key, "onset": onset}, lambda row, onset=onset: _onset(row, message, onset, sr))
+
+
+def _incident(row: sql.Row | None, message: Incident, sr: int) -> dict:
+    """Return the values of an incident's row after one more of its messages: the same ones in whatever order."""
+    values = {
+        "state": int(message.state), "shots": message.shots, "score": message.score, "spl_db": message.spl_db,
+        "onset": message.onset, "decided": message.decided, "model": f"{message.model:016x}",
+    }  # fmt: skip
+    if row:
+        values["state"] = int(max(State(row.state), message.state, key=RANK.get))
+        values |= {name: max(getattr(row, name), values[name]) for name in ("shots", "score", "spl_db", "decided")}
+        values |= {name: min(getattr(row, name), values[name]) for name in ("onset", "model")}  # all say the same
+    if message.clock and (not row or row.clock_sequence is None or message.sequence < row.clock_sequence):
+        values |= {"clock_sequence": message.sequence, "error_us": message.clock.error_us}
+        values["unix_us"] = _unix_us(message, message.onset, sr)
+    if message.log_mel is not None:
+        rank = message.score, -message.sequence
+        if not row or row.evidence_sequence is None or rank > (row.evidence_score, -row.evidence_sequence):
+            values |= {"evidence_sequence": message.sequence, "evidence_score": message.score}
+    return values
+
+
+def _onset(row: sql.Row | None, message: Incident, onset: int, sr: int) -> dict:
+    """Return the values of an onset's row; of two times, which no device tells, the one of least error."""
+    if not message.clock:
+        return {}
+    time = message.clock.error_us, _unix_us(message, onset, sr)
+    if row and row.unix_us is not None:
+        time = min(time, (row.error_us, row.unix_us))
+    return {"error_us": time[0], "unix_us": time[1]}
+
+
+def _is(table: sql.Table, key: dict) -> list:
+    return [table.c[name] == value for name, value in key.items()]
+
+
+def _merge(connection: sql.Connection, table: sql.Table, key: dict, values: Callable[[sql.Row | None], dict]) -> None:
+    """Insert the row of a key, or update it with what `values` makes of it."""
+    row = connection.execute(sql.select(table).where(*_is(table, key))).first()
+    new = values(row)
+    if row is None:
+        connection.execute(sql.insert(table).values(**key, **new))
+    elif new:
+        connection.execute(sql.update(table).where(*_is(table, key)).values(**new))
+
+
+def _refuse(connection: sql.Connection, device: str, leaf: str, payload: bytes, reason: str, now: datetime) -> None:
+    key = {"device": device, "leaf": leaf, "sha256": hashlib.sha256(payload).hexdigest()}
+    values = {"reason": shown(reason)[:MOST_REASON], "payload": payload, "refused_at": now}
+    _merge(connection, REFUSED, key, lambda row: values | {"times": row.times + 1 if row else 1})

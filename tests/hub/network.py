@@ -1,0 +1,118 @@
+"""A real broker, a hub and devices on loopback, over TLS, that end with their test."""
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import sqlalchemy as sql
+
+from gunshot.base import audio
+from gunshot.detect import listener
+from gunshot.device import incidents, link, messages, outbox, run, topics
+from gunshot.device.place import Place
+from gunshot.hub import database, folder
+from tests.firmware.driven import MODEL, p
+from tests.flows.prefect_server import free_port, started
+
+ROOT = Path(__file__).parents[2]
+GUNSHOT = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
+NAME, NUMBER, MODEL_NUMBER = "roof", 7, 2**64 - 2
+PATIENCE_S = 30.0
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end, f"not within {PATIENCE_S:g} s: {what}"
+        time.sleep(0.02)
+
+
+class Network:
+    """A hub's folder with one device, and what runs of it."""
+
+    def __init__(self, place: Path):
+        self.folder, self.log, self.port = place, place.parent / "log", int(free_port())
+        self.url = folder.init(place, host="localhost", port=self.port, url=None).database
+        self.device = folder.enrol(place, NAME, NUMBER)
+
+    @contextlib.contextmanager
+    def broker(self) -> Iterator[subprocess.Popen]:
+        """Run Mosquitto; it answers."""
+        with started(self.log, "/usr/sbin/mosquitto", "-v", "-c", self.folder / "mosquitto.conf") as one:
+            until(self._answers, f"mosquitto answers: {self.log.read_text()}")
+            yield one
+
+    @contextlib.contextmanager
+    def hub(self, before: str = "") -> Iterator[subprocess.Popen]:
+        """Run `gunshot hub run`, after some Python of the test's."""
+        command = (sys.executable, "-c", f"{before}\n{GUNSHOT}", "hub", "run", self.folder)
+        with started(self.log, *command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as one:
+            yield one
+
+    def rows(self, table: sql.Table) -> list[dict]:
+        """The rows of a table of the hub's."""
+        with database.opened(self.url) as engine, engine.connect() as connection:
+            return [dict(row) for row in connection.execute(sql.select(table).order_by(*table.primary_key)).mappings()]
+
+    def payloads(self) -> list[bytes]:
+        """The stored messages, by session and sequence."""
+        return [row["payload"] for row in self.rows(database.MESSAGE)]
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", self.port), 1):
+            return True
+        return False
+
+
+def kill(one: subprocess.Popen) -> None:
+    """End a process and what it started at once."""
+    os.killpg(one.pid, signal.SIGKILL)
+    one.wait()
+
+
+def expected(pcm, session: int) -> list[bytes]:
+    """The messages of samples, as the library tells them."""
+    teller = incidents.Incidents(
+        listener.Listener(MODEL, [0.0], p), device=NUMBER, session=session, sequence=itertools.count(),
+        model=MODEL_NUMBER, p=p.firmware,
+    )  # fmt: skip
+    return [messages.encode(m) for m in teller.push(pcm) + teller.end()]
+
+
+class Sender:
+    """A device of this process whose clock is not known; the test hears and pumps for it. `place` is its folder."""
+
+    def __init__(self, place: Path):
+        who = Place.load(place)
+        self.outbox = outbox.Outbox(place)
+        self.birth = topics.Birth(
+            name=who.name, number=who.number, session=self.outbox.start(), model=f"{MODEL_NUMBER:016x}", operating_point=0.5,
+            version=messages.VERSION, capabilities=run.CAPABILITIES,
+        )  # fmt: skip
+        quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
+        self.device = run.Device(
+            listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=lambda: None
+        )
+        self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, resend_s=1.0)
+
+    def hear(self, pcm) -> None:
+        """Hear all of some sound, and its end."""
+        self.device.hear(audio.to_float(pcm), lost=False)
+        self.device.end()
+
+    def pump_until(self, true: Callable[[], bool], what: str) -> None:
+        """Send and read until a condition holds."""
+        until(lambda: self.link.pump(0.05) or true(), what)
+
+    def close(self) -> None:
+        """End it as `gunshot device run` does."""
+        self.link.close()
+        self.outbox.close()
