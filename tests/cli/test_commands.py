@@ -20,9 +20,9 @@ from gunshot.models.forest import codes
 
 REPO = Path(__file__).parents[2]
 COMMANDS = [
-    "annotate", "compare", "cross-validate", "detect", "doctor", "dossier", "drift", "evaluate", "explore", "export",
-    "firmware", "import", "incidents", "leave-one-out", "listen", "models", "promote", "purge", "review", "rollback",
-    "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
+    "annotate", "compare", "cross-validate", "detect", "device", "doctor", "dossier", "drift", "evaluate", "explore",
+    "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "models", "promote", "purge", "review",
+    "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -68,6 +68,11 @@ WORDS = {
     "firmware": ["run", "parity"],
     "firmware run": ["--port", "mps2-an386", "gunshot detect"],
     "firmware parity": ["firmware.json", "80 MHz"],
+    "hub init": ["--host", "--port", "--database", "stays as it is"],
+    "hub enrol": ["--number", "Move that folder"],
+    "hub run": ["once it is stored", "one hub"],
+    "hub incidents": ["--format", "csv", "newest last", "missing"],
+    "device run": ["--file", "--microphone", "--model", "--threshold", "acknowledged", "No audio"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],

@@ -2,27 +2,30 @@
 
 import contextlib
 import itertools
+import multiprocessing
 import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import numpy as np
 import sqlalchemy as sql
+from paho.mqtt import client as mqtt
 
 from gunshot.base import audio
 from gunshot.detect import listener
 from gunshot.device import incidents, link, messages, outbox, run, topics
 from gunshot.device.place import Place
-from gunshot.hub import database, folder
+from gunshot.hub import database, folder, service
 from tests.firmware.driven import MODEL, p
 from tests.flows.prefect_server import free_port, started
 
-ROOT = Path(__file__).parents[2]
-GUNSHOT = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
+FORKS = multiprocessing.get_context("forkserver")  # no fork of this process, which has threads
+FORKS.set_forkserver_preload([__name__])
 NAME, NUMBER, MODEL_NUMBER = "roof", 7, 2**64 - 2
 PATIENCE_S = 30.0
 
@@ -50,12 +53,9 @@ class Network:
             until(self._answers, f"mosquitto answers: {self.log.read_text()}")
             yield one
 
-    @contextlib.contextmanager
-    def hub(self, before: str = "") -> Iterator[subprocess.Popen]:
-        """Run `gunshot hub run`, after some Python of the test's."""
-        command = (sys.executable, "-c", f"{before}\n{GUNSHOT}", "hub", "run", self.folder)
-        with started(self.log, *command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as one:
-            yield one
+    def hub(self, serve: Callable[[Path], None] | None = None) -> contextlib.AbstractContextManager[BaseProcess]:
+        """Run the hub, or a hub of the test's."""
+        return forked(serve or serve_hub, self.folder)
 
     def rows(self, table: sql.Table) -> list[dict]:
         """The rows of a table of the hub's."""
@@ -72,13 +72,45 @@ class Network:
         return False
 
 
-def kill(one: subprocess.Popen) -> None:
-    """End a process and what it started at once."""
-    os.killpg(one.pid, signal.SIGKILL)
-    one.wait()
+@contextlib.contextmanager
+def forked(target: Callable, *arguments) -> Iterator[BaseProcess]:
+    """Run a function in a process of its own, killed at the end, which starts with all that this module imports."""
+    one = FORKS.Process(target=target, args=arguments, daemon=True)
+    one.start()
+    try:
+        yield one
+    finally:
+        one.kill()
+        one.join()
 
 
-def expected(pcm, session: int) -> list[bytes]:
+def serve_hub(place: Path) -> None:
+    """Be a hub."""
+    service.serve(place, sr=p.audio.sr)
+
+
+def serve_once(place: Path) -> None:
+    """Be a hub that dies between its first commit and the acknowledgement."""
+    mqtt.Client.publish = lambda *_, **__: os._exit(9)
+    serve_hub(place)
+
+
+def be_a_device(place: Path, pcm: np.ndarray, heard: Event) -> None:
+    """Be a device that hears some sound, and tells it."""
+    sender = Sender(place)
+    sender.hear(pcm)
+    heard.set()
+    while True:
+        sender.link.pump(0.05)
+
+
+def kill(broker: subprocess.Popen) -> None:
+    """End a broker at once: it writes nothing more to its disk."""
+    broker.kill()
+    broker.wait()
+
+
+def expected(pcm: np.ndarray, session: int) -> list[bytes]:
     """The messages of samples, as the library tells them."""
     teller = incidents.Incidents(
         listener.Listener(MODEL, [0.0], p), device=NUMBER, session=session, sequence=itertools.count(),
@@ -94,8 +126,8 @@ class Sender:
         who = Place.load(place)
         self.outbox = outbox.Outbox(place)
         self.birth = topics.Birth(
-            name=who.name, number=who.number, session=self.outbox.start(), model=f"{MODEL_NUMBER:016x}", operating_point=0.5,
-            version=messages.VERSION, capabilities=run.CAPABILITIES,
+            name=who.name, number=who.number, session=self.outbox.start(), model=f"{MODEL_NUMBER:016x}",
+            operating_point=0.5, version=messages.VERSION, capabilities=run.CAPABILITIES,
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
         self.device = run.Device(
@@ -103,7 +135,7 @@ class Sender:
         )
         self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, resend_s=1.0)
 
-    def hear(self, pcm) -> None:
+    def hear(self, pcm: np.ndarray) -> None:
         """Hear all of some sound, and its end."""
         self.device.hear(audio.to_float(pcm), lost=False)
         self.device.end()

@@ -1,0 +1,61 @@
+"""gunshot hub and gunshot device: from a wav with a shot to a row of the main system, as a person types it."""
+
+import csv
+import io
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from tests.cli.test_commands import REPO, forest, main, project, run  # noqa: F401 - fixtures
+from tests.flows.prefect_server import free_port, started
+
+COMMAND = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
+
+
+def test_an_empty_hub_says_what_to_do_next(project):  # noqa: F811
+    done = run("hub", "init", "hub")
+    assert done.exit_code == 0, done.output
+    assert f"mosquitto -c {project}/hub/mosquitto.conf" in done.output and "gunshot hub run hub" in done.output
+    done = run("hub", "enrol", "hub", "roof", "--number", "7")
+    assert done.exit_code == 0 and "gunshot device run roof" in done.output
+    assert run("hub", "incidents", "hub").output == "no incident yet\n"
+    assert run("hub", "incidents", "hub", "--format", "json").output == ""
+
+
+def test_what_is_wrong_is_one_line(project, monkeypatch, capsys):  # noqa: F811
+    for args, words in (
+        (("hub", "incidents", "none"), "none/hub.yaml: no such file; make it with `gunshot hub init none`"),
+        (("hub", "run", "none"), "none/hub.yaml: no such file"),
+        (("device", "run", "none"), "none/device.yaml: no such file; `gunshot hub enrol` makes a device's folder"),
+    ):
+        assert words in main(monkeypatch, capsys, *args)
+
+
+@pytest.mark.slow
+def test_a_wav_with_a_shot_is_an_incident_of_the_hub(forest, project, monkeypatch):  # noqa: F811
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda s: sleep(min(s, 0.02)))  # the wav is not heard at its own pace
+    run("hub", "init", "hub", "--port", free_port())
+    run("hub", "enrol", "hub", "roof", "--number", "7")
+    (project / "hub/devices/roof").rename(project / "roof")
+    log = project / "log"
+    hub = (sys.executable, "-c", COMMAND, "hub", "run", "hub")
+    with (
+        started(log, "/usr/sbin/mosquitto", "-c", "hub/mosquitto.conf"),
+        started(log, *hub, env={**os.environ, "PYTHONPATH": str(REPO)}),
+    ):
+        done = run("device", "run", "roof", "--file", "shot.wav", "--model", forest)
+        assert done.exit_code == 0, done.output
+    done = run("hub", "incidents", "hub", "--format", "json")
+    (row,) = map(json.loads, done.stdout.splitlines())
+    assert done.stderr == "" and (row["device"], row["session"], row["shots"], row["state"]) == ("roof", 1, 1, "closed")
+    (detected,) = map(json.loads, run("detect", "shot.wav", "--model", forest, "--format", "json").stdout.splitlines())
+    assert abs(row["score"] - detected["score"]) < 1e-3 and abs(row["level_db"] - detected["level_db"]) < 0.11
+    (same,) = csv.DictReader(io.StringIO(run("hub", "incidents", "hub", "--format", "csv").stdout))
+    assert {name: str(value if value is not None else "") for name, value in row.items()} == same
+    text = run("hub", "incidents", "hub").stdout
+    assert "roof" in text and "closed" in text and "1 shot " in text and len(text.splitlines()) == 1
+    assert run("device", "run", "roof", "--file", "quiet.wav", "--model", forest).exit_code == 0  # nothing waits

@@ -1,0 +1,48 @@
+"""The clock's error against what the C library's own headers and the kernel say."""
+
+import ctypes
+import subprocess
+
+import pytest
+
+from gunshot.device import clock
+
+PROGRAM = """
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/timex.h>
+int main(void) {
+  struct ntptimeval now;
+  int state = ntp_gettime(&now);
+  printf("%zu %d %d %ld", offsetof(struct ntptimeval, maxerror) / sizeof(long), TIME_ERROR, state, now.maxerror);
+}
+"""
+
+
+def test_it_is_what_c_reads(tmp_path):
+    (tmp_path / "now.c").write_text(PROGRAM)
+    subprocess.run(["gcc", "-o", tmp_path / "now", tmp_path / "now.c"], check=True)
+    place, error, state, most = map(int, subprocess.check_output([tmp_path / "now"]).split())
+    assert (place, error) == (clock.MAXERROR, clock.UNSYNCHRONISED)
+    now = clock.error_us()
+    if state in (error, -1):
+        assert now is None
+    else:
+        assert abs(now - most) < 100_000  # it grows by half a millisecond a second
+
+
+@pytest.mark.parametrize(("state", "expected"), [(0, 1234), (1, 1234), (5, None), (-1, None)])
+def test_only_a_clock_that_is_synchronised_has_an_error(monkeypatch, state, expected):
+    class Library:
+        @staticmethod
+        def ntp_gettime(values):
+            values[:4] = [1, 2, 1234, 99]
+            return state
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library)
+    assert clock.error_us() == expected
+
+
+def test_without_the_call_the_clock_is_not_known(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert clock.error_us() is None
