@@ -212,6 +212,13 @@ def _postgresql() -> str:
     return _program("postgres")()
 
 
+def _mosquitto() -> str:
+    from pathlib import Path
+
+    place = Path("/usr/sbin/mosquitto")  # Debian keeps it off a user's PATH
+    return str(place) if place.is_file() else _program("mosquitto")()
+
+
 INSTALL = "`make .venv/ready` installs them"
 PLACE = "NUMBA_CACHE_DIR=/a/folder names one; without it each command compiles for some seconds"
 CHECKS = (
@@ -231,6 +238,8 @@ CHECKS = (
     Check("git", _program("git"), "the pipeline, promote, review", "`apt install git`"),
     Check("audio input", _audio, "listen", "`apt install libportaudio2`, and connect a microphone"),
     Check("pages", _packages("pages"), "annotate, explore", INSTALL),
+    Check("hub", _packages("hub"), "hub, device", INSTALL),
+    Check("Mosquitto", _mosquitto, "hub's broker, its tests", "`apt install mosquitto`"),
     Check("C compiler", _program("gcc", "cmake", "ninja"), "firmware", "`apt install gcc cmake ninja-build`"),
     Check("cross compiler", _compiler, "firmware on a board",
           "`apt install gcc-arm-none-eabi libnewlib-arm-none-eabi`"),

@@ -16,7 +16,7 @@ from gunshot.device.outbox import Outbox
 from gunshot.device.topics import Acknowledgement, Birth, Status
 
 WINDOW = 20  # messages that are on their way at once
-RESEND_S = 30.0  # without an acknowledgement
+RESEND_S, MOST_RESEND_S = 30.0, 3600.0  # without an acknowledgement; twice as long each time, up to the latter
 KEEPALIVE_S = 30
 LONGEST_S = 60  # between attempts to connect
 LAST_S = 5.0  # that a device which ends waits for its last word to be taken
@@ -33,12 +33,12 @@ class Link:
     host, port : of the broker
     outbox : what it sends; it is used in the caller's thread alone
     birth : what it says of itself at each connection
-    resend_s : after which a message goes out again
+    resend_s : after which a message goes out again; then after twice as long, and so on
     """
 
     def __init__(self, folder: Path, host: str, port: int, outbox: Outbox, birth: Birth, *, resend_s: float = RESEND_S):
         self._outbox, self._birth, self._resend_s = outbox, birth, resend_s
-        self._sent: dict[tuple[int, int], float] = {}  # when, by session and sequence
+        self._due: dict[tuple[int, int], tuple[float, float]] = {}  # when it goes out again, and how long after that
         self._news: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # acknowledgements; None: connected anew
         # A session without an end: acknowledgements that come while the device is away are kept.
         client = mqtt.Client(
@@ -66,11 +66,12 @@ class Link:
             return
         waiting, now = self._outbox.first(WINDOW), time.monotonic()
         keys = [(one.session, one.sequence) for one in waiting]
-        self._sent = {key: self._sent[key] for key in keys if key in self._sent}
+        self._due = {key: self._due.get(key, (now, self._resend_s)) for key in keys}
         for key, one in zip(keys, waiting, strict=True):
-            if now - self._sent.get(key, -self._resend_s) >= self._resend_s:
+            due, pause_s = self._due[key]
+            if now >= due:
                 self._client.publish(self._topic("alert"), one.payload, qos=1)
-                self._sent[key] = now
+                self._due[key] = now + pause_s, min(2 * pause_s, MOST_RESEND_S)
 
     def close(self) -> None:
         """Say that the device ends, and disconnect; what waits stays in the outbox."""
@@ -91,7 +92,7 @@ class Link:
         if news is None:
             self._client.publish(self._topic("birth"), self._birth.encode(), qos=1, retain=True)
             self._client.publish(self._topic("status"), self._status(online=True), qos=1, retain=True)
-            self._sent.clear()  # a broker that was killed may have lost what it had
+            self._due.clear()  # a broker that was killed may have lost what it had
             return
         try:
             taken = Acknowledgement.decode(news)

@@ -85,6 +85,22 @@ def test_broker_is_killed(network):
     assert network.rows(database.REFUSED) == []
 
 
+def test_a_hub_whose_database_fails_acknowledges_nothing(network):
+    """It ends; when it is started again, all comes."""
+    with network.broker(), contextlib.closing(Sender(network.device)) as sender:
+        with network.hub() as hub:
+            sender.pump_until(lambda: len(network.rows(database.SESSION)) == 1, "the birth is stored")
+            with database.opened(network.url) as engine:
+                database.MESSAGE.drop(engine)
+            sender.hear(ONE)
+            sender.pump_until(lambda: not hub.is_alive(), "the hub ends")
+            assert hub.exitcode == 1
+        assert len(sender.outbox) == len(expected(ONE, 1))
+        with network.hub():
+            sender.pump_until(lambda: not len(sender.outbox), "all is acknowledged")
+    assert network.payloads() == expected(ONE, 1)
+
+
 def test_a_device_that_vanishes_is_offline(network):
     """By its last will, while one that ends says so itself."""
     with network.broker(), network.hub():
