@@ -110,6 +110,6 @@ def run(source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbo
         device.hear(block, lost=lost)
         link.pump()
     device.end()
-    while waiting := len(outbox):
-        log.debug("%d messages wait", waiting)
+    log.info("the sound has ended; messages that wait for the hub: %d", len(outbox))
+    while len(outbox):
         link.pump(PATIENCE_S)

@@ -34,6 +34,7 @@ def serve(place: Path, *, sr: int) -> None:
     client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
     client.reconnect_delay_set(1, LONGEST_S)
     client.on_connect = _connected
+    client.on_subscribe = lambda *_: log.info("connected to the broker")  # from now on nothing is missed
     client.on_connect_fail = lambda *_: log.warning("no connection to %s:%d yet", settings.host, settings.port)
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
     with database.opened(settings.database) as engine:
@@ -46,8 +47,7 @@ def serve(place: Path, *, sr: int) -> None:
 def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
     if reason.is_failure:
         return log.warning("the broker refuses the hub: %s", reason)
-    log.info("connected to the broker")
-    client.subscribe([(topics.topic("+", leaf), 1) for leaf in TAKEN])
+    return client.subscribe([(topics.topic("+", leaf), 1) for leaf in TAKEN])
 
 
 def take(client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, *, sr: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.test_commands import REPO, forest, main, project, run  # noqa: F401 - fixtures
 from tests.flows.prefect_server import free_port, started
+from tests.hub.network import until
 
 COMMAND = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
 
@@ -47,6 +48,7 @@ def test_a_wav_with_a_shot_is_an_incident_of_the_hub(forest, project, monkeypatc
         started(log, "/usr/sbin/mosquitto", "-c", "hub/mosquitto.conf"),
         started(log, *hub, env={**os.environ, "PYTHONPATH": str(REPO)}),
     ):
+        until(lambda: "connected to the broker" in log.read_text(), log.read_text)
         done = run("device", "run", "roof", "--file", "shot.wav", "--model", forest)
         assert done.exit_code == 0, done.output
     done = run("hub", "incidents", "hub", "--format", "json")

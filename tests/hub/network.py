@@ -30,11 +30,12 @@ NAME, NUMBER, MODEL_NUMBER = "roof", 7, 2**64 - 2
 PATIENCE_S = 30.0
 
 
-def until(true: Callable[[], bool], what: str) -> None:
-    """Wait for a condition."""
+def until(true: Callable[[], bool], what: str | Callable[[], str]) -> None:
+    """Wait for a condition; `what` it is, or the log of what did not come to it."""
     end = time.monotonic() + PATIENCE_S
     while not true():
-        assert time.monotonic() < end, f"not within {PATIENCE_S:g} s: {what}"
+        late = time.monotonic() > end
+        assert not late, f"not within {PATIENCE_S:g} s: {what() if callable(what) else what}"
         time.sleep(0.02)
 
 
@@ -50,7 +51,7 @@ class Network:
     def broker(self) -> Iterator[subprocess.Popen]:
         """Run Mosquitto; it answers."""
         with started(self.log, "/usr/sbin/mosquitto", "-v", "-c", self.folder / "mosquitto.conf") as one:
-            until(self._answers, f"mosquitto answers: {self.log.read_text()}")
+            until(self._answers, self.log.read_text)
             yield one
 
     def hub(self, serve: Callable[[Path], None] | None = None) -> contextlib.AbstractContextManager[BaseProcess]:
