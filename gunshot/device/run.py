@@ -82,7 +82,10 @@ class Device:
             log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
 
     def _beat(self) -> None:
-        """Put a heartbeat into the outbox. This device sees no stuck microphone and no clock that runs backward."""
+        """Put a heartbeat into the outbox.
+
+        This device counts neither lost samples, only the gaps that they leave, nor a stuck microphone.
+        """
         self._beaten = now = time.monotonic()
         noise = measures.spl_tenths(self._loudness, max(self._samples, 1), self._offset)
         self._loudness = self._samples = 0

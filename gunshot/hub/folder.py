@@ -42,6 +42,8 @@ acl_file {folder}/acl
 persistence true
 persistence_location {folder}/broker/
 autosave_interval 60
+# Or each small packet waits 40 ms for the one before to be confirmed.
+set_tcp_nodelay true
 max_queued_messages 10000
 message_size_limit {most_bytes}
 """
