@@ -52,9 +52,9 @@ def run(
             name=place.name, number=place.number, session=waiting.start(), model=number, version=messages.VERSION,
             operating_point=float(loaded.calibrated(logit)), capabilities=running.CAPABILITIES,
         )  # fmt: skip
-        heard = running.Device(ear, birth, waiting, p.firmware)
+        detector = running.Device(ear, birth, waiting, p.firmware)
         with closing(link.Link(folder, place.host, place.port, waiting, birth)) as sender, suppress(KeyboardInterrupt):
-            running.run(source, heard, waiting, sender)
+            running.run(source, detector, waiting, sender)
         for warning in notes.warnings:
             print(f"warning: {file}: {warning}", file=sys.stderr)
         if left := len(waiting):

@@ -1,1 +1,1 @@
-"""The firmware as seen from Python: its messages, its emulator, its cost, and whether it decides the same."""
+"""A device as seen from Python: messages, link to a hub, emulator, cost, and whether it decides the same."""

@@ -95,11 +95,11 @@ class Link:
             self._due.clear()  # a broker that was killed may have lost what it had
             return
         try:
-            taken = Acknowledgement.decode(news)
+            acknowledgement = Acknowledgement.decode(news)
         except ValueError as e:
             return log.warning("%s", e)
-        if taken.device == self._birth.number:
-            self._outbox.remove(taken.session, taken.sequence)
+        if acknowledgement.device == self._birth.number:
+            self._outbox.remove(acknowledgement.session, acknowledgement.sequence)
 
     def _topic(self, leaf: str) -> str:
         return topics.topic(self._birth.name, leaf)

@@ -108,7 +108,7 @@ def load(folder: Path) -> Settings:
 def enrol(folder: Path, name: str, number: int) -> Path:
     """Write all that a device needs to its folder, and its row to the database, as far as they are not there.
 
-    Returns the device's folder. ValueError where the name is none, or the name or the number is taken by another.
+    Returns the device's folder. ValueError where the name is none, or the name or the number is of another.
     """
     topics.check_name(name)
     if not 0 <= number <= topics.MOST_NUMBER:
@@ -124,13 +124,13 @@ def enrol(folder: Path, name: str, number: int) -> Path:
 
 def _enter(connection: sql.Connection, name: str, number: int) -> None:
     device = database.DEVICE.c
-    taken = connection.execute(
+    holders = connection.execute(
         sql.select(device.name, device.number).where(sql.or_(device.name == name, device.number == number))
     ).all()
-    for other in taken:
+    for other in holders:
         if other.name != name:
             raise ValueError(f"number={number} must be a device's own; {other.name} has it")
         if other.number != number:
             raise ValueError(f"number={number} must be {other.number}, with which {name} is enrolled")
-    if not taken:
+    if not holders:
         connection.execute(sql.insert(database.DEVICE).values(name=name, number=number))

@@ -51,14 +51,14 @@ def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datet
 def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
     """Take in what a device is, of one of its sessions."""
     try:
-        number, said = _number(connection, device), Birth.decode(payload)
-        if (said.name, said.number) != (device, number):
-            raise ValueError(f"name={said.name}, number={said.number} must be {device}, {number}, as enrolled")
+        number, report = _number(connection, device), Birth.decode(payload)
+        if (report.name, report.number) != (device, number):
+            raise ValueError(f"name={report.name}, number={report.number} must be {device}, {number}, as enrolled")
     except ValueError as e:
         return _refuse(connection, device, "birth", payload, str(e), now)
-    values = said.model_dump(exclude={"name", "number", "session"})
+    values = report.model_dump(exclude={"name", "number", "session"})
     return _merge(
-        connection, SESSION, {"device": device, "session": said.session}, lambda _: values | {"heard_at": now}
+        connection, SESSION, {"device": device, "session": report.session}, lambda _: values | {"heard_at": now}
     )
 
 
@@ -66,14 +66,14 @@ def status(connection: sql.Connection, device: str, payload: bytes, *, now: date
     """Take in whether a device is there. One of an earlier session than the last known is ignored: a late last will."""
     try:
         _number(connection, device)
-        said = Status.decode(payload)
+        report = Status.decode(payload)
     except ValueError as e:
         return _refuse(connection, device, "status", payload, str(e), now)
     newest = connection.scalar(sql.select(sql.func.max(SESSION.c.session)).where(SESSION.c.device == device))
-    if newest is not None and said.session < newest:
+    if newest is not None and report.session < newest:
         return None
-    values = said.model_dump(exclude={"session"}, exclude_none=True) | {"heard_at": now}  # a will counts nothing
-    return _merge(connection, SESSION, {"device": device, "session": said.session}, lambda _: values)
+    values = report.model_dump(exclude={"session"}, exclude_none=True) | {"heard_at": now}  # a will counts nothing
+    return _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values)
 
 
 def _head(payload: bytes) -> Acknowledgement | None:

@@ -61,9 +61,9 @@ def test_a_clock_that_is_sure_times_the_window_s_end(outbox, monkeypatch):
     device = a_device(outbox, error_us=lambda: 1500)
     monkeypatch.setattr(time, "time_ns", lambda: 1000 * (begun_us + device._heard * 1_000_000 // p.audio.sr))
     hear(device, PCM)
-    told = waiting(outbox)
-    assert len(told) >= 3
-    for message in told:
+    sent = waiting(outbox)
+    assert len(sent) >= 3
+    for message in sent:
         assert abs(message.clock.unix_us - begun_us - message.decided * 1_000_000 / p.audio.sr) <= 2
         assert message.clock.error_us == 1500 + run.DELAY_US
 
@@ -77,9 +77,9 @@ def test_a_heartbeat_tells_what_was_heard(outbox, monkeypatch):
     noise = np.full(SIZE, 2**-4, np.float32)
     device.hear(noise, lost=True)
     device.hear(noise, lost=False)
-    *told, beat = waiting(outbox)
-    assert isinstance(beat, Heartbeat) and all(isinstance(m, Incident) for m in told)
-    assert (beat.sequence, beat.alerts, beat.heard, beat.gaps) == (len(told), len(told), len(PCM) + SIZE, 1)
+    *sent, beat = waiting(outbox)
+    assert isinstance(beat, Heartbeat) and all(isinstance(m, Incident) for m in sent)
+    assert (beat.sequence, beat.alerts, beat.heard, beat.gaps) == (len(sent), len(sent), len(PCM) + SIZE, 1)
     assert beat.uptime_ms == 1000 * SECTION.heartbeat_s and beat.unsent == 0
     heard = np.concatenate([PCM / 2**15, noise])
     level_db = 20 * np.log10(p.firmware.full_scale_pa * np.sqrt(np.mean(heard**2)) / 20e-6)

@@ -103,9 +103,9 @@ def sessions(draw) -> list[messages.Message]:
     return out
 
 
-def check(engine: sql.Engine, told: list[messages.Message]) -> None:
+def check(engine: sql.Engine, sent: list[messages.Message]) -> None:
     """The rows are those that follow from the messages in their order."""
-    of_incidents = [m for m in told if isinstance(m, Incident)]
+    of_incidents = [m for m in sent if isinstance(m, Incident)]
     written = rows(engine, database.INCIDENT)
     assert [row["incident"] for row in written] == sorted({m.incident for m in of_incidents})
     for row in written:
@@ -120,29 +120,29 @@ def check(engine: sql.Engine, told: list[messages.Message]) -> None:
         else:
             assert row["unix_us"] is None and row["error_us"] is None
     onsets = [(m, onset) for m in of_incidents for onset in m.onsets]
-    found = rows(engine, database.ONSET)
-    assert [(row["incident"], row["onset"]) for row in found] == sorted((m.incident, onset) for m, onset in onsets)
-    for row in found:
+    onset_rows = rows(engine, database.ONSET)
+    assert [(row["incident"], row["onset"]) for row in onset_rows] == sorted((m.incident, onset) for m, onset in onsets)
+    for row in onset_rows:
         (m,) = (m for m, onset in onsets if onset == row["onset"])
         assert row["error_us"] == (m.clock and m.clock.error_us)
         assert m.clock is None or abs(row["unix_us"] - NOON_US - row["onset"] / SR * 1e6) <= 2
-    assert [row["payload"] for row in rows(engine, database.MESSAGE)] == [messages.encode(m) for m in told]
+    assert [row["payload"] for row in rows(engine, database.MESSAGE)] == [messages.encode(m) for m in sent]
     assert refusals(engine) == []
 
 
-@given(told=sessions(), data=st.data())
-def test_any_order_and_repetition_gives_the_same_rows(told, data):
-    again = data.draw(st.lists(st.sampled_from(told), max_size=5))
+@given(sent=sessions(), data=st.data())
+def test_any_order_and_repetition_gives_the_same_rows(sent, data):
+    again = data.draw(st.lists(st.sampled_from(sent), max_size=5))
     engine = a_database()
-    for message in data.draw(st.permutations(told + again)):
+    for message in data.draw(st.permutations(sent + again)):
         acknowledgement = take(engine, messages.encode(message))
         assert acknowledgement == Acknowledgement(NUMBER, message.session, message.sequence)
-    check(engine, told)
+    check(engine, sent)
 
 
-@given(told=sessions(), data=st.data())
-def test_messages_that_never_came_are_seen(told, data):
-    came = data.draw(st.lists(st.sampled_from(told), min_size=1, unique_by=lambda m: m.sequence))
+@given(sent=sessions(), data=st.data())
+def test_messages_that_never_came_are_seen(sent, data):
+    came = data.draw(st.lists(st.sampled_from(sent), min_size=1, unique_by=lambda m: m.sequence))
     engine = a_database()
     for message in came:
         take(engine, messages.encode(message))
@@ -210,9 +210,9 @@ def test_another_message_of_the_same_numbers_is_refused():
     assert rows(engine, database.INCIDENT)[0]["shots"] == 1
 
 
-def say(engine: sql.Engine, function, said) -> None:
+def say(engine: sql.Engine, function, report) -> None:
     with engine.begin() as connection:
-        function(connection, "roof", said if isinstance(said, bytes) else said.encode(), now=NOW)
+        function(connection, "roof", report if isinstance(report, bytes) else report.encode(), now=NOW)
 
 
 def sessions_of(engine: sql.Engine) -> dict[int, bool | None]:
@@ -237,14 +237,14 @@ def test_a_will_of_an_earlier_session_changes_nothing():
 def test_birth_and_status_come_in_any_order(late):
     engine = a_database()
     both = [(intake.birth, BIRTH), (intake.status, Status(session=3, online=True))]
-    for function, said in both if late == "status" else both[::-1]:
-        say(engine, function, said)
+    for function, report in both if late == "status" else both[::-1]:
+        say(engine, function, report)
     (row,) = rows(engine, database.SESSION)
     assert row["online"] and row["model"] == BIRTH.model
 
 
 @pytest.mark.parametrize(
-    ("function", "said", "reason"),
+    ("function", "report", "reason"),
     [
         (intake.birth, BIRTH.model_copy(update={"number": 8}), "number=8 must be roof, 7, as enrolled"),
         (intake.birth, BIRTH.model_copy(update={"name": "cellar"}), "name=cellar"),
@@ -254,9 +254,9 @@ def test_birth_and_status_come_in_any_order(late):
         (intake.status, b'{"session": 1, "online": 1}', "status online: Input should be a valid boolean"),
     ],
 )  # fmt: skip
-def test_what_is_no_birth_or_status_is_kept_with_its_reason(function, said, reason):
+def test_what_is_no_birth_or_status_is_kept_with_its_reason(function, report, reason):
     engine = a_database()
-    say(engine, function, said)
+    say(engine, function, report)
     assert reason in refusals(engine)[0] and rows(engine, database.SESSION) == []
 
 
@@ -276,14 +276,14 @@ def test_incidents_are_listed_by_the_time_of_their_first_shot():
 
 @pytest.mark.slow
 def test_postgresql_holds_what_sqlite_holds():
-    told = [dataclasses.replace(BEAT, sequence=2), FIRST, BEAT, dataclasses.replace(FIRST, sequence=5, device=8)]
-    told += [
+    sent = [dataclasses.replace(BEAT, sequence=2), FIRST, BEAT, dataclasses.replace(FIRST, sequence=5, device=8)]
+    sent += [
         dataclasses.replace(FIRST, sequence=3, state=State.CLOSED, shots=65535, log_mel=None, clock=None, onsets=())
     ]
     with postgresql() as url:
         engines = a_database(), a_database(url.replace("+asyncpg", ""))
         for engine in engines:
-            for payload in [*map(messages.encode, told * 2), b"no message", b""]:
+            for payload in [*map(messages.encode, sent * 2), b"no message", b""]:
                 take(engine, payload)
             say(engine, intake.birth, BIRTH)
             say(engine, intake.birth, b'{"name": "\\u0000"}')

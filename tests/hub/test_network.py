@@ -43,17 +43,17 @@ def test_device_and_hub_are_killed(network):
     heard = FORKS.Event()
     with forked(be_a_device, network.device, TWO, heard):
         assert heard.wait(PATIENCE_S)
-    told = expected(TWO, 1) + expected(ONE, 2)
+    sent = expected(TWO, 1) + expected(ONE, 2)
     with network.broker(), contextlib.closing(Sender(network.device)) as sender:
         sender.hear(ONE)
-        assert len(sender.outbox) == len(told) >= 6
+        assert len(sender.outbox) == len(sent) >= 6
         with network.hub(serve_once) as hub:
             sender.pump_until(lambda: not hub.is_alive(), "the hub dies")
             assert hub.exitcode == 9
-        assert len(network.payloads()) == 1 and len(sender.outbox) == len(told)
+        assert len(network.payloads()) == 1 and len(sender.outbox) == len(sent)
         with network.hub():
             sender.pump_until(lambda: not len(sender.outbox), "all is acknowledged")
-    assert network.payloads() == told
+    assert network.payloads() == sent
     assert [(row["session"], row["incident"]) for row in network.rows(database.INCIDENT)] == [(1, 1), (1, 2), (2, 1)]
     assert [row["shots"] for row in network.rows(database.INCIDENT)] == [1, 2, 1]
     assert network.rows(database.REFUSED) == []
