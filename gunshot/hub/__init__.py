@@ -1,1 +1,1 @@
-"""The main system: it takes in what devices send, commits it to a database, and acknowledges it."""
+"""The main system: it takes in what devices send, commits it to a database, acknowledges it, and locates shots."""
