@@ -1,6 +1,6 @@
 """Ways to explain the onsets of one shot: a place and a time, and which devices heard no direct sound.
 
-A device's onset is ``T + d (1 + s) / c`` plus an error: T the shot's time, d the way, c the speed of sound at the stated
+A device's onset is ``T + d (1 + s) / c`` plus an error: T the shot's time, d the way, c the speed of sound at the given
 temperature, s a share by which sound is slower in truth, common to all devices, with a prior from the temperature's
 error. An explanation leaves devices out: a blocked path makes an onset late, a shock wave early. Each explanation is a
 least-squares fit. It weighs as much as its evidence (Laplace's approximation: MacKay 2003, Information Theory, chapter

@@ -230,5 +230,5 @@ def _contradicting(ways: list[Explanation], weight: np.ndarray, devices: int) ->
 def _contradiction(residual_s: float) -> str:
     """Return why a device is left out, by how late its onset is, s."""
     if residual_s > 0:
-        return f"late by {1000 * residual_s:.0f} ms: an echo, or no line of sight"
-    return f"early by {-1000 * residual_s:.0f} ms: a shock wave, or another sound"
+        return f"late by {1000 * residual_s:.0f} ms: an echo, no line of sight, or a wrong clock or place"
+    return f"early by {-1000 * residual_s:.0f} ms: a shock wave, another sound, or a wrong clock or place"

@@ -1,4 +1,4 @@
-"""Drawn cities with a shot, and what their devices hear of it; the tests' own truth, that shares no code with the fit."""
+"""Drawn cities with a shot, and what their devices hear of it: a truth that shares no code with the fit."""
 
 import numpy as np
 

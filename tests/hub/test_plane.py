@@ -49,7 +49,7 @@ def test_across_the_date_line():
 
 
 def test_no_place_on_earth():
-    with pytest.raises(ValueError, match="lat=91.0 must be from -90 to 90"):
+    with pytest.raises(ValueError, match=r"lat=91\.0 must be from -90 to 90"):
         plane.metres(np.array([45.0, 91.0]), np.array([7.0, 7.0]), origin=(45.0, 7.0))
     with pytest.raises(ValueError, match="at most 89 degrees"):
         plane.metres(89.5, 0.0, origin=(89.5, 0.0))
