@@ -25,6 +25,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     incidents,
     leave_one_out,
     listen,
+    locate,
     models,
     promote,
     purge,
