@@ -21,8 +21,8 @@ from gunshot.models.forest import codes
 REPO = Path(__file__).parents[2]
 COMMANDS = [
     "annotate", "compare", "cross-validate", "detect", "device", "doctor", "dossier", "drift", "evaluate", "explore",
-    "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate", "models", "promote", "purge",
-    "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
+    "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate", "models", "promote",
+    "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
