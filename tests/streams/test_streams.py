@@ -244,7 +244,8 @@ def test_a_sound_after_silence_is_heard_and_silence_is_not():
 @pytest.mark.slow
 def test_streams_tell_which_shots_are_heard(rendered):
     """What rises far in the recording is heard; a device may swallow what is."""
-    shots = [(stream, shot) for stream in rendered for shot in stream.shots]
+    more = [simulated.render(8, side, 2, "shots", sr=SR, **SHAPE) for side in tables.SIDES]
+    shots = [(stream, shot) for stream in [*rendered, *more] for shot in stream.shots]
     assert {bool(shot["heard"]) for _, shot in shots} == {True, False}
     for stream, shot in shots:
         y, at = stream.pcm.astype(float), shot["onset"]
