@@ -296,8 +296,10 @@ def test_bad_tags_are_listed(made, tmp_path):
     project = made.copy(tmp_path / "project")
     rows = table(made, "data/tagged/recordings.csv")
     guns, env = (rows["path"][rows["class"] == class_].tolist() for class_ in ("gun", "env"))
+    before = dict(line.split(",", 1) for line in (made.root / "data/tagged/tags.csv").read_text().split())
+    rises = before[guns[2]].split(",")[0]  # an automatic tag must
     lines = [f"{guns[0]},4000,9999999", f"{guns[1]},soon", f"{env[0]},100", "simulated/nowhere.wav,1"]
-    lines += ["elsewhere/a.wav,1", f"{guns[2]},700@0.9"]
+    lines += ["elsewhere/a.wav,1", f"{guns[2]},{rises}@0.9"]
     (project.root / "data/tags/mine.csv").write_text("\n".join(lines) + "\n")
     printed = project.repro("tag")
     assert ran(printed) == ["tag"] and "1 lines of data/tags wait for elsewhere" in printed
@@ -308,8 +310,7 @@ def test_bad_tags_are_listed(made, tmp_path):
     assert set(rejected["value"]) == {"tag 9999999", "start 'soon'", env[0], "simulated/nowhere.wav"}
     assert rejected["rule"].str.len().min() > 10
     tags = dict(line.split(",", 1) for line in (project.root / "data/tagged/tags.csv").read_text().split())
-    before = dict(line.split(",", 1) for line in (made.root / "data/tagged/tags.csv").read_text().split())
-    assert tags == before | {guns[0]: "4000", guns[2]: "700@0.90"}
+    assert tags == before | {guns[0]: "4000", guns[2]: f"{rises}@0.90"}
 
 
 def test_too_many_bad_tags_stop_the_pipeline(made, tmp_path):
