@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from gunshot import cli
 from gunshot.base import audio, params, tables
-from gunshot.detect import detector, listener
+from gunshot.detect import listener, recording
 from gunshot.device import cost, emulator, incidents, messages, parity
 from gunshot.device.messages import State
 from gunshot.export import constants as export
@@ -385,11 +385,11 @@ def test_run_shows_what_detect_shows(programs, project, port):
     assert wanted and [list(row) for row in shown] == [list(row) for row in wanted]
     assert [(row["file"], row["onset_s"]) for row in shown] == [(row["file"], row["onset_s"]) for row in wanted]
     # A message tells the highest of an incident, `detect` each shot's.
-    pcm, model = parity.recording(sr=P.audio.sr), load_model(REPO / "models/quantized/model.tflite")
+    model = load_model(REPO / "models/quantized/model.tflite")
     ear = listener.Listener(model, [model.threshold()], P)
-    which = pd.concat([pd.Series(shots[:, detector.WHICH]) for (shots,), _ in (ear.push(pcm), ear.finish())])
+    which = recording.joined(recording.listen(Path("heard.wav"), ear)).incident
     for name, close in (("score", 2e-4), ("level_db", 0.11)):
-        highest = pd.Series([row[name] for row in wanted]).groupby(which.to_numpy()).transform("max")
+        highest = pd.Series([row[name] for row in wanted]).groupby(which).transform("max")
         assert [row[name] for row in shown] == pytest.approx(highest.tolist(), abs=close)
 
 
