@@ -88,6 +88,8 @@ pictures: $(READY)
 	$(MADE) simulator_angle.png simulator_distance.png simulator_scene.png $(if $(RECORDING),simulator_real.png)
 	python DOC/pictures/drift.py
 	$(MADE) drift.png
+	python DOC/pictures/location.py
+	$(MADE) location.png
 	python DOC/pictures/pages.py
 	$(MADE) detect.png report.png explore.png
 

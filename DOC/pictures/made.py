@@ -23,6 +23,10 @@ SHOWS = {  # picture: patterns of sources; none where no command takes it
     "explore.png": ["gunshot/pages/explore.*", "gunshot/pages/charts.py", *PAGES],
     "firmware.svg": [],  # drawn by hand
     "forest_size.png": [],  # a study of its day, see DOC/experiments.md
+    "location.png": [
+        *(f"gunshot/hub/{name}.py" for name in ("cities", "explanations", "location")),
+        f"{FOLDER}/location.py",
+    ],
     "report.png": ["gunshot/report/*.py", *PAGES],
     "review_form.png": ["flows/review.py"],
     "simulator_angle.png": SIMULATED,

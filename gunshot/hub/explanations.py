@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-LATE, EARLY = 0.1, 0.02  # shares of devices that hear no direct sound, before anything is known
+LATE, EARLY = 0.15, 0.02  # shares of devices that hear no direct sound, before anything is known
 LATE_S, EARLY_S = 0.03, 0.1  # half of them are off by less
 CARRIED = 3  # explanations from which one device more is left out
 SAME_M = 1.0  # places closer than this are one
