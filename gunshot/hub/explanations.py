@@ -132,9 +132,10 @@ def explain(scene: Scene, *, reach_m: float, fewest: int) -> list[Explanation]:
     while level:
         here = [fit for left_out in level for fit in _fits(scene, left_out, reach_m)]
         out += here
-        carried = sorted(here, key=lambda each: -each.evidence)[:CARRIED] if n - len(level[0]) > fewest else []
-        more = {tuple(sorted({*each.left_out, i})) for each in carried for i in range(n) if i not in each.left_out}
-        level = sorted(more)
+        carried = [each.left_out for each in sorted(here, key=lambda each: -each.evidence)[:CARRIED]]
+        # One that is late by much may send all fits with it out of reach: then each of the level is carried on.
+        carried = (carried or level) if n - len(level[0]) > fewest else []
+        level = sorted({tuple(sorted({*left_out, i})) for left_out in carried for i in range(n) if i not in left_out})
     return sorted(out, key=lambda each: -each.evidence)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -117,6 +117,7 @@ def test_a_device_without_a_disciplined_clock_is_not_used():
 
 
 @settings(max_examples=12)
+@example(late_s=0.5, device=2, shot=(100.0, 100.0))  # no place within reach fits all six
 @given(late_s=st.floats(0.06, 0.5), device=st.integers(0, 5), shot=st.tuples(st.floats(100, 300), st.floats(100, 350)))
 def test_a_late_device_is_named(late_s, device, shot):
     onset_s = exact(SQUARE, shot)
