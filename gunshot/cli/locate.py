@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     from gunshot.hub.interchange import Onsets
     from gunshot.hub.location import Location
 
-UNREAD_C, UNREAD_ERROR_C, READ_ERROR_C = (
-    15.0,
-    15.0,
-    5.0,
-)  # of the air, where nobody read a thermometer and where one did
+UNREAD_C, UNREAD_ERROR_C = 15.0, 15.0  # of the air, where nobody read a thermometer
+READ_ERROR_C = 5.0  # where somebody did
 
 
 @app.command()

@@ -21,7 +21,6 @@ MOVES_S = 0.15  # by which an onset shifts against the nearest sensor's as the g
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not SHARED.is_dir(), reason="no recordings of a real incident beside the repository"),
-    pytest.mark.skipif(not MODEL.exists(), reason="the pipeline has not made the model"),
 ]
 
 
