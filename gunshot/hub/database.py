@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 DATA = sql.MetaData()
+_NUMBER = BigInteger().with_variant(sql.Integer, "sqlite")  # SQLite counts up in this type alone
 
 
 def _key(name: str, kind=BigInteger, *more) -> Column:
@@ -23,7 +24,18 @@ def _device() -> Column:
     return _key("device", String, ForeignKey("device.name"))
 
 
-DEVICE = Table("device", DATA, _key("name", String), Column("number", BigInteger, nullable=False, unique=True))
+# Where devices hang that hear the same shots, and how many of them must hear one before a person is woken.
+SITE = Table(
+    "site", DATA, _key("name", String),
+    Column("devices_needed", BigInteger, nullable=False),
+    Column("exercise", Boolean, nullable=False),  # a drill: whatever is heard there now is one
+)  # fmt: skip
+
+DEVICE = Table(
+    "device", DATA, _key("name", String), Column("number", BigInteger, nullable=False, unique=True),
+    Column("site", String, ForeignKey("site.name")),  # null: it stands alone, and decides alone
+    Column("latitude", Float), Column("longitude", Float),  # degrees, WGS 84; null: not known
+)  # fmt: skip
 
 # A start of a device: its birth, and whether it is there.
 SESSION = Table(
@@ -40,8 +52,23 @@ MESSAGE = Table(
     Column("payload", LargeBinary, nullable=False),
 )  # fmt: skip
 
+# What a person decides on: the incidents of one or more devices of a site that one sound can explain.
+CASE = Table(
+    "case", DATA, Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("site", String, ForeignKey("site.name")), Column("exercise", Boolean, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),  # when the hub got its first message
+    Column("raised_at", DateTime(timezone=True)),  # when enough devices had it; null: not yet
+    Column("changed_at", DateTime(timezone=True), nullable=False, index=True),  # when any of it did
+    Column("merged_into", _NUMBER, ForeignKey("case.number")),  # null: it is a case of its own
+    Column("devices", BigInteger, nullable=False), Column("shots", BigInteger, nullable=False),
+    Column("unix_us", BigInteger), Column("error_us", BigInteger),  # of the first onset; null: no device knew the time
+    Column("latitude", Float), Column("longitude", Float),  # where it was fired; null: `no_place` says why
+    Column("place", sql.JSON), Column("no_place", String),
+)  # fmt: skip
+
 INCIDENT = Table(
     "incident", DATA, _device(), _key("session"), _key("incident"),
+    Column("case", _NUMBER, ForeignKey("case.number")),
     Column("state", BigInteger, nullable=False), Column("shots", BigInteger, nullable=False),
     Column("score", BigInteger, nullable=False), Column("spl_db", BigInteger, nullable=False),  # as messages have them
     Column("onset", BigInteger, nullable=False), Column("decided", BigInteger, nullable=False),
