@@ -1,5 +1,6 @@
 /* The port of a machine that reads a wav in the microphone's place, and writes messages to a file, one after the other:
- * gunshot FILE.wav MESSAGES [SESSION]. Its clock is the wav's, and its session is 0 unless it is given. */
+ * gunshot FILE.wav MESSAGES [SESSION]. Its clock is the wav's, and its session is 0 unless it is given. On an emulated
+ * board MESSAGES may be `uart`, its serial line. */
 #include "constants.h"
 #include "files.h"
 #include "port.h"

@@ -170,6 +170,9 @@ static void begin(gunshot_app *app) {
 gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena, size_t arena_bytes) {
   memset(app, 0, sizeof *app);
   app->ring = ring;
+  app->counts.detects = true;
+  app->counts.model = GUNSHOT_MODEL_VERSION;
+  app->counts.operating_point = gunshot_score(GUNSHOT_DETECTOR_ON);
   begin(app);
   return gunshot_model_init(gunshot_model_artifact, arena, arena_bytes);
 }

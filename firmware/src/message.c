@@ -15,13 +15,15 @@ enum {
   SHAPE_BYTES = 4,      /* frames and bands */
   ONSET_BYTES = 8,
   CLOCK_BYTES = 12,
+  DETECTOR_BYTES = 10,
   LOG_MEL = 1,
   ONSETS = 2,
-  CLOCK = 3
+  CLOCK = 3,
+  DETECTOR = 4
 };
 
 _Static_assert(GUNSHOT_LOG_MEL_AT == HEAD_BYTES + INCIDENT_BYTES + FIELD_BYTES + SHAPE_BYTES, "codes must be there");
-_Static_assert(GUNSHOT_HEARTBEAT_BYTES == LEAST + HEARTBEAT_BYTES, "a heartbeat has fixed fields alone");
+_Static_assert(GUNSHOT_HEARTBEAT_BYTES == LEAST + HEARTBEAT_BYTES + FIELD_BYTES + DETECTOR_BYTES, "it must fit");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "onsets must lie in memory as in a message");
 
 static uint8_t *put(uint8_t *at, uint64_t value, size_t bytes) {
@@ -88,13 +90,18 @@ static uint8_t *put_heartbeat(uint8_t *at, const gunshot_heartbeat *heartbeat) {
   at = put(at, heartbeat->failures, 4);
   at = put(at, heartbeat->alerts, 4);
   at = put(at, heartbeat->unsent, 4);
-  return put(at, (uint16_t)heartbeat->noise, 2);
+  at = put(at, (uint16_t)heartbeat->noise, 2);
+  if (!heartbeat->detects) return at;
+  at = put_field(at, DETECTOR, DETECTOR_BYTES);
+  at = put(at, heartbeat->model, 8);
+  return put(at, heartbeat->operating_point, 2);
 }
 
 /* 64 bits: the largest log-mel that a struct can state does not overflow them. */
 static uint64_t length(const gunshot_message *message) {
   const gunshot_incident *incident = &message->incident;
-  if (message->kind != GUNSHOT_INCIDENT) return GUNSHOT_HEARTBEAT_BYTES;
+  if (message->kind != GUNSHOT_INCIDENT)
+    return LEAST + HEARTBEAT_BYTES + (message->heartbeat.detects ? FIELD_BYTES + DETECTOR_BYTES : 0);
   uint64_t bytes = LEAST + INCIDENT_BYTES;
   if (incident->log_mel) bytes += FIELD_BYTES + SHAPE_BYTES + (uint64_t)incident->frames * incident->bands;
   if (incident->onset_count > 0) bytes += FIELD_BYTES + (uint64_t)incident->onset_count * ONSET_BYTES;
@@ -117,8 +124,11 @@ gunshot_status gunshot_message_encode(const gunshot_message *message, uint8_t *b
   return GUNSHOT_OK;
 }
 
-/* Whether an optional field of an incident message is as long as its type asks; one of no known type is. */
-static bool get_field(uint8_t type, const uint8_t *at, size_t size, gunshot_incident *incident) {
+/* Whether an optional field is as long as its type asks; one of no type that its kind knows is. */
+typedef bool get_field(uint8_t type, const uint8_t *at, size_t size, gunshot_message *message);
+
+static bool get_incident_field(uint8_t type, const uint8_t *at, size_t size, gunshot_message *message) {
+  gunshot_incident *incident = &message->incident;
   switch (type) {
     case LOG_MEL:
       if (size < SHAPE_BYTES) return false;
@@ -141,8 +151,17 @@ static bool get_field(uint8_t type, const uint8_t *at, size_t size, gunshot_inci
   }
 }
 
-/* The optional fields; a kind without any known ones has no `incident`. */
-static gunshot_status get_fields(const uint8_t *at, const uint8_t *end, gunshot_incident *incident) {
+static bool get_heartbeat_field(uint8_t type, const uint8_t *at, size_t size, gunshot_message *message) {
+  gunshot_heartbeat *heartbeat = &message->heartbeat;
+  if (type != DETECTOR) return true;
+  if (size != DETECTOR_BYTES) return false;
+  heartbeat->detects = true;
+  heartbeat->model = get(&at, 8);
+  heartbeat->operating_point = (uint16_t)get(&at, 2);
+  return true;
+}
+
+static gunshot_status get_fields(const uint8_t *at, const uint8_t *end, get_field *known, gunshot_message *message) {
   uint8_t seen[256 / 8] = {0};
   while (at < end) {
     if (end - at < FIELD_BYTES) return GUNSHOT_SHAPE;
@@ -150,13 +169,14 @@ static gunshot_status get_fields(const uint8_t *at, const uint8_t *end, gunshot_
     size_t size = (size_t)get(&at, 2);
     if (size > (size_t)(end - at) || seen[type / 8] & bit) return GUNSHOT_SHAPE;
     seen[type / 8] |= bit;
-    if (incident && !get_field(type, at, size, incident)) return GUNSHOT_SHAPE;
+    if (!known(type, at, size, message)) return GUNSHOT_SHAPE;
     at += size;
   }
   return GUNSHOT_OK;
 }
 
-static gunshot_status get_incident(const uint8_t *at, const uint8_t *end, gunshot_incident *incident) {
+static gunshot_status get_incident(const uint8_t *at, const uint8_t *end, gunshot_message *message) {
+  gunshot_incident *incident = &message->incident;
   if (end - at < INCIDENT_BYTES) return GUNSHOT_SHAPE;
   *incident = (gunshot_incident){0};
   incident->incident = (uint32_t)get(&at, 4);
@@ -167,15 +187,17 @@ static gunshot_status get_incident(const uint8_t *at, const uint8_t *end, gunsho
   incident->score = (uint16_t)get(&at, 2);
   incident->spl_db = get_signed(&at);
   incident->model = get(&at, 8);
-  gunshot_status status = get_fields(at, end, incident);
+  gunshot_status status = get_fields(at, end, get_incident_field, message);
   if (status != GUNSHOT_OK) return status;
   bool state = GUNSHOT_OPENED <= incident->state && incident->state <= GUNSHOT_CLOSED;
   bool counts = incident->incident > 0 && incident->shots > 0 && incident->onset_count <= incident->shots;
   return state && counts ? GUNSHOT_OK : GUNSHOT_VALUE;
 }
 
-static gunshot_status get_heartbeat(const uint8_t *at, const uint8_t *end, gunshot_heartbeat *heartbeat) {
+static gunshot_status get_heartbeat(const uint8_t *at, const uint8_t *end, gunshot_message *message) {
+  gunshot_heartbeat *heartbeat = &message->heartbeat;
   if (end - at < HEARTBEAT_BYTES) return GUNSHOT_SHAPE;
+  *heartbeat = (gunshot_heartbeat){0};
   heartbeat->uptime_ms = get(&at, 8);
   heartbeat->heard = get(&at, 8);
   heartbeat->dropped = get(&at, 8);
@@ -186,7 +208,7 @@ static gunshot_status get_heartbeat(const uint8_t *at, const uint8_t *end, gunsh
   heartbeat->alerts = (uint32_t)get(&at, 4);
   heartbeat->unsent = (uint32_t)get(&at, 4);
   heartbeat->noise = get_signed(&at);
-  return get_fields(at, end, NULL);
+  return get_fields(at, end, get_heartbeat_field, message);
 }
 
 /* Whether the bytes are one whole message of this version, whatever its kind. */
@@ -209,10 +231,10 @@ gunshot_status gunshot_message_decode(const uint8_t *bytes, size_t size, gunshot
   switch (bytes[3]) {
     case GUNSHOT_INCIDENT:
       message->kind = GUNSHOT_INCIDENT;
-      return get_incident(at, end, &message->incident);
+      return get_incident(at, end, message);
     case GUNSHOT_HEARTBEAT:
       message->kind = GUNSHOT_HEARTBEAT;
-      return get_heartbeat(at, end, &message->heartbeat);
+      return get_heartbeat(at, end, message);
     default:
       return GUNSHOT_VERSION;
   }

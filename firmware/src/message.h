@@ -10,7 +10,9 @@
  *   1  log-mel: frames u16, bands u16, int8 codes, frame by frame
  *   2  onsets: u64 each
  *   3  clock: u64 microseconds since 1970 (Unix) of the sample `decided`, u32 their error in microseconds
- * A heartbeat has none yet. Audio is in no message. */
+ * Of a heartbeat:
+ *   4  detector: model u64, operating point u16
+ * Audio is in no message. */
 #ifndef GUNSHOT_MESSAGE_H
 #define GUNSHOT_MESSAGE_H
 
@@ -21,7 +23,7 @@
 #include "status.h"
 
 #define GUNSHOT_MESSAGE_VERSION 2
-#define GUNSHOT_HEARTBEAT_BYTES 72
+#define GUNSHOT_HEARTBEAT_BYTES 85 /* with its detector */
 #define GUNSHOT_LOG_MEL_AT 60 /* where a message's codes begin: no optional field is before the log-mel */
 /* With a log-mel of so many cells, and so many onsets. */
 #define GUNSHOT_INCIDENT_BYTES(cells, onsets) (GUNSHOT_LOG_MEL_AT + (cells) + 3 + 8 * (onsets) + 4)
@@ -61,6 +63,10 @@ typedef struct { /* all since start, but for the noise: since the heartbeat befo
   uint32_t alerts;    /* incident messages that the port took */
   uint32_t unsent;    /* messages that the port did not take */
   int16_t noise;      /* root of the mean square, dB SPL in tenths */
+  /* Optional field. */
+  bool detects;             /* the detector is told */
+  uint64_t model;           /* as of an incident */
+  uint16_t operating_point; /* the score that opens an incident, in 1/65535 */
 } gunshot_heartbeat;
 
 typedef struct {

@@ -67,6 +67,14 @@ class Incident:
 
 
 @dataclass(frozen=True)
+class Detector:
+    """What decides on a device that no birth tells of."""
+
+    model: int  # as of an incident message
+    operating_point: int  # the score that opens an incident, in 1/65535
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """A heartbeat: a device lives; with what it counted since its start."""
 
@@ -83,6 +91,7 @@ class Heartbeat:
     alerts: int  # incident messages that the port took
     unsent: int  # messages that the port did not take
     noise: int  # root of the mean square since the heartbeat before, dB SPL in tenths
+    detector: Detector | None = None  # of a microcontroller; another device says it by its birth
 
 
 Message = Incident | Heartbeat
@@ -90,6 +99,7 @@ KINDS = {1: Incident, 2: Heartbeat}
 BODY = {Incident: struct.Struct("<IBHQQHhQ"), Heartbeat: struct.Struct("<QQQIIIIIIh")}
 SHAPE = struct.Struct("<HH")  # of a log-mel, which follows
 TIME = struct.Struct("<QI")
+DECIDES = struct.Struct("<QH")
 
 
 def _pack(form: struct.Struct, values, message: Message) -> bytes:
@@ -137,6 +147,16 @@ def _clock(data: bytes) -> Clock:
     return Clock(*TIME.unpack(data))
 
 
+def _detector_bytes(message: Heartbeat) -> bytes:
+    return _pack(DECIDES, vars(message.detector).values(), message) if message.detector else b""
+
+
+def _detector(data: bytes) -> Detector:
+    if len(data) != DECIDES.size:
+        raise ValueError(f"detector={len(data)} must be {DECIDES.size} bytes")
+    return Detector(*DECIDES.unpack(data))
+
+
 # The optional fields of a kind: by type its name, and how it is written, of no bytes where it is absent, and read.
 FIELDS = {
     Incident: {
@@ -144,7 +164,7 @@ FIELDS = {
         2: ("onsets", _onsets_bytes, _onsets),
         3: ("clock", _clock_bytes, _clock),
     },
-    Heartbeat: {},
+    Heartbeat: {4: ("detector", _detector_bytes, _detector)},
 }
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from gunshot import features, simulate
 from gunshot.base import audio
-from gunshot.detect import listener
+from gunshot.detect import listener, measures
 from gunshot.device import incidents
 from gunshot.device import messages as wire
-from gunshot.device.messages import Heartbeat, Incident, State
+from gunshot.device.messages import Detector, Heartbeat, Incident, State
 from tests.firmware import driven
 from tests.firmware.driven import MODEL, p, shots
 
@@ -172,6 +172,13 @@ def test_what_has_ended_is_closed(driver):
     before = app.data
     app.end()
     assert [type(message) for message in wire.decode_all(app.data[len(before) :])] == [Heartbeat]
+
+
+def test_a_heartbeat_says_what_decides(driver):
+    by = measures.score_factors(driven.REPORT["calibration"], MODEL.step, windows=driven.SETTINGS.windows)
+    opens = measures.score(driven.SETTINGS.on, *by)
+    assert App(driver).beat().detector == Detector(incidents.model_number(driven.ARTIFACT), opens)
+    assert 0 < opens < 65535
 
 
 def test_heartbeats_come_at_their_interval(driver):

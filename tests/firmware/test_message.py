@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gunshot.base import audio
 from gunshot.detect import measures
 from gunshot.device import messages as wire
-from gunshot.device.messages import Clock, Heartbeat, Incident, State
+from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, State
 from tests.firmware import driven
 
 OK, CRC, TRUNCATED, VERSION, SHAPE, VALUE = 0, 1, 2, 3, 4, 11
@@ -21,7 +21,7 @@ U64, U32, U16, I16 = (st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.i
 MANY = settings(max_examples=1000)  # the driver answers within a millisecond, under sanitizers
 FEWER = settings(max_examples=300)  # where an example takes long to draw
 SHORT = 60_000  # bytes of a message to which fields can be added
-OPTIONAL = ("log_mel", "onsets", "clock")
+OPTIONAL = ("log_mel", "onsets", "clock", "detector")
 NUMBERS = {"onset": U64, "decided": U64, "model": U64, "uptime_ms": U64, "heard": U64, "dropped": U64, "score": U16,
            "spl_db": I16, "noise": I16, "incident": st.integers(1, 2**32 - 1), "shots": st.integers(8, 2**16 - 1),
            "state": st.sampled_from(State)}  # fmt: skip
@@ -42,6 +42,8 @@ def messages(draw, kinds=(Incident, Heartbeat)):
         values["log_mel"] = draw(st.none() | log_mels())
         values["onsets"] = tuple(draw(st.lists(U64, max_size=8)))
         values["clock"] = draw(st.none() | st.builds(Clock, U64, U32))
+    else:
+        values["detector"] = draw(st.none() | st.builds(Detector, U64, U16))
     return kind(**values)
 
 
@@ -86,6 +88,9 @@ def test_bytes_by_hand():
     )
     whole = bytes.fromhex("4753 02 02 4800") + numbers + b"\xfe\xff"
     assert wire.encode(beat) == whole + zlib.crc32(whole).to_bytes(4, "little")
+    whole = bytes.fromhex("4753 02 02 5500") + numbers + bytes.fromhex("feff  04 0a00 4ba6a2a7eca5164a 0d00")
+    told = replace(beat, detector=Detector(0x4A16A5ECA7A2A64B, 13))
+    assert wire.encode(told) == whole + zlib.crc32(whole).to_bytes(4, "little")
 
 
 def check(driver, data: bytes) -> int:
@@ -154,25 +159,28 @@ def test_fixed_fields_are_whole(driver, kind, size):
 def test_optional_fields_of_unknown_types_and_in_any_order(driver, message, data):
     """They are passed over wherever they stand, and those that are known are read."""
     known = wire._contents(wire.encode(message)[HEAD + wire.BODY[type(message)].size : -4])
-    unknown = data.draw(st.dictionaries(st.integers(4, 255) | st.just(0), st.binary(max_size=9)))
+    unknown = data.draw(st.dictionaries(st.integers(5, 255) | st.just(0), st.binary(max_size=9)))
     order = data.draw(st.permutations([*known.items(), *unknown.items()]))
-    plain = replace(message, log_mel=None, onsets=(), clock=None) if isinstance(message, Incident) else message
+    absent = {"log_mel": None, "onsets": (), "clock": None} if isinstance(message, Incident) else {"detector": None}
+    plain = replace(message, **absent)
     mixed = with_fields(plain, *order)
     assert check(driver, mixed) == OK and same(wire.decode(mixed), message)
 
 
 @MANY
-@given(shape=st.tuples(U16, U16), size=st.integers(0, 40), type_=st.sampled_from([1, 2, 3]))
+@given(shape=st.tuples(U16, U16), size=st.integers(0, 40), type_=st.sampled_from([1, 2, 3, 4]))
 @example(shape=(4, 4), size=20, type_=1)
 @example(shape=(65535, 65535), size=20, type_=1)
 @example(shape=(0, 0), size=4, type_=1)
 @example(shape=(0, 0), size=16, type_=2)
 @example(shape=(0, 0), size=12, type_=3)
+@example(shape=(0, 0), size=10, type_=4)
 def test_optional_fields_are_as_long_as_they_must_be(driver, shape, size, type_):
     """A log-mel is as long as its shape asks; nothing is read beyond it."""
     content = (struct.pack("<HH", *shape) + bytes(36))[:size]
-    fits = {1: size >= 4 and size - 4 == shape[0] * shape[1], 2: size % 8 == 0, 3: size == 12}[type_]
-    assert check(driver, with_fields(an_incident(), (type_, content))) == (OK if fits else SHAPE)
+    fits = {1: size >= 4 and size - 4 == shape[0] * shape[1], 2: size % 8 == 0, 3: size == 12, 4: size == 10}[type_]
+    message = Heartbeat(*range(13)) if type_ == 4 else an_incident()
+    assert check(driver, with_fields(message, (type_, content))) == (OK if fits else SHAPE)
 
 
 @pytest.mark.parametrize("kind", [an_incident(), Heartbeat(*range(13))])

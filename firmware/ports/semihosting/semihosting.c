@@ -1,4 +1,5 @@
-/* Files, arguments and the exit code by semihosting: Arm's specification "Semihosting for AArch32 and AArch64", 2.0. */
+/* Files, arguments and the exit code by semihosting: Arm's specification "Semihosting for AArch32 and AArch64", 2.0.
+ * The file `uart` is the board's serial line, at GUNSHOT_UART (of the build): Arm's CMSDK APB UART. */
 #include <stdint.h>
 #include <string.h>
 
@@ -18,8 +19,15 @@ enum {
   MODE_RB = 1,
   MODE_WB = 5,
   MOST_ARGUMENTS = 8,
+  UART = INT16_MAX, /* a handle */
   FAULT = 139 /* exit code, as a shell's for a segmentation fault */
 };
+
+#define UART_DATA (*(volatile uint32_t *)GUNSHOT_UART)
+#define UART_STATE (*(volatile uint32_t *)(GUNSHOT_UART + 0x4))
+#define UART_CTRL (*(volatile uint32_t *)(GUNSHOT_UART + 0x8))
+#define UART_BAUDDIV (*(volatile uint32_t *)(GUNSHOT_UART + 0x10))
+enum { UART_FULL = 1, UART_SENDS = 1, UART_LEAST_BAUDDIV = 16 };
 
 int main(int argc, char **argv);
 
@@ -36,7 +44,19 @@ static _Noreturn void leave(int code) {
   for (;;);
 }
 
+static void uart_write(const uint8_t *bytes, size_t size) {
+  for (size_t i = 0; i < size; i++) {
+    while (UART_STATE & UART_FULL);
+    UART_DATA = bytes[i];
+  }
+}
+
 int files_open(const char *path, files_mode mode) {
+  if (strcmp(path, "uart") == 0) {
+    UART_BAUDDIV = UART_LEAST_BAUDDIV; /* as fast as it can be */
+    UART_CTRL = UART_SENDS;
+    return UART;
+  }
   const uintptr_t block[] = {(uintptr_t)path, mode == FILES_READ ? MODE_RB : MODE_WB, strlen(path)};
   return (int)call(SYS_OPEN, block);
 }
@@ -54,11 +74,13 @@ size_t files_read(int file, void *bytes, size_t size) {
 }
 
 bool files_write(int file, const void *bytes, size_t size) {
+  if (file == UART) return uart_write(bytes, size), true;
   const uintptr_t block[] = {(uintptr_t)file, (uintptr_t)bytes, size};
   return call(SYS_WRITE, block) == 0;
 }
 
 bool files_close(int file) {
+  if (file == UART) return true;
   const uintptr_t block[] = {(uintptr_t)file};
   return call(SYS_CLOSE, block) == 0;
 }
