@@ -9,6 +9,7 @@ import sys
 
 from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     annotate,
+    bridge,
     compare,
     cross_validate,
     detect,

@@ -11,11 +11,6 @@ from gunshot.cli.app import device
 from gunshot.cli.options import ModelOption, ThresholdOption, show_log
 
 
-@device.callback()
-def group() -> None:
-    """Take no option; it keeps `run` a command of its own."""
-
-
 @device.command()
 def run(
     folder: Annotated[Path, typer.Argument(help="The device's folder, of `gunshot hub enrol`.")],

@@ -38,6 +38,7 @@ class Link:
 
     def __init__(self, folder: Path, host: str, port: int, outbox: Outbox, birth: Birth, *, resend_s: float = RESEND_S):
         self._outbox, self._birth, self._resend_s = outbox, birth, resend_s
+        self._online = True
         self._due: dict[tuple[int, int], tuple[float, float]] = {}  # when it goes out again, and how long after that
         self._news: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # acknowledgements; None: connected anew
         # A session without an end: acknowledgements that come while the device is away are kept.
@@ -73,6 +74,13 @@ class Link:
                 self._client.publish(self._topic("alert"), one.payload, qos=1)
                 self._due[key] = now + pause_s, min(2 * pause_s, MOST_RESEND_S)
 
+    def tell(self, *, online: bool) -> None:
+        """Say whether the device is there, where that is news; a link begins as one of a device that is."""
+        if online != self._online:
+            self._online = online
+            if self._client.is_connected():
+                self._client.publish(self._topic("status"), self._status(online=online), qos=1, retain=True)
+
     def close(self) -> None:
         """Say that the device ends, and disconnect; what waits stays in the outbox."""
         if self._client.is_connected():
@@ -91,7 +99,7 @@ class Link:
     def _read(self, news: bytes | None) -> None:
         if news is None:
             self._client.publish(self._topic("birth"), self._birth.encode(), qos=1, retain=True)
-            self._client.publish(self._topic("status"), self._status(online=True), qos=1, retain=True)
+            self._client.publish(self._topic("status"), self._status(online=self._online), qos=1, retain=True)
             self._due.clear()  # a broker that was killed may have lost what it had
             return
         try:

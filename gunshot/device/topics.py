@@ -68,7 +68,7 @@ class Birth(_Said):
     number: U32  # which its messages carry
     session: U32
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
-    operating_point: Annotated[float, pydantic.Field(ge=0, le=1)]
+    operating_point: Annotated[float, pydantic.Field(ge=0, le=1)] | None  # None: a board that has not said so yet
     version: U32  # of its messages
     capabilities: list[str]  # the optional fields that its messages may have
 

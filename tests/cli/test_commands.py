@@ -72,6 +72,7 @@ WORDS = {
     "hub enrol": ["--number", "Move that folder"],
     "hub run": ["once it is stored", "one hub"],
     "hub incidents": ["--format", "csv", "newest last", "missing"],
+    "device bridge": ["--baud", "/dev/serial/by-id", "acknowledged", "whatever number"],
     "device run": ["--file", "--microphone", "--model", "--threshold", "acknowledged", "No audio"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],

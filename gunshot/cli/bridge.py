@@ -1,0 +1,40 @@
+"""gunshot device bridge: a microcontroller on a serial line as a device of a hub."""
+
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gunshot.cli.app import device
+from gunshot.cli.options import show_log
+
+
+@device.command()
+def bridge(
+    folder: Annotated[Path, typer.Argument(help="The device's folder, of `gunshot hub enrol`.")],
+    serial: Annotated[str, typer.Argument(help="The line, best by its lasting name: /dev/serial/by-id/...")],
+    baud: Annotated[int, typer.Option(help="That the board sends with.", min=1)] = 1_000_000,
+) -> None:
+    """Pass a microcontroller's messages on to the hub; Ctrl-C ends it.
+
+    The hub knows the board by this folder's name and number, whatever number the board has. A line that goes away is
+    opened again when it comes back. Messages wait in the folder until the hub has acknowledged them.
+    """
+    from gunshot.base import params
+    from gunshot.device import bridge as bridging
+    from gunshot.device import line, link, outbox
+    from gunshot.device.place import Place
+
+    show_log()
+    p, place = params.load("audio", "firmware"), Place.load(folder)
+    with closing(outbox.Outbox(folder)) as waiting:
+        one = bridging.Bridge(
+            folder, place, waiting, lambda birth: link.Link(folder, place.host, place.port, waiting, birth),
+            sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s,
+        )  # fmt: skip
+        with closing(one), closing(line.Line(serial, baud)) as wire, suppress(KeyboardInterrupt):
+            bridging.run(wire, one)
+        if left := len(waiting):
+            print(f"warning: {left} messages wait in {folder}, for the next start", file=sys.stderr)

@@ -1,0 +1,199 @@
+"""A microcontroller on a serial line as a device of a hub: its messages go into the outbox, with what it cannot know.
+
+A board has no count of its starts and no clock. The bridge counts its starts, by the number that it draws at each, and
+knows when its bytes came. It stores no sound: a board sends none.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+
+from gunshot.base.files import atomic
+from gunshot.device import clock, messages
+from gunshot.device.line import Line, Reader
+from gunshot.device.link import Link
+from gunshot.device.messages import Clock, Heartbeat, Incident, Message
+from gunshot.device.outbox import Outbox
+from gunshot.device.place import Place
+from gunshot.device.topics import U32, Birth
+
+FILE = "board.json"
+CAPABILITIES = ["log_mel", "onsets", "clock"]  # optional fields that its messages may have
+# From a sound at the board's microphone to its heartbeat here, in microseconds, at most: the board's ring, 128 ms; a
+# block of DMA and a window, 30 ms; 85 bytes at 115,200 baud, 8 ms; an adapter's and this machine's waits. Assumed.
+DELAY_US = 200_000
+DRIFT = 1e-4  # of a board's crystal, and this machine's: seconds a second, at most
+GONE = 3  # heartbeats that do not come: the board is not there
+
+log = logging.getLogger("gunshot")
+
+
+class Board(pydantic.BaseModel):
+    """The board that was heard last, and its start; board.json in the device's folder."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    number: U32  # its own; the hub knows it by the number that it was enrolled with
+    start: U32  # the number that it drew for this start: the session of its messages
+    session: U32  # the count of its starts, which its messages have in place of that number
+    sequence: U32  # of its last message
+    model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")] | None = None  # None: it has not said so yet
+    operating_point: float | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write board.json."""
+        with atomic(folder / FILE) as part:
+            part.write_text(self.model_dump_json())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Board | None":
+        """Return what a folder's board.json says, None where none was heard yet; ValueError where it is damaged."""
+        file = folder / FILE
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except pydantic.ValidationError as e:
+            raise ValueError(f"{file}: must be what the bridge wrote; delete it, and a session begins: {e}") from None
+
+    def is_of(self, message: Message) -> bool:
+        """Return whether a message is a later one of the same start."""
+        return (self.number, self.start) == (message.device, message.session) and message.sequence > self.sequence
+
+    def after(self, message: Message) -> "Board":
+        """Return what is known after a message of this start."""
+        known = {"sequence": message.sequence}
+        if isinstance(message, Incident):
+            known["model"] = f"{message.model:016x}"
+        elif message.detector:
+            known["model"] = f"{message.detector.model:016x}"
+            known["operating_point"] = message.detector.operating_point / 65535
+        return self.model_copy(update=known)
+
+
+class Samples:
+    """When the samples of a board were heard, by this machine's monotonic clock, s.
+
+    A heartbeat says how many samples the board has heard, and comes a little later: by its way, which varies. The one
+    with the shortest way is believed, for as long as the crystals may not have drifted past it.
+    """
+
+    def __init__(self, sr: int):
+        self._sr = sr
+        self._first_s = self._at_s = 0.0  # when sample 0 was heard; when the last heartbeat came
+        self._heard = False
+
+    def beat(self, sample: int, now_s: float) -> None:
+        """Take a heartbeat that came now: `sample` samples were heard, lost ones too."""
+        first_s = now_s - sample / self._sr
+        if self._heard:
+            first_s = min(first_s, self._first_s + DRIFT * (now_s - self._at_s))
+        self._first_s, self._at_s, self._heard = first_s, now_s, True
+
+    def time(self, sample: int, now_s: float) -> tuple[float, float] | None:
+        """Return when a sample was heard, and the error of that; None before the first heartbeat."""
+        if not self._heard:
+            return None
+        return self._first_s + sample / self._sr, DELAY_US / 1e6 + DRIFT * (now_s - self._at_s)
+
+
+class Bridge:
+    """One board's messages on their way to the hub. It is used in one thread.
+
+    Parameters
+    ----------
+    folder : the device's
+    place : what it says
+    outbox : where messages go
+    link : to the hub, of a session that begins
+    sr : of the board's samples, Hz
+    heartbeat_s : between the board's heartbeats; after GONE of them without a message it is not there
+    error_us : how far the clock of this machine may be off, or None
+    """
+
+    def __init__(
+        self, folder: Path, place: Place, outbox: Outbox, link: Callable[[Birth], Link], *, sr: int, heartbeat_s: float,
+        error_us: Callable[[], int | None] = clock.error_us,
+    ):  # fmt: skip
+        self._folder, self._place, self._outbox, self._connect = folder, place, outbox, link
+        self._sr, self._gone_s, self._error_us = sr, GONE * heartbeat_s, error_us
+        self._reader, self._samples = Reader(), Samples(sr)
+        self._board = Board.load(folder)
+        self._heard_s = -self._gone_s  # when a message came last
+        self._birth: Birth | None = None
+        self._link: Link | None = None
+
+    def hear(self, data: bytes | None, now_s: float) -> None:
+        """Take in what the line gave, None where there is no line; `now_s` is the monotonic clock's."""
+        passed = self._reader.passed
+        for message in self._reader.push(data or b""):
+            self._heard_s = now_s
+            self._take(message, now_s)
+        if more := self._reader.passed - passed:
+            log.warning("bytes on the line that are of no whole message of version %d: %d", messages.VERSION, more)
+        self._be_born()
+        if self._link:
+            self._link.tell(online=data is not None and now_s - self._heard_s < self._gone_s)
+
+    def pump(self, wait_s: float = 0.0) -> None:
+        """Delete what was acknowledged, and send what waits."""
+        if self._link:
+            self._link.pump(wait_s)
+
+    def close(self) -> None:
+        """Say that the device ends; what waits stays in the outbox."""
+        if self._link:
+            self._link.close()
+
+    def _take(self, message: Message, now_s: float) -> None:
+        """Put a message into the outbox, with this device's number, the count of its start, and the time."""
+        if self._board is None or not self._board.is_of(message):
+            self._board = Board(
+                number=message.device, start=message.session, session=self._outbox.start(), sequence=message.sequence
+            )
+            self._samples = Samples(self._sr)
+            log.info("session %d: board %08x, start %08x", self._board.session, message.device, message.session)
+        # First: killed between the two the bridge loses a message, as one loses it that is killed a moment earlier.
+        self._board = self._board.after(message)
+        self._board.save(self._folder)
+        message = dataclasses.replace(message, device=self._place.number, session=self._board.session)
+        if isinstance(message, Heartbeat):
+            self._samples.beat(message.heard + message.dropped, now_s)
+        else:
+            message = dataclasses.replace(message, clock=message.clock or self._clock(message.decided, now_s))
+            log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
+        self._outbox.put(message)
+
+    def _clock(self, sample: int, now_s: float) -> Clock | None:
+        """Return the time of a sample, where this machine is sure of its own."""
+        error_us, heard = self._error_us(), self._samples.time(sample, now_s)
+        if error_us is None or heard is None:
+            return None
+        then_s, way_s = heard
+        return Clock(time.time_ns() // 1000 - round((now_s - then_s) * 1e6), error_us + round(way_s * 1e6))
+
+    def _be_born(self) -> None:
+        """Connect to the hub once it is known what the board is, and anew where that is something else."""
+        if self._board is None or self._board.model is None:
+            return
+        board = self._board
+        birth = Birth(
+            name=self._place.name, number=self._place.number, session=board.session, model=board.model,
+            operating_point=board.operating_point, version=messages.VERSION, capabilities=CAPABILITIES,
+        )  # fmt: skip
+        if birth != self._birth:
+            self.close()
+            self._birth, self._link = birth, self._connect(birth)
+
+
+def run(line: Line, bridge: Bridge) -> None:
+    """Pass on what comes on a line, for ever."""
+    while True:
+        data = line.read()
+        bridge.hear(data, time.monotonic())
+        bridge.pump()

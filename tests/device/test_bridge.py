@@ -1,0 +1,150 @@
+"""A board's messages as those of a device of the hub: whose they are, of which session, and when they were heard."""
+
+import dataclasses
+import time
+from contextlib import closing
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gunshot.device import bridge, messages
+from gunshot.device.bridge import Bridge, Samples
+from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, State
+from gunshot.device.outbox import Outbox
+from gunshot.device.place import Place
+
+SR, BEAT_S = 16_000, 600.0
+PLACE = Place(host="localhost", port=1, name="roof", number=7)
+MODEL = 0xFEDCBA9876543210
+BEAT = Heartbeat(0xB0A2D, 0xC0FFEE, 0, *range(1, 11), detector=Detector(MODEL, 45_000))
+ALERT = Incident(
+    0xB0A2D, 0xC0FFEE, 1, incident=1, state=State.OPENED, shots=1, onset=16_000, decided=24_000, score=50_000,
+    spl_db=1011, model=MODEL, onsets=(16_000,), log_mel=np.zeros((2, 2), np.int8),
+)  # fmt: skip
+
+
+class Links:
+    """What a bridge says to the hub but for messages: a birth for each link, and whether the board is there."""
+
+    def __init__(self):
+        self.births, self.online, self.closed = [], None, 0
+
+    def __call__(self, birth):
+        self.births.append(birth)
+        self.online = True
+        return self
+
+    def tell(self, *, online):
+        self.online = online
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    with closing(Outbox(tmp_path)) as one:
+        yield one
+
+
+def a_bridge(folder, outbox, links=None, error_us=lambda: None) -> Bridge:
+    return Bridge(folder, PLACE, outbox, links or Links(), sr=SR, heartbeat_s=BEAT_S, error_us=error_us)
+
+
+def hear(one: Bridge, *told, now_s: float = 0.0) -> None:
+    one.hear(b"".join(map(messages.encode, told)), now_s)
+
+
+def waiting(outbox: Outbox) -> list[messages.Message]:
+    return [messages.decode(each.payload) for each in outbox.first(100)]
+
+
+def after(message, **values):
+    return dataclasses.replace(message, **values)
+
+
+def test_a_message_is_the_same_but_for_whose_it_is(tmp_path, outbox):
+    hear(a_bridge(tmp_path, outbox), BEAT, ALERT)
+    sent = [after(one, device=7, session=1) for one in (BEAT, ALERT)]
+    assert [each.payload for each in outbox.first(9)] == [messages.encode(one) for one in sent]
+
+
+def test_starts_of_the_board_are_counted_and_those_of_the_bridge_are_not(tmp_path, outbox):
+    first = [BEAT, ALERT]
+    again = [after(BEAT, session=5), after(ALERT, session=5)]  # another number, as a reset board draws
+    same = [after(BEAT, session=5), after(ALERT, session=5)]  # the same again: its numbers fall
+    other = [after(BEAT, device=1, session=5, sequence=8)]
+    for told in (first, [after(BEAT, sequence=2)], again, same, other):
+        hear(a_bridge(tmp_path, outbox), *told)
+    numbers = [(one.session, one.sequence) for one in waiting(outbox)]
+    assert numbers == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (3, 0), (3, 1), (4, 8)]
+
+
+def test_the_hub_is_told_what_the_board_is_once_it_has_said_so(tmp_path, outbox):
+    links = Links()
+    one = a_bridge(tmp_path, outbox, links)
+    hear(one, after(BEAT, detector=None))
+    assert links.births == []
+    hear(one, ALERT)
+    hear(one, after(BEAT, sequence=2))
+    hear(one, after(BEAT, session=5, sequence=3))
+    point = 45_000 / 65535
+    assert [(birth.session, birth.operating_point) for birth in links.births] == [(1, None), (1, point), (2, point)]
+    assert {(birth.name, birth.number, birth.model) for birth in links.births} == {("roof", 7, "fedcba9876543210")}
+    assert links.closed == 2
+    restarted = Links()  # before the board says a word: what waits goes out
+    a_bridge(tmp_path, outbox, restarted).hear(b"", 0.0)
+    assert restarted.births == links.births[-1:] and restarted.online is False
+
+
+def test_a_board_that_is_not_heard_is_offline(tmp_path, outbox):
+    links = Links()
+    one = a_bridge(tmp_path, outbox, links)
+    for data, now_s, online in (
+        (messages.encode(BEAT), 0.0, True), (b"", 3 * BEAT_S - 1, True), (b"noise", 3 * BEAT_S, False),
+        (messages.encode(after(BEAT, sequence=1)), 2000.0, True), (None, 2001.0, False), (b"", 2002.0, True),
+    ):  # fmt: skip
+        one.hear(data, now_s)
+        assert links.online is online
+
+
+def test_a_damaged_memory_of_the_board_is_named(tmp_path, outbox):
+    hear(a_bridge(tmp_path, outbox), BEAT)
+    (tmp_path / bridge.FILE).write_text("{")
+    with pytest.raises(ValueError, match=r"board\.json: must be what the bridge wrote; delete it"):
+        a_bridge(tmp_path, outbox)
+
+
+@settings(max_examples=200)
+@given(data=st.data(), drift=st.floats(-bridge.DRIFT, bridge.DRIFT), begun_s=st.floats(0, 1e6))
+def test_a_sample_s_time_is_within_its_error(data, drift, begun_s):
+    """The board's crystal is off, and heartbeats come late by anything up to the delay, less what 2 s may drift."""
+    samples, t = Samples(SR), 0.0
+
+    def heard(at_s: float) -> int:
+        return int(at_s * SR * (1 + drift))
+
+    assert samples.time(0, begun_s) is None
+    for pause_s in data.draw(st.lists(st.floats(0.1, 4000), min_size=1, max_size=12)):
+        t += pause_s
+        late_s = data.draw(st.floats(0, bridge.DELAY_US / 1e6 - 1e-3))
+        samples.beat(heard(t), begun_s + t + late_s)
+        sound_s = t + data.draw(st.floats(-min(2.0, t), 1000))
+        time_s, error_s = samples.time(heard(sound_s), begun_s + max(sound_s, t) + 2)
+        assert abs(time_s - begun_s - sound_s) <= error_s
+        assert error_s <= bridge.DELAY_US / 1e6 + bridge.DRIFT * 1002
+
+
+def test_a_message_has_the_time_where_this_machine_is_sure_of_it(tmp_path, outbox, monkeypatch):
+    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_010_000_000_000)
+    one = a_bridge(tmp_path, outbox, error_us=lambda: 1500)
+    hear(one, after(ALERT, sequence=0))  # it is not known when samples were heard
+    hear(one, after(BEAT, sequence=1, heard=3 * SR - 100, dropped=100), now_s=103.0)
+    hear(one, after(ALERT, sequence=2, decided=5 * SR), now_s=110.0)  # it was heard at 105
+    own = Clock(5, 6)
+    hear(one, after(ALERT, sequence=3, clock=own), now_s=111.0)
+    drift_us = round(7 * bridge.DRIFT * 1e6)
+    wanted = Clock(1_700_000_005_000_000, 1500 + bridge.DELAY_US + drift_us)
+    assert [message.clock for message in waiting(outbox) if isinstance(message, Incident)] == [None, wanted, own]
