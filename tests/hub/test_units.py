@@ -1,0 +1,101 @@
+"""The systemd units: commands that there are, no right that is not needed; systemd's own word where it is there."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from configparser import RawConfigParser
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from gunshot import cli
+
+UNITS = sorted((Path(__file__).parents[2] / "DOC/systemd").glob("*.service"))
+PROJECT = "/opt/gunshot/.venv/bin/gunshot"
+CLOSED = {
+    "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict", "ProtectHome": "yes",
+    "RestrictNamespaces": "yes", "SystemCallArchitectures": "native", "UMask": "0077", "Restart": "always",
+}  # fmt: skip
+
+
+def service(unit: Path) -> dict[str, str]:
+    parsed = RawConfigParser(strict=False, interpolation=None)
+    parsed.optionxform = str
+    parsed.read_string(unit.read_text())
+    return dict(parsed["Service"])
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_runs_a_command_with_few_rights(unit):
+    options = service(unit)
+    assert CLOSED.items() <= options.items()
+    assert options["User"] == "gunshot" and options["ReadWritePaths"].startswith(("/srv/gunshot", "/var/lib/gunshot/"))
+    assert options.get("PrivateDevices") == "yes" or options["DevicePolicy"] == "closed"
+    program, *arguments = shlex.split(options["ExecStart"])
+    if program != PROJECT:
+        assert (program, arguments) == ("/usr/sbin/mosquitto", ["-c", "/srv/gunshot/mosquitto.conf"])
+        return
+    command = typer.main.get_command(cli.app)
+    while hasattr(command, "commands"):
+        command = command.commands[arguments.pop(0)]
+    given = command.make_context(unit.name, arguments).params
+    assert str(given["folder"]) == options["ReadWritePaths"]
+
+
+def test_there_is_a_unit_for_each_that_runs_for_ever():
+    assert [unit.stem.removeprefix("gunshot-") for unit in UNITS] == ["bridge@", "broker", "device@", "hub"]
+
+
+# What `gunshot hub init`, `enrol`, `run` and `incidents`, and `gunshot device bridge` import.
+LOADED = """
+import sys
+from importlib import metadata
+import gunshot.cli
+from gunshot.base import params
+from gunshot.device import bridge, line, link, outbox, place
+from gunshot.hub import database, folder, incidents, service
+params.load("audio", "firmware")
+owners = metadata.packages_distributions()
+print(*{owner for name in sys.modules for owner in owners.get(name, [])} - {"gunshot", "setuptools"})
+"""
+
+
+def needs(names: list[str]) -> set[str]:
+    """Packages and what they need, without what is optional."""
+    out, left = set(), [canonicalize_name(name) for name in names]
+    while left:
+        if (name := left.pop()) not in out:
+            out.add(name)
+            needed = map(Requirement, metadata.requires(name) or [])
+            left += [
+                canonicalize_name(one.name) for one in needed if not one.marker or one.marker.evaluate({"extra": ""})
+            ]
+    return out
+
+
+def test_hub_and_bridge_need_the_packages_of_the_page_alone():
+    """Neither TensorFlow nor TFLM, of which a Raspberry Pi has no wheels."""
+    (line,) = re.findall(r"pip install (numpy .*)", (UNITS[0].parents[1] / "hub.md").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], cwd=UNITS[0].parents[2], capture_output=True, text=True, check=True
+    )
+    loaded = set(map(canonicalize_name, done.stdout.split()))
+    assert "paho-mqtt" in loaded and loaded <= needs(re.sub(r"\[.*?\]", "", line).split())
+
+
+def test_systemd_finds_no_fault(tmp_path):
+    """Where it is installed: with this environment's program, and an instance of each template."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    for unit in UNITS:
+        text = unit.read_text().replace("/opt/gunshot/.venv", sys.prefix).replace("/opt/gunshot", str(tmp_path))
+        (tmp_path / unit.name.replace("@", "@x")).write_text(text)
+    names = sorted(map(str, tmp_path.glob("*.service")))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True)
+    assert done.returncode == 0 and not re.search(r"x?\.service:", done.stderr), done.stderr
