@@ -68,7 +68,9 @@ def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "com
     return firmware / folder
 
 
-def run(program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path, timeout_s: float = 600) -> Run:
+def run(
+    program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path, timeout_s: float = 600, uart: str = "none"
+) -> Run:
     """Run a program of a port in a folder, and return how it ended.
 
     In QEMU an instruction takes a nanosecond of the machine's time (``-icount shift=0``), so that its counts repeat.
@@ -76,6 +78,7 @@ def run(program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path
     Parameters
     ----------
     arguments : what `main` gets after its name: paths below `folder`, without blanks
+    uart : where an emulated board's serial line ends, as QEMU's option -serial has it
 
     Raises
     ------
@@ -90,7 +93,7 @@ def run(program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path
     if any(set(a) & set(" \t,") for a in arguments) or len(" ".join(["gunshot", *arguments])) > LONGEST:
         raise ValueError(f"arguments={list(arguments)} must hold no blank or comma, and {LONGEST} characters at most")
     program = program.resolve()
-    command = [str(program), *arguments] if port == "host" else _qemu(program, port, arguments)
+    command = [str(program), *arguments] if port == "host" else _qemu(program, port, arguments, uart)
     try:
         done = subprocess.run(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -101,9 +104,9 @@ def run(program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path
     return Run(done.returncode, done.stdout.splitlines())
 
 
-def _qemu(program: Path, port: str, arguments: Sequence[str]) -> list[str]:
+def _qemu(program: Path, port: str, arguments: Sequence[str], uart: str) -> list[str]:
     semihosting = ",".join(["enable=on", "target=native", *(f"arg={a}" for a in ("gunshot", *arguments))])
     return [
-        tool("qemu-system-arm"), "-M", port, "-icount", "shift=0", "-nographic", "-monitor", "none", "-serial", "none",
+        tool("qemu-system-arm"), "-M", port, "-icount", "shift=0", "-nographic", "-monitor", "none", "-serial", uart,
         "-semihosting-config", semihosting, "-kernel", str(program),
     ]  # fmt: skip
