@@ -17,7 +17,7 @@ from gunshot.device.topics import Birth
 from gunshot.signing import keys
 
 WINDOW = 8  # parts of an answer that are on their way at once
-RESEND_S = 10.0  # without an acknowledgement
+RESEND_S = 10.0
 KEPT_S = 300.0  # for which an answer whose span has ended waits for the hub; then it is forgotten
 MOST_ANSWERS = 4  # at once
 
@@ -67,10 +67,10 @@ class _Answer:
         self.hash.update(pcm.astype("<i2").tobytes())
         self.count, self.next = self.count + 1, stop
 
-    def outgoing(self, now: float) -> list[bytes]:
+    def outgoing(self, now: float, resend_s: float) -> list[bytes]:
         """Return what goes out now."""
         out = [number for number in sorted(self.waiting)[:WINDOW] if now >= self.due.get(number, now)]
-        self.due |= dict.fromkeys(out, now + RESEND_S)
+        self.due |= dict.fromkeys(out, now + resend_s)
         return [self.waiting[number] for number in out]
 
 
@@ -83,12 +83,15 @@ class Answers:
     birth : who it is, and its session
     ring : what it heard last; None: it keeps none, and refuses each order
     error_us : how far the clock of this machine may be off, or None
+    resend_s : after which a part that is not acknowledged goes out again
     """
 
     def __init__(
-        self, folder: Path, birth: Birth, ring: Ring | None, *, error_us: Callable[[], int | None] = clock.error_us
-    ):
-        self._name, self._session, self._ring, self._error_us = birth.name, birth.session, ring, error_us
+        self, folder: Path, birth: Birth, ring: Ring | None, *, error_us: Callable[[], int | None] = clock.error_us,
+        resend_s: float = RESEND_S,
+    ):  # fmt: skip
+        self._name, self._session, self._ring = birth.name, birth.session, ring
+        self._error_us, self._resend_s = error_us, resend_s
         self._key = keys.public(folder / orders.KEY) if (folder / orders.KEY).exists() else None
         self._taken = Taken(folder)
         self._answers: dict[str, _Answer] = {}
@@ -144,7 +147,7 @@ class Answers:
         """Return the replies that go out now."""
         out, self._refusals = self._refusals, []
         now = time.monotonic()
-        return out + [one for answer in self._answers.values() for one in answer.outgoing(now)]
+        return out + [one for answer in self._answers.values() for one in answer.outgoing(now, self._resend_s)]
 
     def again(self) -> None:
         """Let all go out again: a broker that was killed may have lost what it had."""

@@ -154,7 +154,7 @@ class Sender:
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
         self.device = run.Device(listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=error_us)
-        self.answers = answers.Answers(place, self.birth, self.device.ring, error_us=error_us)
+        self.answers = answers.Answers(place, self.birth, self.device.ring, error_us=error_us, resend_s=1.0)
         self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, self.answers, resend_s=1.0)
 
     def hear(self, pcm: np.ndarray) -> None:
