@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -109,13 +110,12 @@ class Answers:
         try:
             order = self._verified(payload)
             start, stop = self._span(order)
-            self._check_replay(order)
+            self._remember(order)
         except RefusedError as e:
             log.warning("order %s is refused: %s", id, e)
             if id:
                 self._refusals.append(parts.encode(Refusal(order=id, reason=str(e))))
             return
-        self._taken.add(order.id, session=order.session, expires_us=order.expires_us)
         self._answers[order.id] = _Answer(order.id, self._session, start, stop, self._ring.gaps)
         asked = shown(f"{(stop - start) / self._ring.sr:.1f} s of sound for {order.person}: {order.reason}")
         log.info("order %s is taken: %s", order.id, asked)
@@ -199,11 +199,15 @@ class Answers:
             raise RefusedError("span", f"samples {start} to {stop} of session {self._session}; {held}")
         return start, stop
 
-    def _check_replay(self, order: Order) -> None:
-        """Raise RefusedError where an order was taken before, or there is no room for it."""
-        known = self._error_us() is not None
-        self._taken.forget(session=self._session, now_us=time.time_ns() // 1000 if known else None)
-        if order.id in self._taken:
-            raise RefusedError("replayed", "it was taken before")
-        if len(self._answers) >= MOST_ANSWERS or self._taken.is_full():
-            raise RefusedError("busy", f"{len(self._answers)} orders are being answered; ask again later")
+    def _remember(self, order: Order) -> None:
+        """Write down that an order is taken; RefusedError where it was before, or there is no room for it."""
+        now_us = None if self._error_us() is None else time.time_ns() // 1000
+        try:
+            self._taken.forget(session=self._session, now_us=now_us)
+            if order.id in self._taken:
+                raise RefusedError("replayed", "it was taken before")
+            if len(self._answers) >= MOST_ANSWERS or self._taken.is_full():
+                raise RefusedError("busy", f"{len(self._answers)} orders are being answered; ask again later")
+            self._taken.add(order.id, session=order.session, expires_us=order.expires_us)
+        except sqlite3.OperationalError as e:  # a full disk must not end a device that listens
+            raise RefusedError("disk", f"{e}; an order that cannot be remembered is not followed") from None

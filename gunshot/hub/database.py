@@ -136,8 +136,8 @@ def engine(url: str) -> sql.Engine:
 
 
 def _prepare_sqlite(connection, _) -> None:
-    """Let others read while the hub writes, keep a commit over a loss of power, and check foreign keys."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    """Let others read while the hub writes, keep a commit over a loss of power, check foreign keys, erase what goes."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

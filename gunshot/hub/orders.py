@@ -5,6 +5,7 @@ work in the transaction of their connection, as the intake does: the caller comm
 sends.
 """
 
+import logging
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,8 @@ GIVE_UP = timedelta(seconds=KEPT_S + MOST_S)  # after the last part: by then the
 BEFORE_S, AFTER_S = 2.0, 2.0  # of an incident's clip, before its first onset and after its last shot was decided
 MOST_HEAD, MOST_NOTE = 1000, 500  # characters that are kept of what a device says
 MICROSECOND = timedelta(microseconds=1)
+
+log = logging.getLogger("gunshot")
 
 
 class Span(NamedTuple):
@@ -189,6 +192,7 @@ def _end(connection: sql.Connection, row: sql.Row, state: str, note: str, *, now
         connection.execute(sql.insert(CLIP).values(values))
     connection.execute(sql.delete(PART).where(here))
     values = {"state": state, "note": shown(note)[:MOST_NOTE] or None, "answered_at": now}
+    log.info("order %s to %s: %s %s", row.id, row.device, state, values["note"] or "")
     connection.execute(sql.update(ORDER).where(ORDER.c.id == row.id).values(values))
 
 

@@ -40,9 +40,11 @@ def serve(place: Path, *, sr: int) -> None:
         sound = place / orders.SOUND
         client.on_message = lambda _, __, message: take(client, engine, message, sr=sr, sound=sound)
         client.connect_async(settings.host, settings.port)
+        _connect(client, settings)
         looked = -TICK_S
         while True:  # one thread, so that nothing happens to an order twice at a time
             if client.loop(TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                time.sleep(TICK_S)
                 _connect(client, settings)
             elif client.is_connected() and time.monotonic() - looked >= TICK_S:
                 looked = time.monotonic()
@@ -54,13 +56,11 @@ def _connect(client: mqtt.Client, settings: folder.Settings) -> None:
         client.reconnect()
     except OSError as e:
         log.warning("no connection to %s:%d yet: %s", settings.host, settings.port, e)
-        time.sleep(TICK_S)
 
 
 def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
     if reason.is_failure:
-        log.warning("the broker refuses the hub: %s", reason)
-        return time.sleep(TICK_S)
+        return log.warning("the broker refuses the hub: %s", reason)
     return client.subscribe([(topics.topic("+", leaf), 1) for leaf in topics.WRITTEN])
 
 

@@ -151,6 +151,11 @@ def test_what_is_remembered_is_bounded(ear, monkeypatch, clock):
     assert len(ear.ask(id="5" * 32, expires_us=NOW_US + 3_000_000)) == 3
 
 
+def test_what_cannot_be_remembered_is_not_followed(ear):
+    ear.answers._taken._db.execute("PRAGMA query_only=ON")  # as a full disk
+    assert ear.rule() == "disk" and len(ear.answers) == 0
+
+
 def test_a_device_that_does_not_know_the_time_takes_samples_of_its_session_alone(tmp_path, clock):
     ear = Ear(tmp_path, error_us=None)
     with contextlib.closing(ear.answers):
