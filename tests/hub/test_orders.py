@@ -18,6 +18,7 @@ from gunshot.device.topics import Birth
 from gunshot.hub import database, intake
 from gunshot.hub import orders as asked
 from gunshot.signing import keys
+from tests.flows.prefect_server import postgresql
 from tests.hub.test_intake import BIRTH, FIRST, NOW, SR, a_database, refusals, rows, take
 
 KEY = Ed25519PrivateKey.generate()
@@ -216,3 +217,18 @@ def test_old_clips_are_deleted_but_those_that_somebody_kept(engine, tmp_path):
         assert asked.purge(connection, tmp_path, keep_days=30, now=NOW) == []
         listed = {row["file"] for row in asked.listing(connection)}
     assert {path.name for path in tmp_path.glob("*.flac")} == listed - {None} and len(states(engine)) == 3
+
+
+@pytest.mark.slow
+def test_postgresql_does_the_same(tmp_path):
+    with postgresql() as url:
+        for test in (
+            test_what_breaks_off_is_written_as_far_as_it_came,
+            test_an_order_is_sent_until_it_is_answered_or_expires,
+            test_a_refusal_ends_an_order_that_is_open,
+            test_old_clips_are_deleted_but_those_that_somebody_kept,
+        ):
+            engine, sound = a_database(url.replace("+asyncpg", "")), tmp_path / test.__name__
+            sound.mkdir()
+            test(engine, sound)
+        engine.dispose()
