@@ -25,14 +25,17 @@ def bridge(
     from gunshot.base import params
     from gunshot.device import bridge as bridging
     from gunshot.device import line, link, outbox
+    from gunshot.device.answers import Answers
     from gunshot.device.place import Place
 
     show_log()
     p, place = params.load("audio", "firmware"), Place.load(folder)
     with closing(outbox.Outbox(folder)) as waiting:
         one = bridging.Bridge(
-            folder, place, waiting, lambda birth: link.Link(folder, place.host, place.port, waiting, birth),
-            sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s,
+            folder, place, waiting, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s,
+            link=lambda birth: link.Link(
+                folder, place.host, place.port, waiting, birth, Answers(folder, birth, ring=None)  # it keeps no sound
+            ),
         )  # fmt: skip
         with closing(one), closing(line.Line(serial, baud)) as wire, suppress(KeyboardInterrupt):
             bridging.run(wire, one)

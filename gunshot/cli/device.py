@@ -23,12 +23,12 @@ def run(
 ) -> None:
     """Listen, and send what is heard to the hub as messages; Ctrl-C ends it.
 
-    No audio is stored or sent. Messages wait in the folder until the hub has acknowledged them, also over a restart;
-    with a recording it ends when none waits.
+    No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. Messages wait in the folder until
+    the hub has acknowledged them, also over a restart; with a recording it ends when none waits.
     """
     from gunshot.base import audio, params, pipeline
     from gunshot.detect import listener, live
-    from gunshot.device import incidents, link, messages, outbox, topics
+    from gunshot.device import answers, incidents, link, messages, outbox, topics
     from gunshot.device import run as running
     from gunshot.device.place import Place
     from gunshot.models.model import load_model, named
@@ -48,8 +48,12 @@ def run(
             operating_point=float(loaded.calibrated(logit)), capabilities=running.CAPABILITIES,
         )  # fmt: skip
         detector = running.Device(ear, birth, waiting, p.firmware)
-        with closing(link.Link(folder, place.host, place.port, waiting, birth)) as sender, suppress(KeyboardInterrupt):
-            running.run(source, detector, waiting, sender)
+        with (
+            closing(answers.Answers(folder, birth, detector.ring)) as answering,
+            closing(link.Link(folder, place.host, place.port, waiting, birth, answering)) as sender,
+            suppress(KeyboardInterrupt),
+        ):
+            running.run(source, detector, waiting, answering, sender)
         for warning in notes.warnings:
             print(f"warning: {file}: {warning}", file=sys.stderr)
         if left := len(waiting):

@@ -1,4 +1,5 @@
 """A device's link to its hub, by MQTT: what waits in its outbox goes out, and is deleted when the hub acknowledges it.
+Orders come in, and answers go out the same way.
 
 The broker's word (PUBACK) deletes nothing: a broker may lose what it has, and it keeps little for a hub that is away.
 """
@@ -12,6 +13,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.device import topics
+from gunshot.device.answers import Answers
 from gunshot.device.outbox import Outbox
 from gunshot.device.topics import Acknowledgement, Birth, Status
 
@@ -33,14 +35,18 @@ class Link:
     host, port : of the broker
     outbox : what it sends; it is used in the caller's thread alone
     birth : what it says of itself at each connection
+    answers : what it answers to orders; used in the caller's thread too
     resend_s : after which a message goes out again; then after twice as long, and so on
     """
 
-    def __init__(self, folder: Path, host: str, port: int, outbox: Outbox, birth: Birth, *, resend_s: float = RESEND_S):
-        self._outbox, self._birth, self._resend_s = outbox, birth, resend_s
+    def __init__(
+        self, folder: Path, host: str, port: int, outbox: Outbox, birth: Birth, answers: Answers,
+        *, resend_s: float = RESEND_S,
+    ):  # fmt: skip
+        self._outbox, self._birth, self._answers, self._resend_s = outbox, birth, answers, resend_s
         self._online = True
         self._due: dict[tuple[int, int], tuple[float, float]] = {}  # when it goes out again, and how long after that
-        self._news: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # acknowledgements; None: connected anew
+        self._news: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()  # None: connected anew
         # A session without an end: acknowledgements that come while the device is away are kept.
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=birth.name, clean_session=False, protocol=mqtt.MQTTv311
@@ -48,7 +54,7 @@ class Link:
         client.tls_set(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
         client.reconnect_delay_set(1, LONGEST_S)
         client.will_set(self._topic("status"), self._status(online=False), qos=1, retain=True)
-        client.on_connect, client.on_message = self._connected, lambda _, __, message: self._news.put(message.payload)
+        client.on_connect, client.on_message = self._connected, lambda _, __, message: self._news.put(message)
         client.on_connect_fail = lambda *_: log.warning("no connection to %s:%d yet", host, port)
         client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
         client.connect_async(host, port, KEEPALIVE_S)
@@ -56,13 +62,14 @@ class Link:
         client.loop_start()
 
     def pump(self, wait_s: float = 0.0) -> None:
-        """Delete what was acknowledged, and send what waits. Waits so long for news, at most."""
+        """Delete what was acknowledged, take orders, and send what waits. Waits so long for news, at most."""
         try:
             self._read(self._news.get(timeout=wait_s) if wait_s else self._news.get_nowait())
             while True:
                 self._read(self._news.get_nowait())
         except queue.Empty:
             pass
+        self._answers.pump()
         if not self._client.is_connected():
             return
         waiting, now = self._outbox.first(WINDOW), time.monotonic()
@@ -73,6 +80,8 @@ class Link:
             if now >= due:
                 self._client.publish(self._topic("alert"), one.payload, qos=1)
                 self._due[key] = now + pause_s, min(2 * pause_s, MOST_RESEND_S)
+        for reply in self._answers.outgoing():
+            self._client.publish(self._topic("reply"), reply, qos=1)
 
     def tell(self, *, online: bool) -> None:
         """Say whether the device is there, where that is news; a link begins as one of a device that is."""
@@ -93,21 +102,24 @@ class Link:
         if reason.is_failure:
             return log.warning("the broker refuses this device: %s", reason)
         log.info("connected to the broker")
-        client.subscribe(self._topic("ack"), qos=1)
+        client.subscribe([(self._topic(leaf), 1) for leaf in topics.READ])
         return self._news.put(None)
 
-    def _read(self, news: bytes | None) -> None:
+    def _read(self, news: mqtt.MQTTMessage | None) -> None:
         if news is None:
             self._client.publish(self._topic("birth"), self._birth.encode(), qos=1, retain=True)
             self._client.publish(self._topic("status"), self._status(online=self._online), qos=1, retain=True)
             self._due.clear()  # a broker that was killed may have lost what it had
-            return
-        try:
-            acknowledgement = Acknowledgement.decode(news)
-        except ValueError as e:
-            return log.warning("%s", e)
+            self._answers.again()
+            return None
+        if news.topic == self._topic("order"):
+            return self._answers.take(news.payload)
+        if len(news.payload) != topics.NUMBERS.size:  # it is a part that is acknowledged, and no message
+            return self._answers.acknowledged(news.payload)
+        acknowledgement = Acknowledgement.decode(news.payload)
         if acknowledgement.device == self._birth.number:
             self._outbox.remove(acknowledgement.session, acknowledgement.sequence)
+        return None
 
     def _topic(self, leaf: str) -> str:
         return topics.topic(self._birth.name, leaf)

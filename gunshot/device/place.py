@@ -1,4 +1,7 @@
-"""A device's folder: who it is and where its hub is (device.yaml), and its certificate, key and authority."""
+"""A device's folder: who it is and where its hub is (device.yaml), its certificate, key and authority, and order.pem.
+
+That is the public key that orders are signed with; a folder without it follows none.
+"""
 
 from pathlib import Path
 

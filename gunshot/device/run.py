@@ -12,23 +12,25 @@ from gunshot.base import audio, params
 from gunshot.detect import measures
 from gunshot.detect.listener import Listener
 from gunshot.device import clock
+from gunshot.device.answers import Answers
 from gunshot.device.incidents import Incidents
 from gunshot.device.link import Link
 from gunshot.device.messages import Clock, Heartbeat, Incident
 from gunshot.device.outbox import Outbox
+from gunshot.device.ring import Ring
 from gunshot.device.topics import Birth
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
 # Assumed, not measured; a device that knows its own delay can state less.
 DELAY_US = 200_000
-CAPABILITIES = ["log_mel", "onsets", "clock"]  # optional fields that its messages may have
+CAPABILITIES = ["log_mel", "onsets", "clock", "sound"]  # optional fields of its messages; that it has a ring
 PATIENCE_S = 0.5  # between two looks at what still waits, where nothing comes
 
 log = logging.getLogger("gunshot")
 
 
 class Device:
-    """What one session of a device hears and says.
+    """What one session of a device hears and says. Its `ring` has what it heard last.
 
     Parameters
     ----------
@@ -44,6 +46,7 @@ class Device:
         *, error_us: Callable[[], int | None] = clock.error_us,
     ):  # fmt: skip
         self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
+        self.ring = Ring(ear.p.audio.sr)
         self._who = {"device": birth.number, "session": birth.session}
         self._sequence = itertools.count()
         self._teller = Incidents(ear, **self._who, sequence=self._sequence, model=int(birth.model, 16), p=p)
@@ -57,9 +60,11 @@ class Device:
         """Take in float samples in [-1, 1). `lost`: others are missing before them, and nobody knows how many."""
         self._ear.count(block)
         pcm = audio.to_int16(np.nan_to_num(block, posinf=0, neginf=0))
-        closed = self._teller.gap(0) if lost else []
-        self._tell(closed)
+        if lost:
+            self._tell(self._teller.gap(0))
+            self.ring.gap()
         self._heard += len(pcm)
+        self.ring.push(pcm)
         self._loudness += int(np.square(pcm.astype(np.int64)).sum())
         self._samples += len(pcm)
         self._tell(self._teller.push(pcm))
@@ -69,6 +74,7 @@ class Device:
     def end(self) -> None:
         """Tell that the sound has ended."""
         self._tell(self._teller.end())
+        self.ring.end()
 
     def _tell(self, messages: list[Incident]) -> None:
         """Put incident messages into the outbox, with the time where the operating system is sure of it."""
@@ -107,12 +113,14 @@ class Device:
         )
 
 
-def run(source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbox, link: Link) -> None:
-    """Hear blocks until they end, then wait until the hub has acknowledged all that waits."""
+def run(
+    source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbox, answers: Answers, link: Link
+) -> None:
+    """Hear blocks until they end, then wait until the hub has acknowledged all that waits, and has each answer."""
     for block, lost in source:
         device.hear(block, lost=lost)
         link.pump()
     device.end()
     log.info("the sound has ended; messages that wait for the hub: %d", len(outbox))
-    while len(outbox):
+    while len(outbox) or len(answers):
         link.pump(PATIENCE_S)

@@ -1,8 +1,9 @@
-"""What a device and the hub say to each other by MQTT, besides messages: topics, birth, status, acknowledgement.
+"""What a device and the hub say to each other by MQTT: topics, birth, status, acknowledgement.
 
 Below ``gunshot/v1/<device>/`` a device writes ``birth``, ``status``, ``alert`` and ``reply``, and reads ``ack`` and
 ``order``. An alert is a message, as bytes (device/messages.py). Birth and status are JSON objects and are retained; a
-reader passes over keys that it does not know. An acknowledgement is three numbers.
+reader passes over keys that it does not know. An acknowledgement is three numbers. An order is signed JSON
+(device/orders.py), a reply is JSON and sound (device/parts.py), and a reply's acknowledgement is JSON, on ``ack`` too.
 """
 
 import re
@@ -42,8 +43,8 @@ def parts(topic: str) -> tuple[str, str]:
     return device, leaf
 
 
-class _Said(pydantic.BaseModel):
-    """A JSON object; keys that are not known are passed over."""
+class Said(pydantic.BaseModel):
+    """What is said as a JSON object; keys that are not known are passed over."""
 
     model_config = pydantic.ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -61,7 +62,7 @@ class _Said(pydantic.BaseModel):
             raise ValueError(f"{cls.__name__.lower()} {'; '.join(faults)}") from None
 
 
-class Birth(_Said):
+class Birth(Said):
     """What a device is, said at its start."""
 
     name: str
@@ -70,10 +71,10 @@ class Birth(_Said):
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
     operating_point: Annotated[float, pydantic.Field(ge=0, le=1)] | None  # None: a board that has not said so yet
     version: U32  # of its messages
-    capabilities: list[str]  # the optional fields that its messages may have
+    capabilities: list[str]  # the optional fields that its messages may have; `sound`: it follows orders
 
 
-class Status(_Said):
+class Status(Said):
     """Whether a device is there. Its last will says that it is not, with the session of its birth."""
 
     session: U32

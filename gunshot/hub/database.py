@@ -84,6 +84,34 @@ ONSET = Table(
     Column("unix_us", BigInteger), Column("error_us", BigInteger),  # null: the device did not know the time
 )  # fmt: skip
 
+# What a person asked a device for, signed as it was sent; `state` is one of orders.STATES. The rows stay.
+ORDER = Table(
+    "order", DATA, _key("id", String), Column("device", String, ForeignKey("device.name"), nullable=False),
+    Column("session", BigInteger), Column("incident", BigInteger),  # whose sound it is, or null
+    Column("seconds", Float, nullable=False), Column("reason", String, nullable=False),
+    Column("person", String, nullable=False), Column("payload", LargeBinary, nullable=False),
+    Column("issued_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("sent_at", DateTime(timezone=True)), Column("answered_at", DateTime(timezone=True)),  # last; null: never
+    Column("state", String, nullable=False, index=True), Column("note", String),  # why it was refused, or ended early
+)  # fmt: skip
+
+# A part of an answer, or its end, as it came; until all did.
+PART = Table(
+    "part", DATA, _key("order", String, ForeignKey("order.id")), _key("number"),
+    Column("payload", LargeBinary, nullable=False), Column("received_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
+# The sound that an order brought: a FLAC file in the hub's folder.
+CLIP = Table(
+    "clip", DATA, _key("order", String, ForeignKey("order.id")), Column("file", String, nullable=False),
+    Column("session", BigInteger, nullable=False), Column("start", BigInteger, nullable=False),  # its first sample
+    Column("samples", BigInteger, nullable=False), Column("sr", BigInteger, nullable=False),
+    Column("sha256", String, nullable=False),  # of its samples
+    Column("kept", Boolean, nullable=False),  # somebody decided that it stays
+    Column("written_at", DateTime(timezone=True), nullable=False), Column("deleted_at", DateTime(timezone=True)),
+)  # fmt: skip
+
 # What was not taken, and why; once, however often it comes.
 REFUSED = Table(
     "refused", DATA, _key("device", String), _key("leaf", String), _key("sha256", String),
@@ -108,8 +136,8 @@ def engine(url: str) -> sql.Engine:
 
 
 def _prepare_sqlite(connection, _) -> None:
-    """Let others read while the hub writes, keep a commit over a loss of power, and check foreign keys."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    """Let others read while the hub writes, keep a commit over a loss of power, check foreign keys, erase what goes."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -1,6 +1,7 @@
 """A hub's folder: settings, certificates, the broker's configuration, and what each device is given.
 
-``hub.yaml``, ``mosquitto.conf``, ``acl``, ``authority/``, ``broker/``, ``client/`` (the hub's own), ``devices/NAME/``.
+``hub.yaml``, ``mosquitto.conf``, ``acl``, ``authority/``, ``broker/``, ``client/`` (the hub's own), ``devices/NAME/``,
+``sound/`` (what orders brought).
 """
 
 import os
@@ -10,10 +11,12 @@ from pathlib import Path
 import pydantic
 import sqlalchemy as sql
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gunshot.device import topics
+from gunshot.device import orders, topics
 from gunshot.device.place import Place
 from gunshot.hub import certificates, database
+from gunshot.signing import keys
 
 SETTINGS = "hub.yaml"
 HUB = "hub"  # the common name of its certificate
@@ -77,6 +80,7 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     with database.opened(settings.database):
         pass  # its tables are made
     certificates.authority(folder / "authority")
+    certificates.keep(order_key(folder), keys.private_pem(Ed25519PrivateKey.generate()))
     certificates.issue(folder / "authority", folder / "broker", "broker", host=host)
     certificates.issue(folder / "authority", folder / "client", HUB)
     written, read = (
@@ -105,6 +109,11 @@ def load(folder: Path) -> Settings:
         raise ValueError(f"{file}: must hold host, port and database: {e}") from None
 
 
+def order_key(folder: Path) -> Path:
+    """Return the file of the key that signs orders, in a hub's folder."""
+    return folder / "authority" / orders.KEY
+
+
 def enrol(folder: Path, name: str, number: int) -> Path:
     """Write all that a device needs to its folder, and its row to the database, as far as they are not there.
 
@@ -113,11 +122,14 @@ def enrol(folder: Path, name: str, number: int) -> Path:
     topics.check_name(name)
     if not 0 <= number <= topics.MOST_NUMBER:
         raise ValueError(f"number={number} must be from 0 to {topics.MOST_NUMBER}")
-    settings = load(folder)
+    settings, key = load(folder), order_key(folder)
+    if not key.exists():  # of a hub that was made before there were orders
+        raise ValueError(f"{key}: no such file; `gunshot hub init {folder}` with the options of then makes it")
     with database.opened(settings.database) as engine, engine.begin() as connection:
         _enter(connection, name, number)
     out = folder / "devices" / name
     certificates.issue(folder / "authority", out, name)
+    certificates.keep(out / orders.KEY, keys.public_pem(keys.load(key)))
     Place(host=settings.host, port=settings.port, name=name, number=number).save(out)
     return out
 

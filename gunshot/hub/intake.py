@@ -43,7 +43,7 @@ def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datet
         _check(message, number, sr)
         _store(connection, device, message, payload, now=now, sr=sr)
     except ValueError as e:
-        _refuse(connection, device, "alert", payload, str(e), now)
+        refuse(connection, device, "alert", payload, str(e), now)
         return None if isinstance(e, UnknownError) else acknowledgement
     return acknowledgement
 
@@ -55,7 +55,7 @@ def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datet
         if (report.name, report.number) != (device, number):
             raise ValueError(f"name={report.name}, number={report.number} must be {device}, {number}, as enrolled")
     except ValueError as e:
-        return _refuse(connection, device, "birth", payload, str(e), now)
+        return refuse(connection, device, "birth", payload, str(e), now)
     values = report.model_dump(exclude={"name", "number", "session"})
     return _merge(
         connection, SESSION, {"device": device, "session": report.session}, lambda _: values | {"heard_at": now}
@@ -68,7 +68,7 @@ def status(connection: sql.Connection, device: str, payload: bytes, *, now: date
         _number(connection, device)
         report = Status.decode(payload)
     except ValueError as e:
-        return _refuse(connection, device, "status", payload, str(e), now)
+        return refuse(connection, device, "status", payload, str(e), now)
     newest = connection.scalar(sql.select(sql.func.max(SESSION.c.session)).where(SESSION.c.device == device))
     if newest is not None and report.session < newest:
         return None
@@ -173,7 +173,8 @@ def _merge(connection: sql.Connection, table: sql.Table, key: dict, values: Call
         connection.execute(sql.update(table).where(*_is(table, key)).values(**new))
 
 
-def _refuse(connection: sql.Connection, device: str, leaf: str, payload: bytes, reason: str, now: datetime) -> None:
+def refuse(connection: sql.Connection, device: str, leaf: str, payload: bytes, reason: str, now: datetime) -> None:
+    """Keep what a device sent and is not taken in, with the reason."""
     key = {"device": device, "leaf": leaf, "sha256": hashlib.sha256(payload).hexdigest()}
     values = {"reason": shown(reason)[:MOST_REASON], "payload": payload, "refused_at": now}
     _merge(connection, REFUSED, key, lambda row: values | {"times": row.times + 1 if row else 1})

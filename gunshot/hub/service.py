@@ -1,18 +1,18 @@
-"""The hub at work: what arrives by MQTT is committed to the database, and then acknowledged."""
+"""The hub at work: what arrives by MQTT is committed to the database, and then acknowledged; orders go out."""
 
 import logging
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sql
 from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.device import topics
-from gunshot.hub import database, folder, intake
+from gunshot.hub import database, folder, intake, orders
 
-TAKEN = ("birth", "status", "alert")
-LONGEST_S = 10  # between attempts to connect
+TICK_S = 1.0  # from one look at the orders to the next; and between attempts to connect
 
 log = logging.getLogger("gunshot")
 
@@ -32,34 +32,59 @@ def serve(place: Path, *, sr: int) -> None:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=folder.HUB, clean_session=False, protocol=mqtt.MQTTv311)
     own = place / "client"
     client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
-    client.reconnect_delay_set(1, LONGEST_S)
     client.on_connect = _connected
     client.on_subscribe = lambda *_: log.info("connected to the broker")  # from now on nothing is missed
-    client.on_connect_fail = lambda *_: log.warning("no connection to %s:%d yet", settings.host, settings.port)
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
     with database.opened(settings.database) as engine:
         # The library sends its PUBACK after this returns, and none where it raises.
-        client.on_message = lambda _, __, message: take(client, engine, message, sr=sr)
+        sound = place / orders.SOUND
+        client.on_message = lambda _, __, message: take(client, engine, message, sr=sr, sound=sound)
         client.connect_async(settings.host, settings.port)
-        client.loop_forever(retry_first_connection=True)
+        _connect(client, settings)
+        looked = -TICK_S
+        while True:  # one thread, so that nothing happens to an order twice at a time
+            if client.loop(TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                time.sleep(TICK_S)
+                _connect(client, settings)
+            elif client.is_connected() and time.monotonic() - looked >= TICK_S:
+                looked = time.monotonic()
+                send_orders(client, engine, sound=sound)
+
+
+def _connect(client: mqtt.Client, settings: folder.Settings) -> None:
+    try:
+        client.reconnect()
+    except OSError as e:
+        log.warning("no connection to %s:%d yet: %s", settings.host, settings.port, e)
 
 
 def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
     if reason.is_failure:
         return log.warning("the broker refuses the hub: %s", reason)
-    return client.subscribe([(topics.topic("+", leaf), 1) for leaf in TAKEN])
+    return client.subscribe([(topics.topic("+", leaf), 1) for leaf in topics.WRITTEN])
 
 
-def take(client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, *, sr: int) -> None:
+def take(client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, *, sr: int, sound: Path) -> None:
     """Commit what a device sent, then acknowledge it."""
     device, leaf = topics.parts(message.topic)
     now, acknowledgement = datetime.now(UTC), None
     with engine.begin() as connection:
         if leaf == "alert":
             acknowledgement = intake.alert(connection, device, message.payload, now=now, sr=sr)
+        elif leaf == "reply":
+            acknowledgement = orders.reply(connection, device, message.payload, now=now, sound=sound)
         else:
             {"birth": intake.birth, "status": intake.status}[leaf](connection, device, message.payload, now=now)
     if acknowledgement:
         client.publish(topics.topic(device, "ack"), acknowledgement.encode(), qos=1)
     elif leaf == "alert":
         log.warning("%s: a message is not acknowledged; the table refused has its reason", device)
+
+
+def send_orders(client: mqtt.Client, engine: sql.Engine, *, sound: Path) -> None:
+    """Send the orders that wait; again until the device answers, as whoever is killed loses what it had."""
+    with engine.begin() as connection:
+        waiting = orders.due(connection, now=datetime.now(UTC), sound=sound)
+    for device, payload in waiting:
+        log.info("%s: an order is sent", device)
+        client.publish(topics.topic(device, "order"), payload, qos=1)

@@ -30,10 +30,20 @@ def create(name: str, folder: Path) -> Path:
     key = Ed25519PrivateKey.generate()
     private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
-        f.write(key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption()))
+        f.write(private_pem(key))
     folder.mkdir(parents=True, exist_ok=True)
-    public.write_bytes(key.public_key().public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo))
+    public.write_bytes(public_pem(key))
     return public
+
+
+def private_pem(key: Ed25519PrivateKey) -> bytes:
+    """Return a private key as the file that `load` reads."""
+    return key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
+
+
+def public_pem(key: Ed25519PrivateKey) -> bytes:
+    """Return the public key of a private one as the file that `public` reads."""
+    return key.public_key().public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo)
 
 
 def private() -> Ed25519PrivateKey:
@@ -41,6 +51,11 @@ def private() -> Ed25519PrivateKey:
     file = path()
     if not file.is_file():
         raise ValueError(f"{file}: no key; make one with `gunshot models key NAME`, or name it in {VARIABLE}")
+    return load(file)
+
+
+def load(file: Path) -> Ed25519PrivateKey:
+    """Return the private key of a file; ValueError where others can read it, or it is of another kind."""
     if mode := file.stat().st_mode & 0o077:
         raise ValueError(f"{file}: mode={mode:o} lets others at it; chmod 600 it")
     try:
@@ -62,18 +77,21 @@ def fingerprint(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(raw(key)).hexdigest()
 
 
+def public(file: Path) -> Ed25519PublicKey:
+    """Return the public key of a file; ValueError names one that holds none."""
+    try:
+        key = pem.load_pem_public_key(file.read_bytes())
+    except ValueError as e:
+        raise ValueError(f"{file}: must be an Ed25519 public key in PEM: {e}") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError(f"{file}: key={type(key).__name__} must be Ed25519")
+    return key
+
+
 def trusted(folder: Path) -> dict[str, Ed25519PublicKey]:
     """Return the public keys in `folder` by fingerprint; ValueError names a file that holds none."""
-    keys = {}
-    for file in sorted(folder.glob("*.pem")):
-        try:
-            key = pem.load_pem_public_key(file.read_bytes())
-        except ValueError as e:
-            raise ValueError(f"{file}: must be an Ed25519 public key in PEM: {e}") from None
-        if not isinstance(key, Ed25519PublicKey):
-            raise ValueError(f"{file}: key={type(key).__name__} must be Ed25519")
-        keys[fingerprint(key)] = key
-    return keys
+    keys = [public(file) for file in sorted(folder.glob("*.pem"))]
+    return {fingerprint(key): key for key in keys}
 
 
 def names(folder: Path) -> dict[str, str]:

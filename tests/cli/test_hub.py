@@ -7,12 +7,17 @@ import os
 import sys
 import time
 
+import numpy as np
 import pytest
+import soundfile as sf
 
+from gunshot.hub import database
 from tests.cli.test_commands import REPO, forest, main, project, run  # noqa: F401 - fixtures
+from tests.firmware.driven import shots
 from tests.flows.prefect_server import free_port, started
-from tests.hub.network import until
+from tests.hub.network import FORKS, Network, be_a_device, forked, until
 
+ORDER = ("hub", "order", "none", "roof", "--reason", "a shot", "--person", "ada")
 COMMAND = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
 
 
@@ -30,6 +35,15 @@ def test_what_is_wrong_is_one_line(project, monkeypatch, capsys):  # noqa: F811
     for args, words in (
         (("hub", "incidents", "none"), "none/hub.yaml: no such file; make it with `gunshot hub init none`"),
         (("hub", "run", "none"), "none/hub.yaml: no such file"),
+        (("hub", "orders", "none"), "none/hub.yaml: no such file"),
+        (("hub", "purge", "none"), "none/hub.yaml: no such file"),
+        (ORDER, "one of --incident, --from and --live must be there"),
+        ((*ORDER, "--live", "3", "--incident", "1/1"), "one of --incident, --from and --live must be there"),
+        ((*ORDER, "--live", "3", "--seconds", "3"), "seconds=3 must not be there with --live"),
+        ((*ORDER, "--from", "2026-03-01T12:00:00Z"), "--from must have --seconds with it"),
+        ((*ORDER, "--from", "noon", "--seconds", "3"), "from=noon must be a time with its zone"),
+        ((*ORDER, "--incident", "3"), "incident=3 must be SESSION/N"),
+        ((*ORDER, "--live", "3"), "none/hub.yaml: no such file"),
         (("device", "run", "none"), "none/device.yaml: no such file; `gunshot hub enrol` makes a device's folder"),
     ):
         assert words in main(monkeypatch, capsys, *args)
@@ -61,3 +75,26 @@ def test_a_wav_with_a_shot_is_an_incident_of_the_hub(forest, project, monkeypatc
     text = run("hub", "incidents", "hub").stdout
     assert "roof" in text and "closed" in text and "1 shot " in text and len(text.splitlines()) == 1
     assert run("device", "run", "roof", "--file", "quiet.wav", "--model", forest).exit_code == 0  # nothing waits
+
+
+@pytest.mark.slow
+def test_the_sound_of_an_incident_is_ordered_and_written(project, monkeypatch, capsys):  # noqa: F811
+    network, pcm = Network(project / "hub"), shots([0.5], 2.5, seed=2)
+    assert run("hub", "orders", "hub").output == "no order yet\n"
+    order = ("hub", "order", "hub", "roof", "--reason", "a shot", "--person", "ada")
+    assert "incident=1/1 must be one of roof's" in main(monkeypatch, capsys, *order, "--incident", "1/1")
+    with network.broker(), network.hub(), forked(be_a_device, network.device, pcm, FORKS.Event()):
+        until(lambda: [row["shots"] for row in network.rows(database.INCIDENT)] == [1], "the incident is there")
+        done = run(*order, "--incident", "1/1", "--seconds", "2")
+        assert done.exit_code == 0, done.output
+        path = done.stdout.strip()
+        assert "2.0 of 2.0 s of sound" in done.stderr
+        assert "span: samples" in main(monkeypatch, capsys, *order, "--incident", "1/1", "--seconds", "3")
+    written, sr = sf.read(path, dtype="int16")
+    assert sr == 16_000 and np.array_equal(written, pcm[: 2 * sr])
+    done, refused = map(json.loads, run("hub", "orders", "hub", "--format", "json").stdout.splitlines())
+    assert (done["state"], done["incident"], path) == ("complete", 1, f"hub/sound/{done['file']}")
+    assert refused["state"] == "refused" and refused["note"].startswith("span: ") and refused["file"] is None
+    text = run("hub", "orders", "hub").stdout.splitlines()
+    assert len(text) == 2 and "2.0 s of incident 1/1  complete  ada: a shot" in text[0] and "refused (span" in text[1]
+    assert run("hub", "purge", "hub").stdout == "0 clips older than 30 days deleted\n"

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -18,9 +19,10 @@ from paho.mqtt import client as mqtt
 
 from gunshot.base import audio
 from gunshot.detect import listener
-from gunshot.device import incidents, link, messages, outbox, run, topics
+from gunshot.device import answers, incidents, link, messages, outbox, run, topics
 from gunshot.device.place import Place
-from gunshot.hub import database, folder, service
+from gunshot.hub import database, folder, orders, service
+from gunshot.signing import keys
 from tests.firmware.driven import MODEL, p
 from tests.flows.prefect_server import free_port, started
 
@@ -67,6 +69,13 @@ class Network:
         """The stored messages, by session and sequence."""
         return [row["payload"] for row in self.rows(database.MESSAGE)]
 
+    def ask(self, start: int, stop: int, session: int | None = 1) -> None:
+        """Ask the device for samples of a session, or for a span of time in microseconds."""
+        span = orders.Span(start, stop, (stop - start) / (p.audio.sr if session else 1e6), session)
+        who = {"reason": "a test", "person": "tester", "now": datetime.now(UTC)}
+        with database.opened(self.url) as engine, engine.begin() as connection:
+            orders.ask(connection, keys.load(folder.order_key(self.folder)), NAME, span, **who)
+
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("localhost", self.port), 1):
             return True
@@ -96,6 +105,19 @@ def serve_once(place: Path) -> None:
     serve_hub(place)
 
 
+def serve_three_parts(place: Path) -> None:
+    """Be a hub that dies between the commit of a third part and its acknowledgement."""
+    publish, left = mqtt.Client.publish, itertools.count(2, -1)
+
+    def dying(client: mqtt.Client, topic: str, payload: bytes, **options):
+        if topic.endswith("/ack") and payload.startswith(b"{") and not next(left):
+            os._exit(9)
+        return publish(client, topic, payload, **options)
+
+    mqtt.Client.publish = dying
+    serve_hub(place)
+
+
 def be_a_device(place: Path, pcm: np.ndarray, heard: Event) -> None:
     """Be a device that hears some sound, and tells it."""
     sender = Sender(place)
@@ -121,9 +143,9 @@ def expected(pcm: np.ndarray, session: int) -> list[bytes]:
 
 
 class Sender:
-    """A device of this process whose clock is not known; the test hears and pumps for it. `place` is its folder."""
+    """A device of this process; the test hears and pumps for it. `place` is its folder."""
 
-    def __init__(self, place: Path):
+    def __init__(self, place: Path, error_us: Callable[[], int | None] = lambda: None):
         who = Place.load(place)
         self.outbox = outbox.Outbox(place)
         self.birth = topics.Birth(
@@ -131,10 +153,9 @@ class Sender:
             operating_point=0.5, version=messages.VERSION, capabilities=run.CAPABILITIES,
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
-        self.device = run.Device(
-            listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=lambda: None
-        )
-        self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, resend_s=1.0)
+        self.device = run.Device(listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=error_us)
+        self.answers = answers.Answers(place, self.birth, self.device.ring, error_us=error_us, resend_s=1.0)
+        self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, self.answers, resend_s=1.0)
 
     def hear(self, pcm: np.ndarray) -> None:
         """Hear all of some sound, and its end."""
@@ -148,4 +169,5 @@ class Sender:
     def close(self) -> None:
         """End it as `gunshot device run` does."""
         self.link.close()
+        self.answers.close()
         self.outbox.close()

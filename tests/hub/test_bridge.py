@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import tty
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,16 @@ import pytest
 from gunshot import simulate
 from gunshot.base import audio, params
 from gunshot.detect import listener
-from gunshot.device import emulator, incidents, messages, outbox, parity, run, topics
-from gunshot.device.messages import Heartbeat, Incident
+from gunshot.device import emulator, incidents, messages, orders, outbox, parity, run, topics
+from gunshot.device.messages import Detector, Heartbeat, Incident
 from gunshot.hub import database
 from gunshot.hub import incidents as stored
+from gunshot.hub import orders as asked
 from gunshot.models.model import load_model, read_operating_point
+from gunshot.signing import keys
 from tests.cli.test_hub import COMMAND
 from tests.flows.prefect_server import started
 from tests.hub.network import NAME, NUMBER, Network, until
-
-pytestmark = pytest.mark.firmware
 
 REPO = Path(__file__).parents[2]
 MODEL = REPO / "models/quantized/model.tflite"
@@ -52,24 +53,30 @@ class Wire:
     """A pty by a lasting name, as udev gives a board's line one; `cut` takes it away, and it comes again."""
 
     def __init__(self, name: Path, log: Path):
-        self._name, self._log, self._ours, self._opened = name, log, -1, 0
+        self.name, self.log, self._ours, self._opened = name, log, -1, 0
 
     def open(self) -> None:
         """Be there, and wait until the bridge has opened it."""
         self._ours, board = os.openpty()
         tty.setraw(self._ours)
-        self._name.symlink_to(os.ttyname(board))
+        self.name.symlink_to(os.ttyname(board))
         os.close(board)
         self._opened += 1
-        until(lambda: self._log.read_text().count(f"{self._name} is open") >= self._opened, self._log.read_text)
+        until(lambda: self.log.read_text().count(f"{self.name} is open") >= self._opened, self.log.read_text)
 
     def write(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._ours, data) :]
 
     def cut(self) -> None:
-        self._name.unlink()
+        self.name.unlink()
         os.close(self._ours)
+
+
+def bridged(network: Network, wire: Wire) -> contextlib.AbstractContextManager:
+    """Run `gunshot device bridge`."""
+    command = [sys.executable, "-c", COMMAND, "device", "bridge", network.device, wire.name]
+    return started(wire.log, *command, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO)})
 
 
 def play(pcm: np.ndarray, start: int, folder: Path, hear) -> bytes:
@@ -117,11 +124,11 @@ def assert_same(heard: list[Incident], told: list[Incident]) -> None:
         assert messages.encode(dataclasses.replace(a, **same)) == messages.encode(dataclasses.replace(b, **same))
 
 
+@pytest.mark.firmware
 def test_a_wav_on_the_board_is_an_incident_of_the_hub(tmp_path, pcm):
     """Then the board starts again, and its line is cut within the first incident message, and comes back."""
     network, log = Network(tmp_path / "hub"), tmp_path / "bridge.log"
     wire, lost = Wire(tmp_path / "ttyBOARD", log), range(85 + 1000, 85 + 1500)  # bytes, behind the heartbeat
-    command = [sys.executable, "-c", COMMAND, "device", "bridge", network.device, tmp_path / "ttyBOARD"]
     at = 0
 
     def cut_once(data: bytes) -> None:
@@ -134,7 +141,7 @@ def test_a_wav_on_the_board_is_an_incident_of_the_hub(tmp_path, pcm):
         wire.write(data[max(0, lost.stop - at) :])
         at += len(data)
 
-    with network.broker(), network.hub(), started(log, *command, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO)}):
+    with network.broker(), network.hub(), bridged(network, wire):
         wire.open()
         first = messages.decode_all(play(pcm, STARTS[0], tmp_path, wire.write))
         until(lambda: len(network.payloads()) == len(first), log.read_text)
@@ -156,3 +163,24 @@ def test_a_wav_on_the_board_is_an_incident_of_the_hub(tmp_path, pcm):
     point = model.calibrated(opens * model.step / P.detector.windows)
     for row in births:
         assert row["model"] == f"{told[0].model:016x}" and row["operating_point"] == pytest.approx(point, abs=2e-5)
+
+
+@pytest.mark.slow
+def test_an_order_for_a_board_s_sound_is_refused_by_name(tmp_path):
+    """One that was asked for before the hub knew what the device is; later ones the hub refuses itself."""
+    network, wire = Network(tmp_path / "hub"), Wire(tmp_path / "ttyBOARD", tmp_path / "bridge.log")
+    key, who = keys.load(network.folder / "authority" / orders.KEY), {"reason": "a bang", "person": "Ada"}
+    span = asked.of_time(datetime(2026, 3, 1, tzinfo=UTC), 5.0)
+    with database.opened(network.url) as engine, engine.begin() as connection:
+        asked.ask(connection, key, NAME, span, now=datetime.now(UTC), **who)
+    beat = Heartbeat(1, 2, 0, *[0] * 10, detector=Detector(3, 4))
+    with network.broker(), network.hub(), bridged(network, wire):
+        wire.open()
+        wire.write(messages.encode(beat))
+        until(lambda: network.rows(database.ORDER)[0]["state"] == asked.REFUSED, wire.log.read_text)
+    assert network.rows(database.ORDER)[0]["note"] == "sound: this device keeps none"
+    with (
+        database.opened(network.url) as engine, engine.begin() as connection,
+        pytest.raises(ValueError, match="must keep sound; it says that it has log_mel, onsets, clock"),
+    ):  # fmt: skip
+        asked.ask(connection, key, NAME, span, now=datetime.now(UTC), **who)

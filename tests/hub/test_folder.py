@@ -44,15 +44,21 @@ def test_what_was_cut_off_is_completed_with_the_same_keys(hub):
 
 
 def test_only_the_owner_reads_keys_and_passwords(hub):
-    private = [*hub.rglob("key.pem"), hub / "hub.yaml"]
-    assert len(private) == 5 and all(path.stat().st_mode & 0o777 == 0o600 for path in private)
+    private = [*hub.rglob("key.pem"), hub / "authority/order.pem", hub / "hub.yaml"]
+    assert len(private) == 6 and all(path.stat().st_mode & 0o777 == 0o600 for path in private)
     assert hub.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_device_gets_all_that_it_needs(hub):
     place = Place.load(hub / "devices/roof")
     assert place == Place(host="hub.example", port=8883, name="roof", number=7)
-    assert {path.name for path in (hub / "devices/roof").iterdir()} == {"ca.pem", "cert.pem", "key.pem", "device.yaml"}
+    assert {path.name for path in (hub / "devices/roof").iterdir()} == {
+        "ca.pem",
+        "cert.pem",
+        "key.pem",
+        "device.yaml",
+        "order.pem",
+    }
 
 
 def test_certificates_are_of_the_authority_and_of_one_purpose(hub):

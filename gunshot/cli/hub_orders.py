@@ -1,0 +1,150 @@
+"""gunshot hub order, orders, purge: sound that people ask devices for."""
+
+import json
+import re
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gunshot.cli.app import hub
+from gunshot.cli.options import Format, counted
+
+FolderArgument = Annotated[Path, typer.Argument(help="The hub's folder.")]
+LOOK_S = 0.2  # from one look at an order to the next
+UNSENT_S = 15.0  # after which it is no longer waited for a hub to send it
+
+
+@hub.command()
+def order(
+    folder: FolderArgument,
+    device: Annotated[str, typer.Argument(help="Its name.")],
+    reason: Annotated[str, typer.Option(help="Why; the device is told, and it is kept.")],
+    person: Annotated[str, typer.Option(help="Who asks; likewise.")],
+    incident: Annotated[str | None, typer.Option(help="SESSION/N: the sound of that incident.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Sound from this time on: 2026-03-01T12:00:00Z.")] = None,
+    live: Annotated[float | None, typer.Option(help="Sound from now on, for so many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long, with --from or --incident.")] = None,
+) -> None:
+    """Ask a device for sound, wait for it, and print the FLAC file that it is in.
+
+    A device has the last 30 s; 60 s can be asked for at once. `gunshot hub run` must run. Ctrl-C waits no longer, and
+    takes nothing back: `gunshot hub orders` shows what came.
+    """
+    from gunshot.base import params
+    from gunshot.hub import database, orders
+    from gunshot.hub import folder as folders
+    from gunshot.signing import keys
+
+    number, start, length = _wanted(incident, from_, live, seconds)
+    url, key = folders.load(folder).database, folders.order_key(folder)
+    if not key.exists():
+        raise ValueError(f"{key}: no such file; `gunshot hub init` makes it, and who has it asks for sound")
+    sr = params.load("audio").audio.sr
+    with database.opened(url) as engine:
+        with engine.begin() as connection:
+            now = datetime.now(UTC)
+            if number:
+                span = orders.of_incident(connection, device, *number, sr=sr, seconds=length)
+            else:
+                span = orders.of_time(start or now, length)
+            id = orders.ask(connection, keys.load(key), device, span, reason=reason, person=person, now=now)
+        _wait(engine, id, span.seconds, sr)
+        with engine.connect() as connection:
+            (row,) = (each for each in orders.listing(connection) if each["id"] == id)
+    if row["file"]:
+        print(folder / orders.SOUND / row["file"])
+    if row["state"] != orders.COMPLETE:
+        raise ValueError(f"order={id} is {row['state']}: {row['note']}")
+
+
+def _wanted(
+    incident: str | None, from_: str | None, live: float | None, seconds: float | None
+) -> tuple[tuple[int, int] | None, datetime | None, float | None]:
+    """Return session and number of an incident, a start in time, and a length; ValueError where options contradict."""
+    if sum(option is not None for option in (incident, from_, live)) != 1:
+        raise ValueError("one of --incident, --from and --live must be there")
+    if live is not None and seconds is not None:
+        raise ValueError(f"seconds={seconds:g} must not be there with --live, which says how long")
+    if from_ is not None and seconds is None:
+        raise ValueError("--from must have --seconds with it")
+    number = start = None
+    if incident is not None:
+        if not (match := re.fullmatch(r"(\d{1,10})/(\d{1,10})", incident)):
+            raise ValueError(
+                f"incident={incident} must be SESSION/N, as `gunshot hub incidents --format json` has them"
+            )
+        number = int(match[1]), int(match[2])
+    if from_ is not None:
+        with suppress(ValueError):
+            start = datetime.fromisoformat(from_)
+        if start is None or start.tzinfo is None:
+            raise ValueError(f"from={from_} must be a time with its zone: 2026-03-01T12:00:00Z")
+    return number, start, live if seconds is None else seconds
+
+
+def _wait(engine, id: str, seconds: float, sr: int) -> None:
+    """Wait until an order of the database has ended, and show how much has come."""
+    import tqdm
+
+    from gunshot.device.parts import PART
+    from gunshot.hub import orders
+
+    begun = time.monotonic()
+    with tqdm.tqdm(total=seconds, unit="s", bar_format="{desc}{n:.1f} of {total:.1f} s of sound") as bar:
+        while True:
+            with engine.connect() as connection:
+                progress = orders.progress(connection, id)
+            if progress.state != orders.OPEN:
+                break
+            if not progress.is_sent and time.monotonic() - begun > UNSENT_S:
+                raise ValueError(f"order={id} must be sent by a hub: is `gunshot hub run` running, and its broker?")
+            bar.update(min(seconds, progress.parts * PART / sr) - bar.n)
+            time.sleep(LOOK_S)
+        bar.update((seconds if progress.state == orders.COMPLETE else bar.n) - bar.n)
+
+
+@hub.command()
+def orders(
+    folder: FolderArgument,
+    format: Annotated[Format, typer.Option(help="json: an object a line.")] = Format.text,
+) -> None:
+    """List the orders for sound, newest last: time, device, length, state, who, why, and the file of their clip."""
+    from gunshot.hub import database
+    from gunshot.hub import folder as folders
+    from gunshot.hub import orders as stored
+
+    with database.opened(folders.load(folder).database) as engine, engine.connect() as connection:
+        rows = stored.listing(connection)
+    for row in rows:
+        if format == Format.json:
+            print(json.dumps(row))
+            continue
+        whose = f" of incident {row['session']}/{row['incident']}" if row["incident"] is not None else ""
+        state = row["state"] + (f" ({row['note']})" if row["note"] else "")
+        print(f"{row['issued_at']}  {row['device']:<12}  {row['seconds']:.1f} s{whose}  {state}", end="  ")
+        print(f"{row['person']}: {row['reason']}", row["file"] or "", sep="  ")
+    if not rows and format == Format.text:
+        print("no order yet")
+
+
+@hub.command()
+def purge(folder: FolderArgument) -> None:
+    """Delete the clips that are older than field.keep_days and that nobody decided to keep; their orders stay listed.
+
+    Run it once a day, as cron does.
+    """
+    from gunshot.base import params
+    from gunshot.hub import database
+    from gunshot.hub import folder as folders
+    from gunshot.hub import orders as stored
+
+    keep, url = params.load("field").field.keep_days, folders.load(folder).database
+    with database.opened(url) as engine, engine.begin() as connection:
+        files = stored.purge(connection, folder / stored.SOUND, keep_days=keep, now=datetime.now(UTC))
+    for file in files:
+        print(folder / stored.SOUND / file)
+    print(f"{counted(len(files), 'clip')} older than {keep:g} days deleted")

@@ -1,0 +1,72 @@
+"""An order: the hub asks a device for sound, signed with a key that the device knows; and what makes one refused.
+
+On the wire it is a signature (Ed25519, 64 bytes), then the bytes that it is of: a JSON object. What is read was signed.
+"""
+
+from typing import Annotated
+
+import pydantic
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from gunshot.device.topics import U32, Said
+from gunshot.signing import keys
+
+KEY = "order.pem"  # in a device's folder: the public one. In the hub's authority: the private one
+SIGNATURE = 64  # bytes
+MOST_S = 60  # of sound that an order asks for
+LIFE_S = 3600  # for which an order is good, at most: so long a device has to remember it
+ID = "^[0-9a-f]{32}$"
+MOST = 2**63 - 1  # of a sample or a time
+
+Id = Annotated[str, pydantic.Field(pattern=ID)]
+Text = Annotated[str, pydantic.Field(min_length=1, max_length=200)]
+Count = Annotated[int, pydantic.Field(ge=0, le=MOST)]
+
+
+class Order(Said):
+    """What one device is to send, why, and who wants it.
+
+    Of a span that has not ended the device sends what it hears, until it has: live sound.
+    """
+
+    id: Id
+    device: str
+    session: U32 | None = None  # whose samples `start` and `stop` count; None: both are microseconds since 1970
+    start: Count
+    stop: Count
+    reason: Text
+    person: Text
+    issued_us: Count
+    expires_us: Count
+
+
+class RefusedError(ValueError):
+    """An order that a device does not follow; the message begins with the rule's name."""
+
+    def __init__(self, rule: str, why: str):
+        super().__init__(f"{rule}: {why}")
+
+
+def sign(order: Order, key: Ed25519PrivateKey) -> bytes:
+    """Return an order as it is sent."""
+    content = order.encode()
+    return key.sign(content) + content
+
+
+def verify(payload: bytes, key: Ed25519PublicKey) -> Order:
+    """Return the order that a key signed; RefusedError where it did not, or it is no order."""
+    signature, content = payload[:SIGNATURE], payload[SIGNATURE:]
+    if not keys.signed_by(key, signature, content):
+        raise RefusedError("signature", "it must be of the key that this device was enrolled with")
+    try:
+        return Order.decode(content)
+    except ValueError as e:
+        raise RefusedError("order", str(e)) from None
+
+
+def claimed(payload: bytes) -> str | None:
+    """Return the id that an order claims to have, whoever wrote it; None where it claims none."""
+    try:
+        return Order.decode(payload[SIGNATURE:]).id
+    except ValueError:
+        return None

@@ -1,0 +1,262 @@
+"""Orders for sound: signed into the database by whoever asks, sent by the hub that runs, their answers put together.
+
+Who signs needs the order's key; `gunshot hub run` does not, and could not ask for sound by itself. `reply` and `due`
+work in the transaction of their connection, as the intake does: the caller commits, and only then acknowledges or
+sends.
+"""
+
+import logging
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import sqlalchemy as sql
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gunshot.base import audio
+from gunshot.base.files import shown
+from gunshot.device import orders, parts
+from gunshot.device.answers import KEPT_S
+from gunshot.device.orders import MOST_S, Order
+from gunshot.device.parts import End, Part, PartAcknowledgement, Refusal
+from gunshot.hub import intake
+from gunshot.hub.database import CLIP, DEVICE, INCIDENT, ORDER, PART, SESSION
+from gunshot.hub.incidents import EPOCH
+from gunshot.signing import record
+
+SOUND = "sound"  # the folder of clips, in the hub's
+# Open: no end yet. Expired: the device did not answer in time; it is open again where an answer comes all the same.
+# Cut off: the answer broke off, and what came of it is written.
+STATES = OPEN, EXPIRED, REFUSED, CUT_OFF, COMPLETE = "open", "expired", "refused", "cut off", "complete"
+GOOD_FOR = timedelta(seconds=60)  # for which a device may begin to answer
+RESEND = timedelta(seconds=5)  # without an answer
+GIVE_UP = timedelta(seconds=KEPT_S + MOST_S)  # after the last part: by then the device has forgotten the rest
+BEFORE_S, AFTER_S = 2.0, 2.0  # of an incident's clip, before its first onset and after its last shot was decided
+MOST_HEAD, MOST_NOTE = 1000, 500  # characters that are kept of what a device says
+MICROSECOND = timedelta(microseconds=1)
+
+log = logging.getLogger("gunshot")
+
+
+class Span(NamedTuple):
+    """What sound an order asks for, as `device.orders.Order` has it, and of which incident."""
+
+    start: int
+    stop: int
+    seconds: float
+    session: int | None = None
+    incident: int | None = None
+
+
+def of_time(start: datetime, seconds: float) -> Span:
+    """Return the span from a time on; a device that does not know the time refuses it."""
+    start_us = (start - EPOCH) // MICROSECOND
+    return Span(start_us, start_us + round(seconds * 1e6), seconds)
+
+
+def of_incident(
+    connection: sql.Connection, device: str, session: int, incident: int, *, sr: int, seconds: float | None = None
+) -> Span:
+    """Return the span of an incident, from BEFORE_S before its first onset on; ValueError where there is none.
+
+    It is `seconds` long, or until AFTER_S after what is known of the incident now.
+    """
+    key = INCIDENT.c.device == device, INCIDENT.c.session == session, INCIDENT.c.incident == incident
+    row = connection.execute(sql.select(INCIDENT.c.onset, INCIDENT.c.decided).where(*key)).first()
+    if row is None:
+        raise ValueError(f"incident={session}/{incident} must be one of {device}'s: `gunshot hub incidents`")
+    start = max(0, row.onset - round(BEFORE_S * sr))
+    stop = min(row.decided + round(AFTER_S * sr), start + MOST_S * sr)
+    if seconds is not None:
+        stop = start + round(seconds * sr)
+    return Span(start, stop, (stop - start) / sr, session, incident)
+
+
+def ask(
+    connection: sql.Connection, key: Ed25519PrivateKey, device: str, span: Span, *, reason: str, person: str,
+    now: datetime,
+) -> str:  # fmt: skip
+    """Sign an order and put it where the hub that runs sends it from; return its id.
+
+    Raises
+    ------
+    ValueError
+        The device is not enrolled or has no ring, the span is too long or none, or reason or person are missing.
+    """
+    if connection.scalar(sql.select(DEVICE.c.name).where(DEVICE.c.name == device)) is None:
+        raise ValueError(f"device={device} must be enrolled: `gunshot hub enrol`")
+    newest = sql.select(SESSION.c.capabilities).where(SESSION.c.device == device).order_by(SESSION.c.session.desc())
+    capabilities = connection.scalar(newest.limit(1))
+    if capabilities is not None and "sound" not in capabilities:
+        raise ValueError(f"device={device} must keep sound; it says that it has {', '.join(capabilities)}")
+    if not 0 < span.seconds <= MOST_S:
+        raise ValueError(f"seconds={span.seconds:g} must be above 0, and {MOST_S} at most")
+    for name, text in (("reason", reason), ("person", person)):
+        if not 1 <= len(text.strip()) <= 200:
+            raise ValueError(f"{name}={text[:20]!r} must say something, in 200 characters at most")
+    expires = now + GOOD_FOR
+    order = Order(
+        id=uuid.uuid4().hex, device=device, session=span.session, start=span.start, stop=span.stop, reason=reason,
+        person=person, issued_us=(now - EPOCH) // MICROSECOND, expires_us=(expires - EPOCH) // MICROSECOND,
+    )  # fmt: skip
+    values = {
+        "id": order.id, "device": device, "session": span.session, "incident": span.incident, "seconds": span.seconds,
+        "reason": reason, "person": person, "payload": orders.sign(order, key), "issued_at": now,
+        "expires_at": expires, "state": OPEN,
+    }  # fmt: skip
+    connection.execute(sql.insert(ORDER).values(values))
+    return order.id
+
+
+def due(connection: sql.Connection, *, now: datetime, sound: Path) -> list[tuple[str, bytes]]:
+    """Return the orders to send now, device and payload; end those that no answer comes to any more.
+
+    `sound` is the folder of clips.
+    """
+    order = ORDER.c
+    waits = sql.and_(order.state == OPEN, order.answered_at.is_(None))
+    connection.execute(
+        sql.update(ORDER).where(waits, order.expires_at < now).values(state=EXPIRED, note="no answer came in time")
+    )
+    late = sql.and_(order.state == OPEN, order.answered_at < now - GIVE_UP)
+    for row in connection.execute(sql.select(ORDER).where(late)).all():
+        _end(connection, row, CUT_OFF, "no more came", now=now, sound=sound)
+    unsent = sql.or_(order.sent_at.is_(None), order.sent_at < now - RESEND)
+    rows = connection.execute(sql.select(order.id, order.device, order.payload).where(waits, unsent)).all()
+    connection.execute(sql.update(ORDER).where(order.id.in_([row.id for row in rows])).values(sent_at=now))
+    return [(row.device, row.payload) for row in rows]
+
+
+def reply(
+    connection: sql.Connection, device: str, payload: bytes, *, now: datetime, sound: Path
+) -> PartAcknowledgement | None:
+    """Take in what a device answers, and return what to acknowledge; None: nothing.
+
+    The last part that comes makes the clip, in the folder `sound`.
+    """
+    try:
+        said, content = parts.decode(payload)
+        row = connection.execute(sql.select(ORDER).where(ORDER.c.id == said.order, ORDER.c.device == device)).first()
+        if row is None:
+            raise ValueError(f"order={said.order} must be one of this hub's to {device}")
+        if isinstance(said, Part):
+            parts.samples(said, content)
+    except ValueError as e:
+        head = payload.partition(b"\n")[0][:MOST_HEAD]  # not the sound, for which nobody asked
+        intake.refuse(connection, device, "reply", head, str(e), now)
+        return None
+    is_open = row.state in (OPEN, EXPIRED)
+    if isinstance(said, Refusal):
+        if is_open:
+            _end(connection, row, REFUSED, said.reason, now=now, sound=sound)
+        return None
+    if is_open:
+        _take(connection, row, said, payload, now=now, sound=sound)
+    return PartAcknowledgement(order=said.order, number=said.number)
+
+
+def _take(
+    connection: sql.Connection, row: sql.Row, said: Part | End, payload: bytes, *, now: datetime, sound: Path
+) -> None:
+    """Store a part, or that there are no more, and end the order once all is there."""
+    here = PART.c.order == row.id
+    if connection.scalar(sql.select(PART.c.number).where(here, PART.c.number == said.number)) is None:
+        values = {"order": row.id, "number": said.number, "payload": payload, "received_at": now}
+        connection.execute(sql.insert(PART).values(values))
+    connection.execute(sql.update(ORDER).where(ORDER.c.id == row.id).values(state=OPEN, answered_at=now))
+    count, last = connection.execute(sql.select(sql.func.count(), sql.func.max(PART.c.number)).where(here)).one()
+    if count == last + 1:
+        newest = connection.scalar(sql.select(PART.c.payload).where(here, PART.c.number == last))
+        if isinstance(parts.decode(newest)[0], End):
+            _end(connection, row, COMPLETE, "", now=now, sound=sound)
+
+
+def _end(connection: sql.Connection, row: sql.Row, state: str, note: str, *, now: datetime, sound: Path) -> None:
+    """Write what came of an answer, where anything did, and end its order."""
+    here = PART.c.order == row.id
+    payloads = connection.scalars(sql.select(PART.c.payload).where(here).order_by(PART.c.number)).all()
+    run, pcm, end = _joined([parts.decode(payload) for payload in payloads])
+    if state == COMPLETE and (end is None or end.sha256 != audio.sha256(pcm)):
+        state, note = CUT_OFF, "its parts are not those that the device hashed"
+    elif state == COMPLETE and end.note:
+        state, note = CUT_OFF, end.note
+    if run:
+        file = f"{row.id}.flac"
+        record.write(sound / file, parts.to_flac(pcm, run[0].sr))
+        values = {
+            "order": row.id, "file": file, "session": run[0].session, "start": run[0].start, "samples": len(pcm),
+            "sr": run[0].sr, "sha256": audio.sha256(pcm), "kept": False, "written_at": now,
+        }  # fmt: skip
+        connection.execute(sql.insert(CLIP).values(values))
+    connection.execute(sql.delete(PART).where(here))
+    values = {"state": state, "note": shown(note)[:MOST_NOTE] or None, "answered_at": now}
+    log.info("order %s to %s: %s %s", row.id, row.device, state, values["note"] or "")
+    connection.execute(sql.update(ORDER).where(ORDER.c.id == row.id).values(values))
+
+
+def _joined(replies: list[tuple[Part | End, bytes]]) -> tuple[list[Part], np.ndarray, End | None]:
+    """Return the parts that follow each other from the first on, their samples [shape=(n,)], and the end."""
+    run, pcm, end = [], [np.zeros(0, np.int16)], None
+    for number, (said, content) in enumerate(replies):
+        if isinstance(said, End):
+            end = said
+            break
+        before = run[-1] if run else None
+        expected = before and (before.session, before.sr, before.start + before.samples)
+        if said.number != number or (expected and (said.session, said.sr, said.start) != expected):
+            break
+        run.append(said)
+        pcm.append(parts.samples(said, content))
+    return run, np.concatenate(pcm), end
+
+
+class Progress(NamedTuple):
+    """How far an order is: one of STATES, whether the hub has sent it, and how many parts have come."""
+
+    state: str
+    is_sent: bool
+    parts: int
+
+
+def progress(connection: sql.Connection, id: str) -> Progress:
+    """Return how far an order is; KeyError where there is none."""
+    row = connection.execute(sql.select(ORDER.c.state, ORDER.c.sent_at).where(ORDER.c.id == id)).first()
+    if row is None:
+        raise KeyError(id)
+    count = connection.scalar(sql.select(sql.func.count()).select_from(PART).where(PART.c.order == id))
+    return Progress(row.state, row.sent_at is not None, count)
+
+
+def listing(connection: sql.Connection) -> list[dict]:
+    """Return a dict for each order, newest last: when, which device, whose incident, how long, state, note, who, why.
+
+    `file` is the clip's name in the folder SOUND, None where there is none, or it was deleted.
+    """
+    order = ORDER.c
+    columns = (
+        order.id, order.issued_at, order.device, order.session, order.incident, order.seconds, order.state, order.note,
+        order.person, order.reason,
+    )  # fmt: skip
+    file = sql.case((CLIP.c.deleted_at.is_(None), CLIP.c.file)).label("file")
+    joined = sql.join(ORDER, CLIP, CLIP.c.order == order.id, isouter=True)
+    rows = connection.execute(sql.select(*columns, file).select_from(joined).order_by(order.issued_at, order.id))
+    return [
+        dict(row) | {"issued_at": row["issued_at"].replace(tzinfo=row["issued_at"].tzinfo or UTC).isoformat()}
+        for row in rows.mappings()
+    ]
+
+
+def purge(connection: sql.Connection, sound: Path, *, keep_days: float, now: datetime) -> list[str]:
+    """Delete the clips that are older than `keep_days` and that nobody decided to keep; return their files' names.
+
+    The rows stay.
+    """
+    clip = CLIP.c
+    old = sql.and_(clip.written_at < now - timedelta(days=keep_days), clip.kept.is_(False), clip.deleted_at.is_(None))
+    files = list(connection.scalars(sql.select(clip.file).where(old).order_by(clip.written_at)))
+    for file in files:
+        (sound / file).unlink(missing_ok=True)  # a kill before the commit: it is asked for again
+        connection.execute(sql.update(CLIP).where(clip.file == file).values(deleted_at=now))
+    return files
