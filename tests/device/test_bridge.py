@@ -53,8 +53,8 @@ def a_bridge(folder, outbox, links=None, error_us=lambda: None) -> Bridge:
     return Bridge(folder, PLACE, outbox, links or Links(), sr=SR, heartbeat_s=BEAT_S, error_us=error_us)
 
 
-def hear(one: Bridge, *told, now_s: float = 0.0) -> None:
-    one.hear(b"".join(map(messages.encode, told)), now_s)
+def hear(one: Bridge, *said, now_s: float = 0.0) -> None:
+    one.hear(b"".join(map(messages.encode, said)), now_s)
 
 
 def waiting(outbox: Outbox) -> list[messages.Message]:
@@ -76,8 +76,8 @@ def test_starts_of_the_board_are_counted_and_those_of_the_bridge_are_not(tmp_pat
     again = [after(BEAT, session=5), after(ALERT, session=5)]  # another number, as a reset board draws
     same = [after(BEAT, session=5), after(ALERT, session=5)]  # the same again: its numbers fall
     other = [after(BEAT, device=1, session=5, sequence=8)]
-    for told in (first, [after(BEAT, sequence=2)], again, same, other):
-        hear(a_bridge(tmp_path, outbox), *told)
+    for said in (first, [after(BEAT, sequence=2)], again, same, other):
+        hear(a_bridge(tmp_path, outbox), *said)
     numbers = [(one.session, one.sequence) for one in waiting(outbox)]
     assert numbers == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (3, 0), (3, 1), (4, 8)]
 

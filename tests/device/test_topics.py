@@ -31,6 +31,8 @@ def test_a_birth_is_read_with_keys_that_are_not_known():
         name="roof", number=7, session=1, model="0" * 16, operating_point=0.5, version=2, capabilities=["clock"]
     )
     assert Birth.decode(birth.encode()) == birth
+    board = birth.model_copy(update={"operating_point": None})
+    assert Birth.decode(board.encode()) == board
     assert Birth.decode(birth.encode()[:-1] + b', "later": 1}') == birth
     for wrong in (b'"0"', b"7.5", b"null", b"4294967296", b"-1"):
         with pytest.raises(ValueError, match=r"^birth number: Input should"):

@@ -111,13 +111,13 @@ def by_a_device(pcm: np.ndarray, folder: Path) -> list[Incident]:
         )
         device.hear(audio.to_float(pcm), lost=False)
         device.end()
-        told = [messages.decode(one.payload) for one in waiting.first(1000)]
-    return [message for message in told if isinstance(message, Incident)]
+        wanted = [messages.decode(one.payload) for one in waiting.first(1000)]
+    return [message for message in wanted if isinstance(message, Incident)]
 
 
-def assert_same(heard: list[Incident], told: list[Incident]) -> None:
+def assert_same(heard: list[Incident], wanted: list[Incident]) -> None:
     """But for whose they are, and of a log-mel one code, which may be the next one."""
-    for a, b in zip(heard, told, strict=True):
+    for a, b in zip(heard, wanted, strict=True):
         assert (a.log_mel is None) == (b.log_mel is None)
         assert a.log_mel is None or (a.log_mel != b.log_mel).sum() <= 1
         same = {"session": 0, "sequence": 0, "clock": None, "log_mel": b.log_mel}
@@ -149,12 +149,12 @@ def test_a_wav_on_the_board_is_an_incident_of_the_hub(tmp_path, pcm):
         until(lambda: len(network.payloads()) == 2 * len(first) - 1, log.read_text)
         births = network.rows(database.SESSION)
     assert isinstance(first[0], Heartbeat) and isinstance(second[1], Incident) and len(second) == len(first)
-    told, heard = by_a_device(pcm, tmp_path), [messages.decode(payload) for payload in network.payloads()]
+    wanted, heard = by_a_device(pcm, tmp_path), [messages.decode(payload) for payload in network.payloads()]
     by_session = [[m for m in heard if isinstance(m, Incident) and m.session == session] for session in (1, 2)]
-    assert told[0].shots >= 1
-    assert_same(by_session[0], told)
-    assert_same(by_session[1], told[1:])
-    assert [row["shots"] for row in network.rows(database.INCIDENT)] == 2 * [told[-1].shots]
+    assert wanted[0].shots >= 1
+    assert_same(by_session[0], wanted)
+    assert_same(by_session[1], wanted[1:])
+    assert [row["shots"] for row in network.rows(database.INCIDENT)] == 2 * [wanted[-1].shots]
     with database.opened(network.url) as engine, engine.connect() as connection:
         assert list(stored.gaps(connection)) == [(NAME, 2, 1, 1)]
     assert network.rows(database.REFUSED) == []
@@ -162,7 +162,7 @@ def test_a_wav_on_the_board_is_an_incident_of_the_hub(tmp_path, pcm):
     model, opens = load_model(MODEL), read_operating_point(MODEL)["settings"]["on"]
     point = model.calibrated(opens * model.step / P.detector.windows)
     for row in births:
-        assert row["model"] == f"{told[0].model:016x}" and row["operating_point"] == pytest.approx(point, abs=2e-5)
+        assert row["model"] == f"{wanted[0].model:016x}" and row["operating_point"] == pytest.approx(point, abs=2e-5)
 
 
 @pytest.mark.slow
