@@ -49,7 +49,9 @@ export = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="Writ
 firmware = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="The detector as a device runs it.")
 hub = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="The main system: it stores what devices send.")
 device = typer.Typer(
-    no_args_is_help=True, context_settings=SETTINGS, help="A device, of this machine and a microphone."
+    no_args_is_help=True,
+    context_settings=SETTINGS,
+    help="A device of a hub: this machine and a microphone, or a board.",
 )
 models = typer.Typer(
     invoke_without_command=True, context_settings=SETTINGS, help="What is and was in production, and proof of it."

@@ -1,4 +1,4 @@
-"""gunshot device: this machine as a device of a hub."""
+"""gunshot device run: this machine and its microphone as a device of a hub."""
 
 import sys
 from contextlib import closing, suppress

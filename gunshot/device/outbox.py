@@ -49,7 +49,9 @@ class Outbox:
             # Exclusive: a second process would send the same again, and take the first one's place at the broker.
             self._db.executescript(f"PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; {TABLES}; COMMIT")
         except sqlite3.OperationalError as e:
-            raise ValueError(f"{folder / FILE}: {e}; is `gunshot device run` running there already?") from None
+            raise ValueError(
+                f"{folder / FILE}: {e}; is `gunshot device run` or `bridge` running there already?"
+            ) from None
 
     def start(self) -> int:
         """Return the number of a new session, larger than all before; it is on the disk."""

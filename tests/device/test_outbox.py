@@ -63,5 +63,8 @@ def test_a_damaged_message_is_dropped_and_counted(tmp_path):
 
 
 def test_two_processes_do_not_share_it(tmp_path):
-    with closing(Outbox(tmp_path)), pytest.raises(ValueError, match="locked; is `gunshot device run` running"):
+    with (
+        closing(Outbox(tmp_path)),
+        pytest.raises(ValueError, match="locked; is `gunshot device run` or `bridge` running"),
+    ):
         Outbox(tmp_path)
