@@ -63,8 +63,8 @@ CASE = Table(
     Column("devices", BigInteger, nullable=False), Column("shots", BigInteger, nullable=False),
     Column("unix_us", BigInteger), Column("error_us", BigInteger),  # of the first onset; null: no device knew the time
     Column("latitude", Float), Column("longitude", Float),  # where it was fired; null: `no_place` says why
-    Column("place", sql.JSON),  # a GeoJSON Feature, as of `gunshot locate --geojson`: ellipse, residuals, left out
-    Column("no_place", String),
+    Column("place", sql.JSON(none_as_null=True)),  # a GeoJSON Feature, as `gunshot locate` writes it
+    Column("no_place", String), Column("place_due", Boolean, nullable=False, default=False, index=True),
 )  # fmt: skip
 
 INCIDENT = Table(

@@ -5,9 +5,7 @@ sound takes from one device to the other. A case is what links hold together, so
 alone. The sound is as slow as in the coldest air: no season takes two devices apart, at the price of a little width.
 """
 
-import dataclasses
 from datetime import datetime
-from functools import lru_cache
 
 import numpy as np
 import sqlalchemy as sql
@@ -15,17 +13,15 @@ from scipy.sparse import csgraph
 from scipy.spatial import distance
 
 from gunshot.device.messages import State
-from gunshot.hub import interchange, plane
+from gunshot.hub import plane
 from gunshot.hub.database import CASE, DEVICE, INCIDENT, SITE
-from gunshot.hub.location import REACH_M, UNREAD_C, UNREAD_ERROR_C, Arrival, Location, locate
+from gunshot.hub.location import REACH_M
 from gunshot.simulate.physics import Air
 
 SLOWEST = Air(-20).speed  # m/s
 DETOUR_S = 0.1  # by which an onset may be late besides: a path around a house is up to 80 ms longer
 WIDEST_US = round(1e6 * (REACH_M / SLOWEST + DETOUR_S))  # between spans that are linked, at most
-UNPLACED, UNTIMED = "where it stands is not known", "its clock is not disciplined"  # why a device is left out
-NOBODY = "no device that heard it knows the time and stands at a known place"
-REMEMBERED = 1000  # places: a case is located anew where its first onsets changed, at no other message
+LONGEST_US = 600_000_000  # of a span: who shoots for longer is joined by the first ten minutes of it
 
 # An incident, where its device stands, and its site: that of its case, also where the device hangs elsewhere by now.
 MEMBERS = sql.select(
@@ -45,11 +41,10 @@ def join(connection: sql.Connection, key: dict, *, now: datetime) -> None:
     site = connection.execute(sql.select(SITE).where(SITE.c.name == own.site)).first()  # none: it decides alone
     numbered = _numbered(connection, groups(_around(connection, own)), site, now=now)
     changed = {own.case}
-    for number, group in numbered.items():
-        for row in group:
-            if row.case != number or _key(row) == _key(own):
-                changed |= {row.case, number}
-                connection.execute(sql.update(INCIDENT).where(*_is(row)).values(case=number))
+    moved = [(row, number) for number, group in numbered.items() for row in group if row.case != number]
+    for row, number in moved:
+        changed |= {row.case, number}
+        connection.execute(sql.update(INCIDENT).where(*_is(row)).values(case=number))
     for number in sorted(changed - {None} - numbered.keys()):
         into = next((into for into, group in numbered.items() if number in {row.case for row in group}), None)
         if into is None:  # all of it is withdrawn
@@ -60,10 +55,6 @@ def join(connection: sql.Connection, key: dict, *, now: datetime) -> None:
         _update(connection, number, numbered[number], needed=site.devices_needed if site else 1, now=now)
 
 
-def _key(row: sql.Row) -> tuple[str, int, int]:
-    return row.device, row.session, row.incident
-
-
 def _is(row: sql.Row) -> list:
     return [column == getattr(row, column.name) for column in INCIDENT.primary_key]
 
@@ -71,14 +62,14 @@ def _is(row: sql.Row) -> list:
 def _around(connection: sql.Connection, own: sql.Row) -> list[sql.Row]:
     """Return an incident, and all of its case and of those that it may be linked to, but for what was withdrawn."""
     near = sql.select(INCIDENT.c.case).join(CASE, INCIDENT.c.case == CASE.c.number).where(
-        CASE.c.site.is_not(None),
         CASE.c.site == own.site,
         INCIDENT.c.earliest_us <= own.latest_us + WIDEST_US,
-        INCIDENT.c.latest_us >= own.earliest_us - WIDEST_US,
+        INCIDENT.c.latest_us.between(own.earliest_us - WIDEST_US, own.latest_us + WIDEST_US + LONGEST_US),
     )  # fmt: skip
-    members = sql.or_(sql.and_(*_is(own)), INCIDENT.c.case == own.case, INCIDENT.c.case.in_(near))
-    counted = MEMBERS.where(members, INCIDENT.c.state != State.WITHDRAWN)
-    return list(connection.execute(counted.order_by(*INCIDENT.primary_key)))
+    numbers = set(connection.scalars(near)) if own.site else set()
+    in_cases = MEMBERS.where(INCIDENT.c.case.in_(numbers | {own.case} - {None}), INCIDENT.c.state != State.WITHDRAWN)
+    first = [own] if own.case is None and own.state != State.WITHDRAWN else []
+    return first + list(connection.execute(in_cases))
 
 
 def groups(rows: list[sql.Row]) -> list[list[sql.Row]]:
@@ -126,52 +117,13 @@ def _merge(connection: sql.Connection, number: int, into: int, *, now: datetime)
 
 
 def _update(connection: sql.Connection, number: int, group: list[sql.Row], *, needed: int, now: datetime) -> None:
-    """Write what a case's incidents say, and raise it once enough devices have it."""
+    """Write what a case's incidents say, and raise it once enough devices have it; its place follows: `places`."""
     shots: dict[str, int] = {}
     for row in group:
         shots[row.device] = shots.get(row.device, 0) + row.shots
     first = min(((row.unix_us, row.error_us) for row in group if row.unix_us is not None), default=(None, None))
     values = {"devices": len(shots), "shots": max(shots.values(), default=0), "unix_us": first[0], "error_us": first[1]}
-    connection.execute(
-        sql.update(CASE).where(CASE.c.number == number).values(**values, **_place(group), changed_at=now)
-    )
+    connection.execute(sql.update(CASE).where(CASE.c.number == number).values(**values, place_due=True, changed_at=now))
     if len(shots) >= needed:
         unraised = sql.update(CASE).where(CASE.c.number == number, CASE.c.raised_at.is_(None))
         connection.execute(unraised.values(raised_at=now))
-
-
-def _place(group: list[sql.Row]) -> dict:
-    """Return a case's columns of where it was fired, by each device's first onset."""
-    first: dict[str, sql.Row] = {}
-    for row in group:
-        if row.unix_us is None or row.latitude is None:
-            continue
-        if row.device not in first or row.unix_us < first[row.device].unix_us:
-            first[row.device] = row
-    onsets = tuple(
-        (row.device, row.latitude, row.longitude, row.unix_us, row.error_us) for _, row in sorted(first.items())
-    )
-    unused = {row.device: UNTIMED if row.latitude is not None else UNPLACED for row in group if row.device not in first}
-    return _located(onsets, tuple(sorted(unused.items())))
-
-
-@lru_cache(REMEMBERED)
-def _located(onsets: tuple, unused: tuple) -> dict:
-    """Return columns of a place, from devices with latitude, longitude, onset and its error in microseconds."""
-    if not onsets:
-        return {"latitude": None, "longitude": None, "place": None, "no_place": NOBODY}
-    names, lat, lon, unix_us, error_us = zip(*onsets, strict=True)
-    origin = plane.middle(lat, lon)
-    place = plane.metres(lat, lon, origin=origin)
-    arrivals = [
-        Arrival(name, *at, time / 1e6, max(error, 1) / 1e6)  # no clock is sure to less than a microsecond
-        for name, at, time, error in zip(names, place.tolist(), unix_us, error_us, strict=True)
-    ]
-    try:
-        at = locate(arrivals, temperature_c=UNREAD_C, temperature_error_c=UNREAD_ERROR_C)
-    except ValueError as e:  # places that cannot be: they must not end the hub
-        at = Location(str(e))
-    at = dataclasses.replace(at, left_out=at.left_out | dict(unused))
-    feature = interchange.feature(at, interchange.Onsets(arrivals, origin, dated=True))
-    longitude, latitude = feature["properties"].get("position", (None, None))
-    return {"latitude": latitude, "longitude": longitude, "place": feature, "no_place": at.reason or None}

@@ -164,7 +164,7 @@ def _span(row: sql.Row | None, message: Incident, now: datetime, sr: int) -> dic
     else:
         latest = round(now.timestamp() * 1e6)
         earliest = latest - LATE_US
-    return {"earliest_us": earliest, "latest_us": latest}
+    return {"earliest_us": earliest, "latest_us": min(latest, earliest + fusion.LONGEST_US)}
 
 
 def _onset(row: sql.Row | None, message: Incident, onset: int, sr: int) -> dict:
