@@ -1,5 +1,9 @@
-"""gunshot hub site: where devices hang that hear the same shots, and what is needed before a person is woken."""
+"""gunshot hub site and cases: what is needed before a person is woken, and what was heard by how many devices."""
 
+import csv
+import json
+import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -7,6 +11,15 @@ import typer
 from gunshot.cli.app import hub
 from gunshot.cli.hub import FolderArgument
 from gunshot.cli.options import counted
+
+
+class Cases(StrEnum):
+    """How cases are printed."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+    geojson = "geojson"
 
 
 @hub.command()
@@ -30,5 +43,48 @@ def site(
 
     url = folders.load(folder).database
     with database.opened(url) as engine, engine.begin() as connection:
-        sites.put(connection, name, devices_needed=devices_needed, exercise=exercise)
-    print(f"{name}: {counted(devices_needed, 'device')} must hear a shot before a person is woken")
+        drill = sites.put(connection, name, devices_needed=devices_needed, exercise=exercise)
+    note = "; what is heard now is a drill" if drill else ""
+    print(f"{name}: {counted(devices_needed, 'device')} must hear a shot before a person is woken{note}")
+
+
+@hub.command()
+def cases(
+    folder: FolderArgument,
+    format: Annotated[
+        Cases, typer.Option(help="json: an object a line. csv: with a header. geojson: for any map, one document.")
+    ] = Cases.text,
+) -> None:
+    """List the cases, newest last: what one sound can explain of what a site's devices heard.
+
+    Of each: its number, the time of the first onset, site, whether it was raised or is near it (too few devices have
+    it), devices, shots, and where it was fired or why that cannot be said.
+    """
+    from gunshot.hub import cases as stored
+    from gunshot.hub import database
+    from gunshot.hub import folder as folders
+
+    url = folders.load(folder).database
+    with database.opened(url) as engine, engine.connect() as connection:
+        rows = stored.listing(connection)
+    if format == Cases.geojson:
+        print(json.dumps(stored.collection(rows)))
+    elif format == Cases.csv:
+        writer = csv.DictWriter(sys.stdout, stored.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        for row in rows:
+            print(json.dumps(row) if format == Cases.json else _text(row))
+        if not rows and format == Cases.text:
+            print("no case yet")
+
+
+def _text(row: dict) -> str:
+    time = f"   {row['time']}" if row["time"] else f"by {row['opened']}"
+    status = ("raised" if row["raised"] else "near") + " (drill)" * row["exercise"]
+    at = f"no place: {row['no_place']}" if row["no_place"] else "its place is being worked out"
+    if row["latitude"] is not None:
+        at = f"{row['latitude']:.6f}, {row['longitude']:.6f} +-{row['half_axis_m']:.0f} m"
+    devices, shots = counted(row["devices"], "device"), counted(row["shots"], "shot")
+    return f"{row['case']:>5}  {time}  {row['site'] or '-':<12}  {status:<14}  {devices:<9}  {shots:<9}  {at}"

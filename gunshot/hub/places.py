@@ -77,4 +77,5 @@ def _located(onsets: tuple, unused: tuple) -> dict:
     at = dataclasses.replace(at, left_out=at.left_out | dict(unused))
     feature = interchange.feature(at, interchange.Onsets(arrivals, origin, dated=True))
     longitude, latitude = feature["properties"].get("position", (None, None))
+    longitude = longitude and (longitude + 180) % 360 - 180  # where devices stand on both sides of the date line
     return {"latitude": latitude, "longitude": longitude, "place": feature, "no_place": at.reason or None}

@@ -8,21 +8,24 @@ from gunshot.hub.database import DEVICE, SITE
 MOST_LATITUDE = 89.0  # degrees: at a pole no direction is east, and `gunshot.hub.plane` has none
 
 
-def put(connection: sql.Connection, name: str, *, devices_needed: int, exercise: bool | None) -> None:
-    """Make a site, or change it; `exercise` None leaves that as it is, and a new site has none.
+def put(connection: sql.Connection, name: str, *, devices_needed: int, exercise: bool | None) -> bool:
+    """Make a site, or change it; return whether what is heard there is a drill.
 
-    It says of cases from now on; those that are open keep whether they were raised, and whether they are a drill.
-    ValueError where the name is none.
+    `exercise` None leaves that as it is; at a new site nothing is.
+    It is a rule for what is heard from now on: a case that was raised stays raised, and is a drill if it was one.
+    ValueError where the name is none, or no device is needed.
     """
     topics.check_name(name)
     if devices_needed < 1:
         raise ValueError(f"devices_needed={devices_needed} must be at least 1")
-    site = sql.select(SITE.c.name).where(SITE.c.name == name)
-    values = {"devices_needed": devices_needed} | ({} if exercise is None else {"exercise": exercise})
-    if connection.scalar(site) is None:
-        connection.execute(sql.insert(SITE).values({"name": name, "exercise": False} | values))
+    before = connection.execute(sql.select(SITE).where(SITE.c.name == name)).first()
+    drill = bool(before and before.exercise) if exercise is None else exercise
+    values = {"devices_needed": devices_needed, "exercise": drill}
+    if before is None:
+        connection.execute(sql.insert(SITE).values(name=name, **values))
     else:
         connection.execute(sql.update(SITE).where(SITE.c.name == name).values(values))
+    return drill
 
 
 def move(
