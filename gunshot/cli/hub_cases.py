@@ -1,4 +1,4 @@
-"""gunshot hub site and cases: what is needed before a person is woken, and what was heard by how many devices."""
+"""gunshot hub site, cases and cap: what is needed before a person is woken, and what was heard by how many devices."""
 
 import csv
 import json
@@ -78,6 +78,35 @@ def cases(
             print(json.dumps(row) if format == Cases.json else _text(row))
         if not rows and format == Cases.text:
             print("no case yet")
+
+
+class Messages(StrEnum):
+    """What a message is to those who got the alert of its case."""
+
+    alert = "alert"
+    update = "update"
+    cancel = "cancel"
+
+
+@hub.command()
+def cap(
+    folder: FolderArgument,
+    case: Annotated[int, typer.Argument(help="Its number, as `gunshot hub cases` lists it; it must be raised.")],
+    kind: Annotated[
+        Messages, typer.Option(help="cancel: it was none after all. It and update refer to the alert.")
+    ] = Messages.alert,
+) -> None:
+    """Print a case as a message of the Common Alerting Protocol (CAP 1.2), for alerting systems; nothing is sent.
+
+    A drill has the status Exercise. The area is the ellipse of the place, else the site by name.
+    """
+    from gunshot.hub import cap as messages
+    from gunshot.hub import database
+    from gunshot.hub import folder as folders
+
+    settings = folders.load(folder)
+    with database.opened(settings.database) as engine, engine.connect() as connection:
+        print(messages.message(connection, case, messages.Kind[kind], sender=settings.host))
 
 
 def _text(row: dict) -> str:

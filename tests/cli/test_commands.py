@@ -70,6 +70,7 @@ WORDS = {
     "firmware parity": ["firmware.json", "80 MHz"],
     "hub init": ["--host", "--port", "--database", "stays as it is"],
     "hub enrol": ["--number", "--site", "--latitude", "--longitude", "Move that folder"],
+    "hub cap": ["--kind", "Exercise", "nothing is sent"],
     "hub cases": ["--format", "geojson", "newest last", "near"],
     "hub site": ["--devices-needed", "--no-exercise", "from now on"],
     "hub run": ["once it is stored", "one hub"],

@@ -53,6 +53,7 @@ def test_a_device_is_put_at_a_site(project, monkeypatch, capsys):  # noqa: F811
 def test_what_is_wrong_is_one_line(project, monkeypatch, capsys):  # noqa: F811
     for args, words in (
         (("hub", "incidents", "none"), "none/hub.yaml: no such file; make it with `gunshot hub init none`"),
+        (("hub", "cases", "none"), "none/hub.yaml: no such file"),
         (("hub", "run", "none"), "none/hub.yaml: no such file"),
         (("device", "run", "none"), "none/device.yaml: no such file; `gunshot hub enrol` makes a device's folder"),
     ):
