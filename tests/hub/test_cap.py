@@ -14,7 +14,10 @@ from tests.hub.test_places import engine, heard_s, place  # noqa: F401 - a fixtu
 
 SPACE = "{urn:oasis:names:tc:emergency:cap:1.2}"
 # The elements in the order that the schema's sequences demand; those without a question mark must be there.
-ALERT = "identifier sender sent status msgType source? scope restriction? addresses? code? note? references? incidents? info"
+ALERT = (
+    "identifier sender sent status msgType source? scope restriction? addresses? code? note? references? "
+    "incidents? info"
+)
 INFO = (
     "language? category event responseType? urgency severity certainty audience? eventCode? effective? onset? expires? "
     "senderName? headline? description? instruction? web? contact? parameter? resource? area"
