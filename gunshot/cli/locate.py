@@ -47,7 +47,7 @@ def locate(
     from gunshot.hub import interchange, location
 
     onsets = interchange.read(file)
-    unread = location.UNREAD_C, location.UNREAD_ERROR_C
+    unread = interchange.UNREAD_C, interchange.UNREAD_ERROR_C
     temperature_c, error_c = unread if temperature is None else (temperature, READ_ERROR_C)
     error_c = error_c if temperature_error is None else temperature_error
     try:

@@ -12,6 +12,7 @@ from gunshot.hub import plane
 from gunshot.hub.location import Arrival, Location
 
 COLUMNS = ("device", "lat", "lon", "onset", "clock_error_ms")
+UNREAD_C, UNREAD_ERROR_C = 15.0, 15.0  # of the air, where nobody read a thermometer
 POINTS = 72  # of an ellipse's outline
 DIGITS = 7  # of degrees: a centimetre
 

@@ -13,7 +13,8 @@ import sqlalchemy as sql
 from gunshot.device.messages import State
 from gunshot.hub import interchange, plane
 from gunshot.hub.database import CASE, DEVICE, INCIDENT
-from gunshot.hub.location import UNREAD_C, UNREAD_ERROR_C, Arrival, locate
+from gunshot.hub.interchange import UNREAD_C, UNREAD_ERROR_C
+from gunshot.hub.location import Arrival, locate
 
 PAUSE_S = 0.2  # between two looks for cases that are due
 REMEMBERED = 1000  # places: most messages of a case change no device's first onset
