@@ -32,57 +32,88 @@ MEMBERS = sql.select(
 ).select_from(INCIDENT.join(DEVICE).outerjoin(CASE, INCIDENT.c.case == CASE.c.number))
 
 
-def join(connection: sql.Connection, key: dict, *, now: datetime) -> None:
+def join(connection: sql.Connection, key: dict, *, before: sql.Row | None, now: datetime) -> None:
     """Put an incident of which a message came into its case, which may merge cases, or take one apart.
 
-    `key` is its device, session and incident. A withdrawn incident stays in the case that it has, and does not count.
+    `key` is its device, session and incident, `before` its row before that message: None where it is the first. A
+    withdrawn incident stays in the case that it has, and does not count.
     """
     own = connection.execute(MEMBERS.where(*(INCIDENT.c[name] == value for name, value in key.items()))).one()
     site = connection.execute(sql.select(SITE).where(SITE.c.name == own.site)).first()  # none: it decides alone
-    numbered = _numbered(connection, groups(_around(connection, own)), site, now=now)
-    changed = {own.case}
+    counted = own.state != State.WITHDRAWN
+    if counted and (before is None or _holds(own, before)):
+        changed = {_attached(connection, own, site, now=now)}
+    else:
+        changed = _regrouped(connection, own, site, now=now)
+    for number in sorted(changed):
+        _update(connection, number, needed=site.devices_needed if site else 1, now=now)
+
+
+def _holds(own: sql.Row, before: sql.Row) -> bool:
+    """Return whether a span holds that before it, so that no link was lost: all but a clock that comes late."""
+    return own.earliest_us <= before.earliest_us and own.latest_us >= before.latest_us
+
+
+def _attached(connection: sql.Connection, own: sql.Row, site: sql.Row | None, *, now: datetime) -> int:
+    """Put an incident into the oldest case that it is linked to or in, merge the others into it; return its number."""
+    rows = [own, *connection.execute(MEMBERS.where(_near(own), INCIDENT.c.state != State.WITHDRAWN))] if site else [own]
+    numbers = {rows[i].case for i in np.flatnonzero(links(rows)[0])} | {own.case} - {None}
+    number = min(numbers) if numbers else _open(connection, site, now=now)
+    if own.case is None:
+        _move(connection, own, number)
+    for other in sorted(numbers - {number}):
+        _merge(connection, other, number, now=now)
+    return number
+
+
+def _regrouped(connection: sql.Connection, own: sql.Row, site: sql.Row | None, *, now: datetime) -> set[int]:
+    """Group an incident's case and those that it may be linked to anew; return the numbers of those that changed."""
+    near = set(connection.scalars(sql.select(INCIDENT.c.case).join(CASE).where(_near(own)))) if site else set()
+    in_cases = MEMBERS.where(INCIDENT.c.case.in_(near | {own.case} - {None}), INCIDENT.c.state != State.WITHDRAWN)
+    numbered = _numbered(connection, groups(list(connection.execute(in_cases))), site, now=now)
+    changed = {own.case} - {None}
     moved = [(row, number) for number, group in numbered.items() for row in group if row.case != number]
     for row, number in moved:
         changed |= {row.case, number}
-        connection.execute(sql.update(INCIDENT).where(*_is(row)).values(case=number))
-    for number in sorted(changed - {None} - numbered.keys()):
+        _move(connection, row, number)
+    for number in sorted(changed - numbered.keys()):
         into = next((into for into, group in numbered.items() if number in {row.case for row in group}), None)
-        if into is None:  # all of it is withdrawn
-            numbered[number] = []
-        else:
+        if into is not None:  # else all of it is withdrawn
+            changed.remove(number)
             _merge(connection, number, into, now=now)
-    for number in sorted(changed & numbered.keys()):
-        _update(connection, number, numbered[number], needed=site.devices_needed if site else 1, now=now)
+    return changed
 
 
-def _is(row: sql.Row) -> list:
-    return [column == getattr(row, column.name) for column in INCIDENT.primary_key]
-
-
-def _around(connection: sql.Connection, own: sql.Row) -> list[sql.Row]:
-    """Return an incident, and all of its case and of those that it may be linked to, but for what was withdrawn."""
-    near = sql.select(INCIDENT.c.case).join(CASE, INCIDENT.c.case == CASE.c.number).where(
+def _near(own: sql.Row) -> sql.ColumnElement[bool]:
+    """Return the condition of incidents of the same site that may be linked to one."""
+    return sql.and_(
         CASE.c.site == own.site,
         INCIDENT.c.earliest_us <= own.latest_us + WIDEST_US,
         INCIDENT.c.latest_us.between(own.earliest_us - WIDEST_US, own.latest_us + WIDEST_US + LONGEST_US),
-    )  # fmt: skip
-    numbers = set(connection.scalars(near)) if own.site else set()
-    in_cases = MEMBERS.where(INCIDENT.c.case.in_(numbers | {own.case} - {None}), INCIDENT.c.state != State.WITHDRAWN)
-    first = [own] if own.case is None and own.state != State.WITHDRAWN else []
-    return first + list(connection.execute(in_cases))
+    )
+
+
+def _move(connection: sql.Connection, row: sql.Row, number: int) -> None:
+    """Put an incident into a case."""
+    same = (column == getattr(row, column.name) for column in INCIDENT.primary_key)
+    connection.execute(sql.update(INCIDENT).where(*same).values(case=number))
+
+
+def links(rows: list[sql.Row]) -> np.ndarray:
+    """Return which incidents of one site are linked [shape=(n, n)]."""
+    device = np.array([row.device for row in rows])
+    earliest, latest = np.array([(row.earliest_us, row.latest_us) for row in rows]).T
+    at = plane.earth(*np.array([(row.latitude, row.longitude) for row in rows], float).T)
+    way_m = np.fmin(distance.cdist(at, at), REACH_M)  # where a place is not known: as far as a shot is heard
+    apart_us = np.maximum(earliest[:, None], earliest) - np.minimum(latest[:, None], latest)
+    return (apart_us <= 1e6 * (way_m / SLOWEST + DETOUR_S)) & (device[:, None] != device)
 
 
 def groups(rows: list[sql.Row]) -> list[list[sql.Row]]:
     """Return incidents of one site by what links hold together, those of more incidents and earlier ones first."""
     if not rows:
         return []
-    device = np.array([row.device for row in rows])
-    earliest, latest = np.array([(row.earliest_us, row.latest_us) for row in rows]).T
-    at = plane.earth(*np.array([(row.latitude, row.longitude) for row in rows], float).T)
-    way_m = np.fmin(distance.cdist(at, at), REACH_M)  # where a place is not known: as far as a shot is heard
-    apart_us = np.maximum(earliest[:, None], earliest) - np.minimum(latest[:, None], latest)
-    linked = (apart_us <= 1e6 * (way_m / SLOWEST + DETOUR_S)) & (device[:, None] != device)
-    count, label = csgraph.connected_components(linked, directed=False)
+    count, label = csgraph.connected_components(links(rows), directed=False)
     out = [[rows[i] for i in np.flatnonzero(label == group)] for group in range(count)]
     return sorted(out, key=lambda group: (-len(group), min(row.earliest_us for row in group)))
 
@@ -116,13 +147,14 @@ def _merge(connection: sql.Connection, number: int, into: int, *, now: datetime)
     connection.execute(sql.update(CASE).where(merged).values(merged_into=into, changed_at=now))
 
 
-def _update(connection: sql.Connection, number: int, group: list[sql.Row], *, needed: int, now: datetime) -> None:
+def _update(connection: sql.Connection, number: int, *, needed: int, now: datetime) -> None:
     """Write what a case's incidents say, and raise it once enough devices have it; its place follows: `places`."""
-    shots: dict[str, int] = {}
-    for row in group:
-        shots[row.device] = shots.get(row.device, 0) + row.shots
-    first = min(((row.unix_us, row.error_us) for row in group if row.unix_us is not None), default=(None, None))
-    values = {"devices": len(shots), "shots": max(shots.values(), default=0), "unix_us": first[0], "error_us": first[1]}
+    counted = INCIDENT.c.case == number, INCIDENT.c.state != State.WITHDRAWN
+    by_device = sql.select(sql.func.sum(INCIDENT.c.shots)).where(*counted).group_by(INCIDENT.c.device)
+    shots = [int(each) for each in connection.scalars(by_device)]
+    times = sql.select(INCIDENT.c.unix_us, INCIDENT.c.error_us).where(*counted, INCIDENT.c.unix_us.is_not(None))
+    first = connection.execute(times.order_by(*times.selected_columns).limit(1)).first() or (None, None)
+    values = {"devices": len(shots), "shots": max(shots, default=0), "unix_us": first[0], "error_us": first[1]}
     connection.execute(sql.update(CASE).where(CASE.c.number == number).values(**values, place_due=True, changed_at=now))
     if len(shots) >= needed:
         unraised = sql.update(CASE).where(CASE.c.number == number, CASE.c.raised_at.is_(None))

@@ -57,11 +57,10 @@ def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datet
         if (report.name, report.number) != (device, number):
             raise ValueError(f"name={report.name}, number={report.number} must be {device}, {number}, as enrolled")
     except ValueError as e:
-        return _refuse(connection, device, "birth", payload, str(e), now)
+        _refuse(connection, device, "birth", payload, str(e), now)
+        return
     values = report.model_dump(exclude={"name", "number", "session"})
-    return _merge(
-        connection, SESSION, {"device": device, "session": report.session}, lambda _: values | {"heard_at": now}
-    )
+    _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values | {"heard_at": now})
 
 
 def status(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
@@ -70,12 +69,13 @@ def status(connection: sql.Connection, device: str, payload: bytes, *, now: date
         _number(connection, device)
         report = Status.decode(payload)
     except ValueError as e:
-        return _refuse(connection, device, "status", payload, str(e), now)
+        _refuse(connection, device, "status", payload, str(e), now)
+        return
     newest = connection.scalar(sql.select(sql.func.max(SESSION.c.session)).where(SESSION.c.device == device))
     if newest is not None and report.session < newest:
-        return None
+        return
     values = report.model_dump(exclude={"session"}, exclude_none=True) | {"heard_at": now}  # a will counts nothing
-    return _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values)
+    _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values)
 
 
 def _head(payload: bytes) -> Acknowledgement | None:
@@ -126,10 +126,10 @@ def _store(
     if number is None:
         return
     key = {"device": device, "session": message.session, "incident": number}
-    _merge(connection, INCIDENT, key, lambda row: _incident(row, message, sr) | _span(row, message, now, sr))
+    before = _merge(connection, INCIDENT, key, lambda row: _incident(row, message, sr) | _span(row, message, now, sr))
     for onset in message.onsets:
         _merge(connection, ONSET, {**key, "onset": onset}, lambda row, onset=onset: _onset(row, message, onset, sr))
-    fusion.join(connection, key, now=now)
+    fusion.join(connection, key, before=before, now=now)
 
 
 def _incident(row: sql.Row | None, message: Incident, sr: int) -> dict:
@@ -181,14 +181,17 @@ def _is(table: sql.Table, key: dict) -> list:
     return [table.c[name] == value for name, value in key.items()]
 
 
-def _merge(connection: sql.Connection, table: sql.Table, key: dict, values: Callable[[sql.Row | None], dict]) -> None:
-    """Insert the row of a key, or update it with what `values` makes of it."""
+def _merge(
+    connection: sql.Connection, table: sql.Table, key: dict, values: Callable[[sql.Row | None], dict]
+) -> sql.Row | None:
+    """Insert the row of a key, or update it with what `values` makes of it; return it as it was."""
     row = connection.execute(sql.select(table).where(*_is(table, key))).first()
     new = values(row)
     if row is None:
         connection.execute(sql.insert(table).values(**key, **new))
     elif new:
         connection.execute(sql.update(table).where(*_is(table, key)).values(**new))
+    return row
 
 
 def _refuse(connection: sql.Connection, device: str, leaf: str, payload: bytes, reason: str, now: datetime) -> None:
