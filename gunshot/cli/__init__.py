@@ -22,6 +22,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     export,
     firmware,
     hub,
+    hub_cases,
     hub_orders,
     import_,
     incidents,

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gunshot.device import orders, topics
 from gunshot.device.place import Place
-from gunshot.hub import certificates, database
+from gunshot.hub import certificates, database, sites
 from gunshot.signing import keys
 
 SETTINGS = "hub.yaml"
@@ -114,10 +114,14 @@ def order_key(folder: Path) -> Path:
     return folder / "authority" / orders.KEY
 
 
-def enrol(folder: Path, name: str, number: int) -> Path:
+def enrol(
+    folder: Path, name: str, number: int,
+    *, site: str | None = None, latitude: float | None = None, longitude: float | None = None,
+) -> Path:  # fmt: skip
     """Write all that a device needs to its folder, and its row to the database, as far as they are not there.
 
-    Returns the device's folder. ValueError where the name is none, or the name or the number is of another.
+    Returns the device's folder. Where it stands may change, as `sites.move` says. ValueError where the name is none, or
+    the name or the number is of another, or for what `sites.move` refuses.
     """
     topics.check_name(name)
     if not 0 <= number <= topics.MOST_NUMBER:
@@ -127,6 +131,7 @@ def enrol(folder: Path, name: str, number: int) -> Path:
         raise ValueError(f"{key}: no such file; `gunshot hub init {folder}` with the options of then makes it")
     with database.opened(settings.database) as engine, engine.begin() as connection:
         _enter(connection, name, number)
+        sites.move(connection, name, site=site, latitude=latitude, longitude=longitude)
     out = folder / "devices" / name
     certificates.issue(folder / "authority", out, name)
     certificates.keep(out / orders.KEY, keys.public_pem(keys.load(key)))

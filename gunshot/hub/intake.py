@@ -19,11 +19,13 @@ from gunshot.base.files import shown
 from gunshot.device import messages
 from gunshot.device.messages import Incident, State
 from gunshot.device.topics import Acknowledgement, Birth, Status
+from gunshot.hub import fusion
 from gunshot.hub.database import DEVICE, INCIDENT, MESSAGE, ONSET, REFUSED, SESSION
 
 RANK = {State.OPENED: 0, State.UPDATED: 1, State.CLOSED: 2, State.WITHDRAWN: 3}  # of two states the later is true
 MOST = 2**63 - 1  # of a count in a database
 MOST_REASON = 500  # characters: a message may quote what it refuses
+LATE_US = 10_000_000  # after its sound, at most, the first message of a device comes that does not know the time
 LATEST_US = 253_402_300_799_999_999  # the end of the year 9999, the last that a datetime has
 
 
@@ -55,11 +57,10 @@ def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datet
         if (report.name, report.number) != (device, number):
             raise ValueError(f"name={report.name}, number={report.number} must be {device}, {number}, as enrolled")
     except ValueError as e:
-        return refuse(connection, device, "birth", payload, str(e), now)
+        refuse(connection, device, "birth", payload, str(e), now)
+        return
     values = report.model_dump(exclude={"name", "number", "session"})
-    return _merge(
-        connection, SESSION, {"device": device, "session": report.session}, lambda _: values | {"heard_at": now}
-    )
+    _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values | {"heard_at": now})
 
 
 def status(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
@@ -68,12 +69,13 @@ def status(connection: sql.Connection, device: str, payload: bytes, *, now: date
         _number(connection, device)
         report = Status.decode(payload)
     except ValueError as e:
-        return refuse(connection, device, "status", payload, str(e), now)
+        refuse(connection, device, "status", payload, str(e), now)
+        return
     newest = connection.scalar(sql.select(sql.func.max(SESSION.c.session)).where(SESSION.c.device == device))
     if newest is not None and report.session < newest:
-        return None
+        return
     values = report.model_dump(exclude={"session"}, exclude_none=True) | {"heard_at": now}  # a will counts nothing
-    return _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values)
+    _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values)
 
 
 def _head(payload: bytes) -> Acknowledgement | None:
@@ -124,9 +126,10 @@ def _store(
     if number is None:
         return
     key = {"device": device, "session": message.session, "incident": number}
-    _merge(connection, INCIDENT, key, lambda row: _incident(row, message, sr))
+    before = _merge(connection, INCIDENT, key, lambda row: _incident(row, message, sr) | _span(row, message, now, sr))
     for onset in message.onsets:
         _merge(connection, ONSET, {**key, "onset": onset}, lambda row, onset=onset: _onset(row, message, onset, sr))
+    fusion.join(connection, key, before=before, now=now)
 
 
 def _incident(row: sql.Row | None, message: Incident, sr: int) -> dict:
@@ -149,6 +152,21 @@ def _incident(row: sql.Row | None, message: Incident, sr: int) -> dict:
     return values
 
 
+def _span(row: sql.Row | None, message: Incident, now: datetime, sr: int) -> dict:
+    """Return between which times an incident's onsets were heard, after one more of its messages."""
+    if message.clock:
+        heard = [_unix_us(message, onset, sr) for onset in (message.onset, *message.onsets)]
+        earliest, latest = min(heard) - message.clock.error_us, max(heard) + message.clock.error_us
+        if row and row.unix_us is not None:
+            earliest, latest = min(earliest, row.earliest_us), max(latest, row.latest_us)
+    elif row:
+        return {}
+    else:
+        latest = round(now.timestamp() * 1e6)
+        earliest = latest - LATE_US
+    return {"earliest_us": earliest, "latest_us": min(latest, earliest + fusion.LONGEST_US)}
+
+
 def _onset(row: sql.Row | None, message: Incident, onset: int, sr: int) -> dict:
     """Return the values of an onset's row; of two times, which no device tells, the one of least error."""
     if not message.clock:
@@ -163,14 +181,17 @@ def _is(table: sql.Table, key: dict) -> list:
     return [table.c[name] == value for name, value in key.items()]
 
 
-def _merge(connection: sql.Connection, table: sql.Table, key: dict, values: Callable[[sql.Row | None], dict]) -> None:
-    """Insert the row of a key, or update it with what `values` makes of it."""
+def _merge(
+    connection: sql.Connection, table: sql.Table, key: dict, values: Callable[[sql.Row | None], dict]
+) -> sql.Row | None:
+    """Insert the row of a key, or update it with what `values` makes of it; return it as it was."""
     row = connection.execute(sql.select(table).where(*_is(table, key))).first()
     new = values(row)
     if row is None:
         connection.execute(sql.insert(table).values(**key, **new))
     elif new:
         connection.execute(sql.update(table).where(*_is(table, key)).values(**new))
+    return row
 
 
 def refuse(connection: sql.Connection, device: str, leaf: str, payload: bytes, reason: str, now: datetime) -> None:

@@ -2,15 +2,17 @@
 
 import logging
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import sqlalchemy as sql
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.device import topics
-from gunshot.hub import database, folder, intake, orders
+from gunshot.hub import database, folder, intake, orders, places
 
 TICK_S = 1.0  # from one look at the orders to the next; and between attempts to connect
 
@@ -18,7 +20,7 @@ log = logging.getLogger("gunshot")
 
 
 def serve(place: Path, *, sr: int) -> None:
-    """Take in what devices send, until interrupted. `sr` is of the samples that messages count, Hz.
+    """Take in what devices send, and locate it, until interrupted. `sr` is of the samples that messages count, Hz.
 
     `place` is the hub's folder. An error of the database ends it before anything is acknowledged: the broker and the
     devices keep what was not.
@@ -35,20 +37,31 @@ def serve(place: Path, *, sr: int) -> None:
     client.on_connect = _connected
     client.on_subscribe = lambda *_: log.info("connected to the broker")  # from now on nothing is missed
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
-    with database.opened(settings.database) as engine:
+    stop = Event()
+    with database.opened(settings.database) as engine, ThreadPoolExecutor(1) as pool:
         # The library sends its PUBACK after this returns, and none where it raises.
         sound = place / orders.SOUND
         client.on_message = lambda _, __, message: take(client, engine, message, sr=sr, sound=sound)
         client.connect_async(settings.host, settings.port)
-        _connect(client, settings)
-        looked = -TICK_S
-        while True:  # one thread, so that nothing happens to an order twice at a time
-            if client.loop(TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                time.sleep(TICK_S)
-                _connect(client, settings)
-            elif client.is_connected() and time.monotonic() - looked >= TICK_S:
-                looked = time.monotonic()
-                send_orders(client, engine, sound=sound)
+        located = pool.submit(places.keep, engine, stop)
+        try:
+            _loop(client, engine, settings, located, sound=sound)
+        finally:
+            stop.set()
+        located.result()
+
+
+def _loop(client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, located: Future, *, sound: Path) -> None:
+    """Talk with the broker until `located` is done: it had an error, which ends the hub."""
+    _connect(client, settings)
+    looked = -TICK_S
+    while not located.done():  # one thread, so that nothing happens to an order twice at a time
+        if client.loop(TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            time.sleep(TICK_S)
+            _connect(client, settings)
+        elif client.is_connected() and time.monotonic() - looked >= TICK_S:
+            looked = time.monotonic()
+            send_orders(client, engine, sound=sound)
 
 
 def _connect(client: mqtt.Client, settings: folder.Settings) -> None:

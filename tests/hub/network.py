@@ -143,7 +143,10 @@ def expected(pcm: np.ndarray, session: int) -> list[bytes]:
 
 
 class Sender:
-    """A device of this process; the test hears and pumps for it. `place` is its folder."""
+    """A device of this process; the test hears and pumps for it.
+
+    `place` is its folder, `error_us` gives how far its clock may be off; None: it is not known.
+    """
 
     def __init__(self, place: Path, error_us: Callable[[], int | None] = lambda: None):
         who = Place.load(place)
