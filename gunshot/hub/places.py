@@ -1,6 +1,6 @@
 """Where the shots of cases were fired, by each device's first onset: worked out after the intake, which waits for none.
 
-A place of six devices takes a quarter of a second. An alert only marks its case; what came meanwhile is one more place.
+A place of six devices takes a fifth of a second. An alert only marks its case; what came meanwhile is one more place.
 """
 
 import dataclasses

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -99,6 +100,16 @@ def test_a_hub_whose_database_fails_acknowledges_nothing(network):
         with network.hub():
             sender.pump_until(lambda: not len(sender.outbox), "all is acknowledged")
     assert network.payloads() == expected(ONE, 1)
+
+
+def test_a_hub_that_can_locate_no_case_ends_without_a_message_too(network):
+    """Nobody would see that places are missing; who starts it again does."""
+    with network.broker(), network.hub() as hub, contextlib.closing(Sender(network.device)) as sender:
+        sender.pump_until(lambda: len(network.rows(database.SESSION)) == 1, "the birth is stored")
+        with database.opened(network.url) as engine, engine.begin() as connection:
+            connection.execute(sql.text('ALTER TABLE "case" RENAME TO gone'))
+        until(lambda: not hub.is_alive(), "the hub ends")
+        assert hub.exitcode == 1
 
 
 def test_a_device_that_vanishes_is_offline(network):
