@@ -1,0 +1,185 @@
+"""The console's pages in a real browser: live, at night and on a phone, no violation of its CSP."""
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from gunshot.hub.console.roles import Role
+from gunshot.hub.database import DECISION
+from tests.hub.console import AT, HOUR, Scene, running
+from tests.pages.conftest import chromium, new_page  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.slow
+PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "device_scale_factor": 2}
+ZONE = {"ignore_https_errors": True, "timezone_id": "Europe/Berlin"}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Scene:
+    return Scene(tmp_path_factory.mktemp("page") / "hub")
+
+
+@pytest.fixture(scope="module")
+def url(scene):
+    with running(scene) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def password(scene) -> str:
+    return scene.person("anna", Role.reviewer)
+
+
+@pytest.fixture
+def open_page(url, password, new_page):  # noqa: F811
+    """Return a function that opens the console as anna, who has just logged in."""
+
+    def open_(**options):
+        page = new_page(**ZONE | options)
+        page.goto(url)
+        page.get_by_label("Name").fill("anna")
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("heading", name="Possible gunfire")).to_be_visible()
+        return page
+
+    return open_
+
+
+def test_a_case_arrives_is_acknowledged_and_confirmed(scene, open_page):
+    page, other = open_page(), open_page()
+    expect(page.get_by_text("No case.")).to_be_visible()
+    page.evaluate("window.same = true")
+    scene.case(1, datetime.now(UTC), ("gate", "yard"))
+    row = page.locator("[data-case='1']")
+    expect(row).to_contain_text("2 of 3 devices")
+    expect(page.get_by_role("alert")).to_contain_text("1 not acknowledged: case 1, school")
+    expect(page).to_have_title("(1) Cases - gunshot")
+    assert page.evaluate("window.same")  # it is the same page
+    page.get_by_role("link", name="case 1, school").click()
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(other.locator("[data-case='1']")).to_contain_text("acknowledged")
+    expect(other.get_by_role("alert")).to_have_count(0)
+    page.get_by_label("Note").fill("<img src=x onerror=alert(1)> police called")
+    page.get_by_role("button", name="Confirm gunfire").click()
+    expect(page.locator(".history")).to_contain_text(
+        "anna confirmed: gunfire<img src=x onerror=alert(1)> police called"
+    )
+    expect(page.locator(".history")).to_contain_text("the hub got it: possible gunfire")
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"To decide\d+ (s|min)"))
+    expect(other.locator("[data-case='1']")).to_contain_text("confirmed")
+    expect(other.locator("#live")).to_contain_text(re.compile(r"Half were acknowledged within \d+ .*, decided within"))
+
+
+def test_a_case_is_dismissed_and_a_note_outlives_what_others_do(scene, open_page):
+    scene.case(2, datetime.now(UTC), ("gate", "roof-north"), exercise=True)
+    page, other = open_page(), open_page()
+    for one in (page, other):
+        one.goto(f"{one.url}cases/2")
+    expect(page.get_by_role("heading", name="Possible gunfire DRILL")).to_be_visible()
+    page.get_by_label("Note").fill("boys behind the gym")
+    other.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator(".history")).to_contain_text("anna acknowledged it")
+    page.get_by_label("What it was").select_option("fireworks")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(other.locator(".lead")).to_contain_text("dismissed: fireworks")
+    expect(other.locator("blockquote")).to_have_text("boys behind the gym")
+    rows = [(row.kind, row.label, row.note) for row in scene.rows(DECISION) if row.case == 2]
+    assert rows == [("acknowledge", None, None), ("dismiss", "fireworks", "boys behind the gym")]
+
+
+def test_the_page_says_that_it_cannot_be_heard_until_one_clicks(url, open_page, new_page):  # noqa: F811
+    cookies = open_page().context.cookies()
+    page = new_page(**ZONE)
+    page.context.add_cookies(cookies)
+    page.goto(url)  # nobody clicked in this one
+    expect(page.locator("#mute")).to_contain_text("Sound is off")
+    page.get_by_role("button", name="Test the sound").click()
+    expect(page.locator("#mute")).to_contain_text("Sound is on")
+
+
+def test_the_page_says_when_nothing_comes_any_more(open_page):
+    page = open_page()
+    page.clock.install()
+    page.reload()
+    expect(page.locator("#lost")).to_be_hidden()
+    page.clock.fast_forward(20_000)  # without an event
+    expect(page.locator("#lost")).to_be_visible()
+    expect(page.locator("#lost")).to_be_hidden()  # the next one is there
+
+
+@pytest.fixture(scope="module")
+def full(scene) -> Scene:
+    """A scene of a night: cases of all states, a device that is deaf since a day, one that is not there."""
+    now = datetime.now(UTC)
+    rng = np.random.default_rng(1)
+    scene.case(11, now - HOUR, ("gate", "yard", "roof-north"), place=True, shots=7)
+    scene.case(12, now - 2 * HOUR, ("fountain",), site="park", shots=1)
+    scene.case(13, now - 3 * HOUR, ("gate",), raised=False, shots=1)
+    for name in AT:
+        scene.session(name, online=name != "yard", heard_at=now)
+        levels = {}
+        for hours in range(15 * 24):
+            at = now - hours * HOUR - timedelta(minutes=5)
+            day = 8 * np.sin((at.hour - 9) / 24 * 2 * np.pi) - 22 * (name == "gate" and hours < 24)
+            levels[at] = 48 + day + 1.5 * rng.standard_normal()
+        scene.heartbeats(name, levels)
+    return scene
+
+
+def settled(page) -> None:
+    """Wait until a page has its first event, and what follows from it."""
+    expect(page.locator("#waiting")).to_be_visible()
+    page.wait_for_load_state("load")
+
+
+def test_pages_fit_a_phone_and_are_dark_at_night(full, url, open_page):
+    page = open_page(**PHONE)
+    for path in ("/", "/cases/11", "/devices", "/cases/99"):
+        page.goto(url + path) if path != "/cases/99" else page.get_by_role("link", name="Cases").click()
+        settled(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", dark))) < 40, dark
+        for button in page.get_by_role("button").all():
+            assert button.bounding_box()["height"] >= 30  # a finger's
+
+
+def test_devices_tell_who_is_deaf_and_who_is_gone(full, url, open_page):
+    page = open_page()
+    page.goto(f"{url}/devices")
+    gate, yard = (page.locator(f"[data-device={name}]") for name in ("gate", "yard"))
+    expect(gate).to_contain_text(re.compile(r"perhaps deaf: the noise of the last day is 2\d dB below"))
+    expect(gate).to_contain_text("00000000000c0ffee"[1:])
+    expect(yard).to_contain_text("not there")
+    expect(yard).not_to_contain_text("deaf")
+
+
+def test_the_map_has_devices_and_the_place_of_the_case_and_asks_nobody(full, url, open_page):
+    page = open_page()
+    page.goto(f"{url}/cases/11")
+    expect(page.locator("path.at-device")).to_have_count(3)
+    expect(page.locator("path.at-case")).to_have_count(2)  # its place and its ellipse
+    expect(page.locator("#map")).to_contain_text("roof-north")
+    expect(page.locator("#more")).to_contain_text("yard is left out: late by 42 ms")
+
+
+def test_pages_are_as_in_the_documentation(full, url, open_page, tmp_path):
+    """`make pictures` keeps its pictures."""
+    folder = Path(os.environ.get("PICTURES", tmp_path))
+    for name, path, options in (
+        ("console_phone", "/", PHONE),
+        ("console_case", "/cases/11", {"viewport": {"width": 1100, "height": 1250}}),
+        ("console_devices", "/devices", {"viewport": {"width": 1100, "height": 900}}),
+    ):
+        page = open_page(**options)
+        page.goto(url + path)
+        settled(page)
+        page.wait_for_function("() => [...document.images].every((image) => image.complete && image.naturalWidth)")
+        page.screenshot(path=folder / f"{name}.png")
+        assert (folder / f"{name}.png").stat().st_size > 20_000
