@@ -11,19 +11,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import argon2
 import httpx
 import numpy as np
+import pytest
 import sqlalchemy as sql
 
 from gunshot.device import messages
 from gunshot.device.messages import Heartbeat, Incident, State
 from gunshot.hub import database, folder, plane
-from gunshot.hub.console import people
+from gunshot.hub.console import decisions, people
+from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, DEVICE, INCIDENT, MESSAGE, ONSET, SESSION, SITE
 from gunshot.hub.location import Ellipse
 from tests.flows.prefect_server import started
-from tests.hub.network import until
+from tests.hub.waiting import until
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
@@ -37,9 +40,9 @@ HOUR = timedelta(hours=1)
 class Scene:
     """A hub's folder with two sites and four devices, to which a test adds what happens."""
 
-    def __init__(self, place: Path):
+    def __init__(self, place: Path, *, url: str | None = None):
         self.folder = place
-        self.url = folder.init(place, host="localhost", port=8883, url=None).database
+        self.url = folder.init(place, host="localhost", port=8883, url=url).database
         self._sequence = 0
         with self.writing() as connection:
             for site, names in SITES.items():
@@ -59,9 +62,14 @@ class Scene:
             return connection.execute(sql.select(table).order_by(*table.primary_key)).all()
 
     def person(self, name: str, role: Role) -> str:
-        """Let a person in; the password."""
-        with self.writing() as connection:
+        """Let a person in; the password, of which a cheap hash is kept."""
+        with pytest.MonkeyPatch.context() as patch, self.writing() as connection:
+            patch.setattr(people, "HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
             return people.admit(connection, name, role, now=datetime.now(UTC))
+
+    def decide(self, case: int, person: str, kind: Kind, at: datetime, *, label: str = "", seen: int = 0) -> None:
+        with self.writing() as connection:
+            decisions.enter(connection, case, person, kind, label=label, note="", seen=seen, now=at)
 
     def session(self, device: str, *, online: bool, heard_at: datetime) -> None:
         row = {"session": 1, "model": f"{MODEL:016x}", "operating_point": 0.875, "version": 2, "capabilities": []}

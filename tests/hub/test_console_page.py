@@ -1,5 +1,6 @@
 """The console's pages in a real browser: live, at night and on a phone, no violation of its CSP."""
 
+import contextlib
 import os
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import DECISION
 from tests.hub.console import AT, HOUR, Scene, running
@@ -31,21 +33,29 @@ def url(scene):
 
 
 @pytest.fixture(scope="module")
-def password(scene) -> str:
-    return scene.person("anna", Role.reviewer)
+def anna(scene, url, chromium) -> dict:  # noqa: F811
+    """Anna's browser, who has logged in by the form, once."""
+    password = scene.person("anna", Role.reviewer)
+    with contextlib.closing(chromium.new_context(**ZONE)) as context:
+        page = context.new_page()
+        page.goto(url)
+        for tried in ("a guess", password):
+            page.get_by_label("Name").fill("anna")
+            page.get_by_label("Password").fill(tried)
+            page.get_by_role("button", name="Log in").click()
+            if tried != password:
+                expect(page.get_by_role("alert")).to_have_text("name or password is wrong")
+        expect(page.get_by_role("heading", name="Possible gunfire")).to_be_visible()
+        return context.storage_state()
 
 
 @pytest.fixture
-def open_page(url, password, new_page):  # noqa: F811
-    """Return a function that opens the console as anna, who has just logged in."""
+def open_page(url, anna, new_page):  # noqa: F811
+    """Return a function that opens one of the console's pages as anna."""
 
-    def open_(**options):
-        page = new_page(**ZONE | options)
-        page.goto(url)
-        page.get_by_label("Name").fill("anna")
-        page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_role("heading", name="Possible gunfire")).to_be_visible()
+    def open_(path: str = "/", **options):
+        page = new_page(storage_state=anna, **ZONE | options)
+        page.goto(url + path)
         return page
 
     return open_
@@ -78,9 +88,7 @@ def test_a_case_arrives_is_acknowledged_and_confirmed(scene, open_page):
 
 def test_a_case_is_dismissed_and_a_note_outlives_what_others_do(scene, open_page):
     scene.case(2, datetime.now(UTC), ("gate", "roof-north"), exercise=True)
-    page, other = open_page(), open_page()
-    for one in (page, other):
-        one.goto(f"{one.url}cases/2")
+    page, other = open_page("/cases/2"), open_page("/cases/2")
     expect(page.get_by_role("heading", name="Possible gunfire DRILL")).to_be_visible()
     page.get_by_label("Note").fill("boys behind the gym")
     other.get_by_role("button", name="Acknowledge").click()
@@ -93,11 +101,8 @@ def test_a_case_is_dismissed_and_a_note_outlives_what_others_do(scene, open_page
     assert rows == [("acknowledge", None, None), ("dismiss", "fireworks", "boys behind the gym")]
 
 
-def test_the_page_says_that_it_cannot_be_heard_until_one_clicks(url, open_page, new_page):  # noqa: F811
-    cookies = open_page().context.cookies()
-    page = new_page(**ZONE)
-    page.context.add_cookies(cookies)
-    page.goto(url)  # nobody clicked in this one
+def test_the_page_says_that_it_cannot_be_heard_until_one_clicks(open_page):
+    page = open_page()
     expect(page.locator("#mute")).to_contain_text("Sound is off")
     page.get_by_role("button", name="Test the sound").click()
     expect(page.locator("#mute")).to_contain_text("Sound is on")
@@ -114,13 +119,17 @@ def test_the_page_says_when_nothing_comes_any_more(open_page):
 
 
 @pytest.fixture(scope="module")
-def full(scene) -> Scene:
+def full(scene, anna) -> Scene:
     """A scene of a night: cases of all states, a device that is deaf since a day, one that is not there."""
     now = datetime.now(UTC)
     rng = np.random.default_rng(1)
     scene.case(11, now - HOUR, ("gate", "yard", "roof-north"), place=True, shots=7)
     scene.case(12, now - 2 * HOUR, ("fountain",), site="park", shots=1)
     scene.case(13, now - 3 * HOUR, ("gate",), raised=False, shots=1)
+    scene.case(14, now - 5 * HOUR, ("gate", "yard"), shots=12)
+    scene.case(15, now - 6 * HOUR, ("gate", "roof-north"), exercise=True)
+    scene.decide(14, "anna", Kind.dismiss, now - 5 * HOUR + timedelta(seconds=41), label="fireworks")
+    scene.decide(15, "anna", Kind.confirm, now - 6 * HOUR + timedelta(seconds=95))
     for name in AT:
         scene.session(name, online=name != "yard", heard_at=now)
         levels = {}
@@ -138,10 +147,9 @@ def settled(page) -> None:
     page.wait_for_load_state("load")
 
 
-def test_pages_fit_a_phone_and_are_dark_at_night(full, url, open_page):
-    page = open_page(**PHONE)
-    for path in ("/", "/cases/11", "/devices", "/cases/99"):
-        page.goto(url + path) if path != "/cases/99" else page.get_by_role("link", name="Cases").click()
+def test_pages_fit_a_phone_and_are_dark_at_night(full, open_page):
+    for path in ("/", "/cases/11", "/devices"):
+        page = open_page(path, **PHONE)
         settled(page)
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -150,9 +158,8 @@ def test_pages_fit_a_phone_and_are_dark_at_night(full, url, open_page):
             assert button.bounding_box()["height"] >= 30  # a finger's
 
 
-def test_devices_tell_who_is_deaf_and_who_is_gone(full, url, open_page):
-    page = open_page()
-    page.goto(f"{url}/devices")
+def test_devices_tell_who_is_deaf_and_who_is_gone(full, open_page):
+    page = open_page("/devices")
     gate, yard = (page.locator(f"[data-device={name}]") for name in ("gate", "yard"))
     expect(gate).to_contain_text(re.compile(r"perhaps deaf: the noise of the last day is 2\d dB below"))
     expect(gate).to_contain_text("00000000000c0ffee"[1:])
@@ -160,16 +167,15 @@ def test_devices_tell_who_is_deaf_and_who_is_gone(full, url, open_page):
     expect(yard).not_to_contain_text("deaf")
 
 
-def test_the_map_has_devices_and_the_place_of_the_case_and_asks_nobody(full, url, open_page):
-    page = open_page()
-    page.goto(f"{url}/cases/11")
+def test_the_map_has_devices_and_the_place_of_the_case_and_asks_nobody(full, open_page):
+    page = open_page("/cases/11")
     expect(page.locator("path.at-device")).to_have_count(3)
     expect(page.locator("path.at-case")).to_have_count(2)  # its place and its ellipse
     expect(page.locator("#map")).to_contain_text("roof-north")
     expect(page.locator("#more")).to_contain_text("yard is left out: late by 42 ms")
 
 
-def test_pages_are_as_in_the_documentation(full, url, open_page, tmp_path):
+def test_pages_are_as_in_the_documentation(full, open_page, tmp_path):
     """`make pictures` keeps its pictures."""
     folder = Path(os.environ.get("PICTURES", tmp_path))
     for name, path, options in (
@@ -177,8 +183,7 @@ def test_pages_are_as_in_the_documentation(full, url, open_page, tmp_path):
         ("console_case", "/cases/11", {"viewport": {"width": 1100, "height": 1250}}),
         ("console_devices", "/devices", {"viewport": {"width": 1100, "height": 900}}),
     ):
-        page = open_page(**options)
-        page.goto(url + path)
+        page = open_page(path, **options)
         settled(page)
         page.wait_for_function("() => [...document.images].every((image) => image.complete && image.naturalWidth)")
         page.screenshot(path=folder / f"{name}.png")

@@ -117,8 +117,8 @@ def serve(place: Path, *, host: str, port: int, sr: int, heartbeat_s: float) -> 
         The database cannot be reached.
     """
     settings, own = folder.load(place), place / "console"
-    _certify(place, own, host)
-    with database.opened(settings.database) as engine, _listening(host, port) as listener:
+    certify(place, own, host)
+    with database.opened(settings.database) as engine, listening(host, port) as listener:
         config = uvicorn.Config(
             console(place, engine, host=host, sr=sr, heartbeat_s=heartbeat_s), ssl_certfile=own / "cert.pem",
             ssl_keyfile=own / "key.pem", server_header=False, proxy_headers=False, access_log=False,
@@ -128,8 +128,8 @@ def serve(place: Path, *, host: str, port: int, sr: int, heartbeat_s: float) -> 
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _certify(place: Path, own: Path, host: str) -> None:
-    """Make the console's certificate, anew where it is of another host or ends soon."""
+def certify(place: Path, own: Path, host: str) -> None:
+    """Make the console's certificate in the folder `own`, anew where it is of another host or ends soon."""
     file = own / "cert.pem"
     if file.exists():
         now = x509.load_pem_x509_certificate(file.read_bytes())
@@ -141,7 +141,8 @@ def _certify(place: Path, own: Path, host: str) -> None:
         certificates.issue(place / "authority", own, "console", host=host, days=certificates.BROWSER_DAYS)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that waits for browsers; for localhost of this machine alone. ValueError: the port is in use."""
     try:
         if host == "localhost":
             return socket.create_server((host, port))

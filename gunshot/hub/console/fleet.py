@@ -39,7 +39,7 @@ def _device(connection: sql.Connection, row: sql.Row, now: datetime) -> dict:
         "seen_at": max(filter(None, (utc(came), session and utc(session.heard_at))), default=None),
         "clock_error_s": incident.error_us / 1e6 if incident and incident.error_us is not None else None,
         "heard": incident is not None, "noise": noise, "drawing": drawing(noise),
-        "warnings": list(warnings(noise, beat)),
+        "warnings": warnings(noise, beat),
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Persons who may use the console: their roles, passwords and logins.
 
-Functions work in the transaction of the connection that they are given; a failed login is a row as well, so the caller
-commits it. Passwords are drawn here, never chosen, and kept as argon2 hashes.
+Functions work in the transaction of the connection that they are given, which the caller commits; but `log_in` commits
+by itself. Passwords are drawn here, never chosen, and kept as argon2 hashes.
 """
 
 import re
@@ -23,8 +23,8 @@ WINDOW = timedelta(minutes=15)
 MOST_FAILED = 5  # in a window, of one person from one address
 MOST_FAILED_ADDRESS = 20  # in a window, from one address
 
-_HASHER = argon2.PasswordHasher()
-_NOBODY = _HASHER.hash(secrets.token_bytes(PASSWORD_BYTES))  # so that an unknown name takes as long as a known one
+HASHER = argon2.PasswordHasher()
+NOBODY = HASHER.hash(secrets.token_bytes(PASSWORD_BYTES))  # so that an unknown name takes as long as a known one
 _ONE_AT_A_TIME = threading.Lock()  # a hash takes 64 MiB, and no two attempts may pass the limit together
 
 
@@ -54,7 +54,7 @@ def admit(connection: sql.Connection, name: str, role: Role, *, now: datetime) -
     if not re.fullmatch(NAME, name):
         raise ValueError(f"name={name!r} must be lower case letters, digits, dots and dashes, 63 at most")
     password = secrets.token_urlsafe(PASSWORD_BYTES)
-    values = {"role": str(role), "password": _HASHER.hash(password), "disabled": False}
+    values = {"role": str(role), "password": HASHER.hash(password), "disabled": False}
     if not connection.execute(sql.update(PERSON).where(PERSON.c.name == name).values(**values)).rowcount:
         connection.execute(sql.insert(PERSON).values(name=name, **values))
     _end_all(connection, name, now)
@@ -80,7 +80,7 @@ def log_in(connection: sql.Connection, name: str, password: str, *, address: str
         person = connection.execute(sql.select(PERSON).where(PERSON.c.name == name)).first()
         _check_limit(connection, person and name, address, now)
         try:
-            right = _HASHER.verify(person.password if person else _NOBODY, password)
+            right = HASHER.verify(person.password if person else NOBODY, password)
         except argon2.exceptions.VerifyMismatchError:
             right = False
         admitted = bool(right and person and not person.disabled)

@@ -45,8 +45,8 @@ const places = (() => {
         .addTo(shown)
     }
     for (const { number, state, at, outline } of cases) {
-      if (outline.length) L.polygon(outline, { className: `at-case ${state}` }).addTo(shown)
-      L.circleMarker(at, { radius: 9, className: `at-case ${state}` })
+      if (outline.length) L.polygon(outline, { weight: 2, className: `at-case ${state}` }).addTo(shown)
+      L.circleMarker(at, { radius: 7, weight: 2, className: `at-case ${state}` })
         .bindTooltip(named(`case ${number}, ${state}`))
         .on("click", () => location.assign(`/cases/${number}`))
         .addTo(shown)
