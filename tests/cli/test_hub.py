@@ -6,13 +6,9 @@ import json
 import os
 import sys
 import time
-from datetime import UTC, datetime
 
 import pytest
 
-from gunshot.hub import database, folder
-from gunshot.hub.console import people
-from gunshot.hub.console.roles import Role
 from tests.cli.test_commands import REPO, forest, main, project, run  # noqa: F401 - fixtures
 from tests.flows.prefect_server import free_port, started
 from tests.hub.network import until
@@ -34,27 +30,9 @@ def test_what_is_wrong_is_one_line(project, monkeypatch, capsys):  # noqa: F811
     for args, words in (
         (("hub", "incidents", "none"), "none/hub.yaml: no such file; make it with `gunshot hub init none`"),
         (("hub", "run", "none"), "none/hub.yaml: no such file"),
-        (("hub", "console", "none"), "none/hub.yaml: no such file"),
         (("device", "run", "none"), "none/device.yaml: no such file; `gunshot hub enrol` makes a device's folder"),
     ):
         assert words in main(monkeypatch, capsys, *args)
-
-
-def test_a_person_is_let_in_and_shut_out(project, monkeypatch, capsys):  # noqa: F811
-    run("hub", "init", "hub")
-    now = datetime.now(UTC)
-    done = run("hub", "person", "hub", "anna", "--role", "reviewer")
-    password = done.stdout.split()[-1]
-    assert done.exit_code == 0 and "anna is a reviewer" in done.output and len(password) == 20
-    with database.opened(folder.load(project / "hub").database) as engine, engine.connect() as connection:
-        login = people.log_in(connection, "anna", password, address="a", now=now)
-        assert people.logged_in(connection, login, now=now) == people.Person("anna", Role.reviewer)
-    assert "anna is shut out" in run("hub", "person", "hub", "anna", "--disable").output
-    with database.opened(folder.load(project / "hub").database) as engine, engine.connect() as connection:
-        assert people.logged_in(connection, login, now=now) is None
-        assert people.log_in(connection, "anna", password, address="a", now=now) is None
-    said = main(monkeypatch, capsys, "hub", "person", "hub", "ben", "--disable")
-    assert "name=ben must be that of a person; `gunshot hub person` makes one" in said
 
 
 @pytest.mark.slow
