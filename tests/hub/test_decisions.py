@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gunshot.hub import database
 from gunshot.hub.console import decisions, details, fleet, listing, live, maps, people
 from gunshot.hub.console.decisions import Kind, State
+from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, DECISION, LOGIN, PERSON
 from tests.flows.prefect_server import postgresql
@@ -153,6 +154,19 @@ def test_a_noise_floor_that_left_its_band_is_told(day, before, words):
     assert fleet.warnings(few, None) == []
 
 
+def test_noise_is_read_once_and_follows_what_comes(tmp_path):
+    scene, noise = Scene(tmp_path / "hub"), Noise(fleet.HOURS)
+    at = NOW + 30 * 60 * SECOND
+    for after in (0, 1, 2, 5, 400):  # hours; in each the ones before are remembered
+        now = at + after * HOUR
+        scene.heartbeats("gate", {now - (3 - i) * 60 * SECOND: 50.0 + after + i for i in (0, 1, 5)})
+        with scene.writing() as connection:
+            levels = noise.levels(connection, "gate", now=now)
+            assert levels == Noise(fleet.HOURS).levels(connection, "gate", now=now)
+            assert levels[0] == 51.0 + after and noise.levels(connection, "yard", now=now) == {}
+    assert set(levels) == {0}
+
+
 def test_hours_without_noise_part_the_line():
     drawn = fleet.drawing({0: 40.0, 1: 41.0, 5: 44.0})
     assert (drawn["low"], drawn["high"]) == (40, 45)
@@ -175,13 +189,13 @@ def test_postgresql_says_what_sqlite_says(tmp_path):
         scene.decide(1, "anna", Kind.dismiss, NOW + 2 * SECOND, label="door", seen=1)
         wanted = listing.Filter(site="school", state="dismissed", first="2026-03-01", last="2026-03-01")
         with scene.writing() as connection:
-            rows = listing.cases(connection, wanted)
+            rows, devices = listing.cases(connection, wanted), fleet.devices(connection, Noise(fleet.HOURS), now=NOW)
             return [
                 rows, listing.cases(connection, listing.Filter()), listing.count(connection, wanted),
                 live.waiting(connection, now=NOW + HOUR), live.token(connection)[-3:],
                 live.is_quiet(connection, now=NOW + 2 * HOUR, living=HOUR), maps.shown(connection, rows, site="school"),
                 details.case(connection, 1, sr=SR, living=HOUR), details.root(connection, 1),
-                [one | {"session": tuple(one["session"] or ())[:5]} for one in fleet.devices(connection, now=NOW)],
+                [one | {"session": one["session"] and one["session"].online} for one in devices],
                 people.logged_in(connection, 1, now=NOW),
                 people.log_in(connection, "anna", "x", address="a", now=NOW),
             ]  # fmt: skip

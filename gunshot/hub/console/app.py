@@ -21,7 +21,8 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gunshot.hub import certificates, database, folder
-from gunshot.hub.console import people, times
+from gunshot.hub.console import fleet, people, times
+from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.routes import LoggedOutError, Setting, router
 
 HERE = Path(__file__).parent
@@ -68,7 +69,8 @@ def console(place: Path, engine: sql.Engine, *, host: str, sr: int, heartbeat_s:
     key = place / "console" / "session.key"
     certificates.keep(key, secrets.token_hex(32).encode())
     app = FastAPI(openapi_url=None)
-    app.state.setting = Setting(engine, _templates(settings), sr, timedelta(seconds=HEARTBEATS * heartbeat_s))
+    living = timedelta(seconds=HEARTBEATS * heartbeat_s)
+    app.state.setting = Setting(engine, _templates(settings), sr, living, Noise(fleet.HOURS))
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_exception_handler(LoggedOutError, lambda *_: RedirectResponse("/login", 303))

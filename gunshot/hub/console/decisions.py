@@ -39,8 +39,22 @@ class ChangedError(ValueError):
     """Somebody else wrote a decision on the case since the person looked."""
 
 
-def outcomes() -> sql.CTE:
-    """Return a query of what was decided, by `case`, since it was raised: that more devices heard it is another matter.
+def _counts() -> sql.ColumnElement:
+    """Return whether a decision counts for its case: what was said before it was raised does not.
+
+    That more devices heard it is another matter.
+    """
+    c, d = CASE.c, DECISION.c
+    return sql.and_(c.number == d.case, sql.or_(c.raised_at.is_(None), d.at >= c.raised_at))
+
+
+def acknowledged() -> sql.ColumnElement:
+    """Return whether somebody acknowledged, confirmed or dismissed a case of a query, as a condition."""
+    return sql.exists().where(_counts(), DECISION.c.kind != Kind.note).correlate(CASE)
+
+
+def outcomes(chosen: sql.Select) -> sql.CTE:
+    """Return a query of what was decided, by `case`, of those whose numbers are chosen.
 
     `acknowledged_at` is when a person first did more than note, `decided_at` when one first confirmed or dismissed, and
     `last` the number of the decision that holds; each is null where there is none.
@@ -53,7 +67,8 @@ def outcomes() -> sql.CTE:
             sql.func.min(sql.case((deciding, d.at))).label("decided_at"),
             sql.func.max(sql.case((deciding, d.number))).label("last"),
         )
-        .join(CASE, sql.and_(CASE.c.number == d.case, sql.or_(CASE.c.raised_at.is_(None), d.at >= CASE.c.raised_at)))
+        .join(CASE, _counts())
+        .where(d.case.in_(chosen))
         .group_by(d.case)
         .cte("outcomes")
     )

@@ -39,18 +39,16 @@ class Filter(pydantic.BaseModel):
     first: Annotated[date | None, pydantic.BeforeValidator(_nothing)] = None
     last: Annotated[date | None, pydantic.BeforeValidator(_nothing)] = None
 
-    def conditions(self, state: sql.ColumnElement) -> list[sql.ColumnElement]:
-        """Return what holds of the cases wanted; `state` is the column of theirs."""
-        out = []
+    def numbers(self, *where: sql.ColumnElement) -> sql.Select:
+        """Return a query of the numbers of the cases wanted, of whatever state, that were not merged."""
+        query = sql.select(CASE.c.number).where(CASE.c.merged_into.is_(None), *where)
         if self.site:
-            out.append(CASE.c.site.is_(None) if self.site == NO_SITE else CASE.c.site == self.site)
-        if self.state:
-            out.append(state == str(self.state))
+            query = query.where(CASE.c.site.is_(None) if self.site == NO_SITE else CASE.c.site == self.site)
         if self.first:
-            out.append(CASE.c.opened_at >= datetime.combine(self.first, time(), UTC))
+            query = query.where(CASE.c.opened_at >= datetime.combine(self.first, time(), UTC))
         if self.last:
-            out.append(CASE.c.opened_at < datetime.combine(self.last, time(), UTC) + timedelta(days=1))
-        return out
+            query = query.where(CASE.c.opened_at < datetime.combine(self.last, time(), UTC) + timedelta(days=1))
+        return query
 
 
 def cases(connection: sql.Connection, wanted: Filter, *where: sql.ColumnElement, most: int | None = None) -> list[dict]:
@@ -58,28 +56,31 @@ def cases(connection: sql.Connection, wanted: Filter, *where: sql.ColumnElement,
 
     Those that were merged into others are none of their own.
     """
-    query, state = _query()
-    query = query.where(CASE.c.merged_into.is_(None), *where, *wanted.conditions(state))
-    order = sql.func.coalesce(CASE.c.raised_at, CASE.c.opened_at).desc(), CASE.c.number.desc()
-    return [_row(dict(row)) for row in connection.execute(query.order_by(*order).limit(most)).mappings()]
+    newest = sql.func.coalesce(CASE.c.raised_at, CASE.c.opened_at).desc(), CASE.c.number.desc()
+    chosen = wanted.numbers(*where)
+    if not wanted.state:  # or only the join says which are wanted
+        chosen = chosen.order_by(*newest).limit(most)
+    query = _query(chosen, wanted.state).order_by(*newest).limit(most)
+    return [_row(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def count(connection: sql.Connection, wanted: Filter, *where: sql.ColumnElement) -> int:
     """Return how many cases are wanted."""
-    query, state = _query()
-    query = query.where(CASE.c.merged_into.is_(None), *where, *wanted.conditions(state))
+    query = wanted.numbers(*where)
+    if wanted.state:
+        query = _query(query, wanted.state)
     return connection.scalar(sql.select(sql.func.count()).select_from(query.subquery()))
 
 
-def _query() -> tuple[sql.Select, sql.ColumnElement]:
-    """Return a query of all cases with what was heard and decided of them, and the column of their state."""
-    outcome, last = decisions.outcomes(), DECISION.alias()
+def _query(chosen: sql.Select, wanted: State | None) -> sql.Select:
+    """Return a query of the cases whose numbers are chosen, in a state, with what was heard and decided of them."""
+    outcome, last = decisions.outcomes(chosen), DECISION.alias()
     i = INCIDENT.c
     heard = (
         sql.select(
             i.case, sql.func.max(i.score).label("score"), sql.func.max(i.spl_db).label("spl_db"),
             sql.func.min(i.device).label("device"),
-        ).where(i.case.isnot(None), i.state != messages.State.WITHDRAWN).group_by(i.case).cte("heard")
+        ).where(i.case.in_(chosen), i.state != messages.State.WITHDRAWN).group_by(i.case).cte("heard")
     )  # fmt: skip
     there = sql.select(DEVICE.c.site, sql.func.count().label("devices_there")).group_by(DEVICE.c.site).cte("there")
     state = decisions.state_of(outcome, last)
@@ -89,12 +90,13 @@ def _query() -> tuple[sql.Select, sql.ColumnElement]:
             outcome.c.decided_at, last.c.label, last.c.person.label("decided_by"), last.c.at.label("held_at"),
             state.label("state"),
         )
+        .where(CASE.c.number.in_(chosen))
         .outerjoin(heard, heard.c.case == CASE.c.number)
         .outerjoin(there, there.c.site == CASE.c.site)
         .outerjoin(outcome, outcome.c.case == CASE.c.number)
         .outerjoin(last, last.c.number == outcome.c.last)
     )  # fmt: skip
-    return query, state
+    return query.where(state == str(wanted)) if wanted else query
 
 
 def _row(row: dict) -> dict:

@@ -25,11 +25,8 @@ def waiting(connection: sql.Connection, *, now: datetime) -> dict:
 
     Each has its number, site, whether it is an exercise, and `rings_s`: for how many more seconds it is to be heard.
     """
-    outcome = decisions.outcomes()
-    query = (
-        sql.select(CASE.c.number, CASE.c.site, CASE.c.exercise, CASE.c.raised_at)
-        .outerjoin(outcome, outcome.c.case == CASE.c.number)
-        .where(CASE.c.merged_into.is_(None), CASE.c.raised_at.isnot(None), outcome.c.acknowledged_at.is_(None))
+    query = sql.select(CASE.c.number, CASE.c.site, CASE.c.exercise, CASE.c.raised_at).where(
+        CASE.c.merged_into.is_(None), CASE.c.raised_at.isnot(None), ~decisions.acknowledged()
     )
     rows = connection.execute(query.order_by(CASE.c.raised_at.desc(), CASE.c.number.desc()).limit(MOST)).all()
     return {

@@ -16,6 +16,7 @@ from starlette.templating import Jinja2Templates
 
 from gunshot.hub.console import decisions, details, evidence, fleet, listing, live, maps, people
 from gunshot.hub.console.decisions import Kind
+from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.people import Person
 from gunshot.hub.database import CASE, SITE
 
@@ -37,6 +38,7 @@ class Setting:
     templates: Jinja2Templates
     sr: int
     living: timedelta
+    noise: Noise
 
     def page(self, request: Request, name: str, person: Person | None, *, status: int = 200, **content) -> Response:
         """Return a page from its template; each form in it has the session's CSRF token."""
@@ -184,7 +186,7 @@ def devices(request: Request, at: SettingOf, person: PersonOf) -> Response:
     """Return the page of the devices."""
     now = datetime.now(UTC)
     with at.engine.connect() as connection:
-        return at.page(request, "devices.html.j2", person, devices=fleet.devices(connection, now=now))
+        return at.page(request, "devices.html.j2", person, devices=fleet.devices(connection, at.noise, now=now))
 
 
 @router.get("/events", response_class=EventSourceResponse)
