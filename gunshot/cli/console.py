@@ -1,5 +1,6 @@
 """gunshot hub console and gunshot hub person: the page on which cases are decided, and who may use it."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -28,7 +29,8 @@ def console(
 
     show_log()
     p = params.load("audio", "firmware")
-    app.serve(folder, host=host, port=port, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s)
+    with suppress(KeyboardInterrupt):
+        app.serve(folder, host=host, port=port, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s)
 
 
 @hub.command()

@@ -111,6 +111,12 @@ DECISION = Table(
     Column("kind", String, nullable=False), Column("label", String), Column("note", String),
 )  # fmt: skip
 
+# Who was called because nobody acknowledged a case: the address at a place of the list in hub.yaml, from 1 on.
+CALL = Table(
+    "call", DATA, _key("case", _NUMBER, ForeignKey("case.number")), _key("place"),
+    Column("at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
 # What was not taken, and why; once, however often it comes.
 REFUSED = Table(
     "refused", DATA, _key("device", String), _key("leaf", String), _key("sha256", String),

@@ -69,6 +69,7 @@ class Settings(pydantic.BaseModel):
     port: int = pydantic.Field(ge=1, le=65535)
     database: str  # a URL
     tiles: Tiles | None = None  # by hand; without, the map is a plain grid and asks nobody
+    escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
 
 
 def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
@@ -100,7 +101,7 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     conf = CONF.format(folder=folder, user=user, port=port, interface=local, most_bytes=MOST_BYTES)
     certificates.keep(folder / "acl", acl.encode())
     certificates.keep(folder / "mosquitto.conf", conf.encode())
-    yaml_ = yaml.safe_dump(settings.model_dump(exclude_none=True), sort_keys=False)
+    yaml_ = yaml.safe_dump(settings.model_dump(exclude_defaults=True), sort_keys=False)
     certificates.keep(folder / SETTINGS, yaml_.encode())  # last: now it is whole
     return settings
 

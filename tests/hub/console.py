@@ -4,6 +4,7 @@ Cases are the hub's to write: here a test says which there are.
 """
 
 import re
+import signal
 import ssl
 import sys
 from collections.abc import Iterator
@@ -165,10 +166,12 @@ def running(scene: Scene) -> Iterator[str]:
     """Run `gunshot hub console`; its address."""
     log = scene.folder.parent / "console.log"
     command = (sys.executable, "-c", COMMAND, "hub", "console", scene.folder, "--port", "0")
-    with started(log, *command, cwd=ROOT):
+    with started(log, *command, cwd=ROOT) as console:
         until(lambda: re.search(r"https://localhost:\d+\n", log.read_text()), log.read_text)
         url = re.search(r"https://localhost:\d+", log.read_text())[0]
         yield url
+        console.send_signal(signal.SIGINT)  # as Ctrl-C
+        assert console.wait(30) == 0
     assert "Traceback" not in log.read_text(), log.read_text()
 
 

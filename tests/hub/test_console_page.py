@@ -18,6 +18,11 @@ from tests.pages.conftest import chromium, new_page  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "device_scale_factor": 2}
+COUNT = """
+  window.tones = 0
+  const {start} = OscillatorNode.prototype
+  OscillatorNode.prototype.start = function (...when) { window.tones += 1; return start.apply(this, when) }
+"""
 ZONE = {"ignore_https_errors": True, "timezone_id": "Europe/Berlin"}
 
 
@@ -53,8 +58,9 @@ def anna(scene, url, chromium) -> dict:  # noqa: F811
 def open_page(url, anna, new_page):  # noqa: F811
     """Return a function that opens one of the console's pages as anna."""
 
-    def open_(path: str = "/", **options):
+    def open_(path: str = "/", before: str = "", **options):
         page = new_page(storage_state=anna, **ZONE | options)
+        page.add_init_script(before)
         page.goto(url + path)
         return page
 
@@ -101,11 +107,17 @@ def test_a_case_is_dismissed_and_a_note_outlives_what_others_do(scene, open_page
     assert rows == [("acknowledge", None, None), ("dismiss", "fireworks", "boys behind the gym")]
 
 
-def test_the_page_says_that_it_cannot_be_heard_until_one_clicks(open_page):
-    page = open_page()
+def test_the_page_says_that_it_cannot_be_heard_until_one_clicks(scene, open_page):
+    page = open_page(before=COUNT)
     expect(page.locator("#mute")).to_contain_text("Sound is off")
     page.get_by_role("button", name="Test the sound").click()
     expect(page.locator("#mute")).to_contain_text("Sound is on")
+    page.wait_for_function("() => window.tones >= 4")
+    scene.case(3, datetime.now(UTC), ("gate", "yard"))
+    page.wait_for_function("() => window.tones >= 8")  # it came
+    page.wait_for_function("() => window.tones >= 12")  # and nobody has acknowledged it
+    scene.decide(3, "anna", Kind.acknowledge, datetime.now(UTC))
+    expect(page.locator("#waiting")).to_be_hidden()
 
 
 def test_the_page_says_when_nothing_comes_any_more(open_page):

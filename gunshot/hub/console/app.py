@@ -3,6 +3,7 @@
 import errno
 import secrets
 import socket
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gunshot.hub import certificates, database, folder
-from gunshot.hub.console import fleet, people, times
+from gunshot.hub.console import escalation, fleet, people, times
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.routes import LoggedOutError, Setting, router
 
@@ -114,11 +115,12 @@ def serve(place: Path, *, host: str, port: int, sr: int, heartbeat_s: float) -> 
     Raises
     ------
     ValueError
-        The port is in use, or the folder is no hub's.
+        The port is in use, the folder is no hub's, or an address of the escalation is none.
     ConnectionError
         The database cannot be reached.
     """
     settings, own = folder.load(place), place / "console"
+    escalation.check(settings.escalation)
     certify(place, own, host)
     with database.opened(settings.database) as engine, listening(host, port) as listener:
         config = uvicorn.Config(
@@ -126,8 +128,15 @@ def serve(place: Path, *, host: str, port: int, sr: int, heartbeat_s: float) -> 
             ssl_keyfile=own / "key.pem", server_header=False, proxy_headers=False, access_log=False,
             log_level="warning", timeout_graceful_shutdown=LAST_S,
         )  # fmt: skip
-        print(f"https://{host}:{listener.getsockname()[1]}", flush=True)
-        uvicorn.Server(config).run(sockets=[listener])
+        page, stop = f"https://{host}:{listener.getsockname()[1]}", threading.Event()
+        caller = threading.Thread(target=escalation.keep, args=(engine, settings.escalation, page, stop))
+        caller.start()
+        print(page, flush=True)
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            stop.set()
+            caller.join()
 
 
 def certify(place: Path, own: Path, host: str) -> None:

@@ -8,7 +8,7 @@ from gunshot.device import messages
 from gunshot.device.messages import State
 from gunshot.hub.console import decisions, listing
 from gunshot.hub.console.times import from_unix, utc
-from gunshot.hub.database import CASE, DEVICE, INCIDENT, MESSAGE, ONSET
+from gunshot.hub.database import CALL, CASE, DEVICE, INCIDENT, MESSAGE, ONSET
 
 _KEY = ("device", "session", "incident")
 
@@ -23,8 +23,9 @@ def root(connection: sql.Connection, number: int) -> int | None:
 
 
 def case(connection: sql.Connection, number: int, *, sr: int, living: timedelta) -> dict:
-    """Return all of a case that was not merged: a row of `listing.cases`, and `incidents`, `missed`, `history`.
+    """Return all of a case that was not merged: a row of `listing.cases`, and more.
 
+    That is `incidents`, `missed`, `calls` of the escalation, and `history`.
     `sr` is of the samples that messages count, Hz. `missed` has the other devices of the site, each with whether it was
     there: a message of it came less than `living` before or after the case began.
     """
@@ -32,10 +33,12 @@ def case(connection: sql.Connection, number: int, *, sr: int, living: timedelta)
     incidents = [_incident(connection, one, sr) for one in _incidents(connection, number)]
     others = sql.select(DEVICE.c.name).where(DEVICE.c.site == row["site"]).order_by(DEVICE.c.name)
     missed = [name for name in connection.scalars(others) if name not in {one["device"] for one in incidents}]
+    calls = sql.select(CALL.c.place, CALL.c.at).where(CALL.c.case == number).order_by(CALL.c.place)
     history = decisions.history(connection, _family(connection, number))
     return row | {
         "incidents": incidents,
         "missed": [(name, _was_there(connection, name, row["opened_at"], living)) for name in missed],
+        "calls": [(place, utc(at)) for place, at in connection.execute(calls)],
         "history": [dict(one._mapping) | {"at": utc(one.at)} for one in history],
     }
 

@@ -25,9 +25,7 @@ const alarm = (() => {
   }
 
   setInterval(() => {
-    const rings = Date.now() < until && context.state === "running"
-    document.documentElement.dataset.rings = rings
-    if (rings) beep()
+    if (Date.now() < until && context.state === "running") beep()
   }, AGAIN_MS)
   context.onstatechange = show
   document.getElementById("test-sound").onclick = () => context.resume().then(beep)
