@@ -38,11 +38,11 @@ def person(
     folder: FolderArgument,
     name: Annotated[str, typer.Argument(help="Lower case letters, digits, dots and dashes.")],
     role: Annotated[
-        Role, typer.Option(help="viewer: looks. reviewer: decides too. admin: may do all that there is.")
-    ] = Role.viewer,
+        Role | None, typer.Option(help="viewer: looks. reviewer: decides too. admin: may do all that there is.")
+    ] = None,
     disable: Annotated[bool, typer.Option("--disable", help="Shut the person out at once instead.")] = False,
 ) -> None:
-    """Let a person use the console, and print the password, once.
+    """Let a person use the console; it prints the password, once.
 
     One who is there gets this role, a new password, and has to log in again.
     """
@@ -50,6 +50,8 @@ def person(
     from gunshot.hub import folder as folders
     from gunshot.hub.console import people
 
+    if not (role or disable):
+        raise typer.BadParameter("--role must say what the person may do: viewer, reviewer or admin")
     url, now = folders.load(folder).database, datetime.now(UTC)
     with database.opened(url) as engine, engine.begin() as connection:
         if disable:

@@ -72,6 +72,8 @@ WORDS = {
     "hub enrol": ["--number", "Move that folder"],
     "hub run": ["once it is stored", "one hub"],
     "hub incidents": ["--format", "csv", "newest last", "missing"],
+    "hub console": ["--host", "--port", "authority/cert.pem", "beside"],
+    "hub person": ["--role", "--disable", "prints the password", "once"],
     "device run": ["--file", "--microphone", "--model", "--threshold", "acknowledged", "No audio"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],

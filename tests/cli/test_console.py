@@ -22,11 +22,12 @@ def test_a_person_is_let_in_and_shut_out(project, monkeypatch, capsys):  # noqa:
     with database.opened(folder.load(project / "hub").database) as engine, engine.connect() as connection:
         assert people.logged_in(connection, login, now=NOW) is None
         assert people.log_in(connection, "anna", password, address="a", now=NOW) is None
+    assert "--role must say what the person may do" in run("hub", "person", "hub", "anna").output
     said = main(monkeypatch, capsys, "hub", "person", "hub", "ben", "--disable")
     assert "name=ben must be that of a person; `gunshot hub person` makes one" in said
 
 
 def test_a_folder_that_is_no_hub_is_told(project, monkeypatch, capsys):  # noqa: F811
-    for args in (("console", "none"), ("person", "none", "anna")):
+    for args in (("console", "none"), ("person", "none", "anna", "--role", "viewer")):
         words = "none/hub.yaml: no such file; make it with `gunshot hub init none`"
         assert words in main(monkeypatch, capsys, "hub", *args)

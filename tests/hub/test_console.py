@@ -175,6 +175,8 @@ def test_a_case_that_was_merged_leads_to_the_other_and_its_decisions_stay_to_be_
     page = reviewer.get("/cases/3").text
     assert "dismissed: tool" in page and "case 5, which is part of this one" in page
     assert '<span class="state new">new</span>' in page  # nobody decided on the whole
+    seen = re.search(r'name="seen" value="(\d+)"', page)[1]
+    assert reviewer.decide(3, kind="note", note="so they said", seen=seen).status_code == 303
 
 
 def test_evidence_is_a_picture_as_large_as_the_log_mel(reviewer):

@@ -25,7 +25,7 @@ def root(connection: sql.Connection, number: int) -> int | None:
 def case(connection: sql.Connection, number: int, *, sr: int, living: timedelta) -> dict:
     """Return all of a case that was not merged: a row of `listing.cases`, and more.
 
-    That is `incidents`, `missed`, `calls` of the escalation, and `history`.
+    That is `incidents`, `missed`, `calls` of the escalation, `history`, and `seen`: the last decision on it in there.
     `sr` is of the samples that messages count, Hz. `missed` has the other devices of the site, each with whether it was
     there: a message of it came less than `living` before or after the case began.
     """
@@ -39,6 +39,7 @@ def case(connection: sql.Connection, number: int, *, sr: int, living: timedelta)
         "incidents": incidents,
         "missed": [(name, _was_there(connection, name, row["opened_at"], living)) for name in missed],
         "calls": [(place, utc(at)) for place, at in connection.execute(calls)],
+        "seen": max((one.number for one in history if one.case == number), default=0),
         "history": [dict(one._mapping) | {"at": utc(one.at)} for one in history],
     }
 
