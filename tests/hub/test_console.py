@@ -97,9 +97,10 @@ def test_another_host_and_a_large_form_are_refused(stranger):
     assert stranger.post("/login", data=form).status_code == 413
 
 
-def test_a_form_without_its_token_changes_nothing(scene, reviewer):
+def test_a_form_without_its_token_changes_nothing(scene, reviewer, stranger):
     before = len(scene.rows(DECISION))
-    for csrf in ({}, {"csrf": ""}, {"csrf": "x"}, {"csrf": "é"}):
+    for csrf in ({}, {"csrf": ""}, {"csrf": " "}, {"csrf": "x"}, {"csrf": "é"}, {"csrf": stranger.csrf()}):
+        assert httpx.post(stranger.base_url.join("/login"), data=csrf, verify=stranger.authority).status_code == 403
         assert reviewer.post("/cases/1", data={"kind": "confirm", "seen": 0} | csrf).status_code == 403
         assert reviewer.post("/logout", data=csrf).status_code == 403
     assert reviewer.get("/").status_code == 200 and len(scene.rows(DECISION)) == before

@@ -66,7 +66,8 @@ def logged_in(request: Request, at: SettingOf) -> Person:
 
 def check_csrf(request: Request, csrf: Annotated[str, Form()] = "") -> None:
     """Raise 403 where a form is not of a page of this session."""
-    if not secrets.compare_digest(request.session.get("csrf", " ").encode(), csrf.encode()):
+    token = request.session.get("csrf", "")
+    if not (token and secrets.compare_digest(token.encode(), csrf.encode())):
         raise HTTPException(403, "this form is too old, or of another page: open the page anew")
 
 
