@@ -123,7 +123,10 @@ def test_what_makes_no_sense_is_refused_by_name(scene, reviewer):
         (1, {"kind": "confirm", "label": "door"}, 422, "must be empty"),
         (1, {"kind": "note", "note": "  "}, 422, "must have text"),
         (1, {"kind": "note", "note": "x" * 2001}, 422, "2001 characters must have 2000 at most"),
-        (1, {"kind": "arrest"}, 422, ""),
+        (1, {"kind": "note", "note": "a\0b"}, 422, "note must have no character NUL"),
+        (1, {"kind": "arrest"}, 422, "kind: Input should be &#39;acknowledge&#39;, &#39;confirm&#39;"),
+        (1, {"kind": "confirm", "seen": 2**63}, 422, "seen: Input should be less than or equal to"),
+        (2**63, {"kind": "confirm"}, 422, "number: Input should be less than or equal to"),
         (99, {"kind": "confirm"}, 404, "there is no case 99"),
         (5, {"kind": "confirm"}, 409, "case 5 is part of case 3 by now"),
     ):
@@ -160,7 +163,8 @@ def test_filters_choose_and_export_says_the_same(reviewer):
     assert listed(reviewer, f"site=school&state=new&first={day}&last={day}") == [4, 3]
     assert listed(reviewer, f"site=&state=&first=&last={NOW - 2 * DAY:%Y-%m-%d}") == [2, 1]
     assert listed(reviewer, "site=-") == []
-    assert reviewer.get("/?state=nonsense").status_code == 422 and reviewer.get("/?sort=x").status_code == 422
+    for wrong in ("state=nonsense", "sort=x", "first=monday", "site=%00"):
+        assert reviewer.get(f"/?{wrong}").status_code == reviewer.get(f"/cases.csv?{wrong}").status_code == 422
     (park,) = csv.DictReader(io.StringIO(reviewer.get("/cases.csv?site=park").text))
     wanted = {"exercise": "True", "devices": "1", "devices_there": "1", "shots": "3", "level_db": "110.4"}
     assert wanted.items() <= park.items() and park["decided_by"] == "reviewer" and park["score"] == "0.97"

@@ -195,6 +195,7 @@ def test_postgresql_says_what_sqlite_says(tmp_path):
                 live.waiting(connection, now=NOW + HOUR), live.token(connection)[-3:],
                 live.is_quiet(connection, now=NOW + 2 * HOUR, living=HOUR), maps.shown(connection, rows, site="school"),
                 details.case(connection, 1, sr=SR, living=HOUR), details.root(connection, 1),
+                details.case(connection, 2, sr=SR, living=HOUR)["missed"],
                 [one | {"session": one["session"] and one["session"].online} for one in devices],
                 people.logged_in(connection, 1, now=NOW),
                 people.log_in(connection, "anna", "x", address="a", now=NOW),
@@ -203,4 +204,4 @@ def test_postgresql_says_what_sqlite_says(tmp_path):
     with postgresql() as url:
         there = told("postgresql", url.replace("+asyncpg", ""))
     here = told("sqlite", None)
-    assert there == here and here[2] == 1 and here[3]["count"] == 1
+    assert there == here and here[2] == 1 and here[3]["count"] == 1 and here[9] == []

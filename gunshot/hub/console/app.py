@@ -11,6 +11,7 @@ import sqlalchemy as sql
 import uvicorn
 from cryptography import x509
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -75,8 +76,8 @@ def console(place: Path, engine: sql.Engine, *, host: str, sr: int, heartbeat_s:
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_exception_handler(LoggedOutError, lambda *_: RedirectResponse("/login", 303))
-    for status in (403, 404, 405, 409, 413, 422, 500):
-        app.add_exception_handler(status, _fault)
+    for kind in (403, 404, 405, 409, 413, 422, 500, RequestValidationError):
+        app.add_exception_handler(kind, _fault)
     app.add_middleware(
         SessionMiddleware, secret_key=key.read_text(), session_cookie="__Host-console", same_site="strict",
         max_age=int(people.LASTS.total_seconds()), https_only=True,
@@ -99,7 +100,9 @@ def _templates(settings: folder.Settings) -> Jinja2Templates:
 
 def _fault(request: Request, error: Exception) -> Response:
     status, text = getattr(error, "status_code", 500), getattr(error, "detail", None)
-    if status == 500:  # its traceback is in the log
+    if isinstance(error, RequestValidationError):
+        status, text = 422, "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+    elif status == 500:  # its traceback is in the log
         text = "the console failed; its log says why"
     templates = request.app.state.setting.templates
     return templates.TemplateResponse(

@@ -120,5 +120,7 @@ def _check(kind: Kind, label: str, note: str) -> None:
         raise ValueError(f"label={label!r} must be empty: only what is dismissed has one")
     if kind == Kind.note and not note:
         raise ValueError("note='' must have text")
+    if "\0" in note:
+        raise ValueError("note must have no character NUL: PostgreSQL takes none")
     if len(note) > MOST_NOTE:
         raise ValueError(f"note of {len(note)} characters must have {MOST_NOTE} at most")

@@ -31,8 +31,7 @@ def case(connection: sql.Connection, number: int, *, sr: int, living: timedelta)
     """
     (row,) = listing.cases(connection, listing.Filter(), CASE.c.number == number)
     incidents = [_incident(connection, one, sr) for one in _incidents(connection, number)]
-    others = sql.select(DEVICE.c.name).where(DEVICE.c.site == row["site"]).order_by(DEVICE.c.name)
-    missed = [name for name in connection.scalars(others) if name not in {one["device"] for one in incidents}]
+    missed = [name for name in _devices(connection, row["site"]) if name not in {one["device"] for one in incidents}]
     calls = sql.select(CALL.c.place, CALL.c.at).where(CALL.c.case == number).order_by(CALL.c.place)
     history = decisions.history(connection, _family(connection, number))
     return row | {
@@ -42,6 +41,13 @@ def case(connection: sql.Connection, number: int, *, sr: int, living: timedelta)
         "seen": max((one.number for one in history if one.case == number), default=0),
         "history": [dict(one._mapping) | {"at": utc(one.at)} for one in history],
     }
+
+
+def _devices(connection: sql.Connection, site: str | None) -> list[str]:
+    """Return the devices of a site; none where there is no site, for such devices have no others."""
+    if site is None:
+        return []
+    return list(connection.scalars(sql.select(DEVICE.c.name).where(DEVICE.c.site == site).order_by(DEVICE.c.name)))
 
 
 def _family(connection: sql.Connection, number: int) -> list[int]:

@@ -25,6 +25,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+_Text = Annotated[str, pydantic.Field(pattern=r"^[^\x00]*$")]  # PostgreSQL takes no NUL
+
+
 def _nothing(value: object) -> object:
     return None if value == "" else value  # a form's field that nobody filled
 
@@ -34,7 +37,7 @@ class Filter(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    site: Annotated[str | None, pydantic.BeforeValidator(_nothing)] = None
+    site: Annotated[_Text | None, pydantic.BeforeValidator(_nothing)] = None
     state: Annotated[State | None, pydantic.BeforeValidator(_nothing)] = None
     first: Annotated[date | None, pydantic.BeforeValidator(_nothing)] = None
     last: Annotated[date | None, pydantic.BeforeValidator(_nothing)] = None

@@ -77,7 +77,8 @@ def log_in(connection: sql.Connection, name: str, password: str, *, address: str
         From this address there were too many failed logins. The password is not looked at, and no row written.
     """
     with _ONE_AT_A_TIME:
-        person = connection.execute(sql.select(PERSON).where(PERSON.c.name == name)).first()
+        known = sql.select(PERSON).where(PERSON.c.name == name)
+        person = connection.execute(known).first() if re.fullmatch(NAME, name) else None
         _check_limit(connection, person and name, address, now)
         try:
             right = HASHER.verify(person.password if person else NOBODY, password)

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import sqlalchemy as sql
-from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 from fastapi.sse import EventSourceResponse
 from starlette.templating import Jinja2Templates
 
+from gunshot.device import topics
 from gunshot.hub.console import decisions, details, evidence, fleet, listing, live, maps, people
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.noise import Noise
@@ -21,6 +22,7 @@ from gunshot.hub.console.people import Person
 from gunshot.hub.database import CASE, SITE
 
 LOOK_S = 0.5  # between two looks at whether something changed
+MOST = 2**63 - 1  # that a number in a database can be
 SAY_S = 5.0  # between two events, at most: a page that gets none says so
 
 router = APIRouter()
@@ -72,6 +74,7 @@ def check_csrf(request: Request, csrf: Annotated[str, Form()] = "") -> None:
 
 
 PersonOf = Annotated[Person, Depends(logged_in)]
+Number = Annotated[int, Path(ge=0, le=MOST)]
 CHECKED = [Depends(check_csrf)]
 
 
@@ -134,7 +137,7 @@ def as_csv(at: SettingOf, _: PersonOf, wanted: Annotated[listing.Filter, Query()
 
 
 @router.get("/cases/{number}")
-def case(request: Request, at: SettingOf, person: PersonOf, number: int) -> Response:
+def case(request: Request, at: SettingOf, person: PersonOf, number: Number) -> Response:
     """Return the page of a case; of one that was merged into another, the way there."""
     with at.engine.connect() as connection:
         root = _root(connection, number)
@@ -147,8 +150,8 @@ def case(request: Request, at: SettingOf, person: PersonOf, number: int) -> Resp
 
 @router.post("/cases/{number}", dependencies=CHECKED)
 def decide(
-    at: SettingOf, person: PersonOf, number: int, kind: Annotated[Kind, Form()], seen: Annotated[int, Form()],
-    label: Annotated[str, Form()] = "", note: Annotated[str, Form()] = "",
+    at: SettingOf, person: PersonOf, number: Number, kind: Annotated[Kind, Form()],
+    seen: Annotated[int, Form(ge=0, le=MOST)], label: Annotated[str, Form()] = "", note: Annotated[str, Form()] = "",
 ) -> Response:  # fmt: skip
     """Write what a person decides; 403 for a viewer, 409 where another was quicker."""
     if not person.decides:
@@ -173,7 +176,10 @@ def _root(connection: sql.Connection, number: int) -> int:
 
 
 @router.get("/evidence/{device}/{session}/{incident}.png")
-def picture(at: SettingOf, _: PersonOf, device: str, session: int, incident: int) -> Response:
+def picture(
+    at: SettingOf, _: PersonOf, device: Annotated[str, Path(pattern=f"^{topics.NAME}$")], session: Number,
+    incident: Number,
+) -> Response:  # fmt: skip
     """Return the log-mel of an incident's highest score as a picture."""
     with at.engine.connect() as connection:
         message = details.evidence(connection, device, session, incident)
