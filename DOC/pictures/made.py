@@ -14,8 +14,12 @@ from gunshot.base import tables
 FOLDER = "DOC/pictures"
 PAGES = ["gunshot/report/templates/*", "gunshot/report/page.py"]
 SIMULATED = ["gunshot/simulate/*.py", f"{FOLDER}/simulator.py"]
+CONSOLE = [f"gunshot/hub/console/{name}" for name in ("*.py", "templates/*", "static/*.*")]
 SHOWS = {  # picture: patterns of sources; none where no command takes it
     "annotate.png": [f"gunshot/pages/{name}.py" for name in ("annotate", "canvas", "drawing", "editing", "keys")],
+    "console_case.png": CONSOLE,
+    "console_devices.png": CONSOLE,
+    "console_phone.png": CONSOLE,
     "deployments.png": ["flows/serve.py"],
     "detect.png": ["gunshot/report/plots.py"],
     "dossier.png": ["gunshot/promotion/dossier.*", "gunshot/promotion/gates.py", *PAGES],

@@ -11,6 +11,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     annotate,
     bridge,
     compare,
+    console,
     cross_validate,
     detect,
     device,

@@ -16,7 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gunshot.base.files import atomic
 
-AUTHORITY_YEARS, YEARS = 30, 10
+AUTHORITY_DAYS, DAYS = 365 * 30, 365 * 10
+BROWSER_DAYS = 800  # Apple's browsers take no server's certificate of more than 825, whoever signed it
 BEHIND = timedelta(days=1)  # that the clock of who checks a certificate may be
 
 
@@ -25,23 +26,23 @@ def authority(folder: Path) -> None:
     key = _key(folder)
     if not (file := folder / "cert.pem").exists():
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"gunshot hub {x509.random_serial_number():x}"[:64])])
-        builder = _builder(name, name, key.public_key(), key, AUTHORITY_YEARS)
+        builder = _builder(name, name, key.public_key(), key, AUTHORITY_DAYS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         _write(file, builder.add_extension(_usage(ca=True), critical=True).sign(key, hashes.SHA256()))
 
 
-def issue(authority: Path, folder: Path, name: str, *, host: str | None = None) -> None:
+def issue(authority: Path, folder: Path, name: str, *, host: str | None = None, days: int = DAYS) -> None:
     """Make a certificate with a common name in a folder, its key and its authority's, as far as they are not there.
 
     They are ``cert.pem``, ``key.pem`` and ``ca.pem``. With a `host` it is a server's, which is reached by that name or
-    address; otherwise a client's.
+    address; otherwise a client's. It lasts so many days.
     """
     key = _key(folder)
     issuer = x509.load_pem_x509_certificate((authority / "cert.pem").read_bytes())
     signer = pem.load_pem_private_key((authority / "key.pem").read_bytes(), password=None)
     if not (file := folder / "cert.pem").exists():
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(subject, issuer.subject, key.public_key(), signer, YEARS)
+        builder = _builder(subject, issuer.subject, key.public_key(), signer, days)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage(ca=False), critical=True)
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if host else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -82,14 +83,14 @@ def _builder(
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
     signer: ec.EllipticCurvePrivateKey,
-    years: int,
+    days: int,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BEHIND)
-        .not_valid_after(now + timedelta(days=365 * years))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )

@@ -50,6 +50,7 @@ MESSAGE = Table(
     Column("incident", BigInteger),  # null: a heartbeat
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    sql.Index("message_by_arrival", "device", "received_at"),
 )  # fmt: skip
 
 # What a person decides on: the incidents of one or more devices of a site that one sound can explain.
@@ -113,6 +114,38 @@ CLIP = Table(
     Column("sha256", String, nullable=False),  # of its samples
     Column("kept", Boolean, nullable=False),  # somebody decided that it stays
     Column("written_at", DateTime(timezone=True), nullable=False), Column("deleted_at", DateTime(timezone=True)),
+)  # fmt: skip
+
+# Who may look at cases, or decide them.
+PERSON = Table(
+    "person", DATA, _key("name", String), Column("role", String, nullable=False),
+    Column("password", String, nullable=False),  # its argon2 hash
+    Column("disabled", Boolean, nullable=False),
+)  # fmt: skip
+
+# Each attempt to log in at the console. Rows are never deleted.
+LOGIN = Table(
+    "login", DATA, Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("at", DateTime(timezone=True), nullable=False), Column("address", String, nullable=False),
+    Column("person", String, ForeignKey("person.name")),  # null: nobody has that name, which may be a password
+    Column("failed", Boolean, nullable=False),
+    Column("ended_at", DateTime(timezone=True)),  # null: not logged out, nor shut out
+    sql.Index("login_by_address", "address", "at"),
+)  # fmt: skip
+
+# What persons decided on a case. Rows are only ever added; the last one that decides is what holds.
+DECISION = Table(
+    "decision", DATA, Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("case", _NUMBER, ForeignKey("case.number"), nullable=False, index=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("person", String, ForeignKey("person.name"), nullable=False),
+    Column("kind", String, nullable=False), Column("label", String), Column("note", String),
+)  # fmt: skip
+
+# Who was called because nobody acknowledged a case: the address at a place of the list in hub.yaml, from 1 on.
+CALL = Table(
+    "call", DATA, _key("case", _NUMBER, ForeignKey("case.number")), _key("place"),
+    Column("at", DateTime(timezone=True), nullable=False),
 )  # fmt: skip
 
 # What was not taken, and why; once, however often it comes.

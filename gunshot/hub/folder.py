@@ -1,7 +1,7 @@
 """A hub's folder: settings, certificates, the broker's configuration, and what each device is given.
 
 ``hub.yaml``, ``mosquitto.conf``, ``acl``, ``authority/``, ``broker/``, ``client/`` (the hub's own), ``devices/NAME/``,
-``sound/`` (what orders brought).
+``sound/`` (what orders brought), ``console/``.
 """
 
 import os
@@ -53,14 +53,25 @@ message_size_limit {most_bytes}
 MOST_BYTES = 65535  # of a message
 
 
+class Tiles(pydantic.BaseModel):
+    """Where the console's map gets its background."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    url: str = pydantic.Field(pattern=r"^https://[^/ ;,']+/[^ ;,']*$")  # with {z}, {x} and {y}
+    attribution: str  # who drew it, shown in a corner of the map
+
+
 class Settings(pydantic.BaseModel):
-    """What `init` was told, in hub.yaml."""
+    """What `init` was told, in hub.yaml, and what was added there by hand."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     host: str  # by which devices reach the broker
     port: int = pydantic.Field(ge=1, le=65535)
     database: str  # a URL
+    tiles: Tiles | None = None  # by hand; without, the map is a plain grid and asks nobody
+    escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
 
 
 def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
@@ -72,7 +83,7 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings = Settings(host=host, port=port, database=url or f"sqlite:///{folder}/hub.sqlite")
     if (folder / SETTINGS).exists():
-        for name, before in vars(load(folder)).items():
+        for name, before in load(folder).model_dump(include={"host", "port", "database"}).items():
             if (now := getattr(settings, name)) != before and name != "database":
                 raise ValueError(f"{name}={now} must be {before}, as {folder / SETTINGS} has it")
             if now != before:  # it may hold a password
@@ -93,7 +104,7 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     conf = CONF.format(folder=folder, user=user, port=port, interface=local, most_bytes=MOST_BYTES)
     certificates.keep(folder / "acl", acl.encode())
     certificates.keep(folder / "mosquitto.conf", conf.encode())
-    yaml_ = yaml.safe_dump(settings.model_dump(), sort_keys=False)
+    yaml_ = yaml.safe_dump(settings.model_dump(exclude_defaults=True), sort_keys=False)
     certificates.keep(folder / SETTINGS, yaml_.encode())  # last: now it is whole
     return settings
 

@@ -79,6 +79,8 @@ WORDS = {
     "hub order": ["--incident", "--from", "--live", "--seconds", "--reason", "--person", "30 s", "60 s", "FLAC"],
     "hub orders": ["--format", "newest last"],
     "hub purge": ["field.keep_days", "keep"],
+    "hub console": ["--host", "--port", "authority/cert.pem", "beside"],
+    "hub person": ["--role", "--disable", "prints the password", "once"],
     "device run": ["--file", "--microphone", "--model", "--threshold", "acknowledged", "No audio", "30 s"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],

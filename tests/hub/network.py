@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
@@ -25,20 +24,11 @@ from gunshot.hub import database, folder, orders, service
 from gunshot.signing import keys
 from tests.firmware.driven import MODEL, p
 from tests.flows.prefect_server import free_port, started
+from tests.hub.waiting import PATIENCE_S, until  # noqa: F401 - for the tests
 
 FORKS = multiprocessing.get_context("forkserver")  # no fork of this process, which has threads
 FORKS.set_forkserver_preload([__name__])
 NAME, NUMBER, MODEL_NUMBER = "roof", 7, 2**64 - 2
-PATIENCE_S = 30.0
-
-
-def until(true: Callable[[], bool], what: str | Callable[[], str]) -> None:
-    """Wait for a condition; `what` it is, or the log of what did not come to it."""
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        late = time.monotonic() > end
-        assert not late, f"not within {PATIENCE_S:g} s: {what() if callable(what) else what}"
-        time.sleep(0.02)
 
 
 class Network:

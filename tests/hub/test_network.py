@@ -132,7 +132,9 @@ def test_two_devices_of_three_raise_one_case_and_one_alone_none(network):
     at = [folder.enrol(network.folder, name, 20 + i, site="yard", latitude=47.0, longitude=8 + i / 300)
           for i, name in enumerate(names)]  # fmt: skip
     with network.broker(), network.hub(), contextlib.ExitStack() as stack:
-        north, east, _ = (stack.enter_context(contextlib.closing(Sender(place, error_us=lambda: 5_000_000))) for place in at)
+        north, east, _ = (
+            stack.enter_context(contextlib.closing(Sender(place, error_us=lambda: 5_000_000))) for place in at
+        )
         north.hear(ONE)
         east.hear(ONE)
         north.pump_until(lambda: not len(north.outbox), "the first one's is acknowledged")

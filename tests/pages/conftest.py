@@ -42,4 +42,4 @@ def new_page(chromium):
 
 
 def _local(url: str) -> bool:
-    return url.startswith(("http://localhost:", "file:", "data:", "blob:"))
+    return url.startswith(("http://localhost:", "https://localhost:", "file:", "data:", "blob:"))

@@ -1,0 +1,48 @@
+"""What an open page learns of itself: that something changed, and which cases wait for a person."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sql
+
+from gunshot.hub.console import decisions
+from gunshot.hub.console.times import utc
+from gunshot.hub.database import CASE, DECISION, DEVICE, MESSAGE, SESSION
+
+RINGS = timedelta(minutes=10)  # how long a case that nobody acknowledged is heard
+MOST = 20  # cases that wait and are named; the newest
+
+
+def token(connection: sql.Connection) -> str:
+    """Return a text that changes when a case, a decision, or whether a device is there does."""
+    changed = sql.select(sql.func.max(CASE.c.changed_at)).scalar_subquery()
+    decided = sql.select(sql.func.max(DECISION.c.number)).scalar_subquery()
+    online = sql.select(sql.func.count()).where(SESSION.c.online).scalar_subquery()
+    return " ".join(map(str, connection.execute(sql.select(changed, decided, online)).one()))
+
+
+def waiting(connection: sql.Connection, *, now: datetime) -> dict:
+    """Return the `waiting` cases, raised and not acknowledged, newest first, and `count`, how many there are.
+
+    Each has its number, site, whether it is an exercise, and `rings_s`: for how many more seconds it is to be heard.
+    """
+    query = sql.select(CASE.c.number, CASE.c.site, CASE.c.exercise, CASE.c.raised_at).where(
+        CASE.c.merged_into.is_(None), CASE.c.raised_at.isnot(None), ~decisions.acknowledged()
+    )
+    rows = connection.execute(query.order_by(CASE.c.raised_at.desc(), CASE.c.number.desc()).limit(MOST)).all()
+    return {
+        "waiting": [
+            {
+                "number": row.number, "site": row.site, "exercise": row.exercise,
+                "rings_s": max(0.0, (utc(row.raised_at) + RINGS - now).total_seconds()),
+            }
+            for row in rows
+        ],
+        "count": connection.scalar(sql.select(sql.func.count()).select_from(query.subquery())),
+    }  # fmt: skip
+
+
+def is_quiet(connection: sql.Connection, *, now: datetime, living: timedelta) -> bool:
+    """Return whether there are devices, and none sent a message for so long: perhaps the hub does not run."""
+    latest = sql.select(sql.func.max(MESSAGE.c.received_at)).where(MESSAGE.c.device == DEVICE.c.name).scalar_subquery()
+    devices, last = connection.execute(sql.select(sql.func.count(), sql.func.max(latest)).select_from(DEVICE)).one()
+    return bool(devices and (last is None or now - utc(last) > living))

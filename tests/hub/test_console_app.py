@@ -1,0 +1,64 @@
+"""What the console is given before it serves: its certificate, its port, its map's background."""
+
+import re
+import socket
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import yaml
+from cryptography import x509
+
+from gunshot.hub import folder
+from gunshot.hub.console import app
+
+
+def certificate(place) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((place / "console" / "cert.pem").read_bytes())
+
+
+@pytest.fixture
+def place(tmp_path):
+    folder.init(tmp_path, host="localhost", port=8883, url=None)
+    return tmp_path
+
+
+def test_the_certificate_is_of_the_host_for_as_long_as_phones_take_one(place, monkeypatch):
+    own = place / "console"
+    app.certify(place, own, "localhost")
+    first, key = certificate(place), (own / "key.pem").read_bytes()
+    assert first.not_valid_after_utc - datetime.now(UTC) < timedelta(days=825)
+    app.certify(place, own, "localhost")
+    assert certificate(place) == first
+    app.certify(place, own, "192.0.2.7")
+    (name,) = certificate(place).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert str(name.value) == "192.0.2.7" and (own / "key.pem").read_bytes() == key
+    monkeypatch.setattr(app, "RENEW", timedelta(days=900))  # it is about to end
+    before = certificate(place)
+    app.certify(place, own, "192.0.2.7")
+    assert certificate(place) != before
+
+
+def test_a_port_in_use_is_told():
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=re.escape(f"port={port} is in use; choose another with --port")):
+            app.listening("localhost", port)
+
+
+def test_tiles_are_asked_of_the_address_in_the_settings_alone(place):
+    assert folder.load(place).tiles is None and "tiles:" not in (place / "hub.yaml").read_text()
+    assert "img-src 'self'; " in app.Secured(None, tiles=None).headers["Content-Security-Policy"]
+    tiles = {"url": "https://{s}.tile.example/{z}/{x}/{y}.png", "attribution": "Example's"}
+    settings = yaml.safe_load((place / "hub.yaml").read_text()) | {"tiles": tiles}
+    (place / "hub.yaml").write_text(yaml.safe_dump(settings))
+    folder.init(place, host="localhost", port=8883, url=None)  # again: nothing is another
+    policy = app.Secured(None, tiles=folder.load(place).tiles.url).headers["Content-Security-Policy"]
+    assert "img-src 'self' data: https://*.tile.example; " in policy
+
+
+@pytest.mark.parametrize("url", ["http://a/{z}", "https://a; script-src *", "https://a", "/tiles", "https://a/', b"])
+def test_what_is_no_address_of_tiles_is_refused(place, url):
+    settings = yaml.safe_load((place / "hub.yaml").read_text()) | {"tiles": {"url": url, "attribution": ""}}
+    (place / "hub.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(ValueError, match=r"(?s)hub\.yaml: must hold .*tiles\.url"):
+        folder.load(place)

@@ -1,0 +1,15 @@
+"""Waiting for a condition, never for a time."""
+
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 30.0
+
+
+def until(true: Callable[[], bool], what: str | Callable[[], str]) -> None:
+    """Wait for a condition; `what` it is, or the log of what did not come to it."""
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        late = time.monotonic() > end
+        assert not late, f"not within {PATIENCE_S:g} s: {what() if callable(what) else what}"
+        time.sleep(0.02)
