@@ -1,6 +1,9 @@
 """Decisions and logins on a database alone: which state a case is in, who still waits, how long a login lasts."""
 
+import contextlib
 import functools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import argon2
@@ -174,6 +177,21 @@ def test_hours_without_noise_part_the_line():
     assert fleet.drawing({}) is None
 
 
+def at_once(url: str) -> int:
+    """Decide on case 3 eight times at once, each time as if it were the first; return how many decisions stay."""
+    together = threading.Barrier(8)
+
+    def decide(_: int) -> None:
+        with contextlib.suppress(decisions.ChangedError), engine.begin() as connection:
+            together.wait()
+            decisions.enter(connection, 3, "anna", Kind.confirm, label="", note="", seen=0, now=NOW)
+
+    with database.opened(url) as engine, ThreadPoolExecutor(8) as pool:
+        list(pool.map(decide, range(8)))
+        with engine.connect() as connection:
+            return len(decisions.history(connection, [3]))
+
+
 def test_postgresql_says_what_sqlite_says(tmp_path):
     """A night's cases, devices and decisions, as each page reads them."""
 
@@ -203,5 +221,7 @@ def test_postgresql_says_what_sqlite_says(tmp_path):
 
     with postgresql() as url:
         there = told("postgresql", url.replace("+asyncpg", ""))
+        assert at_once(url.replace("+asyncpg", "")) == 1
     here = told("sqlite", None)
+    assert at_once(f"sqlite:///{tmp_path}/sqlite/hub.sqlite") == 1
     assert there == here and here[2] == 1 and here[3]["count"] == 1 and here[9] == []

@@ -107,7 +107,8 @@ def enter(
     newest = sql.select(sql.func.coalesce(sql.func.max(DECISION.c.number), 0)).where(DECISION.c.case == case)
     row = {"case": case, "at": now, "person": person, "kind": str(kind), "label": label or None, "note": note or None}
     values = [sql.literal(value, DECISION.c[name].type) for name, value in row.items()]
-    # In one statement, so that nobody comes between the look and the row.
+    # Nobody comes between the look and the row: SQLite has one writer at a time, PostgreSQL locks the case.
+    connection.execute(sql.select(CASE.c.number).where(CASE.c.number == case).with_for_update())
     unchanged = sql.select(*values).where(newest.scalar_subquery() == seen)
     if not connection.execute(sql.insert(DECISION).from_select(list(row), unchanged)).rowcount:
         raise ChangedError("somebody else was quicker: look at what was decided, then decide again")
