@@ -25,8 +25,8 @@ def main(folder: Path, streams: Path, out: Path) -> None:
     for path in sorted(streams.rglob("*.wav")) if p.network.hard_share else []:
         pool.setdefault(path.relative_to(streams).parts[0], []).append(_log_mel(path, p))
     chance = training.chances(table, p.network.real_share)
-    rng = np.random.default_rng(p.network.seed)
-    model, history = training.train(x, y, x_val, y_val, rng, p.network, chance=chance, pool=pool)
+    label, rng = pd.factorize(table["label"], sort=True)[0], np.random.default_rng(p.network.seed)
+    model, history = training.train(x, y, x_val, y_val, rng, p.network, label=label, chance=chance, pool=pool)
     report = {
         **metrics.stated(y_val, network.logit(model, x_val)[:, 0], min_recall=p.evaluate.min_recall),
         "parameters": model.count_params(),

@@ -169,6 +169,7 @@ class Network(Section):
     epochs: Count
     chunks: Annotated[int, pydantic.Field(ge=2)]
     label_smoothing: Share
+    label_weight: Annotated[float, pydantic.Field(ge=0)]
     hard_share: Share
     real_share: Annotated[float, pydantic.Field(ge=0, lt=1)]
     mix_share: Share

@@ -153,12 +153,13 @@ def test_half_of_an_epoch_are_shots_and_hard_windows_come_once(section, most):
     every, labels = np.concatenate([x, hard]), np.r_[y, np.zeros(most, int)]
     orders = []
     for _ in range(2):
-        parts = list(training.batches(x, y, chance, hard, rng, p))
+        parts = list(training.batches(x, y, np.arange(230), chance, hard, rng, p))
         sizes = [len(part[0]) for part in parts]
         assert len(parts) == -(-401 // 64) and max(sizes) <= 64 and max(sizes) - min(sizes) <= 1
-        chunks, targets = (np.concatenate(part) for part in zip(*parts, strict=True))
+        chunks, targets, label = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = [np.flatnonzero((every == chunk[..., 0]).all(axis=(1, 2)))[0] for chunk in chunks]
         np.testing.assert_array_equal(targets.reshape(-1, 2), np.stack([labels[order], 1 - labels[order]], axis=-1))
+        np.testing.assert_array_equal(label, np.where(np.array(order) < 230, order, training.UNKNOWN))
         count = np.bincount(order, minlength=230 + most)
         assert (count[230:] == 1).all() and labels[order].sum() == 200 and not count[100:230].any()
         assert (count[:100] > 0).mean() > 0.8  # some two times and ten, by class
@@ -171,7 +172,7 @@ def test_a_background_is_drawn_by_its_chance(section):
     x[3:] = np.float32([-20, -30, -40])[:, None, None]
     y, chance = np.array([1, 1, 1, 0, 0, 0]), np.array([1 / 3, 1 / 3, 1 / 3, 0, 1, 0])
     p = section(chunks=40, mix_share=1.0, mix_snr_db=(0.0, 0.0), patch_share=0.0, band_spread_db=0.0)
-    for chunks, targets in training.batches(x, y, chance, x[:0], np.random.default_rng(0), p):
+    for chunks, targets, _ in training.batches(x, y, y, chance, x[:0], np.random.default_rng(0), p):
         shots = targets[:, 0, 0, 0] == 1
         np.testing.assert_allclose(chunks[shots], 10 * np.log10(2e-6), rtol=1e-4)
         np.testing.assert_allclose(chunks[~shots], 10 * np.log10(2e-3), rtol=1e-4)
@@ -180,7 +181,7 @@ def test_a_background_is_drawn_by_its_chance(section):
 def test_batches_are_augmented(section, data):
     p = section(patch_share=1.0, band_spread_db=12.0, batch_size=500, chunks=300)
     chance = 1 / np.bincount(data.y)[data.y]
-    ((chunks, _),) = training.batches(data.x, data.y, chance, data.x[:0], np.random.default_rng(0), p)
+    ((chunks, _, _),) = training.batches(data.x, data.y, data.y, chance, data.x[:0], np.random.default_rng(0), p)
     assert chunks.shape == (300, *data.x.shape[1:], 1) and chunks.dtype == np.float32
     assert not {chunk.tobytes() for chunk in chunks} & {x.tobytes() for x in data.x}
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 APART = 16  # frames between two hard windows of one stream
 AHEAD = 2  # batches that are made while others are trained on
+UNKNOWN = -1  # the label of a window that is no chunk
 
 
 def patches(x: np.ndarray, rng: np.random.Generator, p: params.Network) -> np.ndarray:
@@ -97,25 +98,33 @@ def chances(table: pd.DataFrame, real_share: float) -> np.ndarray:
 
 
 def batches(
-    x: np.ndarray, y: np.ndarray, chance: np.ndarray, hard: np.ndarray, rng: np.random.Generator, p: params.Network
+    x: np.ndarray,
+    y: np.ndarray,
+    label: np.ndarray,
+    chance: np.ndarray,
+    hard: np.ndarray,
+    rng: np.random.Generator,
+    p: params.Network,
 ) -> Iterator[tuple]:
-    """Yield one epoch's batches: features with backgrounds, band gains and patches, and targets GUN and ENV.
+    """Yield one epoch's batches: features with backgrounds, band gains and patches, targets GUN and ENV, and labels.
 
     Of the `chunks` of an epoch half are shots, drawn from `x` by their `chance` of their class, as are all others but
     `hard` [shape=(m, n_mels, frames)], further features without a shot. Batches have `batch_size` rows at most, as many
-    in each as can be.
+    in each as can be. Labels are int32, as in `label` [shape=(n,)]; that of `hard` is UNKNOWN.
     """
     gun, env = (np.flatnonzero(y == value) for value in (1, 0))
     half = p.chunks // 2
     rows = np.concatenate([_draw(gun, half, chance, rng), _draw(env, p.chunks - half - len(hard), chance, rng)])
-    labels = np.concatenate([y[rows], np.zeros(len(hard), y.dtype)])
-    order = rng.permutation(len(labels))
+    classes = np.concatenate([y[rows], np.zeros(len(hard), y.dtype)])
+    labels = np.concatenate([label[rows], np.full(len(hard), UNKNOWN)]).astype(np.int32)
+    order = rng.permutation(len(classes))
     for part in np.array_split(order, -(-len(order) // p.batch_size)):
         own = part < len(rows)
         chunks = np.empty((len(part), *x.shape[1:]), np.float32)
         chunks[own], chunks[~own] = x[rows[part[own]]], hard[part[~own] - len(rows)]
         chunks = mixed(chunks, x[_draw(env, len(part), chance, rng)], rng, p)
-        yield patches(band_gains(chunks, rng, p.band_spread_db), rng, p)[..., None], _targets(labels[part])
+        chunks = patches(band_gains(chunks, rng, p.band_spread_db), rng, p)
+        yield chunks[..., None], _targets(classes[part]), labels[part]
 
 
 def _draw(rows: np.ndarray, count: int, chance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -166,6 +175,7 @@ def train(
     rng: np.random.Generator,
     p: params.Network,
     *,
+    label: np.ndarray | None = None,
     chance: np.ndarray | None = None,
     pool: dict[str, Sequence[np.ndarray]] | None = None,
 ):
@@ -175,10 +185,15 @@ def train(
     the chunks without a shot are the hardest windows of `pool`, as the network scores them then.
     The epoch of the lowest validation loss is kept. TensorFlow runs deterministically.
 
+    In training the network also names each chunk's label (a kind of weapon, a dog's bark), by a layer that is thrown
+    away: so that it hears what sounds are, and not only what tells these shots from these other sounds. This has a
+    share `label_weight` beside the loss.
+
     Parameters
     ----------
     x, x_val : np.ndarray [shape=(n, n_mels, frames)], float32 dB, may be memory-mapped
     y, y_val : np.ndarray [shape=(n,)], 1 for GUN
+    label : of each of `x`, from 0 on, or UNKNOWN; they are all one where it is None
     chance : of each of `x` to be drawn, as `chances` gives them; all of a class have the same where it is None
     pool : as for `hardest`
     """
@@ -187,7 +202,8 @@ def train(
     shape = {"n_mels": x.shape[1], "n_frames": x.shape[2]}
     model = network.build(p, **shape, seed=seed)
     model.compile(keras.optimizers.Adam(p.learning_rate), loss=_loss(p.label_smoothing), jit_compile=False)
-    step = _step(model)
+    label = np.zeros(len(y), int) if label is None else label
+    step = _step(model, _naming(model, int(label.max(initial=0)) + 1, seed), p.label_weight)
     balance = len(y_val) / (2 * np.bincount(y_val, minlength=2))
     validation = x_val[..., None], _targets(y_val), balance[y_val].astype(np.float32)
     chance = 1 / np.bincount(y)[y] if chance is None else chance
@@ -198,7 +214,7 @@ def train(
         if epoch and most and pool:
             hard = hardest(model, pool, n_frames=x.shape[2], most=most, real_share=p.real_share)
         parts = tf.data.Dataset.from_generator(
-            partial(batches, x, y, chance, hard, rng, p), output_signature=(_floats(4), _floats(4))
+            partial(batches, x, y, label, chance, hard, rng, p), output_signature=(_floats(4), _floats(4), _LABELS)
         )
         losses = [step(*part) for part in parts.prefetch(AHEAD)]
         val_loss = model.evaluate(*validation[:2], sample_weight=validation[2], batch_size=512, verbose=0)
@@ -216,22 +232,43 @@ def _floats(ndim: int) -> tf.TensorSpec:
     return tf.TensorSpec((None,) * ndim, tf.float32)
 
 
-def _step(model: keras.Model):
+_LABELS = tf.TensorSpec((None,), tf.int32)
+
+
+def _naming(model: keras.Model, count: int, seed: int) -> keras.Model:
+    """Return the network with a second output [shape=(batch, 1, positions, count)]: a logit for each label."""
+    pooled = model.get_layer("dropout_features").output
+    initial = keras.initializers.GlorotUniform(seed=seed)
+    return keras.Model(model.input, [model.output, keras.layers.Conv2D(count, 1, kernel_initializer=initial)(pooled)])
+
+
+def _unnamed(label, logits):
+    """Return the mean cross-entropy of labels, of those that are known."""
+    known = tf.cast(label != UNKNOWN, tf.float32)
+    each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(label, 0), logits[:, 0, 0])
+    return tf.reduce_sum(known * each) / tf.maximum(tf.reduce_sum(known), 1.0)
+
+
+def _step(model: keras.Model, naming: keras.Model, label_weight: float):
     """Return the function that trains on a batch, whose halves two cores take at once, and gives its loss.
 
     The halves' gradients are added in the same order always, so that the weights do not depend on which is done first.
     Batch normalization sees half a batch at a time.
     """
+    optimizer, weights = model.optimizer, naming.trainable_variables
+    optimizer.build(weights)
 
-    @tf.function(input_signature=(_floats(4), _floats(4)), autograph=False, jit_compile=False)
-    def step(x, y):
+    @tf.function(input_signature=(_floats(4), _floats(4), _LABELS), autograph=False, jit_compile=False)
+    def step(x, y, label):
         half, gradients, losses = tf.shape(x)[0] // 2, [], []
         for part in (slice(None, half), slice(half, None)):
             with tf.GradientTape() as tape:
-                losses.append(model.compute_loss(x[part], y[part], model(x[part], training=True)) / 2)
-            gradients.append(tape.gradient(losses[-1], model.trainable_variables))
+                logits, labels = naming(x[part], training=True)
+                loss = model.compute_loss(x[part], y[part], logits) + label_weight * _unnamed(label[part], labels)
+                losses.append(loss / 2)
+            gradients.append(tape.gradient(losses[-1], weights))
         summed = [tf.add_n(pair) for pair in zip(*gradients, strict=True)]
-        model.optimizer.apply_gradients(zip(summed, model.trainable_variables, strict=True))
+        optimizer.apply_gradients(zip(summed, weights, strict=True))
         return tf.add_n(losses)
 
     return step
