@@ -21,6 +21,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     export,
     firmware,
     hub,
+    hub_cases,
     import_,
     incidents,
     leave_one_out,

@@ -53,14 +53,18 @@ def enrol(
     folder: FolderArgument,
     device: Annotated[str, typer.Argument(help="Its name: lower case letters, digits and dashes.")],
     number: Annotated[int, typer.Option(help="That its messages carry, 0 to 4294967295.")],
+    site: Annotated[str | None, typer.Option(help="Of `gunshot hub site`. Without one a device decides alone.")] = None,
+    latitude: Annotated[float | None, typer.Option(help="Where it stands, degrees, WGS 84; south is below 0.")] = None,
+    longitude: Annotated[float | None, typer.Option(help="West of Greenwich is below 0.")] = None,
 ) -> None:
     """Let a device in: write its certificate, its key and where the hub is to FOLDER/devices/DEVICE.
 
-    Move that folder to the device. Its name and its number are its own for good.
+    Move that folder to the device. Its name and its number are its own for good; where it stands may be said, or said
+    anew, at any time by the same command.
     """
     from gunshot.hub import folder as folders
 
-    out = folders.enrol(folder, device, number)
+    out = folders.enrol(folder, device, number, site=site, latitude=latitude, longitude=longitude)
     print(f"{out} is all that the device needs; move it there. Then:")
     print(f"  gunshot device run {out.name}")
 

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from gunshot.hub.interchange import Onsets
     from gunshot.hub.location import Location
 
-UNREAD_C, UNREAD_ERROR_C = 15.0, 15.0  # of the air, where nobody read a thermometer
-READ_ERROR_C = 5.0  # where somebody did
+READ_ERROR_C = 5.0  # of the air's temperature, where somebody read a thermometer
 
 
 @app.command()
@@ -25,7 +24,7 @@ def locate(
     ],
     temperature: Annotated[
         float | None,
-        typer.Option(help=f"Of the air, degrees Celsius. Default: {UNREAD_C:g}, with an error of {UNREAD_ERROR_C:g}."),
+        typer.Option(help="Of the air, degrees Celsius. Default: 15, with an error of 15."),
     ] = None,
     temperature_error: Annotated[
         float | None, typer.Option(help=f"Of --temperature, one standard deviation. Default: {READ_ERROR_C:g}.")
@@ -48,7 +47,8 @@ def locate(
     from gunshot.hub import interchange, location
 
     onsets = interchange.read(file)
-    temperature_c, error_c = (UNREAD_C, UNREAD_ERROR_C) if temperature is None else (temperature, READ_ERROR_C)
+    unread = location.UNREAD_C, location.UNREAD_ERROR_C
+    temperature_c, error_c = unread if temperature is None else (temperature, READ_ERROR_C)
     error_c = error_c if temperature_error is None else temperature_error
     try:
         at = location.locate(onsets.arrivals, temperature_c=temperature_c, temperature_error_c=error_c)

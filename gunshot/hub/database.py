@@ -63,18 +63,21 @@ CASE = Table(
     Column("devices", BigInteger, nullable=False), Column("shots", BigInteger, nullable=False),
     Column("unix_us", BigInteger), Column("error_us", BigInteger),  # of the first onset; null: no device knew the time
     Column("latitude", Float), Column("longitude", Float),  # where it was fired; null: `no_place` says why
-    Column("place", sql.JSON), Column("no_place", String),
+    Column("place", sql.JSON(none_as_null=True)),  # a GeoJSON Feature, as `gunshot locate` writes it
+    Column("no_place", String), Column("place_due", Boolean, nullable=False, default=False, index=True),
 )  # fmt: skip
 
 INCIDENT = Table(
     "incident", DATA, _device(), _key("session"), _key("incident"),
-    Column("case", _NUMBER, ForeignKey("case.number")),
+    Column("case", _NUMBER, ForeignKey("case.number"), index=True),  # null: withdrawn before it had one
     Column("state", BigInteger, nullable=False), Column("shots", BigInteger, nullable=False),
     Column("score", BigInteger, nullable=False), Column("spl_db", BigInteger, nullable=False),  # as messages have them
     Column("onset", BigInteger, nullable=False), Column("decided", BigInteger, nullable=False),
     Column("model", String, nullable=False),
     # The time of the onset, by the first message that has a clock.
     Column("clock_sequence", BigInteger), Column("unix_us", BigInteger), Column("error_us", BigInteger),
+    # Between these times its onsets were heard, for sure: by its clock and that one's error, else by when it came.
+    Column("earliest_us", BigInteger), Column("latest_us", BigInteger, index=True),
     # The message that holds the log-mel of the highest score of those that hold one.
     Column("evidence_sequence", BigInteger), Column("evidence_score", BigInteger),
 )  # fmt: skip

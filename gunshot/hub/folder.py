@@ -13,7 +13,7 @@ import yaml
 
 from gunshot.device import topics
 from gunshot.device.place import Place
-from gunshot.hub import certificates, database
+from gunshot.hub import certificates, database, sites
 
 SETTINGS = "hub.yaml"
 HUB = "hub"  # the common name of its certificate
@@ -105,10 +105,14 @@ def load(folder: Path) -> Settings:
         raise ValueError(f"{file}: must hold host, port and database: {e}") from None
 
 
-def enrol(folder: Path, name: str, number: int) -> Path:
+def enrol(
+    folder: Path, name: str, number: int,
+    *, site: str | None = None, latitude: float | None = None, longitude: float | None = None,
+) -> Path:  # fmt: skip
     """Write all that a device needs to its folder, and its row to the database, as far as they are not there.
 
-    Returns the device's folder. ValueError where the name is none, or the name or the number is of another.
+    Returns the device's folder. Where it stands may change, as `sites.move` says. ValueError where the name is none, or
+    the name or the number is of another, or for what `sites.move` refuses.
     """
     topics.check_name(name)
     if not 0 <= number <= topics.MOST_NUMBER:
@@ -116,6 +120,7 @@ def enrol(folder: Path, name: str, number: int) -> Path:
     settings = load(folder)
     with database.opened(settings.database) as engine, engine.begin() as connection:
         _enter(connection, name, number)
+        sites.move(connection, name, site=site, latitude=latitude, longitude=longitude)
     out = folder / "devices" / name
     certificates.issue(folder / "authority", out, name)
     Place(host=settings.host, port=settings.port, name=name, number=number).save(out)

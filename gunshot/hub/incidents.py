@@ -27,18 +27,19 @@ def listing(connection: sql.Connection) -> list[dict]:
         for *row, received_at in connection.execute(sql.select(*INCIDENT.c, received)).all()
     ]
     named = [(dict(zip(INCIDENT.c.keys(), row, strict=True)), received_at) for row, received_at in rows]
-    timed = [(_time(row["unix_us"]), received_at, row) for row, received_at in named]
+    timed = [(time(row["unix_us"]), received_at, row) for row, received_at in named]
     timed.sort(key=lambda each: (each[0] or each[1], each[2]["device"], each[2]["session"], each[2]["incident"]))
     return [_row(*each) for each in timed]
 
 
-def _time(unix_us: int | None) -> datetime | None:
+def time(unix_us: int | None) -> datetime | None:
+    """Return the time of microseconds since 1970, or None."""
     return None if unix_us is None else EPOCH + timedelta(microseconds=unix_us)
 
 
-def _row(time: datetime | None, received: datetime, row: dict) -> dict:
+def _row(at: datetime | None, received: datetime, row: dict) -> dict:
     return {
-        "time": time and time.isoformat(timespec="milliseconds"),
+        "time": at and at.isoformat(timespec="milliseconds"),
         "device": row["device"],
         "state": State(row["state"]).name.lower(),
         "shots": row["shots"],

@@ -19,11 +19,13 @@ from gunshot.base.files import shown
 from gunshot.device import messages
 from gunshot.device.messages import Incident, State
 from gunshot.device.topics import Acknowledgement, Birth, Status
+from gunshot.hub import fusion
 from gunshot.hub.database import DEVICE, INCIDENT, MESSAGE, ONSET, REFUSED, SESSION
 
 RANK = {State.OPENED: 0, State.UPDATED: 1, State.CLOSED: 2, State.WITHDRAWN: 3}  # of two states the later is true
 MOST = 2**63 - 1  # of a count in a database
 MOST_REASON = 500  # characters: a message may quote what it refuses
+LATE_US = 10_000_000  # after its sound, at most, the first message of a device comes that does not know the time
 LATEST_US = 253_402_300_799_999_999  # the end of the year 9999, the last that a datetime has
 
 
@@ -124,9 +126,10 @@ def _store(
     if number is None:
         return
     key = {"device": device, "session": message.session, "incident": number}
-    _merge(connection, INCIDENT, key, lambda row: _incident(row, message, sr))
+    _merge(connection, INCIDENT, key, lambda row: _incident(row, message, sr) | _span(row, message, now, sr))
     for onset in message.onsets:
         _merge(connection, ONSET, {**key, "onset": onset}, lambda row, onset=onset: _onset(row, message, onset, sr))
+    fusion.join(connection, key, now=now)
 
 
 def _incident(row: sql.Row | None, message: Incident, sr: int) -> dict:
@@ -147,6 +150,21 @@ def _incident(row: sql.Row | None, message: Incident, sr: int) -> dict:
         if not row or row.evidence_sequence is None or rank > (row.evidence_score, -row.evidence_sequence):
             values |= {"evidence_sequence": message.sequence, "evidence_score": message.score}
     return values
+
+
+def _span(row: sql.Row | None, message: Incident, now: datetime, sr: int) -> dict:
+    """Return between which times an incident's onsets were heard, after one more of its messages."""
+    if message.clock:
+        heard = [_unix_us(message, onset, sr) for onset in (message.onset, *message.onsets)]
+        earliest, latest = min(heard) - message.clock.error_us, max(heard) + message.clock.error_us
+        if row and row.unix_us is not None:
+            earliest, latest = min(earliest, row.earliest_us), max(latest, row.latest_us)
+    elif row:
+        return {}
+    else:
+        latest = round(now.timestamp() * 1e6)
+        earliest = latest - LATE_US
+    return {"earliest_us": earliest, "latest_us": min(latest, earliest + fusion.LONGEST_US)}
 
 
 def _onset(row: sql.Row | None, message: Incident, onset: int, sr: int) -> dict:

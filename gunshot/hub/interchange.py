@@ -63,7 +63,7 @@ def read(path: Path) -> Onsets:
             raise ValueError(f"{where}: device={row['device']!r} must name a device")
         values.append((_text(row, "device"), lat, lon, onset_s, _clock_error_s(row, where=where)))
     names, lat, lon, onset_s, error_s = zip(*values, strict=True)
-    origin = (float(np.mean(lat)), lon[0] + float(np.mean([_turn(each - lon[0]) for each in lon])))
+    origin = plane.middle(np.array(lat), np.array(lon))
     place = plane.metres(np.array(lat), np.array(lon), origin=origin)
     columns = zip(names, *place.T.tolist(), onset_s, error_s, strict=True)
     return Onsets([Arrival(*each) for each in columns], origin, dated)
@@ -71,11 +71,6 @@ def read(path: Path) -> Onsets:
 
 def _text(row: dict, name: str) -> str:
     return (row[name] or "").strip()
-
-
-def _turn(degrees: float) -> float:
-    """Return a difference of longitudes, -180 to 180: devices may stand on both sides of the date line."""
-    return (degrees + 180) % 360 - 180
 
 
 def _onset(text: str | None, *, where: str) -> tuple[float, bool]:

@@ -11,6 +11,7 @@ from gunshot.hub.explanations import PLACE, WAY, Explanation, Scene
 from gunshot.simulate.physics import KELVIN, Air
 
 ONSET_ERROR_S = 0.003  # 1 sigma of a detector's onset on sound that reaches it directly
+UNREAD_C, UNREAD_ERROR_C = 15.0, 15.0  # of the air, where nobody read a thermometer
 REACH_M = 1500.0  # a shot is heard no further
 MAX_AXIS_M = 100.0  # the longest half axis that is still a place
 FEWEST = 3  # devices that give a place; one more checks it

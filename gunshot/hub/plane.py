@@ -12,12 +12,18 @@ SQUARED = FLATTENING * (2 - FLATTENING)  # eccentricity
 STEPS = 6  # of `degrees`; each makes the error a thousandth at 10 km
 
 
-def _earth(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    """Return points on the ellipsoid in m from the earth's centre [shape=(..., 3)]."""
+def earth(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """Return points on the ellipsoid, given in degrees, in m from the earth's centre [shape=(..., 3)]."""
     lat, lon = np.deg2rad(lat), np.deg2rad(lon)
     across = RADIUS_M / np.sqrt(1 - SQUARED * np.sin(lat) ** 2)
     x, y = across * np.cos(lat) * np.cos(lon), across * np.cos(lat) * np.sin(lon)
     return np.stack([x, y, (1 - SQUARED) * across * np.sin(lat)], axis=-1)
+
+
+def middle(lat: np.ndarray, lon: np.ndarray) -> tuple[float, float]:
+    """Return the mean of points in degrees [shape=(n,)], also of those on both sides of the date line."""
+    turned = (np.asarray(lon, float) - lon[0] + 180) % 360 - 180
+    return float(np.mean(lat)), float(lon[0] + np.mean(turned))
 
 
 def metres(lat: np.ndarray, lon: np.ndarray, *, origin: tuple[float, float]) -> np.ndarray:
@@ -40,7 +46,7 @@ def metres(lat: np.ndarray, lon: np.ndarray, *, origin: tuple[float, float]) -> 
     if abs(origin[0]) > 89:
         raise ValueError(f"origin={origin} must be at most 89 degrees from the equator: east has no meaning at a pole")
     at_lat, at_lon = np.deg2rad(origin)
-    gap = _earth(np.asarray(lat, float), np.asarray(lon, float)) - _earth(*np.array(origin, float))
+    gap = earth(np.asarray(lat, float), np.asarray(lon, float)) - earth(*np.array(origin, float))
     east = [-np.sin(at_lon), np.cos(at_lon), 0.0]
     north = [-np.sin(at_lat) * np.cos(at_lon), -np.sin(at_lat) * np.sin(at_lon), np.cos(at_lat)]
     return gap @ np.array([east, north]).T

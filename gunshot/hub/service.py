@@ -1,15 +1,17 @@
 """The hub at work: what arrives by MQTT is committed to the database, and then acknowledged."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import sqlalchemy as sql
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.device import topics
-from gunshot.hub import database, folder, intake
+from gunshot.hub import database, folder, intake, places
 
 TAKEN = ("birth", "status", "alert")
 LONGEST_S = 10  # between attempts to connect
@@ -18,7 +20,7 @@ log = logging.getLogger("gunshot")
 
 
 def serve(place: Path, *, sr: int) -> None:
-    """Take in what devices send, until interrupted. `sr` is of the samples that messages count, Hz.
+    """Take in what devices send, and locate it, until interrupted. `sr` is of the samples that messages count, Hz.
 
     `place` is the hub's folder. An error of the database ends it before anything is acknowledged: the broker and the
     devices keep what was not.
@@ -37,11 +39,18 @@ def serve(place: Path, *, sr: int) -> None:
     client.on_subscribe = lambda *_: log.info("connected to the broker")  # from now on nothing is missed
     client.on_connect_fail = lambda *_: log.warning("no connection to %s:%d yet", settings.host, settings.port)
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
-    with database.opened(settings.database) as engine:
+    stop = Event()
+    with database.opened(settings.database) as engine, ThreadPoolExecutor(1) as pool:
         # The library sends its PUBACK after this returns, and none where it raises.
         client.on_message = lambda _, __, message: take(client, engine, message, sr=sr)
         client.connect_async(settings.host, settings.port)
-        client.loop_forever(retry_first_connection=True)
+        located = pool.submit(places.keep, engine, stop)
+        located.add_done_callback(lambda _: client.disconnect())  # it had an error, which ends the hub
+        try:
+            client.loop_forever(retry_first_connection=True)
+        finally:
+            stop.set()
+        located.result()
 
 
 def _connected(client: mqtt.Client, _, __, reason, ___) -> None:

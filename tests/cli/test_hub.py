@@ -8,7 +8,9 @@ import sys
 import time
 
 import pytest
+import sqlalchemy as sql
 
+from gunshot.hub import database
 from tests.cli.test_commands import REPO, forest, main, project, run  # noqa: F401 - fixtures
 from tests.flows.prefect_server import free_port, started
 from tests.hub.network import until
@@ -24,11 +26,34 @@ def test_an_empty_hub_says_what_to_do_next(project):  # noqa: F811
     assert done.exit_code == 0 and "gunshot device run roof" in done.output
     assert run("hub", "incidents", "hub").output == "no incident yet\n"
     assert run("hub", "incidents", "hub", "--format", "json").output == ""
+    assert run("hub", "cases", "hub").output == "no case yet\n"
+    done = run("hub", "cases", "hub", "--format", "geojson")
+    assert json.loads(done.stdout) == {"type": "FeatureCollection", "features": []}
+
+
+def test_a_device_is_put_at_a_site(project, monkeypatch, capsys):  # noqa: F811
+    run("hub", "init", "hub")
+    words = main(monkeypatch, capsys, "hub", "enrol", "hub", "roof", "--number", "7", "--site", "yard")
+    assert "site=yard must be there; make it with `gunshot hub site`" in words
+    assert not (project / "hub/devices/roof").exists()
+    done = run("hub", "site", "hub", "yard", "--devices-needed", "2", "--exercise")
+    assert done.output == "yard: 2 devices must hear a shot before a person is woken; what is heard now is a drill\n"
+    at = ("--site", "yard", "--latitude", "47.5", "--longitude", "8.25")
+    for options in (at, ()):  # without them all stays as it is
+        assert run("hub", "enrol", "hub", "roof", "--number", "7", *options).exit_code == 0
+    assert run("hub", "site", "hub", "yard", "--devices-needed", "1").output.endswith("is a drill\n")
+    assert run("hub", "site", "hub", "yard", "--devices-needed", "1", "--no-exercise").output == (
+        "yard: 1 device must hear a shot before a person is woken\n"
+    )
+    with database.opened(f"sqlite:///{project}/hub/hub.sqlite") as engine, engine.connect() as connection:
+        rows = [connection.execute(sql.select(table)).one() for table in (database.SITE, database.DEVICE)]
+    assert rows == [("yard", 1, False), ("roof", 7, "yard", 47.5, 8.25)]
 
 
 def test_what_is_wrong_is_one_line(project, monkeypatch, capsys):  # noqa: F811
     for args, words in (
         (("hub", "incidents", "none"), "none/hub.yaml: no such file; make it with `gunshot hub init none`"),
+        (("hub", "cases", "none"), "none/hub.yaml: no such file"),
         (("hub", "run", "none"), "none/hub.yaml: no such file"),
         (("device", "run", "none"), "none/device.yaml: no such file; `gunshot hub enrol` makes a device's folder"),
     ):

@@ -121,9 +121,12 @@ def expected(pcm: np.ndarray, session: int) -> list[bytes]:
 
 
 class Sender:
-    """A device of this process whose clock is not known; the test hears and pumps for it. `place` is its folder."""
+    """A device of this process; the test hears and pumps for it.
 
-    def __init__(self, place: Path):
+    `place` is its folder, `error_us` how far its clock may be off; None: it is not known.
+    """
+
+    def __init__(self, place: Path, error_us: int | None = None):
         who = Place.load(place)
         self.outbox = outbox.Outbox(place)
         self.birth = topics.Birth(
@@ -132,7 +135,7 @@ class Sender:
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
         self.device = run.Device(
-            listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=lambda: None
+            listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=lambda: error_us
         )
         self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, resend_s=1.0)
 

@@ -11,7 +11,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.device import topics
-from gunshot.hub import certificates, database, folder
+from gunshot.hub import certificates, database, folder, sites
 from tests.firmware.driven import shots
 from tests.hub.network import (
     FORKS,
@@ -111,6 +111,28 @@ def test_a_device_that_vanishes_is_offline(network):
         sender.pump_until(lambda: [row["online"] for row in network.rows(database.SESSION)][1:] == [True], "the second")
         sender.close()
         until(lambda: [row["online"] for row in network.rows(database.SESSION)] == [False, False], "it has ended")
+
+
+def test_two_devices_of_three_raise_one_case_and_one_alone_none(network):
+    """The clocks state seconds, so that it does not matter how long this machine takes; nothing is located then."""
+    with database.opened(network.url) as engine, engine.begin() as connection:
+        sites.put(connection, "yard", devices_needed=2, exercise=False)
+    names = ("north", "east", "west")
+    at = [folder.enrol(network.folder, name, 20 + i, site="yard", latitude=47.0, longitude=8 + i / 300)
+          for i, name in enumerate(names)]  # fmt: skip
+    with network.broker(), network.hub(), contextlib.ExitStack() as stack:
+        north, east, _ = (stack.enter_context(contextlib.closing(Sender(place, error_us=5_000_000))) for place in at)
+        north.hear(ONE)
+        east.hear(ONE)
+        north.pump_until(lambda: not len(north.outbox), "the first one's is acknowledged")
+        (case,) = network.rows(database.CASE)
+        assert (case["devices"], case["site"], case["raised_at"]) == (1, "yard", None)
+        east.pump_until(lambda: not len(east.outbox), "the second one's is acknowledged")
+        (case,) = network.rows(database.CASE)
+        assert (case["devices"], case["shots"]) == (2, 1) and case["raised_at"] is not None
+        assert {row["case"] for row in network.rows(database.INCIDENT)} == {case["number"]}
+        until(lambda: not network.rows(database.CASE)[0]["place_due"], "it is located, or said why not")
+    assert network.rows(database.CASE)[0]["no_place"].startswith("2 devices with a disciplined clock: 3 or more")
 
 
 class Intruder:

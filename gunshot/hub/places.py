@@ -1,0 +1,81 @@
+"""Where the shots of cases were fired, by each device's first onset: worked out after the intake, which waits for none.
+
+A place of six devices takes a quarter of a second. An alert only marks its case; what came meanwhile is one more place.
+"""
+
+import dataclasses
+from datetime import UTC, datetime
+from functools import lru_cache
+from threading import Event
+
+import sqlalchemy as sql
+
+from gunshot.device.messages import State
+from gunshot.hub import interchange, plane
+from gunshot.hub.database import CASE, DEVICE, INCIDENT
+from gunshot.hub.location import UNREAD_C, UNREAD_ERROR_C, Arrival, locate
+
+PAUSE_S = 0.2  # between two looks for cases that are due
+REMEMBERED = 1000  # places: most messages of a case change no device's first onset
+UNPLACED, UNTIMED = "where it stands is not known", "its clock is not disciplined"  # why a device is left out
+NOBODY = "no device that heard it knows the time and stands at a known place"
+
+
+def keep(engine: sql.Engine, stop: Event) -> None:
+    """Work out the places that are due, until `stop` is set."""
+    while not stop.wait(PAUSE_S):
+        work(engine, stop)
+
+
+def work(engine: sql.Engine, stop: Event) -> None:
+    """Work out the places that are due now, the newest cases first."""
+    with engine.connect() as connection:
+        due = connection.execute(sql.select(CASE).where(CASE.c.place_due).order_by(CASE.c.number.desc())).all()
+    for case in due:
+        if not stop.is_set():
+            _write(engine, case)
+
+
+def _write(engine: sql.Engine, case: sql.Row) -> None:
+    """Write where a case was fired; where a message came meanwhile it stays due."""
+    counted = INCIDENT.c.case == case.number, INCIDENT.c.state != State.WITHDRAWN
+    columns = INCIDENT.c.device, INCIDENT.c.unix_us, INCIDENT.c.error_us, DEVICE.c.latitude, DEVICE.c.longitude
+    with engine.connect() as connection:
+        rows = connection.execute(sql.select(*columns).join(DEVICE).where(*counted).order_by(*columns)).all()
+    values = _place(rows)
+    if any(getattr(case, name) != value for name, value in values.items()):
+        values = values | {"changed_at": datetime.now(UTC)}
+    same = CASE.c.number == case.number, CASE.c.changed_at == case.changed_at
+    with engine.begin() as connection:
+        connection.execute(sql.update(CASE).where(*same).values(**values, place_due=False))
+
+
+def _place(rows: list[sql.Row]) -> dict:
+    """Return a case's columns of where it was fired, from its incidents by device and time."""
+    first: dict[str, tuple] = {}
+    unused = {row.device: UNTIMED if row.latitude is not None else UNPLACED for row in rows}
+    for row in rows:
+        if row.unix_us is not None and row.latitude is not None and row.device not in first:
+            first[row.device] = tuple(row)
+            del unused[row.device]
+    return _located(tuple(first.values()), tuple(unused.items()))
+
+
+@lru_cache(REMEMBERED)
+def _located(onsets: tuple, unused: tuple) -> dict:
+    """Return columns of a place, from devices with their first onset and its error in us, latitude and longitude."""
+    if not onsets:
+        return {"latitude": None, "longitude": None, "place": None, "no_place": NOBODY}
+    names, unix_us, error_us, lat, lon = zip(*onsets, strict=True)
+    origin = plane.middle(lat, lon)
+    place = plane.metres(lat, lon, origin=origin).tolist()
+    arrivals = [
+        Arrival(name, *at, time / 1e6, max(error, 1) / 1e6)  # no clock is sure to less than a microsecond
+        for name, at, time, error in zip(names, place, unix_us, error_us, strict=True)
+    ]
+    at = locate(arrivals, temperature_c=UNREAD_C, temperature_error_c=UNREAD_ERROR_C)
+    at = dataclasses.replace(at, left_out=at.left_out | dict(unused))
+    feature = interchange.feature(at, interchange.Onsets(arrivals, origin, dated=True))
+    longitude, latitude = feature["properties"].get("position", (None, None))
+    longitude = longitude and (longitude + 180) % 360 - 180  # where devices stand on both sides of the date line
+    return {"latitude": latitude, "longitude": longitude, "place": feature, "no_place": at.reason or None}

@@ -1,0 +1,53 @@
+"""Sites: what they need before a person is woken, and where their devices stand."""
+
+import sqlalchemy as sql
+
+from gunshot.device import topics
+from gunshot.hub.database import DEVICE, SITE
+
+MOST_LATITUDE = 89.0  # degrees: at a pole no direction is east, and `gunshot.hub.plane` has none
+
+
+def put(connection: sql.Connection, name: str, *, devices_needed: int, exercise: bool | None) -> bool:
+    """Make a site, or change it; return whether what is heard there is a drill.
+
+    `exercise` None leaves that as it is; at a new site nothing is.
+    It is a rule for what is heard from now on: a case that was raised stays raised, and is a drill if it was one.
+    ValueError where the name is none, or no device is needed.
+    """
+    topics.check_name(name)
+    if devices_needed < 1:
+        raise ValueError(f"devices_needed={devices_needed} must be at least 1")
+    before = connection.execute(sql.select(SITE).where(SITE.c.name == name)).first()
+    drill = bool(before and before.exercise) if exercise is None else exercise
+    values = {"devices_needed": devices_needed, "exercise": drill}
+    if before is None:
+        connection.execute(sql.insert(SITE).values(name=name, **values))
+    else:
+        connection.execute(sql.update(SITE).where(SITE.c.name == name).values(values))
+    return drill
+
+
+def move(
+    connection: sql.Connection, device: str, *, site: str | None, latitude: float | None, longitude: float | None
+) -> None:
+    """Say to which site a device belongs, and where it stands in degrees; what is None stays as it is.
+
+    What it heard before stays with the site where it heard it.
+
+    Raises
+    ------
+    ValueError
+        There is no such site, or a latitude or longitude alone, or one that cannot be.
+    """
+    if site is not None and connection.scalar(sql.select(SITE.c.name).where(SITE.c.name == site)) is None:
+        raise ValueError(f"site={site} must be there; make it with `gunshot hub site`")
+    if (latitude is None) != (longitude is None):
+        raise ValueError(f"latitude={latitude} and longitude={longitude} must be given together")
+    for name, value, most in (("latitude", latitude, MOST_LATITUDE), ("longitude", longitude, 180.0)):
+        if value is not None and not -most <= value <= most:
+            raise ValueError(f"{name}={value} must be from {-most:g} to {most:g} degrees")
+    values = {"site": site, "latitude": latitude, "longitude": longitude}
+    given = {name: value for name, value in values.items() if value is not None}
+    if given:
+        connection.execute(sql.update(DEVICE).where(DEVICE.c.name == device).values(given))

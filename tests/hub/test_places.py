@@ -1,0 +1,131 @@
+"""Places of cases: where devices heard a shot, in whatever order; why there is none; what is worked out anew."""
+
+import itertools
+import json
+import math
+from threading import Event
+
+import pytest
+import sqlalchemy as sql
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunshot.device.messages import State
+from gunshot.hub import database, places, sites
+from tests.hub.test_fusion import DEGREE_M, a_message, cases, take
+from tests.hub.test_intake import NOON_US, a_database, rows
+
+SPOTS = [(0, 0), (300, 20), (280, 310), (-30, 290), (140, -250)]  # of devices, m east and north of where degrees are 0
+SHOT, SOUND = (120.0, 100.0), 340.3  # m, m/s: at the temperature that is assumed where none is read
+
+
+@pytest.fixture
+def engine() -> sql.Engine:
+    engine = a_database()
+    with engine.begin() as connection:
+        sites.put(connection, "yard", devices_needed=2, exercise=False)
+        for i, (east, north) in enumerate(SPOTS):
+            connection.execute(sql.insert(database.DEVICE).values(name=f"d{i}", number=100 + i))
+            at = {"latitude": north / 110_574.0, "longitude": east / DEGREE_M}
+            sites.move(connection, f"d{i}", site="yard", **at)
+    return engine
+
+
+def heard_s(device: int) -> float:
+    """When a device hears the shot, s after it."""
+    return math.dist(SPOTS[device], SHOT) / SOUND
+
+
+def place(engine: sql.Engine, count: int = 1) -> dict:
+    """The first case of so many, after what was due is done."""
+    places.work(engine, Event())
+    listed = cases(engine)
+    assert len(listed) == count and not any(case["place_due"] for case in listed)
+    return listed[0]
+
+
+def test_the_order_of_messages_changes_no_place(engine):
+    """Four devices give one that is checked, within a metre of the shot."""
+    seen = []
+    for order in itertools.islice(itertools.permutations(range(4)), 0, None, 8):
+        with engine.begin() as connection:
+            for table in (database.ONSET, database.INCIDENT, database.MESSAGE, database.CASE):
+                connection.execute(sql.delete(table))
+        for device in order:
+            take(engine, a_message(device, heard_s(device)))
+        case = place(engine)
+        assert math.dist((case["longitude"] * DEGREE_M, case["latitude"] * 110_574.0), SHOT) < 1
+        seen.append((case["latitude"], case["longitude"], case["place"]))
+    assert len(seen) == 3 and seen[0] == seen[1] == seen[2]
+    feature = seen[0][2]
+    assert feature["geometry"]["type"] == "Polygon" and feature["properties"]["checked"]
+    assert feature["properties"]["left_out"] == {} and case["no_place"] is None
+
+
+def test_a_device_without_time_or_place_is_named_and_not_used(engine):
+    with engine.begin() as connection:
+        connection.execute(sql.update(database.DEVICE).where(database.DEVICE.c.name == "d3").values(latitude=None))
+    for device in range(4):
+        take(engine, a_message(device, heard_s(device), **({"clock": None} if device == 4 else {})))
+    take(engine, a_message(4, 0.0, clock=None))
+    case = place(engine)
+    properties = case["place"]["properties"]
+    assert case["devices"] == 5 and case["latitude"] is not None and not properties["checked"]
+    assert set(properties["residuals_ms"]) == {"d0", "d1", "d2"}
+    assert properties["left_out"] == {
+        "d3": "where it stands is not known", "d4": "its clock is not disciplined"
+    }  # fmt: skip
+
+
+def test_why_there_is_no_place(engine):
+    take(engine, a_message(0, 0.0, clock=None))
+    assert "no device" in place(engine)["no_place"] and place(engine)["place"] is None
+    take(engine, a_message(0, 0.0, sequence=1))
+    take(engine, a_message(1, heard_s(1)))
+    case = place(engine)
+    assert case["no_place"] == "2 devices with a disciplined clock: 3 or more must hear a shot"
+    assert case["latitude"] is None and case["place"]["geometry"] is None
+
+
+LATITUDE = st.sampled_from([-89.0, 0.0, 47.0, 47.0001, 89.0]) | st.floats(-89, 89)
+LONGITUDE = st.sampled_from([-180.0, 8.0, 8.0001, 179.9999, 180.0]) | st.floats(-180, 180)
+
+
+@given(
+    devices=st.lists(
+        st.tuples(st.integers(0, 10**6), st.integers(0, 2**32 - 1), LATITUDE, LONGITUDE), min_size=3, max_size=4
+    )
+)
+def test_wherever_devices_stand_there_is_a_place_or_a_reason(devices):
+    """Somebody may write a degree wrong; the hub goes on, and what it writes is JSON."""
+    onsets = tuple((f"d{i}", NOON_US + us, *more) for i, (us, *more) in enumerate(devices))
+    columns = places._located.__wrapped__(onsets, ())
+    json.dumps(columns, allow_nan=False)
+    assert (columns["latitude"] is None) == bool(columns["no_place"]) == (columns["place"]["geometry"] is None)
+
+
+def test_only_what_changes_first_onsets_is_located_anew(engine, monkeypatch):
+    counted = []
+    locate = places.locate
+    monkeypatch.setattr(places, "locate", lambda *a, **more: counted.append(1) or locate(*a, **more))
+    places._located.cache_clear()
+    for device in range(3):
+        take(engine, a_message(device, heard_s(device)))
+    before = place(engine)
+    assert len(counted) == 1  # of three alerts that came before it was worked out
+    take(engine, a_message(0, 5.0, sequence=1, state=State.CLOSED, shots=2, decided=16_000 + 80_000), late_s=1)
+    assert rows(engine, database.CASE)[0]["place_due"]
+    after = place(engine)
+    assert len(counted) == 1 and after["place"] == before["place"] and after["changed_at"].second == 1
+
+
+def test_a_message_that_comes_meanwhile_leaves_it_due(engine, monkeypatch):
+    for device in range(3):
+        take(engine, a_message(device, heard_s(device)))
+    inner = places._place
+    monkeypatch.setattr(places, "_place", lambda r: take(engine, a_message(3, heard_s(3)), late_s=1) or inner(r))
+    places.work(engine, Event())
+    monkeypatch.undo()
+    (case,) = rows(engine, database.CASE)
+    assert case["place_due"] and case["place"] is None
+    assert set(place(engine)["place"]["properties"]["residuals_ms"]) == {"d0", "d1", "d2", "d3"}
