@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -9,6 +10,7 @@ from scipy import signal
 
 from gunshot.base import seeds
 from gunshot.detect import detector, listener
+from gunshot.hub import fusion, plane
 from gunshot.models.model import Model
 from gunshot.simulate import events, gunfire, shots
 from gunshot.simulate.channel import impulse_response
@@ -26,6 +28,8 @@ SITES = ("calm_street", "busy_street", "square", "park", "schoolyard", "bus_stat
 HALF_M, APART_M = 100.0, 50.0  # devices stand in a square of twice this, so far apart at least
 AROUND_M, NEAR_M = 50.0, 10.0  # beyond that square sources may be, and no gun is nearer to a device
 SPREAD_DB = 4.0  # of each device's bed around the site's level, either way
+ORIGIN = (47.0, 8.0)  # degrees, where the middle of the square lies
+COLLAR_S = 0.2  # an onset this close to a shot's is of it
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,7 @@ class _Site:
         return y
 
 
-def render(
-    seed: int, index: int, kind: str, *, devices: int, sr: int, world_s: float, events_per_min: float
-) -> World:
+def render(seed: int, index: int, kind: str, *, devices: int, sr: int, world_s: float, events_per_min: float) -> World:
     """Return world `index` of a kind, one of KINDS; the same for the same arguments.
 
     Each device has a bed and a microphone of its own; what happens is heard by all that it reaches. Hard negatives come
@@ -154,13 +156,44 @@ def _shots(rng: Generator, site: _Site, index: int, y: np.ndarray) -> list[tuple
     return rows
 
 
-def hear(world: World, model: Model, logits: Sequence[float], p: listener.Sections) -> list[list[np.ndarray]]:
-    """Return what each device hears at each mean logit: rows of an incident's number and an onset, s [shape=(n, 2)]."""
-    out: list[list[np.ndarray]] = [[] for _ in logits]
-    for pcm in world.pcm:
+class Incident(NamedTuple):
+    """What one device heard, as `fusion.groups` takes it; `onset_s` [shape=(onsets,)] in s."""
+
+    device: int
+    earliest_us: int
+    latest_us: int
+    latitude: float
+    longitude: float
+    onset_s: np.ndarray
+
+
+def hear(world: World, model: Model, logits: Sequence[float], p: listener.Sections) -> list[list[Incident]]:
+    """Return the incidents of all devices at each mean logit."""
+    out: list[list[Incident]] = [[] for _ in logits]
+    stands = plane.degrees(world.place, origin=ORIGIN)
+    for device, (pcm, stand) in enumerate(zip(world.pcm, stands.tolist(), strict=True)):
         ear = listener.Listener(model, logits, p)
         pushed, ended = ear.push(pcm)[0], ear.finish()[0]
-        for rows, *parts in zip(out, pushed, ended, strict=True):
-            found = np.concatenate(parts)
-            rows.append(np.column_stack([found[:, detector.WHICH], ear.times(found)[0]]))
+        for incidents, *parts in zip(out, pushed, ended, strict=True):
+            rows = np.concatenate(parts)
+            onset_s, which = ear.times(rows)[0], rows[:, detector.WHICH]
+            for own_s in (onset_s[which == number] for number in np.unique(which)):
+                first_us, last_us = (int(1e6 * one_s) for one_s in (own_s.min(), own_s.max()))
+                incidents.append(Incident(device, first_us, last_us, *stand, own_s))
     return out
+
+
+def raised(world: World, incidents: Sequence[Incident], *, needed: int) -> tuple[int, set[int]]:
+    """Return how many cases of `needed` devices or more hold no shot, and which firings the others hold."""
+    false, found = 0, set()
+    for group in fusion.groups(list(incidents)):
+        if len({each.device for each in group}) >= needed:
+            firings = set().union(*(_firings(world, each) for each in group))
+            false += not firings
+            found |= firings
+    return false, found
+
+
+def _firings(world: World, incident: Incident) -> set[int]:
+    near = np.abs(world.onset_s[:, incident.device, None] - incident.onset_s) <= COLLAR_S
+    return set(world.firing[near.any(axis=1)].tolist())
