@@ -1,7 +1,6 @@
 """Measures what several devices gain: python DOC/pictures/fusion.py, after `dvc repro`, in the project's folder.
 
-Writes reports/fusion.json, which DOC/hub.md quotes, and that page's picture. It renders 10 h of device audio an hour of
-a site's time.
+Writes reports/fusion.json, which DOC/hub.md quotes, and that page's picture.
 """
 
 from pathlib import Path
@@ -17,7 +16,7 @@ from gunshot.models.scores import metrics
 
 OUT = Path(__file__).with_name("fusion.png")
 SEED, DEVICES, WORLD_S, EVENTS_PER_MIN = 3, 6, 120.0, 1.0
-COUNTS = {"quiet": 60, "shots": 20}
+COUNTS = {"quiet": 30, "shots": 10}
 NEEDED = (1, 2, 3)
 LOGITS = np.arange(0.0, 9.01, 0.25)  # at which each device opens an incident
 LIMITS = (1.0, 5.0)  # false cases an hour
