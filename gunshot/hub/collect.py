@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile as sf
 import sqlalchemy as sql
 
@@ -22,6 +23,7 @@ from gunshot.hub.database import CLIP, INCIDENT, ONSET, ORDER
 from gunshot.tags import catalogue
 
 _INCIDENT = ("device", "session", "incident")
+_NEW = {"exercise": False, "state": State.new}  # a case that came, or was merged, since the cases were listed
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def clips(connection: sql.Connection, *, sr: int) -> list[Clip]:
         elif row.sha256 in seen:
             fate = {"reason": "the same sound as another"}
         else:
-            fate = _fate(connection, row, heard, [cases[one.case] for one in heard])
+            fate = _fate(connection, row, heard, [cases.get(one.case, _NEW) for one in heard])
         seen.add(row.sha256)
         found.append(Clip(*known, **fate))
     return found
@@ -165,7 +167,7 @@ def _imported(corpus: Path) -> dict[str, str]:
     return dict(zip(table["sha256"], table["label"], strict=True))
 
 
-def _samples(file: Path, clip: Clip):
+def _samples(file: Path, clip: Clip) -> np.ndarray:
     """Return a clip's samples, int16 [shape=(n,)]; ValueError where they are not those that its device hashed."""
     try:
         pcm, _ = sf.read(file, dtype="int16")
