@@ -58,7 +58,7 @@ def cases(
     """List the cases, newest last: what one sound can explain of what a site's devices heard.
 
     Of each: its number, the time of the first onset, site, whether it was raised or is near it (too few devices have
-    it), devices, shots, and where it was fired or why that cannot be said.
+    it), devices, shots, and where it was fired or why that cannot be said. Text ends with how many are near by device.
     """
     from gunshot.hub import cases as stored
     from gunshot.hub import database
@@ -78,6 +78,8 @@ def cases(
             print(json.dumps(row) if format == Cases.json else _text(row))
         if not rows and format == Cases.text:
             print("no case yet")
+        if (near := stored.near(rows)) and format == Cases.text:
+            print("near, by device:", ", ".join(f"{device} {count}" for device, count in near.most_common()))
 
 
 class Messages(StrEnum):

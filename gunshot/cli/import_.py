@@ -151,9 +151,11 @@ def import_field() -> None:
     """What `gunshot annotate data/field` confirmed, from data/field/DEVICE/.
 
     A recording with shots becomes gun, one without env, its device is the recording group, and its tags come along.
-    Then the original is deleted. What nobody has confirmed stays, and nothing trains on it.
+    Then the original is deleted. What nobody has confirmed stays, and nothing trains on it. What `gunshot hub collect`
+    filed has a person's label, and takes the place of what was imported of it before another decision.
     """
     from gunshot.base import pipeline, tables
+    from gunshot.corpora import field
     from gunshot.field import queue
 
     root = pipeline.field()
@@ -166,6 +168,13 @@ def import_field() -> None:
         )
         return
     out = pipeline.raw() / "field"
+    tracking.ready(out)
+    gone = field.withdraw(field.scan(root)[0], out, pipeline.by_hand())
+    print_names(
+        "recording was decided otherwise since, and is taken out",
+        "recordings were decided otherwise since, and are taken out",
+        gone,
+    )
     sources = convert("field", root, out)
     there = set(tables.read(out / "recordings.csv", tables.RECORDING)["path"])
     done = [source.name for source in sources if f"{out.name}/{source.path}" in there]

@@ -1,5 +1,6 @@
 """What the hub's database says of cases: rows for people and tables, and GeoJSON for maps."""
 
+from collections import Counter
 from datetime import UTC, datetime
 
 import sqlalchemy as sql
@@ -29,6 +30,12 @@ def listing(connection: sql.Connection) -> list[dict]:
         heard_by.setdefault(number, []).append(device)
     rows.sort(key=lambda row: (time(row.unix_us) or utc(row.opened_at), row.number))
     return [_row(row, heard_by.get(row.number, [])) for row in rows]
+
+
+def near(rows: list[dict]) -> Counter:
+    """Return of how many cases of `listing` that were never raised, and are no drills, each device had an incident."""
+    missed = (row for row in rows if row["raised"] is None and not row["exercise"])
+    return Counter(device for row in missed for device in row["heard_by"].split())
 
 
 def utc(at: datetime | None) -> datetime | None:

@@ -33,6 +33,7 @@ def test_the_newest_is_last_and_each_says_who_heard_it(listed):
     assert raised["raised"] == raised["opened"] == "2026-03-01T12:00:02.000+00:00"
     assert 0 < raised["half_axis_m"] < 30 and raised["checked"] and raised["no_place"] is None
     assert (near["heard_by"], near["raised"], near["latitude"]) == ("d0", None, None)
+    assert cases.near(listed) == {"d0": 1} and cases.near([near | {"exercise": True}]) == {}
     assert "3 or more must hear a shot" in near["no_place"]
     assert (withdrawn["heard_by"], withdrawn["devices"], withdrawn["time"]) == ("", 0, None)
 
