@@ -25,6 +25,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     hub,
     hub_cases,
     hub_orders,
+    hub_watch,
     import_,
     incidents,
     leave_one_out,
