@@ -24,6 +24,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     firmware,
     hub,
     hub_cases,
+    hub_demo,
     hub_orders,
     hub_watch,
     import_,

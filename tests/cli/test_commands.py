@@ -74,6 +74,7 @@ WORDS = {
     "hub cases": ["--format", "geojson", "newest last", "near"],
     "hub site": ["--devices-needed", "--no-exercise", "from now on"],
     "hub run": ["once it is stored", "one hub"],
+    "hub demo": ["login", "Mosquitto", "Ctrl-C"],
     "hub watch": ["HUB/watch", "each once", "systemd timer"],
     "hub incidents": ["--format", "csv", "newest last", "missing"],
     "device bridge": ["--baud", "/dev/serial/by-id", "acknowledged", "whatever number"],
