@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def test_a_person_sees_what_three_devices_hear_and_ctrl_c_ends_it_all(tmp_path, new_page):  # noqa: F811
     log = tmp_path / "log"
     with started(log, sys.executable, "-c", COMMAND, "hub", "demo", tmp_path / "hub", cwd=ROOT) as one:
-        until(lambda: one.poll() is not None or "Ctrl-C ends it" in log.read_text(), log.read_text)
+        until(lambda: one.poll() is not None or "Ctrl-C" in log.read_text(), log.read_text, demo.START_S)
         page_, name, password = re.search(r"(https://\S+) +name: (\S+) +password: (\S+)", log.read_text()).groups()
         children = psutil.Process(one.pid).children(recursive=True)
         assert len(children) == 3
