@@ -3,6 +3,7 @@
 # make test-all   all but the sweeps, after `make` and `make firmware`
 # make test-exhaustive  before a release: each sweep whole, of which the tests draw a sample by the commit
 # make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
+# make hub        after `make`: a hub, its console and three simulated devices on this machine; Ctrl-C ends them
 # make firmware   build it for each port                       make parity     the firmware against Python, and its cost
 # make firmware-test  its tests, with the cross compiler and QEMU
 # make pictures   take the pictures in DOC anew; RECORDING=a real one to stand beside simulated ones
@@ -24,7 +25,7 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity
+.PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity hub
 # Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
@@ -94,6 +95,9 @@ pictures: $(READY)
 	$(MADE) location.png
 	python DOC/pictures/pages.py
 	$(MADE) detect.png report.png explore.png
+
+hub: $(READY)
+	@gunshot hub demo hub-demo
 
 figures: $(READY)
 	python DOC/figures.py

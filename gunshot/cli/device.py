@@ -1,7 +1,6 @@
 """gunshot device run: this machine and its microphone as a device of a hub."""
 
 import sys
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -27,34 +26,19 @@ def run(
     the hub has acknowledged them, also over a restart; with a recording it ends when none waits.
     """
     from gunshot.base import audio, params, pipeline
-    from gunshot.detect import listener, live
-    from gunshot.device import answers, incidents, link, messages, outbox, topics
+    from gunshot.detect import live
     from gunshot.device import run as running
     from gunshot.device.place import Place
     from gunshot.models.model import load_model, named
 
     show_log()
-    p = params.load("audio", "chunks", "context", "features", "detector", "firmware")
-    place = Place.load(folder)
+    p, notes = params.load("audio", "chunks", "context", "features", "detector", "firmware"), audio.Notes()
+    Place.load(folder)  # before what takes long
     loaded = load_model(*named([model], pipeline.models()).values())
-    logit = loaded.threshold(threshold)
-    ear, notes = listener.Listener(loaded, [logit], p), audio.Notes()
     size = p.detector.hop * p.features.hop_length
     source = live.recording(file, p.audio.sr, size, notes) if file else live.microphone(microphone, p.audio.sr, size)
-    with closing(outbox.Outbox(folder)) as waiting:
-        number = f"{incidents.model_number(loaded.path.read_bytes()):016x}"
-        birth = topics.Birth(
-            name=place.name, number=place.number, session=waiting.start(), model=number, version=messages.VERSION,
-            operating_point=float(loaded.calibrated(logit)), capabilities=running.CAPABILITIES,
-        )  # fmt: skip
-        detector = running.Device(ear, birth, waiting, p.firmware)
-        with (
-            closing(answers.Answers(folder, birth, detector.ring)) as answering,
-            closing(link.Link(folder, place.host, place.port, waiting, birth, answering)) as sender,
-            suppress(KeyboardInterrupt),
-        ):
-            running.run(source, detector, waiting, answering, sender)
-        for warning in notes.warnings:
-            print(f"warning: {file}: {warning}", file=sys.stderr)
-        if left := len(waiting):
-            print(f"warning: {left} messages wait in {folder}, for the next start", file=sys.stderr)
+    left = running.listen(folder, source, loaded, loaded.threshold(threshold), p)
+    for warning in notes.warnings:
+        print(f"warning: {file}: {warning}", file=sys.stderr)
+    if left:
+        print(f"warning: {left} messages wait in {folder}, for the next start", file=sys.stderr)

@@ -5,20 +5,25 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from gunshot.base import audio, params
-from gunshot.detect import measures
+from gunshot.detect import listener, measures
 from gunshot.detect.listener import Listener
 from gunshot.device import clock
 from gunshot.device.answers import Answers
-from gunshot.device.incidents import Incidents
+from gunshot.device.incidents import Incidents, model_number
 from gunshot.device.link import Link
-from gunshot.device.messages import Clock, Heartbeat, Incident
+from gunshot.device.messages import VERSION, Clock, Heartbeat, Incident
 from gunshot.device.outbox import Outbox
+from gunshot.device.place import Place
 from gunshot.device.ring import Ring
 from gunshot.device.topics import Birth
+from gunshot.models.model import Model
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
 # Assumed, not measured; a device that knows its own delay can state less.
@@ -27,6 +32,12 @@ CAPABILITIES = ["log_mel", "onsets", "clock", "sound"]  # optional fields of its
 PATIENCE_S = 0.5  # between two looks at what still waits, where nothing comes
 
 log = logging.getLogger("gunshot")
+
+
+class Sections(listener.Sections, Protocol):
+    """The sections of params.yaml that a device reads."""
+
+    firmware: params.Firmware
 
 
 class Device:
@@ -111,6 +122,32 @@ class Device:
                 noise=noise,
             )
         )
+
+
+def listen(
+    folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
+    *, error_us: Callable[[], int | None] = clock.error_us,
+) -> int:  # fmt: skip
+    """Be the device of a folder until the sound ends and the hub has all of it, or an interrupt.
+
+    Returns how many messages wait in the folder, for the next session. `logit` opens an incident; the others as for
+    `run` and `Device`. ValueError where the folder is no device's, or another uses it.
+    """
+    place, ear = Place.load(folder), Listener(model, [logit], p)
+    with closing(Outbox(folder)) as outbox:
+        birth = Birth(
+            name=place.name, number=place.number, session=outbox.start(),
+            model=f"{model_number(model.path.read_bytes()):016x}", version=VERSION,
+            operating_point=float(model.calibrated(logit)), capabilities=CAPABILITIES,
+        )  # fmt: skip
+        device = Device(ear, birth, outbox, p.firmware, error_us=error_us)
+        with (
+            closing(Answers(folder, birth, device.ring, error_us=error_us)) as answers,
+            closing(Link(folder, place.host, place.port, outbox, birth, answers)) as link,
+            suppress(KeyboardInterrupt),
+        ):
+            run(source, device, outbox, answers, link)
+        return len(outbox)
 
 
 def run(

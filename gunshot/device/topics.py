@@ -4,6 +4,7 @@ Below ``gunshot/v1/<device>/`` a device writes ``birth``, ``status``, ``alert`` 
 ``order``. An alert is a message, as bytes (device/messages.py). Birth and status are JSON objects and are retained; a
 reader passes over keys that it does not know. An acknowledgement is three numbers. An order is signed JSON
 (device/orders.py), a reply is JSON and sound (device/parts.py), and a reply's acknowledgement is JSON, on ``ack`` too.
+LIFE is the hub's sign of life.
 """
 
 import re
@@ -15,7 +16,9 @@ import pydantic
 
 ROOT = "gunshot/v1"
 WRITTEN, READ = ("birth", "status", "alert", "reply"), ("ack", "order")  # by a device
-RESERVED = ("broker", "hub")  # names that are no device's
+WATCH = "watch"  # who looks from outside whether the hub lives
+LIFE = f"{ROOT}/hub/life"  # the hub's sign of life, each second, which the watch reads: no content
+RESERVED = ("broker", "hub", WATCH)  # names that are no device's
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 MOST_NUMBER = 2**32 - 1
 U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]

@@ -1,7 +1,7 @@
 """A hub's folder: settings, certificates, the broker's configuration, and what each device is given.
 
 ``hub.yaml``, ``mosquitto.conf``, ``acl``, ``authority/``, ``broker/``, ``client/`` (the hub's own), ``devices/NAME/``,
-``sound/`` (what orders brought), ``console/``.
+``watch/`` (the outside watch's), ``sound/`` (what orders brought), ``console/``.
 """
 
 import os
@@ -19,6 +19,7 @@ from gunshot.hub import certificates, database, sites
 from gunshot.signing import keys
 
 SETTINGS = "hub.yaml"
+WATCHED = "watch.yaml"  # what `gunshot.hub.watch.Settings` reads
 HUB = "hub"  # the common name of its certificate
 ACL = """\
 # By the certificate's common name. %u is that name.
@@ -26,6 +27,9 @@ user {hub}
 topic read {root}/#
 topic write {root}/+/ack
 topic write {root}/+/order
+topic write {life}
+user {watch}
+topic read {life}
 {written}
 {read}
 """
@@ -94,11 +98,14 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     certificates.keep(order_key(folder), keys.private_pem(Ed25519PrivateKey.generate()))
     certificates.issue(folder / "authority", folder / "broker", "broker", host=host)
     certificates.issue(folder / "authority", folder / "client", HUB)
+    certificates.issue(folder / "authority", folder / topics.WATCH, topics.WATCH)
+    certificates.keep(folder / topics.WATCH / WATCHED, yaml.safe_dump({"host": host, "port": port}).encode())
     written, read = (
         "\n".join(f"pattern {access} {topics.topic('%u', leaf)}" for leaf in leaves)
         for access, leaves in (("write", topics.WRITTEN), ("read", topics.READ))
     )
-    acl = ACL.format(hub=HUB, root=topics.ROOT, written=written, read=read)
+    who = {"hub": HUB, "watch": topics.WATCH, "root": topics.ROOT, "life": topics.LIFE}
+    acl = ACL.format(**who, written=written, read=read)
     local = " localhost" if host == "localhost" else ""  # not to be reached from elsewhere: nor is it listened there
     user = pwd.getpwuid(os.getuid()).pw_name
     conf = CONF.format(folder=folder, user=user, port=port, interface=local, most_bytes=MOST_BYTES)

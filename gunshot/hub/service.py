@@ -62,6 +62,7 @@ def _loop(client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, lo
         elif client.is_connected() and time.monotonic() - looked >= TICK_S:
             looked = time.monotonic()
             send_orders(client, engine, sound=sound)
+            client.publish(topics.LIFE, b"")  # the broker takes it, and the database answered just now
 
 
 def _connect(client: mqtt.Client, settings: folder.Settings) -> None:

@@ -29,6 +29,7 @@ HALF_M, APART_M = 100.0, 50.0  # devices stand in a square of twice this, so far
 AROUND_M, NEAR_M = 50.0, 10.0  # beyond that square sources may be, and no gun is nearer to a device
 SPREAD_DB = 4.0  # of each device's bed around the site's level, either way
 ORIGIN = (47.0, 8.0)  # degrees, where the middle of the square lies
+STREET_S, STREET, GUN_S = 36, {"firework": (2, 9), "door_slam": (10, 14)}, (14, 34)  # between these times each begins
 COLLAR_S = 0.2  # an onset this close to a shot's is of it
 
 
@@ -79,21 +80,39 @@ def render(seed: int, index: int, kind: str, *, devices: int, sr: int, world_s: 
     """
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} must be one of {', '.join(KINDS)}")
-    rng, n = seeds.generator(seed, f"worlds/{kind}/{index}"), int(world_s * sr)
-    where = SITES[index % len(SITES)]
-    site = _Site(_ground(rng, devices), str(rng.choice(PLACES[where].scenes)), weather(rng), sr)
-    names, level_db = PLACES[where].draw(rng), uniform(rng, PLACES[where].level_db)
-    y = np.stack([
-        PLACES[where].bed(rng, n, sr, names, level_db + uniform(rng, (-SPREAD_DB, SPREAD_DB))) for _ in range(devices)
-    ]).astype(np.float32)  # fmt: skip
+    rng = seeds.generator(seed, f"worlds/{kind}/{index}")
+    site, y = _beds(rng, SITES[index % len(SITES)], devices, int(world_s * sr), sr)
     for label in turns(seed, "worlds", kind, index, events_per_min * world_s / 60):
         _event(rng, site, label, y)
-    rows = _shots(rng, site, index, y) if kind == "shots" else []
-    pcm = np.stack([Device.draw(rng, sr).record(rng, one, sr) for one in y])
+    return _recorded(rng, site, y, _shots(rng, site, index, y) if kind == "shots" else [])
+
+
+def street(seed: int, *, devices: int, sr: int) -> World:
+    """Return a calm street: fireworks, a door, and then a gun, which may fire more than once."""
+    rng = seeds.generator(seed, "worlds/street")
+    site, y = _beds(rng, "calm_street", devices, STREET_S * sr, sr)
+    for label, (start_s, stop_s) in STREET.items():
+        _event(rng, site, label, y[:, start_s * sr : stop_s * sr])
+    rows = _shots(rng, site, 0, y[:, GUN_S[0] * sr : GUN_S[1] * sr])
+    return _recorded(rng, site, y, [(onset_s + GUN_S[0], snr_db) for onset_s, snr_db in rows])
+
+
+def _beds(rng: Generator, where: str, devices: int, n: int, sr: int) -> tuple[_Site, np.ndarray]:
+    """Return where devices stand, and what goes on sounding at each [shape=(devices, n)], Pa."""
+    place = PLACES[where]
+    site = _Site(_ground(rng, devices), str(rng.choice(place.scenes)), weather(rng), sr)
+    names, level_db = place.draw(rng), uniform(rng, place.level_db)
+    beds = [place.bed(rng, n, sr, names, level_db + uniform(rng, (-SPREAD_DB, SPREAD_DB))) for _ in range(devices)]
+    return site, np.stack(beds).astype(np.float32)
+
+
+def _recorded(rng: Generator, site: _Site, y: np.ndarray, rows: list[tuple[np.ndarray, np.ndarray]]) -> World:
+    """Return what devices record of `y` [shape=(devices, n)], Pa, in which the firings `rows` are."""
+    pcm = np.stack([Device.draw(rng, site.sr).record(rng, one, site.sr) for one in y])
     onset_s = [row[0] for row in rows]
     firing = np.repeat(np.arange(len(rows)), [len(each) for each in onset_s]).astype(int)
-    snr_db = np.reshape([row[1] for row in rows], (len(rows), devices))
-    return World(pcm, site.place, np.concatenate([*onset_s, np.zeros((0, devices))]), firing, snr_db)
+    snr_db = np.reshape([row[1] for row in rows], (len(rows), len(y)))
+    return World(pcm, site.place, np.concatenate([*onset_s, np.zeros((0, len(y)))]), firing, snr_db)
 
 
 def _ground(rng: Generator, devices: int) -> np.ndarray:

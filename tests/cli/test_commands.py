@@ -75,6 +75,8 @@ WORDS = {
     "hub collect": ["data/field", "gunshot import field", "drills", "changed"],
     "hub site": ["--devices-needed", "--no-exercise", "from now on"],
     "hub run": ["once it is stored", "one hub"],
+    "hub demo": ["login", "Mosquitto", "Ctrl-C"],
+    "hub watch": ["HUB/watch", "each once", "systemd timer"],
     "hub incidents": ["--format", "csv", "newest last", "missing"],
     "device bridge": ["--baud", "/dev/serial/by-id", "acknowledged", "whatever number"],
     "hub order": ["--incident", "--from", "--live", "--seconds", "--reason", "--person", "30 s", "60 s", "FLAC"],

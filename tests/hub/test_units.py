@@ -15,25 +15,27 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from gunshot import cli
+from gunshot.hub import watch
 
 UNITS = sorted((Path(__file__).parents[2] / "DOC/systemd").glob("*.service"))
+TIMERS = sorted(UNITS[0].parent.glob("*.timer"))
 PROJECT = "/opt/gunshot/.venv/bin/gunshot"
 CLOSED = {
     "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict", "ProtectHome": "yes",
-    "RestrictNamespaces": "yes", "SystemCallArchitectures": "native", "UMask": "0077", "Restart": "always",
+    "RestrictNamespaces": "yes", "SystemCallArchitectures": "native", "UMask": "0077",
 }  # fmt: skip
 
 
-def service(unit: Path) -> dict[str, str]:
+def section(unit: Path, name: str = "Service") -> dict[str, str]:
     parsed = RawConfigParser(strict=False, interpolation=None)
     parsed.optionxform = str
     parsed.read_string(unit.read_text())
-    return dict(parsed["Service"])
+    return dict(parsed[name])
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_a_unit_runs_a_command_with_few_rights(unit):
-    options = service(unit)
+    options = section(unit)
     assert CLOSED.items() <= options.items()
     assert options["User"] == "gunshot" and options["ReadWritePaths"].startswith(("/srv/gunshot", "/var/lib/gunshot/"))
     assert options.get("PrivateDevices") == "yes" or options["DevicePolicy"] == "closed"
@@ -48,8 +50,18 @@ def test_a_unit_runs_a_command_with_few_rights(unit):
     assert str(given["folder"]) == options["ReadWritePaths"]
 
 
-def test_there_is_a_unit_for_each_that_runs_for_ever():
-    assert [unit.stem.removeprefix("gunshot-") for unit in UNITS] == ["bridge@", "broker", "device@", "hub"]
+def test_there_is_a_unit_for_each_that_runs_for_ever_and_a_timer_for_the_watch():
+    assert [unit.stem.removeprefix("gunshot-") for unit in UNITS] == ["bridge@", "broker", "device@", "hub", "watch"]
+    assert [unit.stem for unit in TIMERS] == ["gunshot-watch"]
+    for unit in UNITS:
+        options, timed = section(unit), unit.with_suffix(".timer") in TIMERS
+        assert (options.get("Type"), options.get("Restart")) == (("oneshot", None) if timed else (None, "always"))
+
+
+def test_the_watch_tells_within_a_minute():
+    """From one look's end to the next, until it starts, as long as it is patient: 20 s are left to start and call."""
+    times = section(TIMERS[0], "Timer")
+    assert int(times["OnUnitInactiveSec"]) + int(times["AccuracySec"]) + watch.PATIENCE_S <= 40
 
 
 # What `gunshot hub init`, `enrol`, `run` and `incidents`, and `gunshot device bridge` import.
@@ -99,6 +111,8 @@ def test_systemd_finds_no_fault(tmp_path):
     for unit in UNITS:
         text = unit.read_text().replace("/opt/gunshot/.venv", sys.prefix).replace("/opt/gunshot", str(tmp_path))
         (tmp_path / unit.name.replace("@", "@x")).write_text(text)
-    names = sorted(map(str, tmp_path.glob("*.service")))
+    for timer in TIMERS:
+        shutil.copy(timer, tmp_path)
+    names = sorted(map(str, tmp_path.iterdir()))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True)
-    assert done.returncode == 0 and not re.search(r"x?\.service:", done.stderr), done.stderr
+    assert done.returncode == 0 and not re.search(r"x?\.(service|timer):", done.stderr), done.stderr
