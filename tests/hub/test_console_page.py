@@ -189,7 +189,7 @@ def test_devices_tell_who_is_deaf_and_who_is_gone_as_in_the_documentation(full, 
 
 
 def test_a_case_has_its_place_on_a_map_that_asks_nobody_as_in_the_documentation(full, open_page, tmp_path):
-    page = open_page("/cases/11", viewport={"width": 1100, "height": 1250})
+    page = open_page("/cases/11", viewport={"width": 1100, "height": 1600})
     expect(page.locator("path.at-device")).to_have_count(3)
     expect(page.locator("path.at-case")).to_have_count(2)  # its place and its ellipse
     expect(page.locator("#map")).to_contain_text("roof-north")
