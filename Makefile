@@ -93,6 +93,8 @@ pictures: $(READY)
 	$(MADE) drift.png
 	python DOC/pictures/location.py
 	$(MADE) location.png
+	python DOC/pictures/fusion.py
+	$(MADE) fusion.png
 	python DOC/pictures/pages.py
 	$(MADE) detect.png report.png explore.png
 

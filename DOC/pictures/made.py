@@ -26,6 +26,7 @@ SHOWS = {  # picture: patterns of sources; none where no command takes it
     "drift.png": ["gunshot/field/drift.py", f"{FOLDER}/drift.py"],
     "explore.png": ["gunshot/pages/explore.*", "gunshot/pages/charts.py", *PAGES],
     "firmware.svg": [],  # drawn by hand
+    "fusion.png": ["gunshot/hub/fusion.py", "gunshot/hub/worlds.py", f"{FOLDER}/fusion.py"],
     "forest_size.png": [],  # a study of its day, see DOC/experiments.md
     "location.png": [
         *(f"gunshot/hub/{name}.py" for name in ("cities", "explanations", "location")),

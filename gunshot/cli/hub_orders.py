@@ -133,7 +133,7 @@ def orders(
 
 @hub.command()
 def purge(folder: FolderArgument) -> None:
-    """Delete the clips that are older than field.keep_days and that nobody decided to keep; their orders stay listed.
+    """Delete the clips that are older than field.keep_days and of no confirmed case; their orders stay listed.
 
     Run it once a day, as cron does.
     """
@@ -141,9 +141,11 @@ def purge(folder: FolderArgument) -> None:
     from gunshot.hub import database
     from gunshot.hub import folder as folders
     from gunshot.hub import orders as stored
+    from gunshot.hub.console import sound
 
     keep, url = params.load("field").field.keep_days, folders.load(folder).database
     with database.opened(url) as engine, engine.begin() as connection:
+        sound.keep(connection)
         files = stored.purge(connection, folder / stored.SOUND, keep_days=keep, now=datetime.now(UTC))
     for file in files:
         print(folder / stored.SOUND / file)

@@ -112,7 +112,7 @@ CLIP = Table(
     Column("session", BigInteger, nullable=False), Column("start", BigInteger, nullable=False),  # its first sample
     Column("samples", BigInteger, nullable=False), Column("sr", BigInteger, nullable=False),
     Column("sha256", String, nullable=False),  # of its samples
-    Column("kept", Boolean, nullable=False),  # somebody decided that it stays
+    Column("kept", Boolean, nullable=False),  # its case is confirmed: it stays
     Column("written_at", DateTime(timezone=True), nullable=False), Column("deleted_at", DateTime(timezone=True)),
 )  # fmt: skip
 

@@ -26,7 +26,7 @@ from gunshot.hub.database import CLIP, DEVICE, INCIDENT, ORDER, PART, SESSION
 from gunshot.hub.incidents import EPOCH
 from gunshot.signing import record
 
-SOUND = "sound"  # the folder of clips, in the hub's
+SOUND = "sound"  # the folder of clips, in the hub's; and what a device says that it has
 # Open: no end yet. Expired: the device did not answer in time; it is open again where an answer comes all the same.
 # Cut off: the answer broke off, and what came of it is written.
 STATES = OPEN, EXPIRED, REFUSED, CUT_OFF, COMPLETE = "open", "expired", "refused", "cut off", "complete"
@@ -41,19 +41,20 @@ log = logging.getLogger("gunshot")
 
 
 class Span(NamedTuple):
-    """What sound an order asks for, as `device.orders.Order` has it, and of which incident."""
+    """What sound an order asks for, as `device.orders.Order` has it, and of which incident, or because of which."""
 
     start: int
     stop: int
     seconds: float
     session: int | None = None
     incident: int | None = None
+    by_time: bool = False  # `start` and `stop` are microseconds since 1970, and no samples of the session
 
 
-def of_time(start: datetime, seconds: float) -> Span:
-    """Return the span from a time on; a device that does not know the time refuses it."""
+def of_time(start: datetime, seconds: float, *, session: int | None = None, incident: int | None = None) -> Span:
+    """Return the span from a time on, and because of which incident; a device without the time refuses it."""
     start_us = (start - EPOCH) // MICROSECOND
-    return Span(start_us, start_us + round(seconds * 1e6), seconds)
+    return Span(start_us, start_us + round(seconds * 1e6), seconds, session, incident, by_time=True)
 
 
 def of_incident(
@@ -74,6 +75,12 @@ def of_incident(
     return Span(start, stop, (stop - start) / sr, session, incident)
 
 
+def capabilities(connection: sql.Connection, device: str) -> list[str] | None:
+    """Return what a device said at its last birth that it has; None where it said nothing yet."""
+    newest = sql.select(SESSION.c.capabilities).where(SESSION.c.device == device).order_by(SESSION.c.session.desc())
+    return connection.scalar(newest.limit(1))
+
+
 def ask(
     connection: sql.Connection, key: Ed25519PrivateKey, device: str, span: Span, *, reason: str, person: str,
     now: datetime,
@@ -87,10 +94,9 @@ def ask(
     """
     if connection.scalar(sql.select(DEVICE.c.name).where(DEVICE.c.name == device)) is None:
         raise ValueError(f"device={device} must be enrolled: `gunshot hub enrol`")
-    newest = sql.select(SESSION.c.capabilities).where(SESSION.c.device == device).order_by(SESSION.c.session.desc())
-    capabilities = connection.scalar(newest.limit(1))
-    if capabilities is not None and "sound" not in capabilities:
-        raise ValueError(f"device={device} must keep sound; it says that it has {', '.join(capabilities)}")
+    has = capabilities(connection, device)
+    if has is not None and SOUND not in has:
+        raise ValueError(f"device={device} must keep sound; it says that it has {', '.join(has)}")
     if not 0 < span.seconds <= MOST_S:
         raise ValueError(f"seconds={span.seconds:g} must be above 0, and {MOST_S} at most")
     for name, text in (("reason", reason), ("person", person)):
@@ -98,8 +104,9 @@ def ask(
             raise ValueError(f"{name}={text[:20]!r} must say something, in 200 characters at most")
     expires = now + GOOD_FOR
     order = Order(
-        id=uuid.uuid4().hex, device=device, session=span.session, start=span.start, stop=span.stop, reason=reason,
-        person=person, issued_us=(now - EPOCH) // MICROSECOND, expires_us=(expires - EPOCH) // MICROSECOND,
+        id=uuid.uuid4().hex, device=device, session=None if span.by_time else span.session, start=span.start,
+        stop=span.stop, reason=reason, person=person, issued_us=(now - EPOCH) // MICROSECOND,
+        expires_us=(expires - EPOCH) // MICROSECOND,
     )  # fmt: skip
     values = {
         "id": order.id, "device": device, "session": span.session, "incident": span.incident, "seconds": span.seconds,

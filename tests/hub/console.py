@@ -18,14 +18,15 @@ import numpy as np
 import pytest
 import sqlalchemy as sql
 
-from gunshot.device import messages
+from gunshot.device import messages, parts
 from gunshot.device.messages import Heartbeat, Incident, State
-from gunshot.hub import database, folder, plane
+from gunshot.hub import database, folder, orders, plane
 from gunshot.hub.console import decisions, people
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
-from gunshot.hub.database import CASE, DEVICE, INCIDENT, MESSAGE, ONSET, SESSION, SITE
+from gunshot.hub.database import CASE, CLIP, DEVICE, INCIDENT, MESSAGE, ONSET, ORDER, SESSION, SITE
 from gunshot.hub.location import Ellipse
+from gunshot.signing import keys, record
 from tests.flows.prefect_server import started
 from tests.hub.waiting import until
 
@@ -72,11 +73,27 @@ class Scene:
         with self.writing() as connection:
             decisions.enter(connection, case, person, kind, label=label, note="", seen=seen, now=at)
 
-    def session(self, device: str, *, online: bool, heard_at: datetime) -> None:
-        row = {"session": 1, "model": f"{MODEL:016x}", "operating_point": 0.875, "version": 2, "capabilities": []}
+    def session(self, device: str, *, online: bool, heard_at: datetime, has: tuple[str, ...] = ("sound",)) -> None:
+        row = {"session": 1, "model": f"{MODEL:016x}", "operating_point": 0.875, "version": 2, "capabilities": has}
         with self.writing() as connection:
             values = {**row, "device": device, "online": online, "heard_at": heard_at}
             connection.execute(sql.insert(SESSION).values(**values))
+
+    def order(
+        self, case: int, device: str, at: datetime, *, state: str = orders.OPEN, note: str | None = None,
+        pcm: np.ndarray | None = None,
+    ) -> str:  # fmt: skip
+        """An order of what a device heard of a case, how it ended, and the samples that it brought; its id."""
+        with self.writing() as connection:
+            key, span = keys.load(folder.order_key(self.folder)), orders.Span(0, 64_000, 4.0, 1, case)
+            who = {"reason": "two shots, and no second device", "person": "anna"}
+            id = orders.ask(connection, key, device, span, **who, now=at)
+            connection.execute(sql.update(ORDER).where(ORDER.c.id == id).values(state=state, note=note, sent_at=at))
+            if pcm is not None:
+                record.write(self.folder / "sound" / f"{id}.flac", parts.to_flac(pcm, SR))
+                row = {"file": f"{id}.flac", "session": 1, "start": 0, "samples": len(pcm), "sr": SR, "sha256": "0"}
+                connection.execute(sql.insert(CLIP).values(order=id, **row, kept=False, written_at=at))
+        return id
 
     def heartbeats(self, device: str, levels: dict[datetime, float], *, stuck: int = 0) -> None:
         """A device's heartbeats by when they came, with the noise of each, dB SPL."""

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
@@ -118,6 +119,27 @@ def be_a_device(place: Path, pcm: np.ndarray, heard: Event) -> None:
     heard.set()
     while True:
         sender.link.pump(0.05)
+
+
+def be_a_microphone(place: Path, pcm: np.ndarray, times: Path) -> None:
+    """Be a device that knows the time: it hears some sound at once, then noise for as long as it runs, as it sounds.
+
+    `times` gets a line for each 50 ms of that noise: its first sample, and when that sounded, s since 1970.
+    """
+    sender = Sender(place, error_us=lambda: 1000)
+    sender.device.hear(audio.to_float(pcm), lost=False)
+    begun, size = time.time(), p.audio.sr // 20
+    with times.open("w", buffering=1) as file:
+        for i in itertools.count():
+            while (late := time.time() - begun - (i + 1) * size / p.audio.sr) < 0:
+                sender.link.pump(min(0.02, -late))
+            sender.device.hear(audio.to_float(noise(i, size)), lost=False)
+            print(len(pcm) + i * size, begun + i * size / p.audio.sr, file=file)
+
+
+def noise(i: int, size: int) -> np.ndarray:
+    """Block i of noise [shape=(size,)], int16, the same each time."""
+    return np.random.default_rng(i).integers(-60, 60, size).astype(np.int16)
 
 
 def kill(broker: subprocess.Popen) -> None:

@@ -7,13 +7,16 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import numpy as np
 import pytest
+import soundfile as sf
 import sqlalchemy as sql
 
+from gunshot.hub import folder, orders
 from gunshot.hub.console import people
 from gunshot.hub.console.roles import Role
-from gunshot.hub.database import CASE, DECISION, LOGIN
-from tests.hub.console import Browser, Scene, running
+from gunshot.hub.database import CASE, DECISION, LOGIN, ORDER
+from tests.hub.console import SR, Browser, Scene, running
 
 pytestmark = pytest.mark.slow
 NOW = datetime.now(UTC)
@@ -68,7 +71,8 @@ def stranger(scene, url):
 
 
 def test_without_a_login_every_page_leads_to_it(stranger):
-    for page in ("/", "/cases/1", "/cases.csv", "/devices", "/events", "/evidence/gate/1/1.png"):
+    sound = (f"/clips/{'0' * 32}.flac", f"/orders/{'0' * 32}/live")
+    for page in ("/", "/cases/1", "/cases.csv", "/devices", "/events", "/evidence/gate/1/1.png", *sound):
         answer = stranger.get(page)
         assert (answer.status_code, answer.headers["location"], answer.content) == (303, "/login", b""), page
     assert stranger.post("/cases/1", data={"kind": "confirm", "seen": 0, "csrf": stranger.csrf()}).status_code == 303
@@ -134,6 +138,62 @@ def test_what_makes_no_sense_is_refused_by_name(scene, reviewer):
         assert answer.status_code == status and words in answer.text, (content, answer.text)
     assert reviewer.get("/cases/99").status_code == reviewer.get("/evidence/gate/1/99.png").status_code == 404
     assert len(scene.rows(DECISION)) == before
+
+
+ORDERS = "/incidents/gate/1/1/orders"
+
+
+def test_a_reviewer_alone_asks_for_sound_with_a_reason(scene, browser, reviewer):
+    viewer = browser(Role.viewer)
+    assert "Ask for its sound" in reviewer.get("/cases/1").text and "Ask for" not in viewer.get("/cases/1").text
+    good = {"csrf": reviewer.csrf("/"), "reason": "a shot"}
+    for one, content, address, status, words in (
+        (viewer, {"csrf": viewer.csrf("/")}, ORDERS, 403, "viewer is a viewer: reviewers ask for sound"),
+        (reviewer, {"csrf": ""}, ORDERS, 403, "this form is too old"),
+        (reviewer, {"reason": " "}, ORDERS, 422, "reason=&#39;&#39; must say something"),
+        (reviewer, {"reason": "x" * 201}, ORDERS, 422, "in 200 characters at most"),
+        (reviewer, {"reason": "a\0b"}, ORDERS, 422, "reason: String should match"),
+        (reviewer, {"live": "loud"}, ORDERS, 422, "live: Input should be a valid boolean"),
+        (reviewer, {}, "/incidents/gate/1/99/orders", 404, "gate has no incident 1/99"),
+        (reviewer, {}, "/incidents/cellar/1/1/orders", 404, "cellar has no incident 1/1"),
+    ):
+        answer = one.post(address, data=good | content)
+        assert answer.status_code == status and words in answer.text, (content, answer.text)
+    assert scene.rows(ORDER) == []
+    for live in ({}, {"live": "true"}):
+        answer = reviewer.post(ORDERS, data=good | live)
+        assert answer.status_code == 303 and answer.headers["location"].startswith("/cases/1#order-")
+    rows = sorted((row.seconds, row.person, row.reason, row.session, row.incident) for row in scene.rows(ORDER))
+    assert [row[1:] for row in rows] == [("reviewer", "a shot", 1, 1)] * 2 and rows[1][0] == 30
+    assert "waits for the hub to send it" in viewer.get("/cases/1").text
+
+
+def test_without_the_key_the_console_asks_for_nothing(scene, reviewer):
+    before, key = len(scene.rows(ORDER)), folder.order_key(scene.folder)
+    elsewhere = key.rename(key.with_suffix(".away"))
+    page, answer = (reviewer.get("/cases/1"), reviewer.post(ORDERS, data={"csrf": reviewer.csrf("/"), "reason": "x"}))
+    elsewhere.rename(key)
+    assert "This console cannot ask for it" in page.text and "Ask for its sound" not in page.text
+    assert answer.status_code == 403 and len(scene.rows(ORDER)) == before
+
+
+def test_a_clip_is_served_until_it_is_deleted_and_a_device_without_sound_says_so(scene, browser):
+    viewer, pcm = browser(Role.viewer), np.arange(SR, dtype=np.int16)
+    id = scene.order(3, "yard", NOW, state="complete", pcm=pcm)
+    scene.session("roof-north", online=True, heard_at=NOW, has=("log_mel",))
+    clip = viewer.get(f"/clips/{id}.flac")
+    assert clip.headers["content-type"] == "audio/flac" and clip.headers["cache-control"] == "no-store"
+    assert np.array_equal(sf.read(io.BytesIO(clip.content), dtype="int16")[0], pcm)
+    assert viewer.get(f"/clips/{id}.flac", headers={"Range": "bytes=0-3"}).content == b"fLaC"
+    page = viewer.get("/cases/3").text
+    assert f'src="/clips/{id}.flac"' in page and "complete</b>: 1.0 s" in page and "It keeps no sound." in page
+    with scene.writing() as connection:
+        orders.purge(connection, scene.folder / "sound", keep_days=0, now=NOW + DAY)
+    gone = viewer.get(f"/clips/{id}.flac")
+    assert gone.status_code == 410 and "this clip was deleted" in gone.text
+    assert viewer.get(f"/clips/{'0' * 32}.flac").status_code == 404
+    page = viewer.get("/cases/3").text
+    assert "<audio" not in page and "; deleted <time" in page
 
 
 def test_who_was_slower_is_asked_to_look_again(scene, browser):

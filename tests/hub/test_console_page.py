@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import DECISION
-from tests.hub.console import AT, HOUR, Scene, running
+from tests.hub.console import AT, HOUR, SR, Scene, running
 from tests.pages.conftest import chromium, new_page  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.slow
@@ -140,6 +140,9 @@ def full(scene, anna) -> Scene:
     scene.case(13, now - 3 * HOUR, ("gate",), raised=False, shots=1)
     scene.case(14, now - 5 * HOUR, ("gate", "yard"), shots=12)
     scene.case(15, now - 6 * HOUR, ("gate", "roof-north"), exercise=True)
+    pcm = np.random.default_rng(2).integers(-300, 300, 4 * SR).astype(np.int16)
+    scene.order(11, "gate", now - HOUR, state="complete", pcm=pcm)
+    scene.order(11, "yard", now - HOUR, state="refused", note="span: it is gone")
     scene.decide(14, "anna", Kind.dismiss, now - 5 * HOUR + timedelta(seconds=41), label="fireworks")
     scene.decide(15, "anna", Kind.confirm, now - 6 * HOUR + timedelta(seconds=95))
     for name in AT:
@@ -186,9 +189,10 @@ def test_devices_tell_who_is_deaf_and_who_is_gone_as_in_the_documentation(full, 
 
 
 def test_a_case_has_its_place_on_a_map_that_asks_nobody_as_in_the_documentation(full, open_page, tmp_path):
-    page = open_page("/cases/11", viewport={"width": 1100, "height": 1250})
+    page = open_page("/cases/11", viewport={"width": 1100, "height": 1600})
     expect(page.locator("path.at-device")).to_have_count(3)
     expect(page.locator("path.at-case")).to_have_count(2)  # its place and its ellipse
     expect(page.locator("#map")).to_contain_text("roof-north")
-    expect(page.locator("#more")).to_contain_text("yard is left out: late by 42 ms")
+    expect(page.locator("#where")).to_contain_text("yard is left out: late by 42 ms")
+    page.wait_for_function("() => document.querySelector('audio').duration === 4")
     picture(page, "console_case", tmp_path)

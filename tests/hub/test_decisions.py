@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gunshot.hub import database
-from gunshot.hub.console import decisions, details, fleet, listing, live, maps, people
+from gunshot.hub.console import decisions, details, fleet, listing, live, maps, people, sound
 from gunshot.hub.console.decisions import Kind, State
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.roles import Role
@@ -207,6 +207,7 @@ def test_postgresql_says_what_sqlite_says(tmp_path):
         scene.decide(1, "anna", Kind.dismiss, NOW + 2 * SECOND, label="door", seen=1)
         wanted = listing.Filter(site="school", state="dismissed", first="2026-03-01", last="2026-03-01")
         with scene.writing() as connection:
+            sound.keep(connection)
             rows, devices = listing.cases(connection, wanted), fleet.devices(connection, Noise(fleet.HOURS), now=NOW)
             return [
                 rows, listing.cases(connection, listing.Filter()), listing.count(connection, wanted),

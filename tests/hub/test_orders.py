@@ -198,7 +198,9 @@ def test_the_span_of_an_incident(engine):
         assert asked.of_incident(connection, "roof", 3, 1, sr=SR, seconds=9) == asked.Span(0, 9 * SR, 9, 3, 1)
         with pytest.raises(ValueError, match="incident=3/2 must be one of roof's"):
             asked.of_incident(connection, "roof", 3, 2, sr=SR)
-    assert asked.of_time(datetime(1970, 1, 2, tzinfo=UTC), 0.5) == asked.Span(86_400_000_000, 86_400_500_000, 0.5)
+    assert asked.of_time(datetime(1970, 1, 2, tzinfo=UTC), 0.5) == asked.Span(
+        86_400_000_000, 86_400_500_000, 0.5, by_time=True
+    )
 
 
 def test_old_clips_are_deleted_but_those_that_somebody_kept(engine, tmp_path):

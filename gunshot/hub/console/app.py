@@ -23,7 +23,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gunshot.hub import certificates, database, folder
-from gunshot.hub.console import escalation, fleet, people, times
+from gunshot.hub.console import escalation, fleet, hearing, people, times
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.routes import LoggedOutError, Setting, router
 
@@ -42,7 +42,7 @@ class Secured:
         images = f"'self' data: {'/'.join(tiles.split('/')[:3]).replace('{s}', '*')}" if tiles else "'self'"
         self.headers = {
             "Content-Security-Policy": f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-            f"img-src {images}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+            f"img-src {images}; media-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",
@@ -72,11 +72,12 @@ def console(place: Path, engine: sql.Engine, *, host: str, sr: int, heartbeat_s:
     certificates.keep(key, secrets.token_hex(32).encode())
     app = FastAPI(openapi_url=None)
     living = timedelta(seconds=HEARTBEATS * heartbeat_s)
-    app.state.setting = Setting(engine, _templates(settings), sr, living, Noise(fleet.HOURS))
+    app.state.setting = Setting(place, engine, _templates(settings), sr, living, Noise(fleet.HOURS))
     app.include_router(router)
+    app.include_router(hearing.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_exception_handler(LoggedOutError, lambda *_: RedirectResponse("/login", 303))
-    for kind in (403, 404, 405, 409, 413, 422, 500, RequestValidationError):
+    for kind in (403, 404, 405, 409, 410, 413, 422, 500, RequestValidationError):
         app.add_exception_handler(kind, _fault)
     app.add_middleware(
         SessionMiddleware, secret_key=key.read_text(), session_cookie="__Host-console", same_site="strict",

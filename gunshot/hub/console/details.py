@@ -6,7 +6,7 @@ import sqlalchemy as sql
 
 from gunshot.device import messages
 from gunshot.device.messages import State
-from gunshot.hub.console import decisions, listing
+from gunshot.hub.console import decisions, listing, sound
 from gunshot.hub.console.times import from_unix, utc
 from gunshot.hub.database import CALL, CASE, DEVICE, INCIDENT, MESSAGE, ONSET
 
@@ -77,6 +77,8 @@ def _incident(connection: sql.Connection, row: sql.Row, sr: int) -> dict:
         "time": from_unix(row.unix_us),
         "error_s": None if row.error_us is None else row.error_us / 1e6,
         "has_evidence": row.evidence_sequence is not None,
+        "keeps_sound": sound.is_kept_by(connection, row.device),
+        "orders": sound.ordered(connection, row.device, row.session, row.incident),
         "onsets": [
             {
                 "time": from_unix(one.unix_us),

@@ -4,20 +4,26 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sql
 
+from gunshot.hub import orders
 from gunshot.hub.console import decisions
 from gunshot.hub.console.times import utc
-from gunshot.hub.database import CASE, DECISION, DEVICE, MESSAGE, SESSION
+from gunshot.hub.database import CASE, CLIP, DECISION, DEVICE, MESSAGE, ORDER, SESSION
 
 RINGS = timedelta(minutes=10)  # how long a case that nobody acknowledged is heard
 MOST = 20  # cases that wait and are named; the newest
 
 
 def token(connection: sql.Connection) -> str:
-    """Return a text that changes when a case, a decision, or whether a device is there does."""
+    """Return a text that changes when a case, a decision, an order, or whether a device is there does."""
     changed = sql.select(sql.func.max(CASE.c.changed_at)).scalar_subquery()
     decided = sql.select(sql.func.max(DECISION.c.number)).scalar_subquery()
     online = sql.select(sql.func.count()).where(SESSION.c.online).scalar_subquery()
-    return " ".join(map(str, connection.execute(sql.select(changed, decided, online)).one()))
+    # Of an order: that it is there, is sent, is answered, has ended, and that what it brought was deleted.
+    is_open = sql.case((ORDER.c.state == orders.OPEN, 1))
+    counts = [sql.func.count(), *map(sql.func.count, (ORDER.c.sent_at, ORDER.c.answered_at, is_open))]
+    ordered = (sql.select(count).select_from(ORDER).scalar_subquery() for count in counts)
+    deleted = sql.select(sql.func.count(CLIP.c.deleted_at)).scalar_subquery()
+    return " ".join(map(str, connection.execute(sql.select(changed, decided, online, *ordered, deleted)).one()))
 
 
 def waiting(connection: sql.Connection, *, now: datetime) -> dict:

@@ -1,6 +1,7 @@
 """The console's pages by address, and who may do what there."""
 
 import asyncio
+import pathlib
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from fastapi.sse import EventSourceResponse
 from starlette.templating import Jinja2Templates
 
 from gunshot.device import topics
-from gunshot.hub.console import decisions, details, evidence, fleet, listing, live, maps, people
+from gunshot.hub import folder as folders
+from gunshot.hub.console import decisions, details, evidence, fleet, listing, live, maps, people, sound
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.people import Person
@@ -36,6 +38,7 @@ class LoggedOutError(Exception):
 class Setting:
     """What all pages share. A device is `living` if less than that has passed since a message of it."""
 
+    folder: pathlib.Path  # the hub's
     engine: sql.Engine
     templates: Jinja2Templates
     sr: int
@@ -75,6 +78,7 @@ def check_csrf(request: Request, csrf: Annotated[str, Form()] = "") -> None:
 
 PersonOf = Annotated[Person, Depends(logged_in)]
 Number = Annotated[int, Path(ge=0, le=MOST)]
+Name = Annotated[str, Path(pattern=f"^{topics.NAME}$")]  # a device's
 CHECKED = [Depends(check_csrf)]
 
 
@@ -145,7 +149,10 @@ def case(request: Request, at: SettingOf, person: PersonOf, number: Number) -> R
             return RedirectResponse(f"/cases/{root}", 303)
         content = details.case(connection, number, sr=at.sr, living=at.living)
         shown = maps.shown(connection, [content], site=content["site"])
-    return at.page(request, "case.html.j2", person, case=content, places=shown, labels=decisions.LABELS)
+    return at.page(
+        request, "case.html.j2", person, case=content, places=shown, labels=decisions.LABELS,
+        can_ask=folders.order_key(at.folder).exists(), live_s=sound.LIVE_S,
+    )  # fmt: skip
 
 
 @router.post("/cases/{number}", dependencies=CHECKED)
@@ -163,6 +170,7 @@ def decide(
             decisions.enter(
                 connection, number, person.name, kind, label=label, note=note.strip(), seen=seen, now=datetime.now(UTC)
             )
+            sound.keep(connection)
     except ValueError as e:
         raise HTTPException(409 if isinstance(e, decisions.ChangedError) else 422, str(e)) from None
     return RedirectResponse(f"/cases/{number}", 303)
@@ -177,8 +185,7 @@ def _root(connection: sql.Connection, number: int) -> int:
 
 @router.get("/evidence/{device}/{session}/{incident}.png")
 def picture(
-    at: SettingOf, _: PersonOf, device: Annotated[str, Path(pattern=f"^{topics.NAME}$")], session: Number,
-    incident: Number,
+    at: SettingOf, _: PersonOf, device: Name, session: Number, incident: Number,
 ) -> Response:  # fmt: skip
     """Return the log-mel of an incident's highest score as a picture."""
     with at.engine.connect() as connection:

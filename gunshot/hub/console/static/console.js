@@ -15,9 +15,9 @@ function localise(root) {
   }
 }
 
-// Take from a page all but what a person works with: the map, a form, what is unfolded.
+// Take from a page all but what a person works with: the map, a form, a player, what is unfolded.
 function renew(page) {
-  for (const id of ["live", "more"]) {
+  for (const id of ["live", "where", "more"]) {
     const [now, next] = [byId(id), page.getElementById(id)]
     if (!now || !next) continue
     for (const open of now.querySelectorAll("details[open]")) {
@@ -25,6 +25,7 @@ function renew(page) {
       if (same) same.open = true
     }
     now.replaceWith(document.adoptNode(next))
+    for (const player of now.querySelectorAll("audio")) byId(player.id)?.replaceWith(player) // it may be playing
     localise(byId(id))
   }
   const seen = document.querySelector("#decide [name=seen]")
