@@ -21,6 +21,7 @@ TEMPLATES = {
     "gunshot.promotion.dossier": ["gunshot/promotion/dossier.html.j2", "gunshot/report/templates/report.html.j2"],
     "gunshot.pages.explore": ["gunshot/pages/explore.html.j2", "gunshot/report/templates/style.css.j2"],
 }
+CONSOLE = ROOT / "gunshot/hub/console"  # no stage reaches it
 PAGE = "reports/index.html"  # for people; holds nothing that a stage or a test reads
 
 
@@ -199,10 +200,17 @@ def test_package_holds_a_docstring_and_pins_the_processor():
     assert [ast.unparse(line) for line in tree.body[1:]] == ["from gunshot.base import processor"]
 
 
+def test_each_template_of_the_console_is_used():
+    files = [*CONSOLE.rglob("*.py"), *CONSOLE.rglob("*.j2")]
+    text = {file: file.read_text() for file in files}
+    for template in CONSOLE.rglob("*.j2"):
+        assert any(f'"{template.name}"' in content for file, content in text.items() if file != template), template
+
+
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 def test_template_belongs_to_its_module(name):
     known = {ROOT / template for templates in TEMPLATES.values() for template in templates}
-    assert known == set((ROOT / "gunshot").rglob("*.j2"))
+    assert known | set(CONSOLE.rglob("*.j2")) == set((ROOT / "gunshot").rglob("*.j2"))
     page, *included = (ROOT / template for template in TEMPLATES[name])
     assert page.name in (ROOT / file_of(name)).read_text()
     assert all(template.name in page.read_text() for template in included)
