@@ -95,7 +95,7 @@ class Cases:
         called = " && ".join(f"{name}(in, out)" for name in names)
         (self.folder / "main.c").write_text(MAIN.format(declared=declared, called=called))
         ports = [PORTS / "cortex-m/startup.c", PORTS / "semihosting/semihosting.c"]
-        self.gcc("-I", FIRMWARE, "-DGUNSHOT_UART=0", "-c", "main.c", *(f"{name}.c" for name in names), *ports)
+        self.gcc("-I", FIRMWARE, "-DGUNSHOT_UART=0x40004000", "-c", "main.c", *(f"{name}.c" for name in names), *ports)
         return self
 
     def outputs(self, codes: list[np.ndarray], firmware: Path = FIRMWARE) -> list[np.ndarray]:
