@@ -300,25 +300,31 @@ def test_training_gives_the_same_bytes_twice(data, section, pool, tmp_path):
 
 
 def test_a_step_is_that_of_its_halves(section):
-    """The mean of their losses, and the gradient of this, by which plain descent moves the weights."""
-    model = unsettled(section(noise=0.0, dropout=0.0))
-    rng = np.random.default_rng(1)
-    x, y = rng.normal(-60, 15, (12, N_MELS, N_FRAMES, 1)).astype(np.float32), training._targets(np.arange(12) % 2)
-    loss, before = training._loss(0.0), model.get_weights()
+    """The mean of their losses, and the gradient of this, by which plain descent moves the weights.
 
-    def halves() -> list[tf.Tensor]:
-        return [loss(y[part], model(x[part], training=True)) for part in (slice(0, 6), slice(6, 12))]
+    Labels that are known have a share in it, by the cross-entropy that Keras has.
+    """
+    model = unsettled(section(noise=0.0, dropout=0.0))
+    rng, label = np.random.default_rng(1), np.array([0, 1, 2, training.UNKNOWN, 2, 2, 0, 0, 1, 2, 1, 0], np.int32)
+    x, y = rng.normal(-60, 15, (12, N_MELS, N_FRAMES, 1)).astype(np.float32), training._targets(np.arange(12) % 2)
+    loss, naming = training._loss(0.0), training._naming(model, 3, 0)
+    names, before = keras.losses.SparseCategoricalCrossentropy(from_logits=True), naming.get_weights()
+
+    def half(part: slice) -> tf.Tensor:
+        logits, labels = naming(x[part], training=True)
+        known = np.flatnonzero(label[part] != training.UNKNOWN)
+        named = names(label[part][known], tf.gather(labels[:, 0, 0], known))
+        return loss(y[part], logits) + 0.3 * named
 
     with tf.GradientTape() as tape:
-        expected = tf.add_n(halves()) / 2
-    gradients = tape.gradient(expected, model.trainable_variables)
-    model.set_weights(before)
-    wanted = [
-        variable - 0.01 * gradient for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
-    ]
+        expected = tf.add_n([half(slice(0, 6)), half(slice(6, 12))]) / 2
+    weights = naming.trainable_variables
+    gradients = tape.gradient(expected, weights)
+    naming.set_weights(before)
+    wanted = [variable - 0.01 * gradient for variable, gradient in zip(weights, gradients, strict=True)]
     model.compile(keras.optimizers.SGD(0.01), loss=loss, jit_compile=False)
-    assert float(training._step(model)(x, y)) == pytest.approx(float(expected), rel=1e-5)
-    for variable, value in zip(model.trainable_variables, wanted, strict=True):
+    assert float(training._step(model, naming, 0.3)(x, y, label)) == pytest.approx(float(expected), rel=1e-5)
+    for variable, value in zip(weights, wanted, strict=True):
         np.testing.assert_allclose(variable.numpy(), value.numpy(), rtol=1e-4, atol=1e-5)
 
 

@@ -195,13 +195,28 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
 
     x = np.arange(6, dtype=np.float32)[:, None, None] * np.ones((6, 2, 3), np.float32)
     y = np.array([1, 0, 1, 0])
-    table = pd.DataFrame({"y": y, "class": np.where(y, "gun", "env"), "source": "a", "recording_group": list("abcd")})
+    table = pd.DataFrame(
+        {
+            "y": y,
+            "class": np.where(y, "gun", "env"),
+            "source": "a",
+            "recording_group": list("abcd"),
+            "label": list("wxyz"),
+        }
+    )
     simulated = table[:2].assign(source="simulated")
     corpus = cross_validation.Corpus(x[:4], table, x[4:], simulated, x[:2] + 9, np.array([1, 0]))
     seen = {}
 
-    def fit(x, y, x_val, y_val, rng, p, *, chance, pool):
-        seen.update(x=x[:, 0, 0].tolist(), y=y.tolist(), val=x_val[:, 0, 0].tolist(), chance=chance.tolist(), pool=pool)
+    def fit(x, y, x_val, y_val, rng, p, *, label, chance, pool):
+        seen.update(
+            label=label.tolist(),
+            x=x[:, 0, 0].tolist(),
+            y=y.tolist(),
+            val=x_val[:, 0, 0].tolist(),
+            chance=chance.tolist(),
+            pool=pool,
+        )
         return "net", None
 
     monkeypatch.setattr(training, "train", fit)
@@ -214,6 +229,7 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     cross_validation._train(corpus, np.array([False, True, True, False]), {}, 3, p, tmp_path / "model.tflite")
     assert seen["x"] == [0, 3, 4, 5] and seen["y"] == [1, 0, 1, 0] and seen["val"] == [9, 10]
     assert seen["chance"] == [0.75, 0.75, 0.25, 0.25] and seen["pool"] == {}
+    assert seen["label"] == [0, 2, 0, 1]  # w and z of the real ones, w and x of the simulated
     assert len(seen["rows"]) == 3 and set(seen["rows"]) <= {0, 3, 4, 5}
     assert (tmp_path / "model.tflite").read_bytes() == b"artifact"
     assert {"operating_point", "calibration"} <= set(tables.read_json(tmp_path / "report.json"))

@@ -24,7 +24,7 @@ def case(monkeypatch):
     x = groups[:, None, None].astype(np.float32) * np.ones((1, 2, 3), np.float32)
     seen = []
 
-    def train(x, y, x_val, y_val, seed, p, *, chance):
+    def train(x, y, x_val, y_val, seed, p, *, label, chance):
         real = (x[:, 0, 0] < 99) & (y == 1)
         seen.append({"x": np.unique(x), "val": np.unique(x_val), "steps": (p.epochs, p.chunks),
                      "real": chance[real].sum() / chance[y == 1].sum()})  # fmt: skip
@@ -34,12 +34,14 @@ def case(monkeypatch):
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(network, "logit", lambda model, part: part[:, 0, :1] % 2 + rng.normal(0, 0.1, (len(part), 1)))
-    table = pd.DataFrame({"y": y, "class": np.where(y, "gun", "env"), "source": "yard",
+    table = pd.DataFrame({"y": y, "class": np.where(y, "gun", "env"), "source": "yard", "label": "pistol",
                           "recording_group": [f"g{g}" for g in groups], "upstream": groups // 4})  # fmt: skip
     p = Network(seed=3, epochs=30, chunks=500, real_share=0.4)
 
     def train_arms(**options):
-        simulated = pd.DataFrame({"y": 1, "class": "gun", "source": "simulated", "recording_group": range(160)})
+        simulated = pd.DataFrame(
+            {"y": 1, "class": "gun", "source": "simulated", "label": "rifle", "recording_group": range(160)}
+        )
         return sim_and_real.train_arms(
             x, table, np.full((160, 2, 3), 99, np.float32), simulated, p, seeds=2, folds=2, **options
         ), seen
