@@ -27,6 +27,7 @@ from tests.firmware.driven import MODEL, p
 from tests.flows.prefect_server import free_port, started
 from tests.hub.waiting import PATIENCE_S, until  # noqa: F401 - for the tests
 
+ROOT = Path(__file__).parents[2]
 FORKS = multiprocessing.get_context("forkserver")  # no fork of this process, which has threads
 FORKS.set_forkserver_preload([__name__])
 NAME, NUMBER, MODEL_NUMBER = "roof", 7, 2**64 - 2
@@ -77,7 +78,8 @@ class Network:
 def forked(target: Callable, *arguments) -> Iterator[BaseProcess]:
     """Run a function in a process of its own, killed at the end, which starts with all that this module imports."""
     one = FORKS.Process(target=target, args=arguments, daemon=True)
-    one.start()
+    with contextlib.chdir(ROOT):  # the first start begins the server, which imports this module from there
+        one.start()
     try:
         yield one
     finally:
