@@ -4,6 +4,7 @@ That is the public key that orders are signed with; a folder without it follows 
 """
 
 from pathlib import Path
+from typing import TypeVar
 
 import pydantic
 import yaml
@@ -12,6 +13,18 @@ from gunshot.base.files import atomic
 from gunshot.device import topics
 
 FILE = "device.yaml"
+Kind = TypeVar("Kind", bound=pydantic.BaseModel)
+
+
+def read(file: Path, kind: type[Kind], *, made: str) -> Kind:
+    """Return what a YAML file says; ValueError where it is missing, with how it is `made`, or is none of this kind."""
+    try:
+        return kind.model_validate(yaml.safe_load(file.read_text()))
+    except FileNotFoundError:
+        raise ValueError(f"{file}: no such file; {made}") from None
+    except (pydantic.ValidationError, yaml.YAMLError) as e:
+        names = ", ".join(name for name, field in kind.model_fields.items() if field.is_required())
+        raise ValueError(f"{file}: must hold {names}: {e}") from None
 
 
 class Place(pydantic.BaseModel):
@@ -32,12 +45,6 @@ class Place(pydantic.BaseModel):
     @classmethod
     def load(cls, folder: Path) -> "Place":
         """Return what a folder's device.yaml says; ValueError where it is no device's folder."""
-        file = folder / FILE
-        try:
-            place = cls.model_validate(yaml.safe_load(file.read_text()))
-        except FileNotFoundError:
-            raise ValueError(f"{file}: no such file; `gunshot hub enrol` makes a device's folder") from None
-        except (pydantic.ValidationError, yaml.YAMLError) as e:
-            raise ValueError(f"{file}: must hold host, port, name and number: {e}") from None
+        place = read(folder / FILE, cls, made="`gunshot hub enrol` makes a device's folder")
         topics.check_name(place.name)
         return place

@@ -14,7 +14,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gunshot.device import orders, topics
-from gunshot.device.place import Place
+from gunshot.device.place import Place, read
 from gunshot.hub import certificates, database, sites
 from gunshot.signing import keys
 
@@ -118,13 +118,7 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
 
 def load(folder: Path) -> Settings:
     """Return the settings of a hub's folder; ValueError where it is none."""
-    file = folder / SETTINGS
-    try:
-        return Settings.model_validate(yaml.safe_load(file.read_text()))
-    except FileNotFoundError:
-        raise ValueError(f"{file}: no such file; make it with `gunshot hub init {folder}`") from None
-    except (pydantic.ValidationError, yaml.YAMLError) as e:
-        raise ValueError(f"{file}: must hold host, port and database: {e}") from None
+    return read(folder / SETTINGS, Settings, made=f"make it with `gunshot hub init {folder}`")
 
 
 def order_key(folder: Path) -> Path:

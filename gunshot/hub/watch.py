@@ -11,12 +11,12 @@ from pathlib import Path
 
 import apprise
 import pydantic
-import yaml
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.base.files import atomic
 from gunshot.device import topics
+from gunshot.device.place import read
 from gunshot.hub.folder import WATCHED
 
 CALLED = "called.json"  # places of the list that heard that the hub is dead
@@ -45,13 +45,7 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def load(cls, folder: Path) -> "Settings":
         """Return what a folder's watch.yaml says; ValueError where it is no watch's folder."""
-        file = folder / WATCHED
-        try:
-            return cls.model_validate(yaml.safe_load(file.read_text()))
-        except FileNotFoundError:
-            raise ValueError(f"{file}: no such file; `gunshot hub init` writes it to HUB/watch") from None
-        except (pydantic.ValidationError, yaml.YAMLError) as e:
-            raise ValueError(f"{file}: must hold host and port, and addresses: {e}") from None
+        return read(folder / WATCHED, cls, made="`gunshot hub init` writes it to HUB/watch")
 
 
 def watch(folder: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_topic_s_parts_are_its_own():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "no such file; `gunshot hub enrol` makes"), ("host: a", "must hold host, port, name and number"),
+        (None, "no such file; `gunshot hub enrol` makes"), ("host: a", "must hold host, port, name, number"),
         ("{host: a, port: 1, name: Roof, number: 7}", "must be lower case letters"), ("{", "must hold host"),
         ("{host: a, port: 1, name: a, number: 7, x: 1}", "must hold host"),
     ],

@@ -105,9 +105,7 @@ def test_hub_and_bridge_need_the_packages_of_the_page_alone():
 
 
 def test_systemd_finds_no_fault(tmp_path):
-    """Where it is installed: with this environment's program, and an instance of each template."""
-    if not shutil.which("systemd-analyze"):
-        pytest.skip("no systemd-analyze here")
+    """With this environment's program, and an instance of each template."""
     for unit in UNITS:
         text = unit.read_text().replace("/opt/gunshot/.venv", sys.prefix).replace("/opt/gunshot", str(tmp_path))
         (tmp_path / unit.name.replace("@", "@x")).write_text(text)
