@@ -37,7 +37,7 @@ def pytest_report_header():
 def pytest_collection_modifyitems(items):
     sweeps = defaultdict(list)
     for item in items:
-        if mark := item.get_closest_marker("sweep"):
+        if (mark := item.get_closest_marker("sweep")) and not item.get_closest_marker("exhaustive"):
             name = mark.kwargs.get("group") or item.nodeid.partition("[")[0]
             sweeps[name, *mark.args].append(item)
     for (name, count), members in sweeps.items():

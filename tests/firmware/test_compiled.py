@@ -37,6 +37,7 @@ PADDED = {
     "logistic inside": lambda: [conv(6, 3, 2, activation="sigmoid"), conv(5, 4, 3), layers.Flatten()],
 }
 KINDS = FAMILY | PADDED
+ALL_KERNELS = ("separable", "mean", "average pool", "largest", "padded", "padded pools", "logistic inside")
 
 
 def stride(model: bytes) -> int:
@@ -82,6 +83,7 @@ def inputs(model: bytes, n: int) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_networks_of_params(form):
     model = of_params(*form)
@@ -90,6 +92,7 @@ def test_the_networks_of_params(form):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", KINDS)
 def test_family(name):
     model = of_kind(name)
@@ -98,6 +101,7 @@ def test_family(name):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("hop", "n_frames"), [(8, 71), (4, 73), (40, 71), (400, 55)])
 def test_a_stream_s_windows_share_vectors(hop, n_frames):
     model = of_context(n_frames)
@@ -188,8 +192,8 @@ DEGENERATE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [600, pytest.param(10_000, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize(("name", "n"), [(name, n) for n in (600, 10_000) for name in DEGENERATE])
 def test_degenerate(name, n):
     """No proof by themselves: some give few different codes."""
     model = DEGENERATE[name]()
@@ -203,9 +207,11 @@ def several():
     The first is small, its codes many.
     """
     small = cooked(conv(4, 2), layers.Flatten(), layers.Dense(2), shape=(4, 4))
-    names = ("separable", "mean", "average pool", "largest", "padded", "padded pools", "logistic inside")
     context = of_context(71)
-    alone = [(small, inputs(small, 9000)), *((model, inputs(model, 120)) for model in (context, *map(of_kind, names)))]
+    alone = [
+        (small, inputs(small, 9000)),
+        *((model, inputs(model, 120)) for model in (context, *map(of_kind, ALL_KERNELS))),
+    ]
     parts = [(model, codes, False) for model, codes in alone]
     parts.append((context, host.stream(inputs(context, 120), count=120, hop=stride(context)), True))
     return [(model, codes, stream, quantize.Tflm(model).outputs(codes)) for model, codes, stream in parts]
@@ -244,6 +250,7 @@ MUTATIONS = {
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_wrong_kernel_is_seen(several, tmp_path, name):
     file, right, wrong = MUTATIONS[name]

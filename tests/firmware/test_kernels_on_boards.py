@@ -15,7 +15,18 @@ from gunshot.device import emulator
 from gunshot.export import network as network_c
 from gunshot.models.network import quantize
 from tests import networks
-from tests.firmware.test_compiled import ENOUGH, FIRMWARE, KINDS, inputs, of_context, of_kind, of_params, shape, stride
+from tests.firmware.test_compiled import (
+    ALL_KERNELS,
+    ENOUGH,
+    FIRMWARE,
+    KINDS,
+    inputs,
+    of_context,
+    of_kind,
+    of_params,
+    shape,
+    stride,
+)
 
 pytestmark = [pytest.mark.firmware, pytest.mark.timeout(1800)]
 
@@ -124,10 +135,12 @@ def several(models: list[bytes], folders: pytest.TempPathFactory) -> SimpleNames
     return SimpleNamespace(compiled=compiled, codes=codes, expected=expected)
 
 
-@pytest.fixture(scope="module")
-def family(tmp_path_factory):
-    """Networks of all kinds."""
-    return several([of_params(3, 0.25, True), of_context(71), *map(of_kind, KINDS)], tmp_path_factory)
+@pytest.fixture(
+    scope="module", params=[ALL_KERNELS, pytest.param(KINDS, marks=pytest.mark.exhaustive)], ids=["some", "all"]
+)
+def family(request, tmp_path_factory):
+    """Networks that between them use all of the kernels, or those of all kinds."""
+    return several([of_params(3, 0.25, True), of_context(71), *map(of_kind, request.param)], tmp_path_factory)
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -137,6 +150,7 @@ def test_family(family, board):
     assert matches == [True] * len(matches)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("board", BOARDS)
 def test_networks_that_are_drawn(drawn, board, tmp_path_factory):
     """Maps and filters of any size, so that what is left over after whole vectors has any length."""
@@ -148,7 +162,7 @@ def test_networks_that_are_drawn(drawn, board, tmp_path_factory):
 
 
 @pytest.mark.parametrize("n", [500, pytest.param(10_000, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", [pytest.param(board, marks=pytest.mark.sweep(1)) for board in BOARDS])
 def test_the_promoted_network_on_ten_thousand_inputs(board, n, drawn, tmp_path):
     """Or on some of them."""
     model = (FIRMWARE.parents[1] / "models/quantized/model.tflite").read_bytes()
