@@ -61,6 +61,7 @@ def pages(waiting, folder: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.sweep(1, group="a review in the pages")
 @pytest.mark.timeout(1200)
 def test_a_schedule_makes_a_candidate_that_waits_for_a_person(server, copy, tmp_path, monkeypatch):
     prepare(copy, schedule={"retrain": "* * * * *", "monitor": "0 0 1 1 *"})
