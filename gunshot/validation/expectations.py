@@ -1,13 +1,13 @@
 """The judgement: a suite's expectations run by Great Expectations on the facts, as a small, repeatable result."""
 
 import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 
+from gunshot.base import imports
 from gunshot.validation import facts, suites
 from gunshot.validation.facts import FieldSections, Sections
 from gunshot.validation.suites import SEVERITIES
@@ -22,23 +22,10 @@ SUITES = {
 UNUSED = ("altair", "scipy.stats")  # imported by Great Expectations for expectations that no suite here has
 
 
-class Later(ModuleType):
-    """A module that is imported when something of it is first used."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(importlib.import_module(self.__name__), name)
-
-
 def great_expectations() -> ModuleType:
-    """Return Great Expectations, imported in 3.4 s of CPU for 5.3: without SQLAlchemy, and with UNUSED for later."""
-    stand_ins = {name: Later(name) for name in UNUSED} | {"sqlalchemy": None}  # None: as if it were not installed
-    stand_ins = {name: module for name, module in stand_ins.items() if name not in sys.modules}
-    sys.modules.update(stand_ins)
-    try:
+    """Return Great Expectations, without SQLAlchemy and with UNUSED for later: 3 s of CPU for 5."""
+    with imports.without("sqlalchemy", later=UNUSED):
         return importlib.import_module("great_expectations")
-    finally:
-        for name in stand_ins:
-            del sys.modules[name]
 
 
 def _example(row: dict, columns: list[str]) -> str:

@@ -13,13 +13,15 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels choose the or
 os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # more would share sums out, so that weights would depend on the cores
 os.environ["TF_NUM_INTEROP_THREADS"] = "2"  # operations that do not wait for each other
 
-import keras
 import numpy as np
-import tensorflow as tf
-from keras import layers
 
-from gunshot.base import params
+from gunshot.base import imports, params
 from gunshot.base.files import atomic
+
+with imports.without("matplotlib", "sklearn"):  # of what Keras shows, and of what it wraps: 4 s of CPU for 6
+    import keras
+    import tensorflow as tf
+    from keras import layers
 
 FILTERS = (8, 16, 24, 32)  # of the convolutions, at width 1
 FEATURES = 32  # of the feature layer and of the layers over time, at width 1
