@@ -11,7 +11,7 @@ from gunshot.alarms.clear import is_clear
 from gunshot.base import audio, processes, tables
 from gunshot.detect import detector, listener
 from gunshot.detect.listener import Listener
-from gunshot.models.model import load_once
+from gunshot.models.model import import_libraries, load_once
 from gunshot.models.scores import metrics
 
 GRID = np.arange(-4.0, 16.01, 0.25)  # mean logits at which the curves are measured
@@ -196,6 +196,7 @@ def score_streams(
 ) -> Iterator[dict[str, list[dict]]]:
     """Yield what `score_stream` returns for each row of tables.STREAM, in order."""
     rows = table.to_dict("records")
+    import_libraries(paths.values())
     yield from processes.in_order(score_stream, rows, folder, paths, points, p, workers=workers, batch=1)
 
 

@@ -1,5 +1,6 @@
 """A model of any kind behind one interface: logits of chunks, and of the windows of a stream at a hop."""
 
+import importlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -302,3 +303,13 @@ def _int8(path: Path, stated: dict) -> Model:
 
 
 load_once = cache(load_model)  # once a process
+
+
+def import_libraries(paths: Iterable[Path]) -> None:
+    """Import what the models in these files are computed with, so that processes that are forked from now on have it.
+
+    Each would import TensorFlow by itself, which takes longer than most of what it is wanted for.
+    """
+    libraries = {".tflite": "int8", ".keras": "network.network", ".joblib": "forest"}
+    for suffix in sorted({path.suffix for path in paths} & libraries.keys()):
+        importlib.import_module(f"gunshot.models.{libraries[suffix]}")

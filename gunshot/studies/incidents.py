@@ -10,7 +10,7 @@ from tqdm import tqdm
 from gunshot import features
 from gunshot.base import audio, params, processes, tables
 from gunshot.detect import listener, recording
-from gunshot.models.model import load_once, read_operating_point
+from gunshot.models.model import import_libraries, load_once, read_operating_point
 from gunshot.models.scores import metrics
 from gunshot.studies import recordings
 
@@ -44,6 +44,7 @@ def incidents(
     listed, rejected = recordings.sources(folders)
     points = {name: read_operating_point(path)["logit"] for name, path in paths.items()}
     rows = []
+    import_libraries(paths.values())
     heard = processes.in_order(hear, listed, paths, points, p, workers=workers, batch=4)
     for row, bad in tqdm(heard, total=len(listed), desc="incidents", unit="file"):
         rows += [row] if row else []

@@ -14,7 +14,7 @@ from gunshot.base.files import shown
 from gunshot.corpora.sources import without_sidecars
 from gunshot.dataset import onsets
 from gunshot.detect import listener, recording
-from gunshot.models.model import load_once, read_operating_point
+from gunshot.models.model import import_libraries, load_once, read_operating_point
 from gunshot.models.scores import metrics
 
 SOURCE = ("path", "label", "recording_group", "source", "upstream", "file", "tags")
@@ -131,6 +131,7 @@ def score_files(
     logits : by model the mean logit at which it is operated; where given, each file is heard as `gunshot detect` does
     """
     rows, files, refused = [], [], list(rejected)
+    import_libraries(paths.values())
     parts = processes.in_order(score_file, listed, paths, p, logits, workers=workers, batch=2)
     for of_windows, file, bad in tqdm(parts, total=len(listed), desc=title, unit="file"):
         rows += of_windows if logits else []
