@@ -38,12 +38,12 @@ def points(share: float) -> str:
 
 def reports(root: Path) -> dict:
     """Return the report files by name, and by folder of the model those that lie beside one."""
-    found = {path.stem: tables.read_json(path) for path in sorted(root.glob("reports/*.json"))}
+    by_name = {path.stem: tables.read_json(path) for path in sorted(root.glob("reports/*.json"))}
     beside = sorted(root.glob("models/*/*.json"))
     models = {path.parent.name: {} for path in beside}
     for path in beside:
         models[path.parent.name][path.stem] = tables.read_json(path)
-    return {**found, "models": models}
+    return {**by_name, "models": models}
 
 
 def documents(root: Path) -> dict[Path, str]:

@@ -20,10 +20,10 @@ RECORDINGS, SEED, TOP_HZ = 200, 90_210, 4000
 
 def batch(folder: Path, p):
     """Return the rows of drift.REFERENCE of the batch, whose recordings are written to `folder`."""
-    made = corpus.Corpus(SEED, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
+    simulated = corpus.Corpus(SEED, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
     sos = signal.butter(8, TOP_HZ, fs=p.audio.sr, output="sos")
     for i in range(RECORDINGS):
-        y = signal.sosfilt(sos, audio.to_float(corpus.render("env", i, made).pcm))
+        y = signal.sosfilt(sos, audio.to_float(corpus.render("env", i, simulated).pcm))
         audio.write_pcm(folder / f"{i:03d}.wav", audio.to_int16(y), sr=p.audio.sr)
     listed = {path.name: path for path in sorted(folder.glob("*.wav"))}
     facts, values = zip(*drift.of_recordings(listed, pipeline.models()["int8"], p, workers=2), strict=True)

@@ -44,10 +44,10 @@ def measure(folder: Path) -> pd.DataFrame:
                 model = copy.copy(whole)
                 model.estimators_ = whole.estimators_[:n]
                 votes = forest.votes(model, codes)
-                found = votes / (forest.LEAF * n)
-                point = metrics.chunk_threshold(y_val, found, min_recall=P.evaluate.min_recall)
-                row = how | {"n_estimators": n, "draw": draw, "auc": metrics.auc(y_val, found)}
-                row["false_rate"] = metrics.at_threshold(y_val, found, point)["false_rate"]
+                scores = votes / (forest.LEAF * n)
+                point = metrics.chunk_threshold(y_val, scores, min_recall=P.evaluate.min_recall)
+                row = how | {"n_estimators": n, "draw": draw, "auc": metrics.auc(y_val, scores)}
+                row["false_rate"] = metrics.at_threshold(y_val, scores, point)["false_rate"]
                 if draw == 0:
                     row |= forest_c.check(model, forest_c.to_c(model), codes, votes=votes)
                 rows.append(row)

@@ -32,8 +32,8 @@ def heard(task: tuple[str, int], path: Path, p, logits: list[float]) -> tuple[st
         for n in range(1, DEVICES + 1):
             some = [each for each in incidents if each.device < n]
             for k, needed in enumerate(NEEDED[:n]):
-                false[n - 1, k, i], found = worlds.raised(world, some, needed=needed)
-                hits[n - 1, k, i] = len(found)
+                false[n - 1, k, i], firings = worlds.raised(world, some, needed=needed)
+                hits[n - 1, k, i] = len(firings)
     return kind, len(world.snr_db), false, hits
 
 

@@ -61,14 +61,14 @@ def digest(root: Path, picture: str) -> str:
     FileNotFoundError
         A pattern matches no file.
     """
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for pattern in SHOWS[picture]:
         paths = sorted(path for path in root.glob(pattern) if path.is_file())
         if not paths:
             raise FileNotFoundError(f"{root / pattern}: no such file, but {picture} shows it")
         for path in paths:
-            found.update(f"{path.relative_to(root).as_posix()}\n{_content(path)}\n".encode())
-    return found.hexdigest()[:16]
+            sha256.update(f"{path.relative_to(root).as_posix()}\n{_content(path)}\n".encode())
+    return sha256.hexdigest()[:16]
 
 
 def old(root: Path) -> dict[str, str]:

@@ -19,9 +19,9 @@ SHOWN_S = 0.9
 def rendered(**how) -> tuple[np.ndarray, int]:
     """Return a single rifle shot's pressure in Pa, and where it starts."""
     for seed in range(100):
-        made = simulate.fire(np.random.default_rng(seed), "M16", corpus=CORPUS, **how)
-        if made.shots[0]["pattern"] == "single" and not made.shots[0]["suppressed"]:
-            return made.pressure, made.starts[0]
+        firing = simulate.fire(np.random.default_rng(seed), "M16", corpus=CORPUS, **how)
+        if firing.shots[0]["pattern"] == "single" and not firing.shots[0]["suppressed"]:
+            return firing.pressure, firing.starts[0]
     raise ValueError(f"{how}: no single shot in 100 seeds")
 
 
@@ -56,8 +56,8 @@ def main() -> None:
         columns = {"real": (y, int(np.argmax(np.abs(y) > 0.3 * np.abs(y).max())))}
         corpus = replace(CORPUS, duration_s=(2.0, 2.0))
         for number, seed in enumerate((3, 5, 8), 1):
-            made = simulate.fire(np.random.default_rng(seed), "M1911", 10.0, corpus, scene="field")
-            columns[f"simulated {number}, {made.shots[0]['pattern']}"] = (audio.to_float(made.pcm), made.starts[0])
+            firing = simulate.fire(np.random.default_rng(seed), "M1911", 10.0, corpus, scene="field")
+            columns[f"simulated {number}, {firing.shots[0]['pattern']}"] = audio.to_float(firing.pcm), firing.starts[0]
         draw("real", columns, "of full scale")
 
 

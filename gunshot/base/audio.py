@@ -119,18 +119,18 @@ class Notes:
 
     def faults(self, *, silence_db: float, max_clipped: float) -> list[tuple[str, str]]:
         """Return value and rule of what a recording to learn from must not be; see params.yaml, quality."""
-        stored, found = db(self.level.peak), []
+        stored, faults = db(self.level.peak), []
         if stored < silence_db:
             return [(f"silent: peak {stored:.1f} dBFS", f"must reach quality.silence_db={silence_db:g} dBFS")]
         if self.level.clipped_share > max_clipped:
             clipped = f"clipped: {self.level.clipped_share:.3f} of samples at full scale"
-            found.append((clipped, f"at most quality.max_clipped={max_clipped:g}"))
+            faults.append((clipped, f"at most quality.max_clipped={max_clipped:g}"))
         # An offset, a tone above half the new sample rate.
         audible = min(db(np.max(self.level.high - self.level.low) / 2), db(self.peak))
         if audible < silence_db:
             rule = f"what is left without offset, in mono, must reach quality.silence_db={silence_db:g} dBFS"
-            found.append((f"no audible content: {audible:.1f} dBFS", rule))
-        return found
+            faults.append((f"no audible content: {audible:.1f} dBFS", rule))
+        return faults
 
     def _see(self, path: Path | str, x: np.ndarray) -> None:
         """Take in a block as stored; AudioError where its samples are scaled as integers."""
@@ -256,9 +256,9 @@ def read_pcm(path: Path | str, *, sr: int, start: int = 0, frames: int = -1) -> 
         The file is not a mono 16-bit wav at `sr`, or ends before ``start + frames``.
     """
     with _sndfile(path) as file:
-        found = f"{file.format} {file.subtype} {file.channels} channel(s) {file.samplerate} Hz"
+        form = f"{file.format} {file.subtype} {file.channels} channel(s) {file.samplerate} Hz"
         if (file.format, file.subtype, file.channels, file.samplerate) != ("WAV", "PCM_16", 1, sr):
-            raise AudioError(path, found, f"must be WAV PCM_16 1 channel(s) {sr} Hz; use `gunshot import`")
+            raise AudioError(path, form, f"must be WAV PCM_16 1 channel(s) {sr} Hz; use `gunshot import`")
         if start > file.frames or start + frames > file.frames:
             raise AudioError(path, f"{file.frames} samples", f"must hold at least {start + max(frames, 0)}")
         file.seek(start)

@@ -189,28 +189,28 @@ class Sndfile:
         """Return the file as libsndfile reads it: a WAV under a right header, where its own is wrong."""
         try:
             with open(self.path, "rb") as stream:
-                found = riff.data(stream)
-                more = found and riff.another(stream, found)
+                sound = riff.data(stream)
+                more = sound and riff.another(stream, sound)
         except OSError:  # what is wrong is told by whoever opens it
-            found = None
-        if not found or (found.held < found.stated and not found.never_written):
+            sound = None
+        if not sound or (sound.held < sound.stated and not sound.never_written):
             return sf.SoundFile(os.fsencode(self.path))
         try:
-            return sf.SoundFile(self._mended(found) or os.fsencode(self.path))
+            return sf.SoundFile(self._mended(sound) or os.fsencode(self.path))
         except sf.LibsndfileError:
             if more:
                 raise
             # A chunk that says nothing of the sound, such as Audition's PEAK, is not as libsndfile would have it.
-            return sf.SoundFile(riff.Mended(self.path, found))
+            return sf.SoundFile(riff.Mended(self.path, sound))
 
-    def _mended(self, found: riff.Data) -> riff.Mended | None:
+    def _mended(self, sound: riff.Data) -> riff.Mended | None:
         """Return a WAV under a right header where its own states too little, or nothing; the warning is noted."""
-        if found.held != found.stated:
-            sizes = f"header states {found.stated} bytes of sound, the file holds {found.held}"
+        if sound.held != sound.stated:
+            sizes = f"header states {sound.stated} bytes of sound, the file holds {sound.held}"
             self.warnings.append(f"{sizes}; all of it is heard")
-        elif found.padded:
+        elif sound.padded:
             return None
-        return riff.Mended(self.path, found)
+        return riff.Mended(self.path, sound)
 
     def _goes_on(self) -> str | None:
         """Return what a header states, and how much more there is that may be sound; None where it is all."""
@@ -370,8 +370,8 @@ class Ffmpeg:
             return self._known_s
         if self._audio.duration:
             return float(self._audio.duration * self._audio.time_base)
-        if found := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._audio.metadata.get("DURATION", "").strip("\0 ")):
-            return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])
+        if match := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._audio.metadata.get("DURATION", "").strip("\0 ")):
+            return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
         alone = len(self._container.streams) == 1 and self._container.duration
         return self._container.duration / 1e6 if alone else None
 

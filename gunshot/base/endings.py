@@ -56,12 +56,12 @@ def mp3(path: Path | str) -> tuple[int, bool]:
             start = 10 + size + 10 * bool(head[5] & 16)  # a footer, if there is one
         stream.seek(start)
         first = stream.read(PIECE // 16)
-        found = re.search(BEGINNING["MP3"] + rb"\0\0\0([\x01-\x0f])(.{8})", first, re.DOTALL)
-        if not found or not found[1][0] & 1:
+        match = re.search(BEGINNING["MP3"] + rb"\0\0\0([\x01-\x0f])(.{8})", first, re.DOTALL)
+        if not match or not match[1][0] & 1:
             return 0, False
-        frames, size = struct.unpack(">II", found[2])
+        frames, size = struct.unpack(">II", match[2])
         stream.seek(start + size)
-        return frames, bool(found[1][0] & 2) and stream.read(2) == first[:2] != b""
+        return frames, bool(match[1][0] & 2) and stream.read(2) == first[:2] != b""
 
 
 def stated(path: Path | str, frames: int) -> tuple[int, int]:

@@ -58,9 +58,9 @@ def data(stream: BinaryIO) -> Data | None:
     return None
 
 
-def another(stream: BinaryIO, found: Data) -> bool:
-    """Return whether a second chunk of sound, or a second file, follows the sound that was found."""
-    size, place = stream.seek(0, os.SEEK_END), found.start + found.held + found.held % 2
+def another(stream: BinaryIO, sound: Data) -> bool:
+    """Return whether a second chunk of sound, or a second file, follows `sound`."""
+    size, place = stream.seek(0, os.SEEK_END), sound.start + sound.held + sound.held % 2
     while place + 8 <= size:
         name, length = _head(stream, place)
         if name in (b"data", *KINDS):
@@ -81,8 +81,8 @@ def _is_text(name: bytes) -> bool:
 
 def joined(stream: BinaryIO) -> int | None:
     """Return the byte behind a file's sound at which another file begins, None where none does."""
-    found = data(stream)
-    for byte in (found.start + found.held, found.start + found.held + 1) if found else ():
+    sound = data(stream)
+    for byte in (sound.start + sound.held, sound.start + sound.held + 1) if sound else ():
         stream.seek(byte)
         if stream.read(4) in KINDS:
             return byte
@@ -123,19 +123,19 @@ def ends(stream: BinaryIO, place: int, size: int, form: str = "<4sI", multiple: 
 class Mended(io.RawIOBase):
     """A WAV, or RF64 where it is too long for one, of the sound that a file holds: a new header, and its bytes."""
 
-    def __init__(self, path: Path | str, found: Data):
-        self._file, self._start, self._place = open(path, "rb"), found.start, 0  # noqa: SIM115
-        fmt = b"fmt " + struct.pack("<I", len(found.fmt)) + found.fmt + b"\0" * (len(found.fmt) % 2)
-        total = 4 + len(fmt) + 8 + found.held
+    def __init__(self, path: Path | str, sound: Data):
+        self._file, self._start, self._place = open(path, "rb"), sound.start, 0  # noqa: SIM115
+        fmt = b"fmt " + struct.pack("<I", len(sound.fmt)) + sound.fmt + b"\0" * (len(sound.fmt) % 2)
+        total = 4 + len(fmt) + 8 + sound.held
         if total < WRAP - 1:
             head = struct.pack("<4sI4s", b"RIFF", total, b"WAVE")
-            size = found.held
+            size = sound.held
         else:
             head = struct.pack("<4sI4s", b"RF64", WRAP - 1, b"WAVE")
-            head += struct.pack("<4sIQQQI", b"ds64", 28, total + 36, found.held, 0, 0)
+            head += struct.pack("<4sIQQQI", b"ds64", 28, total + 36, sound.held, 0, 0)
             size = WRAP - 1
         self._head = head + fmt + struct.pack("<4sI", b"data", size)
-        self._size = len(self._head) + found.held
+        self._size = len(self._head) + sound.held
 
     def readable(self) -> bool:
         """Return True."""

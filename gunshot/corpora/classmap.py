@@ -22,15 +22,15 @@ def load(path: Path) -> dict[str, str]:
         The file is no mapping, or maps a class to something else.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise ValueError(f"{path}: must be YAML: {e}") from None
-    if not isinstance(found, dict):
+    if not isinstance(mapping, dict):
         raise ValueError(f"{path}: must map each class to one of {', '.join(PLACES)}")
-    for name, place in found.items():
+    for name, place in mapping.items():
         if place not in PLACES:
             raise ValueError(f"{path}: {name}: {place!r} must be one of {', '.join(PLACES)}")
-    return {str(name): place for name, place in found.items()}
+    return {str(name): place for name, place in mapping.items()}
 
 
 def placer(layout: str, path: Path | None) -> Callable[[str], str]:

@@ -27,17 +27,17 @@ def scan(root: Path) -> tuple[list[Source], list[dict]]:
     root = Path(root).resolve()
     names, odd = walk(root, ".")
     file = root / "tags.csv"
-    found, faults = tags.read(file) if file.exists() else ({}, [])
-    bad = [row for row in odd if tags.state(found.get(row["file"])) == "confirmed"]
+    tagged, faults = tags.read(file) if file.exists() else ({}, [])
+    bad = [row for row in odd if tags.state(tagged.get(row["file"])) == "confirmed"]
     bad += [rejected(Path(row["file"]).name, row["value"], row["rule"]) for row in faults]
     sources = []
     for name in names:
-        if tags.state(found.get(name)) != "confirmed":
+        if tags.state(tagged.get(name)) != "confirmed":
             continue
         if len(PurePosixPath(name).parts) < 2:
             bad.append(rejected(name, "no device", "a recording must lie in a folder named after its device"))
         else:
-            sources.append(_source(root, name, found[name]))
+            sources.append(_source(root, name, tagged[name]))
     return sources, bad
 
 

@@ -63,27 +63,27 @@ def _manifest(root: Path) -> tuple[dict[str, dict], list[dict]]:
 def _tags(root: Path, names: set[str]) -> tuple[dict[str, tuple[tags.Tag, ...]], list[dict]]:
     """Return the tags of the files named, and rejected rows; nothing where there is no tags.csv."""
     file = root / "tags.csv"
-    found, bad = tags.read(file) if file.is_file() else ({}, [])
+    tagged, bad = tags.read(file) if file.is_file() else ({}, [])
     bad = [rejected(Path(row["file"]).name, row["value"], row["rule"]) for row in bad]
-    bad += [rejected(name, "no such file", "what tags.csv tags must be there") for name in found if name not in names]
-    return {name: tuple(placed) for name, placed in found.items()}, bad
+    bad += [rejected(name, "no such file", "what tags.csv tags must be there") for name in tagged if name not in names]
+    return {name: tuple(placed) for name, placed in tagged.items()}, bad
 
 
 def _source(root: Path, name: str, row: dict, placed: tuple[tags.Tag, ...] | None) -> Source:
     class_, *folders, file = name.split("/")
     where = folders[0] if len(folders) > 1 else root.name
-    found = {k: row[k] for k in ("class", "label", "recording_group", "source", "upstream", "licence") if row.get(k)}
-    source = found.get("source", where)
+    cells = {k: row[k] for k in ("class", "label", "recording_group", "source", "upstream", "licence") if row.get(k)}
+    source = cells.get("source", where)
     return Source(
         file=root / name,
         name=name,
-        path="/".join([found.get("class", class_), *folders, file]),
-        class_=found.get("class", class_),
-        label=found.get("label", folders[-1] if folders else class_),
-        recording_group=found.get("recording_group", group(name, root.name)),
+        path="/".join([cells.get("class", class_), *folders, file]),
+        class_=cells.get("class", class_),
+        label=cells.get("label", folders[-1] if folders else class_),
+        recording_group=cells.get("recording_group", group(name, root.name)),
         source=source,
-        upstream=found.get("upstream", source),
-        licence=found.get("licence", "unknown"),
+        upstream=cells.get("upstream", source),
+        licence=cells.get("licence", "unknown"),
         tags=placed,
     )
 

@@ -25,9 +25,9 @@ def truth(part: str) -> str:
 
 def licence(url: str) -> str:
     """Return the short name of a Creative Commons licence, such as "CC BY 4.0"; "unknown" for any other address."""
-    if not (found := _LICENCE.search(url.lower())):
+    if not (match := _LICENCE.search(url.lower())):
         return "unknown"
-    kind, version = found.groups()
+    kind, version = match.groups()
     if kind == "zero":
         return f"CC0-{version}"
     return f"CC {kind.capitalize() if '+' in kind else kind.upper()} {version}"
@@ -44,13 +44,13 @@ def scan(root: Path, classes: Path | None = None, *, anywhere: bool = False) -> 
     root = Path(root).resolve()
     parts = [part for part in PARTS if (root / truth(part)).exists()] or [PARTS[0]]
     place = classmap.placer("fsd50k", classes)
-    found, bad = [], []
+    sources, bad = [], []
     for part in parts:
         metadata.check(root, truth(part), f"FSD50K.{part}_audio")
         more, faults = _part(root, part, place, anywhere)
-        found += more
+        sources += more
         bad += faults
-    return found, bad
+    return sources, bad
 
 
 def _part(root: Path, part: str, place, anywhere: bool) -> tuple[list[Source], list[dict]]:

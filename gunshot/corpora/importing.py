@@ -131,9 +131,9 @@ def _write_changed(path: Path, table) -> None:
 def _write_tags(path: Path, given: dict[str, tuple[tags.Tag, ...] | None]) -> None:
     """Write the corpus's own tags; those of recordings whose sources are gone, imported before, stay."""
     known = tags.read(path)[0] if path.exists() else {}
-    found = known | {name: list(placed) for name, placed in given.items() if placed is not None}
-    if found != known:
-        tags.write(path, found)
+    tagged = known | {name: list(placed) for name, placed in given.items() if placed is not None}
+    if tagged != known:
+        tags.write(path, tagged)
 
 
 class _Corpus:
@@ -152,10 +152,10 @@ class _Corpus:
                     self.first.setdefault(r.sha256, r.path)
         self.saved = time.monotonic()
 
-    def add(self, path: str, source: Source, found: dict) -> dict | None:
+    def add(self, path: str, source: Source, facts: dict) -> dict | None:
         """Take what was examined: its row and, where it was decoded, its wav; return a rejected row for a duplicate."""
-        part = found.pop("part", None)
-        if part and (first := self.first.setdefault(found["sha256"], path)) != path:
+        part = facts.pop("part", None)
+        if part and (first := self.first.setdefault(facts["sha256"], path)) != path:
             os.unlink(part)
             return rejected(source.name, f"same audio as {first}", ONCE)
         known = {c: getattr(source, c) for c in ("label", "recording_group", "source", "upstream", "licence")}
@@ -164,7 +164,7 @@ class _Corpus:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.chmod(part, 0o644)
             os.replace(part, target)
-        self.rows[path] = self.rows.get(path, {}) | {"path": path, "class": source.class_} | known | found
+        self.rows[path] = self.rows.get(path, {}) | {"path": path, "class": source.class_} | known | facts
         if time.monotonic() - self.saved > CHECKPOINT_S:
             self.save()
         return None
@@ -192,8 +192,8 @@ def _results(targets: dict[str, Source], rows: dict[str, dict], examine, workers
     """Yield (path, source, what `examine` returns), in the order of `targets`."""
     pool = ThreadPoolExecutor(workers)
     try:
-        found = pool.map(examine, targets.values(), [rows.get(path) for path in targets])
-        bar = tqdm(found, total=len(targets), desc="import", unit="file")
+        outcomes = pool.map(examine, targets.values(), [rows.get(path) for path in targets])
+        bar = tqdm(outcomes, total=len(targets), desc="import", unit="file")
         yield from zip(targets, targets.values(), bar, strict=True)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -246,10 +246,10 @@ def import_corpus(
     before, seen = set(corpus.rows), 0
     examine = partial(_examine, decode=decode, sr=sr)
     with corpus, closing(_results(targets, dict(corpus.rows), examine, workers)) as results:
-        for path, source, found in results:
-            if isinstance(found, audio.AudioError):
-                bad.append(rejected(source.name, found.value, found.rule))
-            elif row := corpus.add(path, source, found):
+        for path, source, outcome in results:
+            if isinstance(outcome, audio.AudioError):
+                bad.append(rejected(source.name, outcome.value, outcome.rule))
+            elif row := corpus.add(path, source, outcome):
                 bad.append(row)
             else:
                 seen += path in before

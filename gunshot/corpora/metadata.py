@@ -37,7 +37,7 @@ def sources(
     """
     names, bad = walk(root, folder, anywhere=anywhere)
     there, faulty = set(names), {row["file"] for row in bad}
-    found: list[Source] = []
+    entries: list[Source] = []
     listed: set[str] = set()
     for row in read_csv(root / metadata, columns):
         file = name(row)
@@ -47,8 +47,8 @@ def sources(
             bad.append(rejected(file, "no such file", f"what {metadata} lists must be there"))
         elif file in there and (empty := [column for column in columns if not row[column]]):
             bad.append(rejected(file, f"{' and '.join(empty)} empty", "each must be given"))
-        elif file in there and (made := source(file, row)):
-            found.append(made)
+        elif file in there and (entry := source(file, row)):
+            entries.append(entry)
         listed.add(file)
     bad += [rejected(file, "no row", f"every file must be listed in {metadata}") for file in there - listed]
-    return sorted(found, key=lambda s: s.name), sorted(bad, key=lambda row: row["file"])
+    return sorted(entries, key=lambda s: s.name), sorted(bad, key=lambda row: row["file"])

@@ -24,7 +24,7 @@ class _Incident:
 
     number: int
     onset: int
-    told: int  # sample at which the window ended after which it was told last
+    sent_at: int  # sample at which the window ended after which its last message was sent
     state: State = State.OPENED
     shots: int = 0
     decided: int = 0
@@ -92,7 +92,8 @@ class Incidents:
         decided = self._begun + self.ear.ends(window)
         if self._open is None:
             self._count += 1
-            self._open = _Incident(self._count, onset, told=decided - self._again)  # so that it is told at once
+            # As if a message had been sent a second ago, so that the first one goes at once.
+            self._open = _Incident(self._count, onset, sent_at=decided - self._again)
         incident, score = self._open, measures.score(logit_sum, *self._by)
         if score > incident.score:
             incident.score, incident.log_mel = score, self.ear.codes(window)
@@ -108,9 +109,9 @@ class Incidents:
             return []
         if closed:
             return [self._close()]
-        if not incident.onsets or now - incident.told < self._again:
+        if not incident.onsets or now - incident.sent_at < self._again:
             return []
-        incident.told = now
+        incident.sent_at = now
         return [self._message(incident.state)]
 
     def _close(self) -> Incident:

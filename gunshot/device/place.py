@@ -16,12 +16,18 @@ FILE = "device.yaml"
 Kind = TypeVar("Kind", bound=pydantic.BaseModel)
 
 
-def read(file: Path, kind: type[Kind], *, made: str) -> Kind:
-    """Return what a YAML file says; ValueError where it is missing, with how it is `made`, or is none of this kind."""
+def read(file: Path, kind: type[Kind], *, remedy: str) -> Kind:
+    """Return what a YAML file says.
+
+    Raises
+    ------
+    ValueError
+        The file is none of this kind; or it is missing, and the error ends with `remedy`: how to make one.
+    """
     try:
         return kind.model_validate(yaml.safe_load(file.read_text()))
     except FileNotFoundError:
-        raise ValueError(f"{file}: no such file; {made}") from None
+        raise ValueError(f"{file}: no such file; {remedy}") from None
     except (pydantic.ValidationError, yaml.YAMLError) as e:
         names = ", ".join(name for name, field in kind.model_fields.items() if field.is_required())
         raise ValueError(f"{file}: must hold {names}: {e}") from None
@@ -45,6 +51,6 @@ class Place(pydantic.BaseModel):
     @classmethod
     def load(cls, folder: Path) -> "Place":
         """Return what a folder's device.yaml says; ValueError where it is no device's folder."""
-        place = read(folder / FILE, cls, made="`gunshot hub enrol` makes a device's folder")
+        place = read(folder / FILE, cls, remedy="`gunshot hub enrol` makes a device's folder")
         topics.check_name(place.name)
         return place

@@ -51,8 +51,8 @@ def of_chunks(pcm: np.ndarray, *, sr: int, n_fft: int) -> np.ndarray:
         y = part / audio.FULL_SCALE
         framed = y[:, : y.shape[1] // n_fft * n_fft].reshape(len(y), -1, n_fft)
         magnitude = np.abs(scipy.fft.rfft(framed * features.hann(n_fft), axis=-1))
-        found = *_shape(y), *_spectral(magnitude, f), _snr(framed), _clipped(part), *_bands(magnitude, f, n_fft)
-        out[i : i + BLOCK] = np.stack(found, axis=1)
+        columns = *_shape(y), *_spectral(magnitude, f), _snr(framed), _clipped(part), *_bands(magnitude, f, n_fft)
+        out[i : i + BLOCK] = np.stack(columns, axis=1)
     return out
 
 

@@ -53,8 +53,8 @@ def describe(pcm: np.ndarray, starts: np.ndarray, model: Model, p: features.Cont
     log_mel, _ = features.windows(pcm, starts, p)
     score = model.score(features.heard(log_mel, model.window[1], p))
     cut = chunks.cut(pcm, np.asarray(starts), chunk_length=p.audio.chunk_length)
-    found = descriptors.of_chunks(cut, sr=p.audio.sr, n_fft=p.features.n_fft)
-    return np.column_stack([found, score, score >= model.operating_point]).astype(np.float32)
+    columns = descriptors.of_chunks(cut, sr=p.audio.sr, n_fft=p.features.n_fft)
+    return np.column_stack([columns, score, score >= model.operating_point]).astype(np.float32)
 
 
 def sample(table: pd.DataFrame, *, rows: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -88,13 +88,13 @@ def of_recording(listed: tuple[str, Path], path: Path, p: Sections) -> tuple[dic
     except (audio.AudioError, OSError) as e:
         problem = f"{e.value}: {e.rule}" if isinstance(e, audio.AudioError) else f"{e.strerror}: must be readable"
         return {"file": name, "problem": problem, "chunks": 0}, np.empty((0, len(COLUMNS)), np.float32)
-    found = np.concatenate(parts)
+    values = np.concatenate(parts)
     facts = {
         "peak_db": 20 * math.log10(max(notes.level.peak, 0.5 / audio.FULL_SCALE)),
         "clipped": notes.level.clipped_share,
         "dc_offset": notes.level.dc_offset,
     }
-    return {"file": name, "problem": None, "chunks": len(found), "warnings": notes.warnings, **facts}, found
+    return {"file": name, "problem": None, "chunks": len(values), "warnings": notes.warnings, **facts}, values
 
 
 def _with_context(blocks: Iterable[np.ndarray], p: Sections) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -148,17 +148,17 @@ def thresholds(
     if len(names) < 2:
         raise ValueError(f"recordings of the reference={len(names)} must be at least 2; run `dvc repro reference`")
     drawn = rng.random((DRAWS, len(names))).argsort(axis=1) < min(n, len(names) // 2)
-    found = np.empty((DRAWS, len(COLUMNS)))
+    distances = np.empty((DRAWS, len(COLUMNS)))
     for i, column in enumerate(COLUMNS):
         values = reference[column].to_numpy()
         order = values.argsort()
         gaps, drawn_of = np.diff(values[order]), row[order]
-        found[:, i] = [_distance(which[drawn_of], gaps) for which in drawn]
-        found[:, i] /= max(float(values.std()), LEAST_STD)
-    rank = found.argsort(axis=0).argsort(axis=0)
+        distances[:, i] = [_distance(which[drawn_of], gaps) for which in drawn]
+        distances[:, i] /= max(float(values.std()), LEAST_STD)
+    rank = distances.argsort(axis=0).argsort(axis=0)
     deciding = np.sort(rank, axis=1)[:, -needed(share)]  # a draw alarms where the thresholds' rank is below this
     quantile = np.sort(deciding)[-int(FALSE_VERDICTS * (DRAWS + 1))]
-    return {c: max(least, float(np.sort(d)[quantile])) for c, d in zip(COLUMNS, found.T, strict=True)}
+    return {c: max(least, float(np.sort(d)[quantile])) for c, d in zip(COLUMNS, distances.T, strict=True)}
 
 
 def needed(share: float) -> int:
@@ -198,11 +198,11 @@ def judge(snapshot: "Snapshot", reference: pd.DataFrame, batch: pd.DataFrame, *,
     threshold, whether it drifts, and the medians of reference and batch (of `clipped` and `alarm` the means, which are
     rates).
     """
-    found = []
+    columns = []
     for metric in snapshot.dict()["metrics"]:
         column, limit = metric["config"]["column"], metric["config"]["threshold"]
         middle = "mean" if column in ("clipped", "alarm") else "median"
-        found.append({
+        columns.append({
             "column": column,
             "distance": round(float(metric["value"]), DIGITS),
             "threshold": round(limit, DIGITS),
@@ -210,17 +210,17 @@ def judge(snapshot: "Snapshot", reference: pd.DataFrame, batch: pd.DataFrame, *,
             "reference": round(float(reference[column].agg(middle)), DIGITS),
             "batch": round(float(batch[column].agg(middle)), DIGITS),
         })  # fmt: skip
-    found.sort(key=lambda row: row["threshold"] / max(row["distance"], 1e-12))
-    drifting = [row for row in found if row["drifts"]]
-    told = ", ".join(f"{r['column']} {r['reference']:.4g} -> {r['batch']:.4g}" for r in drifting)
+    columns.sort(key=lambda row: row["threshold"] / max(row["distance"], 1e-12))
+    drifting = [row for row in columns if row["drifts"]]
+    changes = ", ".join(f"{r['column']} {r['reference']:.4g} -> {r['batch']:.4g}" for r in drifting)
     return {
         "drift": len(drifting) >= needed(share),
-        "reason": f"{len(drifting)} of {len(found)} columns drift" + (f": {told}" if told else ""),
+        "reason": f"{len(drifting)} of {len(columns)} columns drift" + (f": {changes}" if changes else ""),
         "recordings": int(batch["recording"].nunique()),
         "effective": effective(batch["recording"]),
         "chunks": len(batch),
         "needed": needed(share),
-        "columns": found,
+        "columns": columns,
     }
 
 
@@ -247,8 +247,8 @@ def save(snapshot: "Snapshot", out: Path, verdict: dict, *, name: str) -> None:
         Evidently's page has no body to put the verdict into.
     """
     shown = {"verdict": "Drift" if verdict["drift"] else "No drift", "columns": len(verdict["columns"]), "name": name}
-    told = {key: html.escape(str(verdict[key])) for key in ("reason", "recordings", "chunks", "model", "needed")}
-    head = HEAD.format(**told, **{key: html.escape(str(value)) for key, value in shown.items()})
+    facts = {key: html.escape(str(verdict[key])) for key in ("reason", "recordings", "chunks", "model", "needed")}
+    head = HEAD.format(**facts, **{key: html.escape(str(value)) for key, value in shown.items()})
     page, bodies = re.subn(r"<body[^>]*>", lambda body: body[0] + head, snapshot.get_html_str(as_iframe=False), count=1)
     if not bodies:
         raise ValueError("Evidently's page must have a body")

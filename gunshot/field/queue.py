@@ -56,13 +56,13 @@ def by_doubt(
 
     Without a model there are no scores, and the order is that of the names.
     """
-    found: dict[str, float] = {}
+    highest: dict[str, float] = {}
     if model:
         every = scores(listed.recordings, listed.home.root / "scores.csv", model, p=p)
         every = tqdm(every, total=len(listed.recordings), desc="score")
-        found = {key: score for key, score in every if score is not None}
-    keys = queue(states(listed), found, model.operating_point if model else 0.0)
-    return dataclasses.replace(listed, recordings={key: listed.recordings[key] for key in keys}), found
+        highest = {key: score for key, score in every if score is not None}
+    keys = queue(states(listed), highest, model.operating_point if model else 0.0)
+    return dataclasses.replace(listed, recordings={key: listed.recordings[key] for key in keys}), highest
 
 
 def queue(states: dict[str, str], scores: dict[str, float], point: float) -> list[str]:
@@ -92,8 +92,8 @@ def scores(
     try:
         for key, file in recordings.items():
             try:
-                found = file.stat()
-                stamp = (key, found.st_size, found.st_mtime_ns, name)
+                stat = file.stat()
+                stamp = (key, stat.st_size, stat.st_mtime_ns, name)
                 if (score := known.get(stamp)) is None:
                     options = {"sr": p.audio.sr, "min_length": p.features.n_fft, **p.features.model_dump()}
                     mel = listener.whole(features.of_file(file, **options), heard)
@@ -112,8 +112,8 @@ def scores(
 
 def _name(path: Path) -> str:
     """Return what tells one model from another."""
-    found = path.stat()
-    return f"{path.as_posix()}:{found.st_size}:{found.st_mtime_ns}"
+    stat = path.stat()
+    return f"{path.as_posix()}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def _known(cache: Path) -> dict[tuple, float]:

@@ -62,7 +62,7 @@ def clips(connection: sql.Connection, *, sr: int) -> list[Clip]:
     """
     cases = {row["number"]: row for row in listing.cases(connection, listing.Filter())}
     query = sql.select(CLIP, ORDER.c.device).join(ORDER, ORDER.c.id == CLIP.c.order)
-    found, seen = [], set()
+    clips, seen = [], set()
     for row in connection.execute(query.order_by(CLIP.c.deleted_at.isnot(None), CLIP.c.written_at, CLIP.c.order)):
         heard = _heard(connection, row)
         known = (row.order, row.device, None if row.deleted_at else row.file, row.sha256)
@@ -73,8 +73,8 @@ def clips(connection: sql.Connection, *, sr: int) -> list[Clip]:
         else:
             fate = _fate(connection, row, heard, [cases.get(one.case, _NEW) for one in heard])
         seen.add(row.sha256)
-        found.append(Clip(*known, **fate))
-    return found
+        clips.append(Clip(*known, **fate))
+    return clips
 
 
 def _heard(connection: sql.Connection, clip: sql.Row) -> list[sql.Row]:
@@ -106,7 +106,7 @@ def _onsets(connection: sql.Connection, incident: sql.Row) -> list[int]:
     return [incident.onset, *connection.scalars(sql.select(ONSET.c.onset).where(*same))]
 
 
-def collect(found: list[Clip], sound: Path, root: Path, corpus: Path, *, sr: int) -> Summary:
+def collect(clips: list[Clip], sound: Path, root: Path, corpus: Path, *, sr: int) -> Summary:
     """File clips below `root`, data/field, and return what was done; what `corpus` has imported is done.
 
     `sound` is the folder of clips. Killed at any time, the next call goes on: nothing has its tags before it is whole.
@@ -121,7 +121,7 @@ def collect(found: list[Clip], sound: Path, root: Path, corpus: Path, *, sr: int
     placed, pcm = catalogue.read_file(root / "tags.csv"), {}
     here = {path.stem: path.relative_to(root).as_posix() for path in root.glob(f"*/{DECISION}/*/*.wav")}
     imported, left, before, new = _imported(corpus), Counter(), 0, {}
-    for clip in found:
+    for clip in clips:
         if clip.order in here:
             is_done = here[clip.order] == clip.name and tags.state(placed.get(clip.name)) == "confirmed"
         else:
@@ -136,7 +136,7 @@ def collect(found: list[Clip], sound: Path, root: Path, corpus: Path, *, sr: int
                 pcm[clip.order] = _samples(sound / clip.file, clip)
         else:
             left["deleted before they were decided so"] += 1
-    back = [here[clip.order] for clip in found if clip.label is None and clip.order in here]
+    back = [here[clip.order] for clip in clips if clip.label is None and clip.order in here]
     for error in queue.remove(root, back).values():
         raise error
     _file(root, new, here, pcm, sr=sr)

@@ -46,12 +46,12 @@ Played = Iterator[tuple[np.ndarray, bool]]
 class Child:
     """A process of the demo, and the file of what it says."""
 
-    process: subprocess.Popen
+    program: subprocess.Popen
     log: Path
 
     def check(self) -> None:
         """Raise ChildProcessError where it has ended."""
-        if self.process.poll() is not None:
+        if self.program.poll() is not None:
             raise ChildProcessError(f"{self.log.stem} has ended; {self.log} says why:\n{self.log.read_text().strip()}")
 
     def said(self, pattern: str) -> str:
@@ -126,19 +126,19 @@ def child(place: Path, name: str, *command: str | Path) -> Iterator[Child]:
     log = place / f"{name}.log"
     # In a group of its own: a terminal's Ctrl-C goes to this process alone, which ends the others in their order.
     with log.open("w") as out:
-        process = subprocess.Popen(
+        program = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, process_group=0,
             preexec_fn=partial(processes.end_with_parent, os.getpid()),
         )  # fmt: skip
     try:
-        yield Child(process, log)
+        yield Child(program, log)
     finally:
-        process.send_signal(signal.SIGINT)
+        program.send_signal(signal.SIGINT)
         try:
-            process.wait(LAST_S)
+            program.wait(LAST_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            program.kill()
+            program.wait()
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
 
 def load(folder: Path) -> Settings:
     """Return the settings of a hub's folder; ValueError where it is none."""
-    return read(folder / SETTINGS, Settings, made=f"make it with `gunshot hub init {folder}`")
+    return read(folder / SETTINGS, Settings, remedy=f"make it with `gunshot hub init {folder}`")
 
 
 def order_key(folder: Path) -> Path:

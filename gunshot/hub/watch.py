@@ -45,7 +45,7 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def load(cls, folder: Path) -> "Settings":
         """Return what a folder's watch.yaml says; ValueError where it is no watch's folder."""
-        return read(folder / WATCHED, cls, made="`gunshot hub init` writes it to HUB/watch")
+        return read(folder / WATCHED, cls, remedy="`gunshot hub init` writes it to HUB/watch")
 
 
 def watch(folder: Path) -> None:

@@ -204,13 +204,13 @@ def hear(world: World, model: Model, logits: Sequence[float], p: listener.Sectio
 
 def raised(world: World, incidents: Sequence[Incident], *, needed: int) -> tuple[int, set[int]]:
     """Return how many cases of `needed` devices or more hold no shot, and which firings the others hold."""
-    false, found = 0, set()
+    false, hits = 0, set()
     for group in fusion.groups(list(incidents)):
         if len({each.device for each in group}) >= needed:
             firings = set().union(*(_firings(world, each) for each in group))
             false += not firings
-            found |= firings
-    return false, found
+            hits |= firings
+    return false, hits
 
 
 def _firings(world: World, incident: Incident) -> set[int]:

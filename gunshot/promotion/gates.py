@@ -206,12 +206,12 @@ def licences(sources: list[dict], *, allowed: list[str]) -> Gate:
 def versions(changed: list[str], stale: list[str]) -> list[Gate]:
     """Return whether the commit holds all code and data: nothing is changed for Git, nor for DVC."""
 
-    def told(names: list[str]) -> str:
+    def listing(names: list[str]) -> str:
         return ": " + ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else ""
 
     return [
-        Gate("code", not changed, len(changed), 0, f"Files that the commit does not have so{told(changed)}."),
-        Gate("data", not stale, len(stale), 0, f"Stages and data that dvc.lock does not have so{told(stale)}."),
+        Gate("code", not changed, len(changed), 0, f"Files that the commit does not have so{listing(changed)}."),
+        Gate("data", not stale, len(stale), 0, f"Stages and data that dvc.lock does not have so{listing(stale)}."),
     ]
 
 

@@ -86,9 +86,9 @@ def of_model(files: pd.DataFrame, name: str) -> dict[str, dict]:
     files : rows of `hear`
     """
     gun, env = files[files["y"] == 1], files[files["y"] == 0]
-    raised, found = env[f"{name}_incidents"], int((gun[f"{name}_incidents"] > 0).sum())
-    shots = {"files_with_shots": len(gun), "recall": found / len(gun) if len(gun) else None,
-             "recall_lower": metrics.share_lower(found, len(gun)) if len(gun) else None}  # fmt: skip
+    raised, hits = env[f"{name}_incidents"], int((gun[f"{name}_incidents"] > 0).sum())
+    shots = {"files_with_shots": len(gun), "recall": hits / len(gun) if len(gun) else None,
+             "recall_lower": metrics.share_lower(hits, len(gun)) if len(gun) else None}  # fmt: skip
     kinds = {"places": env["duration_s"] >= PLACE_S, "hard": env["duration_s"] < PLACE_S}
     out = {key: shots | _rate(env[chosen], raised[chosen]) for key, chosen in kinds.items()}
     return out | {"hard": out["hard"] | {"kinds": _kinds(env[kinds["hard"]], name)}}

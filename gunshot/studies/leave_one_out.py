@@ -184,9 +184,9 @@ def _source(
     every: Sequence[Heard], raised: np.ndarray, part: pd.DataFrame, env: np.ndarray, rng: np.random.Generator
 ) -> dict:
     """Return the row of a data set, whose files with shots are `part`; `env` are the places of those without."""
-    found = (raised[:, part.index] > 0).mean(axis=0)  # over the seeds [files, points]
+    shares = (raised[:, part.index] > 0).mean(axis=0)  # over the seeds [files, points]
     group, names = pd.factorize(part["recording_group"])
-    low, high = bootstrap.interval(lambda count: np.average(found, axis=0, weights=count[group]), [len(names)], rng)
+    low, high = bootstrap.interval(lambda count: np.average(shares, axis=0, weights=count[group]), [len(names)], rng)
     both = np.r_[part.index, env]
     auc = [metrics.auc(*(heard.files[name].to_numpy()[both] for name in ("y", "score"))) for heard in every]
     row = {

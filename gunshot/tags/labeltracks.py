@@ -63,7 +63,7 @@ def from_audacity(
     ValueError
         A line is not ``start<TAB>end<TAB>label`` with 0 <= start <= end in s; its number is named.
     """
-    found, other = set(), []
+    placed, other = set(), []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         if not line.strip() or line.startswith("\\"):
             continue
@@ -72,10 +72,10 @@ def from_audacity(
         # Audacity has written decimal commas where the system's language has them, and reads both.
         tag = Tag(_sample(start.replace(",", "."), end.replace(",", "."), sr, where), _confidence(label))
         if means_shot(_CONFIDENCE.sub("", label.strip()), labels):
-            found.add(tag)
+            placed.add(tag)
         else:
             other.append(label.strip())
-    return unique(list(found)) if found or not other else None, other
+    return unique(list(placed)) if placed or not other else None, other
 
 
 def _confidence(label: str) -> float | None:
@@ -102,10 +102,10 @@ def label_studio(tags: dict[str, list[Tag]], *, sr: int) -> list[dict]:
     toName="audio"><Label value="shot"/></Labels>``.
     """
     tasks = []
-    for name, found in sorted(tags.items()):
-        result = [_region(tag, after, sr) for tag, after in zip(found, [*found, None][1:], strict=True)]
+    for name, placed in sorted(tags.items()):
+        result = [_region(tag, after, sr) for tag, after in zip(placed, [*placed, None][1:], strict=True)]
         task: dict = {"data": {"audio": f"/data/local-files/?d={quote(name)}"}}
-        if state(found) == "confirmed":
+        if state(placed) == "confirmed":
             task["annotations"] = [{"result": result}]
         else:
             scores = [region["score"] for region in result if "score" in region]
@@ -145,7 +145,7 @@ def from_label_studio(
         raise ValueError(f"{name}: must be JSON: {e}") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise ValueError(f"{name}: must be a list of tasks, as Label Studio exports them in the format JSON")
-    found: dict[str, list[Tag]] = {}
+    tagged: dict[str, list[Tag]] = {}
     other, silent = [], []
     for number, task in enumerate(tasks):
         where = f"{name}: task {task.get('id', number)}"
@@ -164,13 +164,13 @@ def from_label_studio(
         if any(placed != said[0] for placed in said):
             raise ValueError(f"{where}: {len(said)} annotations differ; mark one as ground truth, or delete the others")
         recording = meant(audio)
-        if recording in found:
+        if recording in tagged:
             raise ValueError(f"{where}: {recording}: a recording must have one task")
         if said:
-            found[recording] = said[0]
+            tagged[recording] = said[0]
         else:
             silent.append(recording)
-    return found, other, silent
+    return tagged, other, silent
 
 
 def _automatic(placed: list[Tag], score) -> list[Tag]:
@@ -191,7 +191,7 @@ def _entries(task: dict, kind: str, where: str) -> list[dict]:
 
 def _tags(entry: dict, sr: int, where: str, labels: Collection[str]) -> tuple[list[Tag], list[str]]:
     """Return an entry's tags, and what else it says: labels that mean no shot, choices, texts."""
-    found, other = set(), []
+    placed, other = set(), []
     result = entry.get("result")
     if not isinstance(result, list):  # one that is missing does not say that there is no shot
         raise ValueError(f"{where}: result={result!r} must be a list, empty where there is no shot")
@@ -210,8 +210,8 @@ def _tags(entry: dict, sr: int, where: str, labels: Collection[str]) -> tuple[li
             continue
         if score is not None and not (isinstance(score, int | float) and 0 <= score <= 1):
             raise ValueError(f"{where}: score={score!r} must be 0 to 1")
-        found.add(Tag(start, None if score is None else float(score)))
-    return unique(list(found)), other
+        placed.add(Tag(start, None if score is None else float(score)))
+    return unique(list(placed)), other
 
 
 def meant(audio: str) -> str:
@@ -247,12 +247,12 @@ class Recordings:
         """
         parts = PurePosixPath(path.replace("\\", "/")).parts
         for i in range(len(parts)):
-            found = self._by_tail.get(parts[i:], set())
-            if (whole := "/".join(parts[i:])) in found:
+            recordings = self._by_tail.get(parts[i:], set())
+            if (whole := "/".join(parts[i:])) in recordings:
                 return whole
-            if len(found) == 1:
-                return next(iter(found))
-            if found:
-                first = ", ".join(sorted(found)[:3])
-                raise ValueError(f"{path}: may be {len(found)} recordings ({first} ...); name it with its folders")
+            if len(recordings) == 1:
+                return next(iter(recordings))
+            if recordings:
+                first = ", ".join(sorted(recordings)[:3])
+                raise ValueError(f"{path}: may be {len(recordings)} recordings ({first} ...); name it with its folders")
         raise ValueError(f"{path}: no recording's path ends like this; those of the class env take no tags")

@@ -283,13 +283,13 @@ def test_of_two_channels_one_is_heard_where_their_mean_is_12_db_below_it(file, n
     y = noise(n)
     both = np.hstack([y, factor * y])[:, :: -1 if swapped else 1]
     sf.write(file, both, SR, format="WAV", subtype="FLOAT")
-    found, notes = heard(file)
+    mono, notes = heard(file)
     if factor < -0.5:  # 20 log10((1 - 0.5) / 2) = -12 dB
         assert notes.warnings == [f"the 2 channels cancel each other; channel {1 + swapped} alone is heard"]
-        np.testing.assert_allclose(found, y[:, 0], atol=1e-6)
+        np.testing.assert_allclose(mono, y[:, 0], atol=1e-6)
     elif factor > -0.499:
         assert not notes.warnings
-        np.testing.assert_allclose(found, (1 + factor) / 2 * y[:, 0], atol=1e-6)
+        np.testing.assert_allclose(mono, (1 + factor) / 2 * y[:, 0], atol=1e-6)
 
 
 @quick

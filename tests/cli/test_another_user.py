@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_commands import REPO, forest, project, shifted  # noqa: F401 - fixtures
-from tests.cli.test_malformed_audio import made
+from tests.cli.test_malformed_audio import a_recording
 
 COMMAND = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
 NOBODY = 65534
@@ -40,7 +40,7 @@ def test_help_doctor_and_detect_work(forest, closed):  # noqa: F811
     doctor = run("doctor")
     assert doctor.returncode == 0 and doctor.stderr == "" and "\nmissing  this folder " in doctor.stdout
     closed.chmod(0o755)
-    Path("x.wav").write_bytes(made())
+    Path("x.wav").write_bytes(a_recording())
     closed.chmod(0o555)
     heard = run("detect", "x.wav", "--model", "forest.joblib")
     assert (heard.returncode, heard.stderr) == (0, "") and heard.stdout.startswith("x.wav  ")

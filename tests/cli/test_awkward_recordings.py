@@ -19,7 +19,7 @@ from gunshot.base.files import shown
 from gunshot.models import model
 from gunshot.models.model import Model
 from tests.base.test_decoding import encoded
-from tests.cli.test_malformed_audio import REPO, made
+from tests.cli.test_malformed_audio import REPO, a_recording
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def detect(tmp_path, monkeypatch):
 
 def test_a_folder_is_heard_and_what_lies_beside_is_listed(detect, tmp_path):
     (tmp_path / "rec/deep").mkdir(parents=True)
-    (tmp_path / "rec/a.wav").write_bytes(made())
-    (tmp_path / "rec/deep/b").write_bytes(made("FLAC"))
+    (tmp_path / "rec/a.wav").write_bytes(a_recording())
+    (tmp_path / "rec/deep/b").write_bytes(a_recording("FLAC"))
     (tmp_path / "rec/bad.wav").write_bytes(b"RIFF")
     for name in ("a.txt", "a.json", "a.xml", "a.png"):
         (tmp_path / "rec" / name).write_bytes(b"a shot")
     (tmp_path / "rec/out.wav").symlink_to(tmp_path / "elsewhere.wav")
-    (tmp_path / "elsewhere.wav").write_bytes(made())
+    (tmp_path / "elsewhere.wav").write_bytes(a_recording())
     (tmp_path / "rec/gone.wav").symlink_to("nowhere.wav")
     code, rows, lines = detect("rec")
     assert code == 1 and {row["file"] for row in rows} == {"rec/a.wav", "rec/deep/b", "rec/out.wav"}
@@ -66,7 +66,7 @@ def test_a_folder_is_heard_and_what_lies_beside_is_listed(detect, tmp_path):
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")]), st.integers(4000, 40_000))
 def test_standard_input_is_heard_as_a_file_is(detect, tmp_path, kind, n):
-    content = made(*kind, n=n)
+    content = a_recording(*kind, n=n)
     (tmp_path / "x").write_bytes(content)
     code, rows, lines = detect("x")
     piped = detect("-", content=content)
@@ -91,8 +91,8 @@ def test_names_of_any_bytes_are_heard_and_printed(detect, tmp_path, name):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     file = folder / os.fsdecode(name + b".wav")
-    file.write_bytes(made())
-    (folder / "zz.wav").write_bytes(made())
+    file.write_bytes(a_recording())
+    (folder / "zz.wav").write_bytes(a_recording())
     name = shown(Path("names") / file.name)
     for arguments in (["names"], [str(Path("names") / file.name), "names/zz.wav"]):
         code, rows, lines = detect(*arguments)
@@ -102,19 +102,19 @@ def test_names_of_any_bytes_are_heard_and_printed(detect, tmp_path, name):
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 12_000))
 def test_a_wav_that_states_less_is_heard_whole_with_a_warning(detect, tmp_path, stated):
-    content = bytearray(made())
+    content = bytearray(a_recording())
     (tmp_path / "x.wav").write_bytes(content)
     whole = detect("x.wav")
     content[40:44] = stated.to_bytes(4, "little")
     (tmp_path / "x.wav").write_bytes(content)
     code, rows, lines = detect("x.wav")
     assert (code, rows) == whole[:2] and rows
-    told = f"warning: x.wav: header states {stated} bytes of sound, the file holds 12000; all of it is heard"
-    assert lines == [told] * (stated < 12_000 - 7)
+    warning = f"warning: x.wav: header states {stated} bytes of sound, the file holds 12000; all of it is heard"
+    assert lines == [warning] * (stated < 12_000 - 7)
 
 
 def test_opposite_channels_and_integers_as_floats(detect, tmp_path):
-    y, sr = sf.read(io.BytesIO(made()), always_2d=True)
+    y, sr = sf.read(io.BytesIO(a_recording()), always_2d=True)
     sf.write("mono.wav", y, sr)
     sf.write("opposite.wav", np.hstack([y, -y]), sr)
     sf.write("integers.wav", np.round(y * 32768), sr, subtype="FLOAT")
@@ -135,7 +135,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 def test_wavs_as_recorders_and_editors_write_them(detect, tmp_path):
     """Broadcast and bat recorders' chunks, tags before and behind, wrong counts, other coders: the same sound."""
-    plain = made()
+    plain = a_recording()
     form, sound, id3 = plain[20:36], chunk(b"data", plain[44:]), b"ID3\x03\0\0\0\0\0\x40" + bytes(64)
     variants = {
         "plain": [chunk(b"fmt ", form), sound],

@@ -252,29 +252,29 @@ def shifted(project, intercept: float, logit: float) -> None:
     (project / "operating.json").write_text(json.dumps({"logit": logit}))
 
 
-def told(*args: str) -> list[dict]:
+def detected(*args: str) -> list[dict]:
     done = run("detect", "shot.wav", *args, "--format", "json")
     assert done.exit_code == 0, done.output
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_detect_shows_calibrated_scores_and_decides_by_operating_json(forest, project):
-    (plain,) = told("--model", forest)
+    (plain,) = detected("--model", forest)
     logit = np.log(plain["score"] / (1 - plain["score"]))
     shifted(project, -3.0, 0.0)
-    (row,) = told("--model", forest)  # the same decision, shown by another scale
+    (row,) = detected("--model", forest)  # the same decision, shown by another scale
     assert row["onset_s"] == plain["onset_s"] and row["score"] == pytest.approx(1 / (1 + np.exp(3 - logit)))
     shifted(project, -3.0, logit + 0.5)
-    assert told("--model", forest) == []
+    assert detected("--model", forest) == []
 
 
 def test_a_threshold_is_of_the_calibrated_score_and_needs_no_operating_point(forest, project):
     shifted(project, -3.0, 0.0)
-    (row,) = told("--model", forest)
-    assert told("--model", forest, "--threshold", f"{row['score'] - 0.01:.4f}") == [row]
-    assert told("--model", forest, "--threshold", f"{row['score'] + 0.01:.4f}") == []
+    (row,) = detected("--model", forest)
+    assert detected("--model", forest, "--threshold", f"{row['score'] - 0.01:.4f}") == [row]
+    assert detected("--model", forest, "--threshold", f"{row['score'] + 0.01:.4f}") == []
     (project / "operating.json").unlink()
-    assert told("--model", forest, "--threshold", f"{row['score'] - 0.01:.4f}") == [row]
+    assert detected("--model", forest, "--threshold", f"{row['score'] - 0.01:.4f}") == [row]
 
 
 def test_a_missing_operating_point_is_named(forest, project, monkeypatch, capsys):

@@ -37,7 +37,9 @@ def many(test):
     return seed(SEED)(settings(max_examples=10, **options)(test))
 
 
-def made(kind: str = "WAV", subtype: str = "PCM_16", *, channels: int = 1, sr: int = 16000, n: int = 6000) -> bytes:
+def a_recording(
+    kind: str = "WAV", subtype: str = "PCM_16", *, channels: int = 1, sr: int = 16000, n: int = 6000
+) -> bytes:
     """A whole file in memory: noise with a burst."""
     y = 0.01 * np.random.default_rng(0).standard_normal((n, channels))
     y[n // 2 : n // 2 + 300] *= 40
@@ -68,11 +70,11 @@ def detect(tmp_path, monkeypatch):
             tracemalloc.stop()
         assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
         assert peak < PEAK, f"{peak / 2**20:.0f} MB"
-        told, errors = done.stdout.splitlines(), done.stderr.splitlines()
+        lines, errors = done.stdout.splitlines(), done.stderr.splitlines()
         assert all(line.startswith(("error: x.wav: ", "warning: x.wav: ", "see p.png")) for line in errors), errors
-        assert all(np.isfinite(row["onset_s"]) and 0.5 <= row["score"] <= 1 for row in map(json.loads, told))
+        assert all(np.isfinite(row["onset_s"]) and 0.5 <= row["score"] <= 1 for row in map(json.loads, lines))
         assert done.exit_code == any(line.startswith("error") for line in errors)
-        return done.exit_code, told, errors
+        return done.exit_code, lines, errors
 
     return run
 
@@ -80,16 +82,16 @@ def detect(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("kind", "subtype"), EVERY)
 def test_each_kind_of_file_is_heard(detect, kind, subtype):
     sr = 48000 if subtype == "OPUS" else 44100
-    code, told, errors = detect(made(kind, subtype, channels=1 if subtype == "GSM610" else 2, sr=sr, n=30_000))
-    assert (code, errors) == (0, []) and len(told) >= 1
+    code, lines, errors = detect(a_recording(kind, subtype, channels=1 if subtype == "GSM610" else 2, sr=sr, n=30_000))
+    assert (code, errors) == (0, []) and len(lines) >= 1
 
 
 @pytest.mark.slow
 @many
 @given(st.binary(max_size=600), st.sampled_from([b"", b"RIFF", b"fLaC", b"OggS", b"FORM", b"ID3", b"\xff\xfb"]))
 def test_random_bytes_are_refused(detect, content, magic):
-    code, told, _ = detect(magic + content)
-    assert code == 1 and not told
+    code, lines, _ = detect(magic + content)
+    assert code == 1 and not lines
 
 
 @pytest.mark.slow
@@ -97,7 +99,7 @@ def test_random_bytes_are_refused(detect, content, magic):
 @given(st.data())
 def test_changed_bytes_of_a_header_are_refused_or_heard(detect, data):
     kind, subtype = data.draw(st.sampled_from(EVERY))
-    content = bytearray(made(kind, subtype, sr=48000))
+    content = bytearray(a_recording(kind, subtype, sr=48000))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, 119))] = data.draw(st.integers(0, 255))
     detect(bytes(content))
@@ -108,7 +110,7 @@ def test_changed_bytes_of_a_header_are_refused_or_heard(detect, data):
 @given(st.data())
 def test_changed_or_missing_data_is_refused_or_heard(detect, data):
     kind, subtype = data.draw(st.sampled_from(EVERY))
-    content = bytearray(made(kind, subtype, sr=48000))
+    content = bytearray(a_recording(kind, subtype, sr=48000))
     first = data.draw(st.integers(60, len(content) - 1))
     part = data.draw(st.binary(max_size=200))
     content[first : first + len(part)] = part
@@ -126,7 +128,7 @@ def test_changed_or_missing_data_is_refused_or_heard(detect, data):
     st.sampled_from([0, 1, 3, 12_000, 2**31 - 1, 2**32 - 8, 2**32 - 1]),
 )
 def test_wav_headers_that_promise_anything(detect, tag, channels, sr, align, bits, size):
-    content = bytearray(made())
+    content = bytearray(a_recording())
     content[20:36] = struct.pack("<HHIIHH", tag, channels, sr, (sr * align) % 2**32, align, bits)
     content[40:44] = struct.pack("<I", size)
     detect(bytes(content))
@@ -143,10 +145,10 @@ def test_wav_headers_that_promise_anything(detect, tag, channels, sr, align, bit
     ],
 )
 def test_a_lying_header_is_named(detect, offset, form, value, words):
-    content = bytearray(made())
+    content = bytearray(a_recording())
     struct.pack_into(form, content, offset, value)
-    code, told, (error,) = detect(bytes(content))
-    assert (code, told) == (1, []) and words in error
+    code, lines, (error,) = detect(bytes(content))
+    assert (code, lines) == (1, []) and words in error
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
@@ -157,13 +159,13 @@ def test_floats_of_any_value_are_heard(detect, subtype, value):
     y[10_000:10_100] = value
     out = io.BytesIO()
     sf.write(out, y, 44100, format="WAV", subtype=subtype)
-    code, told, errors = detect(out.getvalue())
+    code, lines, errors = detect(out.getvalue())
     lost = 0 if np.isfinite(value) else 200
     assert code == 0 and errors == (
         [f"warning: x.wav: {lost} samples are no numbers; they count as silence"] * (lost > 0)
         + ["warning: x.wav: samples reach 3e+38 times full scale, and are clipped there"] * (abs(value) == 3e38)
     )
-    assert len(told) == (abs(value) > 1e30 and np.isfinite(value))
+    assert len(lines) == (abs(value) > 1e30 and np.isfinite(value))
 
 
 def test_a_plot_of_samples_that_are_no_numbers_is_that_of_silence(detect, tmp_path):
@@ -173,16 +175,16 @@ def test_a_plot_of_samples_that_are_no_numbers_is_that_of_silence(detect, tmp_pa
         y[40_000:41_000] = value
         out = io.BytesIO()
         sf.write(out, y, 16000, format="WAV", subtype="FLOAT")
-        code, told, _ = detect(out.getvalue(), "--plot", "p.png")
-        assert code == 0 and told
+        code, lines, _ = detect(out.getvalue(), "--plot", "p.png")
+        assert code == 0 and lines
         pictures.append((tmp_path / "p.png").read_bytes())
     assert pictures[0] == pictures[1] == pictures[2]
 
 
 def test_a_recording_too_long_to_be_drawn_is_refused_before_it_is_heard(detect, tmp_path):
-    content = made(subtype="PCM_U8", sr=1000, n=31 * 60_000)
-    code, told, errors = detect(content, "--plot", "p.png")
-    assert (code, told) == (1, []) and errors == [
+    content = a_recording(subtype="PCM_U8", sr=1000, n=31 * 60_000)
+    code, lines, errors = detect(content, "--plot", "p.png")
+    assert (code, lines) == (1, []) and errors == [
         "error: x.wav: 31.0 minutes: --plot draws at most 30; cut it, or leave --plot out"
     ]
     assert not (tmp_path / "p.png").exists()
@@ -192,8 +194,8 @@ def test_a_recording_too_long_to_be_drawn_is_refused_before_it_is_heard(detect, 
 def test_many_channels_are_read_in_bounded_memory(detect):
     """30 s of them would be 0.9 GB; a block is shorter."""
     n = 24_000
-    content = bytearray(made(channels=1, n=1024 * n, sr=16000))
+    content = bytearray(a_recording(channels=1, n=1024 * n, sr=16000))
     struct.pack_into("<H", content, 22, 1024)
     struct.pack_into("<H", content, 32, 2048)
-    code, told, errors = detect(bytes(content))
-    assert (code, errors) == (0, []) and len(told) >= 1
+    code, lines, errors = detect(bytes(content))
+    assert (code, errors) == (0, []) and len(lines) >= 1

@@ -21,10 +21,10 @@ COMMAND = "import sys; from gunshot.cli import main; sys.argv[0] = 'gunshot'; ma
 def cost_s(*arguments: str) -> float:
     """Return the CPU seconds, user and system, of a Python process."""
     environment = os.environ | {"PYTHONPATH": str(REPO), "COLUMNS": "100"}
-    process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, arguments
+    program = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    assert program.returncode == 0, arguments
     return usage.ru_utime + usage.ru_stime
 
 
@@ -96,15 +96,15 @@ assert (twice(1), twice(1.5)) == (2, 3)
 def test_a_terminal_is_told_before_something_is_compiled_and_not_where_it_is_kept(tmp_path):
     (tmp_path / "twice.py").write_text(ANNOUNCED)
     environment = os.environ | {"PYTHONPATH": str(REPO), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    told = []
+    messages = []
     for _ in range(2):
         ours, theirs = pty.openpty()
         subprocess.run([sys.executable, tmp_path / "twice.py"], env=environment, stderr=theirs, check=True)
         os.write(theirs, b"end\n")
         with os.fdopen(ours) as terminal:
-            told.append(list(iter(terminal.readline, "end\n")))
+            messages.append(list(iter(terminal.readline, "end\n")))
         os.close(theirs)
-    assert told == [["compiling for this processor, once; some 15 s\n"], []]
+    assert messages == [["compiling for this processor, once; some 15 s\n"], []]
     shutil.rmtree(tmp_path / "cache")
     piped = subprocess.run([sys.executable, tmp_path / "twice.py"], env=environment, stderr=subprocess.PIPE, check=True)
     assert piped.stderr == b""

@@ -21,7 +21,7 @@ def a_listener() -> listener.Listener:
     return listener.Listener(MODEL, [0.0], p)
 
 
-def told(pcm: np.ndarray, size: int, *, lost: int = 0) -> tuple[list[Incident], list[int]]:
+def incident_messages(pcm: np.ndarray, size: int, *, lost: int = 0) -> tuple[list[Incident], list[int]]:
     """The messages of samples, in pieces of `size`, and how many samples were given before each; then the end's."""
     source = incidents.Incidents(a_listener(), device=1, session=2, sequence=count(), model=3, p=p.firmware)
     out, heard = source.gap(lost) if lost else [], []
@@ -43,7 +43,7 @@ def by_incident(sent: list[Incident]) -> list[list[Incident]]:
 def test_messages_tell_the_listener_s_shots(seed, gaps_s, size):
     starts = 0.3 + np.cumsum(gaps_s)
     pcm = shots(starts.tolist(), starts[-1] + 0.7, seed)
-    sent, _ = told(pcm, size)
+    sent, _ = incident_messages(pcm, size)
     ear = a_listener()
     (rows,), _ = ear.push(pcm)
     onsets, peaks, which = ear.samples(rows), ear.peaks(rows), rows[:, detector.WHICH]
@@ -72,12 +72,12 @@ def test_messages_tell_the_listener_s_shots(seed, gaps_s, size):
 
 def test_the_size_of_the_pieces_changes_nothing():
     pcm = shots(np.arange(0.5, 4.5, 0.3).tolist(), 6.5)
-    whole, pieces = (list(map(messages.encode, told(pcm, size)[0])) for size in (len(pcm), 313))
+    whole, pieces = (list(map(messages.encode, incident_messages(pcm, size)[0])) for size in (len(pcm), 313))
     assert whole == pieces and len(whole) >= 5
 
 
 def test_a_burst_of_half_a_second_is_three_messages_at_most():
-    sent, _ = told(shots([0.7, 0.8, 0.92, 1.03, 1.2], 3.5), 100)
+    sent, _ = incident_messages(shots([0.7, 0.8, 0.92, 1.03, 1.2], 3.5), 100)
     opened, *updated, closed = sent
     assert (opened.state, closed.state) == (State.OPENED, State.CLOSED) and len(updated) <= 1
     assert closed.shots == 5 and sum(len(m.onsets) for m in sent) == 5
@@ -85,7 +85,7 @@ def test_a_burst_of_half_a_second_is_three_messages_at_most():
 
 def test_automatic_fire_is_told_each_second():
     """And each second's message comes as soon as its window has ended, and a closing one after quiet."""
-    sent, heard = told(shots(np.arange(0.7, 6.0, 0.08).tolist(), 9.0), 128)
+    sent, heard = incident_messages(shots(np.arange(0.7, 6.0, 0.08).tolist(), 9.0), 128)
     opened, *updated, closed = sent
     between_s = np.diff(heard[:-1]) / SR
     assert len(updated) in (5, 6) and (between_s >= 1 - 128 / SR).all() and (between_s <= 1 + 2 * HOP_S).all()
@@ -95,13 +95,13 @@ def test_automatic_fire_is_told_each_second():
 
 
 def test_quiet_tells_nothing():
-    assert told(shots([], 3.0), 896) == ([], [])
+    assert incident_messages(shots([], 3.0), 896) == ([], [])
 
 
 def test_onsets_that_do_not_fit_are_counted(monkeypatch):
     """A device has room for some; its message says how many shots there were."""
     monkeypatch.setattr(detector, "MOST_ONSETS", 3)
-    sent, _ = told(shots(np.arange(0.7, 2.0, 0.1).tolist(), 4.0), 896)
+    sent, _ = incident_messages(shots(np.arange(0.7, 2.0, 0.1).tolist(), 4.0), 896)
     assert all(len(m.onsets) <= 3 for m in sent)
     assert sent[-1].shots == 13 > sum(len(m.onsets) for m in sent) and sent[1].shots - sent[0].shots > 3
 
@@ -114,7 +114,7 @@ def test_a_gap_closes_the_incident_and_its_samples_count(lost):
     (again,) = source.push(second)
     assert (opened.state, closed.state, again.state) == (State.OPENED, State.CLOSED, State.OPENED)
     assert (opened.incident, closed.incident, again.incident) == (1, 1, 2)
-    (alone,) = told(second, len(second))[0][:1]
+    (alone,) = incident_messages(second, len(second))[0][:1]
     moved = len(first) + lost
     assert (again.onset, again.decided) == (alone.onset + moved, alone.decided + moved)
     assert source.ear.gaps == 1

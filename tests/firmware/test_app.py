@@ -57,25 +57,25 @@ class App:
         return [message for message in wire.decode_all(self.data) if isinstance(message, kind)]
 
 
-class Told:
-    """What Python tells of the same samples, after the first heartbeat."""
+class Python:
+    """What Python sends of the same samples, after the first heartbeat."""
 
     def __init__(self):
         ear, number = listener.Listener(MODEL, [0.0], p), incidents.model_number(driven.ARTIFACT)
         same = {"device": DEVICE, "session": SESSION, "model": number}
         self.incidents, self.messages = incidents.Incidents(ear, sequence=count(1), p=p.firmware, **same), []
 
-    def hear(self, pcm: np.ndarray) -> "Told":
+    def hear(self, pcm: np.ndarray) -> "Python":
         self.messages += self.incidents.push(pcm)
         return self
 
-    def gap(self, lost: int) -> "Told":
+    def gap(self, lost: int) -> "Python":
         self.messages += self.incidents.gap(lost)
         return self
 
 
 def expected(pcm: np.ndarray) -> list[Incident]:
-    return Told().hear(pcm).messages
+    return Python().hear(pcm).messages
 
 
 def compare(sent: list[Incident], want: list[Incident]) -> None:
@@ -108,14 +108,14 @@ def test_shots_are_those_of_the_listener(driver, seed, size, peak):
 
 
 def test_simulated_shots_are_those_of_the_listener(driver):
-    corpus, told = simulate.Corpus(seed=7, duration_s=(1.5, 2.5), distance_m=(2.0, 100.0), sr=SR), 0
+    corpus, onset_count = simulate.Corpus(seed=7, duration_s=(1.5, 2.5), distance_m=(2.0, 100.0), sr=SR), 0
     for index in range(8):
         pcm = simulate.render("gun", index, corpus).pcm
         app = App(driver)
         app.hear(pcm)
         compare(app.messages(), expected(pcm))
-        told += len(onsets_s(app.messages()))
-    assert told >= 6
+        onset_count += len(onsets_s(app.messages()))
+    assert onset_count >= 6
 
 
 @pytest.mark.parametrize("start_s", [0.02, 0.05])
@@ -163,12 +163,12 @@ def test_a_burst_is_told_as_one_incident(driver):
 
 
 def test_what_has_ended_is_closed(driver):
-    pcm, app, told = shots([0.7, 0.8], 1.2), App(driver), Told()
+    pcm, app, python = shots([0.7, 0.8], 1.2), App(driver), Python()
     app.hear(pcm)
     app.end()
-    told.hear(pcm)
-    compare(app.messages(), told.messages + told.incidents.end())
-    assert app.messages()[-1].state == State.CLOSED and told.incidents.end() == []
+    python.hear(pcm)
+    compare(app.messages(), python.messages + python.incidents.end())
+    assert app.messages()[-1].state == State.CLOSED and python.incidents.end() == []
     before = app.data
     app.end()
     assert [type(message) for message in wire.decode_all(app.data[len(before) :])] == [Heartbeat]
@@ -217,8 +217,8 @@ def test_an_overrun_begins_anew_and_times_go_on(driver):
     app.write(lost[:0])
     app.hear(second)
     heard = np.concatenate([first, np.zeros(RING, np.int16)])
-    told = Told().hear(heard).gap(len(lost)).hear(second)
-    compare(app.messages(), told.messages)
+    python = Python().hear(heard).gap(len(lost)).hear(second)
+    compare(app.messages(), python.messages)
     assert [message.incident for message in app.messages() if message.state == State.CLOSED] == [1]
     assert sum(message.incident == 2 for message in app.messages()) >= 1
     beat = app.beat()

@@ -56,11 +56,11 @@ def test_the_host_sends_the_bytes_of_python(host, tmp_path, name):
     assert [message.sequence for message in messages] == list(range(len(messages)))
     numbers = [message.sequence for message in messages if isinstance(message, Incident)]  # heartbeats have the others
     ear = listener.Listener(MODEL, [0.0], p)
-    told = incidents.Incidents(
+    source = incidents.Incidents(
         ear, device=0, session=2**32 - 1, sequence=iter(numbers), p=p.firmware,
         model=incidents.model_number(driven.ARTIFACT),
     )  # fmt: skip
-    want = told.push(pcm) + told.end()
+    want = source.push(pcm) + source.end()
     data, at = (tmp_path / "messages").read_bytes(), 0
     sent = []
     for message in messages:

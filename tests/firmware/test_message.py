@@ -75,13 +75,13 @@ def an_incident(**values) -> Incident:
 
 def test_bytes_by_hand():
     """Python's side against the table of message.h, so that both cannot be wrong alike."""
-    told = an_incident(device=0x01020304, model=0x4A16A5ECA7A2A64B, log_mel=np.array([[1, -2, 3]], np.int8),
-                       onsets=(12, 13), clock=Clock(0x0102030405060708, 14))  # fmt: skip
+    incident = an_incident(device=0x01020304, model=0x4A16A5ECA7A2A64B, log_mel=np.array([[1, -2, 3]], np.int8),
+                           onsets=(12, 13), clock=Clock(0x0102030405060708, 14))  # fmt: skip
     head = "04030201 02000000 03000000"
     fixed = "04000000 01 0600 0700000000000000 0800000000000000 0900 f6ff 4ba6a2a7eca5164a"
     optional = "01 0700 0100 0300 01fe03  02 1000 0c00000000000000 0d00000000000000  03 0c00 0807060504030201 0e000000"
     whole = bytes.fromhex("4753 02 01 6500" + head + fixed + optional)
-    assert wire.encode(told) == whole + zlib.crc32(whole).to_bytes(4, "little")
+    assert wire.encode(incident) == whole + zlib.crc32(whole).to_bytes(4, "little")
     beat = Heartbeat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, -2)
     numbers = b"".join(
         n.to_bytes(size, "little") for n, size in zip(range(1, 13), [4, 4, 4, 8, 8, 8, *[4] * 6], strict=True)
@@ -89,8 +89,8 @@ def test_bytes_by_hand():
     whole = bytes.fromhex("4753 02 02 4800") + numbers + b"\xfe\xff"
     assert wire.encode(beat) == whole + zlib.crc32(whole).to_bytes(4, "little")
     whole = bytes.fromhex("4753 02 02 5500") + numbers + bytes.fromhex("feff  04 0a00 4ba6a2a7eca5164a 0d00")
-    told = replace(beat, detector=Detector(0x4A16A5ECA7A2A64B, 13))
-    assert wire.encode(told) == whole + zlib.crc32(whole).to_bytes(4, "little")
+    extended = replace(beat, detector=Detector(0x4A16A5ECA7A2A64B, 13))
+    assert wire.encode(extended) == whole + zlib.crc32(whole).to_bytes(4, "little")
 
 
 def check(driver, data: bytes) -> int:
@@ -228,9 +228,9 @@ def test_no_flipped_bit_passes(driver, message, at, bit):
 
 def test_what_a_file_holds_is_told_with_the_place_of_what_is_damaged():
     beats = [Heartbeat(1, 2, i, *range(9), -3) for i in range(3)]
-    told = an_incident(log_mel=np.zeros((2, 2), np.int8))
-    data = b"".join(map(wire.encode, [*beats, told]))
-    assert all(map(same, wire.decode_all(data), [*beats, told])) and wire.decode_all(b"") == []
+    incident = an_incident(log_mel=np.zeros((2, 2), np.int8))
+    data = b"".join(map(wire.encode, [*beats, incident]))
+    assert all(map(same, wire.decode_all(data), [*beats, incident])) and wire.decode_all(b"") == []
     for broken, words in [
         (data[:-1], "message 3 at byte 216: length=67 must be 68 bytes"),
         (data[:222], "message 3 at byte 216: length=1 must be at least 22 bytes"),

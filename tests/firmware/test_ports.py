@@ -92,11 +92,11 @@ def test_a_port_sends_the_messages_of_python(measured, port):
     """To the byte, but for the log-mel, where one code of a hundred thousand may be the next one."""
     path = REPO / "models/quantized/model.tflite"
     ear = listener.Listener(load_model(path), [load_model(path).threshold()], P)
-    told = incidents.Incidents(
+    source = incidents.Incidents(
         ear, device=0, session=0, sequence=count(1), model=incidents.model_number(path.read_bytes()),
         p=params.load("firmware", path=REPO / "params.yaml").firmware,
     )  # fmt: skip
-    want, sent = told.push(parity.recording(sr=P.audio.sr)) + told.end(), measured[1][port].incidents
+    want, sent = source.push(parity.recording(sr=P.audio.sr)) + source.end(), measured[1][port].incidents
     for a, b in zip(sent, want, strict=True):
         assert messages.encode(dataclasses.replace(a, log_mel=b.log_mel)) == messages.encode(b)
         assert (a.log_mel is None) == (b.log_mel is None)

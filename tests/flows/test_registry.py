@@ -193,8 +193,8 @@ def test_two_processes_at_once_leave_one_line(project):
         )
         for who in ("Ada", "Bo")
     ]
-    errors = [process.communicate()[1] for process in running]
-    assert sorted(process.returncode for process in running) == [0, 1]
+    errors = [child.communicate()[1] for child in running]
+    assert sorted(child.returncode for child in running) == [0, 1]
     assert any(why in "".join(errors) for why in ("another decision", "nothing to promote", "evaluate anew"))
     assert len(record.read(project.root)) == 2 and audit.verify(project.root) == []
 

@@ -195,7 +195,7 @@ def at_once(url: str) -> int:
 def test_postgresql_says_what_sqlite_says(tmp_path):
     """A night's cases, devices and decisions, as each page reads them."""
 
-    def told(name: str, url: str | None) -> list:
+    def night(name: str, url: str | None) -> list:
         scene = Scene(tmp_path / name, url=url)
         scene.person("anna", Role.reviewer)
         scene.case(1, NOW, ("gate", "yard"), place=True)
@@ -221,8 +221,8 @@ def test_postgresql_says_what_sqlite_says(tmp_path):
             ]  # fmt: skip
 
     with postgresql() as url:
-        there = told("postgresql", url.replace("+asyncpg", ""))
+        there = night("postgresql", url.replace("+asyncpg", ""))
         assert at_once(url.replace("+asyncpg", "")) == 1
-    here = told("sqlite", None)
+    here = night("sqlite", None)
     assert at_once(f"sqlite:///{tmp_path}/sqlite/hub.sqlite") == 1
     assert there == here and here[2] == 1 and here[3]["count"] == 1 and here[9] == []

@@ -153,10 +153,10 @@ def sent(heard: list[Heard]) -> list[Incident]:
 @given(heard=scenarios(), data=st.data())
 def test_any_order_and_repetition_gives_the_same_cases(heard, data):
     """What was raised before some of it was withdrawn stays raised, which hangs on the order, and on that alone."""
-    told = sent(heard)
-    again = data.draw(st.lists(st.sampled_from(told), max_size=3))
+    scenario = sent(heard)
+    again = data.draw(st.lists(st.sampled_from(scenario), max_size=3))
     engine = a_site()
-    for message in data.draw(st.permutations(told + again)):
+    for message in data.draw(st.permutations(scenario + again)):
         take(engine, message)
     got, expected = grouping(engine), explained(heard)
     assert {group: devices for group, (devices, _) in got.items()} == {group: n for group, (n, _) in expected.items()}
@@ -219,14 +219,14 @@ def test_an_incident_between_two_cases_merges_them_into_the_older():
 @pytest.mark.slow
 def test_postgresql_fuses_as_sqlite_does():
     """Cases that are opened, merged, taken apart and located, and one that is withdrawn."""
-    told = [a_message(device, at_s, sequence=i, incident=i + 1)
-            for i, (device, at_s) in enumerate([(0, 0.0), (2, 3.0), (0, 6.0), (1, 6.0), (3, 1.5)])]  # fmt: skip
-    told += [a_message(device, 100.0 + device / 2, sequence=9, incident=9, clock=None) for device in (0, 1, 2)]
-    told += [a_message(0, -600.0, sequence=10, incident=9), a_message(1, 0.0, sequence=10, incident=9, state=3)]
+    scenario = [a_message(device, at_s, sequence=i, incident=i + 1)
+                for i, (device, at_s) in enumerate([(0, 0.0), (2, 3.0), (0, 6.0), (1, 6.0), (3, 1.5)])]  # fmt: skip
+    scenario += [a_message(device, 100.0 + device / 2, sequence=9, incident=9, clock=None) for device in (0, 1, 2)]
+    scenario += [a_message(0, -600.0, sequence=10, incident=9), a_message(1, 0.0, sequence=10, incident=9, state=3)]
     with postgresql() as url:
         engines = a_site(), a_site(url.replace("+asyncpg", ""))
         for engine in engines:
-            for i, message in enumerate(told):
+            for i, message in enumerate(scenario):
                 take(engine, message, late_s=i)
             places.work(engine, Event())
         for table in (database.CASE, database.INCIDENT):

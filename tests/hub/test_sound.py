@@ -29,8 +29,8 @@ def states(network: Network) -> list[str]:
 
 def clips(network: Network) -> list[np.ndarray]:
     """The samples of the clips, in the order in which they begin."""
-    found = sorted(network.rows(database.CLIP), key=lambda clip: clip["start"])
-    return [sf.read(network.folder / "sound" / clip["file"], dtype="int16")[0] for clip in found]
+    rows = sorted(network.rows(database.CLIP), key=lambda clip: clip["start"])
+    return [sf.read(network.folder / "sound" / clip["file"], dtype="int16")[0] for clip in rows]
 
 
 def test_the_sound_of_an_incident_is_that_of_the_wav(network, tmp_path):

@@ -25,15 +25,15 @@ def test_one_pass_is_chunk_after_chunk(section, depth, width, separable, frames)
     model = unsettled(section(depth=depth, width=width, separable=separable))
     log_mel = np.random.default_rng(1).normal(-60, 15, (N_MELS, frames)).astype(np.float32)
     stride = network.stride_of(model)
-    found = network.logit(model, log_mel[None])[0]
+    logits = network.logit(model, log_mel[None])[0]
     cut = np.lib.stride_tricks.sliding_window_view(log_mel, N_FRAMES, axis=1)[:, ::stride]
     chunks = network.logit(model, np.moveaxis(cut, 1, 0))
-    assert found.dtype == np.float32
+    assert logits.dtype == np.float32
     assert chunks.shape == (1 + (frames - N_FRAMES) // stride, 1)
     # A stride that does not divide what a chunk leaves over gives positions of shifted chunks, and one more at most.
-    assert 0 <= len(found) - len(chunks) <= 1
+    assert 0 <= len(logits) - len(chunks) <= 1
     # Float32 sums in another order, by the length of the input and by the processor, differ by some 1e-5.
-    np.testing.assert_allclose(found[: len(chunks)], chunks[:, 0], rtol=1e-5, atol=5e-5)
+    np.testing.assert_allclose(logits[: len(chunks)], chunks[:, 0], rtol=1e-5, atol=5e-5)
     assert len(chunks) == 1 or np.abs(np.diff(chunks[:, 0])).max() > 0.1
 
 
@@ -54,8 +54,8 @@ def test_the_frames_that_a_network_hears_are_those_that_its_output_depends_on(se
     x[1:3, :, 0] += [[500], [-500]]
     x[3:, :, -1] += [[500], [-500]]
     x[1:, :, 1:-1] = x[0, :, 1:-1]
-    found = network.logit(model, x)
-    assert found.shape == (5, 1) and min(np.ptp(found[:3]), np.ptp(found[[0, 3, 4]])) > 1e-4
+    logits = network.logit(model, x)
+    assert logits.shape == (5, 1) and min(np.ptp(logits[:3]), np.ptp(logits[[0, 3, 4]])) > 1e-4
 
 
 def test_a_window_whose_last_frames_no_position_hears_is_refused(section):
@@ -80,9 +80,9 @@ def test_the_outputs_are_logits(section):
     last = model.get_layer("gun_env")
     last.set_weights([100 * w for w in last.get_weights()])
     x = np.random.default_rng(1).normal(-60, 15, (64, N_MELS, N_FRAMES)).astype(np.float32)
-    found = network.logit(model, x)
-    assert found.min() < -20 and found.max() > 20
-    np.testing.assert_allclose(found[:, 0], model.predict(x[..., None], batch_size=512, verbose=0)[:, 0, 0, 0])
+    logits = network.logit(model, x)
+    assert logits.min() < -20 and logits.max() > 20
+    np.testing.assert_allclose(logits[:, 0], model.predict(x[..., None], batch_size=512, verbose=0)[:, 0, 0, 0])
 
 
 def test_width_multiplies_filters(section):

@@ -29,11 +29,11 @@ def patched(section, x, seed=0, **values):
 
 
 def test_patches_replace_by_the_mean_and_nothing_else(section, data):
-    found = patched(section, data.x, patch_share=1.0, time_patch=8, mel_patch=6)
+    masked = patched(section, data.x, patch_share=1.0, time_patch=8, mel_patch=6)
     mean = np.broadcast_to(data.x.mean(axis=(1, 2), keepdims=True), data.x.shape)
-    changed = found != data.x
-    assert found.shape == data.x.shape and found.dtype == np.float32
-    np.testing.assert_allclose(found[changed], mean[changed], rtol=1e-4)
+    changed = masked != data.x
+    assert masked.shape == data.x.shape and masked.dtype == np.float32
+    np.testing.assert_allclose(masked[changed], mean[changed], rtol=1e-4)
     assert 0.05 < changed.mean() < 0.35
     assert changed.any(axis=(1, 2)).mean() > 0.9
 
@@ -55,8 +55,8 @@ def test_patch_is_one_run_of_frames_and_one_of_bands(section):
 
 def test_patch_share_is_the_share_of_chunks(section):
     x = np.random.default_rng(2).normal(-60, 5, (4000, 4, 20)).astype(np.float32)
-    found = patched(section, x, patch_share=0.3, time_patch=5, mel_patch=0) != x
-    assert found.any(axis=(1, 2)).mean() == pytest.approx(0.3 * 5 / 6, abs=0.03)
+    changed = patched(section, x, patch_share=0.3, time_patch=5, mel_patch=0) != x
+    assert changed.any(axis=(1, 2)).mean() == pytest.approx(0.3 * 5 / 6, abs=0.03)
 
 
 @pytest.mark.parametrize("values", [{"patch_share": 0.0}, {"patch_share": 1.0, "time_patch": 0, "mel_patch": 0}])
@@ -75,11 +75,11 @@ def test_patches_depend_on_the_generator_alone(section, data):
 @given(st.integers(0, 100), st.floats(-10, 30))
 def test_a_background_adds_its_power_at_the_drawn_distance(section, seed, snr_db):
     x, under = (np.random.default_rng((seed, i)).normal(-60, 15, (8, 4, 6)).astype(np.float32) for i in (0, 1))
-    found = training.mixed(x, under, np.random.default_rng(0), section(mix_share=1.0, mix_snr_db=(snr_db, snr_db)))
-    added = 10 ** (found / 10) - 10 ** (x.astype(float) / 10)
+    mixture = training.mixed(x, under, np.random.default_rng(0), section(mix_share=1.0, mix_snr_db=(snr_db, snr_db)))
+    added = 10 ** (mixture / 10) - 10 ** (x.astype(float) / 10)
     loudest = [10 * np.log10(part.sum(axis=1).max(axis=1)) for part in (10 ** (x / 10), added)]
     np.testing.assert_allclose(loudest[0] - loudest[1], snr_db, atol=0.2)
-    assert found.dtype == np.float32 and (found >= x - 1e-3).all()
+    assert mixture.dtype == np.float32 and (mixture >= x - 1e-3).all()
 
 
 def test_mixed_log_mels_are_those_of_mixed_sounds(section):
@@ -92,13 +92,13 @@ def test_mixed_log_mels_are_those_of_mixed_sounds(section):
     for i in range(40):
         snr_db = float(loudest[0][i] - loudest[1][i])
         p = section(mix_share=1.0, mix_snr_db=(snr_db, snr_db))
-        found = training.mixed(x[i : i + 1], below[i : i + 1], np.random.default_rng(0), p)
-        assert abs(np.mean(found - both[i])) < 0.2
+        mixture = training.mixed(x[i : i + 1], below[i : i + 1], np.random.default_rng(0), p)
+        assert abs(np.mean(mixture - both[i])) < 0.2
 
 
 def test_mix_share_is_the_share_of_chunks_that_get_one(section, data):
-    found = training.mixed(data.x, data.x[::-1], np.random.default_rng(0), section(mix_share=0.3)) != data.x
-    assert found.any(axis=(1, 2)).mean() == pytest.approx(0.3, abs=0.07)
+    changed = training.mixed(data.x, data.x[::-1], np.random.default_rng(0), section(mix_share=0.3)) != data.x
+    assert changed.any(axis=(1, 2)).mean() == pytest.approx(0.3, abs=0.07)
     np.testing.assert_array_equal(
         training.mixed(data.x, data.x, np.random.default_rng(0), section(mix_share=0)), data.x
     )
@@ -195,11 +195,11 @@ def pool() -> dict[str, list[np.ndarray]]:
 
 def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
     model = unsettled(section())
-    found = training.hardest(model, pool, n_frames=N_FRAMES, most=30, real_share=0.5)
+    windows = training.hardest(model, pool, n_frames=N_FRAMES, most=30, real_share=0.5)
     pool = pool["a"]
-    assert found.shape == (30, N_MELS, N_FRAMES) and found.dtype == np.float32
+    assert windows.shape == (30, N_MELS, N_FRAMES) and windows.dtype == np.float32
     places = []
-    for window in found:
+    for window in windows:
         same = [
             (i, t) for i, mel in enumerate(pool) for t in range(mel.shape[1] - N_FRAMES + 1)
             if np.array_equal(mel[:, t : t + N_FRAMES], window)
@@ -209,7 +209,7 @@ def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
     for i in range(len(pool)):
         starts = sorted(t for stream, t in places if stream == i)
         assert all(b - a >= training.APART for a, b in itertools.pairwise(starts))
-    score = network.logit(model, found)[:, 0]
+    score = network.logit(model, windows)[:, 0]
     assert (np.diff(score) <= 1e-4).all()
     # What is higher and was left out lies near one that was taken, or on the way to it: windows overlap by far.
     for i, mel in enumerate(pool):
@@ -221,8 +221,8 @@ def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
 
 
 def test_fewer_hard_windows_than_asked_are_all(section, pool):
-    found = training.hardest(unsettled(section()), pool, n_frames=N_FRAMES, most=10_000, real_share=0.5)
-    assert 30 < len(found) <= sum(-(-(mel.shape[1] - N_FRAMES + 4) // training.APART) for mel in pool["a"])
+    windows = training.hardest(unsettled(section()), pool, n_frames=N_FRAMES, most=10_000, real_share=0.5)
+    assert 30 < len(windows) <= sum(-(-(mel.shape[1] - N_FRAMES + 4) // training.APART) for mel in pool["a"])
 
 
 def test_each_source_gives_its_share_of_the_hardest(section, pool):
@@ -269,17 +269,17 @@ def test_hard_windows_are_unlearnt(data, trained, section):
 
 @pytest.mark.slow
 def test_training_learns_what_is_separable(data, trained):
-    found = network.logit(trained.model, data.x_val)
-    assert found.shape == (len(data.x_val), 1)
-    assert roc_auc_score(data.y_val, found[:, 0]) > 0.99
+    logits = network.logit(trained.model, data.x_val)
+    assert logits.shape == (len(data.x_val), 1)
+    assert roc_auc_score(data.y_val, logits[:, 0]) > 0.99
     assert trained.history["loss"][-1] < 0.5 * trained.history["loss"][0]
 
 
 @pytest.mark.slow
 def test_gun_and_env_are_opposite_outputs(data, trained):
-    found = trained.model.predict(data.x_val[..., None], verbose=0)
-    assert found.shape == (len(data.x_val), 1, 1, 2)
-    gun, env = found[:, 0, 0].T
+    outputs = trained.model.predict(data.x_val[..., None], verbose=0)
+    assert outputs.shape == (len(data.x_val), 1, 1, 2)
+    gun, env = outputs[:, 0, 0].T
     assert np.corrcoef(gun, env)[0, 1] < -0.9
 
 
@@ -346,8 +346,8 @@ def test_training_has_the_same_weights_in_another_process_on_fewer_cores(trained
     core = str(min(os.sched_getaffinity(0)))
     command = ["taskset", "--cpu-list", core, sys.executable, "-c", TRAIN_ANEW, section().model_dump_json()]
     env = {**os.environ, "PYTHONHASHSEED": "7"}
-    found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert f"weights {digest(trained.model)}" in found.stdout.splitlines()
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert f"weights {digest(trained.model)}" in done.stdout.splitlines()
 
 
 def test_band_gains_are_one_smooth_curve_a_chunk():

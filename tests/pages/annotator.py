@@ -21,12 +21,12 @@ class Server:
     def __init__(self, folder: Path, *options: str):
         command = [sys.executable, "-u", "-c", "from gunshot.cli import main; main()", "annotate", str(folder)]
         self.log = open(folder.parent / f"{folder.name}.log", "w+")  # noqa: SIM115 - closed in stop
-        self.process = subprocess.Popen(
+        self.server = subprocess.Popen(
             [*command, "--no-browser", "--port", "0", *options], cwd=ROOT, stdout=self.log, stderr=subprocess.STDOUT
         )
         end = time.monotonic() + 120
         while not (address := re.search(r"http://localhost:\d+", self.text())):
-            assert self.process.poll() is None and time.monotonic() < end, self.text()
+            assert self.server.poll() is None and time.monotonic() < end, self.text()
             time.sleep(0.2)
         self.url = address[0]
 
@@ -35,8 +35,8 @@ class Server:
 
     def stop(self) -> str:
         """Stop it as a terminal does, and return what it said."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.server.send_signal(signal.SIGTERM)
+        self.server.wait(30)
         self.log.close()
         return self.text()
 

@@ -17,7 +17,7 @@ def fresh(once) -> Callable[[Path], copies.Project]:
 
 
 @pytest.fixture(scope="session")
-def made(fresh, once) -> copies.Project:
+def pipeline(fresh, once) -> copies.Project:
     """A project after its first `dvc repro`, committed; tests copy it before they change anything."""
 
     def first(folder: Path) -> None:
@@ -27,7 +27,7 @@ def made(fresh, once) -> copies.Project:
         (folder / "log").write_text(project.repro(**trace))
         project.commit("results")
 
-    folder = once("made", first)
+    folder = once("pipeline", first)
     project = copies.Project(folder / "project", folder.with_name("shared"))
     project.log = (folder / "log").read_text()
     return project

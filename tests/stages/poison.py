@@ -98,9 +98,9 @@ def recorded(path: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[
 
     def poison(root: Path) -> None:
         wav(f"raw/{path}", change)(root)
-        found = audio.sha256(audio.read_pcm(root / "raw" / path, sr=SR))
+        digest = audio.sha256(audio.read_pcm(root / "raw" / path, sr=SR))
         table = root / "raw/mine/recordings.csv"
-        rewrite(table, lambda t: t.__setitem__("sha256", t["sha256"].where(t["path"] != path, found)))
+        rewrite(table, lambda t: t.__setitem__("sha256", t["sha256"].where(t["path"] != path, digest)))
 
     return poison
 

@@ -67,11 +67,11 @@ class Project:
 
     def run(self, *command: str, fails: bool = False, **env: str) -> str:
         """Return all that a command prints; it must fail where `fails`, else succeed."""
-        found = subprocess.run(
+        done = subprocess.run(
             command, cwd=self.root, env=self.env | env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        assert (found.returncode != 0) == fails, f"{command}: exit {found.returncode}\n{found.stdout[-6000:]}"
-        return found.stdout
+        assert (done.returncode != 0) == fails, f"{command}: exit {done.returncode}\n{done.stdout[-6000:]}"
+        return done.stdout
 
     def repro(self, *args: str, **kwargs) -> str:
         return self.run("dvc", "repro", *args, **kwargs)

@@ -41,14 +41,14 @@ def make(tmp_path):
     return run
 
 
-def made(log: str) -> bool:
+def is_new(log: str) -> bool:
     return "-m venv --clear .venv" in log
 
 
 def test_another_python_is_refused_before_anything_is_made(make, tmp_path):
     code, said, log = make("3.12")
     assert code and f"Python 3.11 is needed; PYTHON={tmp_path / 'python3.12'} is 3.12. Nothing was installed" in said
-    assert not made(log) and not (tmp_path / ".venv").exists()
+    assert not is_new(log) and not (tmp_path / ".venv").exists()
     code, said, _ = make("3.9")  # there is none
     assert code and "python3.9 is none. Nothing was installed: make PYTHON=/path/to/python3.11" in said
 
@@ -56,7 +56,7 @@ def test_another_python_is_refused_before_anything_is_made(make, tmp_path):
 def test_the_right_one_then_makes_the_environment_and_says_so(make, tmp_path):
     make("3.12")
     code, said, log = make("3.11")
-    assert not code and made(log) and (tmp_path / ".venv/ready").exists()
+    assert not code and is_new(log) and (tmp_path / ".venv/ready").exists()
     assert "Making .venv with" in said and "this takes some minutes" in said
     sync = next(line for line in log.splitlines() if line.startswith("uv: pip sync"))
     assert "--quiet" not in sync  # it shows what it fetches
@@ -69,13 +69,13 @@ def test_an_environment_of_another_python_or_a_half_made_one_is_made_anew(make, 
         amiss()
         (tmp_path / ".venv/ready").unlink()
         code, _, log = make("3.11")
-        assert not code and made(log)
+        assert not code and is_new(log)
     (tmp_path / ".venv/ready").unlink()
     code, _, log = make("3.12")  # a sound one is kept, whichever Python would make the next
-    assert not code and not made(log) and "uv: pip sync" in log
+    assert not code and not is_new(log) and "uv: pip sync" in log
     (tmp_path / ".venv/ready").unlink()
     (tmp_path / "no-pip").touch()  # as Debian leaves one without python3.11-venv
-    assert made(make("3.11")[2])
+    assert is_new(make("3.11")[2])
 
 
 def test_the_makefile_asks_for_the_python_that_the_packages_allow():

@@ -1,19 +1,23 @@
-"""The house rules that tools and eyes check: style, floors, sizes, the lock file, the drawn DAG."""
+"""The house rules that tools and eyes check: style, floors, sizes, names, the lock file, the drawn DAG."""
 
+import ast
 import configparser
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("gunshot", "stages", "flows", "tests", "firmware")
+FOLDERS = ("gunshot", "stages", "flows", "tests", "firmware", "DOC")
 SUFFIXES = (".py", ".j2", ".c", ".h", ".cc", ".cpp", ".sh")
 MAX_LINES = 400
+# As DOC/glossary.md says: these words do not say what they stand for.
+VAGUE = {"data2", "found", "helpers", "holding", "made", "of", "process", "tally", "told", "utils"}
 
 
 def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
@@ -24,18 +28,45 @@ def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", "lint-imports"])
 def test_style_and_floors(command):
-    found = run(*command.split())
-    assert found.returncode == 0, found.stdout + found.stderr
+    done = run(*command.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def sources(*suffixes: str) -> list[Path]:
+    """The project's own files of these kinds, neither generated nor fetched."""
+    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
+    return [path for path in files if not {"build", "generated", "third_party"} & set(path.parts)]
 
 
 def test_no_file_is_too_long():
-    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES]
-    files = [path for path in files if not {"build", "generated", "third_party"} & set(path.parts)]
+    files = sources(*SUFFIXES)
     assert len(files) > 50
     long = {
         path.relative_to(ROOT).as_posix(): n for path in files if (n := len(path.read_text().splitlines())) > MAX_LINES
     }
     assert long == {}
+
+
+def named(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """The names that a file gives, each with its line: variables, attributes, functions, classes, parameters."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield name, node.lineno
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name, node.lineno
+            case ast.alias(asname=str(name)) | ast.ExceptHandler(name=str(name)):
+                yield name, node.lineno
+
+
+def test_names_say_what_they_stand_for():
+    vague = [
+        f"{path.relative_to(ROOT).as_posix()}:{line}: {name}"
+        for path in sources(".py")
+        for name, line in named(ast.parse(path.read_text()))
+        if name in VAGUE
+    ]
+    assert vague == []
 
 
 def test_lock_has_hashes_and_no_address():
@@ -60,7 +91,7 @@ def test_drawn_dag_is_that_of_dvc_yaml(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    found = run("dvc", "dag", "--md", cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
+    done = run("dvc", "dag", "--md", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     header = "# The pipeline\n\nMade by `make dag` from dvc.yaml.\n\n"
-    assert (ROOT / "DOC" / "dag.md").read_text() == header + found.stdout, "run `make dag`"
+    assert (ROOT / "DOC" / "dag.md").read_text() == header + done.stdout, "run `make dag`"

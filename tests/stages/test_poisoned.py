@@ -236,13 +236,13 @@ def test_each_fault_is_named(corpus: Path, suite: str, poison: Callable[[Path], 
     poison(corpus)
     result = run(corpus, suite)
     failed = [e for e in result["expectations"] if not e["success"]]
-    found = {(e["table"], e["expectation"], e["column"], e["severity"]): e for e in failed}
-    assert set(found) == {e[:4] for e in expected}
+    entries = {(e["table"], e["expectation"], e["column"], e["severity"]): e for e in failed}
+    assert set(entries) == {e[:4] for e in expected}
     text = validation.report(result)
     for *key, example in expected:
-        entry = found[tuple(key)]
+        entry = entries[tuple(key)]
         assert entry["unexpected"] > 0
-        assert any(found.startswith(example) for found in entry["examples"]), entry["examples"]
+        assert any(value.startswith(example) for value in entry["examples"]), entry["examples"]
         assert f"{entry['severity']}: {entry['column']}: {entry['rule']}" in text
         assert example in text
     assert result["success"] == all(severity != "critical" for *_, severity, _ in expected)

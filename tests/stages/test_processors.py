@@ -28,25 +28,25 @@ print(json.dumps({
 
 def chosen(**variables: str) -> dict:
     env = {name: value for name, value in os.environ.items() if name not in processor.PINS} | variables
-    found = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-W", "error::ImportWarning", "-c", CHOSEN], cwd=ROOT, env=env, capture_output=True, text=True
     )
-    assert found.returncode == 0, found.stderr
-    return json.loads(found.stdout)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_libraries_compute_as_on_the_oldest_processor():
     """A processor without AVX2 cannot run the pipeline's tests: this one has it."""
-    found = chosen()
-    assert found["numpy"] == ["X86_V3"]
-    assert found["openblas"] == ["Haswell", "Haswell"]
-    assert found["numba"] == ["x86-64-v3", ""]
-    assert found["variables"] == processor.PINS
+    choice = chosen()
+    assert choice["numpy"] == ["X86_V3"]
+    assert choice["openblas"] == ["Haswell", "Haswell"]
+    assert choice["numba"] == ["x86-64-v3", ""]
+    assert choice["variables"] == processor.PINS
 
 
 def test_what_a_person_sets_stays():
-    found = chosen(OPENBLAS_CORETYPE="Nehalem")
-    assert found["variables"] == processor.PINS | {"OPENBLAS_CORETYPE": "Nehalem"}
+    choice = chosen(OPENBLAS_CORETYPE="Nehalem")
+    assert choice["variables"] == processor.PINS | {"OPENBLAS_CORETYPE": "Nehalem"}
 
 
 SCENES = """

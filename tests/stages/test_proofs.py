@@ -27,7 +27,7 @@ class Run:
     def __init__(self, project: Project, **env: str):
         self.root = project.root
         env = project.env | {"PYTHONUNBUFFERED": "1"} | env
-        self.process = subprocess.Popen(
+        self.program = subprocess.Popen(
             ["dvc", "repro"], cwd=project.root, env=env, start_new_session=True, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -36,25 +36,25 @@ class Run:
         threading.Thread(target=self._follow, daemon=True).start()
 
     def _follow(self) -> None:
-        for line in self.process.stdout:
+        for line in self.program.stdout:
             for stage in ran(line):
                 self.started.put(stage)
         self.started.put(None)
 
     def kill(self, group: bool) -> None:
-        (os.killpg if group else os.kill)(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        (os.killpg if group else os.kill)(self.program.pid, signal.SIGKILL)
+        self.program.wait()
 
     def left(self) -> list[str]:
         """Commands that still run in the project's folder."""
-        found = []
+        commands = []
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdigit() and (entry / "cwd").resolve() == self.root.resolve():
-                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+                    commands.append((entry / "cmdline").read_text().replace("\0", " "))
             except OSError:
                 continue
-        return [command for command in found if command]
+        return [command for command in commands if command]
 
 
 def outs(project: Project) -> dict[str, dict[str, str]]:
@@ -70,16 +70,16 @@ def equal(project: Project, other: Project) -> None:
 
 
 @pytest.mark.exhaustive
-def test_two_clean_runs_are_equal(made, fresh, tmp_path):
+def test_two_clean_runs_are_equal(pipeline, fresh, tmp_path):
     project = fresh(tmp_path / "elsewhere")
     assert len(ran(project.repro())) == len(STAGES)
-    equal(project, made)
+    equal(project, pipeline)
 
 
 def mend(project: Project) -> None:
     """Do as `make` does: a kill may cut off dvc.lock and rwlock, written in place; the run cache has the stages."""
-    told = subprocess.run(["dvc", "stage", "list"], cwd=project.root, env=project.env, capture_output=True, text=True)
-    if re.search(r"dvc\.lock' (is invalid|validation failed)", told.stderr):
+    done = subprocess.run(["dvc", "stage", "list"], cwd=project.root, env=project.env, capture_output=True, text=True)
+    if re.search(r"dvc\.lock' (is invalid|validation failed)", done.stderr):
         (project.root / "dvc.lock").unlink()  # nothing is committed here
     locks = project.root / ".dvc/tmp/rwlock"
     try:
@@ -103,13 +103,13 @@ def kill_stages(project: Project, stages: set[str], rng: random.Random) -> None:
             run.started.get(timeout=10 ** rng.uniform(-1, 1.3))
             time.sleep(0.2)
         run.kill(group)
-        killed += run.process.returncode == -signal.SIGKILL
+        killed += run.program.returncode == -signal.SIGKILL
         deadline = time.monotonic() + GONE_S
         while (remaining := run.left()) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert remaining == [], f"killed in {stage}, {group=}"
         mend(project)
-    assert run.process.wait() == 0 and not left
+    assert run.program.wait() == 0 and not left
     assert killed >= len(stages) - 1  # the last stage may end before the kill
 
 
@@ -118,5 +118,5 @@ def test_a_second_run_killed_in_its_stages_ends_equal_to_the_first(fresh, tmp_pa
     """The second run is in another folder; the stages that are not killed run there once, as in a clean run."""
     project = fresh(tmp_path / "elsewhere")
     kill_stages(project, set(drawn.sample(sorted(STAGES), count)), drawn)
-    equal(project, request.getfixturevalue("made"))  # only now: another process may be making it
+    equal(project, request.getfixturevalue("pipeline"))  # only now: another process may be making it
     assert ran(project.repro()) == []

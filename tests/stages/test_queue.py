@@ -21,8 +21,8 @@ def wait(project, *, limit_s: float) -> list[str]:
     raise AssertionError(f"the queue must be done in {limit_s:g} s\n{status}")
 
 
-def test_experiments_that_were_queued_are_run_and_shown_with_their_figures(made, tmp_path):
-    project = made.copy(tmp_path / "project")
+def test_experiments_that_were_queued_are_run_and_shown_with_their_figures(pipeline, tmp_path):
+    project = pipeline.copy(tmp_path / "project")
     widths = ",".join(map(str, WIDTHS))
     project.run("dvc", "exp", "run", "--queue", "-S", f"network.width={widths}", "quantize")
     assert project.run("dvc", "queue", "status").count("Queued") == len(WIDTHS)
@@ -38,6 +38,6 @@ def test_experiments_that_were_queued_are_run_and_shown_with_their_figures(made,
         data = experiment["revs"][0]["data"]
         width = data["params"]["params.yaml"]["data"]["network"]["width"]
         sizes[width] = data["metrics"]["models/quantized/report.json"]["data"]["bytes"]
-    own = json.loads((made.root / "models/quantized/report.json").read_text())["bytes"]
+    own = json.loads((pipeline.root / "models/quantized/report.json").read_text())["bytes"]
     assert tuple(sorted(sizes)) == WIDTHS and sizes[0.5] < sizes[0.75] < own
     assert project.run("git", "status", "--porcelain") == ""  # the workspace stays as it was

@@ -32,94 +32,94 @@ def table(project: Project, path: str) -> pd.DataFrame:
     return pd.read_csv(project.root / path, dtype=str, keep_default_na=False)
 
 
-def test_first_run_makes_everything_and_the_second_nothing(made):
-    assert sorted(ran(made.log)) == sorted(test_wiring.STAGES)
+def test_first_run_makes_everything_and_the_second_nothing(pipeline):
+    assert sorted(ran(pipeline.log)) == sorted(test_wiring.STAGES)
     for stage in test_wiring.STAGES:
         for out in test_wiring.outs(stage):
-            path = made.root / out
+            path = pipeline.root / out
             assert path.is_file() or any(path.iterdir()), out
     before = os.times()
-    assert ran(made.repro()) == []
+    assert ran(pipeline.repro()) == []
     after = os.times()
     used_s = after.children_user + after.children_system - before.children_user - before.children_system
     assert used_s < 8  # of a processor: what else the machine does is no fault of the pipeline
 
 
-def test_reports_say_what_they_must(made):
-    metrics = read(made, "reports/metrics.json")
+def test_reports_say_what_they_must(pipeline):
+    metrics = read(pipeline, "reports/metrics.json")
     assert set(metrics) == MODELS
-    for found in metrics.values():
-        assert {"accuracy", "recall", "auc"} <= set(found)
-        assert all(0 <= found[key] <= 1 for key in ("accuracy", "recall", "auc"))
-    quantized = read(made, "models/quantized/report.json")
-    assert quantized["bytes"] == (made.root / "models/quantized/model.tflite").stat().st_size
+    for figures in metrics.values():
+        assert {"accuracy", "recall", "auc"} <= set(figures)
+        assert all(0 <= figures[key] <= 1 for key in ("accuracy", "recall", "auc"))
+    quantized = read(pipeline, "models/quantized/report.json")
+    assert quantized["bytes"] == (pipeline.root / "models/quantized/model.tflite").stat().st_size
     assert quantized["arena_bytes"] > 0 and "CONV_2D" in quantized["operators"]
     assert {"accuracy_delta", "auc_delta", "flip_rate"} <= set(quantized)
     assert quantized["accuracy_delta"] == pytest.approx(metrics["int8"]["accuracy"] - metrics["float"]["accuracy"])
     assert quantized["auc_delta"] == pytest.approx(metrics["int8"]["auc"] - metrics["float"]["auc"])
-    on_streams = read(made, "reports/streams.json")
+    on_streams = read(pipeline, "reports/streams.json")
     for name, folder in FOLDERS.items():
-        operating, found = read(made, f"models/{folder}/operating.json"), on_streams["simulated"][name]
+        operating, figures = read(pipeline, f"models/{folder}/operating.json"), on_streams["simulated"][name]
         assert operating["proof"] == "unproven"  # of so few hours nothing is
         assert (
             operating["validation"]["simulated"]["false_incidents_per_hour"]
             <= operating["false_incidents_per_hour_limit"]
         )
-        assert found["hours"] == pytest.approx(0.025) and found["shots"] > 0
-        assert found["false_incidents_per_hour"] == pytest.approx(found["false_incidents"] / found["hours"])
+        assert figures["hours"] == pytest.approx(0.025) and figures["shots"] > 0
+        assert figures["false_incidents_per_hour"] == pytest.approx(figures["false_incidents"] / figures["hours"])
     assert set(on_streams["real"]) == MODELS and on_streams["real"]["int8"]["hours"] == 0
-    assert "<html" in (made.root / "reports/index.html").read_text()
-    assert list((made.root / "firmware/generated").iterdir())
+    assert "<html" in (pipeline.root / "reports/index.html").read_text()
+    assert list((pipeline.root / "firmware/generated").iterdir())
 
 
-def test_groups_stay_on_one_side_and_only_training_is_augmented(made):
-    sides = table(made, "data/splits.csv").set_index("recording_group")["side"]
+def test_groups_stay_on_one_side_and_only_training_is_augmented(pipeline):
+    sides = table(pipeline, "data/splits.csv").set_index("recording_group")["side"]
     assert sides.index.is_unique and set(sides) == {"train", "val", "test"}
-    assert set(table(made, "data/augmented/chunks.csv")["recording_group"].map(sides)) == {"train"}
+    assert set(table(pipeline, "data/augmented/chunks.csv")["recording_group"].map(sides)) == {"train"}
     chunks = {}
     for side in ("train", "val", "test"):
-        rows = table(made, f"data/features/{side}.csv")
+        rows = table(pipeline, f"data/features/{side}.csv")
         assert set(rows["recording_group"].map(sides)) == {side}
         assert set(rows["class"]) == {"gun", "env"}
-        assert np.load(made.root / f"data/features/{side}.npy", mmap_mode="r").shape == (len(rows), 32, 71)
+        assert np.load(pipeline.root / f"data/features/{side}.npy", mmap_mode="r").shape == (len(rows), 32, 71)
         assert rows["chunk"].str.contains("~").any() == (side == "train")
         chunks[side] = set(rows["chunk"])
-    representative = table(made, "models/quantized/representative.csv")["chunk"]
+    representative = table(pipeline, "models/quantized/representative.csv")["chunk"]
     assert len(representative) == 32 and set(representative) <= chunks["train"]
-    assert set(table(made, "reports/predictions.csv")["chunk"]) == chunks["test"]
+    assert set(table(pipeline, "reports/predictions.csv")["chunk"]) == chunks["test"]
 
 
-def test_streams_of_each_side_are_apart_and_their_onsets_and_places_are_known(made):
+def test_streams_of_each_side_are_apart_and_their_onsets_and_places_are_known(pipeline):
     groups = set()
     for side, kinds in (("train", {"quiet"}), ("val", {"quiet", "shots"}), ("test", {"quiet", "shots"})):
         folder = f"data/streams/{side}"
-        streams, shots = table(made, f"{folder}/streams.csv"), table(made, f"{folder}/shots.csv")
+        streams, shots = table(pipeline, f"{folder}/streams.csv"), table(pipeline, f"{folder}/shots.csv")
         assert (
             set(streams["side"]) == {side} and set(streams["kind"]) == kinds and set(streams["duration_s"]) == {"30.0"}
         )
         assert set(shots["path"]) == set(streams["path"][streams["kind"] == "shots"])
-        wavs = {path.relative_to(made.root / folder).as_posix() for path in (made.root / folder).rglob("*.wav")}
+        wavs = {path.relative_to(pipeline.root / folder).as_posix() for path in (pipeline.root / folder).rglob("*.wav")}
         assert wavs == set(streams["path"]) and not groups & set(streams["recording_group"])
-        assert {sf.info(made.root / folder / path).frames for path in wavs} == {30 * 16_000}
+        assert {sf.info(pipeline.root / folder / path).frames for path in wavs} == {30 * 16_000}
         groups |= set(streams["recording_group"])
 
 
-def test_each_look_at_test_streams_is_noted_once(made, narrow):
-    for project, looks in ((made, 1), (narrow, 2)):
+def test_each_look_at_test_streams_is_noted_once(pipeline, narrow):
+    for project, looks in ((pipeline, 1), (narrow, 2)):
         reads = table(project, "reports/test_reads.csv")
         assert (
             len(reads) == looks and len(set(reads["model_sha256"])) == looks and reads["streams_sha256"].nunique() == 1
         )
-    model = (made.root / "models/quantized/model.tflite").read_bytes()
-    assert table(made, "reports/test_reads.csv")["model_sha256"][0] == hashlib.sha256(model).hexdigest()
+    model = (pipeline.root / "models/quantized/model.tflite").read_bytes()
+    assert table(pipeline, "reports/test_reads.csv")["model_sha256"][0] == hashlib.sha256(model).hexdigest()
 
 
-def test_stages_open_what_they_declare_and_nothing_else(made):
+def test_stages_open_what_they_declare_and_nothing_else(pipeline):
     """dvc.yaml against what Python really opened: data, and the project's own code."""
     opened = defaultdict(set)
-    for stage, mode, path in csv.reader((made.root.parent / "trace.csv").open()):
-        sought_in_vain = mode == "r" and not (made.root / path).exists()
-        marks_a_package = path.endswith("__init__.py") and test_wiring.bare(made.root / path)
+    for stage, mode, path in csv.reader((pipeline.root.parent / "trace.csv").open()):
+        sought_in_vain = mode == "r" and not (pipeline.root / path).exists()
+        marks_a_package = path.endswith("__init__.py") and test_wiring.bare(pipeline.root / path)
         if "__pycache__" not in path and not sought_in_vain and not marks_a_package:
             opened[stage].add((mode, path))
     assert set(opened) == set(test_wiring.STAGES)
@@ -136,21 +136,21 @@ def test_stages_open_what_they_declare_and_nothing_else(made):
 
 
 @pytest.fixture(scope="module")
-def narrow(made, tmp_path_factory) -> Project:
+def narrow(pipeline, tmp_path_factory) -> Project:
     """The project after an experiment with half the filters."""
-    project = made.copy(tmp_path_factory.mktemp("narrow") / "project")
+    project = pipeline.copy(tmp_path_factory.mktemp("narrow") / "project")
     project.log = project.run("dvc", "exp", "run", "-S", "network.width=0.5")
     return project
 
 
-def test_experiment_reruns_what_a_param_changes(made, narrow):
+def test_experiment_reruns_what_a_param_changes(pipeline, narrow):
     again = ["train_network", "quantize", "reference", "operate", "score_streams", "evaluate", "export"]
     assert sorted(ran(narrow.log)) == sorted(again) and ran(narrow.log)[:2] == again[:2]
-    small, large = (read(p, "models/quantized/report.json")["bytes"] for p in (narrow, made))
+    small, large = (read(p, "models/quantized/report.json")["bytes"] for p in (narrow, pipeline))
     assert small < 0.8 * large
     assert (narrow.root / "models/quantized/model.tflite").stat().st_size == small
     assert str(small) in "".join(p.read_text() for p in (narrow.root / "firmware/generated").glob("*.[ch]"))
-    assert read(narrow, "reports/metrics.json")["forest"] == read(made, "reports/metrics.json")["forest"]
+    assert read(narrow, "reports/metrics.json")["forest"] == read(pipeline, "reports/metrics.json")["forest"]
 
 
 def test_experiment_shows_in_diffs(narrow):
@@ -163,31 +163,31 @@ def test_experiment_shows_in_diffs(narrow):
     assert len(narrow.run("dvc", "exp", "list", "--name-only").split()) == 1
 
 
-def test_plots_and_dag(made, tmp_path):
-    shown = json.loads(made.run("dvc", "plots", "show", "--json", "-o", str(tmp_path)))
-    names = {next(iter(plot)) for plot in yaml.safe_load((made.root / "dvc.yaml").read_text())["plots"]}
+def test_plots_and_dag(pipeline, tmp_path):
+    shown = json.loads(pipeline.run("dvc", "plots", "show", "--json", "-o", str(tmp_path)))
+    names = {next(iter(plot)) for plot in yaml.safe_load((pipeline.root / "dvc.yaml").read_text())["plots"]}
     assert names <= set(shown["data"])
     assert all(shown["data"][name] for name in names) and not shown.get("errors")
-    made.run("dvc", "plots", "show", "-o", str(tmp_path))
+    pipeline.run("dvc", "plots", "show", "-o", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
     assert "ROC" in page and "vega" in page
-    dag = made.run("dvc", "dag", "--dot")
+    dag = pipeline.run("dvc", "dag", "--dot")
     assert set(test_wiring.STAGES) <= set(re.findall(r'"(\w+)"', dag))
 
 
-def test_a_clone_pulls_what_was_pushed_and_runs_nothing(made, tmp_path):
-    project = made.copy(tmp_path / "project")
+def test_a_clone_pulls_what_was_pushed_and_runs_nothing(pipeline, tmp_path):
+    project = pipeline.copy(tmp_path / "project")
     project.run("dvc", "remote", "add", "-d", "local", str(tmp_path / "remote"))
     project.commit("remote")
     project.run("dvc", "push")
     subprocess.run(["git", "clone", "-q", str(project.root), str(tmp_path / "clone")], check=True)
-    clone = Project(tmp_path / "clone", made.shared)
+    clone = Project(tmp_path / "clone", pipeline.shared)
     clone.run("dvc", "pull")
     assert "up to date" in clone.run("dvc", "status")
     assert ran(clone.repro()) == []
     assert clone.run("git", "status", "--porcelain") == ""
     for path in ("models/quantized/model.tflite", "models/network/network.keras", "data/features/test.npy"):
-        assert (clone.root / path).read_bytes() == (made.root / path).read_bytes()
+        assert (clone.root / path).read_bytes() == (pipeline.root / path).read_bytes()
 
 
 def record(folder: Path, seed: int) -> None:
@@ -203,19 +203,19 @@ def record(folder: Path, seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def imported(made, tmp_path_factory) -> Project:
+def imported(pipeline, tmp_path_factory) -> Project:
     """The project after a folder of recordings was imported and the data was made anew."""
     folder = tmp_path_factory.mktemp("imported")
     record(folder / "range", 5)
-    project = made.copy(folder / "project")
+    project = pipeline.copy(folder / "project")
     project.run("gunshot", "import", "folder", str(folder / "range"))
     project.log = project.repro("featurize", "streams_train", "streams_val", "streams_test")
     project.commit("a corpus")
     return project
 
 
-def test_imported_corpus_is_picked_up(made, imported):
-    assert (imported.root / "dvc.yaml").read_bytes() == (made.root / "dvc.yaml").read_bytes()
+def test_imported_corpus_is_picked_up(pipeline, imported):
+    assert (imported.root / "dvc.yaml").read_bytes() == (pipeline.root / "dvc.yaml").read_bytes()
     assert "simulate" not in ran(imported.log)
     assert {"validate_raw", "tag", "chunk", "split", "augment", "featurize"} <= set(ran(imported.log))
     recordings = table(imported, "data/tagged/recordings.csv")
@@ -235,8 +235,8 @@ def test_imported_corpus_is_picked_up(made, imported):
     assert ran(imported.repro("featurize")) == []
 
 
-def test_groups_keep_their_side(made, imported):
-    before, after = (table(p, "data/splits.csv").set_index("recording_group") for p in (made, imported))
+def test_groups_keep_their_side(pipeline, imported):
+    before, after = (table(p, "data/splits.csv").set_index("recording_group") for p in (pipeline, imported))
     assert len(after) > len(before)
     pd.testing.assert_frame_equal(after.loc[before.index], before)
 
@@ -262,8 +262,8 @@ def test_recording_damaged_after_import_is_named(imported, tmp_path):
         ("tags", "min_interval_ms", -1.0, "tags.min_interval_ms=-1.0"),
     ],
 )
-def test_bad_param_is_named(made, tmp_path, section, key, value, message):
-    project = made.copy(tmp_path / "project")
+def test_bad_param_is_named(pipeline, tmp_path, section, key, value, message):
+    project = pipeline.copy(tmp_path / "project")
     project.params({section: {key: value}})
     printed = project.repro("tag", fails=True)
     assert message in printed
@@ -280,10 +280,10 @@ def test_too_few_recordings_of_a_class_stop_the_pipeline(fresh, tmp_path, guns, 
     assert message in printed
 
 
-def test_groups_too_few_to_split_are_an_error(made, tmp_path):
-    project = made.copy(tmp_path / "project")
+def test_groups_too_few_to_split_are_an_error(pipeline, tmp_path):
+    project = pipeline.copy(tmp_path / "project")
     path = project.root / "data/chunks/chunks.csv"
-    chunks = table(made, "data/chunks/chunks.csv")
+    chunks = table(pipeline, "data/chunks/chunks.csv")
     guns = sorted(set(chunks["recording_group"][chunks["class"] == "gun"]))
     chunks[~chunks["recording_group"].isin(guns[2:])].to_csv(path, index=False)
     (project.root / "data/splits.csv").unlink()
@@ -292,11 +292,11 @@ def test_groups_too_few_to_split_are_an_error(made, tmp_path):
     assert not (project.root / "data/splits.csv").exists()
 
 
-def test_bad_tags_are_listed(made, tmp_path):
-    project = made.copy(tmp_path / "project")
-    rows = table(made, "data/tagged/recordings.csv")
+def test_bad_tags_are_listed(pipeline, tmp_path):
+    project = pipeline.copy(tmp_path / "project")
+    rows = table(pipeline, "data/tagged/recordings.csv")
     guns, env = (rows["path"][rows["class"] == class_].tolist() for class_ in ("gun", "env"))
-    before = dict(line.split(",", 1) for line in (made.root / "data/tagged/tags.csv").read_text().split())
+    before = dict(line.split(",", 1) for line in (pipeline.root / "data/tagged/tags.csv").read_text().split())
     rises = before[guns[2]].split(",")[0]  # an automatic tag must
     lines = [f"{guns[0]},4000,9999999", f"{guns[1]},soon", f"{env[0]},100", "simulated/nowhere.wav,1"]
     lines += ["elsewhere/a.wav,1", f"{guns[2]},{rises}@0.9"]
@@ -313,8 +313,8 @@ def test_bad_tags_are_listed(made, tmp_path):
     assert tags == before | {guns[0]: "4000", guns[2]: f"{rises}@0.90"}
 
 
-def test_too_many_bad_tags_stop_the_pipeline(made, tmp_path):
-    project = made.copy(tmp_path / "project")
+def test_too_many_bad_tags_stop_the_pipeline(pipeline, tmp_path):
+    project = pipeline.copy(tmp_path / "project")
     (project.root / "data/tags/mine.csv").write_text("".join(f"simulated/gone/{i}.wav,1\n" for i in range(40)))
     printed = project.repro("tag", fails=True)
     assert re.search(r"40 of \d+ rejected, more than quality.max_rejected=0.1 allows", printed)

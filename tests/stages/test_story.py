@@ -53,8 +53,8 @@ class Story(Project):
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
         compiled = [path.relative_to(ROOT).as_posix() for path in (ROOT / "gunshot").rglob("__pycache__/*.nb[ic]")]
         for name in filter(None, [*listed.split("\0"), *compiled]):  # as in a clone where `make` ran
-            made = name == "dvc.lock" or name.startswith(("reports/", "models/", "data/splits"))
-            if (not made or name == "reports/tagging.json") and (ROOT / name).is_file():
+            is_output = name == "dvc.lock" or name.startswith(("reports/", "models/", "data/splits"))
+            if (not is_output or name == "reports/tagging.json") and (ROOT / name).is_file():
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.root / name)
         # As a clone in which the firmware was built once: its sources are not fetched anew for each candidate.
@@ -100,10 +100,10 @@ class Story(Project):
         (root / "mast-1").mkdir(parents=True)
         for i in range(n):
             given = {"sr": SR, "stream_s": 30.0, "events_per_min": 0.0, "distance_m": (2.0, 100.0)}
-            made = streams.render(77, "train", i, "shots", **given)
+            stream = streams.render(77, "train", i, "shots", **given)
             name = f"mast-1/{i:03d}.wav"
-            sf.write(root / name, np.clip(signal.sosfilt(covered, made.pcm / 32768), -1, 1), SR)
-            placed[name] = [tags.Tag(shot["onset"]) for shot in made.shots if shot["heard"]]
+            sf.write(root / name, np.clip(signal.sosfilt(covered, stream.pcm / 32768), -1, 1), SR)
+            placed[name] = [tags.Tag(shot["onset"]) for shot in stream.shots if shot["heard"]]
         return placed
 
     def mark(self, placed: dict[str, list[tags.Tag]]) -> None:
@@ -125,9 +125,9 @@ def refuse_a_worse_one(story: Story, first: Path) -> None:
     """Field data drifts and starts a retraining. What it trains is worse, and its gates refuse it."""
     before = story.params(WORSE)
     story.commit("Smooth the targets, average a second")
-    told = story.flow("monitor")
+    printed = story.flow("monitor")
     second = story.candidates()[-1]
-    assert second != first and "drift: " in told
+    assert second != first and "drift: " in printed
     assert "recall" in story.failed(second)
     assert "recall" in story.approve(second, "it is faster", fails=True)
     story.run("gunshot", "review", str(second), "reject", "--by", "Ada", "--reason", "it hears nothing")
@@ -175,8 +175,8 @@ def test_from_the_first_model_to_a_rollback(story, worse):
     # The registry and the tags tell it, here and in a clone.
     known = json.loads(story.run("gunshot", "models", "--format", "json"))
     assert known["champion"] == "v1.0.0"
-    told = [(entry["event"], entry["version"], entry["by"]) for entry in record.read(story.root)]
-    assert told == [
+    entries = [(entry["event"], entry["version"], entry["by"]) for entry in record.read(story.root)]
+    assert entries == [
         ("promoted", "v1.0.0", "Ada"), *([("rejected", None, "Ada")] if worse else []),
         ("promoted", "v1.1.0", "Ada"), ("rolled back", "v1.0.0", "Bo"),
     ]  # fmt: skip

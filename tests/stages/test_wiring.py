@@ -43,13 +43,13 @@ def module(stage: str) -> str:
 @cache
 def reached(name: str) -> frozenset[str]:
     """The modules that importing `name` may run: imports anywhere in a file, and the packages around each."""
-    found, ahead = set(), [name]
+    modules, ahead = set(), [name]
     while ahead:
         at = ahead.pop()
-        if at not in found:
-            found.add(at)
+        if at not in modules:
+            modules.add(at)
             ahead += [*graph().find_modules_directly_imported_by(at), *([at.rpartition(".")[0]] if "." in at else [])]
-    return frozenset(found)
+    return frozenset(modules)
 
 
 def file_of(name: str) -> str:
@@ -179,18 +179,18 @@ def test_outputs_lie_where_the_command_says(stage):
 
 
 def test_each_output_has_one_stage_and_each_dependency_exists():
-    made = [out for stage in STAGES for out in outs(stage)]
-    for a, b in itertools.permutations(made, 2):
+    outputs = [out for stage in STAGES for out in outs(stage)]
+    for a, b in itertools.permutations(outputs, 2):
         assert not holds(a, b), f"{b} is made twice"
     for stage in STAGES:
         for path in deps(stage):
             there = is_code(path) or path in ("data/raw", "data/tags", "firmware/src", "reports/tagging.json")
-            assert (ROOT / path).exists() if there else any(holds(path, m) or holds(m, path) for m in made), path
+            assert (ROOT / path).exists() if there else any(holds(path, m) or holds(m, path) for m in outputs), path
 
 
 def test_artifacts_are_outputs():
-    made = [out for stage in STAGES for out in outs(stage)]
-    assert {artifact["path"] for artifact in PIPELINE["artifacts"].values()} <= set(made)
+    outputs = [out for stage in STAGES for out in outs(stage)]
+    assert {artifact["path"] for artifact in PIPELINE["artifacts"].values()} <= set(outputs)
     assert set(PIPELINE["artifacts"]) == {"forest", "float", "int8"}
 
 

@@ -104,7 +104,7 @@ def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataF
     ]
     fired = {"distance_m": -1.0, "peak_snr_db": 30.0, "heard": True, "firing": 0, "clear": True, "delay_s": 0.2}
     n = int(3600 * hours * SR)
-    made = {
+    parts = {
         "counts": [row | {"logit": logit} for logit in (0.0, 1.0) for row in counted],
         "shots": [
             dict.fromkeys(tables.STREAM_SHOT, "") | shots | fired | {"onset": 1000 * i, "found": i < hits}
@@ -124,12 +124,12 @@ def turn(number: int, false: int, hours: float, hits: int) -> dict[str, pd.DataF
             | {"path": quiet["path"], "start": 0, "stop": n, "kind": "bed"}
         ],
     }
-    return {key: pd.DataFrame(rows) for key, rows in made.items()}
+    return {key: pd.DataFrame(rows) for key, rows in parts.items()}
 
 
 def test_hours_and_false_incidents_of_all_turns_add_up():
-    found = cross_validation.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5, sr=SR)
-    row = found["figures"]["real"]["int8"]
+    report = cross_validation.pooled([turn(0, 3, 1.5, 2), turn(1, 0, 0.5, 1), turn(2, 1, 2.0, 2)], limit=0.5, sr=SR)
+    row = report["figures"]["real"]["int8"]
     assert (row["hours"], row["false_incidents"], row["false_incidents_per_hour"]) == (
         pytest.approx(4.0),
         4,
@@ -138,7 +138,7 @@ def test_hours_and_false_incidents_of_all_turns_add_up():
     assert row["false_incidents_per_hour_upper"] == pytest.approx(metrics.rate_upper(4, 4.0))
     assert (row["shots"], row["recall"], row["firings"]) == (6, pytest.approx(5 / 6), 3)
     assert (row["false_onsets"], row["false_onsets_per_hour"], row["groups"]) == (12, pytest.approx(3.0), 3)
-    (cause,) = found["tables"]["causes"].to_dict("records")
+    (cause,) = report["tables"]["causes"].to_dict("records")
     assert (cause["label"], cause["false_incidents"], cause["events"]) == ("bang", 4, 3)
 
 
@@ -240,9 +240,9 @@ def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_pa
     folders = {tmp_path / "a": "simulated", tmp_path / "b": "real"}
     for folder in folders:
         rows = [
-            {**dict.fromkeys(tables.STREAM, 0), "path": f"{of}.wav", "side": "val", "origin": of, "kind": "quiet",
-             "place": "", "scene": "", "recording_group": "g", "unique_s": 3600 * 100.0}
-            for of in ("simulated", "real")
+            {**dict.fromkeys(tables.STREAM, 0), "path": f"{origin}.wav", "side": "val", "origin": origin,
+             "kind": "quiet", "place": "", "scene": "", "recording_group": "g", "unique_s": 3600 * 100.0}
+            for origin in ("simulated", "real")
         ]  # fmt: skip
         tables.write(folder / "streams.csv", tables.frame(rows, tables.STREAM))
 

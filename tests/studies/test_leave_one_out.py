@@ -16,9 +16,9 @@ ROWS = st.lists(
 
 
 def table(rows: list[tuple]) -> pd.DataFrame:
-    made = pd.DataFrame(rows, columns=["class", "upstream", "recording_group", "duration_s"])
-    return made.assign(
-        upstream="u" + made["upstream"].astype(str), recording_group="g" + made["recording_group"].astype(str)
+    frame = pd.DataFrame(rows, columns=["class", "upstream", "recording_group", "duration_s"])
+    return frame.assign(
+        upstream="u" + frame["upstream"].astype(str), recording_group="g" + frame["recording_group"].astype(str)
     )
 
 
@@ -63,8 +63,8 @@ def test_figures_are_those_counted_file_by_file():
             gun = (one.files["y"] == 1).to_numpy()
             rate = one.incidents[~gun].sum(axis=0) / 10
             place = len(GRID) if limit is None else min(i for i in range(len(GRID)) if max(rate[i:-1]) <= limit)
-            found = one.incidents[:, place] > 0
-            recalls.append([found[one.files["upstream"].eq(name) & gun].mean() for name in "ab"])
+            hits = one.incidents[:, place] > 0
+            recalls.append([hits[one.files["upstream"].eq(name) & gun].mean() for name in "ab"])
             rates.append(rate[place])
         mean, spread = np.mean(recalls, axis=0), np.std(recalls, axis=0, ddof=1)
         assert content[f"recall_{point}"] == pytest.approx(mean[0])  # b has two groups: it stands beside the mean

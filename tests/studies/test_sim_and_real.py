@@ -73,8 +73,8 @@ def test_the_summary_is_the_mean_and_the_spread_over_seeds(case):
     rows, _ = case()
     assert (rows["auc"] == 1).all() and set(rows["seed"]) == {3, 4}
     changed = rows.assign(auc=np.where(rows["seed"] == 3, 0.8, 0.9))
-    found = sim_and_real.summary(changed)
-    assert found["real"]["auc"] == pytest.approx(0.85) and found["both"]["auc_sd"] == pytest.approx(0.1 / np.sqrt(2))
+    means = sim_and_real.summary(changed)
+    assert means["real"]["auc"] == pytest.approx(0.85) and means["both"]["auc_sd"] == pytest.approx(0.1 / np.sqrt(2))
 
 
 def test_too_few_groups_are_named():
