@@ -16,6 +16,7 @@ import pydantic
 
 ROOT = "gunshot/v1"
 WRITTEN, READ = ("birth", "status", "alert", "reply"), ("ack", "order")  # by a device
+RETAINED = ("birth", "status")  # the broker keeps the last of each
 WATCH = "watch"  # who looks from outside whether the hub lives
 LIFE = f"{ROOT}/hub/life"  # the hub's sign of life, each second, which the watch reads: no content
 RESERVED = ("broker", "hub", WATCH)  # names that are no device's

@@ -35,6 +35,7 @@ DEVICE = Table(
     "device", DATA, _key("name", String), Column("number", BigInteger, nullable=False, unique=True),
     Column("site", String, ForeignKey("site.name")),  # null: it stands alone, and decides alone
     Column("latitude", Float), Column("longitude", Float),  # degrees, WGS 84; null: not known
+    Column("revoked_at", DateTime(timezone=True)),  # since when nothing is taken from it; null: it is let in
 )  # fmt: skip
 
 # A start of a device: its birth, and whether it is there.

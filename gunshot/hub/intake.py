@@ -30,7 +30,7 @@ LATEST_US = 253_402_300_799_999_999  # the end of the year 9999, the last that a
 
 
 class UnknownError(ValueError):
-    """A device that is not enrolled."""
+    """A device that is not enrolled, or no longer."""
 
 
 def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datetime, sr: int) -> Acknowledgement | None:
@@ -40,7 +40,7 @@ def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datet
     """
     acknowledgement = _head(payload)
     try:
-        number = _number(connection, device)
+        number = _writer(connection, device)
         message = messages.decode(payload)
         _check(message, number, sr)
         _store(connection, device, message, payload, now=now, sr=sr)
@@ -53,7 +53,7 @@ def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datet
 def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
     """Take in what a device is, of one of its sessions."""
     try:
-        number, report = _number(connection, device), Birth.decode(payload)
+        number, report = _writer(connection, device), Birth.decode(payload)
         if (report.name, report.number) != (device, number):
             raise ValueError(f"name={report.name}, number={report.number} must be {device}, {number}, as enrolled")
     except ValueError as e:
@@ -92,6 +92,15 @@ def _number(connection: sql.Connection, device: str) -> int:
     number = connection.scalar(sql.select(DEVICE.c.number).where(DEVICE.c.name == device))
     if number is None:
         raise UnknownError(f"device={device} must be enrolled: `gunshot hub enrol`")
+    return number
+
+
+def _writer(connection: sql.Connection, device: str) -> int:
+    """Return the number of a device that may say what it heard: of one that is revoked only its end is of interest."""
+    number = _number(connection, device)
+    since = connection.scalar(sql.select(DEVICE.c.revoked_at).where(DEVICE.c.name == device))
+    if since is not None:
+        raise UnknownError(f"device={device} must be enrolled; it is revoked since {since:%Y-%m-%d %H:%M:%S} UTC")
     return number
 
 

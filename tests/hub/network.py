@@ -169,8 +169,8 @@ class Sender:
         who = Place.load(place)
         self.outbox = outbox.Outbox(place)
         self.birth = topics.Birth(
-            name=who.name, number=who.number, session=self.outbox.start(), model=f"{MODEL_NUMBER:016x}",
-            operating_point=0.5, version=messages.VERSION, capabilities=run.CAPABILITIES,
+            name=who.name, number=who.number, session=self.outbox.start(after=who.session),
+            model=f"{MODEL_NUMBER:016x}", operating_point=0.5, version=messages.VERSION, capabilities=run.CAPABILITIES,
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
         self.device = run.Device(listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=error_us)
