@@ -1,7 +1,7 @@
 """A hub's folder: settings, certificates, the broker's configuration, and what each device is given.
 
 ``hub.yaml``, ``mosquitto.conf``, ``acl``, ``authority/``, ``broker/``, ``client/`` (the hub's own), ``devices/NAME/``,
-``watch/`` (the outside watch's), ``sound/`` (what orders brought), ``console/``.
+``watch/`` (the outside watch's), ``homeassistant/`` (its certificate), ``sound/`` (what orders brought), ``console/``.
 """
 
 import os
@@ -28,8 +28,17 @@ topic read {root}/#
 topic write {root}/+/ack
 topic write {root}/+/order
 topic write {life}
+topic write {root}/+/{heard}
+topic write {online}
+topic write {discovery}
 user {watch}
 topic read {life}
+user {home}
+topic read {root}/+/status
+topic read {root}/+/{heard}
+topic read {online}
+topic read {discovery}
+topic readwrite {home}/status
 {written}
 {read}
 """
@@ -79,6 +88,7 @@ class Settings(pydantic.BaseModel):
     port: int = pydantic.Field(ge=1, le=65535)
     database: str  # a URL
     tiles: Tiles | None = None  # by hand; without, the map is a plain grid and asks nobody
+    home_assistant: bool = False  # by hand: tell it of each device, and what it hears
     escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
 
 
@@ -104,14 +114,16 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     if not revoked(folder).exists():
         certificates.revoke(folder / "authority", revoked(folder))
     certificates.issue(folder / "authority", folder / "client", HUB)
-    certificates.issue(folder / "authority", folder / topics.WATCH, topics.WATCH)
+    for name in (topics.WATCH, topics.HOME_ASSISTANT):
+        certificates.issue(folder / "authority", folder / name, name)
     certificates.keep(folder / topics.WATCH / WATCHED, yaml.safe_dump({"host": host, "port": port}).encode())
     written, read = (
         "\n".join(f"pattern {access} {topics.topic('%u', leaf)}" for leaf in leaves)
         for access, leaves in (("write", topics.WRITTEN), ("read", topics.READ))
     )
     who = {"hub": HUB, "watch": topics.WATCH, "root": topics.ROOT, "life": topics.LIFE}
-    acl = ACL.format(**who, written=written, read=read)
+    who |= {"home": topics.HOME_ASSISTANT, "heard": topics.HEARD, "online": topics.HUB_STATUS}
+    acl = ACL.format(**who, discovery=topics.discovery("+"), written=written, read=read)
     local = " localhost" if host == "localhost" else ""  # not to be reached from elsewhere: nor is it listened there
     user = pwd.getpwuid(os.getuid()).pw_name
     conf = CONF.format(

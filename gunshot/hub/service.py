@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.device import topics
 from gunshot.hub import database, folder, intake, orders, places
+from gunshot.hub.home_assistant import Teller
 
 TICK_S = 1.0  # from one look at the orders to the next; and between attempts to connect
 
@@ -34,6 +35,7 @@ def serve(place: Path, *, sr: int) -> None:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=folder.HUB, clean_session=False, protocol=mqtt.MQTTv311)
     own = place / "client"
     client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
+    teller = Teller(client, enabled=settings.home_assistant)
     client.on_connect = _connected
     client.on_subscribe = lambda *_: log.info("connected to the broker")  # from now on nothing is missed
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
@@ -45,23 +47,27 @@ def serve(place: Path, *, sr: int) -> None:
         client.connect_async(settings.host, settings.port)
         located = pool.submit(places.keep, engine, stop)
         try:
-            _loop(client, engine, settings, located, sound=sound)
+            _loop(client, engine, settings, located, teller, sound=sound)
         finally:
             stop.set()
         located.result()
 
 
-def _loop(client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, located: Future, *, sound: Path) -> None:
+def _loop(
+    client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, located: Future, teller: Teller, *, sound: Path
+) -> None:
     """Talk with the broker until `located` is done: it had an error, which ends the hub."""
     _connect(client, settings)
     looked = -TICK_S
     while not located.done():  # one thread, so that nothing happens to an order twice at a time
         if client.loop(TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            teller.again()
             time.sleep(TICK_S)
             _connect(client, settings)
         elif client.is_connected() and time.monotonic() - looked >= TICK_S:
             looked = time.monotonic()
             send_orders(client, engine, sound=sound)
+            teller.tell(engine)
             client.publish(topics.LIFE, b"")  # the broker takes it, and the database answered just now
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sql
 from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.base import audio
 from gunshot.detect import listener
@@ -60,6 +61,21 @@ class Network:
     def payloads(self) -> list[bytes]:
         """The stored messages, by session and sequence."""
         return [row["payload"] for row in self.rows(database.MESSAGE)]
+
+    def retained(self, reader: str = "client") -> dict[str, bytes]:
+        """What the broker keeps of what a certificate of the folder may read; nobody else may use it meanwhile."""
+        kept, own, done = {}, self.folder / reader, []
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
+        client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
+        client.on_connect = lambda *_: client.subscribe("#", 1)
+        client.on_message = lambda _, __, message: kept.update({message.topic: message.payload})
+        client.on_subscribe = lambda *_: client.publish("end", b"", qos=1)  # confirmed after what is kept was sent
+        client.on_publish = lambda *_: done.append(True)
+        client.connect("localhost", self.port)
+        until(lambda: client.loop(0.05) or done, "the broker has sent what it keeps")
+        client.disconnect()
+        kept.pop(topics.LIFE, None)
+        return kept
 
     def ask(self, start: int, stop: int, session: int | None = 1) -> None:
         """Ask the device for samples of a session, or for a span of time in microseconds."""

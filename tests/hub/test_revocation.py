@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 
-from gunshot.device import topics
 from gunshot.hub import database, folder, intake, orders, revocation
 from gunshot.signing import keys
 from tests.firmware.driven import shots
@@ -40,22 +37,6 @@ def is_connected(sender: Sender) -> bool:
     return sender.link._client.is_connected()
 
 
-def retained(network: Network) -> dict[str, bytes]:
-    """What the broker keeps, as the hub reads it; the hub must not run."""
-    kept, own, done = {}, network.folder / "client", []
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="hub", protocol=mqtt.MQTTv311)
-    client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
-    client.on_connect = lambda *_: client.subscribe([("#", 1)])
-    client.on_message = lambda _, __, message: kept.update({message.topic: message.payload})
-    client.on_subscribe = lambda *_: client.publish(topics.LIFE, b"", qos=1)  # confirmed after what is kept was sent
-    client.on_publish = lambda *_: done.append(True)
-    client.connect("localhost", network.port)
-    until(lambda: client.loop(0.05) or done, "the broker has sent what it keeps")
-    client.disconnect()
-    kept.pop(topics.LIFE, None)
-    return kept
-
-
 @pytest.mark.slow
 def test_a_revoked_device_is_out_at_once_and_its_alerts_stay(network):
     with network.broker():
@@ -79,7 +60,7 @@ def test_a_revoked_device_is_out_at_once_and_its_alerts_stay(network):
                 (network.device / name).unlink()
             folder.enrol(network.folder, NAME, NUMBER)
             assert (network.device / "key.pem").read_bytes() != stolen[network.device / "key.pem"]
-        assert retained(network) == {} and network.rows(database.REFUSED) == []
+        assert network.retained() == {} and network.rows(database.REFUSED) == []
         (network.device / "outbox.sqlite").rename(network.folder / "outbox.stolen")  # another machine has the name now
         with network.hub(), sending(network.device) as sender:
             assert sender.birth.session == 2
