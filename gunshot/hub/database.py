@@ -50,7 +50,7 @@ MESSAGE = Table(
     "message", DATA, _device(), _key("session"), _key("sequence"),
     Column("incident", BigInteger),  # null: a heartbeat
     Column("received_at", DateTime(timezone=True), nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # empty: it was purged
     sql.Index("message_by_arrival", "device", "received_at"),
 )  # fmt: skip
 

@@ -88,6 +88,7 @@ class Settings(pydantic.BaseModel):
     port: int = pydantic.Field(ge=1, le=65535)
     database: str  # a URL
     tiles: Tiles | None = None  # by hand; without, the map is a plain grid and asks nobody
+    message_days: float = pydantic.Field(default=90.0, gt=0)  # by hand: messages that nobody confirmed are kept so long
     home_assistant: bool = False  # by hand: tell it of each device, and what it hears
     escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
 

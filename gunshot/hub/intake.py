@@ -126,7 +126,7 @@ def _store(
 ) -> None:
     key = {"device": device, "session": message.session, "sequence": message.sequence}
     before = connection.scalar(sql.select(MESSAGE.c.payload).where(*_is(MESSAGE, key)))
-    if before == payload:
+    if before in (payload, b""):  # it is here, or was until it was purged
         return
     if before is not None:
         raise ValueError(f"session={message.session} sequence={message.sequence} must be new; another message has them")

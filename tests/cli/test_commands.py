@@ -82,7 +82,7 @@ WORDS = {
     "device bridge": ["--baud", "/dev/serial/by-id", "acknowledged", "whatever number"],
     "hub order": ["--incident", "--from", "--live", "--seconds", "--reason", "--person", "30 s", "60 s", "FLAC"],
     "hub orders": ["--format", "newest last"],
-    "hub purge": ["field.keep_days", "keep"],
+    "hub purge": ["field.keep_days", "message_days", "no confirmed case", "stay listed"],
     "hub console": ["--host", "--port", "authority/cert.pem", "beside"],
     "hub person": ["--role", "--disable", "prints the password", "once"],
     "device run": ["--file", "--microphone", "--model", "--threshold", "acknowledged", "No audio", "30 s"],
