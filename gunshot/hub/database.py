@@ -149,6 +149,20 @@ CALL = Table(
     Column("at", DateTime(timezone=True), nullable=False),
 )  # fmt: skip
 
+# A CAP message that goes out by itself; its case may be merged into another one by now.
+CAP = Table(
+    "cap", DATA, Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("case", _NUMBER, ForeignKey("case.number"), nullable=False, index=True),
+    Column("identifier", String, nullable=False, unique=True), Column("kind", String, nullable=False),
+    Column("sent_at", DateTime(timezone=True), nullable=False),  # as it says itself
+    Column("references", String, nullable=False), Column("content", String, nullable=False),  # as cap.Message has them
+    Column("payload", String, nullable=False), Column("made_at", DateTime(timezone=True), nullable=False),
+    # Of which case, as it was when it was last looked whether there is more to say; and after which decision on it.
+    Column("seen_case", _NUMBER, nullable=False), Column("seen_changed_at", DateTime(timezone=True), nullable=False),
+    Column("seen_decision", _NUMBER, nullable=False),
+    Column("delivered_at", DateTime(timezone=True), index=True),  # null: the address has not taken it
+)  # fmt: skip
+
 # What was not taken, and why; once, however often it comes.
 REFUSED = Table(
     "refused", DATA, _key("device", String), _key("leaf", String), _key("sha256", String),

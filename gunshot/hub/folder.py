@@ -67,6 +67,7 @@ max_queued_messages 10000
 message_size_limit {most_bytes}
 """
 REVOKED, PID = "revoked.pem", "mosquitto.pid"  # in broker/: the list of revoked certificates, the broker's process
+CAP_ADDRESS = r"^(https://|http://(localhost|127\.0\.0\.1)[:/])\S+$"  # without TLS to this machine alone
 MOST_BYTES = 65535  # of a message
 
 
@@ -82,7 +83,7 @@ class Tiles(pydantic.BaseModel):
 class Settings(pydantic.BaseModel):
     """What `init` was told, in hub.yaml, and what was added there by hand."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)  # passwords
 
     host: str  # by which devices reach the broker
     port: int = pydantic.Field(ge=1, le=65535)
@@ -90,6 +91,7 @@ class Settings(pydantic.BaseModel):
     tiles: Tiles | None = None  # by hand; without, the map is a plain grid and asks nobody
     message_days: float = pydantic.Field(default=90.0, gt=0)  # by hand: messages that nobody confirmed are kept so long
     home_assistant: bool = False  # by hand: tell it of each device, and what it hears
+    cap: str | None = pydantic.Field(default=None, pattern=CAP_ADDRESS)  # by hand: where CAP messages are sent
     escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
 
 

@@ -40,26 +40,32 @@ def serve(place: Path, *, sr: int) -> None:
     client.on_subscribe = lambda *_: log.info("connected to the broker")  # from now on nothing is missed
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
     stop = Event()
-    with database.opened(settings.database) as engine, ThreadPoolExecutor(1) as pool:
+    with database.opened(settings.database) as engine, ThreadPoolExecutor() as pool:
         # The library sends its PUBACK after this returns, and none where it raises.
         sound = place / orders.SOUND
         client.on_message = lambda _, __, message: take(client, engine, message, sr=sr, sound=sound)
         client.connect_async(settings.host, settings.port)
-        located = pool.submit(places.keep, engine, stop)
+        beside = [pool.submit(places.keep, engine, stop)]
+        if settings.cap:
+            from gunshot.hub import dispatch  # who sends nothing needs no HTTP
+
+            beside.append(pool.submit(dispatch.keep, engine, settings.cap, settings.host, stop))
         try:
-            _loop(client, engine, settings, located, teller, sound=sound)
+            _loop(client, engine, settings, beside, teller, sound=sound)
         finally:
             stop.set()
-        located.result()
+        for one in beside:
+            one.result()
 
 
 def _loop(
-    client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, located: Future, teller: Teller, *, sound: Path
-) -> None:
-    """Talk with the broker until `located` is done: it had an error, which ends the hub."""
+    client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, beside: list[Future], teller: Teller,
+    *, sound: Path,
+) -> None:  # fmt: skip
+    """Talk with the broker until one of those `beside` is done: it had an error, which ends the hub."""
     _connect(client, settings)
     looked = -TICK_S
-    while not located.done():  # one thread, so that nothing happens to an order twice at a time
+    while not any(one.done() for one in beside):  # one thread, so that nothing happens to an order twice at a time
         if client.loop(TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
             teller.again()
             time.sleep(TICK_S)
