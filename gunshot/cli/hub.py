@@ -56,17 +56,42 @@ def enrol(
     site: Annotated[str | None, typer.Option(help="Of `gunshot hub site`. Without one a device decides alone.")] = None,
     latitude: Annotated[float | None, typer.Option(help="Where it stands, degrees, WGS 84; south is below 0.")] = None,
     longitude: Annotated[float | None, typer.Option(help="West of Greenwich is below 0.")] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Give it a new certificate and key, and revoke those that it has.")
+    ] = False,
 ) -> None:
     """Let a device in: write its certificate, its key and where the hub is to FOLDER/devices/DEVICE.
 
     Move that folder to the device. Its name and its number are its own for good; where it stands may be said, or said
-    anew, at any time by the same command.
+    anew, at any time by the same command. With --renew it is away until the new folder's files are there; what it hears
+    meanwhile waits on it. A device that was revoked is let in again.
     """
     from gunshot.hub import folder as folders
+    from gunshot.hub import revocation
 
-    out = folders.enrol(folder, device, number, site=site, latitude=latitude, longitude=longitude)
+    out = folders.enrol(folder, device, number, site=site, latitude=latitude, longitude=longitude, renew=renew)
+    if renew:
+        revocation.enforce(folder, device)
     print(f"{out} is all that the device needs; move it there. Then:")
     print(f"  gunshot device run {out.name}")
+
+
+@hub.command()
+def revoke(
+    folder: FolderArgument,
+    device: Annotated[str, typer.Argument(help="Its name, as it was enrolled.")],
+) -> None:
+    """Let a device in no longer: revoke its certificates, end its connection, clear what the broker keeps of it.
+
+    What it told stays in the database. The broker must run on this machine, or be told to read its files. `gunshot hub
+    enrol` of the same name and number gives a new certificate.
+    """
+    from datetime import UTC, datetime
+
+    from gunshot.hub import revocation
+
+    revocation.revoke(folder, device, now=datetime.now(UTC))
+    print(f"{device} is revoked: it cannot connect any more, and nothing that it says is taken in")
 
 
 @hub.command()

@@ -133,20 +133,23 @@ def orders(
 
 @hub.command()
 def purge(folder: FolderArgument) -> None:
-    """Delete the clips that are older than field.keep_days and of no confirmed case; their orders stay listed.
+    """Delete clips older than field.keep_days, and messages older than message_days of hub.yaml, of no confirmed case.
 
-    Run it once a day, as cron does.
+    Cases, incidents, decisions and orders stay listed; evidence and heartbeats go with the messages. Run it once a day,
+    as cron does.
     """
     from gunshot.base import params
-    from gunshot.hub import database
+    from gunshot.hub import database, retention
     from gunshot.hub import folder as folders
     from gunshot.hub import orders as stored
     from gunshot.hub.console import sound
 
-    keep, url = params.load("field").field.keep_days, folders.load(folder).database
-    with database.opened(url) as engine, engine.begin() as connection:
+    keep, settings, now = params.load("field").field.keep_days, folders.load(folder), datetime.now(UTC)
+    with database.opened(settings.database) as engine, engine.begin() as connection:
         sound.keep(connection)
-        files = stored.purge(connection, folder / stored.SOUND, keep_days=keep, now=datetime.now(UTC))
+        files = stored.purge(connection, folder / stored.SOUND, keep_days=keep, now=now)
+        emptied = retention.purge(connection, keep_days=settings.message_days, now=now)
     for file in files:
         print(folder / stored.SOUND / file)
     print(f"{counted(len(files), 'clip')} older than {keep:g} days deleted")
+    print(f"{counted(emptied, 'message')} older than {settings.message_days:g} days deleted")

@@ -153,8 +153,9 @@ class Bridge:
     def _take(self, message: Message, now_s: float) -> None:
         """Put a message into the outbox, with this device's number, the count of its start, and the time."""
         if self._board is None or not self._board.is_of(message):
+            session = self._outbox.start(after=self._place.session)
             self._board = Board(
-                number=message.device, start=message.session, session=self._outbox.start(), sequence=message.sequence
+                number=message.device, start=message.session, session=session, sequence=message.sequence
             )
             self._samples = Samples(self._sr)
             log.info("session %d: board %08x, start %08x", self._board.session, message.device, message.session)

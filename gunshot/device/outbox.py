@@ -53,10 +53,10 @@ class Outbox:
                 f"{folder / FILE}: {e}; is `gunshot device run` or `bridge` running there already?"
             ) from None
 
-    def start(self) -> int:
-        """Return the number of a new session, larger than all before; it is on the disk."""
+    def start(self, *, after: int = 0) -> int:
+        """Return the number of a new session, larger than all before and than `after`; it is on the disk."""
         with self._db:
-            self._db.execute("UPDATE total SET session = session + 1")
+            self._db.execute("UPDATE total SET session = max(session, ?) + 1", (after,))
         return self._one("SELECT session FROM total")
 
     @property

@@ -42,11 +42,12 @@ class Place(pydantic.BaseModel):
     port: int = pydantic.Field(ge=1, le=65535)
     name: str
     number: int = pydantic.Field(ge=0, le=topics.MOST_NUMBER)  # which its messages carry
+    session: int = pydantic.Field(default=0, ge=0, le=topics.MOST_NUMBER)  # the last that the hub had of this name
 
     def save(self, folder: Path) -> None:
         """Write device.yaml."""
         with atomic(folder / FILE) as part:
-            part.write_text(yaml.safe_dump(self.model_dump(), sort_keys=False))
+            part.write_text(yaml.safe_dump(self.model_dump(exclude_defaults=True), sort_keys=False))
 
     @classmethod
     def load(cls, folder: Path) -> "Place":

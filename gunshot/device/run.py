@@ -136,7 +136,7 @@ def listen(
     place, ear = Place.load(folder), Listener(model, [logit], p)
     with closing(Outbox(folder)) as outbox:
         birth = Birth(
-            name=place.name, number=place.number, session=outbox.start(),
+            name=place.name, number=place.number, session=outbox.start(after=place.session),
             model=f"{model_number(model.path.read_bytes()):016x}", version=VERSION,
             operating_point=float(model.calibrated(logit)), capabilities=CAPABILITIES,
         )  # fmt: skip

@@ -4,7 +4,7 @@ Below ``gunshot/v1/<device>/`` a device writes ``birth``, ``status``, ``alert`` 
 ``order``. An alert is a message, as bytes (device/messages.py). Birth and status are JSON objects and are retained; a
 reader passes over keys that it does not know. An acknowledgement is three numbers. An order is signed JSON
 (device/orders.py), a reply is JSON and sound (device/parts.py), and a reply's acknowledgement is JSON, on ``ack`` too.
-LIFE is the hub's sign of life.
+LIFE is the hub's sign of life. Where Home Assistant listens, the hub tells it of a device on ``heard`` and `discovery`.
 """
 
 import re
@@ -16,9 +16,13 @@ import pydantic
 
 ROOT = "gunshot/v1"
 WRITTEN, READ = ("birth", "status", "alert", "reply"), ("ack", "order")  # by a device
+RETAINED = ("birth", "status")  # the broker keeps the last of each
 WATCH = "watch"  # who looks from outside whether the hub lives
 LIFE = f"{ROOT}/hub/life"  # the hub's sign of life, each second, which the watch reads: no content
-RESERVED = ("broker", "hub", WATCH)  # names that are no device's
+HOME_ASSISTANT = "homeassistant"  # its name, and the first level of the topics where it looks for sensors
+HEARD = "heard"  # what the hub says of a device to Home Assistant: whether it heard a case that is raised
+HUB_STATUS = f"{ROOT}/hub/online"  # the hub's, to Home Assistant: online, or by its last will offline
+RESERVED = ("broker", "hub", WATCH, HOME_ASSISTANT)  # names that are no device's
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 MOST_NUMBER = 2**32 - 1
 U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]
@@ -38,6 +42,16 @@ def check_name(name: str) -> str:
 def topic(device: str, leaf: str) -> str:
     """Return a device's topic; `device` is + for all of them."""
     return f"{ROOT}/{device}/{leaf}"
+
+
+def sensor(device: str) -> str:
+    """Return what a device's sensor is called in Home Assistant; `device` is + for all of them."""
+    return device if device == "+" else f"gunshot-{device}"
+
+
+def discovery(device: str) -> str:
+    """Return the topic on which Home Assistant is told of a device; `device` is + for all of them."""
+    return f"{HOME_ASSISTANT}/binary_sensor/{sensor(device)}/config"
 
 
 def parts(topic: str) -> tuple[str, str]:

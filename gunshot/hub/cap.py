@@ -1,7 +1,9 @@
 """A raised case as a message of the Common Alerting Protocol: CAP 1.2, an OASIS standard that alerting systems read."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import sqlalchemy as sql
@@ -22,6 +24,17 @@ class Kind(StrEnum):
     cancel = "Cancel"
 
 
+class Message(NamedTuple):
+    """A message: `references` to earlier ones have spaces between; `content` is what two of them may have in common."""
+
+    identifier: str
+    kind: Kind
+    sent_at: datetime
+    references: str
+    content: str
+    payload: str  # XML
+
+
 def message(connection: sql.Connection, number: int, kind: Kind, *, sender: str) -> str:
     """Return a CAP message of a case, as XML; `sender` is the hub's host.
 
@@ -40,23 +53,55 @@ def message(connection: sql.Connection, number: int, kind: Kind, *, sender: str)
         raise ValueError(f"case={number} must be one of its own; it is merged into {case.merged_into}")
     if case.raised_at is None:
         raise ValueError(f"case={number} must be raised; it is near: too few devices have it")
-    first, now = f"{sender}-case-{number}", utc(case.raised_at if kind == Kind.alert else case.changed_at)
+    raised_at = utc(case.raised_at)
+    alert = compose(case, Kind.alert, sender=sender, sent=raised_at, first=True)
+    if kind == Kind.alert:
+        return alert.payload
+    return compose(case, kind, sender=sender, sent=utc(case.changed_at), earlier=[reference(sender, alert)]).payload
+
+
+def compose(
+    case: sql.Row, kind: Kind, *, sender: str, sent: datetime, earlier: Sequence[str] = (), first: bool = False
+) -> Message:
+    """Return a message of a raised case, which takes the place of earlier ones, or cancels them.
+
+    `earlier` are what `reference` returns of them; all that are valid, since a later one refers to no other (3.2.1).
+    `first` is the case's first alert, whose identifier is that of the case.
+    """
+    own = f"{sender}-case-{case.number}"
     head = {
-        "identifier": first if kind == Kind.alert else f"{first}-{kind.name}-{now:%Y%m%dT%H%M%S%f}",
+        "identifier": own if first else f"{own}-{kind.name}-{sent:%Y%m%dT%H%M%S%f}",
         "sender": sender,
-        "sent": _stamp(now),
-        "status": "Exercise" if case.exercise else "Actual",
+        "sent": _stamp(sent),
+        "status": _status(case),
         "msgType": kind,
         "scope": "Restricted",
         "restriction": f"For those to whom {sender} sends it",
         "note": f"A drill at {case.site}" if case.exercise else None,
-        "references": None if kind == Kind.alert else f"{sender},{first},{_stamp(utc(case.raised_at))}",
+        "references": " ".join(earlier) or None,
     }
     root = ElementTree.Element("alert", xmlns=NAMESPACE)
     _add(root, head)
     _info(root, case, kind)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+    xml = ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+    return Message(head["identifier"], kind, sent, " ".join(earlier), content(case, kind), xml)
+
+
+def reference(sender: str, message: Message | sql.Row) -> str:
+    """Return how later messages refer to one."""
+    return f"{sender},{message.identifier},{_stamp(utc(message.sent_at))}"
+
+
+def content(case: sql.Row, kind: Kind) -> str:
+    """Return what a message of a case says, without who sends it and when."""
+    root = ElementTree.Element("alert", status=_status(case))
+    _info(root, case, kind)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _status(case: sql.Row) -> str:
+    return "Exercise" if case.exercise else "Actual"
 
 
 def _info(root: ElementTree.Element, case: sql.Row, kind: Kind) -> None:

@@ -1,9 +1,13 @@
-"""Certificates of the hub's own authority: of the broker, of the hub, of each device. A key is never written over.
+"""Certificates of the hub's own authority: of the broker, of the hub, of each device; and which are revoked.
+
+A key is never written over.
 
 Keys are of P-256, which small devices' TLS libraries have; Ed25519, with which promotions are signed, they lack.
 """
 
+import fcntl
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -31,15 +35,18 @@ def authority(folder: Path) -> None:
         _write(file, builder.add_extension(_usage(ca=True), critical=True).sign(key, hashes.SHA256()))
 
 
-def issue(authority: Path, folder: Path, name: str, *, host: str | None = None, days: int = DAYS) -> None:
+def issue(
+    authority: Path, folder: Path, name: str,
+    *, host: str | None = None, days: int = DAYS, copies: Path | None = None,
+) -> None:  # fmt: skip
     """Make a certificate with a common name in a folder, its key and its authority's, as far as they are not there.
 
     They are ``cert.pem``, ``key.pem`` and ``ca.pem``. With a `host` it is a server's, which is reached by that name or
-    address; otherwise a client's. It lasts so many days.
+    address; otherwise a client's. It lasts so many days. `copies` is a folder that keeps the certificate, so that it
+    can be revoked when it is elsewhere.
     """
     key = _key(folder)
-    issuer = x509.load_pem_x509_certificate((authority / "cert.pem").read_bytes())
-    signer = pem.load_pem_private_key((authority / "key.pem").read_bytes(), password=None)
+    issuer, signer = _authority(authority)
     if not (file := folder / "cert.pem").exists():
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, issuer.subject, key.public_key(), signer, days)
@@ -49,9 +56,44 @@ def issue(authority: Path, folder: Path, name: str, *, host: str | None = None, 
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         if host:
             builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
-        _write(file, builder.sign(signer, hashes.SHA256()))
+        certificate = builder.sign(signer, hashes.SHA256())
+        if copies:  # first: what is handed out can be revoked
+            copies.mkdir(exist_ok=True, mode=0o700)
+            _write(copies / f"{certificate.serial_number:x}.pem", certificate)
+        _write(file, certificate)
     if not (file := folder / "ca.pem").exists():
         _write(file, issuer)
+
+
+def issued(copies: Path, name: str) -> list[x509.Certificate]:
+    """Return the certificates of a common name that `issue` kept in a folder."""
+    kept = [x509.load_pem_x509_certificate(file.read_bytes()) for file in sorted(copies.glob("*.pem"))]
+    return [one for one in kept if one.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == name]
+
+
+def revoke(authority: Path, file: Path, certificates: Iterable[x509.Certificate] = ()) -> None:
+    """Add certificates to the list (CRL) in a file of those that are revoked; it is made where it is not there.
+
+    It is valid as long as the authority: where a list has ended, brokers let nobody in.
+    """
+    issuer, signer = _authority(authority)
+    with (authority / "key.pem").open() as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        before, number = [], 0
+        if file.exists():
+            before = x509.load_pem_x509_crl(file.read_bytes())
+            number = before.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        now, listed = datetime.now(UTC), {one.serial_number: one for one in before}
+        for serial in {one.serial_number for one in certificates} - listed.keys():
+            listed[serial] = x509.RevokedCertificateBuilder(serial, now).build()
+        builder = x509.CertificateRevocationListBuilder(
+            issuer.subject, now - BEHIND, issuer.not_valid_after_utc, revoked_certificates=list(listed.values())
+        )
+        builder = builder.add_extension(x509.CRLNumber(number + 1), critical=False)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+        crl = builder.add_extension(identifier, critical=False).sign(signer, hashes.SHA256())
+        with atomic(file) as part:
+            part.write_bytes(crl.public_bytes(pem.Encoding.PEM))
 
 
 def keep(file: Path, content: bytes) -> None:
@@ -67,6 +109,12 @@ def keep(file: Path, content: bytes) -> None:
         os.fsync(f.fileno())
     os.link(part, file)  # unlike a rename, it fails where there is one by now
     part.unlink()
+
+
+def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Return the certificate and the key of an authority."""
+    certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
+    return certificate, pem.load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
 
 
 def _key(folder: Path) -> ec.EllipticCurvePrivateKey:

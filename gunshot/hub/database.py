@@ -35,6 +35,7 @@ DEVICE = Table(
     "device", DATA, _key("name", String), Column("number", BigInteger, nullable=False, unique=True),
     Column("site", String, ForeignKey("site.name")),  # null: it stands alone, and decides alone
     Column("latitude", Float), Column("longitude", Float),  # degrees, WGS 84; null: not known
+    Column("revoked_at", DateTime(timezone=True)),  # since when nothing is taken from it; null: it is let in
 )  # fmt: skip
 
 # A start of a device: its birth, and whether it is there.
@@ -49,7 +50,7 @@ MESSAGE = Table(
     "message", DATA, _device(), _key("session"), _key("sequence"),
     Column("incident", BigInteger),  # null: a heartbeat
     Column("received_at", DateTime(timezone=True), nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # empty: it was purged
     sql.Index("message_by_arrival", "device", "received_at"),
 )  # fmt: skip
 
@@ -146,6 +147,20 @@ DECISION = Table(
 CALL = Table(
     "call", DATA, _key("case", _NUMBER, ForeignKey("case.number")), _key("place"),
     Column("at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
+# A CAP message that goes out by itself; its case may be merged into another one by now.
+CAP = Table(
+    "cap", DATA, Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("case", _NUMBER, ForeignKey("case.number"), nullable=False, index=True),
+    Column("identifier", String, nullable=False, unique=True), Column("kind", String, nullable=False),
+    Column("sent_at", DateTime(timezone=True), nullable=False),  # as it says itself
+    Column("references", String, nullable=False), Column("content", String, nullable=False),  # as cap.Message has them
+    Column("payload", String, nullable=False), Column("made_at", DateTime(timezone=True), nullable=False),
+    # Of which case, as it was when it was last looked whether there is more to say; and after which decision on it.
+    Column("seen_case", _NUMBER, nullable=False), Column("seen_changed_at", DateTime(timezone=True), nullable=False),
+    Column("seen_decision", _NUMBER, nullable=False),
+    Column("delivered_at", DateTime(timezone=True), index=True),  # null: the address has not taken it
 )  # fmt: skip
 
 # What was not taken, and why; once, however often it comes.

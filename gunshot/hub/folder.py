@@ -1,7 +1,7 @@
 """A hub's folder: settings, certificates, the broker's configuration, and what each device is given.
 
 ``hub.yaml``, ``mosquitto.conf``, ``acl``, ``authority/``, ``broker/``, ``client/`` (the hub's own), ``devices/NAME/``,
-``watch/`` (the outside watch's), ``sound/`` (what orders brought), ``console/``.
+``watch/`` (the outside watch's), ``homeassistant/`` (its certificate), ``sound/`` (what orders brought), ``console/``.
 """
 
 import os
@@ -28,8 +28,17 @@ topic read {root}/#
 topic write {root}/+/ack
 topic write {root}/+/order
 topic write {life}
+topic write {root}/+/{heard}
+topic write {online}
+topic write {discovery}
 user {watch}
 topic read {life}
+user {home}
+topic read {root}/+/status
+topic read {root}/+/{heard}
+topic read {online}
+topic read {discovery}
+topic readwrite {home}/status
 {written}
 {read}
 """
@@ -46,6 +55,9 @@ use_identity_as_username true
 use_username_as_clientid true
 allow_anonymous false
 acl_file {folder}/acl
+# `gunshot hub revoke` writes it, and asks the broker to read it.
+crlfile {folder}/broker/{revoked}
+pid_file {folder}/broker/{pid}
 persistence true
 persistence_location {folder}/broker/
 autosave_interval 60
@@ -54,6 +66,8 @@ set_tcp_nodelay true
 max_queued_messages 10000
 message_size_limit {most_bytes}
 """
+REVOKED, PID = "revoked.pem", "mosquitto.pid"  # in broker/: the list of revoked certificates, the broker's process
+CAP_ADDRESS = r"^(https://|http://(localhost|127\.0\.0\.1)[:/])\S+$"  # without TLS to this machine alone
 MOST_BYTES = 65535  # of a message
 
 
@@ -69,12 +83,15 @@ class Tiles(pydantic.BaseModel):
 class Settings(pydantic.BaseModel):
     """What `init` was told, in hub.yaml, and what was added there by hand."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)  # passwords
 
     host: str  # by which devices reach the broker
     port: int = pydantic.Field(ge=1, le=65535)
     database: str  # a URL
     tiles: Tiles | None = None  # by hand; without, the map is a plain grid and asks nobody
+    message_days: float = pydantic.Field(default=90.0, gt=0)  # by hand: messages that nobody confirmed are kept so long
+    home_assistant: bool = False  # by hand: tell it of each device, and what it hears
+    cap: str | None = pydantic.Field(default=None, pattern=CAP_ADDRESS)  # by hand: where CAP messages are sent
     escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
 
 
@@ -97,18 +114,24 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     certificates.authority(folder / "authority")
     certificates.keep(order_key(folder), keys.private_pem(Ed25519PrivateKey.generate()))
     certificates.issue(folder / "authority", folder / "broker", "broker", host=host)
+    if not revoked(folder).exists():
+        certificates.revoke(folder / "authority", revoked(folder))
     certificates.issue(folder / "authority", folder / "client", HUB)
-    certificates.issue(folder / "authority", folder / topics.WATCH, topics.WATCH)
+    for name in (topics.WATCH, topics.HOME_ASSISTANT):
+        certificates.issue(folder / "authority", folder / name, name)
     certificates.keep(folder / topics.WATCH / WATCHED, yaml.safe_dump({"host": host, "port": port}).encode())
     written, read = (
         "\n".join(f"pattern {access} {topics.topic('%u', leaf)}" for leaf in leaves)
         for access, leaves in (("write", topics.WRITTEN), ("read", topics.READ))
     )
     who = {"hub": HUB, "watch": topics.WATCH, "root": topics.ROOT, "life": topics.LIFE}
-    acl = ACL.format(**who, written=written, read=read)
+    who |= {"home": topics.HOME_ASSISTANT, "heard": topics.HEARD, "online": topics.HUB_STATUS}
+    acl = ACL.format(**who, discovery=topics.discovery("+"), written=written, read=read)
     local = " localhost" if host == "localhost" else ""  # not to be reached from elsewhere: nor is it listened there
     user = pwd.getpwuid(os.getuid()).pw_name
-    conf = CONF.format(folder=folder, user=user, port=port, interface=local, most_bytes=MOST_BYTES)
+    conf = CONF.format(
+        folder=folder, user=user, port=port, interface=local, most_bytes=MOST_BYTES, revoked=REVOKED, pid=PID
+    )
     certificates.keep(folder / "acl", acl.encode())
     certificates.keep(folder / "mosquitto.conf", conf.encode())
     yaml_ = yaml.safe_dump(settings.model_dump(exclude_defaults=True), sort_keys=False)
@@ -126,14 +149,36 @@ def order_key(folder: Path) -> Path:
     return folder / "authority" / orders.KEY
 
 
+def revoked(folder: Path) -> Path:
+    """Return the file of the list of revoked certificates, in a hub's folder."""
+    return folder / "broker" / REVOKED
+
+
+def copies(folder: Path) -> Path:
+    """Return where the certificates of devices are kept, in a hub's folder; their keys are not."""
+    return folder / "authority" / "issued"
+
+
+def withdraw(folder: Path, name: str) -> None:
+    """Put each certificate that a device was ever given on the list of those that are revoked; its files go.
+
+    The broker learns of it by `revocation.enforce`.
+    """
+    certificates.revoke(folder / "authority", revoked(folder), certificates.issued(copies(folder), name))
+    for file in ("cert.pem", "key.pem"):
+        (folder / "devices" / name / file).unlink(missing_ok=True)
+
+
 def enrol(
     folder: Path, name: str, number: int,
     *, site: str | None = None, latitude: float | None = None, longitude: float | None = None,
+    renew: bool = False,
 ) -> Path:  # fmt: skip
     """Write all that a device needs to its folder, and its row to the database, as far as they are not there.
 
-    Returns the device's folder. Where it stands may change, as `sites.move` says. ValueError where the name is none, or
-    the name or the number is of another, or for what `sites.move` refuses.
+    Returns the device's folder. Where it stands may change, as `sites.move` says. A device that was revoked is let in
+    again. `renew` gives one that is enrolled a new certificate and key, and withdraws those that it has. ValueError
+    where the name is none, or the name or the number is of another, or for what `sites.move` refuses.
     """
     topics.check_name(name)
     if not 0 <= number <= topics.MOST_NUMBER:
@@ -142,16 +187,19 @@ def enrol(
     if not key.exists():  # of a hub that was made before there were orders
         raise ValueError(f"{key}: no such file; `gunshot hub init {folder}` with the options of then makes it")
     with database.opened(settings.database) as engine, engine.begin() as connection:
-        _enter(connection, name, number)
+        session = _enter(connection, name, number, renew=renew)
         sites.move(connection, name, site=site, latitude=latitude, longitude=longitude)
     out = folder / "devices" / name
-    certificates.issue(folder / "authority", out, name)
+    if renew:
+        withdraw(folder, name)
+    certificates.issue(folder / "authority", out, name, copies=copies(folder))
     certificates.keep(out / orders.KEY, keys.public_pem(keys.load(key)))
-    Place(host=settings.host, port=settings.port, name=name, number=number).save(out)
+    Place(host=settings.host, port=settings.port, name=name, number=number, session=session).save(out)
     return out
 
 
-def _enter(connection: sql.Connection, name: str, number: int) -> None:
+def _enter(connection: sql.Connection, name: str, number: int, *, renew: bool) -> int:
+    """Write a device's row, or let it in again, and return the last session that is known of it, 0 for none."""
     device = database.DEVICE.c
     holders = connection.execute(
         sql.select(device.name, device.number).where(sql.or_(device.name == name, device.number == number))
@@ -161,5 +209,11 @@ def _enter(connection: sql.Connection, name: str, number: int) -> None:
             raise ValueError(f"number={number} must be a device's own; {other.name} has it")
         if other.number != number:
             raise ValueError(f"number={number} must be {other.number}, with which {name} is enrolled")
+    if renew and not holders:
+        raise ValueError(f"name={name} must be enrolled before it is renewed")
     if not holders:
         connection.execute(sql.insert(database.DEVICE).values(name=name, number=number))
+    connection.execute(sql.update(database.DEVICE).where(device.name == name).values(revoked_at=None))
+    tables = database.SESSION.c, database.MESSAGE.c  # messages may come before the birth of their session
+    known = (sql.select(sql.func.max(of.session)).where(of.device == name) for of in tables)
+    return max(connection.scalar(last) or 0 for last in known)

@@ -30,7 +30,7 @@ LATEST_US = 253_402_300_799_999_999  # the end of the year 9999, the last that a
 
 
 class UnknownError(ValueError):
-    """A device that is not enrolled."""
+    """A device that is not enrolled, or no longer."""
 
 
 def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datetime, sr: int) -> Acknowledgement | None:
@@ -40,7 +40,7 @@ def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datet
     """
     acknowledgement = _head(payload)
     try:
-        number = _number(connection, device)
+        number = _writer(connection, device)
         message = messages.decode(payload)
         _check(message, number, sr)
         _store(connection, device, message, payload, now=now, sr=sr)
@@ -53,7 +53,7 @@ def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datet
 def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
     """Take in what a device is, of one of its sessions."""
     try:
-        number, report = _number(connection, device), Birth.decode(payload)
+        number, report = _writer(connection, device), Birth.decode(payload)
         if (report.name, report.number) != (device, number):
             raise ValueError(f"name={report.name}, number={report.number} must be {device}, {number}, as enrolled")
     except ValueError as e:
@@ -95,6 +95,15 @@ def _number(connection: sql.Connection, device: str) -> int:
     return number
 
 
+def _writer(connection: sql.Connection, device: str) -> int:
+    """Return the number of a device that may say what it heard: of one that is revoked only its end is of interest."""
+    number = _number(connection, device)
+    since = connection.scalar(sql.select(DEVICE.c.revoked_at).where(DEVICE.c.name == device))
+    if since is not None:
+        raise UnknownError(f"device={device} must be enrolled; it is revoked since {since:%Y-%m-%d %H:%M:%S} UTC")
+    return number
+
+
 def _check(message: messages.Message, number: int, sr: int) -> None:
     """Raise ValueError where a message is another device's, or says what cannot be."""
     if message.device != number:
@@ -117,7 +126,7 @@ def _store(
 ) -> None:
     key = {"device": device, "session": message.session, "sequence": message.sequence}
     before = connection.scalar(sql.select(MESSAGE.c.payload).where(*_is(MESSAGE, key)))
-    if before == payload:
+    if before in (payload, b""):  # it is here, or was until it was purged
         return
     if before is not None:
         raise ValueError(f"session={message.session} sequence={message.sequence} must be new; another message has them")

@@ -92,7 +92,8 @@ def ask(
     ValueError
         The device is not enrolled or has no ring, the span is too long or none, or reason or person are missing.
     """
-    if connection.scalar(sql.select(DEVICE.c.name).where(DEVICE.c.name == device)) is None:
+    enrolled = sql.select(DEVICE.c.name).where(DEVICE.c.name == device, DEVICE.c.revoked_at.is_(None))
+    if connection.scalar(enrolled) is None:
         raise ValueError(f"device={device} must be enrolled: `gunshot hub enrol`")
     has = capabilities(connection, device)
     if has is not None and SOUND not in has:

@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.device import topics
 from gunshot.hub import database, folder, intake, orders, places
+from gunshot.hub.home_assistant import Teller
 
 TICK_S = 1.0  # from one look at the orders to the next; and between attempts to connect
 
@@ -34,34 +35,45 @@ def serve(place: Path, *, sr: int) -> None:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=folder.HUB, clean_session=False, protocol=mqtt.MQTTv311)
     own = place / "client"
     client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
+    teller = Teller(client, enabled=settings.home_assistant)
     client.on_connect = _connected
     client.on_subscribe = lambda *_: log.info("connected to the broker")  # from now on nothing is missed
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
     stop = Event()
-    with database.opened(settings.database) as engine, ThreadPoolExecutor(1) as pool:
+    with database.opened(settings.database) as engine, ThreadPoolExecutor() as pool:
         # The library sends its PUBACK after this returns, and none where it raises.
         sound = place / orders.SOUND
         client.on_message = lambda _, __, message: take(client, engine, message, sr=sr, sound=sound)
         client.connect_async(settings.host, settings.port)
-        located = pool.submit(places.keep, engine, stop)
+        beside = [pool.submit(places.keep, engine, stop)]
+        if settings.cap:
+            from gunshot.hub import dispatch  # who sends nothing needs no HTTP
+
+            beside.append(pool.submit(dispatch.keep, engine, settings.cap, settings.host, stop))
         try:
-            _loop(client, engine, settings, located, sound=sound)
+            _loop(client, engine, settings, beside, teller, sound=sound)
         finally:
             stop.set()
-        located.result()
+        for one in beside:
+            one.result()
 
 
-def _loop(client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, located: Future, *, sound: Path) -> None:
-    """Talk with the broker until `located` is done: it had an error, which ends the hub."""
+def _loop(
+    client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, beside: list[Future], teller: Teller,
+    *, sound: Path,
+) -> None:  # fmt: skip
+    """Talk with the broker until one of those `beside` is done: it had an error, which ends the hub."""
     _connect(client, settings)
     looked = -TICK_S
-    while not located.done():  # one thread, so that nothing happens to an order twice at a time
+    while not any(one.done() for one in beside):  # one thread, so that nothing happens to an order twice at a time
         if client.loop(TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            teller.again()
             time.sleep(TICK_S)
             _connect(client, settings)
         elif client.is_connected() and time.monotonic() - looked >= TICK_S:
             looked = time.monotonic()
             send_orders(client, engine, sound=sound)
+            teller.tell(engine)
             client.publish(topics.LIFE, b"")  # the broker takes it, and the database answered just now
 
 
@@ -81,6 +93,8 @@ def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
 def take(client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, *, sr: int, sound: Path) -> None:
     """Commit what a device sent, then acknowledge it."""
     device, leaf = topics.parts(message.topic)
+    if not message.payload and leaf in topics.RETAINED:  # the broker was told to forget it
+        return
     now, acknowledgement = datetime.now(UTC), None
     with engine.begin() as connection:
         if leaf == "alert":

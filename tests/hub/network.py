@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sql
 from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.base import audio
 from gunshot.detect import listener
@@ -60,6 +61,21 @@ class Network:
     def payloads(self) -> list[bytes]:
         """The stored messages, by session and sequence."""
         return [row["payload"] for row in self.rows(database.MESSAGE)]
+
+    def retained(self, reader: str = "client") -> dict[str, bytes]:
+        """What the broker keeps of what a certificate of the folder may read; nobody else may use it meanwhile."""
+        kept, own, done = {}, self.folder / reader, []
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
+        client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
+        client.on_connect = lambda *_: client.subscribe("#", 1)
+        client.on_message = lambda _, __, message: kept.update({message.topic: message.payload})
+        client.on_subscribe = lambda *_: client.publish("end", b"", qos=1)  # confirmed after what is kept was sent
+        client.on_publish = lambda *_: done.append(True)
+        client.connect("localhost", self.port)
+        until(lambda: client.loop(0.05) or done, "the broker has sent what it keeps")
+        client.disconnect()
+        kept.pop(topics.LIFE, None)
+        return kept
 
     def ask(self, start: int, stop: int, session: int | None = 1) -> None:
         """Ask the device for samples of a session, or for a span of time in microseconds."""
@@ -169,8 +185,8 @@ class Sender:
         who = Place.load(place)
         self.outbox = outbox.Outbox(place)
         self.birth = topics.Birth(
-            name=who.name, number=who.number, session=self.outbox.start(), model=f"{MODEL_NUMBER:016x}",
-            operating_point=0.5, version=messages.VERSION, capabilities=run.CAPABILITIES,
+            name=who.name, number=who.number, session=self.outbox.start(after=who.session),
+            model=f"{MODEL_NUMBER:016x}", operating_point=0.5, version=messages.VERSION, capabilities=run.CAPABILITIES,
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
         self.device = run.Device(listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=error_us)

@@ -45,7 +45,7 @@ def test_what_was_cut_off_is_completed_with_the_same_keys(hub):
 
 def test_only_the_owner_reads_keys_and_passwords(hub):
     private = [*hub.rglob("key.pem"), hub / "authority/order.pem", hub / "hub.yaml"]
-    assert len(private) == 7 and all(path.stat().st_mode & 0o777 == 0o600 for path in private)
+    assert len(private) == 8 and all(path.stat().st_mode & 0o777 == 0o600 for path in private)
     assert hub.stat().st_mode & 0o777 == 0o700
 
 

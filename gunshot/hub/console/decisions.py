@@ -83,6 +83,13 @@ def state_of(outcome: sql.FromClause, last: sql.FromClause) -> sql.ColumnElement
     )
 
 
+def decided(chosen: sql.Select, kind: Kind) -> sql.Select:
+    """Return a query of the numbers of those cases, of all whose numbers are chosen, where such a decision holds."""
+    outcome, last = outcomes(chosen), DECISION.alias()
+    query = sql.select(outcome.c.case).join(last, last.c.number == outcome.c.last)
+    return query.where(last.c.kind == kind)
+
+
 def history(connection: sql.Connection, cases: list[int]) -> list[sql.Row]:
     """Return the decisions on some cases, oldest first."""
     return connection.execute(sql.select(DECISION).where(DECISION.c.case.in_(cases)).order_by(DECISION.c.number)).all()

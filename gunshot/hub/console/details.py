@@ -44,10 +44,11 @@ def case(connection: sql.Connection, number: int, *, sr: int, living: timedelta)
 
 
 def _devices(connection: sql.Connection, site: str | None) -> list[str]:
-    """Return the devices of a site; none where there is no site, for such devices have no others."""
+    """Return the devices of a site that are let in; none where there is no site, for such devices have no others."""
     if site is None:
         return []
-    return list(connection.scalars(sql.select(DEVICE.c.name).where(DEVICE.c.site == site).order_by(DEVICE.c.name)))
+    let_in = DEVICE.c.site == site, DEVICE.c.revoked_at.is_(None)
+    return list(connection.scalars(sql.select(DEVICE.c.name).where(*let_in).order_by(DEVICE.c.name)))
 
 
 def _family(connection: sql.Connection, number: int) -> list[int]:

@@ -34,10 +34,11 @@ def _device(connection: sql.Connection, noise: Noise, row: sql.Row, now: datetim
     beat, levels = _last_heartbeat(connection, row.name), noise.levels(connection, row.name, now=now)
     return {
         "name": row.name, "site": row.site, "session": session, "beat": beat,
-        "online": bool(session and session.online),
+        "online": bool(session and session.online), "revoked_at": utc(row.revoked_at),
         "seen_at": max(filter(None, (utc(came), session and utc(session.heard_at))), default=None),
         "clock_error_s": incident.error_us / 1e6 if incident and incident.error_us is not None else None,
-        "heard": incident is not None, "drawing": drawing(levels), "warnings": warnings(levels, beat),
+        "heard": incident is not None, "drawing": drawing(levels),
+        "warnings": [] if row.revoked_at else warnings(levels, beat),
     }  # fmt: skip
 
 

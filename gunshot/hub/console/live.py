@@ -18,12 +18,15 @@ def token(connection: sql.Connection) -> str:
     changed = sql.select(sql.func.max(CASE.c.changed_at)).scalar_subquery()
     decided = sql.select(sql.func.max(DECISION.c.number)).scalar_subquery()
     online = sql.select(sql.func.count()).where(SESSION.c.online).scalar_subquery()
+    revoked = sql.select(sql.func.count(DEVICE.c.revoked_at)).scalar_subquery()
     # Of an order: that it is there, is sent, is answered, has ended, and that what it brought was deleted.
     is_open = sql.case((ORDER.c.state == orders.OPEN, 1))
     counts = [sql.func.count(), *map(sql.func.count, (ORDER.c.sent_at, ORDER.c.answered_at, is_open))]
     ordered = (sql.select(count).select_from(ORDER).scalar_subquery() for count in counts)
     deleted = sql.select(sql.func.count(CLIP.c.deleted_at)).scalar_subquery()
-    return " ".join(map(str, connection.execute(sql.select(changed, decided, online, *ordered, deleted)).one()))
+    return " ".join(
+        map(str, connection.execute(sql.select(changed, decided, online, revoked, *ordered, deleted)).one())
+    )
 
 
 def waiting(connection: sql.Connection, *, now: datetime) -> dict:
@@ -48,7 +51,8 @@ def waiting(connection: sql.Connection, *, now: datetime) -> dict:
 
 
 def is_quiet(connection: sql.Connection, *, now: datetime, living: timedelta) -> bool:
-    """Return whether there are devices, and none sent a message for so long: perhaps the hub does not run."""
+    """Return whether devices are let in, and none sent a message for so long: perhaps the hub does not run."""
     latest = sql.select(sql.func.max(MESSAGE.c.received_at)).where(MESSAGE.c.device == DEVICE.c.name).scalar_subquery()
-    devices, last = connection.execute(sql.select(sql.func.count(), sql.func.max(latest)).select_from(DEVICE)).one()
+    counted = sql.select(sql.func.count(), sql.func.max(latest)).where(DEVICE.c.revoked_at.is_(None))
+    devices, last = connection.execute(counted).one()
     return bool(devices and (last is None or now - utc(last) > living))

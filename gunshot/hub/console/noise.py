@@ -39,7 +39,7 @@ def _read(connection: sql.Connection, device: str, start: int) -> dict[int, floa
     """Return the noise of the hours from `start` on; of a heartbeat, which the intake has checked, this field alone."""
     m, form, out = MESSAGE.c, messages.BODY[Heartbeat], defaultdict(list)
     came = m.received_at >= datetime.fromtimestamp(start * HOUR_S, UTC)
-    query = sql.select(m.received_at, m.payload).where(m.device == device, came, m.incident.is_(None))
+    query = sql.select(m.received_at, m.payload).where(m.device == device, came, m.incident.is_(None), m.payload != b"")
     for at, payload in connection.execute(query):
         *_, noise = form.unpack_from(payload, messages.HEAD.size)
         out[int(utc(at).timestamp()) // HOUR_S].append(noise / 10)

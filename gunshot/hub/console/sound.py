@@ -8,7 +8,7 @@ from gunshot.device.parts import Part
 from gunshot.hub import orders
 from gunshot.hub.console import decisions
 from gunshot.hub.console.times import utc
-from gunshot.hub.database import CASE, CLIP, DECISION, INCIDENT, ORDER, PART
+from gunshot.hub.database import CASE, CLIP, INCIDENT, ORDER, PART
 
 LIVE_S = 30  # of live sound, of one order
 # Why a device refused an order, by the rule's name, in words for who asked.
@@ -96,8 +96,6 @@ def keep(connection: sql.Connection) -> None:
         ORDER, INCIDENT, sql.and_(i.device == o.device, i.session == o.session, i.incident == o.incident)
     )
     asked = sql.select(i.case).select_from(incident)
-    outcome, last = decisions.outcomes(sql.select(CASE.c.number).where(CASE.c.number.in_(asked))), DECISION.alias()
-    confirmed = sql.select(outcome.c.case).join(last, last.c.number == outcome.c.last)
-    confirmed = confirmed.where(last.c.kind == decisions.Kind.confirm)
+    confirmed = decisions.decided(sql.select(CASE.c.number).where(CASE.c.number.in_(asked)), decisions.Kind.confirm)
     stay = sql.select(o.id).select_from(incident).where(i.case.in_(confirmed))
     connection.execute(sql.update(CLIP).where(CLIP.c.deleted_at.is_(None)).values(kept=CLIP.c.order.in_(stay)))

@@ -1,0 +1,171 @@
+"""CAP messages that go out by themselves: each change once, in order, over restarts; what refers to what."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from xml.etree import ElementTree
+
+import pytest
+import sqlalchemy as sql
+
+from gunshot.hub import database, dispatch, folder
+from gunshot.hub.console.decisions import Kind
+from gunshot.hub.console.roles import Role
+from gunshot.hub.database import CAP, CASE
+from tests.hub.console import PLACE, Scene
+from tests.hub.test_cap import SPACE
+from tests.hub.waiting import until
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DEVICES = ("gate", "yard")
+
+
+class Receiver:
+    """What an alerting system got, and the status that it answers with."""
+
+    def __init__(self):
+        self.got, self.status, self.address = [], 200, ""
+
+    def texts(self, *names: str) -> list[tuple]:
+        return [tuple(one.findtext(SPACE + name) for name in names) for one in self.got]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    out = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.headers["Content-Type"] == "application/cap+xml"
+            if out.status == 200:
+                out.got.append(ElementTree.fromstring(content))
+            self.send_response(out.status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        out.address = f"http://127.0.0.1:{server.server_port}/cap?token=secret"
+        try:
+            yield out
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def scene(tmp_path) -> Scene:
+    scene = Scene(tmp_path / "hub")
+    scene.person("anna", Role.reviewer)
+    return scene
+
+
+def work(scene: Scene, receiver: Receiver, seconds: float) -> bool:
+    """Do what is due so many seconds after NOW."""
+    with database.opened(scene.url) as engine:
+        return dispatch.work(engine, receiver.address, "hub.example", now=NOW + timedelta(seconds=seconds))
+
+
+def change(scene: Scene, case: int, seconds: float, **values) -> None:
+    with scene.writing() as connection:
+        values["changed_at"] = NOW + timedelta(seconds=seconds)
+        connection.execute(sql.update(CASE).where(CASE.c.number == case).values(**values))
+
+
+def test_a_case_is_alerted_updated_and_cancelled(scene, receiver):
+    scene.case(1, NOW, DEVICES)
+    scene.case(2, NOW, ("fountain",), site="park", raised=False)
+    assert work(scene, receiver, 1) and work(scene, receiver, 2)
+    change(scene, 1, 3, **PLACE, no_place=None)
+    assert work(scene, receiver, 3) and len(receiver.got) == 1  # too soon after the alert
+    assert work(scene, receiver, 7) and len(receiver.got) == 2
+    change(scene, 1, 14)  # a message that says nothing new
+    assert work(scene, receiver, 14)
+    change(scene, 1, 15, shots=9)
+    assert work(scene, receiver, 15)
+    scene.decide(1, "anna", Kind.acknowledge, NOW + timedelta(seconds=20))
+    assert work(scene, receiver, 20)
+    scene.decide(1, "anna", Kind.dismiss, NOW + timedelta(seconds=21), label="fireworks", seen=1)
+    assert work(scene, receiver, 21)
+    change(scene, 1, 30, shots=12)
+    assert work(scene, receiver, 30)
+    scene.decide(1, "anna", Kind.confirm, NOW + timedelta(seconds=31), seen=2)
+    assert work(scene, receiver, 31)
+    texts = receiver.texts("msgType", "identifier", "sent", "references", "status")
+    assert [kind for kind, *_ in texts] == ["Alert", "Update", "Update", "Cancel", "Alert"]
+    names = [f"hub.example,{name},{sent}" for _, name, sent, *_ in texts]
+    refers = [" ".join(names[:count]) or None for count in (0, 1, 2, 3, 0)]
+    assert [each[3] for each in texts] == refers and len(set(names)) == 5
+    assert {status for *_, status in texts} == {"Actual"} and texts[0][1] == "hub.example-case-1"
+    polygons = [one.find(f"{SPACE}info/{SPACE}area/{SPACE}polygon") is not None for one in receiver.got]
+    assert polygons == [False, True, True, True, True]
+
+
+def test_what_is_merged_goes_on_as_one_case_and_a_drill_is_an_exercise(scene, receiver):
+    """An update takes the place of the alerts of both."""
+    scene.case(1, NOW, DEVICES, exercise=True)
+    scene.case(2, NOW + timedelta(seconds=1), DEVICES, exercise=True)
+    assert work(scene, receiver, 2)
+    change(scene, 2, 3, merged_into=1)
+    change(scene, 1, 3)
+    assert work(scene, receiver, 10) and work(scene, receiver, 20)
+    texts = receiver.texts("msgType", "identifier", "status")
+    assert [(kind, status) for kind, _, status in texts] == [("Alert", "Exercise")] * 2 + [("Update", "Exercise")]
+    (*_, (references,)) = receiver.texts("references")
+    assert [one.split(",")[1] for one in references.split()] == ["hub.example-case-1", "hub.example-case-2"]
+    scene.decide(1, "anna", Kind.dismiss, NOW + timedelta(seconds=21), label="door")
+    assert work(scene, receiver, 22)
+    (*_, (references,)) = receiver.texts("references")
+    assert len(references.split()) == 3
+
+
+def test_what_is_not_taken_is_sent_again_in_order(scene, receiver, caplog):
+    """A redirect takes nothing: it would carry an alert to where nobody said. One case holds up no other."""
+    scene.case(1, NOW, DEVICES)
+    for status in (500, 302, 401):
+        receiver.status = status
+        assert not work(scene, receiver, 1) and receiver.got == []
+    change(scene, 1, 10, shots=9)
+    assert not work(scene, receiver, 10)
+    scene.case(2, NOW + timedelta(seconds=11), DEVICES)
+    receiver.status = 200
+    assert work(scene, receiver, 20) and work(scene, receiver, 21)
+    assert [kind for (kind,) in receiver.texts("msgType")] == ["Alert", "Update", "Alert"]
+    assert all(row.delivered_at for row in scene.rows(CAP))
+    assert "status 401" in caplog.text and "secret" not in caplog.text
+    receiver.address = "http://127.0.0.1:1/cap?token=secret"
+    change(scene, 1, 30, shots=10)
+    assert not work(scene, receiver, 30) and "ConnectionError" in caplog.text and "secret" not in caplog.text
+
+
+def test_an_old_case_alerts_nobody_where_the_setting_is_new(scene, receiver):
+    scene.case(1, NOW - timedelta(hours=2), DEVICES)
+    assert work(scene, receiver, 0) and receiver.got == []
+
+
+def test_it_is_kept_up_beside_the_intake(scene, receiver, monkeypatch):
+    monkeypatch.setattr(dispatch, "LOOK_S", 0.02)
+    scene.case(1, datetime.now(UTC), DEVICES)
+    stop = threading.Event()
+    with database.opened(scene.url) as engine:
+        thread = threading.Thread(target=dispatch.keep, args=(engine, receiver.address, "hub.example", stop))
+        thread.start()
+        until(lambda: receiver.got, "the alert is sent")
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("address", ["http://example.org/cap", "example.org", "https://a b", "ftp://example.org"])
+def test_an_address_without_tls_is_refused_and_not_shown(tmp_path, address):
+    scene = Scene(tmp_path / "hub")
+    with (scene.folder / "hub.yaml").open("a") as file:
+        file.write(f"cap: '{address}?secret'\n")
+    with pytest.raises(ValueError, match="cap") as e:
+        folder.load(scene.folder)
+    assert "secret" not in str(e.value)
