@@ -215,5 +215,5 @@ def _enter(connection: sql.Connection, name: str, number: int, *, renew: bool) -
         connection.execute(sql.insert(database.DEVICE).values(name=name, number=number))
     connection.execute(sql.update(database.DEVICE).where(device.name == name).values(revoked_at=None))
     tables = database.SESSION.c, database.MESSAGE.c  # messages may come before the birth of their session
-    known = (sql.select(sql.func.max(of.session)).where(of.device == name) for of in tables)
+    known = (sql.select(sql.func.max(columns.session)).where(columns.device == name) for columns in tables)
     return max(connection.scalar(last) or 0 for last in known)

@@ -43,7 +43,7 @@ def test_a_revoked_device_is_out_at_once_and_its_alerts_stay(network):
         with network.hub(), sending(network.device) as sender:
             sender.hear(ONE)
             sender.pump_until(lambda: not len(sender.outbox), "all is acknowledged")
-            told, stolen = network.payloads(), {path: path.read_bytes() for path in network.device.glob("*.pem")}
+            payloads, stolen = network.payloads(), {path: path.read_bytes() for path in network.device.glob("*.pem")}
             begun = time.monotonic()
             revocation.revoke(network.folder, NAME, now=datetime.now(UTC))
             until(lambda: not is_connected(sender), "its connection ends", AT_ONCE_S)
@@ -66,7 +66,7 @@ def test_a_revoked_device_is_out_at_once_and_its_alerts_stay(network):
             assert sender.birth.session == 2
             sender.hear(ONE)
             sender.pump_until(lambda: not len(sender.outbox), "it is let in again")
-    assert network.payloads()[: len(told)] == told and len(network.payloads()) == 2 * len(told)
+    assert network.payloads()[: len(payloads)] == payloads and len(network.payloads()) == 2 * len(payloads)
     assert network.rows(database.DEVICE)[0]["revoked_at"] is None
 
 
