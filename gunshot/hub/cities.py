@@ -102,8 +102,9 @@ def _ground(rng: Generator, devices: int) -> tuple[np.ndarray, np.ndarray]:
         place, shot = rng.uniform(-HALF_M, HALF_M, (devices, 2)), rng.uniform(-HALF_M, HALF_M, 2)
         apart = np.linalg.norm(place[:, None] - place, axis=2) + np.diag(np.full(devices, np.inf))
         nearest = apart.min(axis=0)
-        inside = spatial.Delaunay(place).find_simplex(shot) >= 0
-        if inside and nearest.min() >= NEAREST_M[0] and nearest.max() <= NEAREST_M[1]:
+        if nearest.min() < NEAREST_M[0] or nearest.max() > NEAREST_M[1]:
+            continue
+        if spatial.Delaunay(place).find_simplex(shot) >= 0:
             return place, shot
 
 
