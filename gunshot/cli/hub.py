@@ -12,6 +12,7 @@ import typer
 
 from gunshot.cli.app import hub
 from gunshot.cli.options import counted, show_log
+from gunshot.device.policy import Policy
 
 FolderArgument = Annotated[Path, typer.Argument(help="The hub's folder.")]
 
@@ -56,6 +57,9 @@ def enrol(
     site: Annotated[str | None, typer.Option(help="Of `gunshot hub site`. Without one a device decides alone.")] = None,
     latitude: Annotated[float | None, typer.Option(help="Where it stands, degrees, WGS 84; south is below 0.")] = None,
     longitude: Annotated[float | None, typer.Option(help="West of Greenwich is below 0.")] = None,
+    speech: Annotated[
+        Policy | None, typer.Option(help="Whether sound in which people speak may leave it. Default: forbidden.")
+    ] = None,
 ) -> None:
     """Let a device in: write its certificate, its key and where the hub is to FOLDER/devices/DEVICE.
 
@@ -64,7 +68,7 @@ def enrol(
     """
     from gunshot.hub import folder as folders
 
-    out = folders.enrol(folder, device, number, site=site, latitude=latitude, longitude=longitude)
+    out = folders.enrol(folder, device, number, site=site, latitude=latitude, longitude=longitude, speech=speech)
     print(f"{out} is all that the device needs; move it there. Then:")
     print(f"  gunshot device run {out.name}")
 

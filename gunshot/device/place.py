@@ -1,6 +1,7 @@
 """A device's folder: who it is and where its hub is (device.yaml), its certificate, key and authority, and order.pem.
 
-That is the public key that orders are signed with; a folder without it follows none.
+That is the public key that orders are signed with; a folder without it follows none. In overrule/ are those of the
+persons who may have speech sent all the same.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from gunshot.base.files import atomic
 from gunshot.device import topics
+from gunshot.device.policy import Policy
 
 FILE = "device.yaml"
 Kind = TypeVar("Kind", bound=pydantic.BaseModel)
@@ -36,11 +38,12 @@ class Place(pydantic.BaseModel):
     port: int = pydantic.Field(ge=1, le=65535)
     name: str
     number: int = pydantic.Field(ge=0, le=topics.MOST_NUMBER)  # which its messages carry
+    speech: Policy = Policy.forbidden  # a folder from before this was asked forbids it
 
     def save(self, folder: Path) -> None:
         """Write device.yaml."""
         with atomic(folder / FILE) as part:
-            part.write_text(yaml.safe_dump(self.model_dump(), sort_keys=False))
+            part.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
     @classmethod
     def load(cls, folder: Path) -> "Place":

@@ -20,6 +20,7 @@ WATCH = "watch"  # who looks from outside whether the hub lives
 LIFE = f"{ROOT}/hub/life"  # the hub's sign of life, each second, which the watch reads: no content
 RESERVED = ("broker", "hub", WATCH)  # names that are no device's
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
+SPEECH = "speech"  # what a device says that it has where sound in which people speak may leave it
 MOST_NUMBER = 2**32 - 1
 U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]
 NUMBERS = struct.Struct("<III")
@@ -74,7 +75,7 @@ class Birth(Said):
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
     operating_point: Annotated[float, pydantic.Field(ge=0, le=1)] | None  # None: a board that has not said so yet
     version: U32  # of its messages
-    capabilities: list[str]  # the optional fields that its messages may have; `sound`: it follows orders
+    capabilities: list[str]  # the optional fields that its messages may have; `sound`: it follows orders; and SPEECH
 
 
 class Status(Said):
