@@ -24,7 +24,7 @@ def bridge(
     """
     from gunshot.base import params
     from gunshot.device import bridge as bridging
-    from gunshot.device import line, link, outbox
+    from gunshot.device import line, link, outbox, speech
     from gunshot.device.answers import Answers
     from gunshot.device.place import Place
 
@@ -34,7 +34,8 @@ def bridge(
         one = bridging.Bridge(
             folder, place, waiting, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s,
             link=lambda birth: link.Link(
-                folder, place.host, place.port, waiting, birth, Answers(folder, birth, ring=None)  # it keeps no sound
+                folder, place.host, place.port, waiting, birth,
+                Answers(folder, birth, ring=None, gate=speech.gate),  # it keeps no sound
             ),
         )  # fmt: skip
         with closing(one), closing(line.Line(serial, baud)) as wire, suppress(KeyboardInterrupt):

@@ -12,6 +12,7 @@ import typer
 
 from gunshot.cli.app import hub
 from gunshot.cli.options import counted, show_log
+from gunshot.device.policy import Policy
 
 FolderArgument = Annotated[Path, typer.Argument(help="The hub's folder.")]
 
@@ -59,6 +60,9 @@ def enrol(
     renew: Annotated[
         bool, typer.Option("--renew", help="Give it a new certificate and key, and revoke those that it has.")
     ] = False,
+    speech: Annotated[
+        Policy | None, typer.Option(help="Whether sound in which people speak may leave it. Default: forbidden.")
+    ] = None,
 ) -> None:
     """Let a device in: write its certificate, its key and where the hub is to FOLDER/devices/DEVICE.
 
@@ -69,7 +73,9 @@ def enrol(
     from gunshot.hub import folder as folders
     from gunshot.hub import revocation
 
-    out = folders.enrol(folder, device, number, site=site, latitude=latitude, longitude=longitude, renew=renew)
+    out = folders.enrol(
+        folder, device, number, site=site, latitude=latitude, longitude=longitude, speech=speech, renew=renew
+    )
     if renew:
         revocation.enforce(folder, device)
     print(f"{out} is all that the device needs; move it there. Then:")

@@ -1,4 +1,4 @@
-"""gunshot hub order, orders, purge: sound that people ask devices for."""
+"""gunshot hub order, orders, overruler, purge: sound that people ask devices for."""
 
 import json
 import re
@@ -28,6 +28,9 @@ def order(
     from_: Annotated[str | None, typer.Option("--from", help="Sound from this time on: 2026-03-01T12:00:00Z.")] = None,
     live: Annotated[float | None, typer.Option(help="Sound from now on, for so many seconds.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long, with --from or --incident.")] = None,
+    overrule: Annotated[
+        list[Path], typer.Option(help="NAME.pem of a person who wants it although people speak; two, with --incident.")
+    ] = [],  # noqa: B006 - Typer copies it
 ) -> None:
     """Ask a device for sound, wait for it, and print the FLAC file that it is in.
 
@@ -41,6 +44,7 @@ def order(
 
     number, start, length = _wanted(incident, from_, live, seconds)
     url, key = folders.load(folder).database, folders.order_key(folder)
+    overrulers = {file.stem: keys.load(file) for file in overrule}
     if not key.exists():
         raise ValueError(f"{key}: no such file; `gunshot hub init` makes it, and who has it asks for sound")
     sr = params.load("audio").audio.sr
@@ -51,7 +55,8 @@ def order(
                 span = orders.of_incident(connection, device, *number, sr=sr, seconds=length)
             else:
                 span = orders.of_time(start or now, length)
-            id = orders.ask(connection, keys.load(key), device, span, reason=reason, person=person, now=now)
+            who = {"reason": reason, "person": person, "overrulers": overrulers}
+            id = orders.ask(connection, keys.load(key), device, span, **who, now=now)
         _wait(engine, id, span.seconds, sr)
         with engine.connect() as connection:
             (row,) = (each for each in orders.listing(connection) if each["id"] == id)
@@ -126,9 +131,27 @@ def orders(
         whose = f" of incident {row['session']}/{row['incident']}" if row["incident"] is not None else ""
         state = row["state"] + (f" ({row['note']})" if row["note"] else "")
         print(f"{row['issued_at']}  {row['device']:<12}  {row['seconds']:.1f} s{whose}  {state}", end="  ")
-        print(f"{row['person']}: {row['reason']}", row["file"] or "", sep="  ")
+        print(f"{row['person']}: {row['reason']}", end="  ")
+        print(*[f"speech too: {', '.join(row['overruled'])}"] * bool(row["overruled"]), row["file"] or "", sep="  ")
     if not rows and format == Format.text:
         print("no order yet")
+
+
+@hub.command()
+def overruler(
+    folder: FolderArgument,
+    name: Annotated[str, typer.Argument(help="The person's: lower case letters, digits and dashes.")],
+    key: Annotated[Path, typer.Argument(help="Where the private key goes, on a disk of the person's: .../NAME.pem.")],
+) -> None:
+    """Make the key of a person who may, with a second one, have the sound of an incident in which people speak.
+
+    Devices know who was there when they were enrolled: those before need FOLDER/authority/overrule in their folders.
+    """
+    from gunshot.hub import folder as folders
+
+    if key.stem != name:
+        raise ValueError(f"key={key} must be named {name}.pem: `gunshot hub order --overrule` takes the name from it")
+    print(f"{folders.overruler(folder, name, key)} is for devices, {key} for {name} alone: no copy, nor on the hub")
 
 
 @hub.command()

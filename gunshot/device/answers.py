@@ -1,78 +1,28 @@
 """What a device answers to orders: it checks each, cuts the sound, and keeps it in RAM until the hub has it."""
 
-import hashlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gunshot.base.files import shown
 from gunshot.device import clock, orders, parts
+from gunshot.device.answer import Answer
 from gunshot.device.orders import Order, RefusedError
-from gunshot.device.parts import End, Part, PartAcknowledgement, Refusal
-from gunshot.device.ring import Ring
+from gunshot.device.parts import PartAcknowledgement, Refusal
+from gunshot.device.ring import RING_S, Ring
+from gunshot.device.speech import Speech
 from gunshot.device.taken import Taken
 from gunshot.device.topics import Birth
 from gunshot.signing import keys
 
-WINDOW = 8  # parts of an answer that are on their way at once
 RESEND_S = 10.0
 KEPT_S = 300.0  # for which an answer whose span has ended waits for the hub; then it is forgotten
 MOST_ANSWERS = 4  # at once
+OVERRULED_S = 600  # after an incident, in which two persons may still have its sound although people speak in it
 
 log = logging.getLogger("gunshot")
-
-
-@dataclass
-class _Answer:
-    """The answer to one order, as far as the hub does not have it. `next` is the sample that is cut next."""
-
-    order: str
-    session: int
-    next: int
-    stop: int
-    gaps: int  # of the ring, when it was begun
-    count: int = 0  # of parts that were cut
-    waiting: dict[int, bytes] = field(default_factory=dict)  # by number
-    due: dict[int, float] = field(default_factory=dict)  # when one goes out again
-    ended: float | None = None  # when all was cut
-    hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-
-    def cut(self, ring: Ring) -> None:
-        """Cut what the ring has come to hold; the last part may be shorter."""
-        if self.ended is not None:
-            return
-        is_broken = ring.gaps != self.gaps or ring.start > self.next
-        while not is_broken and self.next < self.stop:
-            stop = min(self.next + parts.PART, self.stop, ring.stop if ring.ended else self.stop)
-            if stop > ring.stop:
-                return  # it is still to be heard
-            if stop <= self.next:
-                break
-            self._add(ring, stop)
-        note = "samples are missing after it" if is_broken else "" if self.next == self.stop else "the device ends"
-        end = End(order=self.order, number=self.count, sha256=self.hash.hexdigest(), note=note)
-        self.waiting[self.count], self.ended = parts.encode(end), time.monotonic()
-        log.info("order %s: the sound was cut, %d parts%s", self.order, self.count, note and f"; {note}")
-
-    def _add(self, ring: Ring, stop: int) -> None:
-        pcm = ring.cut(self.next, stop)
-        content = parts.to_flac(pcm, ring.sr)
-        said = Part(
-            order=self.order, number=self.count, session=self.session, start=self.next, samples=len(pcm), sr=ring.sr,
-            sha256=hashlib.sha256(content).hexdigest(),
-        )  # fmt: skip
-        self.waiting[self.count] = parts.encode(said, content)
-        self.hash.update(pcm.astype("<i2").tobytes())
-        self.count, self.next = self.count + 1, stop
-
-    def outgoing(self, now: float, resend_s: float) -> list[bytes]:
-        """Return what goes out now."""
-        out = [number for number in sorted(self.waiting)[:WINDOW] if now >= self.due.get(number, now)]
-        self.due |= dict.fromkeys(out, now + resend_s)
-        return [self.waiting[number] for number in out]
 
 
 class Answers:
@@ -83,19 +33,24 @@ class Answers:
     folder : the device's; the key that orders must be of is in it, and the ids of orders that were taken
     birth : who it is, and its session
     ring : what it heard last; None: it keeps none, and refuses each order
+    gate : looks for speech, as `speech.gate` does; None: the folder allows that speech is sent
+    incidents : the session's own by number, each with its first onset and the sample that decided its last shot
     error_us : how far the clock of this machine may be off, or None
     resend_s : after which a part that is not acknowledged goes out again
     """
 
     def __init__(
-        self, folder: Path, birth: Birth, ring: Ring | None, *, error_us: Callable[[], int | None] = clock.error_us,
+        self, folder: Path, birth: Birth, ring: Ring | None, *, gate: Callable[[int, int], Speech] | None,
+        incidents: Mapping[int, tuple[int, int]] | None = None, error_us: Callable[[], int | None] = clock.error_us,
         resend_s: float = RESEND_S,
     ):  # fmt: skip
         self._name, self._session, self._ring = birth.name, birth.session, ring
+        self._gate, self._incidents = gate, {} if incidents is None else incidents
         self._error_us, self._resend_s = error_us, resend_s
         self._key = keys.public(folder / orders.KEY) if (folder / orders.KEY).exists() else None
+        self._overrulers = orders.overrulers(folder)
         self._taken = Taken(folder)
-        self._answers: dict[str, _Answer] = {}
+        self._answers: dict[str, Answer] = {}
         self._refusals: list[bytes] = []
 
     def __len__(self) -> int:
@@ -110,15 +65,19 @@ class Answers:
         try:
             order = self._verified(payload)
             start, stop = self._span(order)
+            gate = self._gate_of(order, start)
+            answer = Answer(order.id, self._session, start, stop, self._ring, gate)
             self._remember(order)
         except RefusedError as e:
-            log.warning("order %s is refused: %s", id, e)
-            if id:
-                self._refusals.append(parts.encode(Refusal(order=id, reason=str(e))))
-            return
-        self._answers[order.id] = _Answer(order.id, self._session, start, stop, self._ring.gaps)
+            return self._refuse(id, e)
+        self._answers[order.id] = answer
         asked = shown(f"{(stop - start) / self._ring.sr:.1f} s of sound for {order.person}: {order.reason}")
-        log.info("order %s is taken: %s", order.id, asked)
+        return log.info("order %s is taken: %s", order.id, asked)
+
+    def _refuse(self, id: str | None, why: RefusedError) -> None:
+        log.warning("order %s is refused: %s", id, why)
+        if id:
+            self._refusals.append(parts.encode(Refusal(order=id, reason=str(why))))
 
     def acknowledged(self, payload: bytes) -> None:
         """Forget a part that the hub has."""
@@ -135,6 +94,10 @@ class Answers:
         late = time.monotonic() - KEPT_S
         for id, answer in list(self._answers.items()):
             answer.cut(self._ring)
+            if answer.refused:
+                del self._answers[id]
+                self._refuse(id, RefusedError("speech", "people speak in it, and this device's folder forbids that"))
+                continue
             if answer.ended is None or (answer.waiting and answer.ended > late):
                 continue
             del self._answers[id]
@@ -152,7 +115,7 @@ class Answers:
     def again(self) -> None:
         """Let all go out again: a broker that was killed may have lost what it had."""
         for answer in self._answers.values():
-            answer.due.clear()
+            answer.again()
 
     def close(self) -> None:
         """Close its file; the sound is gone."""
@@ -198,6 +161,26 @@ class Answers:
             held = f"the ring holds {ring.start} to {ring.stop}{', and no more come' if ring.ended else ''}"
             raise RefusedError("span", f"samples {start} to {stop} of session {self._session}; {held}")
         return start, stop
+
+    def _gate_of(self, order: Order, start: int) -> Callable[[int, int], Speech] | None:
+        """Return what looks for speech in an order's sound, None where it may be sent; RefusedError as for `overruled`.
+
+        Two persons may have it because of an incident: with keys that the folder has, and that are not the hub's.
+        """
+        if not order.overruled:
+            return self._gate
+        names = orders.overruled_by(order, self._overrulers)
+        if len(names) < orders.PERSONS:
+            known = ", ".join(sorted(self._overrulers)) or "nobody's"
+            raise RefusedError("overrule", f"{orders.PERSONS} persons must sign it whose keys this device has: {known}")
+        if order.session is None or order.incident not in self._incidents:
+            raise RefusedError("overrule", "it must be because of an incident of this session")
+        onset, decided = self._incidents[order.incident]
+        sr = self._ring.sr
+        if not onset - RING_S * sr <= start <= decided + OVERRULED_S * sr:
+            raise RefusedError("overrule", f"it must begin {OVERRULED_S} s after incident {order.incident} at most")
+        log.warning("order %s: speech is sent, as %s say", order.id, " and ".join(names))
+        return None
 
     def _remember(self, order: Order) -> None:
         """Write down that an order is taken; RefusedError where it was before, or there is no room for it."""

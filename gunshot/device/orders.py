@@ -3,6 +3,8 @@
 On the wire it is a signature (Ed25519, 64 bytes), then the bytes that it is of: a JSON object. What is read was signed.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import pydantic
@@ -17,10 +19,19 @@ MOST_S = 60  # of sound that an order asks for
 LIFE_S = 3600  # for which an order is good, at most: so long a device has to remember it
 ID = "^[0-9a-f]{32}$"
 MOST = 2**63 - 1  # of a sample or a time
+OVERRULE = "overrule"  # in a device's folder: the public keys of those who may have speech sent, NAME.pem each
+PERSONS = 2  # of them, at least
 
 Id = Annotated[str, pydantic.Field(pattern=ID)]
 Text = Annotated[str, pydantic.Field(min_length=1, max_length=200)]
 Count = Annotated[int, pydantic.Field(ge=0, le=MOST)]
+
+
+class Overrule(Said):
+    """That a person wants the order's sound although people speak in it."""
+
+    person: Text  # whose key is NAME.pem in the device's folder
+    signature: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{128}$")]  # of `wanted`
 
 
 class Order(Said):
@@ -38,6 +49,8 @@ class Order(Said):
     person: Text
     issued_us: Count
     expires_us: Count
+    incident: U32 | None = None  # of the session: because of which
+    overruled: tuple[Overrule, ...] = ()
 
 
 class RefusedError(ValueError):
@@ -45,6 +58,32 @@ class RefusedError(ValueError):
 
     def __init__(self, rule: str, why: str):
         super().__init__(f"{rule}: {why}")
+
+
+def wanted(order: Order) -> bytes:
+    """Return what a person signs who overrules the gate for an order: all of it but such signatures."""
+    return b"gunshot overrule\n" + order.model_copy(update={"overruled": ()}).encode()
+
+
+def overruled(order: Order, persons: Mapping[str, Ed25519PrivateKey]) -> Order:
+    """Return an order that persons want although people speak in its sound."""
+    said = (Overrule(person=name, signature=key.sign(wanted(order)).hex()) for name, key in persons.items())
+    return order.model_copy(update={"overruled": tuple(said)})
+
+
+def overruled_by(order: Order, known: Mapping[str, Ed25519PublicKey]) -> list[str]:
+    """Return the persons who want an order's sound although people speak in it; each key counts once."""
+    out = {}
+    for one in order.overruled:
+        key = known.get(one.person)
+        if key and keys.signed_by(key, bytes.fromhex(one.signature), wanted(order)):
+            out[keys.raw(key)] = one.person
+    return sorted(out.values())
+
+
+def overrulers(folder: Path) -> dict[str, Ed25519PublicKey]:
+    """Return by name the keys of those who may have speech sent, of a device's folder or a hub's authority."""
+    return {file.stem: keys.public(file) for file in sorted((folder / OVERRULE).glob("*.pem"))}
 
 
 def sign(order: Order, key: Ed25519PrivateKey) -> bytes:

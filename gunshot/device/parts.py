@@ -31,6 +31,7 @@ class Part(Said):
     samples: Annotated[int, pydantic.Field(ge=1, le=PART)]
     sr: Annotated[int, pydantic.Field(ge=1, le=MOST_SR)]
     sha256: Sha256  # of the FLAC file
+    withheld: bool = False  # people spoke: the samples are silence
 
 
 class End(Said):

@@ -1,6 +1,7 @@
 """A device's folder: who it is and where its hub is (device.yaml), its certificate, key and authority, and order.pem.
 
-That is the public key that orders are signed with; a folder without it follows none.
+That is the public key that orders are signed with; a folder without it follows none. In overrule/ are those of the
+persons who may have speech sent all the same.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from gunshot.base.files import atomic
 from gunshot.device import topics
+from gunshot.device.policy import Policy
 
 FILE = "device.yaml"
 Kind = TypeVar("Kind", bound=pydantic.BaseModel)
@@ -43,11 +45,12 @@ class Place(pydantic.BaseModel):
     name: str
     number: int = pydantic.Field(ge=0, le=topics.MOST_NUMBER)  # which its messages carry
     session: int = pydantic.Field(default=0, ge=0, le=topics.MOST_NUMBER)  # the last that the hub had of this name
+    speech: Policy = Policy.forbidden  # a folder from before this was asked forbids it
 
     def save(self, folder: Path) -> None:
         """Write device.yaml."""
         with atomic(folder / FILE) as part:
-            part.write_text(yaml.safe_dump(self.model_dump(exclude_defaults=True), sort_keys=False))
+            part.write_text(yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True), sort_keys=False))
 
     @classmethod
     def load(cls, folder: Path) -> "Place":

@@ -14,21 +14,23 @@ import numpy as np
 from gunshot.base import audio, params
 from gunshot.detect import listener, measures
 from gunshot.detect.listener import Listener
-from gunshot.device import clock
+from gunshot.device import clock, speech
 from gunshot.device.answers import Answers
 from gunshot.device.incidents import Incidents, model_number
 from gunshot.device.link import Link
 from gunshot.device.messages import VERSION, Clock, Heartbeat, Incident
 from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
+from gunshot.device.policy import Policy
 from gunshot.device.ring import Ring
-from gunshot.device.topics import Birth
+from gunshot.device.topics import SPEECH, Birth
 from gunshot.models.model import Model
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
 # Assumed, not measured; a device that knows its own delay can state less.
 DELAY_US = 200_000
 CAPABILITIES = ["log_mel", "onsets", "clock", "sound"]  # optional fields of its messages; that it has a ring
+MOST_INCIDENTS = 1000  # that it remembers
 PATIENCE_S = 0.5  # between two looks at what still waits, where nothing comes
 
 log = logging.getLogger("gunshot")
@@ -41,7 +43,10 @@ class Sections(listener.Sections, Protocol):
 
 
 class Device:
-    """What one session of a device hears and says. Its `ring` has what it heard last.
+    """What one session of a device hears and says.
+
+    Its `ring` has what it heard last, and `incidents` the first onset of the last ones, and the sample that decided
+    their last shot, by number.
 
     Parameters
     ----------
@@ -58,6 +63,7 @@ class Device:
     ):  # fmt: skip
         self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
         self.ring = Ring(ear.p.audio.sr)
+        self.incidents: dict[int, tuple[int, int]] = {}
         self._who = {"device": birth.number, "session": birth.session}
         self._sequence = itertools.count()
         self._teller = Incidents(ear, **self._who, sequence=self._sequence, model=int(birth.model, 16), p=p)
@@ -90,6 +96,8 @@ class Device:
     def _tell(self, messages: list[Incident]) -> None:
         """Put incident messages into the outbox, with the time where the operating system is sure of it."""
         for message in messages:
+            self.incidents[message.incident] = message.onset, message.decided
+            self.incidents.pop(message.incident - MOST_INCIDENTS, None)
             if (error_us := self._error_us()) is not None:
                 age_us = (self._heard - message.decided) * 1_000_000 // self._ear.p.audio.sr
                 time_us = time.time_ns() // 1000 - age_us
@@ -135,14 +143,17 @@ def listen(
     """
     place, ear = Place.load(folder), Listener(model, [logit], p)
     with closing(Outbox(folder)) as outbox:
+        allowed = place.speech == Policy.allowed
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session),
             model=f"{model_number(model.path.read_bytes()):016x}", version=VERSION,
-            operating_point=float(model.calibrated(logit)), capabilities=CAPABILITIES,
+            operating_point=float(model.calibrated(logit)), capabilities=CAPABILITIES + [SPEECH] * allowed,
         )  # fmt: skip
         device = Device(ear, birth, outbox, p.firmware, error_us=error_us)
+        log.info("sound in which people speak: %s", place.speech)
+        keeps = {"gate": None if allowed else speech.gate, "incidents": device.incidents, "error_us": error_us}
         with (
-            closing(Answers(folder, birth, device.ring, error_us=error_us)) as answers,
+            closing(Answers(folder, birth, device.ring, **keeps)) as answers,
             closing(Link(folder, place.host, place.port, outbox, birth, answers)) as link,
             suppress(KeyboardInterrupt),
         ):

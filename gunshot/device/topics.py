@@ -24,6 +24,7 @@ HEARD = "heard"  # what the hub says of a device to Home Assistant: whether it h
 HUB_STATUS = f"{ROOT}/hub/online"  # the hub's, to Home Assistant: online, or by its last will offline
 RESERVED = ("broker", "hub", WATCH, HOME_ASSISTANT)  # names that are no device's
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
+SPEECH = "speech"  # what a device says that it has where sound in which people speak may leave it
 MOST_NUMBER = 2**32 - 1
 U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]
 NUMBERS = struct.Struct("<III")
@@ -88,7 +89,7 @@ class Birth(Said):
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
     operating_point: Annotated[float, pydantic.Field(ge=0, le=1)] | None  # None: a board that has not said so yet
     version: U32  # of its messages
-    capabilities: list[str]  # the optional fields that its messages may have; `sound`: it follows orders
+    capabilities: list[str]  # the optional fields that its messages may have; `sound`: it follows orders; and SPEECH
 
 
 class Status(Said):

@@ -7,6 +7,7 @@ sends.
 
 import logging
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ GOOD_FOR = timedelta(seconds=60)  # for which a device may begin to answer
 RESEND = timedelta(seconds=5)  # without an answer
 GIVE_UP = timedelta(seconds=KEPT_S + MOST_S)  # after the last part: by then the device has forgotten the rest
 BEFORE_S, AFTER_S = 2.0, 2.0  # of an incident's clip, before its first onset and after its last shot was decided
+WITHHELD = "speech"  # the rule; so begins the note of an order of whose sound a device left parts out
 MOST_HEAD, MOST_NOTE = 1000, 500  # characters that are kept of what a device says
 MICROSECOND = timedelta(microseconds=1)
 
@@ -83,14 +85,17 @@ def capabilities(connection: sql.Connection, device: str) -> list[str] | None:
 
 def ask(
     connection: sql.Connection, key: Ed25519PrivateKey, device: str, span: Span, *, reason: str, person: str,
-    now: datetime,
+    now: datetime, overrulers: Mapping[str, Ed25519PrivateKey] | None = None,
 ) -> str:  # fmt: skip
     """Sign an order and put it where the hub that runs sends it from; return its id.
+
+    `overrulers` are the keys of persons, by name, who want it although people speak in its sound.
 
     Raises
     ------
     ValueError
-        The device is not enrolled or has no ring, the span is too long or none, or reason or person are missing.
+        The device is not enrolled or has no ring, the span is too long or none, or reason or person are missing; or
+        those who overrule are too few, or it is not the sound of an incident.
     """
     enrolled = sql.select(DEVICE.c.name).where(DEVICE.c.name == device, DEVICE.c.revoked_at.is_(None))
     if connection.scalar(enrolled) is None:
@@ -103,12 +108,15 @@ def ask(
     for name, text in (("reason", reason), ("person", person)):
         if not 1 <= len(text.strip()) <= 200:
             raise ValueError(f"{name}={text[:20]!r} must say something, in 200 characters at most")
+    if overrulers and (len(overrulers) < orders.PERSONS or span.by_time or span.incident is None):
+        raise ValueError(f"overrule={', '.join(overrulers)} must be {orders.PERSONS} persons, for an incident's sound")
     expires = now + GOOD_FOR
     order = Order(
         id=uuid.uuid4().hex, device=device, session=None if span.by_time else span.session, start=span.start,
         stop=span.stop, reason=reason, person=person, issued_us=(now - EPOCH) // MICROSECOND,
-        expires_us=(expires - EPOCH) // MICROSECOND,
+        expires_us=(expires - EPOCH) // MICROSECOND, incident=None if span.by_time else span.incident,
     )  # fmt: skip
+    order = orders.overruled(order, overrulers or {})
     values = {
         "id": order.id, "device": device, "session": span.session, "incident": span.incident, "seconds": span.seconds,
         "reason": reason, "person": person, "payload": orders.sign(order, key), "issued_at": now,
@@ -190,6 +198,8 @@ def _end(connection: sql.Connection, row: sql.Row, state: str, note: str, *, now
         state, note = CUT_OFF, "its parts are not those that the device hashed"
     elif state == COMPLETE and end.note:
         state, note = CUT_OFF, end.note
+    if withheld := sum(said.samples / said.sr for said in run if said.withheld):
+        note = f"{WITHHELD}: {withheld:.1f} s are silence{note and '; '}{note}"
     if run:
         file = f"{row.id}.flac"
         record.write(sound / file, parts.to_flac(pcm, run[0].sr))
@@ -240,20 +250,28 @@ def progress(connection: sql.Connection, id: str) -> Progress:
 def listing(connection: sql.Connection) -> list[dict]:
     """Return a dict for each order, newest last: when, which device, whose incident, how long, state, note, who, why.
 
+    `overruled` are those who wanted it although people speak in its sound.
     `file` is the clip's name in the folder SOUND, None where there is none, or it was deleted.
     """
     order = ORDER.c
     columns = (
         order.id, order.issued_at, order.device, order.session, order.incident, order.seconds, order.state, order.note,
-        order.person, order.reason,
+        order.person, order.reason, order.payload,
     )  # fmt: skip
     file = sql.case((CLIP.c.deleted_at.is_(None), CLIP.c.file)).label("file")
     joined = sql.join(ORDER, CLIP, CLIP.c.order == order.id, isouter=True)
     rows = connection.execute(sql.select(*columns, file).select_from(joined).order_by(order.issued_at, order.id))
-    return [
-        dict(row) | {"issued_at": row["issued_at"].replace(tzinfo=row["issued_at"].tzinfo or UTC).isoformat()}
-        for row in rows.mappings()
-    ]
+    out = []
+    for row in map(dict, rows.mappings()):
+        row["issued_at"] = row["issued_at"].replace(tzinfo=row["issued_at"].tzinfo or UTC).isoformat()
+        row["overruled"] = overruled(row.pop("payload"))
+        out.append(row)
+    return out
+
+
+def overruled(payload: bytes) -> list[str]:
+    """Return who wanted an order's sound although people speak in it."""
+    return [one.person for one in Order.decode(payload[orders.SIGNATURE :]).overruled]
 
 
 def purge(connection: sql.Connection, sound: Path, *, keep_days: float, now: datetime) -> list[str]:

@@ -66,6 +66,7 @@ def test_what_is_wrong_is_one_line(project, monkeypatch, capsys):  # noqa: F811
         ((*ORDER, "--live", "3", "--seconds", "3"), "seconds=3 must not be there with --live"),
         ((*ORDER, "--from", "2026-03-01T12:00:00Z"), "--from must have --seconds with it"),
         ((*ORDER, "--from", "noon", "--seconds", "3"), "from=noon must be a time with its zone"),
+        (("hub", "overruler", "none", "anna", "ben.pem"), "key=ben.pem must be named anna.pem"),
         ((*ORDER, "--incident", "3"), "incident=3 must be SESSION/N"),
         ((*ORDER, "--live", "3"), "none/hub.yaml: no such file"),
         (("device", "run", "none"), "none/device.yaml: no such file; `gunshot hub enrol` makes a device's folder"),

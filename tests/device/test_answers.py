@@ -35,7 +35,7 @@ class Ear:
             (folder / orders.KEY).write_bytes(keys.public_pem(KEY))
         self.folder, self.ring = folder, Ring(SR)
         self.ring.push(PCM)
-        self.answers = answers.Answers(folder, BIRTH, self.ring if ring else None, error_us=lambda: error_us)
+        self.answers = answers.Answers(folder, BIRTH, self.ring if ring else None, gate=None, error_us=lambda: error_us)
 
     def ask(self, key: Ed25519PrivateKey = KEY, **values) -> list[tuple]:
         """What it replies to an order at once."""
@@ -172,7 +172,7 @@ def test_without_a_ring_or_a_key_it_says_so(tmp_path, clock):
     ear = Ear(tmp_path)
     ear.answers.close()
     (tmp_path / orders.KEY).unlink()
-    with contextlib.closing(answers.Answers(tmp_path, BIRTH, ear.ring)) as old:
+    with contextlib.closing(answers.Answers(tmp_path, BIRTH, ear.ring, gate=None)) as old:
         old.take(orders.sign(ORDER, KEY))
         ((said, _),) = map(parts.decode, old.outgoing())
         assert said.reason.startswith("key: this device has no order.pem")

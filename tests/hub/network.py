@@ -77,10 +77,10 @@ class Network:
         kept.pop(topics.LIFE, None)
         return kept
 
-    def ask(self, start: int, stop: int, session: int | None = 1) -> None:
+    def ask(self, start: int, stop: int, session: int | None = 1, *, incident: int | None = None, **who) -> None:
         """Ask the device for samples of a session, or for a span of time in microseconds."""
-        span = orders.Span(start, stop, (stop - start) / (p.audio.sr if session else 1e6), session)
-        who = {"reason": "a test", "person": "tester", "now": datetime.now(UTC)}
+        span = orders.Span(start, stop, (stop - start) / (p.audio.sr if session else 1e6), session, incident)
+        who |= {"reason": "a test", "person": "tester", "now": datetime.now(UTC)}
         with database.opened(self.url) as engine, engine.begin() as connection:
             orders.ask(connection, keys.load(folder.order_key(self.folder)), NAME, span, **who)
 
@@ -178,10 +178,10 @@ def expected(pcm: np.ndarray, session: int) -> list[bytes]:
 class Sender:
     """A device of this process; the test hears and pumps for it.
 
-    `place` is its folder, `error_us` gives how far its clock may be off; None: it is not known.
+    `place` is its folder, `error_us` gives how far its clock may be off; None: it is not known. `gate`: of speech.
     """
 
-    def __init__(self, place: Path, error_us: Callable[[], int | None] = lambda: None):
+    def __init__(self, place: Path, error_us: Callable[[], int | None] = lambda: None, gate=None):
         who = Place.load(place)
         self.outbox = outbox.Outbox(place)
         self.birth = topics.Birth(
@@ -190,7 +190,8 @@ class Sender:
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
         self.device = run.Device(listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=error_us)
-        self.answers = answers.Answers(place, self.birth, self.device.ring, error_us=error_us, resend_s=1.0)
+        keeps = {"gate": gate, "incidents": self.device.incidents, "error_us": error_us}
+        self.answers = answers.Answers(place, self.birth, self.device.ring, **keeps, resend_s=1.0)
         self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, self.answers, resend_s=1.0)
 
     def hear(self, pcm: np.ndarray) -> None:

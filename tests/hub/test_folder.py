@@ -8,8 +8,10 @@ import sqlalchemy as sql
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
+from gunshot.device import orders
 from gunshot.device.place import Place
 from gunshot.hub import database, folder
+from gunshot.signing import keys
 
 
 def contents(place) -> dict[str, bytes]:
@@ -59,6 +61,19 @@ def test_a_device_gets_all_that_it_needs(hub):
         "device.yaml",
         "order.pem",
     }
+
+
+def test_what_a_folder_says_of_speech_and_who_may_overrule_it(hub, tmp_path):
+    """Forbidden, unless enrol was told otherwise; that stays. A key is made once, and is for devices from then on."""
+    for options, policy in (({}, "forbidden"), ({"speech": "allowed"}, "allowed"), ({}, "allowed")):
+        assert Place.load(folder.enrol(hub, "gate", 8, **options)).speech == policy
+    folder.overruler(hub, "anna", tmp_path / "anna.pem")
+    known = orders.overrulers(folder.enrol(hub, "roof", 7))
+    assert known == {"anna": keys.load(tmp_path / "anna.pem").public_key()}
+    for name, file in (("anna", "other.pem"), ("ben", "anna.pem"), ("Ben", "ben.pem")):
+        with pytest.raises(ValueError, match=r"exists; a key is never written over|must be lower case"):
+            folder.overruler(hub, name, tmp_path / file)
+    assert not list(hub.rglob("ben*"))
 
 
 def test_certificates_are_of_the_authority_and_of_one_purpose(hub):

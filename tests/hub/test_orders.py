@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot.device import answers, orders, parts
+from gunshot.device import answer, answers, orders, parts
 from gunshot.device.parts import End, Refusal
 from gunshot.device.ring import Ring
 from gunshot.device.topics import Birth
@@ -52,7 +52,7 @@ def answered(folder: Path, order: orders.Order, blocks: list[int]) -> list[bytes
     birth = Birth(**BIRTH.model_dump() | {"session": order.session})
     (folder / orders.KEY).write_bytes(keys.public_pem(KEY))
     ring, out, at = Ring(SR), {}, 0
-    device = answers.Answers(folder, birth, ring, error_us=lambda: None)
+    device = answers.Answers(folder, birth, ring, gate=None, error_us=lambda: None)
     for i, size in enumerate(blocks):
         ring.push(PCM[at : at + size])
         at += size
@@ -75,7 +75,7 @@ def cuts(draw) -> tuple[int, int, list[int]]:
     """A span of PCM, and the blocks in which a device hears it."""
     start, stop = sorted(draw(st.lists(st.integers(0, len(PCM)), min_size=2, max_size=2, unique=True)))
     edges = sorted({*draw(st.lists(st.integers(1, len(PCM)), max_size=5)), len(PCM)})
-    return start, stop, np.diff([0, *edges]).tolist() + [0] * answers.WINDOW
+    return start, stop, np.diff([0, *edges]).tolist() + [0] * answer.WINDOW
 
 
 @given(cuts(), st.randoms(use_true_random=False))
@@ -219,6 +219,30 @@ def test_old_clips_are_deleted_but_those_that_somebody_kept(engine, tmp_path):
         assert asked.purge(connection, tmp_path, keep_days=30, now=NOW) == []
         listed = {row["file"] for row in asked.listing(connection)}
     assert {path.name for path in tmp_path.glob("*.flac")} == listed - {None} and len(states(engine)) == 3
+
+
+def test_sound_with_silence_where_people_spoke_says_so(engine, tmp_path):
+    *replies, end = answered(tmp_path, ask(engine, SPAN), [len(PCM)])
+    said, content = parts.decode(replies[-1])
+    replies[-1] = parts.encode(said.model_copy(update={"withheld": True}), content)
+    for payload in (*replies, end):
+        reply(engine, tmp_path, payload)
+    (row,) = rows(engine, database.ORDER)
+    assert (row["state"], row["note"]) == ("complete", "speech: 0.5 s are silence")
+
+
+def test_two_persons_sign_what_speech_is_in(engine):
+    persons = {name: Ed25519PrivateKey.generate() for name in ("anna", "ben")}
+    known = {name: key.public_key() for name, key in persons.items()}
+    order = ask(engine, SPAN._replace(incident=4), overrulers=persons)
+    assert orders.overruled_by(order, known) == ["anna", "ben"]
+    with engine.connect() as connection:
+        assert asked.listing(connection)[-1]["overruled"] == ["anna", "ben"]
+    alone = {"anna": persons["anna"]}
+    spans = (SPAN._replace(incident=4), alone), (SPAN, persons), (asked.of_time(NOW, 1, incident=4), persons)
+    for span, some in spans:
+        with pytest.raises(ValueError, match=r"overrule=anna.* must be 2 persons, for an incident's sound"):
+            ask(engine, span, overrulers=some)
 
 
 @pytest.mark.slow

@@ -8,10 +8,12 @@ import pytest
 import soundfile as sf
 
 from gunshot.base import audio
-from gunshot.device import orders
-from gunshot.hub import database
+from gunshot.device import orders, speech
+from gunshot.hub import database, folder
+from gunshot.signing import keys
+from gunshot.simulate import events
 from tests.firmware.driven import p, shots
-from tests.hub.network import Network, Sender, kill, serve_three_parts
+from tests.hub.network import NAME, NUMBER, Network, Sender, kill, serve_three_parts
 
 pytestmark = pytest.mark.slow
 SR = p.audio.sr
@@ -121,3 +123,27 @@ def test_a_folder_from_before_there_were_orders_gives_no_sound(network):
         network.ask(0, SR)
         sender.pump_until(lambda: states(network) == ["refused"], "it is refused")
     assert network.rows(database.ORDER)[0]["note"].startswith("key: this device has no order.pem")
+
+
+def test_speech_stays_on_the_device_unless_two_persons_want_it(network, tmp_path):
+    """With Silero's detector, which takes the simulator's syllables for speech."""
+    said, _ = events.schedule(np.random.default_rng(2), events.EVENTS["speech"], 3 * SR, SR)
+    heard = PCM[: 8 * SR].copy()
+    heard[4 * SR : 7 * SR] += audio.to_int16(0.2 * said / np.abs(said).max())
+    for name in ("anna", "ben"):
+        folder.overruler(network.folder, name, tmp_path / f"{name}.pem")
+    device = folder.enrol(network.folder, NAME, NUMBER)
+    persons = {name: keys.load(tmp_path / f"{name}.pem") for name in ("anna", "ben")}
+    with network.broker(), network.hub(), contextlib.closing(Sender(device, gate=speech.gate)) as sender:
+        sender.hear(heard)
+        sender.pump_until(lambda: network.rows(database.INCIDENT), "the incident is stored")
+        network.ask(2 * SR, 8 * SR)
+        network.ask(0, 2 * SR)
+        sender.pump_until(lambda: sorted(states(network)) == ["complete", "refused"], "one of the two is refused")
+        network.ask(2 * SR, 8 * SR, incident=1, overrulers=persons)
+        sender.pump_until(lambda: states(network).count("complete") == 2, "two persons overruled it")
+    (refused,) = (row for row in network.rows(database.ORDER) if row["state"] == "refused")
+    assert refused["note"] == "speech: people speak in it, and this device's folder forbids that"
+    assert [len(clip) for clip in clips(network)] == [2 * SR, 6 * SR] and np.array_equal(
+        clips(network)[1], heard[2 * SR :]
+    )

@@ -27,6 +27,8 @@ RULES = {
     "length": "that is too long",
     "busy": "it answers too many orders already: ask again in a minute",
     "disk": "its disk is full",
+    "speech": "people speak in it, and that may not leave the device",
+    "overrule": "it is not signed by two persons whose keys the device has, or of no incident",
 }
 
 
@@ -39,8 +41,9 @@ def is_kept_by(connection: sql.Connection, device: str) -> bool:
 def ordered(connection: sql.Connection, device: str, session: int, incident: int) -> list[dict]:
     """Return the orders of an incident's sound, or because of it, oldest first.
 
-    Each has `id`, `issued_at`, `person`, `reason`, `seconds`, `live`, its `state` and the same in `words`; and `clip`,
-    what it brought: `length_s`, whether it is `kept`, and when it was `deleted_at`; None where it brought none.
+    Each has `id`, `issued_at`, `person`, `reason`, who `overruled` the gate, `seconds`, `live`, its `state` and the
+    same in `words`; and `clip`, what it brought: `length_s`, whether it is `kept`, and when it was `deleted_at`;
+    None where it brought none.
     """
     o = ORDER.c
     query = (
@@ -58,6 +61,7 @@ def _row(row: sql.Row) -> dict:
     return {
         **{name: getattr(row, name) for name in ("id", "person", "reason", "seconds", "state")},
         "issued_at": utc(row.issued_at),
+        "overruled": orders.overruled(row.payload),
         "live": Order.decode(row.payload[SIGNATURE:]).session is None,
         "words": _words(row),
         "clip": clip,
