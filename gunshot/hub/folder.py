@@ -181,7 +181,8 @@ def enrol(
     Returns the device's folder. Where it stands may change, as `sites.move` says. A device that was revoked is let in
     again. `renew` gives one that is enrolled a new certificate and key, and withdraws those that it has.
     `speech` is for the folder alone: the hub cannot change what a device has. None: as a folder that is here says it,
-    else forbidden. ValueError where the name is none, or the name or the number is of another, or for what `sites.move` refuses.
+    else forbidden. ValueError where the name is none, or the name or the number is of another, or for what `sites.move`
+    refuses.
     """
     topics.check_name(name)
     if not 0 <= number <= topics.MOST_NUMBER:
