@@ -63,6 +63,7 @@ def test_a_moved_and_turned_city_has_a_moved_and_turned_place(turn, east_m, seed
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("devices", "blocked"), [(3, False), (4, False), (6, False), (6, True)])
 def test_the_ellipse_holds_the_shot_95_times_in_100(devices, blocked):
     """Within 92 and 98 %, as far as so many cities can tell: their interval of 99 % reaches in there.
