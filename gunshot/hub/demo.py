@@ -145,8 +145,6 @@ def child(place: Path, name: str, *command: str | Path) -> Iterator[Child]:
 def heard(places: list[Path], world: worlds.World, file: Path, p: device.Sections) -> Iterator[list[Future]]:
     """Let devices hear a world again and again; give what is done where one has ended."""
     beating = {"firmware": p.firmware.model_copy(update={"heartbeat_s": HEARTBEAT_S})}
-    own = SimpleNamespace(**{**vars(p), **beating})
-    beating = {"firmware": p.firmware.model_copy(update={"heartbeat_s": HEARTBEAT_S})}
     own, stop, begun = SimpleNamespace(**vars(p) | beating), threading.Event(), time.monotonic()
     size = p.detector.hop * p.features.hop_length
 

@@ -18,6 +18,15 @@ from tests.pages.conftest import chromium, new_page  # noqa: F401 - fixtures
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def interruptible():
+    """What runs in a shell's background ignores SIGINT, and so would all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_person_sees_what_three_devices_hear_and_ctrl_c_ends_it_all(tmp_path, new_page):  # noqa: F811
     log = tmp_path / "log"
     with started(log, sys.executable, "-c", COMMAND, "hub", "demo", tmp_path / "hub", cwd=ROOT) as one:
