@@ -33,6 +33,12 @@ def site(
         bool | None,
         typer.Option("--exercise/--no-exercise", help="Whatever is heard from now on is a drill, or is not."),
     ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the air there, degrees Celsius, for where shots are fired. Unknown: 15, with an error of 15."
+        ),
+    ] = None,
 ) -> None:
     """Make a site, or change it; `gunshot hub enrol --site` puts devices there.
 
@@ -43,7 +49,7 @@ def site(
 
     url = folders.load(folder).database
     with database.opened(url) as engine, engine.begin() as connection:
-        drill = sites.put(connection, name, devices_needed=devices_needed, exercise=exercise)
+        drill = sites.put(connection, name, devices_needed=devices_needed, exercise=exercise, temperature_c=temperature)
     note = "; what is heard now is a drill" if drill else ""
     print(f"{name}: {counted(devices_needed, 'device')} must hear a shot before a person is woken{note}")
 

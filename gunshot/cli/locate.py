@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from gunshot.hub.interchange import Onsets
     from gunshot.hub.location import Location
 
-READ_ERROR_C = 5.0  # of the air's temperature, where somebody read a thermometer
-
 
 @app.command()
 def locate(
@@ -27,7 +25,7 @@ def locate(
         typer.Option(help="Of the air, degrees Celsius. Default: 15, with an error of 15."),
     ] = None,
     temperature_error: Annotated[
-        float | None, typer.Option(help=f"Of --temperature, one standard deviation. Default: {READ_ERROR_C:g}.")
+        float | None, typer.Option(help="Of --temperature, one standard deviation. Default: 5.")
     ] = None,
     geojson: Annotated[
         Path | None, typer.Option(parser=given, help="Write the ellipse as a GeoJSON Feature, for any map.")
@@ -48,7 +46,7 @@ def locate(
 
     onsets = interchange.read(file)
     unread = interchange.UNREAD_C, interchange.UNREAD_ERROR_C
-    temperature_c, error_c = unread if temperature is None else (temperature, READ_ERROR_C)
+    temperature_c, error_c = unread if temperature is None else (temperature, interchange.READ_ERROR_C)
     error_c = error_c if temperature_error is None else temperature_error
     try:
         at = location.locate(onsets.arrivals, temperature_c=temperature_c, temperature_error_c=error_c)

@@ -29,6 +29,7 @@ SITE = Table(
     "site", DATA, _key("name", String),
     Column("devices_needed", BigInteger, nullable=False),
     Column("exercise", Boolean, nullable=False),  # a drill: whatever is heard there now is one
+    Column("temperature_c", Float),  # of the air, as somebody read it last; null: nobody has
 )  # fmt: skip
 
 DEVICE = Table(

@@ -13,6 +13,7 @@ from gunshot.hub.location import Arrival, Location
 
 COLUMNS = ("device", "lat", "lon", "onset", "clock_error_ms")
 UNREAD_C, UNREAD_ERROR_C = 15.0, 15.0  # of the air, where nobody read a thermometer
+READ_ERROR_C = 5.0  # of the air, where somebody did, perhaps elsewhere, or some hours ago
 POINTS = 72  # of an ellipse's outline
 DIGITS = 7  # of degrees: a centimetre
 

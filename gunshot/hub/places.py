@@ -12,8 +12,8 @@ import sqlalchemy as sql
 
 from gunshot.device.messages import State
 from gunshot.hub import interchange, plane
-from gunshot.hub.database import CASE, DEVICE, INCIDENT
-from gunshot.hub.interchange import UNREAD_C, UNREAD_ERROR_C
+from gunshot.hub.database import CASE, DEVICE, INCIDENT, SITE
+from gunshot.hub.interchange import READ_ERROR_C, UNREAD_C, UNREAD_ERROR_C
 from gunshot.hub.location import Arrival, locate
 
 PAUSE_S = 0.2  # between two looks for cases that are due
@@ -43,7 +43,8 @@ def _write(engine: sql.Engine, case: sql.Row) -> None:
     columns = INCIDENT.c.device, INCIDENT.c.unix_us, INCIDENT.c.error_us, DEVICE.c.latitude, DEVICE.c.longitude
     with engine.connect() as connection:
         rows = connection.execute(sql.select(*columns).join(DEVICE).where(*counted).order_by(*columns)).all()
-    values = _place(rows)
+        temperature_c = connection.scalar(sql.select(SITE.c.temperature_c).where(SITE.c.name == case.site))
+    values = _place(rows, temperature_c)
     if any(getattr(case, name) != value for name, value in values.items()):
         values = values | {"changed_at": datetime.now(UTC)}
     same = CASE.c.number == case.number, CASE.c.changed_at == case.changed_at
@@ -51,7 +52,7 @@ def _write(engine: sql.Engine, case: sql.Row) -> None:
         connection.execute(sql.update(CASE).where(*same).values(**values, place_due=False))
 
 
-def _place(rows: list[sql.Row]) -> dict:
+def _place(rows: list[sql.Row], temperature_c: float | None) -> dict:
     """Return a case's columns of where it was fired, from its incidents by device and time."""
     first: dict[str, tuple] = {}
     unused = {row.device: UNTIMED if row.latitude is not None else UNPLACED for row in rows}
@@ -59,11 +60,11 @@ def _place(rows: list[sql.Row]) -> dict:
         if row.unix_us is not None and row.latitude is not None and row.device not in first:
             first[row.device] = tuple(row)
             del unused[row.device]
-    return _located(tuple(first.values()), tuple(unused.items()))
+    return _located(tuple(first.values()), tuple(unused.items()), temperature_c)
 
 
 @lru_cache(REMEMBERED)
-def _located(onsets: tuple, unused: tuple) -> dict:
+def _located(onsets: tuple, unused: tuple, temperature_c: float | None) -> dict:
     """Return columns of a place, from devices with their first onset and its error in us, latitude and longitude."""
     if not onsets:
         return {"latitude": None, "longitude": None, "place": None, "no_place": NOBODY}
@@ -74,7 +75,8 @@ def _located(onsets: tuple, unused: tuple) -> dict:
         Arrival(name, *at, time / 1e6, max(error, 1) / 1e6)  # no clock is sure to less than a microsecond
         for name, at, time, error in zip(names, place, unix_us, error_us, strict=True)
     ]
-    at = locate(arrivals, temperature_c=UNREAD_C, temperature_error_c=UNREAD_ERROR_C)
+    air_c, error_c = (UNREAD_C, UNREAD_ERROR_C) if temperature_c is None else (temperature_c, READ_ERROR_C)
+    at = locate(arrivals, temperature_c=air_c, temperature_error_c=error_c)
     at = dataclasses.replace(at, left_out=at.left_out | dict(unused))
     feature = interchange.feature(at, interchange.Onsets(arrivals, origin, dated=True))
     longitude, latitude = feature["properties"].get("position", (None, None))

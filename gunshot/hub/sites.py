@@ -5,22 +5,33 @@ import sqlalchemy as sql
 from gunshot.device import topics
 from gunshot.hub.database import DEVICE, SITE
 
+MOST_C = -90.0, 60.0  # of the air, anywhere
 MOST_LATITUDE = 89.0  # degrees: at a pole no direction is east, and `gunshot.hub.plane` has none
 
 
-def put(connection: sql.Connection, name: str, *, devices_needed: int, exercise: bool | None) -> bool:
+def put(
+    connection: sql.Connection,
+    name: str,
+    *,
+    devices_needed: int,
+    exercise: bool | None,
+    temperature_c: float | None = None,
+) -> bool:
     """Make a site, or change it; return whether what is heard there is a drill.
 
-    `exercise` None leaves that as it is; at a new site nothing is.
+    `exercise` and `temperature_c`, of the air, stay as they are where they are None; a new site has neither.
     It is a rule for what is heard from now on: a case that was raised stays raised, and is a drill if it was one.
-    ValueError where the name is none, or no device is needed.
+    ValueError where the name is none, no device is needed, or air is not so warm.
     """
     topics.check_name(name)
     if devices_needed < 1:
         raise ValueError(f"devices_needed={devices_needed} must be at least 1")
+    if temperature_c is not None and not MOST_C[0] <= temperature_c <= MOST_C[1]:
+        raise ValueError(f"temperature_c={temperature_c} must be from {MOST_C[0]:g} to {MOST_C[1]:g} degrees Celsius")
     before = connection.execute(sql.select(SITE).where(SITE.c.name == name)).first()
     drill = bool(before and before.exercise) if exercise is None else exercise
     values = {"devices_needed": devices_needed, "exercise": drill}
+    values |= {} if temperature_c is None else {"temperature_c": temperature_c}
     if before is None:
         connection.execute(sql.insert(SITE).values(name=name, **values))
     else:

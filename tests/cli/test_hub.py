@@ -45,13 +45,14 @@ def test_a_device_is_put_at_a_site(project, monkeypatch, capsys):  # noqa: F811
     at = ("--site", "yard", "--latitude", "47.5", "--longitude", "8.25")
     for options in (at, ()):  # without them all stays as it is
         assert run("hub", "enrol", "hub", "roof", "--number", "7", *options).exit_code == 0
-    assert run("hub", "site", "hub", "yard", "--devices-needed", "1").output.endswith("is a drill\n")
+    cold = ("--temperature", "-4.5")
+    assert run("hub", "site", "hub", "yard", "--devices-needed", "1", *cold).output.endswith("is a drill\n")
     assert run("hub", "site", "hub", "yard", "--devices-needed", "1", "--no-exercise").output == (
         "yard: 1 device must hear a shot before a person is woken\n"
     )
     with database.opened(f"sqlite:///{project}/hub/hub.sqlite") as engine, engine.connect() as connection:
         rows = [connection.execute(sql.select(table)).one() for table in (database.SITE, database.DEVICE)]
-    assert rows == [("yard", 1, False), ("roof", 7, "yard", 47.5, 8.25, None)]
+    assert rows == [("yard", 1, False, -4.5), ("roof", 7, "yard", 47.5, 8.25, None)]
 
 
 def test_what_is_wrong_is_one_line(project, monkeypatch, capsys):  # noqa: F811

@@ -62,6 +62,20 @@ def test_the_order_of_messages_changes_no_place(engine):
     assert feature["properties"]["left_out"] == {} and case["no_place"] is None
 
 
+def test_a_site_s_temperature_makes_the_ellipse_smaller(engine):
+    axes = []
+    for temperature_c in (None, 15.0):
+        with engine.begin() as connection:
+            sites.put(connection, "yard", devices_needed=2, exercise=False, temperature_c=temperature_c)
+            connection.execute(sql.update(database.CASE).values(place_due=True))
+        for device in range(4) if temperature_c is None else ():
+            take(engine, a_message(device, heard_s(device)))
+        axes.append(place(engine)["place"]["properties"]["half_axes_m"][0])
+    assert axes[1] < axes[0]
+    with engine.begin() as connection, pytest.raises(ValueError, match=r"temperature_c=288\.0 must be from -90 to 60"):
+        sites.put(connection, "yard", devices_needed=2, exercise=False, temperature_c=288.0)
+
+
 def test_a_device_without_time_or_place_is_named_and_not_used(engine):
     with engine.begin() as connection:
         connection.execute(sql.update(database.DEVICE).where(database.DEVICE.c.name == "d3").values(latitude=None))
@@ -99,7 +113,7 @@ LONGITUDE = st.sampled_from([-180.0, 8.0, 8.0001, 179.9999, 180.0]) | st.floats(
 def test_wherever_devices_stand_there_is_a_place_or_a_reason(devices):
     """Somebody may write a degree wrong; the hub goes on, and what it writes is JSON."""
     onsets = tuple((f"d{i}", NOON_US + us, *more) for i, (us, *more) in enumerate(devices))
-    columns = places._located.__wrapped__(onsets, ())
+    columns = places._located.__wrapped__(onsets, (), None)
     json.dumps(columns, allow_nan=False)
     assert (columns["latitude"] is None) == bool(columns["no_place"]) == (columns["place"]["geometry"] is None)
 
@@ -123,7 +137,7 @@ def test_a_message_that_comes_meanwhile_leaves_it_due(engine, monkeypatch):
     for device in range(3):
         take(engine, a_message(device, heard_s(device)))
     inner = places._place
-    monkeypatch.setattr(places, "_place", lambda r: take(engine, a_message(3, heard_s(3)), late_s=1) or inner(r))
+    monkeypatch.setattr(places, "_place", lambda *a: take(engine, a_message(3, heard_s(3)), late_s=1) or inner(*a))
     places.work(engine, Event())
     monkeypatch.undo()
     (case,) = rows(engine, database.CASE)
