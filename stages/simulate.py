@@ -3,16 +3,16 @@
 import sys
 from pathlib import Path
 
-from gunshot import simulate
 from gunshot.base import params
+from gunshot.simulate import corpus
 
 
 def main(out: Path) -> None:
     p = params.load("audio", "simulate")
     s, times = p.simulate, p.simulate.full if p.simulate.preset == "full" else 1
-    corpus = simulate.Corpus(s.seed, s.duration_s, s.distance_m, p.audio.sr, tuple(s.without))
-    recordings, shots, duration_s = simulate.write(
-        out, corpus, gun_recordings=times * s.gun_recordings, env_recordings=times * s.env_recordings, workers=s.workers
+    source = corpus.Corpus(s.seed, s.duration_s, s.distance_m, p.audio.sr, tuple(s.without))
+    recordings, shots, duration_s = corpus.write(
+        out, source, gun_recordings=times * s.gun_recordings, env_recordings=times * s.env_recordings, workers=s.workers
     )
     print(f"{out}: {recordings} recordings, {duration_s / 60:.1f} min, {shots} shots")
 

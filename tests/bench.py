@@ -18,11 +18,12 @@ import numpy as np
 import scipy.fft
 import typer
 
-from gunshot import features, simulate
+from gunshot import features
 from gunshot.alarms.score import score_stream
 from gunshot.base import audio, params, tables
 from gunshot.cli.detect import detect
 from gunshot.models.model import load_model, report_path
+from gunshot.simulate import corpus
 
 TOLERANCE_DB = 1e-3
 # What may fail: ratios of this core's time to a reference of the same run.
@@ -171,13 +172,13 @@ def least(call: Callable[[], object]) -> float:
 
 def rendering(p) -> float:
     """Return the s of this core that the simulator takes for a second of sound."""
-    corpus = simulate.Corpus(0, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
+    source = corpus.Corpus(0, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
     tasks = [(class_, i) for class_ in ("gun", "env") for i in range(-4, 70)]
     start, rendered = 0.0, 0
     for class_, i in tasks:
         if i == 0 and not start:  # what came before only loaded code
             start = time.process_time()
-        recording = simulate.render(class_, abs(i), corpus)
+        recording = corpus.render(class_, abs(i), source)
         rendered += len(recording.pcm) * (start > 0)
     return (time.process_time() - start) / rendered * p.audio.sr
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot import simulate
 from gunshot.alarms.score import matched
 from gunshot.base import params, pipeline
 from gunshot.detect import listener
 from gunshot.models.model import load_model
 from gunshot.models.scores import metrics
+from gunshot.simulate import corpus
 
 GOAL = 0.9  # F1
 COLLAR_S = 0.025
@@ -22,10 +22,10 @@ def main(path: Path) -> int:
     p = params.load("audio", "chunks", "context", "features", "detector", "simulate")
     model = load_model(path)
     logit = model.threshold()
-    corpus = simulate.Corpus(SEED, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
+    source = corpus.Corpus(SEED, p.simulate.duration_s, p.simulate.distance_m, p.audio.sr)
     right, heard, onsets, bursts = 0, 0, 0, 0
     for i in range(RENDERED):
-        recording = simulate.render("gun", i, corpus)
+        recording = corpus.render("gun", i, source)
         if not is_burst(recording.shots, p.audio.sr):
             continue
         ear = listener.Listener(model, [logit], p)

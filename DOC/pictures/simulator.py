@@ -7,19 +7,20 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gunshot import features, simulate
+from gunshot import features
 from gunshot.base import audio, params
+from gunshot.simulate import corpus
 
 OUT = Path(__file__).parent
 P = params.load("audio", "features", path=OUT.parents[1] / "params.yaml")
-CORPUS = simulate.Corpus(1, (1.5, 1.5), (2.0, 1500.0), P.audio.sr)
+CORPUS = corpus.Corpus(1, (1.5, 1.5), (2.0, 1500.0), P.audio.sr)
 SHOWN_S = 0.9
 
 
 def rendered(**how) -> tuple[np.ndarray, int]:
     """Return a single rifle shot's pressure in Pa, and where it starts."""
     for seed in range(100):
-        firing = simulate.fire(np.random.default_rng(seed), "M16", corpus=CORPUS, **how)
+        firing = corpus.fire(np.random.default_rng(seed), "M16", corpus=CORPUS, **how)
         if firing.shots[0]["pattern"] == "single" and not firing.shots[0]["suppressed"]:
             return firing.pressure, firing.starts[0]
     raise ValueError(f"{how}: no single shot in 100 seeds")
@@ -56,7 +57,7 @@ def main() -> None:
         columns = {"real": (y, int(np.argmax(np.abs(y) > 0.3 * np.abs(y).max())))}
         corpus = replace(CORPUS, duration_s=(2.0, 2.0))
         for number, seed in enumerate((3, 5, 8), 1):
-            firing = simulate.fire(np.random.default_rng(seed), "M1911", 10.0, corpus, scene="field")
+            firing = corpus.fire(np.random.default_rng(seed), "M1911", 10.0, corpus, scene="field")
             columns[f"simulated {number}, {firing.shots[0]['pattern']}"] = audio.to_float(firing.pcm), firing.starts[0]
         draw("real", columns, "of full scale")
 

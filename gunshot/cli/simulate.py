@@ -31,7 +31,7 @@ def simulate(
     import numpy as np
 
     from gunshot.base import audio, params, tables
-    from gunshot.simulate import Corpus, fire
+    from gunshot.simulate.corpus import Corpus, fire
     from gunshot.simulate.scenes import SCENES
     from gunshot.simulate.weapons import WEAPONS
 

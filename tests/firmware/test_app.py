@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot import features, simulate
+from gunshot import features
 from gunshot.base import audio
 from gunshot.detect import listener, measures
 from gunshot.device import incidents
 from gunshot.device import messages as wire
 from gunshot.device.messages import Detector, Heartbeat, Incident, State
+from gunshot.simulate import corpus
 from tests.firmware import driven
 from tests.firmware.driven import MODEL, p, shots
 
@@ -108,9 +109,9 @@ def test_shots_are_those_of_the_listener(driver, seed, size, peak):
 
 
 def test_simulated_shots_are_those_of_the_listener(driver):
-    corpus, onset_count = simulate.Corpus(seed=7, duration_s=(1.5, 2.5), distance_m=(2.0, 100.0), sr=SR), 0
+    source, onset_count = corpus.Corpus(seed=7, duration_s=(1.5, 2.5), distance_m=(2.0, 100.0), sr=SR), 0
     for index in range(8):
-        pcm = simulate.render("gun", index, corpus).pcm
+        pcm = corpus.render("gun", index, source).pcm
         app = App(driver)
         app.hear(pcm)
         compare(app.messages(), expected(pcm))

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gunshot import features, simulate
+from gunshot import features
 from gunshot.base import audio
 from gunshot.export import constants
 from gunshot.export import log_mel as log_mel_c
 from gunshot.models.model import Model
-from gunshot.simulate import Corpus
+from gunshot.simulate.corpus import Corpus, render
 from tests.firmware import host_c
 from tests.firmware.host_c import SCALE, ZERO, P
 
@@ -131,7 +131,7 @@ def test_beside_full_scale_tones_float32_alone_limits(front, x):
 
 def corpus() -> list[np.ndarray]:
     simulated = Corpus(seed=9, sr=P.audio.sr, duration_s=(1.2, 2.4), distance_m=(2.0, 1500.0), without=())
-    rendered = [simulate.render(kind, i, simulated).pcm for i in range(18) for kind in ("gun", "env")]
+    rendered = [render(kind, i, simulated).pcm for i in range(18) for kind in ("gun", "env")]
     # Other levels and other places in their frames are other numbers for what rounds.
     parts = [pcm(10 ** (-db / 20) * x[shift:]) for x in rendered for db, shift in ((0, 0), (7, 29), (19, 57), (32, 83))]
     for path in sorted(RECORDINGS.rglob("*.wav"))[::8]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gunshot import simulate
 from gunshot.base import audio, params
 from gunshot.detect import listener
 from gunshot.device import emulator, incidents, messages, orders, outbox, parity, run, topics
@@ -22,6 +21,7 @@ from gunshot.hub import incidents as stored
 from gunshot.hub import orders as asked
 from gunshot.models.model import load_model, read_operating_point
 from gunshot.signing import keys
+from gunshot.simulate import corpus
 from tests.cli.test_hub import COMMAND
 from tests.flows.prefect_server import started
 from tests.hub.network import NAME, NUMBER, Network, until
@@ -37,11 +37,11 @@ STARTS = (4_000_000_000, 5)  # that the board draws: they do not rise
 def pcm() -> np.ndarray:
     """Some seconds of quiet, the first simulated shots that the model hears, and quiet again."""
     sr, model = P.audio.sr, load_model(MODEL)
-    corpus = simulate.Corpus(seed=7, duration_s=(2.5, 3.0), distance_m=(20.0, 60.0), sr=sr)
+    source = corpus.Corpus(seed=7, duration_s=(2.5, 3.0), distance_m=(20.0, 60.0), sr=sr)
     quiet = np.random.default_rng(0).normal(0, 30, 6 * sr)
     for index in range(20):
         heard = quiet.copy()
-        shots = simulate.render("gun", index, corpus).pcm
+        shots = corpus.render("gun", index, source).pcm
         heard[sr : sr + len(shots)] += shots
         heard = np.clip(heard, -32768, 32767).astype(np.int16)
         if len(parity.expected(heard, model, P)):

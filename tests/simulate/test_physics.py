@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, signal
 
-from gunshot import simulate
-from gunshot.simulate import channel, physics, shots
+from gunshot.simulate import channel, corpus, physics, shots
 from gunshot.simulate.weapons import WEAPONS
 
 RATE = 192_000
@@ -160,8 +159,8 @@ def test_hard_ground_doubles_and_soft_ground_at_grazing_takes_the_direct_sound_a
 @pytest.mark.parametrize("name", WEAPONS)
 @pytest.mark.parametrize(("scene", "distance_m"), [("field", 2.0), ("garage", 10.0), ("street", 1500.0)])
 def test_pressure_is_finite_and_not_clipped_before_the_microphone(name, scene, distance_m):
-    corpus = simulate.Corpus(1, (1.5, 1.5), (2.0, 1500.0), 16_000)
-    recording = simulate.fire(np.random.default_rng(len(scene)), name, distance_m, corpus, scene=scene)
+    source = corpus.Corpus(1, (1.5, 1.5), (2.0, 1500.0), 16_000)
+    recording = corpus.fire(np.random.default_rng(len(scene)), name, distance_m, source, scene=scene)
     assert np.isfinite(recording.pressure).all()
     peak = np.abs(recording.pressure).max()
     assert np.count_nonzero(np.abs(recording.pressure) > 0.999 * peak) <= max(3, len(recording.starts))

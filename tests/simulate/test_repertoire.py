@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gunshot import simulate
 from gunshot.base import tables
 from gunshot.simulate import beds, corpus, events, gunfire, shots, soundscape
 from gunshot.simulate.scenes import SCENES
@@ -90,8 +89,8 @@ def test_an_event_never_sounds_the_same(kind):
 
 
 def test_no_two_recordings_are_alike_and_a_shot_is_annotated_whole():
-    source = simulate.Corpus(5, (1.2, 1.4), (2.0, 1500.0), SR)
-    recordings = [simulate.render(class_, i, source) for class_ in ("gun", "env") for i in range(14)]
+    source = corpus.Corpus(5, (1.2, 1.4), (2.0, 1500.0), SR)
+    recordings = [corpus.render(class_, i, source) for class_ in ("gun", "env") for i in range(14)]
     assert len({recording.pcm.tobytes() for recording in recordings}) == 28
     for recording in recordings[:14]:
         for row in recording.shots:
@@ -103,9 +102,9 @@ def test_no_two_recordings_are_alike_and_a_shot_is_annotated_whole():
 
 @pytest.mark.slow
 def test_the_peak_of_a_shot_is_its_own():
-    source, apart, alone = simulate.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), 0, 0
+    source, apart, alone = corpus.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), 0, 0
     for i in range(30):
-        recording = simulate.render("gun", i, source)
+        recording = corpus.render("gun", i, source)
         onsets = [row["onset"] for row in recording.shots]
         for row, onset, after in zip(recording.shots, onsets, [*onsets[1:], len(recording.pcm)], strict=True):
             own = np.abs(recording.pressure[onset:after]).max()
@@ -121,9 +120,9 @@ def test_the_peak_of_a_shot_is_its_own():
 
 @pytest.mark.slow
 def test_what_is_no_shot_is_annotated_whole():
-    source, kinds = simulate.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), set()
+    source, kinds = corpus.Corpus(5, (1.2, 2.4), (2.0, 1500.0), SR), set()
     for i in [*range(0, 3 * len(events.EVENTS), 3), *range(1, 36, 3), *range(2, 36, 3)]:  # every third one is an event
-        recording = simulate.render("env", i, source)
+        recording = corpus.render("env", i, source)
         bed, *laid = recording.events
         assert not recording.shots and all(set(row) == set(tables.CORPUS_EVENT) - {"path"} for row in recording.events)
         assert (bed["kind"], bed["start"], bed["stop"], bed["snr_db"]) == ("bed", 0, len(recording.pcm), 0)

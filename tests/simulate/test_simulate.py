@@ -11,18 +11,17 @@ import pytest
 from scipy import signal
 from sklearn.metrics import roc_auc_score
 
-from gunshot import simulate
 from gunshot.base import audio, params, tables
-from gunshot.simulate import beds, channel, events, microphone, scenes, shots, soundscape, textures
+from gunshot.simulate import beds, channel, corpus, events, microphone, scenes, shots, soundscape, textures
 from gunshot.simulate.physics import Air
 from gunshot.simulate.weapons import KINDS, WEAPONS
 
 SR = 16_000
-CORPUS = simulate.Corpus(seed=7, duration_s=(1.5, 2.5), distance_m=(2.0, 800.0), sr=SR)
+CORPUS = corpus.Corpus(seed=7, duration_s=(1.5, 2.5), distance_m=(2.0, 800.0), sr=SR)
 
 
 def write(out, workers=1, gun=3, env=3):
-    return simulate.write(out, CORPUS, gun_recordings=gun, env_recordings=env, workers=workers)
+    return corpus.write(out, CORPUS, gun_recordings=gun, env_recordings=env, workers=workers)
 
 
 def contents(out):
@@ -176,7 +175,7 @@ def test_recordings_pass_the_quality_rules_and_the_classes_share_their_levels(mo
     peaks = {"gun": [], "env": []}
     for class_, levels_db in peaks.items():
         for i in range(45):
-            recording = simulate.render(class_, i, CORPUS)
+            recording = corpus.render(class_, i, CORPUS)
             assert recording.pcm.dtype == np.int16
             assert CORPUS.duration_s[0] <= len(recording.pcm) / SR <= CORPUS.duration_s[1]
             assert bool(recording.starts) == (class_ == "gun")
@@ -247,12 +246,12 @@ def test_places_hold_their_level_and_their_scenes_reach():
 
 def test_a_part_left_out_is_not_there():
     led, alone = (
-        simulate.fire(np.random.default_rng(1), "M16", 100.0, replace(CORPUS, without=w), angle_deg=10.0)
+        corpus.fire(np.random.default_rng(1), "M16", 100.0, replace(CORPUS, without=w), angle_deg=10.0)
         for w in ((), ("shock",))
     )
     assert all(row["onset"] == row["shock"] < row["blast"] for row in led.shots)
     assert all(row["onset"] == row["blast"] and row["shock"] == -1 for row in alone.shots)
     start = alone.shots[0]["onset"]
     assert np.abs(alone.pressure[:start]).max() < 1e-3 * np.abs(alone.pressure[start : start + 32]).max()
-    alone = [simulate.render("env", i, replace(CORPUS, without=("negatives",))).label for i in range(9)]
+    alone = [corpus.render("env", i, replace(CORPUS, without=("negatives",))).label for i in range(9)]
     assert not set(alone) & set(events.EVENTS)
