@@ -61,8 +61,8 @@ def enrol(
         bool, typer.Option("--renew", help="Give it a new certificate and key, and revoke those that it has.")
     ] = False,
     speech: Annotated[
-        Policy | None, typer.Option(help="Whether sound in which people speak may leave it. Default: forbidden.")
-    ] = None,
+        Policy, typer.Option(help="Whether sound in which people speak may leave it; said each time.")
+    ] = Policy.forbidden,
 ) -> None:
     """Let a device in: write its certificate, its key and where the hub is to FOLDER/devices/DEVICE.
 
@@ -70,6 +70,7 @@ def enrol(
     anew, at any time by the same command. With --renew it is away until the new folder's files are there; what it hears
     meanwhile waits on it. A device that was revoked is let in again.
     """
+    from gunshot.device import orders
     from gunshot.hub import folder as folders
     from gunshot.hub import revocation
 
@@ -78,7 +79,9 @@ def enrol(
     )
     if renew:
         revocation.enforce(folder, device)
-    print(f"{out} is all that the device needs; move it there. Then:")
+    persons = sorted(orders.overrulers(out))
+    may = f"; two of {', '.join(persons)} may overrule that" if persons and speech == Policy.forbidden else ""
+    print(f"{out} is all that the device needs; move it there. Sound of speech is {speech}{may}. Then:")
     print(f"  gunshot device run {out.name}")
 
 

@@ -31,7 +31,7 @@ class Answer:
     Attributes
     ----------
     refused : bool
-        People speak in a span that had ended when it was asked for, and nothing of it is sent.
+        People speak in what had been heard when it was asked for, and nothing is sent.
     ended : float | None
         When all was cut.
     waiting : dict[int, bytes]
@@ -44,9 +44,9 @@ class Answer:
         self._order, self._session, self._next, self._stop = order, session, start, stop
         first = max(ring.start, start - speech.LEAD) if gate else start
         self._speech = gate(first, ring.sr) if gate else None
-        self._is_live = stop > ring.stop
+        self._past = min(stop, ring.stop)  # what was heard when it was asked for: all of it leaves, or nothing
         self._first = self._held = first  # what it holds: from the one sample to before the other
-        self._last = stop + (speech.PAD if gate else 0)  # that it wants to hold
+        self._last = stop + (speech.AFTER if gate else 0)  # that it wants to hold
         self._pcm = np.zeros(max(0, self._last - first), np.int16)
         self._gaps, self._no_more = ring.gaps, ""
         self._count = 0  # of parts that were cut
@@ -60,12 +60,10 @@ class Answer:
             return
         self._hold(ring)
         self._look()
-        if self._speech and not self._is_live:
-            if self._speech.heard < self._held or (self._held < self._last and not self._no_more):
+        if self._speech and not self._count and self._next < self._past:
+            self.refused = self._speech.between(self._next, self._past)
+            if self.refused or not self._is_looked_through(self._past):
                 return  # all of it is looked through before any of it leaves
-            if self._speech.between(self._next, self._stop):
-                self.refused = True
-                return
         while self._next < self._stop:
             stop = min(self._next + parts.PART, self._stop, self._held if self._no_more else self._stop)
             if stop <= self._next and self._no_more:
@@ -102,8 +100,8 @@ class Answer:
         self._speech.hear(self._own(self._speech.heard, self._speech.heard + n))
 
     def _is_looked_through(self, stop: int) -> bool:
-        """Return whether enough is known of what is said until PAD after a sample."""
-        wanted = min(stop + speech.PAD, self._held if self._no_more else self._last)
+        """Return whether all is known of what is said until PAD after a sample."""
+        wanted = min(stop + speech.AFTER, self._held if self._no_more else self._last)
         return self._speech is None or self._speech.heard >= wanted
 
     def _own(self, start: int, stop: int) -> np.ndarray:

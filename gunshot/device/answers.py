@@ -64,6 +64,7 @@ class Answers:
             return
         try:
             order = self._verified(payload)
+            self._admit(order)
             start, stop = self._span(order)
             gate = self._gate_of(order, start)
             answer = Answer(order.id, self._session, start, stop, self._ring, gate)
@@ -77,7 +78,7 @@ class Answers:
     def _refuse(self, id: str | None, why: RefusedError) -> None:
         log.warning("order %s is refused: %s", id, why)
         if id:
-            self._refusals.append(parts.encode(Refusal(order=id, reason=str(why))))
+            self._refusals.append(parts.encode(Refusal(order=id, reason=str(why)[: parts.MOST_REASON])))
 
     def acknowledged(self, payload: bytes) -> None:
         """Forget a part that the hub has."""
@@ -93,10 +94,9 @@ class Answers:
         """Cut what was heard, and forget what the hub has, or did not take in time."""
         late = time.monotonic() - KEPT_S
         for id, answer in list(self._answers.items()):
-            answer.cut(self._ring)
-            if answer.refused:
+            if why := self._cut(answer):
                 del self._answers[id]
-                self._refuse(id, RefusedError("speech", "people speak in it, and this device's folder forbids that"))
+                self._refuse(id, RefusedError("speech", why))
                 continue
             if answer.ended is None or (answer.waiting and answer.ended > late):
                 continue
@@ -105,6 +105,15 @@ class Answers:
                 log.warning("order %s: forgotten after %g s; the hub has not all of it", id, KEPT_S)
             else:
                 log.info("order %s: the hub has all of it", id)
+
+    def _cut(self, answer: Answer) -> str:
+        """Cut what was heard; return why nothing more of it may be sent, or nothing."""
+        try:
+            answer.cut(self._ring)
+        except Exception as e:  # whatever fails in an answer must not end a device that listens for shots
+            log.exception("an answer ends")
+            return f"this device cannot look for it: {e}"
+        return "people speak in it, and this device's folder forbids that" if answer.refused else ""
 
     def outgoing(self) -> list[bytes]:
         """Return the replies that go out now."""
@@ -157,7 +166,9 @@ class Answers:
             raise RefusedError("length", f"{(stop - start) / ring.sr:.3f} s must be {orders.MOST_S} s at most")
         if stop <= start:
             raise RefusedError("length", f"stop={order.stop} must be after start={order.start}")
-        if not ring.start <= start <= ring.stop + most or (ring.ended and stop > ring.stop):
+        # Without a clock an order that is held back would bring what is said then: it begins with what was heard.
+        latest = ring.stop if self._error_us() is None else ring.stop + most
+        if not ring.start <= start <= latest or (ring.ended and stop > ring.stop):
             held = f"the ring holds {ring.start} to {ring.stop}{', and no more come' if ring.ended else ''}"
             raise RefusedError("span", f"samples {start} to {stop} of session {self._session}; {held}")
         return start, stop
@@ -182,8 +193,8 @@ class Answers:
         log.warning("order %s: speech is sent, as %s say", order.id, " and ".join(names))
         return None
 
-    def _remember(self, order: Order) -> None:
-        """Write down that an order is taken; RefusedError where it was before, or there is no room for it."""
+    def _admit(self, order: Order) -> None:
+        """RefusedError where an order was taken before, or there is no room for it."""
         now_us = None if self._error_us() is None else time.time_ns() // 1000
         try:
             self._taken.forget(session=self._session, now_us=now_us)
@@ -191,6 +202,12 @@ class Answers:
                 raise RefusedError("replayed", "it was taken before")
             if len(self._answers) >= MOST_ANSWERS or self._taken.is_full():
                 raise RefusedError("busy", f"{len(self._answers)} orders are being answered; ask again later")
+        except sqlite3.OperationalError as e:
+            raise RefusedError("disk", str(e)) from None
+
+    def _remember(self, order: Order) -> None:
+        """Write down that an order is taken; RefusedError where there is no room for it."""
+        try:
             self._taken.add(order.id, session=order.session, expires_us=order.expires_us)
         except sqlite3.OperationalError as e:  # a full disk must not end a device that listens
             raise RefusedError("disk", f"{e}; an order that cannot be remembered is not followed") from None

@@ -16,6 +16,7 @@ from gunshot.device.topics import U32, Said
 
 PART = 8000  # samples, half a second: 16 kB where nothing can be saved, of the 65,535 bytes that a message has
 MOST_SR = 48_000
+MOST_REASON = 2000  # characters
 MOST_PARTS = MOST_S * MOST_SR // PART
 Sha256 = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
 
@@ -49,7 +50,7 @@ class Refusal(Said):
 
     kind: Literal["refused"] = "refused"
     order: Id
-    reason: Annotated[str, pydantic.Field(min_length=1, max_length=2000)]  # begins with the rule's name
+    reason: Annotated[str, pydantic.Field(min_length=1, max_length=MOST_REASON)]  # begins with the rule's name
 
 
 class PartAcknowledgement(Said):

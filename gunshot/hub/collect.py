@@ -20,7 +20,7 @@ from gunshot.field import queue
 from gunshot.hub.console import listing
 from gunshot.hub.console.decisions import State
 from gunshot.hub.database import CLIP, INCIDENT, ONSET, ORDER
-from gunshot.hub.orders import WITHHELD
+from gunshot.hub.orders import WITHHELD, overruled
 from gunshot.tags import catalogue
 
 _INCIDENT = ("device", "session", "incident")
@@ -62,13 +62,15 @@ def clips(connection: sql.Connection, *, sr: int) -> list[Clip]:
     dismissed its label is that of the first. Where one waits to be decided, the clip waits.
     """
     cases = {row["number"]: row for row in listing.cases(connection, listing.Filter())}
-    query = sql.select(CLIP, ORDER.c.device, ORDER.c.note).join(ORDER, ORDER.c.id == CLIP.c.order)
+    query = sql.select(CLIP, ORDER.c.device, ORDER.c.note, ORDER.c.payload).join(ORDER, ORDER.c.id == CLIP.c.order)
     clips, seen = [], set()
     for row in connection.execute(query.order_by(CLIP.c.deleted_at.isnot(None), CLIP.c.written_at, CLIP.c.order)):
         heard = _heard(connection, row)
         known = (row.order, row.device, None if row.deleted_at else row.file, row.sha256)
         if row.sr != sr:
             fate = {"reason": f"at another rate than {sr} Hz"}
+        elif overruled(row.payload):
+            fate = {"reason": "with speech that two persons wanted to hear, and nobody to learn from"}
         elif (row.note or "").startswith(WITHHELD):
             fate = {"reason": "partly silence, where people spoke"}
         elif row.sha256 in seen:

@@ -14,7 +14,6 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gunshot.device import orders, topics
-from gunshot.device.place import FILE as PLACE
 from gunshot.device.place import Place, read
 from gunshot.device.policy import Policy
 from gunshot.hub import certificates, database, sites
@@ -174,15 +173,14 @@ def withdraw(folder: Path, name: str) -> None:
 def enrol(
     folder: Path, name: str, number: int,
     *, site: str | None = None, latitude: float | None = None, longitude: float | None = None,
-    speech: Policy | None = None, renew: bool = False,
+    speech: Policy = Policy.forbidden, renew: bool = False,
 ) -> Path:  # fmt: skip
     """Write all that a device needs to its folder, and its row to the database, as far as they are not there.
 
     Returns the device's folder. Where it stands may change, as `sites.move` says. A device that was revoked is let in
     again. `renew` gives one that is enrolled a new certificate and key, and withdraws those that it has.
-    `speech` is for the folder alone: the hub cannot change what a device has. None: as a folder that is here says it,
-    else forbidden. ValueError where the name is none, or the name or the number is of another, or for what `sites.move`
-    refuses.
+    `speech` is for the folder alone: the hub cannot change what a device has, and takes it from nowhere but here.
+    ValueError where the name is none, or the name or the number is of another, or for what `sites.move` refuses.
     """
     topics.check_name(name)
     if not 0 <= number <= topics.MOST_NUMBER:
@@ -198,8 +196,6 @@ def enrol(
         withdraw(folder, name)
     certificates.issue(folder / "authority", out, name, copies=copies(folder))
     certificates.keep(out / orders.KEY, keys.public_pem(keys.load(key)))
-    if speech is None:
-        speech = Place.load(out).speech if (out / PLACE).exists() else Policy.forbidden
     for file in (order_key(folder).parent / orders.OVERRULE).glob("*.pem"):
         certificates.keep(out / orders.OVERRULE / file.name, file.read_bytes())
     Place(host=settings.host, port=settings.port, name=name, number=number, session=session, speech=speech).save(out)

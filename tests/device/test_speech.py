@@ -29,7 +29,7 @@ HEARD[slice(*SPOKEN)] += (6000 * np.sign(np.sin(np.arange(SR)))).astype(np.int16
 
 def loud(chunk: bytes) -> float:
     """A detector in Silero's place, which takes what is loud for speech."""
-    return float(np.abs(np.frombuffer(chunk, "<i2")).mean() > 2500)
+    return float(np.abs(np.frombuffer(chunk, "<i2").astype(int)).mean() > 2500)
 
 
 def gate(start: int, sr: int) -> speech.Speech:
@@ -98,17 +98,44 @@ def test_of_live_sound_only_the_parts_with_speech_are_silent(tmp_path, monkeypat
             ear.ring.push(HEARD[at : at + SR // 8])
             came = ear.replies()
             assert all(
-                said.start + said.samples + speech.PAD <= ear.ring.stop for said, _ in came if isinstance(said, Part)
+                said.start + said.samples + speech.AFTER <= ear.ring.stop for said, _ in came if isinstance(said, Part)
             )
             replies += came
             for said, _ in came:
                 ear.answers.acknowledged(parts.PartAcknowledgement(order=ORDER.id, number=said.number).encode())
     *cut, (end, _) = replies
     silent = [said.start / SR for said, _ in cut if said.withheld]
-    assert silent == [9.5, 10.0, 10.5, 11.0, 11.5] and isinstance(end, End) and end.note == ""
+    assert silent == [9.0, 9.5, 10.0, 10.5, 11.0, 11.5] and isinstance(end, End) and end.note == ""
     expected = HEARD[8 * SR : 14 * SR].copy()
-    expected[SR * 3 // 2 : SR * 4] = 0
+    expected[SR : SR * 4] = 0
     assert np.array_equal(sound(replies), expected)
+
+
+def test_what_was_heard_is_refused_whole_also_where_an_order_goes_on(ear):
+    """A sample that is still to be heard makes no live sound of the past."""
+    assert ear.rule(start=0, stop=25 * SR + 1) == "speech"
+    came = ear.ask(id="b" * 32, start=22 * SR, stop=25 * SR + 100)
+    ear.ring.push(np.zeros(SR, np.int16))
+    assert np.array_equal(sound(came + ear.replies())[: 3 * SR], HEARD[22 * SR :])
+
+
+def broken(chunk: bytes) -> float:
+    raise OSError("no such device")
+
+
+@pytest.mark.parametrize(
+    ("score", "rule"), [(broken, "speech: this device cannot look"), (lambda _: np.nan, "speech: ")]
+)
+def test_a_detector_that_fails_sends_nothing_and_ends_no_device(tmp_path, monkeypatch, score, rule):
+    monkeypatch.setattr(time, "time_ns", lambda: NOW_US * 1000)
+    ear = Ear(tmp_path, gate=lambda start, sr: speech.Speech(start, score))
+    with contextlib.closing(ear.answers):
+        ((said, _),) = ear.ask(start=13 * SR, stop=16 * SR)
+        assert said.reason.startswith(rule) and not len(ear.answers)
+
+
+def test_a_long_name_in_an_order_ends_no_device(ear):
+    assert ear.rule(device="x" * 3000) == "device"
 
 
 def test_two_persons_overrule_it_for_an_incident(ear):

@@ -10,6 +10,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from gunshot.device import orders
 from gunshot.device.place import Place
+from gunshot.device.policy import Policy
 from gunshot.hub import database, folder
 from gunshot.signing import keys
 
@@ -64,8 +65,8 @@ def test_a_device_gets_all_that_it_needs(hub):
 
 
 def test_what_a_folder_says_of_speech_and_who_may_overrule_it(hub, tmp_path):
-    """Forbidden, unless enrol was told otherwise; that stays. A key is made once, and is for devices from then on."""
-    for options, policy in (({}, "forbidden"), ({"speech": "allowed"}, "allowed"), ({}, "allowed")):
+    """Forbidden, unless this enrol was told otherwise. A key is made once, and is for devices from then on."""
+    for options, policy in (({}, "forbidden"), ({"speech": Policy.allowed}, "allowed"), ({}, "forbidden")):
         assert Place.load(folder.enrol(hub, "gate", 8, **options)).speech == policy
     folder.overruler(hub, "anna", tmp_path / "anna.pem")
     known = orders.overrulers(folder.enrol(hub, "roof", 7))
