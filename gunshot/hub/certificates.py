@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gunshot.base.files import atomic
+from gunshot.signing import record
 
 AUTHORITY_DAYS, DAYS = 365 * 30, 365 * 10
 BROWSER_DAYS = 800  # Apple's browsers take no server's certificate of more than 825, whoever signed it
@@ -79,21 +79,23 @@ def revoke(authority: Path, file: Path, certificates: Iterable[x509.Certificate]
     issuer, signer = _authority(authority)
     with (authority / "key.pem").open() as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        before, number = [], 0
+        before, number, last = [], 0, datetime.now(UTC) - BEHIND
         if file.exists():
             before = x509.load_pem_x509_crl(file.read_bytes())
             number = before.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+            # A broker takes the newer of two lists, by whole seconds; but none that is not valid yet.
+            if before.last_update_utc < datetime.now(UTC):
+                last = max(last, before.last_update_utc + timedelta(seconds=1))
         now, listed = datetime.now(UTC), {one.serial_number: one for one in before}
         for serial in {one.serial_number for one in certificates} - listed.keys():
             listed[serial] = x509.RevokedCertificateBuilder(serial, now).build()
         builder = x509.CertificateRevocationListBuilder(
-            issuer.subject, now - BEHIND, issuer.not_valid_after_utc, revoked_certificates=list(listed.values())
+            issuer.subject, last, issuer.not_valid_after_utc, revoked_certificates=list(listed.values())
         )
         builder = builder.add_extension(x509.CRLNumber(number + 1), critical=False)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         crl = builder.add_extension(identifier, critical=False).sign(signer, hashes.SHA256())
-        with atomic(file) as part:
-            part.write_bytes(crl.public_bytes(pem.Encoding.PEM))
+        record.write(file, crl.public_bytes(pem.Encoding.PEM))
 
 
 def keep(file: Path, content: bytes) -> None:
@@ -161,5 +163,4 @@ def _alternative(host: str) -> x509.GeneralName:
 
 
 def _write(file: Path, certificate: x509.Certificate) -> None:
-    with atomic(file) as part:
-        part.write_bytes(certificate.public_bytes(pem.Encoding.PEM))
+    record.write(file, certificate.public_bytes(pem.Encoding.PEM))

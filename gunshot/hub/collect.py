@@ -24,6 +24,7 @@ from gunshot.hub.orders import WITHHELD, overruled
 from gunshot.tags import catalogue
 
 _INCIDENT = ("device", "session", "incident")
+OVERRULED = "two persons wanted to hear what people say in them"
 _NEW = {"exercise": False, "state": State.new}  # a case that came, or was merged, since the cases were listed
 
 
@@ -70,7 +71,7 @@ def clips(connection: sql.Connection, *, sr: int) -> list[Clip]:
         if row.sr != sr:
             fate = {"reason": f"at another rate than {sr} Hz"}
         elif overruled(row.payload):
-            fate = {"reason": "with speech that two persons wanted to hear, and nobody to learn from"}
+            fate = {"reason": OVERRULED}
         elif (row.note or "").startswith(WITHHELD):
             fate = {"reason": "partly silence, where people spoke"}
         elif row.sha256 in seen:

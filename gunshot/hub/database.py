@@ -181,7 +181,8 @@ def engine(url: str) -> sql.Engine:
     kind = parsed.get_backend_name()
     if kind not in DRIVERS:
         raise ValueError(f"database={kind} must be one of {', '.join(DRIVERS)}")
-    out = sql.create_engine(parsed.set(drivername=DRIVERS[kind]), pool_pre_ping=True)
+    utc = {"options": "-c timezone=UTC"} if kind == "postgresql" else {}  # or times come in the server's own zone
+    out = sql.create_engine(parsed.set(drivername=DRIVERS[kind]), pool_pre_ping=True, connect_args=utc)
     if kind == "sqlite":
         sql.event.listen(out, "connect", _prepare_sqlite)
     return out

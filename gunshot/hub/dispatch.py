@@ -114,14 +114,16 @@ def _deliver(engine: sql.Engine, address: str, *, now: datetime) -> bool:
     """Send what the address has not taken, in order for each case; return whether it took all of it."""
     with engine.connect() as connection:
         waits = CAP.c.delivered_at.is_(None), CAP.c.made_at > now - LONGEST
-        rows = connection.execute(sql.select(CAP).where(*waits).order_by(CAP.c.number)).all()
-    failed: set[int] = set()
+        root = sql.func.coalesce(CASE.c.merged_into, CASE.c.number).label("root")
+        query = sql.select(CAP, root).join(CASE, CASE.c.number == CAP.c.case)
+        rows = connection.execute(query.where(*waits).order_by(CAP.c.number)).all()
+    failed: set[int] = set()  # merged cases count as one: what follows refers to the messages of all
     for row in rows:
-        if row.case in failed:
+        if row.root in failed:
             continue
         if (error := _post(address, row.payload)) is not None:  # the address may hold a password: it is not named
             log.warning("cap: %s of case %d was not taken: %s", row.kind, row.case, error)
-            failed.add(row.case)
+            failed.add(row.root)
             continue
         log.info("cap: %s of case %d is sent", row.kind, row.case)
         with engine.begin() as connection:

@@ -4,6 +4,7 @@
 ``watch/`` (the outside watch's), ``homeassistant/`` (its certificate), ``sound/`` (what orders brought), ``console/``.
 """
 
+import logging
 import os
 import pwd
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pydantic
 import sqlalchemy as sql
 import yaml
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gunshot.device import orders, topics
@@ -18,6 +20,8 @@ from gunshot.device.place import Place, read
 from gunshot.device.policy import Policy
 from gunshot.hub import certificates, database, sites
 from gunshot.signing import keys
+
+log = logging.getLogger("gunshot")
 
 SETTINGS = "hub.yaml"
 WATCHED = "watch.yaml"  # what `gunshot.hub.watch.Settings` reads
@@ -119,7 +123,7 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
         certificates.revoke(folder / "authority", revoked(folder))
     certificates.issue(folder / "authority", folder / "client", HUB)
     for name in (topics.WATCH, topics.HOME_ASSISTANT):
-        certificates.issue(folder / "authority", folder / name, name)
+        certificates.issue(folder / "authority", folder / name, name, copies=copies(folder))
     certificates.keep(folder / topics.WATCH / WATCHED, yaml.safe_dump({"host": host, "port": port}).encode())
     written, read = (
         "\n".join(f"pattern {access} {topics.topic('%u', leaf)}" for leaf in leaves)
@@ -163,9 +167,14 @@ def copies(folder: Path) -> Path:
 def withdraw(folder: Path, name: str) -> None:
     """Put each certificate that a device was ever given on the list of those that are revoked; its files go.
 
-    The broker learns of it by `revocation.enforce`.
+    That is each of which there is a copy, and that in its folder here. The broker learns of it by `revocation.enforce`.
     """
-    certificates.revoke(folder / "authority", revoked(folder), certificates.issued(copies(folder), name))
+    given = certificates.issued(copies(folder), name)
+    if (own := folder / "devices" / name / "cert.pem").exists():  # of a hub that kept no copies yet
+        given.append(x509.load_pem_x509_certificate(own.read_bytes()))
+    if not given:
+        log.warning("%s: no copy of its certificate is left; only a new authority shuts out who has it", name)
+    certificates.revoke(folder / "authority", revoked(folder), given)
     for file in ("cert.pem", "key.pem"):
         (folder / "devices" / name / file).unlink(missing_ok=True)
 

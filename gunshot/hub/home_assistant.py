@@ -84,9 +84,10 @@ def _config(device: sql.Row) -> dict:
 def _heard(connection: sql.Connection, now: datetime) -> dict[str, dict]:
     """Return the state of each device that heard a case which is raised, and not over for long, by its name."""
     i, c = INCIDENT.c, CASE.c
-    is_new = i.latest_us > (now - ON).timestamp() * 1e6, i.state != State.WITHDRAWN
+    # Also by the hub's clock: one of a device that is ahead would have its sensor on until then.
+    is_new = i.latest_us > (now - ON).timestamp() * 1e6, c.changed_at > now - ON, i.state != State.WITHDRAWN
     query = sql.select(i.device, i.shots, i.unix_us, i.case, c.exercise).join(CASE, c.number == i.case)
-    rows = connection.execute(query.where(*is_new, c.raised_at.is_not(None)).order_by(i.latest_us))
+    rows = connection.execute(query.where(*is_new, c.raised_at.is_not(None)).order_by(c.changed_at, i.latest_us))
     return {
         row.device: {
             "state": "ON", "case": row.case, "shots": row.shots, "drill": row.exercise,

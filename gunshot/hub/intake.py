@@ -40,7 +40,7 @@ def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datet
     """
     acknowledgement = _head(payload)
     try:
-        number = _writer(connection, device)
+        number = writer(connection, device)
         message = messages.decode(payload)
         _check(message, number, sr)
         _store(connection, device, message, payload, now=now, sr=sr)
@@ -53,7 +53,7 @@ def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datet
 def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
     """Take in what a device is, of one of its sessions."""
     try:
-        number, report = _writer(connection, device), Birth.decode(payload)
+        number, report = writer(connection, device), Birth.decode(payload)
         if (report.name, report.number) != (device, number):
             raise ValueError(f"name={report.name}, number={report.number} must be {device}, {number}, as enrolled")
     except ValueError as e:
@@ -95,8 +95,11 @@ def _number(connection: sql.Connection, device: str) -> int:
     return number
 
 
-def _writer(connection: sql.Connection, device: str) -> int:
-    """Return the number of a device that may say what it heard: of one that is revoked only its end is of interest."""
+def writer(connection: sql.Connection, device: str) -> int:
+    """Return the number of a device that may say what it heard: of one that is revoked only its end is of interest.
+
+    UnknownError where it may not.
+    """
     number = _number(connection, device)
     since = connection.scalar(sql.select(DEVICE.c.revoked_at).where(DEVICE.c.name == device))
     if since is not None:
@@ -113,7 +116,8 @@ def _check(message: messages.Message, number: int, sr: int) -> None:
     for onset in (message.onset, *message.onsets):
         if not onset <= message.decided <= MOST:
             raise ValueError(f"onset={onset} must be at most decided={message.decided}, and that at most {MOST}")
-    if message.clock and not 0 <= _unix_us(message, message.onset, sr) <= message.clock.unix_us <= LATEST_US:
+    first = min((message.onset, *message.onsets))
+    if message.clock and not 0 <= _unix_us(message, first, sr) <= message.clock.unix_us <= LATEST_US:
         raise ValueError(f"unix_us={message.clock.unix_us} must be from 1970, as must the onset's, to the year 9999")
 
 

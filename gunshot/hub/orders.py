@@ -132,6 +132,7 @@ def due(connection: sql.Connection, *, now: datetime, sound: Path) -> list[tuple
     `sound` is the folder of clips.
     """
     order = ORDER.c
+    let_in = order.device.in_(sql.select(DEVICE.c.name).where(DEVICE.c.revoked_at.is_(None)))
     waits = sql.and_(order.state == OPEN, order.answered_at.is_(None))
     connection.execute(
         sql.update(ORDER).where(waits, order.expires_at < now).values(state=EXPIRED, note="no answer came in time")
@@ -140,7 +141,7 @@ def due(connection: sql.Connection, *, now: datetime, sound: Path) -> list[tuple
     for row in connection.execute(sql.select(ORDER).where(late)).all():
         _end(connection, row, CUT_OFF, "no more came", now=now, sound=sound)
     unsent = sql.or_(order.sent_at.is_(None), order.sent_at < now - RESEND)
-    rows = connection.execute(sql.select(order.id, order.device, order.payload).where(waits, unsent)).all()
+    rows = connection.execute(sql.select(order.id, order.device, order.payload).where(waits, unsent, let_in)).all()
     connection.execute(sql.update(ORDER).where(order.id.in_([row.id for row in rows])).values(sent_at=now))
     return [(row.device, row.payload) for row in rows]
 
@@ -154,6 +155,7 @@ def reply(
     """
     try:
         said, content = parts.decode(payload)
+        intake.writer(connection, device)
         row = connection.execute(sql.select(ORDER).where(ORDER.c.id == said.order, ORDER.c.device == device)).first()
         if row is None:
             raise ValueError(f"order={said.order} must be one of this hub's to {device}")

@@ -47,7 +47,7 @@ def revoke(place: Path, name: str, *, now: datetime) -> None:
         connection.execute(first.values(revoked_at=now))
         connection.execute(sql.update(SESSION).where(SESSION.c.device == name).values(online=False))
     folder.withdraw(place, name)
-    enforce(place, name, cleared=topics.RETAINED)
+    enforce(place, name, cleared=topics.WRITTEN)  # a thief may have had it keep more than it should
 
 
 def enforce(place: Path, name: str, *, cleared: tuple[str, ...] = ()) -> None:

@@ -93,7 +93,7 @@ def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
 def take(client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, *, sr: int, sound: Path) -> None:
     """Commit what a device sent, then acknowledge it."""
     device, leaf = topics.parts(message.topic)
-    if not message.payload and leaf in topics.RETAINED:  # the broker was told to forget it
+    if not message.payload:  # the broker was told to forget what it kept
         return
     now, acknowledgement = datetime.now(UTC), None
     with engine.begin() as connection:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from gunshot import cli, tags
 from gunshot.base import audio, tables
 from gunshot.corpora import field
+from gunshot.device import orders as device_orders
 from gunshot.device import parts
 from gunshot.hub import collect, database, orders
 from gunshot.hub.console import decisions
@@ -20,6 +21,8 @@ from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, CLIP, ORDER, PERSON
 from gunshot.tags import Tag
+from tests.device.test_answers import KEY
+from tests.device.test_answers import ORDER as ASKED
 from tests.firmware.driven import ROOT, p, shots
 from tests.hub.console import Scene
 from tests.hub.network import Network, Sender
@@ -102,12 +105,15 @@ def test_what_was_decided_of_a_device_s_sound_is_what_the_pipeline_learns(projec
 class Clips(Scene):
     """A hub with the cases of a night, and sound of some of them; each device's incidents begin at sample 100,000."""
 
-    def clip(self, order: str, device: str, start: int, samples: int = 20_000, *, sr: int = SR) -> np.ndarray:
-        """What a device sent on an order; its samples."""
+    def clip(
+        self, order: str, device: str, start: int, samples: int = 20_000, *, sr: int = SR, persons: tuple[str, ...] = ()
+    ) -> np.ndarray:
+        """What a device sent on an order, which persons overruled; its samples."""
         pcm = np.random.default_rng(int(order)).integers(-9000, 9000, samples).astype(np.int16)
         (self.folder / orders.SOUND).mkdir(exist_ok=True)
         (self.folder / orders.SOUND / f"{order}.flac").write_bytes(parts.to_flac(pcm, sr))
-        asked = {"reason": "a test", "person": "anna", "payload": b"", "issued_at": NOW, "expires_at": NOW}
+        payload = device_orders.sign(device_orders.overruled(ASKED, dict.fromkeys(persons, KEY)), KEY)
+        asked = {"reason": "a test", "person": "anna", "payload": payload, "issued_at": NOW, "expires_at": NOW}
         sent = {"file": f"{order}.flac", "session": 1, "start": start, "samples": samples, "sr": sr, "kept": False}
         with self.writing() as connection:
             values = {"id": order, "device": device, "seconds": samples / sr, "state": orders.COMPLETE}
@@ -163,6 +169,8 @@ def test_a_clip_is_what_all_that_is_heard_in_it_was_decided_to_be(scene, tmp_pat
     assert filed(root)["gate/decision/gunshot/1.wav"] == [Tag(10_000), Tag(11_600)]
     scene.clip("7", "yard", 105_000)  # after the last onset, and before it was decided
     assert scene.collect(root).left["cut off before the shot"] == 1 and len(filed(root)) == 3
+    scene.clip("8", "yard", 90_100, persons=("anna", "ben"))  # what people said is nothing to learn from
+    assert scene.collect(root).left[collect.OVERRULED] == 1 and len(filed(root)) == 3
 
 
 def test_what_a_person_tagged_stays_and_a_decision_that_no_longer_holds_takes_it_back(scene, tmp_path):

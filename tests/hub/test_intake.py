@@ -160,6 +160,7 @@ def resealed(payload: bytes) -> bytes:
 
 
 ENCODED = messages.encode(FIRST)
+EARLY = {"onset": 2**62 - 8000, "decided": 2**62, "onsets": (0,), "clock": Clock(2**50, 0)}
 OTHER_VERSION = resealed(ENCODED[:2] + bytes([3]) + ENCODED[3:])
 
 
@@ -172,6 +173,7 @@ OTHER_VERSION = resealed(ENCODED[:2] + bytes([3]) + ENCODED[3:])
         (messages.encode(dataclasses.replace(FIRST, onset=2**63, decided=2**63)), f"that at most {2**63 - 1}"),
         (messages.encode(dataclasses.replace(FIRST, clock=Clock(2**63, 0))), "to the year 9999"),
         (messages.encode(dataclasses.replace(FIRST, clock=Clock(499_999, 0))), "unix_us=499999 must be from 1970"),
+        (messages.encode(dataclasses.replace(FIRST, **EARLY)), "must be from 1970, as must the onset's"),
     ],
 )  # fmt: skip
 def test_what_no_repetition_makes_right_is_kept_and_acknowledged(payload, reason):

@@ -74,7 +74,7 @@ def answered(folder: Path, order: orders.Order, blocks: list[int]) -> list[bytes
 def cuts(draw) -> tuple[int, int, list[int]]:
     """A span of PCM, and the blocks in which a device hears it."""
     start, stop = sorted(draw(st.lists(st.integers(0, len(PCM)), min_size=2, max_size=2, unique=True)))
-    edges = sorted({*draw(st.lists(st.integers(1, len(PCM)), max_size=5)), len(PCM)})
+    edges = sorted({*draw(st.lists(st.integers(max(1, start), len(PCM)), max_size=5)), len(PCM)})
     return start, stop, np.diff([0, *edges]).tolist() + [0] * answer.WINDOW
 
 
@@ -130,6 +130,15 @@ def test_an_order_is_sent_until_it_is_answered_or_expires(engine, tmp_path):
     for payload in replies:
         reply(engine, tmp_path, payload, now=later[-1])
     assert states(engine) == ["complete"]
+
+
+def test_a_revoked_device_gets_no_order_and_its_sound_is_refused(engine, tmp_path):
+    replies = answered(tmp_path, ask(engine, SPAN), [len(PCM)])
+    with engine.begin() as connection:
+        connection.execute(sql.update(database.DEVICE).values(revoked_at=NOW))
+    assert due(engine, tmp_path, NOW) == [] and reply(engine, tmp_path, replies[0]) is None
+    (row,) = rows(engine, database.REFUSED)
+    assert "it is revoked since" in row["reason"] and rows(engine, database.PART) == []
 
 
 def test_a_refusal_ends_an_order_that_is_open(engine, tmp_path):
