@@ -168,10 +168,11 @@ def purge(folder: FolderArgument) -> None:
     from gunshot.hub.console import sound
 
     keep, settings, now = params.load("field").field.keep_days, folders.load(folder), datetime.now(UTC)
-    with database.opened(settings.database) as engine, engine.begin() as connection:
-        sound.keep(connection)
-        files = stored.purge(connection, folder / stored.SOUND, keep_days=keep, now=now)
-        emptied = retention.purge(connection, keep_days=settings.message_days, now=now)
+    with database.opened(settings.database) as engine:
+        with engine.begin() as connection:
+            sound.keep(connection)
+            files = stored.purge(connection, folder / stored.SOUND, keep_days=keep, now=now)
+        emptied = retention.purge(engine, keep_days=settings.message_days, now=now)
     for file in files:
         print(folder / stored.SOUND / file)
     print(f"{counted(len(files), 'clip')} older than {keep:g} days deleted")

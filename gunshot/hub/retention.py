@@ -11,22 +11,36 @@ import sqlalchemy as sql
 from gunshot.hub.console import decisions
 from gunshot.hub.database import CASE, INCIDENT, MESSAGE, REFUSED
 
+MOST = 500  # messages that are emptied at once: the hub, which writes each second, waits for no more
 
-def purge(connection: sql.Connection, *, keep_days: float, now: datetime) -> int:
+
+def purge(engine: sql.Engine, *, keep_days: float, now: datetime) -> int:
     """Empty the messages that are older than `keep_days` and of no case that is confirmed; return how many.
 
-    Heartbeats are among them, and what was refused is deleted.
+    Heartbeats are among them, and what was refused is deleted. Where it is killed, it goes on the next time.
     """
-    before = now - timedelta(days=keep_days)
-    connection.execute(sql.delete(REFUSED).where(REFUSED.c.refused_at < before))
+    before, emptied = now - timedelta(days=keep_days), 0
+    with engine.begin() as connection:
+        connection.execute(sql.delete(REFUSED).where(REFUSED.c.refused_at < before))
+    while True:
+        with engine.begin() as connection:
+            emptied += (count := _empty(connection, before))
+        if count < MOST:
+            return emptied
+
+
+def _empty(connection: sql.Connection, before: datetime) -> int:
+    """Empty MOST messages at most, and return how many."""
     m, i = MESSAGE.c, INCIDENT.c
     confirmed = decisions.decided(sql.select(CASE.c.number), decisions.Kind.confirm)
     same = m.device == i.device, m.session == i.session, m.incident == i.incident
     stays = sql.exists().where(*same, i.case.in_(confirmed)).correlate(MESSAGE)
-    old = m.received_at < before, m.payload != b"", ~stays
-    emptied = connection.scalar(sql.select(sql.func.count()).select_from(MESSAGE).where(*old))
-    connection.execute(sql.update(MESSAGE).where(*old).values(payload=b""))  # SQLite counts no rows of one with a CTE
-    evidence = m.device == i.device, m.session == i.session, m.sequence == i.evidence_sequence
-    gone = sql.exists().where(*evidence, m.payload == b"").correlate(INCIDENT)
-    connection.execute(sql.update(INCIDENT).where(gone).values(evidence_sequence=None, evidence_score=None))
-    return emptied
+    old = sql.select(m.device, m.session, m.sequence).where(m.received_at < before, m.payload != b"", ~stays)
+    keys = [tuple(row) for row in connection.execute(old.limit(MOST))]
+    if keys:
+        is_one, shown = (sql.tuple_(*columns).in_(keys) for columns in (
+            (m.device, m.session, m.sequence), (i.device, i.session, i.evidence_sequence)
+        ))  # fmt: skip
+        connection.execute(sql.update(MESSAGE).where(is_one).values(payload=b""))
+        connection.execute(sql.update(INCIDENT).where(shown).values(evidence_sequence=None, evidence_score=None))
+    return len(keys)

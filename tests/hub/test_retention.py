@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sql
 
-from gunshot.hub import cases, incidents, intake, retention
+from gunshot.hub import cases, database, incidents, intake, retention
 from gunshot.hub.console import details, fleet, listing
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.noise import Noise
@@ -40,11 +40,13 @@ def scene(tmp_path) -> Scene:
 
 
 def purge(scene: Scene) -> int:
-    with scene.writing() as connection:
-        return retention.purge(connection, keep_days=90, now=NOW)
+    with database.opened(scene.url) as engine:
+        return retention.purge(engine, keep_days=90, now=NOW)
 
 
-def test_what_nobody_confirmed_goes_when_it_is_old(scene):
+@pytest.mark.parametrize("most", [retention.MOST, 1, 2])
+def test_what_nobody_confirmed_goes_when_it_is_old(scene, monkeypatch, most):
+    monkeypatch.setattr(retention, "MOST", most)
     assert purge(scene) == 4 and purge(scene) == 0  # of the cases 2, 3 and 4, and a heartbeat
     left = [row.incident for row in scene.rows(MESSAGE) if row.payload]
     assert sorted(left, key=str) == [1, 5, None]
