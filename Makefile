@@ -83,6 +83,8 @@ MADE := python DOC/pictures/made.py
 pictures: $(READY)
 	PICTURES=DOC/pictures pytest tests/pages/test_annotate.py tests/pages/test_dossier.py -k documentation
 	$(MADE) annotate.png dossier.png
+	PICTURES=DOC/pictures pytest tests/pages/test_demo.py -k documentation
+	$(MADE) demo.png demo_phone.png
 	PICTURES=DOC/pictures pytest tests/hub/test_console_page.py -k documentation
 	$(MADE) console_case.png console_devices.png console_phone.png
 	PICTURES=DOC/pictures pytest tests/flows/test_serve.py -k "waits_for_a_person and SQLite"

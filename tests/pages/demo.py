@@ -15,14 +15,10 @@ PATIENCE_MS = 60_000
 class Server:
     """gunshot demo in a process of its own."""
 
-    def __init__(self, *options: str):
+    def __init__(self):
         command = [sys.executable, "-u", "-c", "from gunshot.cli import main; main()", "demo", "--no-browser"]
         self.server = subprocess.Popen(
-            [*command, *(options or ("--port", "0"))],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            [*command, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         said = self.server.stdout.readline()
         address = re.match(r"http://localhost:\d+/", said)

@@ -4,7 +4,9 @@ import { player } from "./sound.js";
 const BEFORE_S = 0.2, AFTER_S = 1.0; // of an onset, in a player
 
 const element = (name, text = "") => Object.assign(document.createElement(name), { textContent: text });
-const counted = (count) => `${count} ${count === 1 ? "shot" : "shots"}`;
+
+/** Return a number of shots in words. */
+export const counted = (count) => `${count} ${count === 1 ? "shot" : "shots"}`;
 
 export class Incidents {
   #list; #none; #facts; #rows = new Map(); #recording; #begun;

@@ -1,6 +1,6 @@
 // The page: what a person does, and what is shown of it.
 import { Detector } from "./detector.js";
-import { Incidents } from "./incidents.js";
+import { Incidents, counted } from "./incidents.js";
 import { Sound, decoded } from "./sound.js";
 import { Strip } from "./strip.js";
 
@@ -8,8 +8,8 @@ const PIECE = 16000, BLOCK = 512; // samples of a file that are heard at once; o
 const at = (id) => document.getElementById(id);
 const facts = await (await fetch("demo.json")).json();
 const detector = new Detector(), strip = new Strip(at("strip"), facts), incidents = new Incidents(at("incidents"), at("none"), facts);
-const sound = new Sound(facts.sr, hear);
 let chosen = facts.thresholds[facts.operating], turn = 0; // of what is heard: an older one's answers are dropped
+const sound = new Sound(facts.sr, tried(hear));
 
 function says(text, listening = false) {
   at("state").textContent = text;
@@ -24,6 +24,7 @@ function fault(error) {
 /** Begin a session; resolves to its turn. */
 async function begin(session) {
   fault();
+  at("progress").hidden = true;
   const own = ++turn;
   at("score").textContent = at("decision").textContent = at("latency").textContent = "–";
   at("shots").textContent = "0";
@@ -60,19 +61,31 @@ async function end(own) {
   if (own === turn) show(answer);
 }
 
-async function stop() {
+/** Let go of the microphone. */
+function still() {
   sound.close();
   at("listen").textContent = "Listen to the microphone";
   at("listen").setAttribute("aria-pressed", "false");
   at("processing").hidden = true;
-  await end(turn);
   says("Stopped");
+}
+
+async function stop() {
+  still();
+  await end(turn);
+}
+
+/** The browser has taken the microphone away: what it hears later does not follow what it heard before. */
+async function interrupted() {
+  if (!sound.listening) return;
+  await stop();
+  fault("The browser has paused the microphone. Listen again when you like.");
 }
 
 async function listen() {
   if (sound.listening) return stop();
   says("The browser asks for the microphone");
-  const processed = await sound.ask(stop);
+  const processed = await sound.ask(tried(interrupted));
   await begin({ begun: Date.now() });
   sound.listen();
   at("listen").textContent = "Stop";
@@ -104,35 +117,39 @@ async function simulated(shot) {
 
 async function open(file) {
   if (sound.listening) await stop();
-  sound.close();
+  else sound.close();
   says(`Decoding ${file.name}`);
   const samples = await decoded(await file.arrayBuffer(), facts.sr).catch(() => {
     throw new Error(`${file.name}: this browser cannot decode it`);
   });
-  const begun = performance.now(), own = await begin({ recording: samples, frames: samples.length / facts.hop_length });
+  const own = await begin({ recording: samples, frames: samples.length / facts.hop_length });
+  let busy_ms = 0;
   at("progress").hidden = false;
-  for (let i = 0; i < samples.length && own === turn; i += PIECE) {
-    show(await detector.hear(samples.slice(i, i + PIECE)));
+  for (let i = 0; i < samples.length; i += PIECE) {
+    const answer = await detector.hear(samples.slice(i, i + PIECE));
+    if (own !== turn) return;
+    show(answer);
+    busy_ms += answer.busy_ms;
     at("progress").value = i / samples.length;
   }
-  if (own !== turn) return;
   show({ ...(await detector.hear(new Float32Array(facts.after))), codes: [] }); // the last windows end behind the recording
   await end(own);
   at("progress").hidden = true;
-  const seconds = samples.length / facts.sr, took = (performance.now() - begun) / 1000;
-  says(`${file.name}: ${incidents.shots} ${incidents.shots === 1 ? "shot" : "shots"} in ${seconds.toFixed(1)} s, heard in ${took.toFixed(2)} s`);
+  const times = `${(samples.length / facts.sr).toFixed(1)} s, heard in ${(busy_ms / 1000).toFixed(2)} s`;
+  says(`${file.name}: ${counted(incidents.shots)} in ${times}`);
 }
 
-/** Do what a person asked for, and say why where it fails. */
-const tried = (action) => async (...args) => {
-  try {
-    await action(...args);
-  } catch (error) {
-    sound.close();
-    says("Stopped");
-    fault(error);
-  }
-};
+/** Return what does an action, and says why where it fails. */
+function tried(action) {
+  return async (...args) => {
+    try {
+      await action(...args);
+    } catch (error) {
+      still();
+      fault(error);
+    }
+  };
+}
 
 function threshold(index) {
   chosen = facts.thresholds[index];
@@ -152,7 +169,7 @@ function prepare() {
     const button = document.createElement("button"), note = document.createElement("small");
     button.type = "button";
     button.textContent = shot.title;
-    note.textContent = `${shot.shots} ${shot.shots === 1 ? "shot" : "shots"}${shot.detected ? "" : ", missed at the operating point"}`;
+    note.textContent = `${counted(shot.shots)}${shot.detected ? "" : ", missed at the operating point"}`;
     button.append(note);
     button.onclick = tried(() => simulated(shot));
     at("simulated").append(button);
@@ -174,11 +191,18 @@ function prepare() {
   for (const id of ["listen", "file", "threshold", "operating"]) at(id).disabled = false;
 }
 
+/** Have the page's files kept, for when there is no network; where a newer page was kept meanwhile, show that. */
+function keep() {
+  const keeper = navigator.serviceWorker, before = keeper?.controller;
+  keeper?.addEventListener("controllerchange", () => before && turn === 0 && location.reload());
+  keeper?.register("offline.js").catch(() => {}); // without a network there is nothing newer
+}
+
 tried(async () => {
   await detector.load(await (await fetch("gunshot.wasm")).arrayBuffer(), facts.n_mels);
   await detector.begin(chosen);
   prepare();
   await threshold(facts.operating);
   says("Ready");
-  if ("serviceWorker" in navigator) await navigator.serviceWorker.register("offline.js");
+  keep();
 })();

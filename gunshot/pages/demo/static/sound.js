@@ -6,7 +6,7 @@ const NAMES = { echoCancellation: "echo cancellation", noiseSuppression: "noise 
 
 /** The microphone and the loudspeaker of a page; `hears(samples, at)` gets the microphone's blocks. */
 export class Sound {
-  #rate; #hears; #context; #ear; #stream; #microphone; #playing;
+  #rate; #hears; #context; #ear; #stream; #microphone; #playing; #awake;
 
   constructor(rate, hears) {
     this.#rate = rate;
@@ -28,13 +28,15 @@ export class Sound {
     return Boolean(this.#microphone);
   }
 
-  /** Ask for the microphone. Resolves to the names of what processing the browser does all the same; `ended` is called where it goes. */
+  /** Ask for the microphone. Resolves to what processing the browser does all the same, by name; calls `ended` where it goes. */
   async ask(ended) {
     if (!navigator.mediaDevices) throw new Error("a browser gives the microphone to https: and localhost alone");
     await this.#open();
     this.#stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, ...PROCESSING } });
     const [track] = this.#stream.getAudioTracks(), settings = track.getSettings();
     track.onended = ended;
+    this.#context.onstatechange = () => this.#context.state === "running" || ended();
+    this.#awake = await navigator.wakeLock?.request("screen").catch(() => undefined); // or a phone would stop to listen
     return Object.keys(PROCESSING).filter((name) => settings[name]).map((name) => NAMES[name]);
   }
 
@@ -61,7 +63,8 @@ export class Sound {
     this.#playing?.stop();
     this.#microphone?.disconnect();
     this.#stream?.getTracks().forEach((track) => track.stop());
-    this.#stream = this.#microphone = this.#playing = undefined;
+    this.#awake?.release();
+    this.#stream = this.#microphone = this.#playing = this.#awake = undefined;
     this.#ear?.port.postMessage("forget");
   }
 }
