@@ -42,6 +42,14 @@ def test_the_messages_are_the_host_s_to_the_byte_heartbeats_among_them(module, h
     assert sent.messages == by_host(host, pcm, tmp_path, session) and len(sent.messages) > 5000
 
 
+@pytest.mark.long
+def test_heartbeats_come_at_the_samples_of_the_host(module, host, tmp_path):
+    """The second one after ten minutes."""
+    pcm = np.random.default_rng(0).integers(-9, 9, 601 * P.audio.sr).astype(np.int16)
+    sent = web.run(module, pcm, n_mels=N_MELS).messages
+    assert sent == by_host(host, pcm, tmp_path, 0) and len(messages.decode_all(sent)) == 3
+
+
 def test_codes_and_logits_are_the_host_s_to_the_byte(module, host):
     pcm = parity.recording(sr=P.audio.sr)
     traces = [parity.trace(folder, port, pcm, P) for folder, port in ((host, "host"), (module.parent, "web"))]

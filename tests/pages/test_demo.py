@@ -57,13 +57,27 @@ def pcm() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def files(pcm, tmp_path_factory) -> dict[str, Path]:
-    """The parity recording in formats that a person may have."""
-    out, fast = tmp_path_factory.mktemp("files"), soxr.resample(audio.to_float(pcm), SR, 48_000, quality="HQ")
-    kinds = {"wav": (pcm, SR), "flac": (pcm, SR), "ogg": (audio.to_float(pcm), SR), "mp3": (fast, 48_000)}
-    for suffix, (sound, sr) in kinds.items():
-        sf.write(out / f"x.{suffix}", sound, sr)
+def wanted(pcm, model) -> list[int]:
+    """The onsets of detect in it."""
+    return parity.expected(pcm, model, P).tolist()
+
+
+@pytest.fixture(scope="module")
+def fired() -> np.ndarray:
+    """Simulated shots one after the other, 6 s."""
+    return np.concatenate([each.pcm for each in list(shots.render(sr=SR))[2::2]])
+
+
+@pytest.fixture(scope="module")
+def files(pcm, fired, tmp_path_factory) -> dict[str, Path]:
+    """The parity recording, and the simulated shots in other formats that a person may have."""
+    out, slow = tmp_path_factory.mktemp("files"), audio.to_float(fired)
+    fast = soxr.resample(slow, SR, 48_000, quality="HQ")
+    sf.write(out / "x.wav", pcm, SR)
+    sf.write(out / "x.flac", pcm, SR)
     sf.write(out / "fast.wav", np.stack([fast, fast], axis=1), 48_000, subtype="PCM_16")
+    sf.write(out / "x.ogg", slow, SR)
+    sf.write(out / "x.mp3", fast, 48_000)
     return {path.name: path for path in out.iterdir()}
 
 
@@ -102,8 +116,8 @@ def test_chromium_computes_the_bytes_of_the_host(visit, pcm, tmp_path):
     assert len(sent["window"]) > 2000
 
 
-def test_a_file_at_its_rate_gives_the_onsets_of_detect_fast(visit, files, pcm, model):
-    at, wanted = visit(), parity.expected(pcm, model, P).tolist()
+def test_a_file_at_its_rate_gives_the_onsets_of_detect_fast(visit, files, wanted):
+    at = visit()
     assert at.open(files["x.wav"]) == wanted and len(wanted) >= 3
     said = at.page.locator("#state").inner_text()
     assert said.startswith(f"x.wav: {len(wanted)} shots in 60.0 s, heard in")
@@ -119,27 +133,39 @@ def test_other_rates_and_formats_give_them_within_20_ms_and_what_is_no_sound_is_
     for name in ("fast.wav", "x.ogg", "x.mp3"):
         ear = listener.Listener(model, [model.threshold()], P)
         (placed,), _ = ear.push(audio.read(files[name], sr=SR))
-        wanted, seen = ear.samples(placed), np.array(at.open(files[name]))
-        assert len(seen) == len(wanted) >= 3 and np.abs(seen - wanted).max() <= 0.02 * SR
+        onsets, seen = ear.samples(placed), np.array(at.open(files[name]))
+        assert len(seen) == len(onsets) >= 3 and np.abs(seen - onsets).max() <= 0.02 * SR
     expect(at.page.locator("#fault")).to_be_hidden()
 
 
-def test_a_simulated_shot_is_heard_as_it_sounds(visit):
-    at = visit()
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "color_scheme": "dark"}
+
+
+def picture(at: Visitor, folder: Path, name: str) -> None:
+    """Take a picture of a page; `make pictures` keeps it."""
+    file = Path(os.environ.get("PICTURES", folder)) / name
+    at.page.evaluate("() => scrollTo(0, 0)")
+    at.page.screenshot(path=file)
+    assert file.stat().st_size > 30_000
+
+
+def test_a_simulated_shot_is_heard_as_it_sounds_as_in_the_documentation(visit, tmp_path):
+    at = visit(**PHONE)
     offered = at.page.evaluate("fetch('demo.json').then((answer) => answer.json())")["shots"]
-    assert len({one["title"] for one in offered}) == len(offered) >= 5 and any(one["detected"] for one in offered)
+    assert len({one["title"] for one in offered}) == len(offered) >= 5
     shot = max(offered, key=lambda one: one["detected"])
     at.page.get_by_role("button", name=shot["title"]).click()
     at.says("Playing")
     at.says("Played")
-    assert len(at.onsets()) == shot["detected"]
+    assert len(at.onsets()) == shot["detected"] >= 1
     expect(at.page.locator("#shots")).to_have_text(str(shot["detected"]))
-    expect(at.page.locator("#decision")).to_have_text(re.compile(r"^\d+ ms$"))
-    expect(at.page.locator("#latency")).to_have_text(re.compile(r"^\d+ ms$"))
+    for name in ("#decision", "#latency"):
+        expect(at.page.locator(name)).to_have_text(re.compile(r"^\d+ ms$"))
     assert at.page.locator("#incidents audio").count() == 0  # no sound is kept of what was heard live
+    picture(at, tmp_path, "demo_phone.png")
 
 
-def test_the_threshold_decides_by_keyboard_alone(visit, files, pcm, model):
+def test_the_threshold_decides_by_keyboard_alone(visit, files, pcm, model, wanted):
     at = visit()
     at.page.locator("#threshold").focus()
     for _ in range(40):
@@ -149,10 +175,10 @@ def test_the_threshold_decides_by_keyboard_alone(visit, files, pcm, model):
     score = model.score_of(ear._settings[0].on, windows=1)
     expect(at.page.locator("#opens")).to_have_text(f"{score:.3f}")
     seen = at.open(files["x.wav"])
-    assert seen == ear.samples(placed).tolist() and len(seen) != len(parity.expected(pcm, model, P))
+    assert seen == ear.samples(placed).tolist() and len(seen) != len(wanted)
     at.page.get_by_role("button", name="Back to the operating point").press("Enter")
     expect(at.page.locator("#opens")).to_contain_text("the operating point")
-    assert at.open(files["x.wav"]) == parity.expected(pcm, model, P).tolist()
+    assert at.open(files["x.wav"]) == wanted
 
 
 def test_the_page_reaches_no_other_place_and_asks_for_nothing_while_it_hears(visit, server, files, chromium):
@@ -187,12 +213,6 @@ def test_the_server_and_the_page_state_the_same_policy(server):
     )
 
 
-@pytest.fixture(scope="module")
-def fired() -> np.ndarray:
-    """Simulated shots one after the other."""
-    return np.concatenate([each.pcm for each in list(shots.render(sr=SR))[2::2]])
-
-
 def microphone(chromium, url: str, file: Path) -> Visitor:
     """Return a page in a Chromium of its own, whose microphone hears a file once, at its pace."""
     fake = [
@@ -203,32 +223,36 @@ def microphone(chromium, url: str, file: Path) -> Visitor:
     return Visitor(browser.new_page(), url)
 
 
-def listened(at: Visitor, count: int) -> np.ndarray:
-    """Listen until so many shots were heard; return their onsets."""
-    at.page.get_by_role("button", name="Listen to the microphone").click()
-    at.says("Listening")
-    expect(at.page.locator("#processing")).to_have_text(
-        "Echo cancellation, noise suppression and gain control are off."
-    )
-    expect(at.page.locator("#shots")).to_have_text(str(count), timeout=PATIENCE_MS)
-    at.page.get_by_role("button", name="Stop").click()
-    at.says("Stopped")
-    assert at.page.locator("#incidents audio").count() == 0  # no sound is kept
-    return np.array(at.onsets())
+def listened(pages: list[Visitor], count: int) -> list[np.ndarray]:
+    """Listen on pages at the same time until so many shots were heard; return each one's onsets."""
+    for at in pages:
+        at.page.get_by_role("button", name="Listen to the microphone").click()
+        at.says("Listening")
+        processing = "Echo cancellation, noise suppression and gain control are off."
+        expect(at.page.locator("#processing")).to_have_text(processing)
+    for at in pages:
+        expect(at.page.locator("#shots")).to_have_text(str(count), timeout=PATIENCE_MS)
+        at.page.get_by_role("button", name="Stop").click()
+        at.says("Stopped")
+        assert at.page.locator("#incidents audio").count() == 0  # no sound is kept
+    return [np.array(at.onsets()) for at in pages]
 
 
-@pytest.mark.parametrize(("sr", "within"), [(SR, HOP), (48_000, 0.02 * SR)])
-def test_the_microphone_gives_the_times_between_onsets_of_detect(server, chromium, fired, model, tmp_path, sr, within):
-    wanted, faults = parity.expected(fired, model, P), []
-    sf.write(tmp_path / "x.wav", soxr.resample(audio.to_float(fired), SR, sr, quality="HQ"), sr)
-    at = microphone(chromium, server.url, tmp_path / "x.wav")
-    at.page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+def test_the_microphone_gives_the_times_between_onsets_of_detect(server, chromium, fired, model, tmp_path):
+    onsets, faults, pages = parity.expected(fired, model, P), [], []
+    for sr in (SR, 48_000):
+        file = tmp_path / f"{sr}.wav"
+        sf.write(file, soxr.resample(audio.to_float(fired), SR, sr, quality="HQ"), sr)
+        pages.append(microphone(chromium, server.url, file))
+        pages[-1].page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+    within = np.array([HOP, 0.02 * SR])
     for _ in range(3):  # the fake microphone of a busy machine loses sound
-        off = np.diff(listened(at, len(wanted))) - np.diff(wanted)
-        if np.abs(off).max() <= within:
+        off = [np.abs(np.diff(seen) - np.diff(onsets)).max() for seen in listened(pages, len(onsets))]
+        if (off <= within).all():
             break
-    assert len(wanted) >= 4 and np.abs(off).max() <= within and faults == []
-    at.page.context.browser.close()
+    assert len(onsets) >= 4 and (off <= within).all() and faults == [], off
+    for at in pages:
+        at.page.context.browser.close()
 
 
 def test_a_microphone_that_is_refused_is_named(chromium, server):
@@ -278,7 +302,7 @@ class SilentHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_any_server_hands_it_out_a_newer_one_is_taken_and_then_none_is_needed(plain, new_page, files, pcm, model):
+def test_any_server_hands_it_out_a_newer_one_is_taken_and_then_none_is_needed(plain, new_page, files, wanted):
     out, server = plain
     at = Visitor(new_page(), f"http://localhost:{server.server_port}/")
     at.page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")
@@ -293,7 +317,7 @@ def test_any_server_hands_it_out_a_newer_one_is_taken_and_then_none_is_needed(pl
     server.server_close()  # from here on there is no server
     at.page.reload()
     at.says("Ready")
-    assert at.open(files["x.wav"]) == parity.expected(pcm, model, P).tolist()
+    assert at.open(files["x.wav"]) == wanted
     shot = at.page.evaluate("() => fetch('shot1.flac').then((answer) => answer.status)")
     assert shot == 200 and not at.page.locator("#fault").is_visible()
 
@@ -320,20 +344,11 @@ def test_each_control_has_a_name_is_reached_by_keys_and_fits_a_phone(visit):
     assert min(at.page.locator("button").evaluate_all("all => all.map((one) => one.clientHeight)")) >= 40
 
 
-def test_the_page_is_as_in_the_documentation(visit, fired, tmp_path):
-    """`make pictures` keeps its pictures."""
-    pictures = Path(os.environ.get("PICTURES", tmp_path))
+def test_a_recording_is_shown_as_in_the_documentation(visit, fired, tmp_path):
     sf.write(tmp_path / "street.wav", fired, SR)
     at = visit(viewport={"width": 1000, "height": 1000})
     assert at.open(tmp_path / "street.wav")
-    at.page.screenshot(path=pictures / "demo.png")
-    phone = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "color_scheme": "dark"}
-    at = visit(**phone)
-    at.page.get_by_role("button", name="Assault rifle, 50").click()
-    at.says("Played")
-    at.page.evaluate("() => scrollTo(0, 0)")
-    at.page.screenshot(path=pictures / "demo_phone.png")
-    assert all((pictures / name).stat().st_size > 30_000 for name in ("demo.png", "demo_phone.png"))
+    picture(at, tmp_path, "demo.png")
 
 
 def test_a_folder_of_other_files_and_a_firmware_of_another_model_are_refused(model, tmp_path):
