@@ -25,7 +25,7 @@ def demo(
     from gunshot.pages.demo import server
 
     with tempfile.TemporaryDirectory(prefix="gunshot-") as folder:
-        _write(Path(folder))
+        _write(Path(folder), offline=False)  # or this port would show it for ever, whoever has the port next
         with suppress(KeyboardInterrupt):
             server.serve(Path(folder), port=port, show=browser)
 
@@ -35,11 +35,11 @@ def export_demo(
     out: Annotated[Path, typer.Argument(parser=given, help="The folder to write to.")] = Path("demo"),
 ) -> None:
     """Write the page of `gunshot demo` to a folder of files, for any web server; phones ask for https."""
-    _write(out)
+    _write(out, offline=True)
     print(f"see {out / 'index.html'}; a browser opens it from a web server alone")
 
 
-def _write(out: Path) -> None:
+def _write(out: Path, *, offline: bool) -> None:
     """Build the firmware for the web, and write the page with the int8 model of the pipeline."""
     from gunshot.base import params, pipeline
     from gunshot.device import emulator, parity
@@ -49,4 +49,4 @@ def _write(out: Path) -> None:
     p = params.load("audio", "chunks", "context", "features", "detector", "firmware")
     model = load_model(pipeline.models()["int8"])
     folder.check(pipeline.output("export") / "constants.h", model)
-    folder.write(out, emulator.build("web") / parity.MODULE, model, p)
+    folder.write(out, emulator.build("web") / parity.MODULE, model, p, offline=offline)

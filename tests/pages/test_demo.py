@@ -116,13 +116,23 @@ def test_chromium_computes_the_bytes_of_the_host(visit, pcm, tmp_path):
     assert len(sent["window"]) > 2000
 
 
+DROPPED = """(data) => {
+  const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0)), held = new DataTransfer();
+  held.items.add(new File([bytes], "dropped.flac"));
+  return held;
+}"""
+
+
 def test_a_file_at_its_rate_gives_the_onsets_of_detect_fast(visit, files, wanted):
     at = visit()
     assert at.open(files["x.wav"]) == wanted and len(wanted) >= 3
     said = at.page.locator("#state").inner_text()
     assert said.startswith(f"x.wav: {len(wanted)} shots in 60.0 s, heard in")
     assert 60 / float(re.search(r"in ([\d.]+) s$", said)[1]) >= LEAST_SPEED
-    assert at.open(files["x.flac"]) == wanted
+    dropped = at.page.evaluate_handle(DROPPED, base64.b64encode(files["x.flac"].read_bytes()).decode())
+    at.page.dispatch_event("body", "drop", {"dataTransfer": dropped})
+    at.says("dropped.flac: ")
+    assert at.onsets() == wanted
 
 
 def test_other_rates_and_formats_give_them_within_20_ms_and_what_is_no_sound_is_named(visit, files, model, tmp_path):
@@ -185,6 +195,7 @@ def test_the_page_reaches_no_other_place_and_asks_for_nothing_while_it_hears(vis
     at, asked = visit(), []
     at.page.on("request", lambda request: request.url.startswith("blob:") or asked.append(request.url))
     assert at.open(files["x.wav"]) and asked == []
+    assert at.page.evaluate("() => navigator.serviceWorker.getRegistrations().then((all) => all.length)") == 0
     context = chromium.new_context()  # its refusals are errors, which a page of `visit` must not log
     page = context.new_page()
     page.goto(server.url)
@@ -305,7 +316,7 @@ class SilentHandler(SimpleHTTPRequestHandler):
 def test_any_server_hands_it_out_a_newer_one_is_taken_and_then_none_is_needed(plain, new_page, files, wanted):
     out, server = plain
     at = Visitor(new_page(), f"http://localhost:{server.server_port}/")
-    at.page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")
+    expect(at.page.locator("#offline")).to_be_visible()
     facts = out / "demo.json"
     facts.write_text(facts.read_text().replace("Pistol, 15", "Popgun, 15"))
     keeper = out / "offline.js"
@@ -354,7 +365,7 @@ def test_a_recording_is_shown_as_in_the_documentation(visit, fired, tmp_path):
 def test_a_folder_of_other_files_and_a_firmware_of_another_model_are_refused(model, tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(FileExistsError, match=r"mine\.txt is no file of the demo"):
-        folder.write(tmp_path, tmp_path / "x.wasm", model, P)
+        folder.write(tmp_path, tmp_path / "x.wasm", model, P, offline=True)
     (tmp_path / "constants.h").write_text("of another")
     for name in ("constants.h", "none.h"):
         with pytest.raises(ValueError, match=r"must be of .*model\.tflite: make it with `dvc repro export`"):

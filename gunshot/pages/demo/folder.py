@@ -36,13 +36,14 @@ def check(constants: Path, model: Model) -> None:
         raise ValueError(f"{constants}: must be of {model.path}: make it with `dvc repro export`")
 
 
-def write(out: Path, module: Path, model: Model, p: Sections) -> None:
+def write(out: Path, module: Path, model: Model, p: Sections, *, offline: bool) -> None:
     """Write the page to a folder, which is made: the same bytes for the same model.
 
     Parameters
     ----------
     module : of the firmware's port web, with that model
     model : the int8 model
+    offline : whether browsers keep the page, for when its server is not there
 
     Raises
     ------
@@ -55,7 +56,7 @@ def write(out: Path, module: Path, model: Model, p: Sections) -> None:
     for path in STATIC.iterdir():
         _write(out / path.name, path.read_bytes().replace(b"{{ policy }}", POLICY.encode()))
     _write(out / "gunshot.wasm", module.read_bytes())
-    _write(out / "demo.json", json.dumps(_facts(out, model, p), indent=1).encode())
+    _write(out / "demo.json", json.dumps(_facts(out, model, p) | {"offline": offline}, indent=1).encode())
     kept = sorted(path.name for path in out.iterdir() if path.name != "offline.js")
     version = hashlib.sha256(b"".join((out / name).read_bytes() for name in kept)).hexdigest()[:16]
     listed = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(['.', *kept])};\n"

@@ -196,6 +196,7 @@ function keep() {
   const keeper = navigator.serviceWorker, before = keeper?.controller;
   keeper?.addEventListener("controllerchange", () => before && turn === 0 && location.reload());
   keeper?.register("offline.js").catch(() => {}); // without a network there is nothing newer
+  keeper?.ready.then(() => (at("offline").hidden = false));
 }
 
 tried(async () => {
@@ -204,5 +205,5 @@ tried(async () => {
   prepare();
   await threshold(facts.operating);
   says("Ready");
-  keep();
+  if (facts.offline) keep();
 })();

@@ -34,7 +34,7 @@ export class Sound {
     await this.#open();
     this.#stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, ...PROCESSING } });
     const [track] = this.#stream.getAudioTracks(), settings = track.getSettings();
-    track.onended = ended;
+    track.onended = track.onmute = ended;
     this.#context.onstatechange = () => this.#context.state === "running" || ended();
     this.#awake = await navigator.wakeLock?.request("screen").catch(() => undefined); // or a phone would stop to listen
     return Object.keys(PROCESSING).filter((name) => settings[name]).map((name) => NAMES[name]);
