@@ -30,18 +30,16 @@ def run(
     Raises
     ------
     FirmwareError
-        It does not begin, or traps.
+        It does not begin, or traps; or Wasmtime is not installed.
     FileNotFoundError
         There is no such module.
-    ModuleNotFoundError
-        Wasmtime is not installed.
     """
     if not module.is_file():
         raise FileNotFoundError(f"{module}: no such module; make it with `make firmware`")
     try:
         import wasmtime
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("wasmtime runs the port web: `pip install gunshot[web]`") from None
+        raise FirmwareError("wasmtime must be installed to run the port web: `pip install gunshot[web]`") from None
     page = _Page(n_mels)
     try:
         page.load(module)

@@ -108,5 +108,5 @@ def test_what_cannot_be_run_is_named(module, tmp_path, monkeypatch):
     with pytest.raises(emulator.FirmwareError, match=r"damaged\.wasm: "):
         web.run(damaged, np.zeros(9, np.int16), n_mels=N_MELS)
     monkeypatch.setitem(sys.modules, "wasmtime", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install gunshot\[web\]"):
+    with pytest.raises(emulator.FirmwareError, match=r"pip install gunshot\[web\]"):
         web.run(module, np.zeros(9, np.int16), n_mels=N_MELS)

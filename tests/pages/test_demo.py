@@ -276,7 +276,9 @@ def test_a_microphone_that_is_refused_is_named(chromium, server):
     page.context.close()
 
 
-def test_a_microphone_that_the_browser_takes_away_ends_the_session(server, chromium, fired, tmp_path):
+def test_a_microphone_that_the_browser_takes_away_or_gives_at_another_rate_ends_the_session(
+    server, chromium, fired, tmp_path
+):
     sf.write(tmp_path / "x.wav", fired, SR)
     at = microphone(chromium, server.url, tmp_path / "x.wav")
     at.page.evaluate(
@@ -289,6 +291,11 @@ def test_a_microphone_that_the_browser_takes_away_ends_the_session(server, chrom
     expect(at.page.locator("#fault")).to_contain_text("has paused the microphone")
     expect(at.page.get_by_role("button", name="Listen to the microphone")).to_have_attribute("aria-pressed", "false")
     assert at.page.evaluate("() => window.stream.getTracks()[0].readyState") == "ended"  # it was let go
+    refuses = "() => { throw new DOMException('another rate', 'NotSupportedError'); }"
+    at.page.evaluate(f"() => {{ AudioContext.prototype.createMediaStreamSource = {refuses}; }}")
+    at.page.get_by_role("button", name="Listen to the microphone").click()
+    expect(at.page.locator("#fault")).to_contain_text("no microphone at 16 kHz, try another one (another rate)")
+    assert at.page.evaluate("() => window.stream.getTracks()[0].readyState") == "ended"
     at.page.context.browser.close()
 
 

@@ -43,7 +43,11 @@ export class Sound {
   /** Listen from now on. */
   listen() {
     this.#playing?.stop();
-    this.#microphone = this.#context.createMediaStreamSource(this.#stream);
+    try {
+      this.#microphone = this.#context.createMediaStreamSource(this.#stream);
+    } catch (error) {
+      throw new Error(`this browser gives no microphone at ${this.#rate / 1000} kHz, try another one (${error.message})`);
+    }
     this.#microphone.connect(this.#ear);
   }
 
