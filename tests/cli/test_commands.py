@@ -20,9 +20,9 @@ from gunshot.models.forest import codes
 
 REPO = Path(__file__).parents[2]
 COMMANDS = [
-    "annotate", "compare", "cross-validate", "detect", "device", "doctor", "dossier", "drift", "evaluate", "explore",
-    "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate", "models", "promote",
-    "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
+    "annotate", "compare", "cross-validate", "demo", "detect", "device", "doctor", "dossier", "drift", "evaluate",
+    "explore", "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate", "models",
+    "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -90,7 +90,7 @@ WORDS = {
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],
     "import folder": ["--name", "rejected.csv", "manifest.csv"],
-    "export": ["chunks", "tags"],
+    "export": ["chunks", "tags", "demo"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
     "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
     "listen": ["--model", "--threshold", "--device", "--file", "stored or"],
