@@ -211,7 +211,7 @@ def test_import_brings_recordings_in(project):
     assert audio.header(project / "data/raw" / row["path"])[0] == 16000
 
 
-REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+REPORT = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
 
 
 @pytest.fixture
