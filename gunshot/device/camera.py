@@ -90,17 +90,19 @@ class Camera:
                 return self._mux(source, stream, sink)
 
     def _mux(self, source, stream, sink) -> str:
-        out, times = sink.add_stream_from_template(stream), _Times()
+        out, times, last = sink.add_stream_from_template(stream), _Times(), None
         for packet in source.demux(stream):
             self._said = time.monotonic()
+            if last is not None and packet.size:  # the next begins; of a camera that dies it may have come by half
+                sink.mux(last)
+            last = None
             if self._closed or time.monotonic() >= self._end:
                 return ""
             if self._pieces.size > MOST_VIDEO:
                 return f"it sends more than {MOST_VIDEO >> 20} MiB: take the address of its smaller stream"
             if packet.size and (times.has_begun or packet.is_keyframe):
                 packet.pts, packet.dts = times.next(packet.pts, packet.dts)
-                packet.stream = out
-                sink.mux(packet)
+                packet.stream, last = out, packet
         return "it has ended"
 
 

@@ -25,8 +25,8 @@ asyncio.run(server.serve(sys.argv[1], host="127.0.0.1", port=int(sys.argv[2])))
 
 
 def film(file: Path, codec: str = "libx264", seconds: float = LASTS_S) -> None:
-    """Write FFmpeg's test picture, one in ten whole, and a tone of 440 Hz."""
-    picture = av.open(f"testsrc=size=160x120:rate={RATE}:duration={seconds}", format="lavfi")
+    """Write FFmpeg's test picture with noise, as many bytes as of a small camera, and a tone of 440 Hz."""
+    picture = av.open(f"testsrc=size=160x120:rate={RATE}:duration={seconds},noise=alls=40:allf=t", format="lavfi")
     tone = av.open(f"sine=frequency=440:sample_rate=16000:duration={seconds}", format="lavfi")
     with picture, tone, av.open(file, "w") as out:
         options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(RATE)}

@@ -77,6 +77,10 @@ class Network:
         kept.pop(topics.LIFE, None)
         return kept
 
+    def give_camera(self, address: str) -> None:
+        """Write an address into the device's configuration."""
+        Place.load(self.device).model_copy(update={"camera": address}).save(self.device)
+
     def ask(self, start: int, stop: int, session: int | None = 1, *, incident: int | None = None, **who) -> None:
         """Ask the device for samples of a session, or for a span of time in microseconds."""
         span = orders.Span(start, stop, (stop - start) / (p.audio.sr if session else 1e6), session, incident)
@@ -186,11 +190,12 @@ class Sender:
         self.outbox = outbox.Outbox(place)
         self.birth = topics.Birth(
             name=who.name, number=who.number, session=self.outbox.start(after=who.session),
-            model=f"{MODEL_NUMBER:016x}", operating_point=0.5, version=messages.VERSION, capabilities=run.CAPABILITIES,
+            model=f"{MODEL_NUMBER:016x}", operating_point=0.5, version=messages.VERSION,
+            capabilities=run.capabilities(who),
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
         self.device = run.Device(listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=error_us)
-        keeps = {"gate": gate, "incidents": self.device.incidents, "error_us": error_us}
+        keeps = {"gate": gate, "incidents": self.device.incidents, "camera": who.camera, "error_us": error_us}
         self.answers = answers.Answers(place, self.birth, self.device.ring, **keeps, resend_s=1.0)
         self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, self.answers, resend_s=1.0)
 
