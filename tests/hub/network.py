@@ -1,6 +1,7 @@
 """A real broker, a hub and devices on loopback, over TLS, that end with their test."""
 
 import contextlib
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -157,6 +158,19 @@ def be_a_microphone(place: Path, pcm: np.ndarray, times: Path) -> None:
                 sender.link.pump(min(0.02, -late))
             sender.device.hear(audio.to_float(noise(i, size)), lost=False)
             print(len(pcm) + i * size, begun + i * size / p.audio.sr, file=file)
+
+
+def run_a_device(place: Path, pcm: np.ndarray) -> None:
+    """Be `gunshot device run` where the time is known: it hears some sound at once, then silence as that sounds."""
+    model = dataclasses.replace(MODEL, path=place / "cert.pem")  # whose hash is the model's number
+
+    def source() -> Iterator[tuple[np.ndarray, bool]]:
+        yield audio.to_float(pcm), False
+        while True:
+            time.sleep(0.05)
+            yield np.zeros(p.audio.sr // 20), False
+
+    run.listen(place, source(), model, 0.0, p, error_us=lambda: 1000)
 
 
 def noise(i: int, size: int) -> np.ndarray:

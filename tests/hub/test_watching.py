@@ -20,7 +20,7 @@ from tests.device.filmed import PASSWORD, camera, pictures
 from tests.firmware.driven import shots
 from tests.flows.prefect_server import started
 from tests.hub.console import COMMAND, ROOT, Browser, running
-from tests.hub.network import NAME, Network, Sender, be_a_microphone, forked, kill
+from tests.hub.network import NAME, Network, Sender, forked, kill, run_a_device
 from tests.pages.conftest import chromium, new_page  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.slow
@@ -95,10 +95,10 @@ def page(place, filming, new_page) -> Iterator[tuple]:  # noqa: F811
         page.context.close()
 
 
-def test_a_camera_is_watched_on_a_case_s_page_until_it_dies(filming, page, place):
+def test_a_camera_is_watched_on_a_case_s_page_until_it_dies(filming, page):
     (one, server), (network, page, browser) = filming, page
     one.forget()
-    with forked(be_a_microphone, network.device, PCM, place / "times"):
+    with forked(run_a_device, network.device, PCM):
         page.get_by_role("link", name=re.compile("case 1")).click()
         page.get_by_label("Why it is needed").fill("is anybody hurt?")
         assert one.visits() == 0
