@@ -17,11 +17,7 @@ from tests.hub.waiting import until
 
 USER, PASSWORD = "warden", "geheim-4711"
 RATE, LASTS_S = 10, 12  # pictures a second, and for how long; then it ends
-SERVE = """
-import asyncio, sys
-from aio_rtsp_toolkit import server
-asyncio.run(server.serve(sys.argv[1], host="127.0.0.1", port=int(sys.argv[2])))
-"""  # its own command listens on a port that cannot be chosen, too
+SERVER = Path(__file__).with_name("rtsp_server.py")
 
 
 def film(file: Path, codec: str = "libx264", seconds: float = LASTS_S) -> None:
@@ -79,7 +75,7 @@ def camera(place: Path) -> Iterator[tuple[Camera, object]]:
     port, log, file = free_port(), place / "camera.log", place / "film.mp4"
     if not file.exists():
         film(file)
-    command = (sys.executable, "-c", SERVE, place, port)
+    command = (sys.executable, SERVER, place, port, USER, PASSWORD)
     with started(log, *command, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as server:
         until(lambda: "listening" in log.read_text(), log.read_text)
         yield Camera(port, log, file), server

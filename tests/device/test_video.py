@@ -189,7 +189,7 @@ def test_a_camera_that_dies_ends_the_answer_with_what_came(tmp_path, filming):
 
 
 def test_a_camera_that_cannot_be_watched_is_named_and_its_address_is_not(tmp_path, filming, caplog, capfd, monkeypatch):
-    """None answers, it has no such picture, it sends another codec, it says nothing."""
+    """None answers, it has no such picture, it sends another codec, it says nothing, the password is wrong."""
     caplog.set_level("DEBUG")
     monkeypatch.setattr(cameras, "SILENT_S", 0.5)
     film(filming.film.with_name("new.mp4"), "libx265", seconds=1)
@@ -202,6 +202,11 @@ def test_a_camera_that_cannot_be_watched_is_named_and_its_address_is_not(tmp_pat
             ("b", filming.address.replace("film", "none"), "camera: Server returned 404 Not Found"),
             ("c", filming.address.replace("film", "new"), "camera: it sends hevc: set it to H.264"),
             ("d", ports[mute], "camera: it says nothing for 0.5 s"),
+            (
+                "e",
+                filming.address.replace(PASSWORD, "1234"),
+                "camera: Server returned 401 Unauthorized (authorization failed)",
+            ),
         ):
             one = Watcher(tmp_path / name, address)
             with contextlib.closing(one.answers):
