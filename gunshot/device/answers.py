@@ -141,6 +141,10 @@ class Answers:
         order = orders.verify(payload, self._key)
         if order.device != self._name:
             raise RefusedError("device", f"it is for {order.device}, and this is {self._name}")
+        if order.kind == Kind.sound and self._ring is None:
+            raise RefusedError("sound", "this device keeps none")
+        if order.kind == Kind.video and self._camera is None:
+            raise RefusedError("camera", "this device has none")
         if order.session is not None and order.session != self._session:
             raise RefusedError("session", f"it asks for samples of session {order.session}, this is {self._session}")
         # Without a clock an order is as old as its samples: those of a session are in the ring for RING_S, and no more.
@@ -159,8 +163,6 @@ class Answers:
 
     def _video(self, order: Order) -> Video:
         """Return the answer to an order for video; RefusedError where there is none."""
-        if self._camera is None:
-            raise RefusedError("camera", "this device has none")
         if any(isinstance(one, Video) for one in self._answers.values()):
             raise RefusedError("busy", "its camera is being watched; ask again later")
         if order.session is not None:
@@ -176,8 +178,6 @@ class Answers:
 
     def _sound(self, order: Order) -> Answer:
         """Return the answer to an order for sound; RefusedError where there is none."""
-        if self._ring is None:
-            raise RefusedError("sound", "this device keeps none")
         start, stop = self._span(order)
         return Answer(order.id, self._session, start, stop, self._ring, self._gate_of(order, start))
 

@@ -159,6 +159,7 @@ def test_one_order_at_a_time_and_each_once(watcher, filming):
 def test_a_device_without_a_camera_or_the_time_says_so(tmp_path, filming):
     for name, values, words in (
         ("bare", {"address": None}, "camera: this device has none"),
+        ("both", {"address": None, "error_us": None}, "camera: this device has none"),
         ("late", {"address": filming.address, "error_us": None}, "clock: this device does not know the time"),
     ):
         one = Watcher(tmp_path / name, **values)
