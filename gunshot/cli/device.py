@@ -22,8 +22,9 @@ def run(
 ) -> None:
     """Listen, and send what is heard to the hub as messages; Ctrl-C ends it.
 
-    No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. Messages wait in the folder until
-    the hub has acknowledged them, also over a restart; with a recording it ends when none waits.
+    No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. A `camera: rtsp://...` in its
+    device.yaml is opened where the hub orders its video, and never otherwise. Messages wait in the folder until the hub
+    has acknowledged them, also over a restart; with a recording it ends when none waits.
     """
     from gunshot.base import audio, params, pipeline
     from gunshot.detect import live
