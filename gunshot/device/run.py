@@ -14,7 +14,7 @@ import numpy as np
 from gunshot.base import audio, params
 from gunshot.detect import listener, measures
 from gunshot.detect.listener import Listener
-from gunshot.device import clock, speech
+from gunshot.device import clock, near, speech
 from gunshot.device.answers import Answers
 from gunshot.device.incidents import Incidents, model_number
 from gunshot.device.link import Link
@@ -50,7 +50,7 @@ class Device:
 
     Parameters
     ----------
-    ear : of one detector, at its beginning
+    ear : at its beginning, of the detector that decides, and perhaps of one that counts near misses
     birth : who it is
     outbox : where its messages go
     p : the section firmware of params.yaml
@@ -113,6 +113,7 @@ class Device:
         """
         self._beaten = now = time.monotonic()
         noise = measures.spl_tenths(self._loudness, max(self._samples, 1), self._offset)
+        nearly, log_mel = self._teller.near()
         self._loudness = self._samples = 0
         self._outbox.put(
             Heartbeat(
@@ -128,6 +129,8 @@ class Device:
                 alerts=self._alerts,
                 unsent=self._outbox.dropped - self._dropped,
                 noise=noise,
+                near=nearly,
+                log_mel=log_mel,
             )
         )
 
@@ -141,7 +144,7 @@ def listen(
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident; the others as for
     `run` and `Device`. ValueError where the folder is no device's, or another uses it.
     """
-    place, ear = Place.load(folder), Listener(model, [logit], p)
+    place, ear = Place.load(folder), Listener(model, [logit, logit - near.BELOW], p)
     with closing(Outbox(folder)) as outbox:
         allowed = place.speech == Policy.allowed
         birth = Birth(

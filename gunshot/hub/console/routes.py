@@ -195,6 +195,16 @@ def picture(
     return Response(evidence.png(message.log_mel), media_type="image/png")
 
 
+@router.get("/devices/{device}/near.png")
+def near_miss(at: SettingOf, _: PersonOf, device: Name) -> Response:
+    """Return the log-mel of a device's last near miss of which there is one, as a picture."""
+    with at.engine.connect() as connection:
+        beat = fleet.near_miss(connection, device)
+    if beat is None:
+        raise HTTPException(404, "there is no log-mel of a near miss of that device")
+    return Response(evidence.png(beat.log_mel), media_type="image/png")
+
+
 @router.get("/devices")
 def devices(request: Request, at: SettingOf, person: PersonOf) -> Response:
     """Return the page of the devices."""
