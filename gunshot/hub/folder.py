@@ -165,18 +165,21 @@ def copies(folder: Path) -> Path:
 
 
 def withdraw(folder: Path, name: str) -> None:
-    """Put each certificate that a device was ever given on the list of those that are revoked; its files go.
+    """Put each certificate that a device or client was ever given on the list of those that are revoked; its files go.
 
     That is each of which there is a copy, and that in its folder here. The broker learns of it by `revocation.enforce`.
     """
-    given = certificates.issued(copies(folder), name)
-    if (own := folder / "devices" / name / "cert.pem").exists():  # of a hub that kept no copies yet
-        given.append(x509.load_pem_x509_certificate(own.read_bytes()))
+    given, own = (
+        certificates.issued(copies(folder), name),
+        folder / ("" if name in topics.CLIENTS else "devices") / name,
+    )
+    if (own / "cert.pem").exists():  # of a hub that kept no copies yet
+        given.append(x509.load_pem_x509_certificate((own / "cert.pem").read_bytes()))
     if not given:
         log.warning("%s: no copy of its certificate is left; only a new authority shuts out who has it", name)
     certificates.revoke(folder / "authority", revoked(folder), given)
     for file in ("cert.pem", "key.pem"):
-        (folder / "devices" / name / file).unlink(missing_ok=True)
+        (own / file).unlink(missing_ok=True)
 
 
 def enrol(

@@ -1,7 +1,8 @@
 """Devices that are let in no longer: their certificates are revoked, and their connections end.
 
-Mosquitto reads its list of revoked certificates again on SIGHUP, and asks it of each new connection alone. A connection
-that is there stays: so the authority connects once as the device, which takes its place at the broker.
+Mosquitto reads its list of revoked certificates again on SIGHUP, and asks it of each new connection alone, also of one
+that would resume a TLS session of before. A connection that is there stays: so the authority connects once as the
+device, which takes its place at the broker.
 """
 
 import os
@@ -28,8 +29,9 @@ DAYS = 1  # of the certificates by which the authority asks; their keys are dele
 def revoke(place: Path, name: str, *, now: datetime) -> None:
     """Let a device in no longer, end its connection, and clear what the broker keeps of it; its alerts stay.
 
-    `place` is the hub's folder. Where this fails or is killed, nothing more is taken from the device all the same; do
-    it again, so that the rest is done.
+    `place` is the hub's folder. `name` may be one of topics.CLIENTS too; `folder.init` gives that a new certificate.
+    Where this fails or is killed, nothing more is taken from the device all the same; do it again, so that the rest is
+    done.
 
     Raises
     ------
@@ -38,6 +40,9 @@ def revoke(place: Path, name: str, *, now: datetime) -> None:
     ConnectionError
         The broker does not answer, or does not read its list.
     """
+    if name in topics.CLIENTS:
+        folder.withdraw(place, name)
+        return enforce(place, name)
     topics.check_name(name)
     with database.opened(folder.load(place).database) as engine, engine.begin() as connection:
         is_name = DEVICE.c.name == name
@@ -47,7 +52,7 @@ def revoke(place: Path, name: str, *, now: datetime) -> None:
         connection.execute(first.values(revoked_at=now))
         connection.execute(sql.update(SESSION).where(SESSION.c.device == name).values(online=False))
     folder.withdraw(place, name)
-    enforce(place, name, cleared=topics.WRITTEN)  # a thief may have had it keep more than it should
+    return enforce(place, name, cleared=topics.WRITTEN)  # a thief may have had it keep more than it should
 
 
 def enforce(place: Path, name: str, *, cleared: tuple[str, ...] = ()) -> None:
