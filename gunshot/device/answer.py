@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gunshot.device import parts, speech
+from gunshot.device.orders import RefusedError
 from gunshot.device.parts import End, Part
 from gunshot.device.ring import Ring
 from gunshot.device.speech import Speech
@@ -55,7 +56,7 @@ class Answer:
         self.waiting, self.refused, self.ended = {}, False, None
 
     def cut(self, ring: Ring) -> None:
-        """Cut what the ring has come to hold; the last part may be shorter."""
+        """Cut what the ring has come to hold; the last part may be shorter. RefusedError as for `_look`."""
         if self.ended is not None or self.refused:
             return
         self._hold(ring)
@@ -91,13 +92,19 @@ class Answer:
             self._no_more = "the device ends"
 
     def _look(self) -> None:
-        """Look through what is held and was not yet: whole chunks, until no more come."""
+        """Look through what is held and was not yet: whole chunks, until no more come.
+
+        RefusedError where that fails: what nobody looked through is not sent.
+        """
         if not self._speech:
             return
         n = min(LOOK, self._held - self._speech.heard)
         is_last = self._speech.heard + n == self._held and (self._no_more or self._held == self._last)
         n -= 0 if is_last else n % speech.CHUNK
-        self._speech.hear(self._own(self._speech.heard, self._speech.heard + n))
+        try:
+            self._speech.hear(self._own(self._speech.heard, self._speech.heard + n))
+        except Exception as e:
+            raise RefusedError("speech", f"this device cannot look for it: {e}") from e
 
     def _is_looked_through(self, stop: int) -> bool:
         """Return whether all is known of what is said until PAD after a sample."""
