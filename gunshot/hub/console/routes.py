@@ -215,10 +215,10 @@ def devices(request: Request, at: SettingOf, person: PersonOf) -> Response:
 
 @router.get("/events", response_class=EventSourceResponse)
 async def events(request: Request, at: SettingOf, _: PersonOf) -> AsyncIterator[dict]:
-    """Yield an event where something changed, and each SAY_S; it ends with the login."""
+    """Yield an event where something changed, and each SAY_S; it ends with the login, or the console."""
     login, token, said = request.session["login"], None, 0.0
     clock = asyncio.get_running_loop().time
-    while True:
+    while not request.app.state.ends():
         now = await run_in_threadpool(_token, at.engine, login)
         if now is None:
             return
