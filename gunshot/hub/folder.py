@@ -7,6 +7,7 @@
 import logging
 import os
 import pwd
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pydantic
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gunshot.device import orders, topics
 from gunshot.device.place import Place, read
 from gunshot.device.policy import Policy
-from gunshot.hub import certificates, database, sites
+from gunshot.hub import audit, certificates, database, sites
 from gunshot.signing import keys
 
 log = logging.getLogger("gunshot")
@@ -203,6 +204,7 @@ def enrol(
     with database.opened(settings.database) as engine, engine.begin() as connection:
         session = _enter(connection, name, number, renew=renew)
         sites.move(connection, name, site=site, latitude=latitude, longitude=longitude)
+        audit.enter(connection, "device", name, now=datetime.now(UTC), event="renewed" if renew else "enrolled")
     out = folder / "devices" / name
     if renew:
         withdraw(folder, name)

@@ -22,7 +22,7 @@ from gunshot.device import orders, parts
 from gunshot.device.answers import KEPT_S
 from gunshot.device.orders import MOST_S, Order
 from gunshot.device.parts import End, Part, PartAcknowledgement, Refusal
-from gunshot.hub import intake
+from gunshot.hub import audit, intake
 from gunshot.hub.database import CLIP, DEVICE, INCIDENT, ORDER, PART, SESSION
 from gunshot.hub.incidents import EPOCH
 from gunshot.signing import record
@@ -123,6 +123,7 @@ def ask(
         "expires_at": expires, "state": OPEN,
     }  # fmt: skip
     connection.execute(sql.insert(ORDER).values(values))
+    audit.enter(connection, "order", order.id, now=now)
     return order.id
 
 

@@ -18,7 +18,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.device import topics
-from gunshot.hub import certificates, database, folder
+from gunshot.hub import audit, certificates, database, folder
 from gunshot.hub.database import DEVICE, SESSION
 
 PATIENCE_S = 5.0  # until the broker has read its list, or has answered
@@ -51,6 +51,7 @@ def revoke(place: Path, name: str, *, now: datetime) -> None:
         first = sql.update(DEVICE).where(is_name, DEVICE.c.revoked_at.is_(None))
         connection.execute(first.values(revoked_at=now))
         connection.execute(sql.update(SESSION).where(SESSION.c.device == name).values(online=False))
+        audit.enter(connection, "device", name, now=now, event="revoked")
     folder.withdraw(place, name)
     return enforce(place, name, cleared=topics.WRITTEN)  # a thief may have had it keep more than it should
 
