@@ -12,6 +12,8 @@
  *   3  clock: u64 microseconds since 1970 (Unix) of the sample `decided`, u32 their error in microseconds
  * Of a heartbeat:
  *   4  detector: model u64, operating point u16
+ *   5  near misses: count u32 since start, the highest score u16 since the heartbeat before, or 0
+ *   6  log-mel of that score, as of an incident message. A microcontroller sends neither
  * Audio is in no message. */
 #ifndef GUNSHOT_MESSAGE_H
 #define GUNSHOT_MESSAGE_H

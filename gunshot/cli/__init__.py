@@ -24,6 +24,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     export,
     firmware,
     hub,
+    hub_audit,
     hub_cases,
     hub_collect,
     hub_demo,

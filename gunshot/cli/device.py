@@ -37,8 +37,9 @@ def run(
     Place.load(folder)  # before what takes long
     loaded = load_model(*named([model], pipeline.models()).values())
     size = p.detector.hop * p.features.hop_length
-    source = live.recording(file, p.audio.sr, size, notes) if file else live.microphone(microphone, p.audio.sr, size)
-    left = running.listen(folder, source, loaded, loaded.threshold(threshold), p)
+    heard, form = live.Heard(), (p.audio.sr, size)
+    source = live.recording(file, *form, notes, heard) if file else live.microphone(microphone, *form, heard)
+    left = running.listen(folder, source, loaded, loaded.threshold(threshold), p, heard=heard)
     for warning in notes.warnings:
         print(f"warning: {file}: {warning}", file=sys.stderr)
     if left:

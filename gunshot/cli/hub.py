@@ -88,19 +88,19 @@ def enrol(
 @hub.command()
 def revoke(
     folder: FolderArgument,
-    device: Annotated[str, typer.Argument(help="Its name, as it was enrolled.")],
+    device: Annotated[str, typer.Argument(help="Its name, as it was enrolled; or watch, or homeassistant.")],
 ) -> None:
     """Let a device in no longer: revoke its certificates, end its connection, clear what the broker keeps of it.
 
     What it told stays in the database. The broker must run on this machine, or be told to read its files. `gunshot hub
-    enrol` of the same name and number gives a new certificate.
+    enrol` of the same name and number gives a new certificate; to the watch and Home Assistant, `gunshot hub init`.
     """
     from datetime import UTC, datetime
 
     from gunshot.hub import revocation
 
     revocation.revoke(folder, device, now=datetime.now(UTC))
-    print(f"{device} is revoked: it cannot connect any more, and nothing that it says is taken in")
+    print(f"{device} is revoked: its connection has ended, and it gets no other; nothing that it says is taken in")
 
 
 @hub.command()

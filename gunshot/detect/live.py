@@ -14,13 +14,28 @@ from gunshot.detect import detector, listener
 
 BARS = " ▁▂▃▄▅▆▇█"
 FLOOR_DB = -90.0  # the left end of the level meter, dBFS
+MOST_AGE_S = 2.0  # of what a driver gives: it is wrong beyond that
 SHOWN = 10  # shots that stay on the screen
 
 Blocks = Iterator[tuple[np.ndarray, bool]]  # float32 samples at p.audio.sr, and whether samples were lost before them
 
 
-def microphone(device: str | None, sr: int, size: int) -> Blocks:
+class Heard:
+    """When sound was at the microphone.
+
+    Attributes
+    ----------
+    unix_s : float | None
+        That of the end of the block that was given last, s since 1970; None where the driver does not say.
+    """
+
+    unix_s: float | None = None
+
+
+def microphone(device: str | None, sr: int, size: int, heard: Heard | None = None) -> Blocks:
     """Yield blocks from an input of this machine until interrupted; what is heard is kept nowhere.
+
+    `heard` is told of each block.
 
     Raises
     ------
@@ -36,34 +51,55 @@ def microphone(device: str | None, sr: int, size: int) -> Blocks:
         ) from None
     import soxr
 
+    def arrive(block, _, when, status) -> None:
+        arrived.put((block[:, 0].copy(), bool(status.input_overflow), _begin(stream.time, when.inputBufferAdcTime)))
+
     arrived: queue.Queue = queue.Queue()
     chosen = int(device) if device and device.isdigit() else device
     try:
         rate = int(sounddevice.query_devices(chosen, "input")["default_samplerate"])
         resampler = soxr.ResampleStream(rate, sr, 1, dtype="float32")
         stream = sounddevice.InputStream(
-            samplerate=rate, channels=1, dtype="float32", device=chosen, blocksize=size * rate // sr,
-            callback=lambda block, frames, when, status: arrived.put((block[:, 0].copy(), bool(status.input_overflow))),
+            samplerate=rate, channels=1, dtype="float32", device=chosen, blocksize=size * rate // sr, callback=arrive
         )  # fmt: skip
     except (sounddevice.PortAudioError, ValueError) as e:
         names = "\n".join(
             f"  {d['index']}: {d['name']}" for d in sounddevice.query_devices() if d["max_input_channels"]
         )
         raise ValueError(f"device={device!r} must be an input of this machine ({e}):\n{names or '  none'}") from None
+    taken = given = 0  # samples, at either rate: the resampler is behind
     with stream:
         while True:
-            block, lost = arrived.get()
-            yield resampler.resample_chunk(block) if rate != sr else block, lost
+            block, lost, begin = arrived.get()
+            out = resampler.resample_chunk(block) if rate != sr else block
+            given += len(out)
+            if heard:
+                heard.unix_s = begin and begin + given / sr - taken / rate
+            taken += len(block)
+            yield out, lost
 
 
-def recording(file: Path, sr: int, size: int, notes: audio.Notes | None = None) -> Blocks:
+def _begin(now: float, first: float) -> float | None:
+    """Return when a block's first sample was at the microphone, s since 1970; None where that is not known.
+
+    Both are by the stream's own clock: now, and the driver's word. One that has no such word says 0.
+    """
+    age = now - first
+    return time.time() - age if first and 0 <= age < MOST_AGE_S else None
+
+
+def recording(
+    file: Path, sr: int, size: int, notes: audio.Notes | None = None, heard: Heard | None = None
+) -> Blocks:  # fmt: skip
     """Yield a file's blocks at the pace at which a microphone would give them; `notes` as for `audio.blocks`."""
-    start, played = time.monotonic(), 0
+    start, played, begun = time.monotonic(), 0, time.time()
     for long in audio.blocks(file, sr=sr, repair=True, notes=notes):
         for i in range(0, len(long), size):
             block = long[i : i + size]
             played += len(block)
             time.sleep(max(0.0, start + played / sr - time.monotonic()))
+            if heard:
+                heard.unix_s = begun + played / sr
             yield block, False
 
 

@@ -48,7 +48,7 @@ class Answer(Outgoing):
         self._hash = hashlib.sha256()
 
     def cut(self, ring: Ring) -> None:
-        """Cut what the ring has come to hold; the last part may be shorter."""
+        """Cut what the ring has come to hold; the last part may be shorter. RefusedError as for `_look`."""
         if self.ended is not None or self.refused:
             return
         self._hold(ring)
@@ -85,13 +85,19 @@ class Answer(Outgoing):
             self._no_more = "the device ends"
 
     def _look(self) -> None:
-        """Look through what is held and was not yet: whole chunks, until no more come."""
+        """Look through what is held and was not yet: whole chunks, until no more come.
+
+        RefusedError where that fails: what nobody looked through is not sent.
+        """
         if not self._speech:
             return
         n = min(LOOK, self._held - self._speech.heard)
         is_last = self._speech.heard + n == self._held and (self._no_more or self._held == self._last)
         n -= 0 if is_last else n % speech.CHUNK
-        self._speech.hear(self._own(self._speech.heard, self._speech.heard + n))
+        try:
+            self._speech.hear(self._own(self._speech.heard, self._speech.heard + n))
+        except Exception as e:
+            raise RefusedError("speech", f"this device cannot look for it: {e}") from e
 
     def _is_looked_through(self, stop: int) -> bool:
         """Return whether all is known of what is said until PAD after a sample."""

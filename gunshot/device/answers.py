@@ -72,6 +72,8 @@ class Answers:
             self._remember(order)
         except RefusedError as e:
             return self._refuse(id, e)
+        except Exception as e:  # as for `_cut`
+            return self._refuse(id, _failure(e))
         self._answers[order.id] = answer
         asked = shown(f"{answer.seconds:.1f} s of {order.kind} for {order.person}: {order.reason}")
         return log.info("order %s is taken: %s", order.id, asked)
@@ -111,10 +113,10 @@ class Answers:
         """Cut what came; return why nothing more of it may be sent, or None."""
         try:
             answer.cut(self._ring)
+        except RefusedError as e:
+            return e
         except Exception as e:  # whatever fails in an answer must not end a device that listens for shots
-            log.exception("an answer ends")
-            rule = "camera" if isinstance(answer, Video) else "speech"
-            return RefusedError(rule, f"this device cannot look for it: {e}")
+            return _failure(e)
         return answer.refused
 
     def outgoing(self) -> list[bytes]:
@@ -194,7 +196,7 @@ class Answers:
             raise RefusedError("length", f"stop={order.stop} must be after start={order.start}")
         # Without a clock an order that is held back would bring what is said then: it begins with what was heard.
         latest = ring.stop if self._error_us() is None else ring.stop + most
-        if not ring.start <= start <= latest or (ring.ended and stop > ring.stop):
+        if not ring.start <= start <= latest or (ring.ended and start >= ring.stop):
             held = f"the ring holds {ring.start} to {ring.stop}{', and no more come' if ring.ended else ''}"
             raise RefusedError("span", f"samples {start} to {stop} of session {self._session}; {held}")
         return start, stop
@@ -237,3 +239,9 @@ class Answers:
             self._taken.add(order.id, session=order.session, expires_us=order.expires_us)
         except sqlite3.OperationalError as e:  # a full disk must not end a device that listens
             raise RefusedError("disk", f"{e}; an order that cannot be remembered is not followed") from None
+
+
+def _failure(e: Exception) -> RefusedError:
+    """Return what is told of an error that nobody foresaw; its traceback goes to the log."""
+    log.exception("an answer ends")
+    return RefusedError("failure", f"this device failed, and its log says where: {e!r}")

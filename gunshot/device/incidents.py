@@ -8,7 +8,8 @@ import numpy as np
 
 from gunshot.base import params
 from gunshot.detect import detector, listener, measures
-from gunshot.device.messages import Incident, State
+from gunshot.device.messages import Incident, Near, State
+from gunshot.device.near import NearMisses
 
 MOST_SHOTS = 65535  # that a message can state
 
@@ -35,7 +36,9 @@ class _Incident:
 
 
 class Incidents:
-    """The incident messages of one stream of int16 samples, of a listener with one detector.
+    """The incident messages of one stream of int16 samples, of a listener's first detector.
+
+    A second one, where there is any, counts near misses.
 
     The first shot is told at once, further ones when a second has passed since the message before, and the last
     message comes when the incident closes. A message holds the onsets that none before it held, `detector.MOST_ONSETS`
@@ -62,12 +65,15 @@ class Incidents:
         self._again = ear.p.audio.sr  # samples from one message of an incident to the next, at least, but for its last
         self._passed = self._begun = self._count = 0  # samples; sample at which the ear began; incidents
         self._open: _Incident | None = None
+        self._near = NearMisses(ear) if len(ear.closed()) > 1 else None
 
     def push(self, samples: np.ndarray) -> list[Incident]:
         """Return the messages of further samples [shape=(n,)], as `Listener.push` takes them."""
         self._passed += len(samples)
-        (shots,), _ = self.ear.push(samples)
-        (closed,) = self.ear.closed()
+        (shots, *lower), _ = self.ear.push(samples)
+        closed, *lower_closed = self.ear.closed()
+        if self._near:
+            self._near.push(shots, *lower, *lower_closed)
         onsets, peaks = self.ear.samples(shots) + self._begun, self.ear.peaks(shots)
         decided, out = shots[:, detector.DECIDED], []
         for window in self.ear.windows:
@@ -86,7 +92,13 @@ class Incidents:
 
     def end(self) -> list[Incident]:
         """Return the messages of a stream that has ended: none, or that the incident closed."""
+        if self._near:
+            self._near.end()
         return [self._close()] if self._open else []
+
+    def near(self) -> tuple[Near | None, np.ndarray | None]:
+        """Return near misses and a log-mel for a heartbeat, as `NearMisses.take` does; None where none are counted."""
+        return self._near.take(lambda logit_sum: measures.score(logit_sum, *self._by)) if self._near else (None, None)
 
     def _take(self, window: int, logit_sum: int, onset: int, peak: int) -> None:
         decided = self._begun + self.ear.ends(window)

@@ -75,6 +75,14 @@ class Detector:
 
 
 @dataclass(frozen=True)
+class Near:
+    """Near misses, as `gunshot.device.near` counts them; the heartbeat's log-mel is of that score's window."""
+
+    count: int  # since the device's start
+    score: int  # the highest since the heartbeat before, as of an incident message; 0: there was none
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """A heartbeat: a device lives; with what it counted since its start."""
 
@@ -92,6 +100,8 @@ class Heartbeat:
     unsent: int  # messages that the port did not take
     noise: int  # root of the mean square since the heartbeat before, dB SPL in tenths
     detector: Detector | None = None  # of a microcontroller; another device says it by its birth
+    near: Near | None = None  # absent: the device does not count them
+    log_mel: np.ndarray | None = None  # as of an incident message, of the highest near miss since the heartbeat before
 
 
 Message = Incident | Heartbeat
@@ -100,6 +110,7 @@ BODY = {Incident: struct.Struct("<IBHQQHhQ"), Heartbeat: struct.Struct("<QQQIIII
 SHAPE = struct.Struct("<HH")  # of a log-mel, which follows
 TIME = struct.Struct("<QI")
 DECIDES = struct.Struct("<QH")
+NEARLY = struct.Struct("<IH")
 
 
 def _pack(form: struct.Struct, values, message: Message) -> bytes:
@@ -109,7 +120,7 @@ def _pack(form: struct.Struct, values, message: Message) -> bytes:
         raise ValueError(f"{message} must fit the fields of a message: {e}") from None
 
 
-def _log_mel_bytes(message: Incident) -> bytes:
+def _log_mel_bytes(message: Message) -> bytes:
     log_mel = message.log_mel
     if log_mel is None:
         return b""
@@ -157,6 +168,16 @@ def _detector(data: bytes) -> Detector:
     return Detector(*DECIDES.unpack(data))
 
 
+def _near_bytes(message: Heartbeat) -> bytes:
+    return _pack(NEARLY, vars(message.near).values(), message) if message.near else b""
+
+
+def _near(data: bytes) -> Near:
+    if len(data) != NEARLY.size:
+        raise ValueError(f"near={len(data)} must be {NEARLY.size} bytes")
+    return Near(*NEARLY.unpack(data))
+
+
 # The optional fields of a kind: by type its name, and how it is written, of no bytes where it is absent, and read.
 FIELDS = {
     Incident: {
@@ -164,7 +185,11 @@ FIELDS = {
         2: ("onsets", _onsets_bytes, _onsets),
         3: ("clock", _clock_bytes, _clock),
     },
-    Heartbeat: {4: ("detector", _detector_bytes, _detector)},
+    Heartbeat: {
+        4: ("detector", _detector_bytes, _detector),
+        5: ("near", _near_bytes, _near),
+        6: ("log_mel", _log_mel_bytes, _log_mel),
+    },
 }
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from gunshot.base import audio, params
 from gunshot.detect import listener, measures
 from gunshot.detect.listener import Listener
-from gunshot.device import clock, speech
+from gunshot.detect.live import Heard
+from gunshot.device import clock, near, speech
 from gunshot.device.answers import Answers
 from gunshot.device.incidents import Incidents, model_number
 from gunshot.device.link import Link
@@ -27,8 +28,8 @@ from gunshot.device.topics import SPEECH, VIDEO, Birth
 from gunshot.models.model import Model
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
-# Assumed, not measured; a device that knows its own delay can state less.
-DELAY_US = 200_000
+# Where the driver says when a block was at the microphone, that may be off by WAY_US. Both are assumed, not measured.
+DELAY_US, WAY_US = 200_000, 10_000
 CAPABILITIES = ["log_mel", "onsets", "clock", "sound"]  # optional fields of its messages; that it has a ring
 MOST_INCIDENTS = 1000  # that it remembers
 PATIENCE_S = 0.5  # between two looks at what still waits, where nothing comes
@@ -50,18 +51,20 @@ class Device:
 
     Parameters
     ----------
-    ear : of one detector, at its beginning
+    ear : at its beginning, of the detector that decides, and perhaps of one that counts near misses
     birth : who it is
     outbox : where its messages go
     p : the section firmware of params.yaml
     error_us : how far the clock of this machine may be off, or None
+    at : when the blocks were at the microphone, as their source says
     """
 
     def __init__(
         self, ear: Listener, birth: Birth, outbox: Outbox, p: params.Firmware,
-        *, error_us: Callable[[], int | None] = clock.error_us,
+        *, error_us: Callable[[], int | None] = clock.error_us, at: Heard | None = None,
     ):  # fmt: skip
         self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
+        self._at, self._heard_s = at or Heard(), None  # when the last sample was at the microphone
         self.ring = Ring(ear.p.audio.sr)
         self.incidents: dict[int, tuple[int, int]] = {}
         self._who = {"device": birth.number, "session": birth.session}
@@ -80,6 +83,7 @@ class Device:
         if lost:
             self._tell(self._teller.gap(0))
             self.ring.gap()
+        self._heard_s = self._at.unix_s
         self._heard += len(pcm)
         self.ring.push(pcm)
         self._loudness += int(np.square(pcm.astype(np.int64)).sum())
@@ -100,11 +104,17 @@ class Device:
             self.incidents.pop(message.incident - MOST_INCIDENTS, None)
             if (error_us := self._error_us()) is not None:
                 age_us = (self._heard - message.decided) * 1_000_000 // self._ear.p.audio.sr
-                time_us = time.time_ns() // 1000 - age_us
-                message = dataclasses.replace(message, clock=Clock(time_us, error_us + DELAY_US))
+                heard_us, way_us = self._last()
+                message = dataclasses.replace(message, clock=Clock(heard_us - age_us, error_us + way_us))
             self._outbox.put(message)
             self._alerts += 1
             log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
+
+    def _last(self) -> tuple[int, int]:
+        """Return when the last sample was at the microphone, microseconds since 1970, and how far that may be off."""
+        if self._heard_s is None:
+            return time.time_ns() // 1000, DELAY_US
+        return round(self._heard_s * 1e6), WAY_US
 
     def _beat(self) -> None:
         """Put a heartbeat into the outbox.
@@ -113,6 +123,7 @@ class Device:
         """
         self._beaten = now = time.monotonic()
         noise = measures.spl_tenths(self._loudness, max(self._samples, 1), self._offset)
+        nearly, log_mel = self._teller.near()
         self._loudness = self._samples = 0
         self._outbox.put(
             Heartbeat(
@@ -128,6 +139,8 @@ class Device:
                 alerts=self._alerts,
                 unsent=self._outbox.dropped - self._dropped,
                 noise=noise,
+                near=nearly,
+                log_mel=log_mel,
             )
         )
 
@@ -139,21 +152,21 @@ def capabilities(place: Place) -> list[str]:
 
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
-    *, error_us: Callable[[], int | None] = clock.error_us,
+    *, error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None,
 ) -> int:  # fmt: skip
     """Be the device of a folder until the sound ends and the hub has all of it, or an interrupt.
 
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident; the others as for
-    `run` and `Device`. ValueError where the folder is no device's, or another uses it.
+    `run` and `Device`, and `heard` is its `at`. ValueError where the folder is no device's, or another uses it.
     """
-    place, ear = Place.load(folder), Listener(model, [logit], p)
+    place, ear = Place.load(folder), Listener(model, [logit, logit - near.BELOW], p)
     with closing(Outbox(folder)) as outbox:
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session),
             model=f"{model_number(model.path.read_bytes()):016x}", version=VERSION,
             operating_point=float(model.calibrated(logit)), capabilities=capabilities(place),
         )  # fmt: skip
-        device = Device(ear, birth, outbox, p.firmware, error_us=error_us)
+        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard)
         log.info("sound in which people speak: %s", place.speech)
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}

@@ -11,6 +11,8 @@ import sqlalchemy as sql
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Float, ForeignKey, LargeBinary, String, Table
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from gunshot.hub import schema
+
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 DATA = sql.MetaData()
 _NUMBER = BigInteger().with_variant(sql.Integer, "sqlite")  # SQLite counts up in this type alone
@@ -172,6 +174,13 @@ CAP = Table(
     Column("delivered_at", DateTime(timezone=True), index=True),  # null: the address has not taken it
 )  # fmt: skip
 
+# What persons did, a chain: see `gunshot.hub.audit`. Rows are only ever added.
+AUDIT = Table(
+    "audit", DATA, _key("number"),  # from 1 on
+    Column("entry", String, nullable=False),  # canonical JSON
+    Column("sha256", String, nullable=False),  # of it
+)  # fmt: skip
+
 # What was not taken, and why; once, however often it comes.
 REFUSED = Table(
     "refused", DATA, _key("device", String), _key("leaf", String), _key("sha256", String),
@@ -204,16 +213,18 @@ def _prepare_sqlite(connection, _) -> None:
 
 @contextmanager
 def opened(url: str) -> Iterator[sql.Engine]:
-    """Give the database at a URL, whose tables are made where they are not there, and close it.
+    """Give the database at a URL, whose tables are made or brought up to this version, and close it.
 
     Raises
     ------
+    ValueError
+        Its tables are of a version that this one cannot use.
     ConnectionError
         Its driver raised an error, in the block too; the message names the database without its password.
     """
     database = engine(url)
     try:
-        DATA.create_all(database)
+        schema.prepare(database, DATA)
         yield database
     except DBAPIError as e:
         raise ConnectionError(f"database {database.url}: {str(e.orig).strip().splitlines()[0]}") from None

@@ -7,6 +7,7 @@
 import logging
 import os
 import pwd
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pydantic
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gunshot.device import orders, topics
 from gunshot.device.place import Place, read
 from gunshot.device.policy import Policy
-from gunshot.hub import certificates, database, sites
+from gunshot.hub import audit, certificates, database, sites
 from gunshot.signing import keys
 
 log = logging.getLogger("gunshot")
@@ -165,18 +166,21 @@ def copies(folder: Path) -> Path:
 
 
 def withdraw(folder: Path, name: str) -> None:
-    """Put each certificate that a device was ever given on the list of those that are revoked; its files go.
+    """Put each certificate that a device or client was ever given on the list of those that are revoked; its files go.
 
     That is each of which there is a copy, and that in its folder here. The broker learns of it by `revocation.enforce`.
     """
-    given = certificates.issued(copies(folder), name)
-    if (own := folder / "devices" / name / "cert.pem").exists():  # of a hub that kept no copies yet
-        given.append(x509.load_pem_x509_certificate(own.read_bytes()))
+    given, own = (
+        certificates.issued(copies(folder), name),
+        folder / ("" if name in topics.CLIENTS else "devices") / name,
+    )
+    if (own / "cert.pem").exists():  # of a hub that kept no copies yet
+        given.append(x509.load_pem_x509_certificate((own / "cert.pem").read_bytes()))
     if not given:
         log.warning("%s: no copy of its certificate is left; only a new authority shuts out who has it", name)
     certificates.revoke(folder / "authority", revoked(folder), given)
     for file in ("cert.pem", "key.pem"):
-        (folder / "devices" / name / file).unlink(missing_ok=True)
+        (own / file).unlink(missing_ok=True)
 
 
 def enrol(
@@ -200,6 +204,7 @@ def enrol(
     with database.opened(settings.database) as engine, engine.begin() as connection:
         session = _enter(connection, name, number, renew=renew)
         sites.move(connection, name, site=site, latitude=latitude, longitude=longitude)
+        audit.enter(connection, "device", name, now=datetime.now(UTC), event="renewed" if renew else "enrolled")
     out = folder / "devices" / name
     if renew:
         withdraw(folder, name)

@@ -21,7 +21,7 @@ from gunshot.device.answers import KEPT_S
 from gunshot.device.orders import MOST_S, Kind, Order
 from gunshot.device.parts import End, Part, PartAcknowledgement, Refusal, VideoPart
 from gunshot.device.topics import VIDEO as CAMERA
-from gunshot.hub import clips, intake
+from gunshot.hub import audit, clips, intake
 from gunshot.hub.database import CLIP, DEVICE, INCIDENT, ORDER, PART, SESSION, VIDEO
 from gunshot.hub.incidents import EPOCH
 
@@ -127,6 +127,7 @@ def ask(
         "expires_at": expires, "state": OPEN,
     }  # fmt: skip
     connection.execute(sql.insert(ORDER).values(values))
+    audit.enter(connection, "order", order.id, now=now)
     return order.id
 
 

@@ -1,7 +1,8 @@
 """Devices that are let in no longer: their certificates are revoked, and their connections end.
 
-Mosquitto reads its list of revoked certificates again on SIGHUP, and asks it of each new connection alone. A connection
-that is there stays: so the authority connects once as the device, which takes its place at the broker.
+Mosquitto reads its list of revoked certificates again on SIGHUP, and asks it of each new connection alone, also of one
+that would resume a TLS session of before. A connection that is there stays: so the authority connects once as the
+device, which takes its place at the broker.
 """
 
 import os
@@ -17,7 +18,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.device import topics
-from gunshot.hub import certificates, database, folder
+from gunshot.hub import audit, certificates, database, folder
 from gunshot.hub.database import DEVICE, SESSION
 
 PATIENCE_S = 5.0  # until the broker has read its list, or has answered
@@ -28,8 +29,9 @@ DAYS = 1  # of the certificates by which the authority asks; their keys are dele
 def revoke(place: Path, name: str, *, now: datetime) -> None:
     """Let a device in no longer, end its connection, and clear what the broker keeps of it; its alerts stay.
 
-    `place` is the hub's folder. Where this fails or is killed, nothing more is taken from the device all the same; do
-    it again, so that the rest is done.
+    `place` is the hub's folder. `name` may be one of topics.CLIENTS too; `folder.init` gives that a new certificate.
+    Where this fails or is killed, nothing more is taken from the device all the same; do it again, so that the rest is
+    done.
 
     Raises
     ------
@@ -38,6 +40,9 @@ def revoke(place: Path, name: str, *, now: datetime) -> None:
     ConnectionError
         The broker does not answer, or does not read its list.
     """
+    if name in topics.CLIENTS:
+        folder.withdraw(place, name)
+        return enforce(place, name)
     topics.check_name(name)
     with database.opened(folder.load(place).database) as engine, engine.begin() as connection:
         is_name = DEVICE.c.name == name
@@ -46,8 +51,9 @@ def revoke(place: Path, name: str, *, now: datetime) -> None:
         first = sql.update(DEVICE).where(is_name, DEVICE.c.revoked_at.is_(None))
         connection.execute(first.values(revoked_at=now))
         connection.execute(sql.update(SESSION).where(SESSION.c.device == name).values(online=False))
+        audit.enter(connection, "device", name, now=now, event="revoked")
     folder.withdraw(place, name)
-    enforce(place, name, cleared=topics.WRITTEN)  # a thief may have had it keep more than it should
+    return enforce(place, name, cleared=topics.WRITTEN)  # a thief may have had it keep more than it should
 
 
 def enforce(place: Path, name: str, *, cleared: tuple[str, ...] = ()) -> None:

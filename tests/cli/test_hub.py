@@ -115,13 +115,15 @@ def test_the_sound_of_an_incident_is_ordered_and_written(project, monkeypatch, c
         assert done.exit_code == 0, done.output
         path = done.stdout.strip()
         assert "2.0 of 2.0 s of sound" in done.stderr
-        assert "span: samples" in main(monkeypatch, capsys, *order, "--incident", "1/1", "--seconds", "3")
+        words = main(monkeypatch, capsys, *order, "--incident", "1/1", "--seconds", "3")  # the recording has 2.5
+        assert "is cut off: the device ends" in words
     written, sr = sf.read(path, dtype="int16")
     assert sr == 16_000 and np.array_equal(written, pcm[: 2 * sr])
-    done, refused = map(json.loads, run("hub", "orders", "hub", "--format", "json").stdout.splitlines())
+    done, short = map(json.loads, run("hub", "orders", "hub", "--format", "json").stdout.splitlines())
     assert (done["state"], done["incident"], path) == ("complete", 1, f"hub/sound/{done['file']}")
-    assert refused["state"] == "refused" and refused["note"].startswith("span: ") and refused["file"] is None
+    assert (short["state"], short["note"]) == ("cut off", "the device ends")
+    assert np.array_equal(sf.read(f"hub/sound/{short['file']}", dtype="int16")[0], pcm)
     text = run("hub", "orders", "hub").stdout.splitlines()
-    assert len(text) == 2 and "2.0 s of incident 1/1  complete  ada: a shot" in text[0] and "refused (span" in text[1]
+    assert len(text) == 2 and "2.0 s of incident 1/1  complete  ada: a shot" in text[0] and "cut off (the" in text[1]
     purged = run("hub", "purge", "hub").stdout.splitlines()
     assert purged == ["0 clips older than 30 days deleted", "0 messages older than 90 days deleted"]

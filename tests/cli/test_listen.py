@@ -129,20 +129,28 @@ class PortAudioError(Exception):
     pass
 
 
-def fake(rate: int, blocks: list[tuple[np.ndarray, bool]], opened: list[dict]) -> types.ModuleType:
-    """A sounddevice whose one input gives `blocks` [shape=(n, 1)] each and then is interrupted."""
+def fake(
+    rate: int, blocks: list[tuple[np.ndarray, bool]], opened: list[dict], adc_s: float = 999.9
+) -> types.ModuleType:
+    """A sounddevice whose one input gives `blocks` [shape=(n, 1)] each and then is interrupted.
+
+    `adc_s` is when each block's first sample was at the microphone, by the stream's clock.
+    """
     module = types.ModuleType("sounddevice")
     devices = [{"index": 0, "name": "HDMI", "max_input_channels": 0}, {"index": 1, "name": "USB mic",
                "max_input_channels": 1}]  # fmt: skip
 
     class InputStream:
+        time = 1000.0  # by its own clock; each block's first sample is 0.1 s old
+
         def __init__(self, callback, **kwargs):
             opened.append(kwargs)
             self.callback = callback
 
         def __enter__(self):
+            when = types.SimpleNamespace(inputBufferAdcTime=adc_s)
             for block, lost in blocks:
-                self.callback(block, len(block), None, types.SimpleNamespace(input_overflow=lost))
+                self.callback(block, len(block), when, types.SimpleNamespace(input_overflow=lost))
 
         def __exit__(self, *_):
             opened.append({"closed": True})
@@ -249,3 +257,28 @@ def test_on_a_terminal_the_shot_is_on_the_screen(forest, monkeypatch):
     (console,) = consoles
     text = console.export_text()
     assert done.exit_code == 0 and "dBFS" in text and " s  score " in text and done.stdout == ""
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_a_microphone_says_when_the_end_of_each_block_was_at_it(monkeypatch, rate):
+    """All blocks come at once here, each 0.1 s old at its first sample: a resampler's output ends before its input."""
+    n, heard, given = rate // 10, listening.Heard(), 0
+    blocks = [(np.zeros((n, 1), np.float32), False)] * 5
+    monkeypatch.setitem(sys.modules, "sounddevice", fake(rate, blocks, []))
+    monkeypatch.setattr(listening.time, "time", lambda: 50.0)
+    source = listening.microphone(None, SR, HOP, heard)
+    for i in range(5):
+        given += len(next(source)[0])
+        assert heard.unix_s == pytest.approx(50.0 - 0.1 + given / SR - i * 0.1)
+    assert (given == SR // 2) == (rate == SR)
+    source.close()
+
+
+@pytest.mark.parametrize("adc_s", [0.0, 1000.5, 990.0])
+def test_a_driver_that_does_not_say_when_is_not_believed(monkeypatch, adc_s):
+    heard = listening.Heard()
+    monkeypatch.setitem(sys.modules, "sounddevice", fake(SR, [(np.zeros((800, 1), np.float32), False)], [], adc_s))
+    source = listening.microphone(None, SR, HOP, heard)
+    next(source)
+    assert heard.unix_s is None
+    source.close()

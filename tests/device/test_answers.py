@@ -103,6 +103,26 @@ def test_what_is_refused_by_which_rule(ear, rule, values):
     assert len(ear.answers) == 0 and sound(ear.ask()).any(), "and it is no reason to refuse another"
 
 
+@pytest.mark.parametrize(("part", "name"), [(parts, "to_flac"), (Ring, "cut"), (Ring, "sample_at")])
+def test_a_failure_in_an_answer_has_a_rule_of_its_own_and_ends_no_device(ear, monkeypatch, part, name):
+    def fail(*_):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part, name, fail)
+        ((said, _),) = ear.ask(session=None, start=NOW_US - 2_000_000, stop=NOW_US - 1_000_000)
+    assert said.reason == "failure: this device failed, and its log says where: OSError('no space left')"
+    assert len(ear.answers) == 0 and sound(ear.ask(id="b" * 32)).any()
+
+
+def test_after_the_end_of_the_sound_an_order_brings_what_there_is(ear):
+    """As one that came a moment earlier does; only what begins after the end is gone."""
+    ear.ring.end()
+    replies = ear.ask(start=39 * SR, stop=42 * SR)
+    assert np.array_equal(sound(replies), PCM[39 * SR :]) and replies[-1][0].note == "the device ends"
+    assert ear.rule(id="b" * 32, start=40 * SR, stop=41 * SR) == "span"
+
+
 def test_bytes_that_are_no_order_are_passed_over(ear):
     for payload in (b"", b"x" * 64, b"x" * 64 + b"{}", KEY.sign(b"{}") + b"{}"):
         ear.answers.take(payload)

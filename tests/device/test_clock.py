@@ -1,7 +1,11 @@
 """The clock's error against what the C library's own headers and the kernel say."""
 
 import ctypes
+import os
 import subprocess
+import time
+import types
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +29,7 @@ def test_it_is_what_c_reads(tmp_path):
     place, error, state, most = map(int, subprocess.check_output([tmp_path / "now"]).split())
     assert (place, error) == (clock.MAXERROR, clock.UNSYNCHRONISED)
     now = clock.error_us()
+    most += clock.SNTP_US * clock._is_timesyncd()
     if state in (error, -1):
         assert now is None
     else:
@@ -40,7 +45,19 @@ def test_only_a_clock_that_is_synchronised_has_an_error(monkeypatch, state, expe
             return state
 
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Library)
+    monkeypatch.setattr(clock, "TIMESYNCD", Path("/nowhere"))
     assert clock.error_us() == expected
+
+
+@pytest.mark.parametrize(("age_s", "more_us"), [(None, 0), (2100.0, clock.SNTP_US), (4000.0, 0)])
+def test_systemd_timesyncd_tells_the_kernel_no_bound(monkeypatch, tmp_path, age_s, more_us):
+    """It calls it 0 each time, which is not believed; what it left when another took over is old."""
+    if age_s is not None:
+        (tmp_path / "synchronized").touch()
+        os.utime(tmp_path / "synchronized", times=(0, time.time() - age_s))
+    monkeypatch.setattr(clock, "TIMESYNCD", tmp_path / "synchronized")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: types.SimpleNamespace(ntp_gettime=lambda values: 0))
+    assert clock.error_us() == more_us
 
 
 def test_without_the_call_the_clock_is_not_known(monkeypatch):

@@ -9,8 +9,9 @@ import pytest
 
 from gunshot.base import audio
 from gunshot.detect import listener
+from gunshot.detect.live import Heard
 from gunshot.device import incidents, messages, run
-from gunshot.device.messages import Heartbeat, Incident
+from gunshot.device.messages import Heartbeat, Incident, State
 from gunshot.device.outbox import Outbox
 from gunshot.device.topics import Birth
 from tests.firmware.driven import MODEL, p, shots
@@ -66,6 +67,26 @@ def test_a_clock_that_is_sure_times_the_window_s_end(outbox, monkeypatch):
     for message in sent:
         assert abs(message.clock.unix_us - begun_us - message.decided * 1_000_000 / p.audio.sr) <= 2
         assert message.clock.error_us == 1500 + run.DELAY_US
+
+
+def test_a_source_that_says_when_it_heard_times_the_window_s_end(outbox, monkeypatch):
+    """However late the machine is; where the source does not know it any more, it is as if it never had."""
+    begun, at = 1_700_000_000.0, Heard()
+    device = a_device(outbox, error_us=lambda: 1500, at=at)
+    monkeypatch.setattr(time, "time_ns", lambda: 10**18)
+    for i in range(0, len(PCM), SIZE):
+        at.unix_s = begun + (i + len(PCM[i : i + SIZE])) / p.audio.sr
+        device.hear(audio.to_float(PCM[i : i + SIZE]), lost=False)
+    at.unix_s = begun + 999
+    device.hear(np.zeros(SIZE, np.float32), lost=True)  # what closes there ended before the gap
+    sent = waiting(outbox)
+    assert sent[-1].state == State.CLOSED and len(sent) >= 3
+    for message in sent:
+        assert abs(message.clock.unix_us - begun * 1e6 - message.decided * 1_000_000 / p.audio.sr) <= 2
+        assert message.clock.error_us == 1500 + run.WAY_US
+    at.unix_s = None
+    hear(device, PCM)
+    assert waiting(outbox)[-1].clock.error_us == 1500 + run.DELAY_US
 
 
 def test_a_heartbeat_tells_what_was_heard(outbox, monkeypatch):

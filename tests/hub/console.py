@@ -95,14 +95,14 @@ class Scene:
                 connection.execute(sql.insert(CLIP).values(order=id, **row, kept=False, written_at=at))
         return id
 
-    def heartbeats(self, device: str, levels: dict[datetime, float], *, stuck: int = 0) -> None:
-        """A device's heartbeats by when they came, with the noise of each, dB SPL."""
+    def heartbeats(self, device: str, levels: dict[datetime, float], *, stuck: int = 0, **fields) -> None:
+        """A device's heartbeats by when they came, with the noise of each, dB SPL, and optional fields."""
         with self.writing() as connection:
             for at, level in levels.items():
                 self._sequence += 1
                 beat = Heartbeat(
                     **self._head(), uptime_ms=1, heard=1, dropped=320, gaps=2, stuck=stuck, backward=0, failures=0,
-                    alerts=1, unsent=3, noise=round(10 * level),
+                    alerts=1, unsent=3, noise=round(10 * level), **fields,
                 )  # fmt: skip
                 self._message(connection, device, at, messages.encode(beat), None)
 

@@ -12,8 +12,9 @@ import pytest
 import soundfile as sf
 import sqlalchemy as sql
 
+from gunshot.device.messages import Near
 from gunshot.hub import folder, orders
-from gunshot.hub.console import people
+from gunshot.hub.console import evidence, people
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, DECISION, LOGIN, ORDER
 from tests.hub.console import SR, Browser, Scene, running
@@ -22,6 +23,7 @@ from tests.hub.test_video import PIECES, answered
 pytestmark = pytest.mark.slow
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
+NEAR = "/devices/gate/near.png"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def stranger(scene, url):
 
 def test_without_a_login_every_page_leads_to_it(stranger):
     sound = (f"/clips/{'0' * 32}.flac", f"/videos/{'0' * 32}.mp4", f"/orders/{'0' * 32}/live")
-    for page in ("/", "/cases/1", "/cases.csv", "/devices", "/events", "/evidence/gate/1/1.png", *sound):
+    for page in ("/", "/cases/1", "/cases.csv", "/devices", "/events", "/evidence/gate/1/1.png", NEAR, *sound):
         answer = stranger.get(page)
         assert (answer.status_code, answer.headers["location"], answer.content) == (303, "/login", b""), page
     assert stranger.post("/cases/1", data={"kind": "confirm", "seen": 0, "csrf": stranger.csrf()}).status_code == 303
@@ -273,6 +275,17 @@ def test_evidence_is_a_picture_as_large_as_the_log_mel(reviewer):
     png = reviewer.get("/evidence/gate/1/3.png")
     assert png.headers["content-type"] == "image/png" and png.content[:8] == b"\x89PNG\r\n\x1a\n"
     assert [int.from_bytes(png.content[i : i + 4], "big") for i in (16, 20)] == [71, 32]  # of IHDR
+
+
+def test_devices_tell_near_misses_and_show_the_last_one(scene, reviewer):
+    """A later heartbeat without one changes the count alone."""
+    assert "Near misses" not in reviewer.get("/devices").text and reviewer.get(NEAR).status_code == 404
+    codes = np.tile(np.arange(32, dtype=np.int8), (71, 1))
+    scene.heartbeats("gate", {NOW - DAY: 50.0}, near=Near(2, 39321), log_mel=codes)
+    scene.heartbeats("gate", {NOW: 50.0}, near=Near(7, 0))
+    shown = re.sub(r"<.*?>", "", reviewer.get("/devices").text)
+    assert "Near misses7; last 0.600" in shown
+    assert reviewer.get(NEAR).content == evidence.png(codes)
 
 
 def test_guessing_ends_soon_for_one_name_and_does_not_shut_others_out(scene, stranger, reviewer):

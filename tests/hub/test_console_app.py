@@ -2,6 +2,8 @@
 
 import re
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +12,11 @@ from cryptography import x509
 
 from gunshot.hub import folder
 from gunshot.hub.console import app
+from gunshot.hub.console.roles import Role
+from tests.hub.console import Browser, Scene, running
+from tests.hub.waiting import PATIENCE_S
+
+NOW = datetime.now(UTC)
 
 
 def certificate(place) -> x509.Certificate:
@@ -62,3 +69,30 @@ def test_what_is_no_address_of_tiles_is_refused(place, url):
     (place / "hub.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(ValueError, match=r"(?s)hub\.yaml: must hold .*tiles\.url"):
         folder.load(place)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_open_pages_without_a_word(tmp_path):
+    """Those that wait for events, and those that wait for live sound."""
+    scene = Scene(tmp_path / "hub")
+    scene.case(1, NOW, ("gate",))
+    order = scene.order(1, "gate", NOW)
+    with ThreadPoolExecutor() as pool:
+        with running(scene) as url:  # whose log has no traceback
+            browser = Browser(scene, url)
+            assert browser.log_in("anna", scene.person("anna", Role.viewer)).status_code == 303
+            paths = ("/events", f"/orders/{order}/live")
+            begun = [threading.Event() for _ in paths]
+            pages = [pool.submit(read, browser, *one) for one in zip(paths, begun, strict=True)]
+            assert all(one.wait(PATIENCE_S) for one in begun) and not any(page.done() for page in pages)
+        events, live = (page.result() for page in pages)
+    assert "data: " in events and "event: end" not in live  # which would say that the order has ended
+    assert "timeout" not in (tmp_path / "console.log").read_text()
+
+
+def read(browser: Browser, path: str, begun: threading.Event) -> str:
+    """Read a stream of events to its end, as a browser does."""
+    with browser.stream("GET", path) as page:
+        assert page.status_code == 200
+        begun.set()
+        return page.read().decode()

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from gunshot.device.messages import Near
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import DECISION
-from tests.hub.console import AT, HOUR, SR, Scene, running
+from tests.hub.console import AT, HOUR, SR, Scene, bang, running
 from tests.pages.conftest import chromium, new_page  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.slow
@@ -145,6 +146,7 @@ def full(scene, anna) -> Scene:
     scene.order(11, "yard", now - HOUR, state="refused", note="span: it is gone")
     scene.decide(14, "anna", Kind.dismiss, now - 5 * HOUR + timedelta(seconds=41), label="fireworks")
     scene.decide(15, "anna", Kind.confirm, now - 6 * HOUR + timedelta(seconds=95))
+    codes = np.clip(bang(71) * 90 - 100, -128, 127).astype(np.int8)
     for name in AT:
         scene.session(name, online=name != "yard", heard_at=now)
         levels = {}
@@ -152,7 +154,7 @@ def full(scene, anna) -> Scene:
             at = now - hours * HOUR - timedelta(minutes=5)
             day = 8 * np.sin((at.hour - 9) / 24 * 2 * np.pi) - 22 * (name == "gate" and hours < 24)
             levels[at] = 48 + day + 1.5 * rng.standard_normal()
-        scene.heartbeats(name, levels)
+        scene.heartbeats(name, levels, near=Near(3, 47_841), log_mel=codes)
     return scene
 
 

@@ -10,7 +10,8 @@ import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot.device.messages import State
+from gunshot.device import run
+from gunshot.device.messages import Clock, State
 from gunshot.hub import database, places, sites
 from tests.hub.test_fusion import DEGREE_M, a_message, cases, take
 from tests.hub.test_intake import NOON_US, a_database, rows
@@ -60,6 +61,15 @@ def test_the_order_of_messages_changes_no_place(engine):
     feature = seen[0][2]
     assert feature["geometry"]["type"] == "Polygon" and feature["properties"]["checked"]
     assert feature["properties"]["left_out"] == {} and case["no_place"] is None
+
+
+@pytest.mark.parametrize(("way_us", "is_placed"), [(run.WAY_US, True), (run.DELAY_US, False)])
+def test_a_device_counts_for_a_place_where_its_sound_card_says_when(engine, way_us, is_placed):
+    """With a clock that chrony knows to 5 ms: four have a place within 100 m."""
+    for device in range(4):
+        clock = Clock(NOON_US + round(1e6 * heard_s(device)), 5000 + way_us)
+        take(engine, a_message(device, 0.0, clock=clock))
+    assert (place(engine)["latitude"] is not None) == is_placed
 
 
 def test_a_site_s_temperature_makes_the_ellipse_smaller(engine):

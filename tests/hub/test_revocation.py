@@ -1,6 +1,8 @@
 """Devices that are revoked or renewed, at a real Mosquitto: who is out is out at once, and what it told stays."""
 
 import contextlib
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,10 +11,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from gunshot.hub import database, folder, intake, orders, revocation
+from gunshot.device import topics
+from gunshot.hub import database, folder, intake, orders, revocation, watch
 from gunshot.signing import keys
 from tests.firmware.driven import shots
 from tests.hub.network import NAME, NUMBER, Network, Sender, until
+from tests.hub.test_watch import lives
 
 ONE = shots([0.5], 2.5, seed=2)
 AT_ONCE_S = 5.0
@@ -83,6 +87,52 @@ def test_a_renewed_device_has_one_certificate(network):
         with sending(network.device) as sender:  # the new files are there
             until(lambda: is_connected(sender), "it is connected again")
     assert network.rows(database.DEVICE)[0]["revoked_at"] is None
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_tls_session_of_before_brings_a_revoked_device_back(network, version):
+    """Until then one is resumed, and its certificate is not looked at again."""
+    client = ssl.create_default_context(cafile=network.device / "ca.pem")
+    client.load_cert_chain(network.device / "cert.pem", network.device / "key.pem")
+    client.minimum_version = client.maximum_version = version
+
+    def connected(session: ssl.SSLSession | None = None) -> tuple[bytes, bool, ssl.SSLSession]:
+        """The broker's answer to a CONNECT, whether the session was resumed, and one that can be."""
+        plain = socket.create_connection(("localhost", network.port), 5)
+        with plain, client.wrap_socket(plain, server_hostname="localhost", session=session) as secured:
+            secured.sendall(b"\x10\x10\0\4MQTT\4\2\0\x3c\0\4" + NAME.encode())
+            return secured.recv(4), secured.session_reused, secured.session
+
+    with network.broker():
+        answer, _, session = connected()
+        again, is_resumed, session = connected(session)
+        assert answer == again == b"\x20\2\0\0" and is_resumed
+        revocation.revoke(network.folder, NAME, now=NOW)
+        for one in (session, None):
+            before = len(network.log.read_text())
+            with pytest.raises(OSError):  # of 1.3 a client sees an alert, or that the connection has ended
+                connected(one)
+            until(
+                lambda before=before: "certificate verify failed" in network.log.read_text()[before:], "it is refused"
+            )
+
+
+def test_a_client_of_the_hub_s_own_is_revoked_too_and_init_gives_it_a_new_certificate(network):
+    place = network.folder / topics.WATCH
+    with network.broker(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch, "PATIENCE_S", 1.0)
+        stolen = {name: (place / name).read_bytes() for name in ("cert.pem", "key.pem")}
+        with network.hub():
+            until(lambda: lives(network), "the watch hears the hub")
+            revocation.revoke(network.folder, topics.WATCH, now=NOW)
+            assert not (place / "cert.pem").exists() and not (place / "key.pem").exists()
+            for name, content in stolen.items():
+                (place / name).write_bytes(content)
+            assert not lives(network) and "certificate verify failed" in network.log.read_text()
+            for name in stolen:
+                (place / name).unlink()
+            folder.init(network.folder, host="localhost", port=network.port, url=None)
+            until(lambda: lives(network), "it has a new one")
 
 
 def test_what_is_revoked_is_written_down_before_the_broker_is_asked(network, monkeypatch):

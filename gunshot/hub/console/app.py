@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 MOST_BYTES = 65536  # of what a browser sends
 RENEW = timedelta(days=60)  # before a certificate ends
 HEARTBEATS = 2.5  # without any, a device is not there
-LAST_S = 1  # that open pages get when the console ends
+LAST_S = 2  # that requests get when the console ends; streams of events end by themselves
 
 
 class Secured:
@@ -73,6 +73,7 @@ def console(place: Path, engine: sql.Engine, *, host: str, sr: int, heartbeat_s:
     app = FastAPI(openapi_url=None)
     living = timedelta(seconds=HEARTBEATS * heartbeat_s)
     app.state.setting = Setting(place, engine, _templates(settings), sr, living, Noise(fleet.HOURS))
+    app.state.ends = lambda: False
     app.include_router(router)
     app.include_router(hearing.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
@@ -127,17 +128,20 @@ def serve(place: Path, *, host: str, port: int, sr: int, heartbeat_s: float) -> 
     escalation.check(settings.escalation)
     certify(place, own, host)
     with database.opened(settings.database) as engine, listening(host, port) as listener:
-        config = uvicorn.Config(
-            console(place, engine, host=host, sr=sr, heartbeat_s=heartbeat_s), ssl_certfile=own / "cert.pem",
-            ssl_keyfile=own / "key.pem", server_header=False, proxy_headers=False, access_log=False,
-            log_level="warning", timeout_graceful_shutdown=LAST_S,
+        shown = console(place, engine, host=host, sr=sr, heartbeat_s=heartbeat_s)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                shown, ssl_certfile=own / "cert.pem", ssl_keyfile=own / "key.pem", server_header=False,
+                proxy_headers=False, access_log=False, log_level="warning", timeout_graceful_shutdown=LAST_S,
+            )
         )  # fmt: skip
+        shown.state.ends = lambda: server.should_exit
         page, stop = f"https://{host}:{listener.getsockname()[1]}", threading.Event()
         caller = threading.Thread(target=escalation.keep, args=(engine, settings.escalation, page, stop))
         caller.start()
         print(page, flush=True)
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
         finally:
             stop.set()
             caller.join()

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import sqlalchemy as sql
 
+from gunshot.hub import audit
 from gunshot.hub.database import CASE, DECISION
 
 LABELS = ("fireworks", "door", "vehicle", "tool", "animal", "unknown", "other")  # of what is dismissed
@@ -119,6 +120,7 @@ def enter(
     unchanged = sql.select(*values).where(newest.scalar_subquery() == seen)
     if not connection.execute(sql.insert(DECISION).from_select(list(row), unchanged)).rowcount:
         raise ChangedError("somebody else was quicker: look at what was decided, then decide again")
+    audit.enter(connection, "decision", connection.scalar(newest), now=now)
 
 
 def _check(kind: Kind, label: str, note: str) -> None:

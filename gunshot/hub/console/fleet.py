@@ -16,6 +16,7 @@ DAY, DAYS_BEFORE = 24, 14  # hours; what the noise of the last day is compared w
 HOURS = DAY * (1 + DAYS_BEFORE)  # of noise
 BAND_DB = 10.0  # by which the median of the day may differ from that of the days before
 LEAST_HOURS = 6  # with noise, of the day and of the days before, for the comparison
+LEAST_LOG_MEL = 500  # bytes of a heartbeat that has one
 TALL = 48  # of the drawing, px, in which an hour is one wide
 
 
@@ -41,13 +42,22 @@ def _device(connection: sql.Connection, noise: Noise, row: sql.Row, now: datetim
         "seen_at": max(filter(None, (utc(came), session and utc(session.heard_at))), default=None),
         "clock_error_s": incident.error_us / 1e6 if incident and incident.error_us is not None else None,
         "heard": incident is not None, "drawing": drawing(levels),
-        "warnings": [] if row.revoked_at else warnings(levels, beat),
+        "warnings": [] if row.revoked_at else warnings(levels, beat), "near": near_miss(connection, row.name),
     }  # fmt: skip
 
 
 def _last_heartbeat(connection: sql.Connection, device: str) -> Heartbeat | None:
     m = MESSAGE.c
     query = sql.select(m.payload).where(m.device == device, m.incident.is_(None))
+    payload = connection.scalar(query.order_by(m.received_at.desc(), m.sequence.desc()).limit(1))
+    return messages.decode(payload) if payload else None
+
+
+def near_miss(connection: sql.Connection, device: str) -> Heartbeat | None:
+    """Return the last heartbeat of a device that has the log-mel of a near miss, as long as it is not purged."""
+    m = MESSAGE.c
+    longer = sql.func.length(m.payload) > LEAST_LOG_MEL  # no other heartbeat is
+    query = sql.select(m.payload).where(m.device == device, m.incident.is_(None), longer)
     payload = connection.scalar(query.order_by(m.received_at.desc(), m.sequence.desc()).limit(1))
     return messages.decode(payload) if payload else None
 

@@ -117,13 +117,15 @@ def _rest(at: Setting, login: int, order: str, size: int) -> bytes:
 async def live(request: Request, at: SettingOf, _: PersonOf, id: Id) -> AsyncIterator[ServerSentEvent]:
     """Yield the parts of an order's sound as they come, from the newest on: FLAC files in base64.
 
-    An event `end` is the last: the order or the login has ended.
+    An event `end` is the last: the order or the login has ended. Where the console ends there is none.
     """
     login, last = request.session["login"], -1
     while (new := await run_in_threadpool(_since, at.engine, login, id, last)) is not None:
         for number, content in new:
             last = number
             yield ServerSentEvent(raw_data=base64.b64encode(content).decode())
+        if request.app.state.ends():
+            return
         await asyncio.sleep(LOOK_S)
     yield ServerSentEvent(event="end", raw_data="")
 

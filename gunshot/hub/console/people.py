@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import argon2
 import sqlalchemy as sql
 
+from gunshot.hub import audit
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import LOGIN, PERSON
 
@@ -58,6 +59,7 @@ def admit(connection: sql.Connection, name: str, role: Role, *, now: datetime) -
     if not connection.execute(sql.update(PERSON).where(PERSON.c.name == name).values(**values)).rowcount:
         connection.execute(sql.insert(PERSON).values(name=name, **values))
     _end_all(connection, name, now)
+    audit.enter(connection, "person", name, now=now)
     return password
 
 
@@ -66,6 +68,7 @@ def disable(connection: sql.Connection, name: str, *, now: datetime) -> None:
     if not connection.execute(sql.update(PERSON).where(PERSON.c.name == name).values(disabled=True)).rowcount:
         raise ValueError(f"name={name} must be that of a person; `gunshot hub person` makes one")
     _end_all(connection, name, now)
+    audit.enter(connection, "person", name, now=now)
 
 
 def log_in(connection: sql.Connection, name: str, password: str, *, address: str, now: datetime) -> int | None:
@@ -87,6 +90,7 @@ def log_in(connection: sql.Connection, name: str, password: str, *, address: str
         admitted = bool(right and person and not person.disabled)
         row = {"at": now, "address": address, "person": person and name, "failed": not admitted}
         number = connection.execute(sql.insert(LOGIN).values(**row)).inserted_primary_key[0]
+        audit.enter(connection, "login", number, now=now)
         connection.commit()  # before the next attempt counts them
     return number if admitted else None
 

@@ -195,6 +195,16 @@ def picture(
     return Response(evidence.png(message.log_mel), media_type="image/png")
 
 
+@router.get("/devices/{device}/near.png")
+def near_miss(at: SettingOf, _: PersonOf, device: Name) -> Response:
+    """Return the log-mel of a device's last near miss of which there is one, as a picture."""
+    with at.engine.connect() as connection:
+        beat = fleet.near_miss(connection, device)
+    if beat is None:
+        raise HTTPException(404, "there is no log-mel of a near miss of that device")
+    return Response(evidence.png(beat.log_mel), media_type="image/png")
+
+
 @router.get("/devices")
 def devices(request: Request, at: SettingOf, person: PersonOf) -> Response:
     """Return the page of the devices."""
@@ -205,10 +215,10 @@ def devices(request: Request, at: SettingOf, person: PersonOf) -> Response:
 
 @router.get("/events", response_class=EventSourceResponse)
 async def events(request: Request, at: SettingOf, _: PersonOf) -> AsyncIterator[dict]:
-    """Yield an event where something changed, and each SAY_S; it ends with the login."""
+    """Yield an event where something changed, and each SAY_S; it ends with the login, or the console."""
     login, token, said = request.session["login"], None, 0.0
     clock = asyncio.get_running_loop().time
-    while True:
+    while not request.app.state.ends():
         now = await run_in_threadpool(_token, at.engine, login)
         if now is None:
             return

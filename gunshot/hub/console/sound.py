@@ -28,6 +28,7 @@ RULES = {
     "length": "that is too long",
     "busy": "it answers too many orders already: ask again in a minute",
     "disk": "its disk is full",
+    "failure": "it failed, and its log says where",
     "speech": "people speak in it, and that may not leave the device",
     "camera": "its camera shows nothing",
     "overrule": "it is not signed by two persons whose keys the device has, or of no incident",
