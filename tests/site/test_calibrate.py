@@ -41,6 +41,14 @@ def words(monkeypatch, capsys, *args: str, hours: str = "yard") -> str:
     return e.value.code
 
 
+def test_it_explains_itself():
+    shown = run("calibrate", "--help")
+    assert shown.exit_code == 0
+    options = ("--decisions", "--no-shots", "--leave-out", "--lower", "--rehearse", "--plot", "--max-false-incidents")
+    for word in (*options, "held-out", "a minute either way", "validation", "gunshot models key"):
+        assert word in shown.output, word
+
+
 def test_a_profile_is_written_and_decides(yard, monkeypatch, capsys):
     done = calibrate("--max-false-incidents-per-hour", "5", "--plot", "yard.png")
     assert done.exit_code == 0, done.output
