@@ -83,15 +83,24 @@ def test_the_same_hours_give_the_same_threshold_and_quiet_ones_do_not_raise_it(y
     write("yard/more.wav", [], 6 * 120.0, seed=9)
     assert calibrate(*args).exit_code == 0
     assert json.loads(Path("yard.json").read_text())["threshold"]["logit"] <= first["threshold"]["logit"]
+    for option, below in (((), False), (("--lower",), True)):  # the hours prove at most 28 an hour
+        assert calibrate("--max-false-incidents-per-hour", "60", *option).exit_code == 0
+        assert (json.loads(Path("yard.json").read_text())["threshold"]["logit"] < 0) == below
 
 
 def test_what_was_confirmed_is_left_out(yard, monkeypatch, capsys):
     Path("yard").rename("unnamed")
     write("yard/roof_20260501_221400.wav", [20.0], 240.0)
-    Path("cases.csv").write_text(listing.as_csv([row(1, "22:14:20", "confirmed", error_s=0.1)]))
-    done = calibrate("--decisions", "cases.csv")
+    write("yard/roof_20260501_231400.wav", [30.0, 30.1, 30.2], 61.0)
+    decided = [row(1, "22:14:20", "confirmed", error_s=0.1), row(2, "23:14:30", "dismissed", "fireworks")]
+    Path("cases.csv").write_text(listing.as_csv(decided[:1]))
+    assert "seem to hold shots" in words(monkeypatch, capsys, "--decisions", "cases.csv")
+    Path("cases.csv").write_text(listing.as_csv(decided))  # what is dismissed stays: it counts as false
+    args = ("--decisions", "cases.csv", "--max-false-incidents-per-hour", "20")
+    done = calibrate(*args)
     assert done.exit_code == 0, done.output
-    assert "in 1 recording, 1.3 min left out" in done.output and "without an incident" in done.output
+    assert "in 2 recordings, 1.3 min left out" in done.output
+    assert "held out, unproven: 0.06 h with 1 incident" in done.output
     assert "threshold 0.500 (the operating point)" in done.output
     assert json.loads(Path("yard.json").read_text())["chosen_on"]["decisions_sha256"]
     Path("yard.json").unlink()

@@ -63,24 +63,21 @@ def test_every_byte_counts(file, model, p):
             profile.read(file, model, p)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{}", "is no site profile; make one with `gunshot calibrate`"), ("[1]", "is no site profile"),
-        ('{"logit": 4.5, "proof": "unproven"}', "is no site profile"), ("\ufeff{}", "must be JSON"),
-        ("[" * 100_000, "must be JSON"), ("[" + "1," * 600_000 + "1]", "bytes must be 1048576 at most"),
-    ],
-)  # fmt: skip
-def test_a_foreign_file_is_no_profile(file, model, p, text, words):
-    file.write_text(text)
-    with pytest.raises(ValueError) as e:
-        profile.read(file, model, p)
-    assert words in str(e.value) and "yard.json" in str(e.value)
+FOREIGN = {
+    "{}": "is no site profile; make one with `gunshot calibrate`", "[1]": "is no site profile",
+    '{"logit": 4.5, "proof": "unproven"}': "is no site profile", "\ufeff{}": "must be JSON",
+    "[" * 100_000: "must be JSON", "[" + "1," * 600_000 + "1]": "bytes must be 1048576 at most",
+}  # fmt: skip
 
 
-def test_a_missing_file_is_named(site, model, p):
+def test_a_foreign_file_is_no_profile(file, model, p):
+    for text, words in FOREIGN.items():
+        file.write_text(text)
+        with pytest.raises(ValueError) as e:
+            profile.read(file, model, p)
+        assert words in str(e.value) and "yard.json" in str(e.value)
     with pytest.raises(FileNotFoundError, match=r"none\.json: no such file; make one with"):
-        profile.read(site / "none.json", model, p)
+        profile.read(file.with_name("none.json"), model, p)
 
 
 def test_one_signed_by_a_stranger_is_refused(file, model, p, content, monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ from scipy.stats import poisson
 from gunshot.site import calibration
 from gunshot.site.threshold import Measured, choose, curve, held_out, hours_needed
 
-LOGITS = np.arange(0.0, 4.0, 0.25)
+LOGITS = np.arange(0.0, 4.0, 0.5)
 POINT = 1.0
 # By threshold and stretch; a low threshold may join incidents, so that counts need not fall.
 COUNTS = st.lists(st.lists(st.integers(0, 4), min_size=len(LOGITS), max_size=len(LOGITS)), min_size=2, max_size=9)
@@ -53,7 +53,7 @@ def test_it_is_the_lowest_from_the_operating_point_that_keeps_the_limit():
     assert chosen(none, 5.9, limit=0.5, lower=True) == POINT  # 5.99 h would prove it
     assert chosen(none, 6.0, limit=0.5, lower=True) == LOGITS[0]
     none[2, LOGITS <= 2.0] = 1
-    assert chosen(none, 1.0, limit=0.5) == 2.25 and chosen(none, 2.0, limit=0.5) == POINT
+    assert chosen(none, 1.0, limit=0.5) == 2.5 and chosen(none, 2.0, limit=0.5) == POINT
     none[:, -1] = 1
     assert chosen(none, 1.0, limit=0.5) is None
 
@@ -62,7 +62,7 @@ def test_held_out_hours_are_counted_at_what_the_others_choose():
     """The one incident at 2.0 raises the threshold; in the stretch where it is, the others know nothing of it."""
     counts = np.zeros((5, len(LOGITS)), int)
     counts[2, LOGITS <= 2.0] = 1
-    assert chosen(counts, 1.0, limit=0.5) == 2.25
+    assert chosen(counts, 1.0, limit=0.5) == 2.5
     assert held_out(counts, 1.0, LOGITS, point=POINT, limit=0.5) == Measured(1, 1.0)
     counts[4, LOGITS <= 3.0] = 1  # now the stretch of the lower one is held out at the higher threshold
     assert held_out(counts, 1.0, LOGITS, point=POINT, limit=0.5) == Measured(1, 1.0)
