@@ -37,6 +37,12 @@ def test_what_is_kept_is_counted_once(first, second, pairs):
         assert hours.counts().sum() == expected and len(hours.counts()) == LEAST
 
 
+def test_each_alert_lies_in_its_own_stretch():
+    first, second = recording(alerts=(10.0, 250.0)), recording(alerts=(10.0, 599.0))
+    assert lay([first, second], [], sr=SR).counts()[:, 0].tolist() == [1, 1, 1, 0, 1]
+    assert lay([first, second], [Span(0, 0.0, 200.0)], sr=SR).counts()[:, 0].tolist() == [1, 0, 1, 0, 1]
+
+
 def test_stretches_are_an_hour_at_most_and_lead_back_to_their_recordings():
     hours = lay([recording(duration_s=5 * 3600), recording(duration_s=3000.5)], [Span(0, 0, 1800)], sr=SR)
     edges = hours.edges()
@@ -49,7 +55,7 @@ def test_stretches_are_an_hour_at_most_and_lead_back_to_their_recordings():
 
 
 def test_an_ear_counts_the_incidents_that_a_listener_has_at_each_threshold(site):
-    write("bangs.wav", [5.0, 5.3, 12.0, 14.5, 30.0], 40.0)
+    write("bangs.wav", [5.0, 5.3, 12.0, 14.5, 29.5, 30.2], 40.0)  # the last two lie in two blocks
     p = params.load("audio", "chunks", "context", "features", "detector", "quality", "streams")
     model = load_model(site / "forest.joblib")
     logits = [-2.0, 0.0, 2.0, 6.0]
@@ -60,8 +66,8 @@ def test_an_ear_counts_the_incidents_that_a_listener_has_at_each_threshold(site)
     for alerts, shots, last in zip(one.alerts, every, more, strict=True):
         assert len(alerts) == len(np.unique(np.r_[shots[:, WHICH], last[:, WHICH]]))
     assert len(one.alerts[1]) == len(one.onsets) == 4 and one.samples == 40 * SR
-    assert [len(onsets) for onsets in one.onsets] == [2, 1, 1, 1]
-    assert np.allclose(one.alerts[1], [5.0, 12.0, 14.5, 30.0], atol=0.03)
+    assert [len(onsets) for onsets in one.onsets] == [2, 1, 1, 2]
+    assert np.allclose(one.alerts[1], [5.0, 12.0, 14.5, 29.5], atol=0.03)
 
 
 def test_an_incident_that_goes_on_wakes_again():
