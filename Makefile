@@ -97,7 +97,7 @@ pictures: $(READY)
 	$(MADE) fusion.png
 	python DOC/pictures/pages.py
 	$(MADE) detect.png report.png explore.png
-	$(if $(SITES),python DOC/pictures/site.py $(SITES) && $(MADE) site.png)
+	$(if $(SITES),python DOC/pictures/sites.py $(SITES) && $(MADE) site.png)
 
 hub: $(READY)
 	@gunshot hub demo hub-demo

@@ -38,7 +38,7 @@ SHOWS = {  # picture: patterns of sources; none where no command takes it
     "simulator_distance.png": SIMULATED,
     "simulator_real.png": SIMULATED,
     "simulator_scene.png": SIMULATED,
-    "site.png": ["gunshot/site/plot.py", f"{FOLDER}/site.py"],
+    "site.png": ["gunshot/site/plot.py", f"{FOLDER}/sites.py"],
 }
 COMMAND = {  # of others `make pictures`
     "simulator_real.png": "make pictures RECORDING=a real shot's wav",

@@ -126,6 +126,9 @@ def _heard(hours: list[Path], model: "Model", p: "Sections") -> list["Heard"]:
             continue  # it is refused below, with the reason
     with tqdm(total=math.ceil(total_s), desc="calibrate", unit="s", unit_scale=True) as bar:
         heard, rejected = calibration.hear_all(files, model, p, progress=bar.update)
+    for one in heard:
+        for warning in one.warnings:
+            print(f"warning: {one.name}: {warning}", file=sys.stderr)
     for row in rejected:
         print(f"error: {row['file']}: {row['value']}: {row['rule']}", file=sys.stderr)
     refused = tables.frame(rejected, tables.REJECTED)
@@ -157,7 +160,7 @@ def _rehearsed(done: "Calibration", heard: list["Heard"], model: "Model", p: "Se
     rehearsed = rehearsal.rehearse(done.hours, heard, pipeline.output("streams_val"), model.path, points, p)
     before = rehearsed[rehearsal.BEFORE]
     print(f"recall of {before['shots']} clear simulated shots of validation streams in the site's sound:")
-    print(f"  {rehearsal.in_words(rehearsed)}")
+    print(f"  {rehearsal.in_words(rehearsed)}; by distance, with those too far to be clear:")
     for row in rehearsed["by_distance"]:
         one, other = row[rehearsal.BEFORE], row[rehearsal.AFTER]
         print(

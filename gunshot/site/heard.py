@@ -35,6 +35,7 @@ class Heard:
     samples : at the detector's rate
     alerts : by threshold, when a person is woken, s from the beginning, float64 [shape=(n,)] each
     onsets : of each incident at the operating point, s, float64 [shape=(n,)] each
+    warnings : what is amiss with the file, and heard all the same
     """
 
     name: str
@@ -44,6 +45,7 @@ class Heard:
     samples: int
     alerts: list[np.ndarray]
     onsets: list[np.ndarray]
+    warnings: tuple[str, ...] = ()
 
 
 class Ear(listener.Listener):
@@ -113,6 +115,7 @@ def hear(
         name, file, sha256, began(name), samples,
         [woken(opened, ended, samples / sr, again_s=p.streams.stream_s) for opened, ended in every],
         [times[which == number] for number in np.unique(which)],
+        tuple(notes.warnings),
     )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def _lay(out: np.ndarray, part: np.ndarray, place: int, total: int) -> None:
 
 
 def figures(shots: pd.DataFrame) -> dict:
-    """Return recall and bounds by BEFORE and AFTER, of clear shots, and rows of recall by distance.
+    """Return recall of clear shots by BEFORE and AFTER, and by distance of all that are as loud. Bounds are one-sided.
 
     Parameters
     ----------
@@ -131,6 +131,6 @@ def _recall(hits: int, shots: int) -> dict:
 def in_words(rehearsed: dict) -> str:
     """Return the recall before and after as a line of text."""
     return " -> ".join(
-        f"{one['recall']:.1%} ({one['recall_lower']:.1%} to {one['recall_upper']:.1%})"
+        f"{one['recall']:.1%} (at least {one['recall_lower']:.1%}, at most {one['recall_upper']:.1%})"
         for one in (rehearsed[BEFORE], rehearsed[AFTER])
     )

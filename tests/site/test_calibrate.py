@@ -127,6 +127,12 @@ def test_hours_that_are_none_are_refused(yard, monkeypatch, capsys):
     assert words(monkeypatch, capsys, hours="empty").endswith("empty: no recording; hours must hold at least one")
     write("short/a.wav", [], 59.0)
     assert "yard: 59.0 s of sound must be 60 at least" in words(monkeypatch, capsys, hours="short")
+    Path("odd").mkdir()
+    y = sound([], 61.0)
+    y[100] = np.nan
+    sf.write("odd/a.wav", y, SR, subtype="FLOAT")
+    odd = run("calibrate", "yard", "odd", "--out", "odd.json", *MODEL)
+    assert odd.exit_code == 0 and "warning: odd/a.wav: 1 samples are no numbers" in odd.output
     Path("silent").mkdir()
     sf.write("silent/a.wav", np.zeros(SR * 90), SR)
     message = words(monkeypatch, capsys, hours="silent")
@@ -178,6 +184,7 @@ def test_a_rehearsal_says_what_the_threshold_costs(streams, monkeypatch, capsys)
     content = json.loads(Path("yard.json").read_text())["rehearsal"]
     assert (content["before"]["hits"], content["before"]["shots"], content["after"]["hits"]) == (1, 1, 0)
     assert [(row["at_least_m"], row["shots"]) for row in content["by_distance"]] == [(10, 1), (400, 1)]
+    assert "100.0% (at least 5.0%, at most 100.0%) -> 0.0% (at least 0.0%, at most 95.0%)" in done.output
     assert content["before"]["recall_lower"] == pytest.approx(0.05) and content["after"]["recall_upper"] < 1
     Path("yard.json").unlink()
     (streams / "streams.csv").unlink()

@@ -1,4 +1,4 @@
-"""Measures what calibration for a site does: python DOC/pictures/site.py PATH, in the project's folder.
+"""Measures what calibration for a site does: python DOC/pictures/sites.py PATH, in the project's folder.
 
 It runs after `dvc repro`. PATH is a folder of real recordings with a manifest.csv of path, class, source and
 duration_s. Three of its sources stand for sites: their recordings, in an order that is drawn, end to end in two halves.
