@@ -69,14 +69,19 @@ def logits_of(model: Model) -> np.ndarray:
 def hear_all(
     files: Sequence[tuple[str, Path]], model: Model, p: Sections, *, progress: Callable[[float], object]
 ) -> tuple[list[Heard], list[dict]]:
-    """Return recordings as `heard.hear` does, by names and files, and rows of tables.REJECTED."""
-    out, rejected = [], []
+    """Return recordings as `heard.hear` does, by names and files, and rows of tables.REJECTED.
+
+    One that is there twice is rejected: an hour that counts as two would prove too much.
+    """
+    out, rejected = {}, []
     for name, file in files:
         try:
-            out.append(hear(name, file, model, logits_of(model), model.threshold(), p, progress=progress))
+            one = hear(name, file, model, logits_of(model), model.threshold(), p, progress=progress)
+            if (twin := out.setdefault(one.sha256, one)) is not one:
+                raise audio.AudioError(file, f"the same as {twin.name}", "each recording must be given once")
         except audio.AudioError as e:
             rejected.append({"file": name, "value": e.value, "rule": e.rule})
-    return out, rejected
+    return list(out.values()), rejected
 
 
 def calibrate(

@@ -137,6 +137,10 @@ def test_hours_that_are_none_are_refused(yard, monkeypatch, capsys):
     sf.write("silent/a.wav", np.zeros(SR * 90), SR)
     message = words(monkeypatch, capsys, hours="silent")
     assert "silent/a.wav: silent: peak -inf dBFS: must reach quality.silence_db=-80" in message
+    twice = Path("yard/quiet0.wav").rename("short/b.wav")
+    Path("short/c.wav").write_bytes(twice.read_bytes())
+    message = words(monkeypatch, capsys, hours="short")
+    assert "short/c.wav: the same as short/b.wav: each recording must be given once" in message
     assert "must be files and folders" in words(monkeypatch, capsys, hours="-")
     assert "no such file" in words(monkeypatch, capsys, hours="gone.wav")
     monkeypatch.setenv("GUNSHOT_KEY", "gone.pem")
