@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity hub
 # Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
-PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble
+PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble web
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
 	@# DVC writes its lock in place: a kill may have cut it off. Finished stages come from its run cache.
@@ -83,6 +83,8 @@ MADE := python DOC/pictures/made.py
 pictures: $(READY)
 	PICTURES=DOC/pictures pytest tests/pages/test_annotate.py tests/pages/test_dossier.py -k documentation
 	$(MADE) annotate.png dossier.png
+	PICTURES=DOC/pictures pytest tests/pages/test_demo.py -k documentation
+	$(MADE) demo.png demo_phone.png
 	PICTURES=DOC/pictures pytest tests/hub/test_console_page.py -k documentation
 	$(MADE) console_case.png console_devices.png console_phone.png
 	PICTURES=DOC/pictures pytest tests/flows/test_serve.py -k "waits_for_a_person and SQLite"

@@ -134,7 +134,7 @@ def scoring(pcm: np.ndarray, p, mel: dict) -> tuple[dict[str, float], float, flo
     with tempfile.TemporaryDirectory() as name:
         file, wav = Path(name, "model.tflite"), Path(name, "x.wav")
         file.write_bytes(quantize.convert(quantize.fixed(net, n_frames=p.context.frames), chunks))
-        report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+        report = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
         tables.write_json(report_path(file), report)
         audio.write_pcm(wav, pcm, sr=mel["sr"])
         for table in ("shots.csv", "events.csv"):

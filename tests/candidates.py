@@ -22,10 +22,10 @@ STREAM_S = 40.0
 COMMIT = "3f9c1e0b7d52a4866e01c39d7fb2858c04aa917e"
 OPERATING = {"proof": "unproven", "false_incidents_per_hour_limit": 0.5, "score": 0.5}
 REPORT = {
-    "operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}, "bytes": 20_000, "arena_bytes": 9_000,
-    "operators": ["CONV_2D"], "flip_rate": 0.001, "flip_rate_at_operating_point": 0.002,
-    **{kind: {"accuracy": 0.95, "recall": 0.9, "auc": 0.98, "recall_at_operating_point": 0.97,
-              "false_rate_at_operating_point": 0.1} for kind in ("float", "int8")},
+    "chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}, "bytes": 20_000, "arena_bytes": 9_000,
+    "operators": ["CONV_2D"], "flip_rate": 0.001, "flip_rate_at_threshold": 0.002,
+    **{kind: {"accuracy": 0.95, "recall": 0.9, "auc": 0.98, "recall_at_threshold": 0.97,
+              "false_rate_at_threshold": 0.1} for kind in ("float", "int8")},
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def folder(tmp_path_factory) -> Path:
     model = RandomForestClassifier(2, random_state=0).fit(forest.codes(x), np.arange(40) % 2)
     model.window_ = x.shape[1:]
     forest.save(model, path)
-    report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    report = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
     tables.write_json(path.with_name("report.json"), report)
     return root
 

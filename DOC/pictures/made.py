@@ -15,11 +15,14 @@ FOLDER = "DOC/pictures"
 PAGES = ["gunshot/report/templates/*", "gunshot/report/page.py"]
 SIMULATED = ["gunshot/simulate/*.py", f"{FOLDER}/simulator.py"]
 CONSOLE = [f"gunshot/hub/console/{name}" for name in ("*.py", "templates/*", "static/*.*")]
+DEMO = ["gunshot/pages/demo/static/*", "gunshot/pages/demo/shots.py"]
 SHOWS = {  # picture: patterns of sources; none where no command takes it
     "annotate.png": [f"gunshot/pages/{name}.py" for name in ("annotate", "canvas", "drawing", "editing", "keys")],
     "console_case.png": CONSOLE,
     "console_devices.png": CONSOLE,
     "console_phone.png": CONSOLE,
+    "demo.png": DEMO,
+    "demo_phone.png": DEMO,
     "deployments.png": ["flows/serve.py"],
     "detect.png": ["gunshot/report/plots.py"],
     "dossier.png": ["gunshot/promotion/dossier.*", "gunshot/promotion/gates.py", *PAGES],

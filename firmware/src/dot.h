@@ -46,11 +46,11 @@ typedef struct {
 
 static inline gunshot_block block(const int8_t *x) {
   int32_t bytes;
-  gunshot_block found;
+  gunshot_block block;
   memcpy(&bytes, x, sizeof bytes); /* one load, aligned or not */
-  found.even = __sxtb16(bytes);
-  __asm__("sxtb16 %0, %1, ror #8" : "=r"(found.odd) : "r"(bytes));
-  return found;
+  block.even = __sxtb16(bytes);
+  __asm__("sxtb16 %0, %1, ror #8" : "=r"(block.odd) : "r"(bytes));
+  return block;
 }
 
 static inline int32_t add(gunshot_block x, gunshot_block weights, int32_t sum) {

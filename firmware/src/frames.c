@@ -45,12 +45,12 @@ static void add(gunshot_frames *frames) {
   }
 }
 
-size_t gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made) {
+size_t gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *complete) {
   size_t room = GUNSHOT_N_FFT - frames->held, taken = n < room ? n : room;
   memcpy(frames->samples + frames->held, samples, taken * sizeof *samples);
   frames->held += taken;
-  *made = frames->held == GUNSHOT_N_FFT;
-  if (*made) {
+  *complete = frames->held == GUNSHOT_N_FFT;
+  if (*complete) {
     size_t old = frames->rows == 0 ? 0 : OVERLAP;
     frames->peak = peak(frames->samples + old, GUNSHOT_N_FFT - old);
     add(frames);

@@ -23,8 +23,8 @@ typedef struct {
 /* Begin anew: before the first sample, and where samples are missing. */
 void gunshot_frames_reset(gunshot_frames *frames);
 /* Take samples up to the end of the next frame. Returns how many were taken: n, or fewer where a frame came before;
- * `made` tells whether one did. */
-size_t gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made);
+ * `complete` tells whether one did. */
+size_t gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *complete);
 /* The codes of the last frame and of the PAST before it, oldest first, as gunshot_detector_rise takes them. Until the
  * next push. */
 const int8_t *gunshot_frames_past(const gunshot_frames *frames);

@@ -11,7 +11,7 @@ enum {
   FULL_SCALE = INT16_MAX,   /* and beyond, INT16_MIN */
   NO_SHOT = -INT16_MAX,     /* logit of a window that the model did not score */
   SHOTS = GUNSHOT_DETECTOR_MOST_SHOTS(GUNSHOT_LOOKED_AT),
-  TOLD_AGAIN = GUNSHOT_SR   /* samples from one message of an incident to the next, at least, but for its last */
+  MESSAGE_INTERVAL = GUNSHOT_SR /* samples from one message of an incident to the next, at least, but for its last */
 };
 
 _Static_assert((int)GUNSHOT_DETECTOR_WINDOWS <= (int)GUNSHOT_DETECTOR_MOST_WINDOWS, "detector.windows: 32 at most");
@@ -112,7 +112,7 @@ static void count_shot(gunshot_app *app, const gunshot_shot *shot, const int8_t 
                                    .frames = GUNSHOT_N_FRAMES,
                                    .bands = GUNSHOT_N_MELS};
     app->waiting = 0;
-    app->told = ends(app, shot->decided) - TOLD_AGAIN; /* so that it is told at once */
+    app->last_message = ends(app, shot->decided) - MESSAGE_INTERVAL; /* so that it is told at once */
   }
   if (first || score > incident->score) {
     incident->score = score;
@@ -152,8 +152,8 @@ static void follow(gunshot_app *app, const gunshot_shot *shots, size_t count, co
   const uint64_t now = ends(app, app->detector.windows - 1);
   if (!app->detector.open) {
     close_incident(app);
-  } else if (app->waiting > 0 && now - app->told >= TOLD_AGAIN) {
-    app->told = now;
+  } else if (app->waiting > 0 && now - app->last_message >= MESSAGE_INTERVAL) {
+    app->last_message = now;
     tell(app, app->incident.state);
   }
 }
@@ -213,10 +213,10 @@ static void watch(gunshot_app *app, const int16_t *samples, size_t n) {
 static void take(gunshot_app *app, const int16_t *samples, size_t n) {
   watch(app, samples, n);
   app->counts.heard += n;
-  bool made;
+  bool complete;
   for (size_t i = 0; i < n;) {
-    i += gunshot_frames_push(&app->frames, samples + i, n - i, &made);
-    if (made) decide(app);
+    i += gunshot_frames_push(&app->frames, samples + i, n - i, &complete);
+    if (complete) decide(app);
   }
 }
 

@@ -33,7 +33,7 @@ typedef struct {
   int16_t sample;   /* the last */
   uint32_t incidents;        /* since start */
   gunshot_incident incident; /* that is open, as its next message tells it; without a state where none is */
-  uint64_t told;             /* sample at which the window ended after which it was told last */
+  uint64_t last_message;     /* sample at which the window ended after which it was told last */
   uint64_t onsets[GUNSHOT_DETECTOR_MOST_ONSETS]; /* of its shots that no message holds, as far as they fit */
   uint16_t waiting;                              /* how many */
   bool evidence; /* the log-mel of its highest score waits in `message`, where it will be sent from */

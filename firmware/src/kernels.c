@@ -125,11 +125,11 @@ static int32_t largest(const gunshot_map *map, const int8_t *x, gunshot_part par
 }
 
 static inline void pool(const gunshot_window *window, const int8_t *x, const int8_t *table, int8_t *out,
-                        int32_t (*of)(const gunshot_map *, const int8_t *, gunshot_part)) {
+                        int32_t (*combined)(const gunshot_map *, const int8_t *, gunshot_part)) {
   for (int32_t h = 0; h < window->out.height; h++) {
     for (int32_t w = 0; w < window->out.width; w++) {
       const gunshot_part part = inside(window, h, w);
-      for (int32_t c = 0; c < window->out.channels; c++) *out++ = looked_up(of(&window->in, x + c, part), table);
+      for (int32_t c = 0; c < window->out.channels; c++) *out++ = looked_up(combined(&window->in, x + c, part), table);
     }
   }
 }

@@ -35,10 +35,10 @@ static bool intact(gunshot_artifact artifact) {
 }
 
 /* Whether what it states of input and output is what the features are made for. */
-static gunshot_status fits(const gunshot_network *found) {
-  if (found->n_frames != GUNSHOT_N_FRAMES || found->n_mels != GUNSHOT_N_MELS) return GUNSHOT_SHAPE;
-  if (found->input_scale != GUNSHOT_INPUT_SCALE || found->input_zero_point != GUNSHOT_INPUT_ZERO_POINT ||
-      found->output_scale != GUNSHOT_OUTPUT_SCALE || found->output_zero_point != GUNSHOT_OUTPUT_ZERO_POINT) {
+static gunshot_status fits(const gunshot_network *compiled) {
+  if (compiled->n_frames != GUNSHOT_N_FRAMES || compiled->n_mels != GUNSHOT_N_MELS) return GUNSHOT_SHAPE;
+  if (compiled->input_scale != GUNSHOT_INPUT_SCALE || compiled->input_zero_point != GUNSHOT_INPUT_ZERO_POINT ||
+      compiled->output_scale != GUNSHOT_OUTPUT_SCALE || compiled->output_zero_point != GUNSHOT_OUTPUT_ZERO_POINT) {
     return GUNSHOT_TYPE;
   }
   return GUNSHOT_OK;
@@ -50,13 +50,13 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
   if (!artifact.bytes || artifact.size < offsetof(gunshot_network, n_frames)) return GUNSHOT_TRUNCATED;
   if (!intact(artifact)) return GUNSHOT_CRC;
   if ((uintptr_t)artifact.bytes % alignof(gunshot_network)) return GUNSHOT_TYPE;
-  const gunshot_network *found = (const gunshot_network *)artifact.bytes;
-  if (found->version != GUNSHOT_NETWORK_VERSION) return GUNSHOT_VERSION;
-  if (artifact.size != found->size || found->size != sizeof *found) return GUNSHOT_TRUNCATED;
-  const gunshot_status status = fits(found);
+  const gunshot_network *compiled = (const gunshot_network *)artifact.bytes;
+  if (compiled->version != GUNSHOT_NETWORK_VERSION) return GUNSHOT_VERSION;
+  if (artifact.size != compiled->size || compiled->size != sizeof *compiled) return GUNSHOT_TRUNCATED;
+  const gunshot_status status = fits(compiled);
   if (status) return status;
   if (!arena || (uintptr_t)arena % 16 || arena_bytes < gunshot_model_arena_bytes) return GUNSHOT_ARENA;
-  network = found;
+  network = compiled;
   memory = (int8_t *)arena;
   return GUNSHOT_OK;
 }

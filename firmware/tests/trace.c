@@ -13,7 +13,7 @@ gunshot_status __real_port_start(int argc, char **argv, gunshot_ring *ring);
 bool __real_port_wait(void);
 gunshot_status __real_port_send(const uint8_t *message, size_t size);
 int __real_port_stop(gunshot_status status);
-size_t __real_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made);
+size_t __real_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *complete);
 gunshot_status __real_gunshot_model_score(const int8_t *codes, int16_t *logit);
 size_t __real_gunshot_detector_window(gunshot_detector *detector, int16_t logit, gunshot_shot *shots);
 
@@ -67,12 +67,12 @@ gunshot_status __wrap_port_send(const uint8_t *message, size_t size) {
   return status;
 }
 
-size_t __wrap_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made) {
+size_t __wrap_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *complete) {
   pause();
   resume();
-  const size_t taken = __real_gunshot_frames_push(frames, samples, n, made);
+  const size_t taken = __real_gunshot_frames_push(frames, samples, n, complete);
   features += pause();
-  if (*made) {
+  if (*complete) {
     const int8_t *codes = gunshot_frames_past(frames) + GUNSHOT_DETECTOR_PAST * GUNSHOT_N_MELS;
     written &= files_write(codes_file, codes, GUNSHOT_N_MELS);
     frames_made++;

@@ -14,6 +14,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     compare,
     console,
     cross_validate,
+    demo,
     detect,
     device,
     doctor,

@@ -20,7 +20,8 @@ def bridge(
     """Pass a microcontroller's messages on to the hub; Ctrl-C ends it.
 
     The hub knows the board by this folder's name and number, whatever number the board has. A line that goes away is
-    opened again when it comes back. Messages wait in the folder until the hub has acknowledged them.
+    opened again when it comes back. Messages wait in the folder until the hub has acknowledged them. A `camera: rtsp://...`
+    in its device.yaml is opened where the hub orders its video, and never otherwise.
     """
     from gunshot.base import params
     from gunshot.device import bridge as bridging
@@ -35,7 +36,7 @@ def bridge(
             folder, place, waiting, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s,
             link=lambda birth: link.Link(
                 folder, place.host, place.port, waiting, birth,
-                Answers(folder, birth, ring=None, gate=speech.gate),  # it keeps no sound
+                Answers(folder, birth, ring=None, gate=speech.gate, camera=place.camera),  # it keeps no sound
             ),
         )  # fmt: skip
         with closing(one), closing(line.Line(serial, baud)) as wire, suppress(KeyboardInterrupt):

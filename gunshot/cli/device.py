@@ -32,8 +32,9 @@ def run(
     With --site a site's profile sets the threshold. One that cannot be used, for another model or another site than the
     folder's, is told in the log and in the device's status, and the operating point stays.
 
-    No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. Messages wait in the folder until
-    the hub has acknowledged them, also over a restart; with a recording it ends when none waits.
+    No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. A `camera: rtsp://...` in its
+    device.yaml is opened where the hub orders its video, and never otherwise. Messages wait in the folder until the hub
+    has acknowledged them, also over a restart; with a recording it ends when none waits.
     """
     from gunshot.base import audio, params, pipeline
     from gunshot.detect import live

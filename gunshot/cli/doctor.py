@@ -243,6 +243,8 @@ CHECKS = (
     Check("C compiler", _program("gcc", "cmake", "ninja"), "firmware", "`apt install gcc cmake ninja-build`"),
     Check("cross compiler", _compiler, "firmware on a board",
           "`apt install gcc-arm-none-eabi libnewlib-arm-none-eabi`"),
+    Check("clang for web", _program("clang", "wasm-ld"), "firmware in a browser",
+          "`apt install clang lld wasi-libc libclang-rt-dev-wasm32`"),
     Check("QEMU", _program("qemu-system-arm"), "firmware parity, run --port mps2-an386",
           "`apt install qemu-system-arm`"),
     Check("Chromium", _program("chromium"), "make test, make pictures", "`apt install chromium`"),

@@ -1,4 +1,4 @@
-"""gunshot firmware: recordings through the firmware, on this machine or on an emulated microcontroller."""
+"""gunshot firmware: recordings through the firmware, on this machine, an emulated microcontroller or WebAssembly."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ Port = StrEnum("Port", {name: name for name in emulator.PORTS})
 def run(
     file: Annotated[Path, typer.Argument(help="A recording of any length, rate and channels.")],
     port: Annotated[
-        Port, typer.Option(help="host: this machine; the others in QEMU. nano33ble has no emulator.")
+        Port, typer.Option(help="host: this machine; web: Wasmtime; the others in QEMU. nano33ble has no emulator.")
     ] = Port["mps2-an386"],
     format: Annotated[
         Format, typer.Option(help="json: an object a line with file, onset_s, score, level_db (SPL).")
@@ -55,10 +55,11 @@ def run(
 def parity(
     out: Annotated[Path | None, typer.Option(help="Default: firmware.json beside the reports.")] = None,
 ) -> None:
-    """Compare the host and boards in QEMU with Python on simulated shots, network and forest, and count what they cost.
+    """Compare host, boards in QEMU and WebAssembly with Python on simulated shots, and count what they cost.
 
-    Prints tables, and writes reports/firmware.json. Instructions are of a window, counted by QEMU; they are not
-    cycles, and the estimate at 80 MHz takes each for one. Fails where a level from the same codes or an onset differs.
+    Network and forest: prints tables, and writes reports/firmware.json. Instructions are of a window, counted by QEMU;
+    they are not cycles, and the estimate at 80 MHz takes each for one. Fails where a level from the same codes or an
+    onset differs.
     """
     import hashlib
 

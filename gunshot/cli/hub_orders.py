@@ -1,4 +1,4 @@
-"""gunshot hub order, orders, overruler, purge: sound that people ask devices for."""
+"""gunshot hub order, orders, overruler, purge: sound and video that people ask devices for."""
 
 import json
 import re
@@ -27,22 +27,24 @@ def order(
     incident: Annotated[str | None, typer.Option(help="SESSION/N: the sound of that incident.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="Sound from this time on: 2026-03-01T12:00:00Z.")] = None,
     live: Annotated[float | None, typer.Option(help="Sound from now on, for so many seconds.")] = None,
+    video: Annotated[float | None, typer.Option(help="Its camera's video from now on, for so many seconds.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long, with --from or --incident.")] = None,
     overrule: Annotated[
         list[Path], typer.Option(help="NAME.pem of a person who wants it although people speak; two, with --incident.")
     ] = [],  # noqa: B006 - Typer copies it
 ) -> None:
-    """Ask a device for sound, wait for it, and print the FLAC file that it is in.
+    """Ask a device for sound, or its camera for video; wait for it, and print the FLAC or MP4 file that it is in.
 
-    A device has the last 30 s; 60 s can be asked for at once. `gunshot hub run` must run. Ctrl-C waits no longer, and
-    takes nothing back: `gunshot hub orders` shows what came.
+    A device has the last 30 s of sound, and nothing of what its camera showed; 60 s can be asked for at once. `gunshot
+    hub run` must run. Ctrl-C waits no longer, and takes nothing back: `gunshot hub orders` shows what came.
     """
     from gunshot.base import params
+    from gunshot.device.orders import Kind
     from gunshot.hub import database, orders
     from gunshot.hub import folder as folders
     from gunshot.signing import keys
 
-    number, start, length = _wanted(incident, from_, live, seconds)
+    number, start, length = _wanted(incident, from_, live, video, seconds)
     url, key = folders.load(folder).database, folders.order_key(folder)
     overrulers = {file.stem: keys.load(file) for file in overrule}
     if not key.exists():
@@ -54,10 +56,10 @@ def order(
             if number:
                 span = orders.of_incident(connection, device, *number, sr=sr, seconds=length)
             else:
-                span = orders.of_time(start or now, length)
+                span = orders.of_time(start or now, length, kind=Kind.sound if video is None else Kind.video)
             who = {"reason": reason, "person": person, "overrulers": overrulers}
             id = orders.ask(connection, keys.load(key), device, span, **who, now=now)
-        _wait(engine, id, span.seconds, sr)
+        _wait(engine, id, span, sr)
         with engine.connect() as connection:
             (row,) = (each for each in orders.listing(connection) if each["id"] == id)
     if row["file"]:
@@ -67,13 +69,14 @@ def order(
 
 
 def _wanted(
-    incident: str | None, from_: str | None, live: float | None, seconds: float | None
+    incident: str | None, from_: str | None, live: float | None, video: float | None, seconds: float | None
 ) -> tuple[tuple[int, int] | None, datetime | None, float | None]:
     """Return session and number of an incident, a start in time, and a length; ValueError where options contradict."""
-    if sum(option is not None for option in (incident, from_, live)) != 1:
-        raise ValueError("one of --incident, --from and --live must be there")
-    if live is not None and seconds is not None:
-        raise ValueError(f"seconds={seconds:g} must not be there with --live, which says how long")
+    if sum(option is not None for option in (incident, from_, live, video)) != 1:
+        raise ValueError("one of --incident, --from, --live and --video must be there")
+    from_now = video if live is None else live
+    if from_now is not None and seconds is not None:
+        raise ValueError(f"seconds={seconds:g} must not be there with --live or --video, which say how long")
     if from_ is not None and seconds is None:
         raise ValueError("--from must have --seconds with it")
     number = start = None
@@ -88,18 +91,19 @@ def _wanted(
             start = datetime.fromisoformat(from_)
         if start is None or start.tzinfo is None:
             raise ValueError(f"from={from_} must be a time with its zone: 2026-03-01T12:00:00Z")
-    return number, start, live if seconds is None else seconds
+    return number, start, from_now if seconds is None else seconds
 
 
-def _wait(engine, id: str, seconds: float, sr: int) -> None:
+def _wait(engine, id: str, span, sr: int) -> None:
     """Wait until an order of the database has ended, and show how much has come."""
     import tqdm
 
+    from gunshot.device.orders import Kind
     from gunshot.device.parts import PART
     from gunshot.hub import orders
 
-    begun = time.monotonic()
-    with tqdm.tqdm(total=seconds, unit="s", bar_format="{desc}{n:.1f} of {total:.1f} s of sound") as bar:
+    begun, seconds, came_s = time.monotonic(), span.seconds, 0.0
+    with tqdm.tqdm(total=seconds, unit="s", bar_format=f"{{desc}}{{n:.1f}} of {{total:.1f}} s of {span.kind}") as bar:
         while True:
             with engine.connect() as connection:
                 progress = orders.progress(connection, id)
@@ -107,7 +111,9 @@ def _wait(engine, id: str, seconds: float, sr: int) -> None:
                 break
             if not progress.is_sent and time.monotonic() - begun > UNSENT_S:
                 raise ValueError(f"order={id} must be sent by a hub: is `gunshot hub run` running, and its broker?")
-            bar.update(min(seconds, progress.parts * PART / sr) - bar.n)
+            # A part of video is no measure of time.
+            came_s = progress.parts * PART / sr if span.kind == Kind.sound else came_s + LOOK_S * bool(progress.parts)
+            bar.update(min(seconds, came_s) - bar.n)
             time.sleep(LOOK_S)
         bar.update((seconds if progress.state == orders.COMPLETE else bar.n) - bar.n)
 
@@ -117,7 +123,8 @@ def orders(
     folder: FolderArgument,
     format: Annotated[Format, typer.Option(help="json: an object a line.")] = Format.text,
 ) -> None:
-    """List the orders for sound, newest last: time, device, length, state, who, why, and the file of their clip."""
+    """List the orders, newest last: time, device, length, state, who, why, and the file of their clip."""
+    from gunshot.device.orders import Kind
     from gunshot.hub import database
     from gunshot.hub import folder as folders
     from gunshot.hub import orders as stored
@@ -130,7 +137,8 @@ def orders(
             continue
         whose = f" of incident {row['session']}/{row['incident']}" if row["incident"] is not None else ""
         state = row["state"] + (f" ({row['note']})" if row["note"] else "")
-        print(f"{row['issued_at']}  {row['device']:<12}  {row['seconds']:.1f} s{whose}  {state}", end="  ")
+        long = f"{row['seconds']:.1f} s" + (" of video" if row["kind"] == Kind.video else whose)
+        print(f"{row['issued_at']}  {row['device']:<12}  {long}  {state}", end="  ")
         print(f"{row['person']}: {row['reason']}", end="  ")
         print(*[f"speech too: {', '.join(row['overruled'])}"] * bool(row["overruled"]), row["file"] or "", sep="  ")
     if not rows and format == Format.text:

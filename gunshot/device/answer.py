@@ -1,4 +1,4 @@
-"""The answer to one order: its samples, cut into parts as they are heard, but for those in which people speak."""
+"""The answer to an order for sound: its samples, cut into parts as they are heard, but where people speak."""
 
 import hashlib
 import logging
@@ -8,18 +8,21 @@ from collections.abc import Callable
 import numpy as np
 
 from gunshot.device import parts, speech
+from gunshot.device.orders import RefusedError
+from gunshot.device.outgoing import Outgoing
 from gunshot.device.parts import End, Part
 from gunshot.device.ring import Ring
 from gunshot.device.speech import Speech
 
-WINDOW = 8  # parts of an answer that are on their way at once
 LOOK = 2 * speech.SR  # samples that are looked through at once, so that the device goes on hearing meanwhile
 
 log = logging.getLogger("gunshot")
 
 
-class Answer:
+class Answer(Outgoing):
     """The answer to one order, as far as the hub does not have it. It keeps samples of its own: the ring goes on.
+
+    It is refused where people speak in what had been heard when it was asked for: then nothing is sent.
 
     Parameters
     ----------
@@ -27,20 +30,12 @@ class Answer:
     session, start, stop : the samples that it asks for
     ring : what the device heard last; the same at each `cut`
     gate : looks for speech from a sample on, at a rate; None: speech may leave the device
-
-    Attributes
-    ----------
-    refused : bool
-        People speak in what had been heard when it was asked for, and nothing is sent.
-    ended : float | None
-        When all was cut.
-    waiting : dict[int, bytes]
-        The parts that the hub does not have, by number.
     """
 
     def __init__(
         self, order: str, session: int, start: int, stop: int, ring: Ring, gate: Callable[[int, int], Speech] | None
     ):
+        super().__init__((stop - start) / ring.sr)
         self._order, self._session, self._next, self._stop = order, session, start, stop
         first = max(ring.start, start - speech.LEAD) if gate else start
         self._speech = gate(first, ring.sr) if gate else None
@@ -51,8 +46,6 @@ class Answer:
         self._gaps, self._no_more = ring.gaps, ""
         self._count = 0  # of parts that were cut
         self._hash = hashlib.sha256()
-        self._due: dict[int, float] = {}  # when a part goes out again
-        self.waiting, self.refused, self.ended = {}, False, None
 
     def cut(self, ring: Ring) -> None:
         """Cut what the ring has come to hold; the last part may be shorter."""
@@ -61,7 +54,8 @@ class Answer:
         self._hold(ring)
         self._look()
         if self._speech and not self._count and self._next < self._past:
-            self.refused = self._speech.between(self._next, self._past)
+            if self._speech.between(self._next, self._past):
+                self.refused = RefusedError("speech", "people speak in it, and this device's folder forbids that")
             if self.refused or not self._is_looked_through(self._past):
                 return  # all of it is looked through before any of it leaves
         while self._next < self._stop:
@@ -119,13 +113,3 @@ class Answer:
         self.waiting[self._count] = parts.encode(said, content)
         self._hash.update(pcm.astype("<i2").tobytes())
         self._count, self._next = self._count + 1, stop
-
-    def outgoing(self, now: float, resend_s: float) -> list[bytes]:
-        """Return what goes out now."""
-        out = [number for number in sorted(self.waiting)[:WINDOW] if now >= self._due.get(number, now)]
-        self._due |= dict.fromkeys(out, now + resend_s)
-        return [self.waiting[number] for number in out]
-
-    def again(self) -> None:
-        """Let all go out again."""
-        self._due.clear()

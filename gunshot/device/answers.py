@@ -1,4 +1,4 @@
-"""What a device answers to orders: it checks each, cuts the sound, and keeps it in RAM until the hub has it."""
+"""What a device answers to orders: it checks each, cuts sound or video, and keeps it in RAM until the hub has it."""
 
 import logging
 import sqlite3
@@ -9,12 +9,14 @@ from pathlib import Path
 from gunshot.base.files import shown
 from gunshot.device import clock, orders, parts
 from gunshot.device.answer import Answer
-from gunshot.device.orders import Order, RefusedError
+from gunshot.device.orders import Kind, Order, RefusedError
+from gunshot.device.outgoing import Outgoing
 from gunshot.device.parts import PartAcknowledgement, Refusal
 from gunshot.device.ring import RING_S, Ring
 from gunshot.device.speech import Speech
 from gunshot.device.taken import Taken
 from gunshot.device.topics import Birth
+from gunshot.device.video import Video
 from gunshot.signing import keys
 
 RESEND_S = 10.0
@@ -32,25 +34,26 @@ class Answers:
     ----------
     folder : the device's; the key that orders must be of is in it, and the ids of orders that were taken
     birth : who it is, and its session
-    ring : what it heard last; None: it keeps none, and refuses each order
+    ring : what it heard last; None: it keeps none, and refuses each order for sound
     gate : looks for speech, as `speech.gate` does; None: the folder allows that speech is sent
     incidents : the session's own by number, each with its first onset and the sample that decided its last shot
+    camera : the address of its camera, with the password, which goes nowhere else; None: it has none
     error_us : how far the clock of this machine may be off, or None
     resend_s : after which a part that is not acknowledged goes out again
     """
 
     def __init__(
         self, folder: Path, birth: Birth, ring: Ring | None, *, gate: Callable[[int, int], Speech] | None,
-        incidents: Mapping[int, tuple[int, int]] | None = None, error_us: Callable[[], int | None] = clock.error_us,
-        resend_s: float = RESEND_S,
+        incidents: Mapping[int, tuple[int, int]] | None = None, camera: str | None = None,
+        error_us: Callable[[], int | None] = clock.error_us, resend_s: float = RESEND_S,
     ):  # fmt: skip
         self._name, self._session, self._ring = birth.name, birth.session, ring
         self._gate, self._incidents = gate, {} if incidents is None else incidents
-        self._error_us, self._resend_s = error_us, resend_s
+        self._camera, self._error_us, self._resend_s = camera, error_us, resend_s
         self._key = keys.public(folder / orders.KEY) if (folder / orders.KEY).exists() else None
         self._overrulers = orders.overrulers(folder)
         self._taken = Taken(folder)
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, Outgoing] = {}
         self._refusals: list[bytes] = []
 
     def __len__(self) -> int:
@@ -65,14 +68,12 @@ class Answers:
         try:
             order = self._verified(payload)
             self._admit(order)
-            start, stop = self._span(order)
-            gate = self._gate_of(order, start)
-            answer = Answer(order.id, self._session, start, stop, self._ring, gate)
+            answer = self._video(order) if order.kind == Kind.video else self._sound(order)
             self._remember(order)
         except RefusedError as e:
             return self._refuse(id, e)
         self._answers[order.id] = answer
-        asked = shown(f"{(stop - start) / self._ring.sr:.1f} s of sound for {order.person}: {order.reason}")
+        asked = shown(f"{answer.seconds:.1f} s of {order.kind} for {order.person}: {order.reason}")
         return log.info("order %s is taken: %s", order.id, asked)
 
     def _refuse(self, id: str | None, why: RefusedError) -> None:
@@ -91,12 +92,12 @@ class Answers:
         return None
 
     def pump(self) -> None:
-        """Cut what was heard, and forget what the hub has, or did not take in time."""
+        """Cut what was heard and shown, and forget what the hub has, or did not take in time."""
         late = time.monotonic() - KEPT_S
         for id, answer in list(self._answers.items()):
             if why := self._cut(answer):
                 del self._answers[id]
-                self._refuse(id, RefusedError("speech", why))
+                self._refuse(id, why)
                 continue
             if answer.ended is None or (answer.waiting and answer.ended > late):
                 continue
@@ -106,14 +107,15 @@ class Answers:
             else:
                 log.info("order %s: the hub has all of it", id)
 
-    def _cut(self, answer: Answer) -> str:
-        """Cut what was heard; return why nothing more of it may be sent, or nothing."""
+    def _cut(self, answer: Outgoing) -> RefusedError | None:
+        """Cut what came; return why nothing more of it may be sent, or None."""
         try:
             answer.cut(self._ring)
         except Exception as e:  # whatever fails in an answer must not end a device that listens for shots
             log.exception("an answer ends")
-            return f"this device cannot look for it: {e}"
-        return "people speak in it, and this device's folder forbids that" if answer.refused else ""
+            rule = "camera" if isinstance(answer, Video) else "speech"
+            return RefusedError(rule, f"this device cannot look for it: {e}")
+        return answer.refused
 
     def outgoing(self) -> list[bytes]:
         """Return the replies that go out now."""
@@ -127,18 +129,22 @@ class Answers:
             answer.again()
 
     def close(self) -> None:
-        """Close its file; the sound is gone."""
+        """Close its file; what the hub does not have is gone."""
+        for answer in self._answers.values():
+            answer.close()
         self._taken.close()
 
     def _verified(self, payload: bytes) -> Order:
         """Return an order of the hub to this device that is good now; RefusedError else."""
-        if self._ring is None:
-            raise RefusedError("sound", "this device keeps none")
         if self._key is None:
             raise RefusedError("key", f"this device has no {orders.KEY}; copy it from a new `gunshot hub enrol`")
         order = orders.verify(payload, self._key)
         if order.device != self._name:
             raise RefusedError("device", f"it is for {order.device}, and this is {self._name}")
+        if order.kind == Kind.sound and self._ring is None:
+            raise RefusedError("sound", "this device keeps none")
+        if order.kind == Kind.video and self._camera is None:
+            raise RefusedError("camera", "this device has none")
         if order.session is not None and order.session != self._session:
             raise RefusedError("session", f"it asks for samples of session {order.session}, this is {self._session}")
         # Without a clock an order is as old as its samples: those of a session are in the ring for RING_S, and no more.
@@ -154,6 +160,26 @@ class Answers:
         if order.expires_us > now_us + orders.LIFE_S * 1_000_000:
             raise RefusedError("life", f"an order may be good for {orders.LIFE_S} s at most")
         return order
+
+    def _video(self, order: Order) -> Video:
+        """Return the answer to an order for video; RefusedError where there is none."""
+        if any(isinstance(one, Video) for one in self._answers.values()):
+            raise RefusedError("busy", "its camera is being watched; ask again later")
+        if order.session is not None:
+            raise RefusedError("span", "nothing is kept of what a camera showed: ask for a time")
+        if not 0 < order.stop - order.start <= orders.MOST_S * 1_000_000:
+            why = f"{(order.stop - order.start) / 1e6:.3f} s must be above 0, and {orders.MOST_S} s at most"
+            raise RefusedError("length", why)
+        now_us = time.time_ns() // 1000
+        if order.stop <= now_us or order.start > now_us + orders.MOST_S * 1_000_000:
+            when = f"from {order.start / 1e6:.3f} to {order.stop / 1e6:.3f}, and it is {now_us / 1e6:.3f}"
+            raise RefusedError("span", f"nothing is kept of what a camera showed, and none waits longer: {when}")
+        return Video(order.id, order.start, order.stop, self._camera)
+
+    def _sound(self, order: Order) -> Answer:
+        """Return the answer to an order for sound; RefusedError where there is none."""
+        start, stop = self._span(order)
+        return Answer(order.id, self._session, start, stop, self._ring, self._gate_of(order, start))
 
     def _span(self, order: Order) -> tuple[int, int]:
         """Return the samples of an order, the first and the one after the last; RefusedError where they cannot be."""

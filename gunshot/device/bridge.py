@@ -20,7 +20,7 @@ from gunshot.device.link import Link
 from gunshot.device.messages import Clock, Heartbeat, Incident, Message
 from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
-from gunshot.device.topics import U32, Birth
+from gunshot.device.topics import U32, VIDEO, Birth
 
 FILE = "board.json"
 CAPABILITIES = ["log_mel", "onsets", "clock"]  # optional fields that its messages may have
@@ -185,7 +185,8 @@ class Bridge:
         board = self._board
         birth = Birth(
             name=self._place.name, number=self._place.number, session=board.session, model=board.model,
-            operating_point=board.operating_point, version=messages.VERSION, capabilities=CAPABILITIES,
+            operating_point=board.operating_point, version=messages.VERSION,
+            capabilities=CAPABILITIES + [VIDEO] * bool(self._place.camera),
         )  # fmt: skip
         if birth != self._birth:
             self.close()

@@ -1,4 +1,4 @@
-"""The firmware's ports that read a wav: built by CMake, and run on this machine or in QEMU."""
+"""The firmware's ports: built by CMake, and run on this machine or in QEMU."""
 
 import shutil
 import subprocess
@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PORTS = ("host", "mps2-an386", "mps2-an500", "mps3-an547")  # presets of firmware/CMakePresets.json
+BOARDS = ("mps2-an386", "mps2-an500", "mps3-an547")
+PORTS = ("host", *BOARDS, "web")  # presets of firmware/CMakePresets.json that can be run here
 PACKAGES = {  # of Debian, by the program that each brings
     "cmake": "cmake",
     "ninja": "ninja-build",
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
+    "clang": "clang wasi-libc libclang-rt-dev-wasm32",
+    "wasm-ld": "lld",
 }
 LONGEST = 255  # characters of all arguments: a buffer in firmware/ports/semihosting
 
@@ -37,9 +40,11 @@ def tool(name: str) -> str:
     return path
 
 
-def _check(port: str) -> None:
-    if port not in PORTS:
-        raise ValueError(f"port={port!r} must be one of {', '.join(PORTS)}")
+def _compilers(preset: str) -> list[str]:
+    """Return the programs that compile a preset for another machine than this one."""
+    if preset.startswith("host"):
+        return []
+    return ["clang", "wasm-ld"] if preset == "web" else ["arm-none-eabi-gcc"]
 
 
 def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "compiled") -> Path:
@@ -54,7 +59,7 @@ def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "com
     FirmwareError
         A step failed.
     """
-    for name in ["cmake", "ninja"] + ["arm-none-eabi-gcc"] * (not preset.startswith("host")):
+    for name in ["cmake", "ninja", *_compilers(preset)]:
         tool(name)
     folder = f"build/{preset}" if backend == "compiled" else f"build/{preset}-{backend}"
     for command in (
@@ -71,7 +76,7 @@ def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "com
 def run(
     program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path, timeout_s: float = 600, uart: str = "none"
 ) -> Run:
-    """Run a program of a port in a folder, and return how it ended.
+    """Run a program of the host or of a board in a folder, and return how it ended. `web.run` runs the port web.
 
     In QEMU an instruction takes a nanosecond of the machine's time (``-icount shift=0``), so that its counts repeat.
 
@@ -87,7 +92,8 @@ def run(
     FirmwareError
         It did not end within `timeout_s`.
     """
-    _check(port)
+    if port not in ("host", *BOARDS):
+        raise ValueError(f"port={port!r} must be one of {', '.join(('host', *BOARDS))}")
     if not program.is_file():
         raise FileNotFoundError(f"{program}: no such program; make it with `make firmware`")
     if any(set(a) & set(" \t,") for a in arguments) or len(" ".join(["gunshot", *arguments])) > LONGEST:

@@ -1,9 +1,10 @@
-"""An order: the hub asks a device for sound, signed with a key that the device knows; and what makes one refused.
+"""An order: the hub asks a device for sound or video, signed with a key that it knows; and what makes one refused.
 
 On the wire it is a signature (Ed25519, 64 bytes), then the bytes that it is of: a JSON object. What is read was signed.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from gunshot.signing import keys
 
 KEY = "order.pem"  # in a device's folder: the public one. In the hub's authority: the private one
 SIGNATURE = 64  # bytes
-MOST_S = 60  # of sound that an order asks for
+MOST_S = 60  # that an order asks for
 LIFE_S = 3600  # for which an order is good, at most: so long a device has to remember it
 ID = "^[0-9a-f]{32}$"
 MOST = 2**63 - 1  # of a sample or a time
@@ -25,6 +26,13 @@ PERSONS = 2  # of them, at least
 Id = Annotated[str, pydantic.Field(pattern=ID)]
 Text = Annotated[str, pydantic.Field(min_length=1, max_length=200)]
 Count = Annotated[int, pydantic.Field(ge=0, le=MOST)]
+
+
+class Kind(StrEnum):
+    """What an order asks for."""
+
+    sound = "sound"
+    video = "video"
 
 
 class Overrule(Said):
@@ -37,10 +45,12 @@ class Overrule(Said):
 class Order(Said):
     """What one device is to send, why, and who wants it.
 
-    Of a span that has not ended the device sends what it hears, until it has: live sound.
+    Of a span that has not ended the device sends what it hears, until it has: live sound. Of video there is no other:
+    what a camera shows from now on, until the span has ended.
     """
 
     id: Id
+    kind: Kind = Kind.sound
     device: str
     session: U32 | None = None  # whose samples `start` and `stop` count; None: both are microseconds since 1970
     start: Count

@@ -9,11 +9,12 @@ import numpy as np
 from gunshot import features
 from gunshot.base import audio
 from gunshot.detect import listener
-from gunshot.device import cost, emulator, messages
+from gunshot.device import cost, emulator, messages, web
 from gunshot.models.model import Model
 from gunshot.simulate import streams
 
 SEED, DURATION_S, EVENTS_PER_MIN = 1, 60.0, 20.0  # of the stream that parity and cost are measured on
+MODULE = "gunshot.wasm"  # of the port web
 PATIENCE = 10  # times as long as it sounds may a recording take
 
 
@@ -24,7 +25,7 @@ class Trace:
     codes: np.ndarray
     logits: np.ndarray
     incidents: list[messages.Incident]
-    counts: dict[str, int]  # see cost.counts
+    counts: dict[str, int]  # see cost.counts; of the port web none
 
 
 def recording(*, sr: int, duration_s: float = DURATION_S) -> np.ndarray:
@@ -58,13 +59,18 @@ def trace(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> T
     FirmwareError
         The program failed; its exit code and words are told.
     """
-    lines, (sent, codes, logits) = _run(programs / "gunshot_trace", port, pcm, ["codes", "logits"], p)
     n_mels = p.features.n_mels
+    if port == "web":
+        heard = web.run(programs / MODULE, pcm, n_mels=n_mels)
+        sent, codes, logits, counts = heard.messages, heard.codes, heard.logits, {}
+    else:
+        lines, (sent, codes, logits) = _run(programs / "gunshot_trace", port, pcm, ["codes", "logits"], p)
+        counts = cost.counts(lines)
     return Trace(
         codes=np.frombuffer(codes, np.int8).reshape(-1, n_mels).T,
         logits=np.frombuffer(logits, "<i2"),
         incidents=_incidents(sent),
-        counts=cost.counts(lines),
+        counts=counts,
     )
 
 
@@ -76,6 +82,8 @@ def incidents(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) 
     FirmwareError, ValueError
         The program failed, or sent what is no message.
     """
+    if port == "web":
+        return _incidents(web.run(programs / MODULE, pcm, n_mels=p.features.n_mels).messages)
     _, (sent,) = _run(programs / "gunshot", port, pcm, [], p)
     return _incidents(sent)
 
@@ -121,10 +129,12 @@ def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sectio
 
 
 def port_figures(port: str, programs: Path, traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
-    """Return what reports/firmware.json says of a port: parity, and, but for the host, instructions and bytes."""
+    """Return what reports/firmware.json says of a port: parity, of a board instructions and bytes, of web its size."""
     equal = differences(traced, pcm, model, p)
     if port == "host":
         return {"parity": equal}
+    if port == "web":
+        return {"module_bytes": (programs / MODULE).stat().st_size, "parity": equal}
     instructions = cost.instructions(traced.counts, hop=p.detector.hop)
     return {
         "instructions": instructions,

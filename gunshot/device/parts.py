@@ -1,6 +1,7 @@
-"""A device's answer to an order, in parts that go their own way: FLAC, numbered, hashed; and the hub's word for each.
+"""A device's answer to an order, in parts that go their own way, numbered and hashed; and the hub's word for each.
 
-A reply is a JSON object on a line, then a part's FLAC. `Part` 0 and on are followed by an `End`, with the hash of all.
+A reply is a JSON object on a line, then a part's content: a FLAC file, or bytes of an MP4 file. Part 0 and on are
+followed by an `End`, with the hash of all.
 """
 
 import hashlib
@@ -18,6 +19,9 @@ PART = 8000  # samples, half a second: 16 kB where nothing can be saved, of the 
 MOST_SR = 48_000
 MOST_REASON = 2000  # characters
 MOST_PARTS = MOST_S * MOST_SR // PART
+MOST_BYTES = 60_000  # of video in a part: a message has 65,535
+MOST_VIDEO_PARTS = 8192
+MOST_VIDEO = 64 * 2**20  # bytes of one answer: 60 s of 8.9 Mbit/s
 Sha256 = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -35,13 +39,22 @@ class Part(Said):
     withheld: bool = False  # people spoke: the samples are silence
 
 
+class VideoPart(Said):
+    """Bytes of an answer's MP4 file, which follow it."""
+
+    kind: Literal["video"] = "video"
+    order: Id
+    number: Annotated[int, pydantic.Field(ge=0, lt=MOST_VIDEO_PARTS)]
+    sha256: Sha256
+
+
 class End(Said):
     """There are no more parts."""
 
     kind: Literal["end"] = "end"
     order: Id
-    number: Annotated[int, pydantic.Field(ge=0, le=MOST_PARTS)]  # how many parts there were
-    sha256: Sha256  # of all samples, as `audio.sha256`
+    number: Annotated[int, pydantic.Field(ge=0, le=MOST_VIDEO_PARTS)]  # how many parts there were
+    sha256: Sha256  # of all samples, as `audio.sha256`; of all bytes of a video
     note: Annotated[str, pydantic.Field(max_length=200)] = ""  # why it ends before the order's span does
 
 
@@ -61,22 +74,22 @@ class PartAcknowledgement(Said):
 
 
 class _Reply(pydantic.RootModel):
-    root: Annotated[Part | End | Refusal, pydantic.Field(discriminator="kind")]
+    root: Annotated[Part | VideoPart | End | Refusal, pydantic.Field(discriminator="kind")]
 
 
-def encode(said: Part | End | Refusal, content: bytes = b"") -> bytes:
+def encode(said: Part | VideoPart | End | Refusal, content: bytes = b"") -> bytes:
     """Return a reply's bytes."""
     return said.encode() + b"\n" + content
 
 
-def decode(payload: bytes) -> tuple[Part | End | Refusal, bytes]:
-    """Return what a reply says, and the FLAC file after it; ValueError, of one line, where it is none, or damaged."""
+def decode(payload: bytes) -> tuple[Part | VideoPart | End | Refusal, bytes]:
+    """Return what a reply says, and the content after it; ValueError, of one line, where it is none, or damaged."""
     head, _, content = payload.partition(b"\n")
     try:
         said = _Reply.model_validate_json(head).root
     except pydantic.ValidationError as e:
         raise ValueError(f"reply {e.errors()[0]['loc']}: {e.errors()[0]['msg']}") from None
-    if isinstance(said, Part) and hashlib.sha256(content).hexdigest() != said.sha256:
+    if isinstance(said, Part | VideoPart) and hashlib.sha256(content).hexdigest() != said.sha256:
         raise ValueError(f"part {said.number}: its sha256 must be {said.sha256}, as it says")
     return said, content
 

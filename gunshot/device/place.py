@@ -1,5 +1,7 @@
 """A device's folder: who it is and where its hub is (device.yaml), its certificate, key and authority, and order.pem.
 
+device.yaml may have the address of a camera, with a password in it: no error here shows what a file holds.
+
 That is the public key that orders are signed with; a folder without it follows none. In overrule/ are those of the
 persons who may have speech sent all the same.
 """
@@ -32,13 +34,15 @@ def read(file: Path, kind: type[Kind], *, remedy: str) -> Kind:
         raise ValueError(f"{file}: no such file; {remedy}") from None
     except (pydantic.ValidationError, yaml.YAMLError) as e:
         names = ", ".join(name for name, field in kind.model_fields.items() if field.is_required())
-        raise ValueError(f"{file}: must hold {names}: {e}") from None
+        mark = getattr(e, "problem_mark", None)
+        why = f"line {mark.line + 1}: {e.problem}" if mark else str(e)  # an error of YAML quotes the line
+        raise ValueError(f"{file}: must hold {names}: {why}") from None
 
 
 class Place(pydantic.BaseModel):
     """What device.yaml says."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host: str  # of the broker
     port: int = pydantic.Field(ge=1, le=65535)
@@ -47,6 +51,7 @@ class Place(pydantic.BaseModel):
     session: int = pydantic.Field(default=0, ge=0, le=topics.MOST_NUMBER)  # the last that the hub had of this name
     site: str | None = None  # where it hangs, where that was said when it was enrolled
     speech: Policy = Policy.forbidden  # a folder from before this was asked forbids it
+    camera: str | None = pydantic.Field(default=None, pattern=r"^rtsps?://\S+$", repr=False)  # by hand; None: none
 
     def save(self, folder: Path) -> None:
         """Write device.yaml."""

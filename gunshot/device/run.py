@@ -23,7 +23,7 @@ from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
 from gunshot.device.policy import Policy
 from gunshot.device.ring import Ring
-from gunshot.device.topics import NO_PROFILE, SPEECH, Birth, SiteProfile
+from gunshot.device.topics import NO_PROFILE, SPEECH, VIDEO, Birth, SiteProfile
 from gunshot.models.model import Model
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
@@ -132,6 +132,11 @@ class Device:
         )
 
 
+def capabilities(place: Place) -> list[str]:
+    """Return what a device has, as its birth says it."""
+    return CAPABILITIES + [SPEECH] * (place.speech == Policy.allowed) + [VIDEO] * bool(place.camera)
+
+
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
     *, site: SiteProfile = NO_PROFILE, error_us: Callable[[], int | None] = clock.error_us,
@@ -144,18 +149,18 @@ def listen(
     """
     place, ear = Place.load(folder), Listener(model, [logit], p)
     with closing(Outbox(folder)) as outbox:
-        allowed = place.speech == Policy.allowed
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session),
             model=f"{model_number(model.path.read_bytes()):016x}", version=VERSION,
-            operating_point=float(model.calibrated(logit)), capabilities=CAPABILITIES + [SPEECH] * allowed,
+            operating_point=float(model.calibrated(logit)), capabilities=capabilities(place),
         )  # fmt: skip
         device = Device(ear, birth, outbox, p.firmware, error_us=error_us)
         log.info("sound in which people speak: %s", place.speech)
         _log_threshold(birth, site)
-        keeps = {"gate": None if allowed else speech.gate, "incidents": device.incidents, "error_us": error_us}
+        gate = None if place.speech == Policy.allowed else speech.gate
+        keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
         with (
-            closing(Answers(folder, birth, device.ring, **keeps)) as answers,
+            closing(Answers(folder, birth, device.ring, **keeps, error_us=error_us)) as answers,
             closing(Link(folder, place.host, place.port, outbox, birth, answers, site=site)) as link,
             suppress(KeyboardInterrupt),
         ):

@@ -11,7 +11,7 @@ from gunshot.device.orders import RefusedError
 SR = 16_000  # Hz; the detector knows no other rate
 CHUNK = 512  # samples that it scores at once
 # The mean score of so many chunks from which on people speak; chosen by DOC/pictures/speech_gate.py.
-CHUNKS, THRESHOLD = 4, 0.45
+CHUNKS, THRESHOLD = 4, 0.35
 LEAD = SR  # samples that are heard before those asked for: a short order must not cut a word off from its beginning
 PAD = SR // 2  # before and after what was found, nothing is sent either: a word begins before it is sure
 AFTER = PAD + CHUNKS * CHUNK  # samples that are heard after those that are sent: what begins within PAD is sure by then

@@ -3,8 +3,9 @@
 Below ``gunshot/v1/<device>/`` a device writes ``birth``, ``status``, ``alert`` and ``reply``, and reads ``ack`` and
 ``order``. An alert is a message, as bytes (device/messages.py). Birth and status are JSON objects and are retained; a
 reader passes over keys that it does not know. An acknowledgement is three numbers. An order is signed JSON
-(device/orders.py), a reply is JSON and sound (device/parts.py), and a reply's acknowledgement is JSON, on ``ack`` too.
-LIFE is the hub's sign of life. Where Home Assistant listens, the hub tells it of a device on ``heard`` and `discovery`.
+(device/orders.py), a reply is JSON and sound or video (device/parts.py), and its acknowledgement is JSON, on ``ack``
+too. LIFE is the hub's sign of life. Where Home Assistant listens, the hub tells it of a device on ``heard`` and
+`discovery`.
 """
 
 import re
@@ -25,6 +26,7 @@ HUB_STATUS = f"{ROOT}/hub/online"  # the hub's, to Home Assistant: online, or by
 RESERVED = ("broker", "hub", WATCH, HOME_ASSISTANT)  # names that are no device's
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 SPEECH = "speech"  # what a device says that it has where sound in which people speak may leave it
+VIDEO = "video"  # and where it has a camera
 MOST_NUMBER = 2**32 - 1
 U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]
 NUMBERS = struct.Struct("<III")
@@ -89,7 +91,7 @@ class Birth(Said):
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
     operating_point: Annotated[float, pydantic.Field(ge=0, le=1)] | None  # None: a board that has not said so yet
     version: U32  # of its messages
-    capabilities: list[str]  # the optional fields that its messages may have; `sound`: it follows orders; and SPEECH
+    capabilities: list[str]  # the optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO
 
 
 class Status(Said):

@@ -20,7 +20,7 @@ from gunshot.field import queue
 from gunshot.hub.console import listing
 from gunshot.hub.console.decisions import State
 from gunshot.hub.database import CLIP, INCIDENT, ONSET, ORDER
-from gunshot.hub.orders import WITHHELD, overruled
+from gunshot.hub.orders import WITHHELD, read
 from gunshot.tags import catalogue
 
 _INCIDENT = ("device", "session", "incident")
@@ -70,7 +70,7 @@ def clips(connection: sql.Connection, *, sr: int) -> list[Clip]:
         known = (row.order, row.device, None if row.deleted_at else row.file, row.sha256)
         if row.sr != sr:
             fate = {"reason": f"at another rate than {sr} Hz"}
-        elif overruled(row.payload):
+        elif read(row.payload).overruled:
             fate = {"reason": OVERRULED}
         elif (row.note or "").startswith(WITHHELD):
             fate = {"reason": "partly silence, where people spoke"}

@@ -118,6 +118,14 @@ CLIP = Table(
     Column("written_at", DateTime(timezone=True), nullable=False), Column("deleted_at", DateTime(timezone=True)),
 )  # fmt: skip
 
+# The video that an order brought: a clip too, an MP4 file beside those.
+VIDEO = Table(
+    "video", DATA, _key("order", String, ForeignKey("order.id")), Column("file", String, nullable=False),
+    Column("bytes", BigInteger, nullable=False), Column("sha256", String, nullable=False),
+    Column("kept", Boolean, nullable=False),  # likewise
+    Column("written_at", DateTime(timezone=True), nullable=False), Column("deleted_at", DateTime(timezone=True)),
+)  # fmt: skip
+
 # Who may look at cases, or decide them.
 PERSON = Table(
     "person", DATA, _key("name", String), Column("role", String, nullable=False),

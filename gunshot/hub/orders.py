@@ -1,6 +1,6 @@
-"""Orders for sound: signed into the database by whoever asks, sent by the hub that runs, their answers put together.
+"""Orders for sound and video: signed into the database by whoever asks, sent by the hub that runs; and their answers.
 
-Who signs needs the order's key; `gunshot hub run` does not, and could not ask for sound by itself. `reply` and `due`
+Who signs needs the order's key; `gunshot hub run` does not, and could not ask for any by itself. `reply` and `due`
 work in the transaction of their connection, as the intake does: the caller commits, and only then acknowledges or
 sends.
 """
@@ -12,20 +12,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gunshot.base import audio
 from gunshot.base.files import shown
 from gunshot.device import orders, parts
 from gunshot.device.answers import KEPT_S
-from gunshot.device.orders import MOST_S, Order
-from gunshot.device.parts import End, Part, PartAcknowledgement, Refusal
-from gunshot.hub import intake
-from gunshot.hub.database import CLIP, DEVICE, INCIDENT, ORDER, PART, SESSION
+from gunshot.device.orders import MOST_S, Kind, Order
+from gunshot.device.parts import End, Part, PartAcknowledgement, Refusal, VideoPart
+from gunshot.device.topics import VIDEO as CAMERA
+from gunshot.hub import clips, intake
+from gunshot.hub.database import CLIP, DEVICE, INCIDENT, ORDER, PART, SESSION, VIDEO
 from gunshot.hub.incidents import EPOCH
-from gunshot.signing import record
 
 SOUND = "sound"  # the folder of clips, in the hub's; and what a device says that it has
 # Open: no end yet. Expired: the device did not answer in time; it is open again where an answer comes all the same.
@@ -38,12 +36,13 @@ BEFORE_S, AFTER_S = 2.0, 2.0  # of an incident's clip, before its first onset an
 WITHHELD = "speech"  # the rule; so begins the note of an order of whose sound a device left parts out
 MOST_HEAD, MOST_NOTE = 1000, 500  # characters that are kept of what a device says
 MICROSECOND = timedelta(microseconds=1)
+BROUGHT = CLIP, VIDEO  # clips
 
 log = logging.getLogger("gunshot")
 
 
 class Span(NamedTuple):
-    """What sound an order asks for, as `device.orders.Order` has it, and of which incident, or because of which."""
+    """What an order asks for, as `device.orders.Order` has it, and of which incident, or because of which."""
 
     start: int
     stop: int
@@ -51,12 +50,15 @@ class Span(NamedTuple):
     session: int | None = None
     incident: int | None = None
     by_time: bool = False  # `start` and `stop` are microseconds since 1970, and no samples of the session
+    kind: Kind = Kind.sound
 
 
-def of_time(start: datetime, seconds: float, *, session: int | None = None, incident: int | None = None) -> Span:
+def of_time(
+    start: datetime, seconds: float, *, session: int | None = None, incident: int | None = None, kind: Kind = Kind.sound
+) -> Span:
     """Return the span from a time on, and because of which incident; a device without the time refuses it."""
     start_us = (start - EPOCH) // MICROSECOND
-    return Span(start_us, start_us + round(seconds * 1e6), seconds, session, incident, by_time=True)
+    return Span(start_us, start_us + round(seconds * 1e6), seconds, session, incident, by_time=True, kind=kind)
 
 
 def of_incident(
@@ -94,14 +96,16 @@ def ask(
     Raises
     ------
     ValueError
-        The device is not enrolled or has no ring, the span is too long or none, or reason or person are missing; or
-        those who overrule are too few, or it is not the sound of an incident.
+        The device is not enrolled, has no ring, or has not said that it has a camera; the span is too long or none, or
+        reason or person are missing; or those who overrule are too few, or it is not the sound of an incident.
     """
     enrolled = sql.select(DEVICE.c.name).where(DEVICE.c.name == device, DEVICE.c.revoked_at.is_(None))
     if connection.scalar(enrolled) is None:
         raise ValueError(f"device={device} must be enrolled: `gunshot hub enrol`")
     has = capabilities(connection, device)
-    if has is not None and SOUND not in has:
+    if span.kind == Kind.video and CAMERA not in (has or []):  # one of before would take it for an order for sound
+        raise ValueError(f"device={device} must have a camera; it says that it has {', '.join(has or ['nothing'])}")
+    if span.kind == Kind.sound and has is not None and SOUND not in has:
         raise ValueError(f"device={device} must keep sound; it says that it has {', '.join(has)}")
     if not 0 < span.seconds <= MOST_S:
         raise ValueError(f"seconds={span.seconds:g} must be above 0, and {MOST_S} at most")
@@ -112,8 +116,8 @@ def ask(
         raise ValueError(f"overrule={', '.join(overrulers)} must be {orders.PERSONS} persons, for an incident's sound")
     expires = now + GOOD_FOR
     order = Order(
-        id=uuid.uuid4().hex, device=device, session=None if span.by_time else span.session, start=span.start,
-        stop=span.stop, reason=reason, person=person, issued_us=(now - EPOCH) // MICROSECOND,
+        id=uuid.uuid4().hex, kind=span.kind, device=device, session=None if span.by_time else span.session,
+        start=span.start, stop=span.stop, reason=reason, person=person, issued_us=(now - EPOCH) // MICROSECOND,
         expires_us=(expires - EPOCH) // MICROSECOND, incident=None if span.by_time else span.incident,
     )  # fmt: skip
     order = orders.overruled(order, overrulers or {})
@@ -159,8 +163,7 @@ def reply(
         row = connection.execute(sql.select(ORDER).where(ORDER.c.id == said.order, ORDER.c.device == device)).first()
         if row is None:
             raise ValueError(f"order={said.order} must be one of this hub's to {device}")
-        if isinstance(said, Part):
-            parts.samples(said, content)
+        _check(read(row.payload), said, content)
     except ValueError as e:
         head = payload.partition(b"\n")[0][:MOST_HEAD]  # not the sound, for which nobody asked
         intake.refuse(connection, device, "reply", head, str(e), now)
@@ -175,9 +178,18 @@ def reply(
     return PartAcknowledgement(order=said.order, number=said.number)
 
 
+def _check(order: Order, said: Part | VideoPart | End | Refusal, content: bytes) -> None:
+    """ValueError where a part is not of what was asked for, or damaged."""
+    if isinstance(said, Part | VideoPart) and isinstance(said, VideoPart) != (order.kind == Kind.video):
+        raise ValueError(f"part {said.number} must be of {order.kind}, as order={order.id} asks")
+    if isinstance(said, Part):
+        parts.samples(said, content)
+
+
 def _take(
-    connection: sql.Connection, row: sql.Row, said: Part | End, payload: bytes, *, now: datetime, sound: Path
-) -> None:
+    connection: sql.Connection, row: sql.Row, said: Part | VideoPart | End, payload: bytes,
+    *, now: datetime, sound: Path,
+) -> None:  # fmt: skip
     """Store a part, or that there are no more, and end the order once all is there."""
     here = PART.c.order == row.id
     if connection.scalar(sql.select(PART.c.number).where(here, PART.c.number == said.number)) is None:
@@ -195,41 +207,18 @@ def _end(connection: sql.Connection, row: sql.Row, state: str, note: str, *, now
     """Write what came of an answer, where anything did, and end its order."""
     here = PART.c.order == row.id
     payloads = connection.scalars(sql.select(PART.c.payload).where(here).order_by(PART.c.number)).all()
-    run, pcm, end = _joined([parts.decode(payload) for payload in payloads])
-    if state == COMPLETE and (end is None or end.sha256 != audio.sha256(pcm)):
+    join = clips.video if read(row.payload).kind == Kind.video else clips.sound
+    joined = join(connection, row.id, [parts.decode(payload) for payload in payloads], folder=sound, now=now)
+    if state == COMPLETE and (joined.end is None or joined.end.sha256 != joined.sha256):
         state, note = CUT_OFF, "its parts are not those that the device hashed"
-    elif state == COMPLETE and end.note:
-        state, note = CUT_OFF, end.note
-    if withheld := sum(said.samples / said.sr for said in run if said.withheld):
-        note = f"{WITHHELD}: {withheld:.1f} s are silence{note and '; '}{note}"
-    if run:
-        file = f"{row.id}.flac"
-        record.write(sound / file, parts.to_flac(pcm, run[0].sr))
-        values = {
-            "order": row.id, "file": file, "session": run[0].session, "start": run[0].start, "samples": len(pcm),
-            "sr": run[0].sr, "sha256": audio.sha256(pcm), "kept": False, "written_at": now,
-        }  # fmt: skip
-        connection.execute(sql.insert(CLIP).values(values))
+    elif state == COMPLETE and joined.end.note:
+        state, note = CUT_OFF, joined.end.note
+    if joined.withheld_s:
+        note = f"{WITHHELD}: {joined.withheld_s:.1f} s are silence{note and '; '}{note}"
     connection.execute(sql.delete(PART).where(here))
     values = {"state": state, "note": shown(note)[:MOST_NOTE] or None, "answered_at": now}
     log.info("order %s to %s: %s %s", row.id, row.device, state, values["note"] or "")
     connection.execute(sql.update(ORDER).where(ORDER.c.id == row.id).values(values))
-
-
-def _joined(replies: list[tuple[Part | End, bytes]]) -> tuple[list[Part], np.ndarray, End | None]:
-    """Return the parts that follow each other from the first on, their samples [shape=(n,)], and the end."""
-    run, pcm, end = [], [np.zeros(0, np.int16)], None
-    for number, (said, content) in enumerate(replies):
-        if isinstance(said, End):
-            end = said
-            break
-        before = run[-1] if run else None
-        expected = before and (before.session, before.sr, before.start + before.samples)
-        if said.number != number or (expected and (said.session, said.sr, said.start) != expected):
-            break
-        run.append(said)
-        pcm.append(parts.samples(said, content))
-    return run, np.concatenate(pcm), end
 
 
 class Progress(NamedTuple):
@@ -252,7 +241,7 @@ def progress(connection: sql.Connection, id: str) -> Progress:
 def listing(connection: sql.Connection) -> list[dict]:
     """Return a dict for each order, newest last: when, which device, whose incident, how long, state, note, who, why.
 
-    `overruled` are those who wanted it although people speak in its sound.
+    `kind` is what it asks for. `overruled` are those who wanted it although people speak in its sound.
     `file` is the clip's name in the folder SOUND, None where there is none, or it was deleted.
     """
     order = ORDER.c
@@ -260,20 +249,23 @@ def listing(connection: sql.Connection) -> list[dict]:
         order.id, order.issued_at, order.device, order.session, order.incident, order.seconds, order.state, order.note,
         order.person, order.reason, order.payload,
     )  # fmt: skip
-    file = sql.case((CLIP.c.deleted_at.is_(None), CLIP.c.file)).label("file")
-    joined = sql.join(ORDER, CLIP, CLIP.c.order == order.id, isouter=True)
-    rows = connection.execute(sql.select(*columns, file).select_from(joined).order_by(order.issued_at, order.id))
+    here = (sql.case((kind.c.deleted_at.is_(None), kind.c.file)) for kind in BROUGHT)
+    query = sql.select(*columns, sql.func.coalesce(*here).label("file")).select_from(ORDER)
+    for kind in BROUGHT:
+        query = query.outerjoin(kind, kind.c.order == order.id)
+    rows = connection.execute(query.order_by(order.issued_at, order.id))
     out = []
     for row in map(dict, rows.mappings()):
         row["issued_at"] = row["issued_at"].replace(tzinfo=row["issued_at"].tzinfo or UTC).isoformat()
-        row["overruled"] = overruled(row.pop("payload"))
+        asked = read(row.pop("payload"))
+        row |= {"kind": asked.kind, "overruled": [one.person for one in asked.overruled]}
         out.append(row)
     return out
 
 
-def overruled(payload: bytes) -> list[str]:
-    """Return who wanted an order's sound although people speak in it."""
-    return [one.person for one in Order.decode(payload[orders.SIGNATURE :]).overruled]
+def read(payload: bytes) -> Order:
+    """Return what the signed bytes of an order of this hub say."""
+    return Order.decode(payload[orders.SIGNATURE :])
 
 
 def purge(connection: sql.Connection, sound: Path, *, keep_days: float, now: datetime) -> list[str]:
@@ -281,10 +273,12 @@ def purge(connection: sql.Connection, sound: Path, *, keep_days: float, now: dat
 
     The rows stay.
     """
-    clip = CLIP.c
-    old = sql.and_(clip.written_at < now - timedelta(days=keep_days), clip.kept.is_(False), clip.deleted_at.is_(None))
-    files = list(connection.scalars(sql.select(clip.file).where(old).order_by(clip.written_at)))
-    for file in files:
-        (sound / file).unlink(missing_ok=True)  # a kill before the commit: it is asked for again
-        connection.execute(sql.update(CLIP).where(clip.file == file).values(deleted_at=now))
-    return files
+    before, out = now - timedelta(days=keep_days), []
+    for kind in BROUGHT:
+        old = kind.c.written_at < before, kind.c.kept.is_(False), kind.c.deleted_at.is_(None)
+        files = list(connection.scalars(sql.select(kind.c.file).where(*old).order_by(kind.c.written_at)))
+        for file in files:
+            (sound / file).unlink(missing_ok=True)  # a kill before the commit: it is asked for again
+            connection.execute(sql.update(kind).where(kind.c.file == file).values(deleted_at=now))
+        out += files
+    return out

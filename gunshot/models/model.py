@@ -30,7 +30,7 @@ class Model:
     --------
     A model that takes what is loud for a shot:
 
-    >>> report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    >>> report = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
     >>> model = Model(Path("loud"), report, lambda x: x.mean(axis=(1, 2)) / 10 + 5, window=(32, 33))
     >>> quiet, loud = np.full((2, 32, 33), [[[-90.0]], [[-30.0]]])
     >>> [round(float(score), 2) for score in model.score(np.stack([quiet, loud]))]
@@ -57,7 +57,7 @@ class Model:
     @property
     def chunk_threshold(self) -> float:
         """Return the score at which the pipeline's report decides single chunks; nothing runs with it."""
-        return self.report["operating_point"]
+        return self.report["chunk_threshold"]
 
     def calibrated(self, logit: np.ndarray) -> np.ndarray:
         """Return the scores, 0 to 1, of logits: the share of shots among validation chunks of the same logit."""
@@ -218,8 +218,8 @@ def read_report(path: Path) -> dict:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model; make it with `dvc repro` or get it with `dvc pull`")
     if not report_path(path).exists():
-        raise FileNotFoundError(f"{report_path(path)}: no such file; it states the model's operating_point")
-    keys = ("operating_point", "calibration.slope", "calibration.intercept")
+        raise FileNotFoundError(f"{report_path(path)}: no such file; it states the model's chunk_threshold")
+    keys = ("chunk_threshold", "calibration.slope", "calibration.intercept")
     stated = _stated(
         report_path(path), *keys, remedy="make it anew with `dvc repro`, or get the model's with `dvc pull`"
     )

@@ -46,7 +46,7 @@ def chunk_figures(predictions: pd.DataFrame, points: dict[str, float], *, point:
         if not np.isfinite(score).all():
             raise ValueError(f"scores of {model}: {int(np.sum(~np.isfinite(score)))} are not finite; all must be")
         table = predictions[["label", "source"]].assign(y=y, score=score)
-        figures["metrics"][model] = scoring.summary(y, score, chunk_threshold=threshold)
+        figures["metrics"][model] = scoring.summary(y, score, threshold=threshold)
         figures["curves"][model] = scoring.curves(y, score)
         for column in ("label", "source"):
             figures[f"by_{column}"][model] = scoring.by(table, column, threshold=threshold)
@@ -64,7 +64,7 @@ def write_plots(figures: dict, folder: Path) -> None:
         for name, curve in figures["curves"][model].items():
             rows = np.linspace(0, len(curve) - 1, min(POINTS, len(curve))).round().astype(int)
             tables.write(folder / f"{name}_{model}.csv", curve.iloc[rows])
-        decided = (predictions[model] >= metrics["operating_point"]).astype(int)
+        decided = (predictions[model] >= metrics["threshold"]).astype(int)
         table = pd.DataFrame({"actual": names[predictions["y"]], "predicted": names[decided]})
         tables.write(folder / f"confusion_{model}.csv", table)
     for name in ("by_label", "by_source"):
@@ -77,11 +77,11 @@ HEADLINE = {
     ("At threshold 0.5", "accuracy"): ("accuracy", percent),
     ("At threshold 0.5", "recall"): ("recall", percent),
     ("At threshold 0.5", "precision"): ("precision", percent),
-    ("At the {point}", "threshold"): ("operating_point", three),
-    ("At the {point}", "recall"): ("recall_at_operating_point", percent),
-    ("At the {point}", "at least"): ("recall_at_operating_point_lower", percent),
-    ("At the {point}", "false rate"): ("false_rate_at_operating_point", percent),
-    ("At the {point}", "at most"): ("false_rate_at_operating_point_upper", percent),
+    ("At the {point}", "threshold"): ("threshold", three),
+    ("At the {point}", "recall"): ("recall_at_threshold", percent),
+    ("At the {point}", "at least"): ("recall_at_threshold_lower", percent),
+    ("At the {point}", "false rate"): ("false_rate_at_threshold", percent),
+    ("At the {point}", "at most"): ("false_rate_at_threshold_upper", percent),
     ("Chunks", "GUN"): ("shots", cell),
     ("Chunks", "ENV"): ("environment", cell),
 }
@@ -168,15 +168,15 @@ COMPARED: dict[str, tuple[str, Callable, float, str]] = {
     "accuracy": ("Accuracy at 0.5", percent, 100, "+.2f"),
     "recall": ("Recall at 0.5", percent, 100, "+.2f"),
     "auc": ("AUC", four, 1, "+.4f"),
-    "recall_at_operating_point": ("Recall at the chunk threshold", percent, 100, "+.2f"),
-    "false_rate_at_operating_point": ("False rate at the chunk threshold", percent, 100, "+.2f"),
+    "recall_at_threshold": ("Recall at the chunk threshold", percent, 100, "+.2f"),
+    "false_rate_at_threshold": ("False rate at the chunk threshold", percent, 100, "+.2f"),
 }
 
 
 def quantization_chapter(report: dict) -> Chapter:
     """Return the metrics of int8 beside those of float, and the memory and operators that int8 needs.
 
-    `report` has bytes, arena_bytes, operators, flip_rate, flip_rate_at_operating_point, deltas, and
+    `report` has bytes, arena_bytes, operators, flip_rate, flip_rate_at_threshold, deltas, and
     float and int8 as `metrics.summary` gives them.
     """
     operators = report["operators"]
@@ -184,7 +184,7 @@ def quantization_chapter(report: dict) -> Chapter:
         f"The int8 model takes {report['bytes']:,} bytes and an arena of {report['arena_bytes']:,} bytes, and needs "
         f"{len(operators)} operators: {', '.join(operators)}.\n\n"
         f"Int8 and float decide differently on {percent(report['flip_rate'])} of the chunks at threshold 0.5, and on "
-        f"{percent(report['flip_rate_at_operating_point'])} at float's chunk threshold. Differences of rates are in "
+        f"{percent(report['flip_rate_at_threshold'])} at float's chunk threshold. Differences of rates are in "
         "percentage points."
     )
     rows = []

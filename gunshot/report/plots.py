@@ -73,7 +73,7 @@ def roc_det(figures: dict) -> Figure:
     inset = roc.inset_axes((0.4, 0.13, 0.57, 0.48))
     floor = 0.5 / max(m["environment"] for m in figures["metrics"].values())
     for model, metrics, line in _lines(figures):
-        curve, point = figures["curves"][model]["roc"], ("false_rate_at_operating_point", "recall_at_operating_point")
+        curve, point = figures["curves"][model]["roc"], ("false_rate_at_threshold", "recall_at_threshold")
         x, y = (metrics[key] for key in point)
         for ax, low in ((roc, 0.0), (inset, floor)):
             ax.plot(curve["fpr"].clip(lower=low), curve["tpr"], label=model, **line)
@@ -107,13 +107,13 @@ def thresholds(figures: dict) -> Figure:
     """Return precision and recall against the threshold, one panel a model, the point where it decides marked."""
     figure, axes = panels(
         "Precision and recall against the threshold; "
-        + "; ".join(f"{model}: {figures['point']} {m['operating_point']:.3f}" for model, m, _ in _lines(figures)),
+        + "; ".join(f"{model}: {figures['point']} {m['threshold']:.3f}" for model, m, _ in _lines(figures)),
         height=3.2,
         count=len(figures["metrics"]),
         sharey=True,
     )
     for ax, (model, metrics, _) in zip(axes, _lines(figures), strict=True):
-        curve, point = figures["curves"][model]["threshold"], metrics["operating_point"]
+        curve, point = figures["curves"][model]["threshold"], metrics["threshold"]
         ax.plot(curve["threshold"], curve["recall"], color=FILLS[1], label="recall")
         ax.plot(curve["threshold"], curve["precision"], color="#333", linestyle="--", label="precision")
         ax.axvline(point, color="#B00020", linewidth=1.2, label=figures["point"])
@@ -125,7 +125,7 @@ def thresholds(figures: dict) -> Figure:
 
 def _confusion(figures: dict, model: str) -> np.ndarray:
     """Return counts [shape=(actual, decided)] at a model's point, GUN before ENV."""
-    predictions, point = figures["predictions"], figures["metrics"][model]["operating_point"]
+    predictions, point = figures["predictions"], figures["metrics"][model]["threshold"]
     decided = predictions[model] >= point
     return np.array([[int(np.sum((predictions["y"] == a) & (decided == d))) for d in (1, 0)] for a in (1, 0)])
 
@@ -171,7 +171,7 @@ def histograms(figures: dict) -> Figure:
             score = predictions.loc[predictions["y"] == y, model].clip(0, 1)
             weights = np.full(len(score), 1 / len(score))
             ax.hist(score, bins, weights=weights, histtype="stepfilled", fc=(colour, 0.3), ec=colour, label=name)
-        ax.axvline(metrics["operating_point"], color="#B00020", linewidth=1.2, label=figures["point"])
+        ax.axvline(metrics["threshold"], color="#B00020", linewidth=1.2, label=figures["point"])
         ax.set(title=model, xlabel="score", xlim=(0, 1), yscale="log")
     axes[0].set_ylabel("share of the class")
     axes[0].yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")

@@ -117,7 +117,7 @@ def bangs(starts_s: list[float], duration_s: float) -> np.ndarray:
     return np.clip(y, -32768, 32767).astype(np.int16)
 
 
-REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+REPORT = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
 LOUD, FAR, SLAM, SAME = 1.0, 3.0, 5.0, 5.3
 
 

@@ -29,7 +29,7 @@ def detect(tmp_path, monkeypatch):
         shutil.copy(REPO / name, tmp_path)
     (tmp_path / "m.joblib").touch()
     monkeypatch.chdir(tmp_path)
-    report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    report = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
     loud = Model(Path("m.joblib"), report, lambda x: (x.max(axis=(1, 2)) + 50) / 10, window=(32, 33))
     monkeypatch.setattr(model, "load_model", lambda path: loud)
 

@@ -20,9 +20,9 @@ from gunshot.models.forest import codes
 
 REPO = Path(__file__).parents[2]
 COMMANDS = [
-    "annotate", "calibrate", "compare", "cross-validate", "detect", "device", "doctor", "dossier", "drift", "evaluate",
-    "explore", "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate", "models",
-    "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
+    "annotate", "calibrate", "compare", "cross-validate", "demo", "detect", "device", "doctor", "dossier", "drift",
+    "evaluate", "explore", "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate",
+    "models", "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -90,7 +90,7 @@ WORDS = {
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],
     "import folder": ["--name", "rejected.csv", "manifest.csv"],
-    "export": ["chunks", "tags"],
+    "export": ["chunks", "tags", "demo"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
     "detect": ["--model", "--threshold", "--site", "--format", "--scores", "--plot", "int8, float or forest"],
     "listen": ["--model", "--threshold", "--device", "--file", "stored or"],
@@ -211,7 +211,7 @@ def test_import_brings_recordings_in(project):
     assert audio.header(project / "data/raw" / row["path"])[0] == 16000
 
 
-REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+REPORT = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def detect(tmp_path, monkeypatch):
     (tmp_path / "dvc.yaml").write_bytes((REPO / "dvc.yaml").read_bytes())
     (tmp_path / "m.joblib").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    report = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
     loud = Model(Path("m.joblib"), report, lambda x: (x.max(axis=(1, 2)) + 50) / 10, window=(32, 33))
     monkeypatch.setattr(model, "load_model", lambda path: loud)
 

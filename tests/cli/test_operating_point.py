@@ -110,12 +110,12 @@ def test_a_warning_of_a_file_is_printed_once(labelled):
 
 def test_the_threshold_is_the_operating_point_s_whatever_that_of_single_chunks(labelled, project):  # noqa: F811
     shifted(project, 0.0, 30.0)
-    report = tables.read_json(Path("report.json")) | {"operating_point": 0.01}
+    report = tables.read_json(Path("report.json")) | {"chunk_threshold": 0.01}
     Path("report.json").write_text(json.dumps(report))
     figures = evaluated()
     assert not any(detected().values())
     assert figures["files"]["recall"] == figures["files"]["false_files"] == figures["files"]["shot_recall"] == 0
-    assert figures["windows"]["recall_at_operating_point"] == figures["windows"]["false_rate_at_operating_point"] == 0
+    assert figures["windows"]["recall_at_threshold"] == figures["windows"]["false_rate_at_threshold"] == 0
 
 
 def test_a_missing_operating_point_is_named(labelled, project):  # noqa: F811

@@ -53,7 +53,7 @@ def test_detect_hears_after_three_times_that(tmp_path, monkeypatch):
     p, x = params.load("network"), np.random.default_rng(0).normal(-60, 20, (64, 32, 71)).astype(np.float32)
     net = network.build(p.network, n_mels=32, n_frames=71)
     (tmp_path / "model.tflite").write_bytes(quantize.convert(quantize.fixed(net, n_frames=71), x))
-    tables.write_json("report.json", {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}})
+    tables.write_json("report.json", {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}})
     sf.write("x.wav", np.zeros(32000), 16000)
     assert ratio("detect", "x.wav", "--model", "model.tflite", "--threshold", "0.5") <= 2.9
 

@@ -17,7 +17,7 @@ from gunshot.models.model import Model
 P = params.load("audio", "chunks", "context", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 PLACE = (2, 26)  # frames of a chunk: 12 to 75 % of its samples, chunks.jitter
 SR = P.audio.sr
-REPORT = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+REPORT = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
 
 
 def jump(x: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ REPORT = {
     "bytes": len(MODEL),
     "arena_bytes": 7584,
     "operators": ["AVERAGE_POOL_2D", "CONV_2D", "FULLY_CONNECTED", "LEAKY_RELU", "RESHAPE"],
-    "operating_point": 0.34375,
+    "chunk_threshold": 0.34375,
     "calibration": {"slope": 1.25, "intercept": -0.7128},
     "quantization": {
         "input_scale": 0.47942638397216797,

@@ -74,7 +74,7 @@ def test_the_queue_s_doubt_is_about_the_operating_point_of_the_detector(tmp_path
         put(tmp_path / key, i)
     (tmp_path / "operating.json").write_text('{"logit": 4.0}')
     (tmp_path / "m.tflite").write_bytes(b"1")
-    report = {"operating_point": 0.2, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    report = {"chunk_threshold": 0.2, "calibration": {"slope": 1.0, "intercept": 0.0}}
     model = Model(tmp_path / "m.tflite", report, logit=None, window=(32, 71))
     listed = catalogue.listed(tmp_path, tmp_path / "raw", tmp_path / "by_hand")
     with pytest.MonkeyPatch.context() as patch:
@@ -105,7 +105,7 @@ def test_scores_are_kept_until_file_or_model_change(tmp_path):
         calls.append(x.shape)
         return x.max(axis=(1, 2)) / 10
 
-    report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    report = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
     model = Model(tmp_path / "model.tflite", report, loudest, window=(32, 71))
     model.path.write_bytes(b"1")
     files = {f"dev/{name}.wav": put(tmp_path / f"dev/{name}.wav", i) for i, name in enumerate("ab")}

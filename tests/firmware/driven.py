@@ -23,7 +23,7 @@ p.firmware = p.firmware.model_copy(update={"heartbeat_s": 2.0})
 ARTIFACT = b"no model"
 N_MELS, N_FRAMES = p.features.n_mels, p.context.frames
 REPORT = {
-    "arena_bytes": 16, "operators": [], "operating_point": 0.5, "calibration": {"slope": 0.05, "intercept": -0.7},
+    "arena_bytes": 16, "operators": [], "chunk_threshold": 0.5, "calibration": {"slope": 0.05, "intercept": -0.7},
     "quantization": {"input_scale": 0.49, "input_zero_point": 76, "output_scale": 1.0, "output_zero_point": 0},
 }  # fmt: skip
 

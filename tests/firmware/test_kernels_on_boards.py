@@ -31,7 +31,7 @@ from tests.firmware.test_compiled import (
 pytestmark = [pytest.mark.firmware, pytest.mark.timeout(1800)]
 
 PORTS = FIRMWARE.parent / "ports"
-BOARDS = [port for port in emulator.PORTS if port != "host"]
+BOARDS = emulator.BOARDS
 CASE = """
 #define gunshot_network_weights weights_{i}
 #define gunshot_network_trunk trunk_{i}

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.firmware
 REPO = Path(__file__).parents[2]
 FIRMWARE = REPO / "firmware"
 PRESETS = [p["name"] for p in json.loads((FIRMWARE / "CMakePresets.json").read_text())["buildPresets"]]
-BOARDS = [port for port in emulator.PORTS if port != "host"]
+BOARDS = emulator.BOARDS
 ANY_BOARD = [pytest.param(board, marks=pytest.mark.sweep(1)) for board in BOARDS]
 P = params.load("audio", "chunks", "context", "features", "detector", path=REPO / "params.yaml")
 IO = 10  # of firmware/src/status.h

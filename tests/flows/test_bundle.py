@@ -19,12 +19,12 @@ pytest_plugins = "tests.flows.registry_project"
 pytestmark = pytest.mark.slow
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 FIGURES = {
-    "auc": 0.9838, "operating_point": 0.17, "recall_at_operating_point": 0.987,
-    "recall_at_operating_point_lower": 0.975, "false_rate_at_operating_point": 0.15,
-    "false_rate_at_operating_point_upper": 0.174, "shots": 527, "environment": 675,
+    "auc": 0.9838, "threshold": 0.17, "recall_at_threshold": 0.987,
+    "recall_at_threshold_lower": 0.975, "false_rate_at_threshold": 0.15,
+    "false_rate_at_threshold_upper": 0.174, "shots": 527, "environment": 675,
 }  # fmt: skip
 REPORT = {
-    "bytes": 1, "arena_bytes": 8736, "flip_rate_at_operating_point": 0.0025, "recall_delta": -0.0038,
+    "bytes": 1, "arena_bytes": 8736, "flip_rate_at_threshold": 0.0025, "recall_delta": -0.0038,
     "float": FIGURES, "int8": FIGURES,
 }  # fmt: skip
 STREAMS = {

@@ -23,7 +23,7 @@ pytest_plugins = ("tests.flows.registry_project", "tests.flows.retraining_projec
 P = params.load("audio", "chunks", "context", "features", path=ROOT / "params.yaml")
 MODEL = Model(  # scores how far the loudest frame stands out
     Path("stand-in"),
-    {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}},
+    {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}},
     logit=lambda x: (x.mean(axis=1).max(axis=1) - np.median(x.mean(axis=1), axis=1)) / 6 - 3,
     window=(P.features.n_mels, P.context.frames),
 )

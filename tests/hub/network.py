@@ -1,6 +1,7 @@
 """A real broker, a hub and devices on loopback, over TLS, that end with their test."""
 
 import contextlib
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -76,6 +77,10 @@ class Network:
         client.disconnect()
         kept.pop(topics.LIFE, None)
         return kept
+
+    def give_camera(self, address: str) -> None:
+        """Write an address into the device's configuration."""
+        Place.load(self.device).model_copy(update={"camera": address}).save(self.device)
 
     def ask(self, start: int, stop: int, session: int | None = 1, *, incident: int | None = None, **who) -> None:
         """Ask the device for samples of a session, or for a span of time in microseconds."""
@@ -155,6 +160,19 @@ def be_a_microphone(place: Path, pcm: np.ndarray, times: Path) -> None:
             print(len(pcm) + i * size, begun + i * size / p.audio.sr, file=file)
 
 
+def run_a_device(place: Path, pcm: np.ndarray) -> None:
+    """Be `gunshot device run` where the time is known: it hears some sound at once, then silence as that sounds."""
+    model = dataclasses.replace(MODEL, path=place / "cert.pem")  # whose hash is the model's number
+
+    def source() -> Iterator[tuple[np.ndarray, bool]]:
+        yield audio.to_float(pcm), False
+        while True:
+            time.sleep(0.05)
+            yield np.zeros(p.audio.sr // 20), False
+
+    run.listen(place, source(), model, 0.0, p, error_us=lambda: 1000)
+
+
 def noise(i: int, size: int) -> np.ndarray:
     """Block i of noise [shape=(size,)], int16, the same each time."""
     return np.random.default_rng(i).integers(-60, 60, size).astype(np.int16)
@@ -186,11 +204,12 @@ class Sender:
         self.outbox = outbox.Outbox(place)
         self.birth = topics.Birth(
             name=who.name, number=who.number, session=self.outbox.start(after=who.session),
-            model=f"{MODEL_NUMBER:016x}", operating_point=0.5, version=messages.VERSION, capabilities=run.CAPABILITIES,
+            model=f"{MODEL_NUMBER:016x}", operating_point=0.5, version=messages.VERSION,
+            capabilities=run.capabilities(who),
         )  # fmt: skip
         quiet = p.firmware.model_copy(update={"heartbeat_s": 3600.0})
         self.device = run.Device(listener.Listener(MODEL, [0.0], p), self.birth, self.outbox, quiet, error_us=error_us)
-        keeps = {"gate": gate, "incidents": self.device.incidents, "error_us": error_us}
+        keeps = {"gate": gate, "incidents": self.device.incidents, "camera": who.camera, "error_us": error_us}
         self.answers = answers.Answers(place, self.birth, self.device.ring, **keeps, resend_s=1.0)
         self.link = link.Link(place, who.host, who.port, self.outbox, self.birth, self.answers, resend_s=1.0)
 

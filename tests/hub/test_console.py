@@ -17,6 +17,7 @@ from gunshot.hub.console import people
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, DECISION, LOGIN, ORDER
 from tests.hub.console import SR, Browser, Scene, running
+from tests.hub.test_video import PIECES, answered
 
 pytestmark = pytest.mark.slow
 NOW = datetime.now(UTC)
@@ -71,7 +72,7 @@ def stranger(scene, url):
 
 
 def test_without_a_login_every_page_leads_to_it(stranger):
-    sound = (f"/clips/{'0' * 32}.flac", f"/orders/{'0' * 32}/live")
+    sound = (f"/clips/{'0' * 32}.flac", f"/videos/{'0' * 32}.mp4", f"/orders/{'0' * 32}/live")
     for page in ("/", "/cases/1", "/cases.csv", "/devices", "/events", "/evidence/gate/1/1.png", *sound):
         answer = stranger.get(page)
         assert (answer.status_code, answer.headers["location"], answer.content) == (303, "/login", b""), page
@@ -166,6 +167,30 @@ def test_a_reviewer_alone_asks_for_sound_with_a_reason(scene, browser, reviewer)
     rows = sorted((row.seconds, row.person, row.reason, row.session, row.incident) for row in scene.rows(ORDER))
     assert [row[1:] for row in rows] == [("reviewer", "a shot", 1, 1)] * 2 and rows[1][0] == 30
     assert "waits for the hub to send it" in viewer.get("/cases/1").text
+
+
+def test_video_is_asked_of_a_device_that_has_a_camera(scene, browser, reviewer):
+    scene.session("gate", online=True, heard_at=NOW, has=("sound", "video"))
+    page, form = reviewer.get("/cases/1").text, {"csrf": reviewer.csrf("/"), "reason": "help", "video": "true"}
+    assert page.count("Watch its camera, 30 s") == 1 and page.count("Ask for its sound") == 2
+    assert "opened by orders alone" in reviewer.get("/devices").text
+    refused = reviewer.post("/incidents/yard/1/1/orders", data=form)
+    assert refused.status_code == 422 and "device=yard must have a camera" in refused.text
+    id = reviewer.post(ORDERS, data=form).headers["location"].partition("#order-")[2]
+    page = browser(Role.viewer).get("/cases/1").text
+    assert f'data-watch="/videos/{id}.mp4"' in page and "asked for 30.0 s of video: help" in page
+    with scene.writing() as connection:
+        for payload in answered(id):
+            orders.reply(connection, "gate", payload, now=NOW, sound=scene.folder / "sound")
+    page, video = browser(Role.viewer).get("/cases/1").text, browser(Role.viewer).get(f"/videos/{id}.mp4")
+    assert f'src="/videos/{id}.mp4"' in page and "complete</b>: 0.0 MB" in page
+    assert video.content == b"".join(PIECES) and video.headers["content-type"] == "video/mp4"
+    assert browser(Role.viewer).get(f"/videos/{'0' * 32}.mp4").status_code == 404
+    with scene.writing() as connection:
+        orders.purge(connection, scene.folder / "sound", keep_days=0, now=NOW + DAY)
+    gone = browser(Role.viewer).get(f"/videos/{id}.mp4")
+    assert gone.status_code == 410 and "this video was deleted" in gone.text
+    assert "<video" not in browser(Role.viewer).get("/cases/1").text
 
 
 def test_without_the_key_the_console_asks_for_nothing(scene, reviewer):

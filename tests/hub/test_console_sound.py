@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gunshot.device import answers, orders, parts, speech
+from gunshot.device import answer, answers, orders, parts, speech, video
 from gunshot.device.parts import End, Part
 from gunshot.hub import database
 from gunshot.hub import orders as asked
@@ -94,7 +94,7 @@ def test_an_order_is_told_in_words(scene):
 
 
 def test_each_rule_of_a_device_has_words():
-    source = "".join(Path(module.__file__).read_text() for module in (answers, orders, speech))
+    source = "".join(Path(module.__file__).read_text() for module in (answers, orders, speech, video, answer))
     assert set(re.findall(r'RefusedError\(\s*"(\w+)"', source)) == set(sound.RULES)
 
 

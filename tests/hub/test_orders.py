@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot.device import answer, answers, orders, parts
+from gunshot.device import answers, orders, outgoing, parts
 from gunshot.device.parts import End, Refusal
 from gunshot.device.ring import Ring
 from gunshot.device.topics import Birth
@@ -75,7 +75,7 @@ def cuts(draw) -> tuple[int, int, list[int]]:
     """A span of PCM, and the blocks in which a device hears it."""
     start, stop = sorted(draw(st.lists(st.integers(0, len(PCM)), min_size=2, max_size=2, unique=True)))
     edges = sorted({*draw(st.lists(st.integers(max(1, start), len(PCM)), max_size=5)), len(PCM)})
-    return start, stop, np.diff([0, *edges]).tolist() + [0] * answer.WINDOW
+    return start, stop, np.diff([0, *edges]).tolist() + [0] * outgoing.WINDOW
 
 
 @given(cuts(), st.randoms(use_true_random=False))

@@ -251,7 +251,7 @@ def test_starts_quickly_without_tensorflow(logits, tmp_path):
 def beside(logits, tmp_path_factory) -> Path:
     """Where a model may lie that is to be loaded: its report is there."""
     folder = tmp_path_factory.mktemp("models")
-    (folder / "report.json").write_text('{"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}')
+    (folder / "report.json").write_text('{"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}')
     return folder / "model.tflite"
 
 
@@ -315,7 +315,7 @@ finally:
 def test_detect_starts_and_hears_within_3_s_without_tensorflow(logits, tmp_path):
     """The second run's: the first may compile what Numba then keeps."""
     (tmp_path / "model.tflite").write_bytes(logits)
-    (tmp_path / "report.json").write_text('{"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}')
+    (tmp_path / "report.json").write_text('{"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}')
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     y = 0.01 * np.random.default_rng(0).standard_normal(32_000)

@@ -34,7 +34,7 @@ def test_auc_of_one_class_is_nan(y):
 
 
 @given(scored(), st.floats(0.01, 1))
-def test_the_operating_point_is_the_highest_that_keeps_min_recall(case, min_recall):
+def test_the_chunk_threshold_is_the_highest_that_keeps_min_recall(case, min_recall):
     y, score = case
     assume(y.any())
     point = metrics.chunk_threshold(y, score, min_recall=min_recall)
@@ -43,14 +43,14 @@ def test_the_operating_point_is_the_highest_that_keeps_min_recall(case, min_reca
     assert np.mean(score[y == 1] >= np.nextafter(np.float32(point), np.float32(2))) < min_recall
 
 
-def test_the_operating_point_of_a_round_share_is_exact():
+def test_the_chunk_threshold_of_a_round_share_is_exact():
     score = np.arange(20) / 20
     for kept in range(1, 21):
         point = metrics.chunk_threshold(np.ones(20, int), score, min_recall=kept / 20)
         assert point == score[20 - kept]
 
 
-def test_an_operating_point_needs_a_shot():
+def test_a_chunk_threshold_needs_a_shot():
     with pytest.raises(ValueError, match="shots=0"):
         metrics.chunk_threshold(np.zeros(3, int), np.ones(3), min_recall=0.9)
 
@@ -98,11 +98,11 @@ def test_a_known_bound():
 
 def test_the_summary_holds_both_thresholds():
     y, score = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.4, 0.3, 0.35, 0.1])
-    figures = metrics.summary(y, score, chunk_threshold=0.3)
+    figures = metrics.summary(y, score, threshold=0.3)
     assert figures["accuracy"] == 0.6 and figures["recall"] == pytest.approx(1 / 3) and figures["precision"] == 1
-    assert figures["recall_at_operating_point"] == 1 and figures["false_rate_at_operating_point"] == 0.5
+    assert figures["recall_at_threshold"] == 1 and figures["false_rate_at_threshold"] == 0.5
     assert figures["auc"] == pytest.approx(5 / 6) and (figures["shots"], figures["environment"]) == (3, 2)
-    assert figures["operating_point"] == 0.3
+    assert figures["threshold"] == 0.3
 
 
 @settings(max_examples=15)
@@ -218,8 +218,8 @@ def test_what_a_report_states():
     assert report["calibration"] == calibration.calibrate(y, logit)
     score = calibration.calibrated(logit, report["calibration"])
     assert report["validation_auc"] == pytest.approx(metrics.auc(y, logit))
-    assert np.mean(score[y == 1] >= report["operating_point"]) == pytest.approx(0.9) and set(report) == {
-        "operating_point", "calibration", "validation_auc",
+    assert np.mean(score[y == 1] >= report["chunk_threshold"]) == pytest.approx(0.9) and set(report) == {
+        "chunk_threshold", "calibration", "validation_auc",
     }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from gunshot.models.scores import calibration
 P = params.load("audio", "chunks", "context", "features", "detector", path=Path(__file__).parents[2] / "params.yaml")
 N_MELS, N_FRAMES, STRIDE = 4, 9, 2
 WEIGHTS = np.random.default_rng(0).integers(-8, 8, (N_MELS, N_FRAMES)).astype(np.float32) / 64  # sums are exact
-REPORT = {"operating_point": 0.25, "calibration": {"slope": 1.5, "intercept": -2.0}}
+REPORT = {"chunk_threshold": 0.25, "calibration": {"slope": 1.5, "intercept": -2.0}}
 
 
 def logit(x: np.ndarray) -> np.ndarray:
@@ -171,7 +171,7 @@ def test_the_operating_point_on_streams_is_that_of_operating_json(tmp_path):
 @given(st.integers(-200, 200), st.floats(-0.999, 0.0), st.sampled_from([1 / 16, 0.1, 0.0777]))
 def test_a_window_reaches_the_operating_point_where_the_detector_opens_an_incident(level, below, step):
     value = (level + below) * step  # a logit at a level or just below it: the detector opens there
-    report = {"operating_point": 0.9, "calibration": {"slope": 0.1, "intercept": 0.5}}
+    report = {"chunk_threshold": 0.9, "calibration": {"slope": 0.1, "intercept": 0.5}}
     model = Model(Path("m"), report, logit, WINDOW, step=step)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "read_operating_point", lambda path: {"logit": value})
@@ -191,7 +191,7 @@ def test_the_report_lies_beside_the_model(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.tflite: no such model; make it with `dvc repro`"):
         load_model(path)
     path.write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"report\.json: no such file; it states the model's operating_point"):
+    with pytest.raises(FileNotFoundError, match=r"report\.json: no such file; it states the model's chunk_threshold"):
         load_model(path)
     report_path(path).write_text(json.dumps(REPORT))
     assert read_report(path) == REPORT
@@ -199,7 +199,7 @@ def test_the_report_lies_beside_the_model(tmp_path):
 
 SCALARS = st.sampled_from([None, True, 0, -1, 10**400, 0.25, -1e308, float("nan"), float("inf"), "", "0.5", [], [0.5]])
 VALUES = SCALARS | st.fixed_dictionaries({}, optional={"slope": SCALARS, "intercept": SCALARS})
-FIELDS = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}, "logit": 1.0}
+FIELDS = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}, "logit": 1.0}
 
 
 @given(VALUES | st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, VALUES)), st.integers(0, 40), st.binary())
@@ -228,8 +228,8 @@ def test_a_damaged_report_or_operating_point_is_named_or_whole(tmp_path_factory,
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("report.json", "[1, 2]", r"report\.json: operating_point=None must be a finite number; make it anew"),
-        ("report.json", '{"operating_point": 0.5', r"report\.json: Expecting .*: must be JSON; make it anew"),
+        ("report.json", "[1, 2]", r"report\.json: chunk_threshold=None must be a finite number; make it anew"),
+        ("report.json", '{"chunk_threshold": 0.5', r"report\.json: Expecting .*: must be JSON; make it anew"),
         (
             "operating.json",
             '{"logit": NaN}',

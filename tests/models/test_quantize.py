@@ -233,8 +233,8 @@ def test_model_that_is_not_int8_is_refused(data, trained, kind, what):
 def test_delta_is_int8_minus_float():
     a, b = np.array([0.2, 0.4, 0.6, 0.8]), np.array([0.2, 0.55, 0.6, 0.7])
     summaries = [
-        {"accuracy": 0.9, "recall": 0.8, "auc": 0.95, "operating_point": 0.75},
-        {"accuracy": 0.85, "recall": 0.9, "auc": 0.94, "operating_point": 0.1},
+        {"accuracy": 0.9, "recall": 0.8, "auc": 0.95, "threshold": 0.75},
+        {"accuracy": 0.85, "recall": 0.9, "auc": 0.94, "threshold": 0.1},
     ]
     delta = quantize.delta(*summaries, a, b)
     assert delta == pytest.approx(
@@ -243,6 +243,6 @@ def test_delta_is_int8_minus_float():
             "recall_delta": 0.1,
             "auc_delta": -0.01,
             "flip_rate": 0.25,
-            "flip_rate_at_operating_point": 0.25,
+            "flip_rate_at_threshold": 0.25,
         }
     )

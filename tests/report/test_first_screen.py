@@ -139,7 +139,7 @@ def test_a_real_recording_is_named_and_not_heard(folder):
 def page_of(folder, row: dict, point: dict, real: dict = streams.NOTHING, near: pd.DataFrame | None = None) -> str:
     """Return the page reports/index.html of models that are operated at `point`."""
     report = {"bytes": 20_120, "arena_bytes": 8_700, "operators": ["CONV_2D"], "flip_rate": 0.0,
-              "flip_rate_at_operating_point": 0.0}  # fmt: skip
+              "flip_rate_at_threshold": 0.0}  # fmt: skip
     predictions = streams.chunks().assign(float=lambda t: t["float"] ** 2, int8=lambda t: t["int8"] ** 3)
     on_chunks = chunk_figures(predictions, dict.fromkeys(streams.MODELS, 0.5))
     report |= {name: on_chunks["metrics"]["int8"] for name in ("float", "int8")}

@@ -112,7 +112,7 @@ def extra(figures: dict) -> list[Chapter]:
     return [
         quantization_chapter(
             {"bytes": 18432, "arena_bytes": 14212, "operators": ["CONV_2D", "SOFTMAX"], "float": a, "int8": b,
-             "flip_rate": 0.0123, "flip_rate_at_operating_point": 0.0001, "auc_delta": b["auc"] - a["auc"],
+             "flip_rate": 0.0123, "flip_rate_at_threshold": 0.0001, "auc_delta": b["auc"] - a["auc"],
              "accuracy_delta": b["accuracy"] - a["accuracy"], "recall_delta": b["recall"] - a["recall"]}
         ),
         files_chapter(files),
@@ -151,8 +151,8 @@ def test_figures_agree_with_scikit_learn(figures, model):
     assert m["auc"] == pytest.approx(sklearn_metrics.roc_auc_score(y, score))
     assert m["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(y, score >= 0.5))
     assert m["precision"] == pytest.approx(sklearn_metrics.precision_score(y, score >= 0.5))
-    assert m["operating_point"] == POINTS[model]
-    assert m["recall_at_operating_point"] == pytest.approx(sklearn_metrics.recall_score(y, score >= POINTS[model]))
+    assert m["threshold"] == POINTS[model]
+    assert m["recall_at_threshold"] == pytest.approx(sklearn_metrics.recall_score(y, score >= POINTS[model]))
     roc = figures["curves"][model]["roc"]
     assert sklearn_metrics.auc(roc["fpr"], roc["tpr"]) == pytest.approx(m["auc"])
     by_label = figures["by_label"][model].set_index("label")
@@ -268,10 +268,10 @@ def test_page_shows_the_metrics_of_every_model(figures, page):
         assert shown[6:10] == [
             f"{100 * m[f'{key}']:.1f} %"
             for key in (
-                "recall_at_operating_point",
-                "recall_at_operating_point_lower",
-                "false_rate_at_operating_point",
-                "false_rate_at_operating_point_upper",
+                "recall_at_threshold",
+                "recall_at_threshold_lower",
+                "false_rate_at_threshold",
+                "false_rate_at_threshold_upper",
             )
         ]
         assert shown[-2:] == ["300", "600"]
@@ -330,7 +330,7 @@ def test_files_without_y_keep_their_order_and_are_cut():
 def test_quantization_shows_the_reported_differences():
     values = dict.fromkeys(chunks.COMPARED, 0.9)
     chapter = quantization_chapter(
-        {"bytes": 1, "arena_bytes": 1, "operators": [], "flip_rate": 0.0, "flip_rate_at_operating_point": 0.0,
+        {"bytes": 1, "arena_bytes": 1, "operators": [], "flip_rate": 0.0, "flip_rate_at_threshold": 0.0,
          "float": values, "int8": values | {"auc": 0.895, "recall": 0.91}}
     )  # fmt: skip
     delta = chapter.table.set_index("measure").iloc[:, -1]

@@ -109,7 +109,7 @@ def test_the_example_in_python_runs(tmp_path, monkeypatch, capsys):
     trees = RandomForestClassifier(2, max_depth=2, random_state=0).fit(x, np.arange(64) % 2)
     trees.window_ = p.features.n_mels, 33
     forest.save(trees, tmp_path / "m.joblib")
-    report = {"operating_point": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
+    report = {"chunk_threshold": 0.5, "calibration": {"slope": 1.0, "intercept": 0.0}}
     tables.write_json(tmp_path / "report.json", report)
     tables.write_json(tmp_path / "operating.json", {"logit": -9.0})
     (wav,) = re.findall(r'audio.read\("(.*?)"', code)

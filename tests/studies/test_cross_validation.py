@@ -232,7 +232,7 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     assert seen["label"] == [0, 2, 0, 1]  # w and z of the real ones, w and x of the simulated
     assert len(seen["rows"]) == 3 and set(seen["rows"]) <= {0, 3, 4, 5}
     assert (tmp_path / "model.tflite").read_bytes() == b"artifact"
-    assert {"operating_point", "calibration"} <= set(tables.read_json(tmp_path / "report.json"))
+    assert {"chunk_threshold", "calibration"} <= set(tables.read_json(tmp_path / "report.json"))
 
 
 def test_the_operating_point_keeps_the_limit_on_every_origin(monkeypatch, tmp_path):

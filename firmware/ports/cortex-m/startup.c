@@ -25,7 +25,7 @@ static void reset(void) {
   for (volatile uint32_t *word = stack_start; word < here - 16; word++) *word = PAINT;
   for (uint32_t *from = data_load, *to = data_start; to < data_end;) *to++ = *from++;
   for (uint32_t *word = bss_start; word < bss_end;) *word++ = 0;
-  for (const handler *made = constructors_start; made < constructors_end; made++) (*made)();
+  for (const handler *constructor = constructors_start; constructor < constructors_end; constructor++) (*constructor)();
   __asm volatile("cpsie i");
   port_run();
 }

@@ -42,7 +42,7 @@ class Secured:
         images = f"'self' data: {'/'.join(tiles.split('/')[:3]).replace('{s}', '*')}" if tiles else "'self'"
         self.headers = {
             "Content-Security-Policy": f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-            f"img-src {images}; media-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+            f"img-src {images}; media-src 'self' blob:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",

@@ -79,6 +79,7 @@ def _incident(connection: sql.Connection, row: sql.Row, sr: int) -> dict:
         "error_s": None if row.error_us is None else row.error_us / 1e6,
         "has_evidence": row.evidence_sequence is not None,
         "keeps_sound": sound.is_kept_by(connection, row.device),
+        "has_camera": sound.has_camera(connection, row.device),
         "orders": sound.ordered(connection, row.device, row.session, row.incident),
         "onsets": [
             {

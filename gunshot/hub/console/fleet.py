@@ -7,7 +7,7 @@ import sqlalchemy as sql
 
 from gunshot.device import messages
 from gunshot.device.messages import Heartbeat
-from gunshot.device.topics import SPEECH
+from gunshot.device.topics import SPEECH, VIDEO
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.times import utc
 from gunshot.hub.database import DEVICE, INCIDENT, MESSAGE, SESSION
@@ -37,6 +37,7 @@ def _device(connection: sql.Connection, noise: Noise, row: sql.Row, now: datetim
         "name": row.name, "site": row.site, "session": session, "beat": beat,
         "online": bool(session and session.online), "revoked_at": utc(row.revoked_at),
         "speech": session and SPEECH in (session.capabilities or []),
+        "camera": session and VIDEO in (session.capabilities or []),
         "seen_at": max(filter(None, (utc(came), session and utc(session.heard_at))), default=None),
         "clock_error_s": incident.error_us / 1e6 if incident and incident.error_us is not None else None,
         "heard": incident is not None, "drawing": drawing(levels),

@@ -1,4 +1,4 @@
-"""The console's addresses of sound: who asks for it, its clips, and live sound as it comes."""
+"""The console's addresses of sound and video: who asks for them, clips, and what comes live."""
 
 import asyncio
 import base64
@@ -9,14 +9,14 @@ from typing import Annotated
 import sqlalchemy as sql
 from fastapi import APIRouter, Form, HTTPException, Path, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from gunshot.device.orders import ID
+from gunshot.device.orders import ID, Kind
 from gunshot.hub import folder, orders
 from gunshot.hub.console import people, sound
-from gunshot.hub.console.routes import CHECKED, Name, Number, PersonOf, SettingOf
-from gunshot.hub.database import CLIP, INCIDENT
+from gunshot.hub.console.routes import CHECKED, Name, Number, PersonOf, Setting, SettingOf
+from gunshot.hub.database import CLIP, INCIDENT, ORDER, VIDEO
 from gunshot.signing import keys
 
 LOOK_S = 0.1  # between two looks at whether a part has come
@@ -29,8 +29,9 @@ Id = Annotated[str, Path(pattern=ID)]
 def order(
     at: SettingOf, person: PersonOf, device: Name, session: Number, incident: Number,
     reason: Annotated[str, Form(pattern=r"^[^\x00]*$")] = "", live: Annotated[bool, Form()] = False,
+    video: Annotated[bool, Form()] = False,
 ) -> Response:  # fmt: skip
-    """Ask for the sound of an incident, or for live sound because of it; 403 for a viewer, or without the key."""
+    """Ask for the sound of an incident, or for live sound or video because of it; 403: a viewer, or without the key."""
     if not person.decides:
         raise HTTPException(403, f"{person.name} is a {person.role}: reviewers ask for sound")
     file = folder.order_key(at.folder)
@@ -44,8 +45,9 @@ def order(
             if case is None:
                 raise HTTPException(404, f"{device} has no incident {session}/{incident} of a case")
             span = orders.of_incident(connection, device, session, incident, sr=at.sr)
-            if live:
-                span = orders.of_time(now, sound.LIVE_S, session=session, incident=incident)
+            if live or video:
+                kind = Kind.video if video else Kind.sound
+                span = orders.of_time(now, sound.LIVE_S, session=session, incident=incident, kind=kind)
             who = {"reason": reason.strip(), "person": person.name}
             id = orders.ask(connection, keys.load(file), device, span, **who, now=now)
     except ValueError as e:
@@ -64,6 +66,51 @@ def clip(at: SettingOf, _: PersonOf, id: Id) -> Response:
     if row.deleted_at or not file.exists():
         raise HTTPException(410, "this clip was deleted")
     return FileResponse(file, media_type="audio/flac")
+
+
+@router.get("/videos/{id}.mp4")
+def video(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
+    """Return the video that an order brought, or what has come of it, and then the rest as it comes.
+
+    410 where it was deleted.
+    """
+    with at.engine.connect() as connection:
+        row = connection.execute(sql.select(VIDEO.c.file, VIDEO.c.deleted_at).where(VIDEO.c.order == id)).first()
+        state = connection.scalar(sql.select(ORDER.c.state).where(ORDER.c.id == id))
+    if row is None and state == orders.OPEN:
+        return StreamingResponse(_shown(at, request.session["login"], id), media_type="video/mp4")
+    if row is None:
+        raise HTTPException(404, "there is no video of that order")
+    file = at.folder / orders.SOUND / row.file
+    if row.deleted_at or not file.exists():
+        raise HTTPException(410, "this video was deleted")
+    return FileResponse(file, media_type="video/mp4")
+
+
+async def _shown(at: Setting, login: int, id: str) -> AsyncIterator[bytes]:
+    """Yield an order's video as it comes, until it or the login has ended."""
+    count = size = 0
+    while (new := await run_in_threadpool(_shown_since, at.engine, login, id, count)) is not None:
+        for content in new:
+            count, size = count + 1, size + len(content)
+            yield content
+        await asyncio.sleep(LOOK_S)
+    yield await run_in_threadpool(_rest, at, login, id, size)
+
+
+def _shown_since(engine: sql.Engine, login: int, order: str, count: int) -> list[bytes] | None:
+    with engine.connect() as connection:
+        person = people.logged_in(connection, login, now=datetime.now(UTC))
+        return person and sound.shown(connection, order, count)
+
+
+def _rest(at: Setting, login: int, order: str, size: int) -> bytes:
+    """Return what is in an order's file after its first bytes, which were sent."""
+    with at.engine.connect() as connection:
+        if not people.logged_in(connection, login, now=datetime.now(UTC)):
+            return b""
+        file = connection.scalar(sql.select(VIDEO.c.file).where(VIDEO.c.order == order, VIDEO.c.deleted_at.is_(None)))
+    return (at.folder / orders.SOUND / file).read_bytes()[size:] if file else b""
 
 
 @router.get("/orders/{id}/live", response_class=EventSourceResponse)

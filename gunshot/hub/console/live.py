@@ -7,7 +7,7 @@ import sqlalchemy as sql
 from gunshot.hub import orders
 from gunshot.hub.console import decisions
 from gunshot.hub.console.times import utc
-from gunshot.hub.database import CASE, CLIP, DECISION, DEVICE, MESSAGE, ORDER, SESSION
+from gunshot.hub.database import CASE, DECISION, DEVICE, MESSAGE, ORDER, SESSION
 
 RINGS = timedelta(minutes=10)  # how long a case that nobody acknowledged is heard
 MOST = 20  # cases that wait and are named; the newest
@@ -23,9 +23,9 @@ def token(connection: sql.Connection) -> str:
     is_open = sql.case((ORDER.c.state == orders.OPEN, 1))
     counts = [sql.func.count(), *map(sql.func.count, (ORDER.c.sent_at, ORDER.c.answered_at, is_open))]
     ordered = (sql.select(count).select_from(ORDER).scalar_subquery() for count in counts)
-    deleted = sql.select(sql.func.count(CLIP.c.deleted_at)).scalar_subquery()
+    deleted = (sql.select(sql.func.count(kind.c.deleted_at)).scalar_subquery() for kind in orders.BROUGHT)
     return " ".join(
-        map(str, connection.execute(sql.select(changed, decided, online, revoked, *ordered, deleted)).one())
+        map(str, connection.execute(sql.select(changed, decided, online, revoked, *ordered, *deleted)).one())
     )
 
 

@@ -175,13 +175,13 @@ def delta(a: dict, b: dict, score_a: np.ndarray, score_b: np.ndarray) -> dict[st
     """Return the differences of int8 (b) from float (a) on the same chunks, b - a, as fractions.
 
     `a` and `b` are what `metrics.summary` gives. Flips are counted at 0.5 and at float's
-    operating point, the same threshold for both.
+    threshold, the same for both.
     """
-    point = a["operating_point"]
+    point = a["threshold"]
     return {
         **{f"{key}_delta": b[key] - a[key] for key in ("accuracy", "recall", "auc")},
         "flip_rate": float(np.mean((score_a >= 0.5) != (score_b >= 0.5))),
-        "flip_rate_at_operating_point": float(np.mean((score_a >= point) != (score_b >= point))),
+        "flip_rate_at_threshold": float(np.mean((score_a >= point) != (score_b >= point))),
     }
 
 
@@ -200,9 +200,7 @@ def report(artifact: bytes, float_logit: Callable, val: tuple, test: tuple, *, m
     logits = {"float": float_logit, "int8": tflm.logit}
     stated = {name: metrics.stated(val[1], logit(val[0]), min_recall=min_recall) for name, logit in logits.items()}
     score = {name: calibration.calibrated(logit(x), stated[name]["calibration"]) for name, logit in logits.items()}
-    summaries = {
-        name: metrics.summary(y, score[name], chunk_threshold=stated[name]["operating_point"]) for name in logits
-    }
+    summaries = {name: metrics.summary(y, score[name], threshold=stated[name]["chunk_threshold"]) for name in logits}
     return {
         "bytes": len(artifact),
         "arena_bytes": tflm.arena_bytes(),

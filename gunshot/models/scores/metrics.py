@@ -82,29 +82,29 @@ def share_lower(k: int, n: int) -> float:
 
 
 def stated(y: np.ndarray, logit: np.ndarray, *, min_recall: float) -> dict:
-    """Return what a model's report states of its logits of the validation split: calibration, operating point, AUC."""
+    """Return what a model's report states of its logits of the validation split: calibration, chunk threshold, AUC."""
     fitted = calibration.calibrate(y, logit)
     score = calibration.calibrated(logit, fitted)
     return {
-        "operating_point": chunk_threshold(y, score, min_recall=min_recall),
+        "chunk_threshold": chunk_threshold(y, score, min_recall=min_recall),
         "calibration": fitted,
         "validation_auc": auc(y, score),
     }
 
 
-def summary(y: np.ndarray, score: np.ndarray, *, chunk_threshold: float) -> dict[str, float]:
-    """Return accuracy, recall and precision at 0.5, the AUC, and recall and false rate at the chunk threshold."""
-    half, point = at_threshold(y, score, 0.5), at_threshold(y, score, chunk_threshold)
+def summary(y: np.ndarray, score: np.ndarray, *, threshold: float) -> dict[str, float]:
+    """Return accuracy, recall and precision at 0.5, the AUC, and recall and false rate at `threshold`."""
+    half, point = at_threshold(y, score, 0.5), at_threshold(y, score, threshold)
     return {
         "accuracy": half["accuracy"],
         "recall": half["recall"],
         "precision": half["precision"],
         "auc": auc(y, score),
-        "operating_point": chunk_threshold,
-        "recall_at_operating_point": point["recall"],
-        "recall_at_operating_point_lower": point["recall_lower"],
-        "false_rate_at_operating_point": point["false_rate"],
-        "false_rate_at_operating_point_upper": point["false_rate_upper"],
+        "threshold": threshold,
+        "recall_at_threshold": point["recall"],
+        "recall_at_threshold_lower": point["recall_lower"],
+        "false_rate_at_threshold": point["false_rate"],
+        "false_rate_at_threshold_upper": point["false_rate_upper"],
         "shots": int(np.sum(y)),
         "environment": int(len(y) - np.sum(y)),
     }

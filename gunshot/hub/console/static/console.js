@@ -25,12 +25,13 @@ function renew(page) {
       if (same) same.open = true
     }
     now.replaceWith(document.adoptNode(next))
-    for (const player of now.querySelectorAll("audio")) byId(player.id)?.replaceWith(player) // it may be playing
+    for (const player of now.querySelectorAll("audio, video")) byId(player.id)?.replaceWith(player) // it may be playing
     localise(byId(id))
   }
   const seen = document.querySelector("#decide [name=seen]")
   if (seen) seen.value = byId("live").dataset.seen
   places.show()
+  watching.show()
 }
 
 async function reload() {
@@ -73,4 +74,5 @@ function listen() {
 
 localise(document)
 places.show()
+watching.show()
 listen()

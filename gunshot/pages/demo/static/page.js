@@ -1,0 +1,209 @@
+// The page: what a person does, and what is shown of it.
+import { Detector } from "./detector.js";
+import { Incidents, counted } from "./incidents.js";
+import { Sound, decoded } from "./sound.js";
+import { Strip } from "./strip.js";
+
+const PIECE = 16000, BLOCK = 512; // samples of a file that are heard at once; of a simulated shot, as of the microphone
+const at = (id) => document.getElementById(id);
+const facts = await (await fetch("demo.json")).json();
+const detector = new Detector(), strip = new Strip(at("strip"), facts), incidents = new Incidents(at("incidents"), at("none"), facts);
+let chosen = facts.thresholds[facts.operating], turn = 0; // of what is heard: an older one's answers are dropped
+const sound = new Sound(facts.sr, tried(hear));
+
+function says(text, listening = false) {
+  at("state").textContent = text;
+  at("state").classList.toggle("listening", listening);
+}
+
+function fault(error) {
+  at("fault").hidden = !error;
+  at("fault").textContent = error ? `${error.message ?? error}` : "";
+}
+
+/** Begin a session; resolves to its turn. */
+async function begin(session) {
+  fault();
+  at("progress").hidden = true;
+  const own = ++turn;
+  at("score").textContent = at("decision").textContent = at("latency").textContent = "–";
+  at("shots").textContent = "0";
+  incidents.begin(session);
+  strip.begin(session.frames);
+  await detector.begin(chosen);
+  return own;
+}
+
+/** Show what the detector answers, and how long after a time it does, ms since 1970. */
+function show(answer, came) {
+  strip.add(answer);
+  const window = answer.windows.at(-1);
+  if (window) at("score").textContent = window.score.toFixed(2);
+  for (const message of answer.incidents) {
+    incidents.show(message);
+    if (message.onsets.length) {
+      const last = message.onsets.at(-1);
+      at("decision").textContent = `${Math.round((1000 * (message.decided - last)) / facts.sr)} ms`;
+      if (came) at("latency").textContent = `${Date.now() - came} ms`;
+    }
+  }
+  at("shots").textContent = incidents.shots;
+}
+
+/** Hear a block that came at a time, ms since 1970. */
+async function hear(samples, came) {
+  const own = turn, answer = await detector.hear(samples);
+  if (own === turn) show(answer, came);
+}
+
+async function end(own) {
+  const answer = await detector.end();
+  if (own === turn) show(answer);
+}
+
+/** Let go of the microphone. */
+function still() {
+  sound.close();
+  at("listen").textContent = "Listen to the microphone";
+  at("listen").setAttribute("aria-pressed", "false");
+  at("processing").hidden = true;
+  says("Stopped");
+}
+
+async function stop() {
+  still();
+  await end(turn);
+}
+
+/** The browser has taken the microphone away: what it hears later does not follow what it heard before. */
+async function interrupted() {
+  if (!sound.listening) return;
+  await stop();
+  fault("The browser has paused the microphone. Listen again when you like.");
+}
+
+async function listen() {
+  if (sound.listening) return stop();
+  says("The browser asks for the microphone");
+  const processed = await sound.ask(tried(interrupted));
+  await begin({ begun: Date.now() });
+  sound.listen();
+  at("listen").textContent = "Stop";
+  at("listen").setAttribute("aria-pressed", "true");
+  at("processing").hidden = false;
+  at("processing").textContent = processed.length
+    ? `This browser goes on with ${processed.join(", ")}: it may swallow shots.`
+    : "Echo cancellation, noise suppression and gain control are off.";
+  says("Listening", true);
+}
+
+const until = (time) => new Promise((resolve) => setTimeout(resolve, time - performance.now()));
+
+/** Play a simulated shot, and hear it as it sounds; while the microphone listens, that hears it. */
+async function simulated(shot) {
+  const samples = await decoded(await (await fetch(shot.file)).arrayBuffer(), facts.sr);
+  await sound.play(samples);
+  if (sound.listening) return;
+  const own = await begin({ begun: Date.now(), frames: samples.length / facts.hop_length }), begun = performance.now();
+  says(`Playing: ${shot.title}`);
+  for (let i = 0; i < samples.length && own === turn; i += BLOCK) {
+    await until(begun + (1000 * (i + BLOCK)) / facts.sr);
+    if (own === turn) await hear(samples.slice(i, i + BLOCK), Date.now());
+  }
+  if (own !== turn) return;
+  await end(own);
+  says(`Played: ${shot.title}`);
+}
+
+async function open(file) {
+  if (sound.listening) await stop();
+  else sound.close();
+  says(`Decoding ${file.name}`);
+  const samples = await decoded(await file.arrayBuffer(), facts.sr).catch(() => {
+    throw new Error(`${file.name}: this browser cannot decode it`);
+  });
+  const own = await begin({ recording: samples, frames: samples.length / facts.hop_length });
+  let busy_ms = 0;
+  at("progress").hidden = false;
+  for (let i = 0; i < samples.length; i += PIECE) {
+    const answer = await detector.hear(samples.slice(i, i + PIECE));
+    if (own !== turn) return;
+    show(answer);
+    busy_ms += answer.busy_ms;
+    at("progress").value = i / samples.length;
+  }
+  show({ ...(await detector.hear(new Float32Array(facts.after))), codes: [] }); // the last windows end behind the recording
+  await end(own);
+  at("progress").hidden = true;
+  const times = `${(samples.length / facts.sr).toFixed(1)} s, heard in ${(busy_ms / 1000).toFixed(2)} s`;
+  says(`${file.name}: ${counted(incidents.shots)} in ${times}`);
+}
+
+/** Return what does an action, and says why where it fails. */
+function tried(action) {
+  return async (...args) => {
+    try {
+      await action(...args);
+    } catch (error) {
+      still();
+      fault(error);
+    }
+  };
+}
+
+function threshold(index) {
+  chosen = facts.thresholds[index];
+  const words = `${chosen.score.toFixed(3)}${index === facts.operating ? ", the operating point" : ""}`;
+  at("threshold").value = index;
+  at("threshold").setAttribute("aria-valuetext", words);
+  at("opens").textContent = words;
+  strip.threshold = chosen.score;
+  strip.draw();
+  return detector.settings(chosen);
+}
+
+function prepare() {
+  at("model").textContent = facts.model;
+  at("rate").textContent = `${facts.sr / 1000} kHz`;
+  for (const shot of facts.shots) {
+    const button = document.createElement("button"), note = document.createElement("small");
+    button.type = "button";
+    button.textContent = shot.title;
+    note.textContent = `${counted(shot.shots)}${shot.detected ? "" : ", missed at the operating point"}`;
+    button.append(note);
+    button.onclick = tried(() => simulated(shot));
+    at("simulated").append(button);
+  }
+  at("listen").onclick = tried(listen);
+  const chosenFile = tried(open);
+  at("file").onclick = () => (at("file").value = ""); // so that the same one may be chosen again
+  at("file").onchange = () => at("file").files.length && chosenFile(at("file").files[0]);
+  document.ondragover = (event) => (event.preventDefault(), document.body.classList.add("over"));
+  document.ondragleave = () => document.body.classList.remove("over");
+  document.ondrop = (event) => {
+    event.preventDefault();
+    document.body.classList.remove("over");
+    if (event.dataTransfer.files.length) chosenFile(event.dataTransfer.files[0]);
+  };
+  at("threshold").max = facts.thresholds.length - 1;
+  at("threshold").oninput = () => threshold(Number(at("threshold").value));
+  at("operating").onclick = () => threshold(facts.operating);
+  for (const id of ["listen", "file", "threshold", "operating"]) at(id).disabled = false;
+}
+
+/** Have the page's files kept, for when there is no network; where a newer page was kept meanwhile, show that. */
+function keep() {
+  const keeper = navigator.serviceWorker, before = keeper?.controller;
+  keeper?.addEventListener("controllerchange", () => before && turn === 0 && location.reload());
+  keeper?.register("offline.js").catch(() => {}); // without a network there is nothing newer
+  keeper?.ready.then(() => (at("offline").hidden = false));
+}
+
+tried(async () => {
+  await detector.load(await (await fetch("gunshot.wasm")).arrayBuffer(), facts.n_mels);
+  await detector.begin(chosen);
+  prepare();
+  await threshold(facts.operating);
+  says("Ready");
+  if (facts.offline) keep();
+})();
