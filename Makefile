@@ -6,7 +6,7 @@
 # make hub        after `make`: a hub, its console and three simulated devices on this machine; Ctrl-C ends them
 # make firmware   build it for each port                       make parity     the firmware against Python, and its cost
 # make firmware-test  its tests, with the cross compiler and QEMU
-# make pictures   take the pictures in DOC anew; RECORDING=a real one to stand beside simulated ones
+# make pictures   take the pictures in DOC anew; RECORDING=a real one to stand beside simulated ones, SITES=a folder of them
 # make figures    write DOC/figures.md and README's table from the report files
 
 # The one Python that requirements.lock has wheels for, as pyproject.toml says.
@@ -99,6 +99,7 @@ pictures: $(READY)
 	$(MADE) fusion.png
 	python DOC/pictures/pages.py
 	$(MADE) detect.png report.png explore.png
+	$(if $(SITES),python DOC/pictures/sites.py $(SITES) && $(MADE) site.png)
 
 hub: $(READY)
 	@gunshot hub demo hub-demo

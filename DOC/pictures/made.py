@@ -41,8 +41,12 @@ SHOWS = {  # picture: patterns of sources; none where no command takes it
     "simulator_distance.png": SIMULATED,
     "simulator_real.png": SIMULATED,
     "simulator_scene.png": SIMULATED,
+    "site.png": ["gunshot/site/plot.py", f"{FOLDER}/sites.py"],
 }
-COMMAND = {"simulator_real.png": "make pictures RECORDING=a real shot's wav"}  # of others `make pictures`
+COMMAND = {  # of others `make pictures`
+    "simulator_real.png": "make pictures RECORDING=a real shot's wav",
+    "site.png": "make pictures SITES=a folder of real recordings with a manifest.csv",
+}
 
 
 def _content(path: Path) -> str:

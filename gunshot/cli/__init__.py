@@ -10,6 +10,7 @@ import sys
 from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     annotate,
     bridge,
+    calibrate,
     compare,
     console,
     cross_validate,

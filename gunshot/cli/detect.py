@@ -1,9 +1,6 @@
 """gunshot detect: when shots begin in recordings."""
 
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +9,14 @@ import typer
 from gunshot.base.files import shown
 from gunshot.cli import compiling
 from gunshot.cli.app import app
-from gunshot.cli.options import Format, ModelOption, ThresholdOption, given, print_names, print_row
+from gunshot.cli.options import Format, ModelOption, SiteOption, ThresholdOption, given, print_row
+from gunshot.cli.recordings import listed
 
 if TYPE_CHECKING:
     from gunshot.base import params
+    from gunshot.detect.listener import Sections
     from gunshot.detect.recording import Part
+    from gunshot.models.model import Model
 
 DRAWN_MIN = 30  # minutes of a recording that --plot draws, at most: it takes some 300 MB
 
@@ -31,6 +31,7 @@ def detect(
     ],
     model: ModelOption = "int8",
     threshold: ThresholdOption = None,
+    site: SiteOption = None,
     format: Annotated[
         Format,
         typer.Option(help="text: file, onset in s, score; json: an object a line with file, onset_s, score, level_db."),
@@ -58,9 +59,9 @@ def detect(
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
     p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "quality")
     loaded = load_model(*named([model], pipeline.models()).values())
-    logit, failed, parts = loaded.threshold(threshold), 0, []
+    logit, failed, parts = opening(loaded, p, threshold, site), 0, []
     point = float(loaded.calibrated(logit))
-    for name, file in _recordings(files):
+    for name, file in listed(files):
         ear, notes, shots, name = listener.Listener(loaded, [logit], p), audio.Notes(), 0, shown(name)
         best = (0.0, 0.0)
         try:
@@ -90,36 +91,32 @@ def detect(
     raise typer.Exit(1 if failed else 0)
 
 
+def opening(model: "Model", p: "Sections", threshold: float | None, site: Path | None) -> float:
+    """Return the mean logit that opens an incident: of a score, of a site's profile, or of the operating point.
+
+    Which one decided is said on stderr where it is a profile's. ValueError as for `profile.read`, or where both are
+    given.
+    """
+    if site is None:
+        return model.threshold(threshold)
+    from gunshot.site import profile  # a second to import: only where it is used
+
+    if threshold is not None:
+        raise ValueError(f"--threshold {threshold:g} and --site {shown(site)}: only one can decide; leave one out")
+    read = profile.read(site, model, p)
+    here, point = read.threshold.score, read.operating_point.score
+    print(
+        f"threshold {here:.3f}, of the site {read.site} ({shown(site)}); operating point {point:.3f}", file=sys.stderr
+    )
+    return read.threshold.logit
+
+
 def _highest(part: "Part", p: "params.Audio") -> tuple[float, float]:
     """Return the highest score of a part's windows and its window's middle, s, from 0 on; (0, 0) without one."""
     if not len(part.window_score):
         return 0.0, 0.0
     i = int(part.window_score.argmax())
     return float(part.window_score[i]), max(0.0, float(part.start_s[i]) + p.chunk_length / p.sr / 2)
-
-
-def _recordings(files: list[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yield the name and the file of each recording; of folders what is sound in them, and what is not is told."""
-    for file in files:
-        if str(file) == "-":
-            with tempfile.NamedTemporaryFile(prefix="gunshot.") as copy:  # decoders go back and forth in it
-                shutil.copyfileobj(sys.stdin.buffer, copy)
-                copy.flush()
-                yield file, Path(copy.name)
-        elif file.is_dir():
-            from gunshot.corpora import sources
-
-            names, refused = sources.walk(file, ".", anywhere=True)
-            names, beside = sources.without_sidecars(names, str, file.joinpath)
-            for row in refused:
-                print(f"warning: {shown(file / row['file'])}: {row['value']}: {row['rule']}", file=sys.stderr)
-            names_beside = [row["file"] for row in beside]
-            print_names("file is no audio", "files are no audio", names_beside, file=sys.stderr)
-            if not names:
-                print(f"warning: {shown(file)}: no recording in it", file=sys.stderr)
-            yield from ((file / name, file / name) for name in names)
-        else:
-            yield file, file
 
 
 def _rows(part: "Part", p: "params.Firmware", *, format: Format, scores: bool) -> list[dict]:

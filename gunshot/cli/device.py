@@ -2,12 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gunshot.cli.app import device
-from gunshot.cli.options import ModelOption, ThresholdOption, show_log
+from gunshot.cli.options import ModelOption, SiteOption, ThresholdOption, show_log
+
+if TYPE_CHECKING:
+    from gunshot.detect.listener import Sections
+    from gunshot.device.place import Place
+    from gunshot.device.topics import SiteProfile
+    from gunshot.models.model import Model
 
 
 @device.command()
@@ -19,8 +25,12 @@ def run(
     ] = None,
     model: ModelOption = "int8",
     threshold: ThresholdOption = None,
+    site: SiteOption = None,
 ) -> None:
     """Listen, and send what is heard to the hub as messages; Ctrl-C ends it.
+
+    With --site a site's profile sets the threshold. One that cannot be used, for another model or another site than the
+    folder's, is told in the log and in the device's status, and the operating point stays.
 
     No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. A `camera: rtsp://...` in its
     device.yaml is opened where the hub orders its video, and never otherwise. Messages wait in the folder until the hub
@@ -30,17 +40,36 @@ def run(
     from gunshot.detect import live
     from gunshot.device import run as running
     from gunshot.device.place import Place
+    from gunshot.device.topics import NO_PROFILE
     from gunshot.models.model import load_model, named
 
     show_log()
     p, notes = params.load("audio", "chunks", "context", "features", "detector", "firmware"), audio.Notes()
-    Place.load(folder)  # before what takes long
+    place = Place.load(folder)  # before what takes long
+    if site and threshold is not None:
+        raise ValueError(f"--threshold {threshold:g} and --site {site}: only one can decide; leave one out")
     loaded = load_model(*named([model], pipeline.models()).values())
     size = p.detector.hop * p.features.hop_length
     heard, form = live.Heard(), (p.audio.sr, size)
     source = live.recording(file, *form, notes, heard) if file else live.microphone(microphone, *form, heard)
-    left = running.listen(folder, source, loaded, loaded.threshold(threshold), p, heard=heard)
+    logit, said = (loaded.threshold(threshold), NO_PROFILE) if site is None else _by_profile(site, loaded, p, place)
+    left = running.listen(folder, source, loaded, logit, p, site=said, heard=heard)
     for warning in notes.warnings:
         print(f"warning: {file}: {warning}", file=sys.stderr)
     if left:
         print(f"warning: {left} messages wait in {folder}, for the next start", file=sys.stderr)
+
+
+def _by_profile(file: Path, model: "Model", p: "Sections", place: "Place") -> tuple[float, "SiteProfile"]:
+    """Return the threshold of a site's profile, as a mean logit, and what the device says of it.
+
+    One that cannot be used must not silence a device: it then runs at the operating point, and says why.
+    """
+    from gunshot.device.topics import SiteProfile
+    from gunshot.site import profile
+
+    try:
+        read = profile.read(file, model, p, site=place.site)
+    except (ValueError, OSError) as e:
+        return model.threshold(), SiteProfile(fault=str(e))
+    return read.threshold.logit, SiteProfile(site=read.site)

@@ -20,6 +20,13 @@ class Format(StrEnum):
     json = "json"
 
 
+def given(text: str) -> Path:
+    """Return a path; an empty text, as of a variable that is not set, is refused: Path takes it for this folder."""
+    if not text:
+        raise typer.BadParameter('"" must be the name of a folder or file; this folder is .')
+    return Path(text)
+
+
 ModelOption = Annotated[
     str,
     typer.Option(
@@ -30,6 +37,10 @@ ModelOption = Annotated[
 ThresholdOption = Annotated[
     float | None,
     typer.Option(help="Of the score that opens an incident. Default: the operating point on validation streams."),
+]
+SiteOption = Annotated[
+    Path | None,
+    typer.Option(parser=given, help="A site's profile, of `gunshot calibrate`: its threshold decides.", metavar="FILE"),
 ]
 OutOption = Annotated[Path | None, typer.Option(help="Default: a .json of the command's name beside the reports.")]
 RecordingsOption = Annotated[
@@ -50,13 +61,6 @@ def show_log() -> None:
 
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("gunshot").setLevel(logging.INFO)
-
-
-def given(text: str) -> Path:
-    """Return a path; an empty text, as of a variable that is not set, is refused: Path takes it for this folder."""
-    if not text:
-        raise typer.BadParameter('"" must be the name of a folder or file; this folder is .')
-    return Path(text)
 
 
 def report(name: str) -> Path:

@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from gunshot.device import topics
 from gunshot.device.answers import Answers
 from gunshot.device.outbox import Outbox
-from gunshot.device.topics import Acknowledgement, Birth, Status
+from gunshot.device.topics import NO_PROFILE, Acknowledgement, Birth, SiteProfile, Status
 
 WINDOW = 20  # messages that are on their way at once
 RESEND_S, MOST_RESEND_S = 30.0, 3600.0  # without an acknowledgement; twice as long each time, up to the latter
@@ -36,14 +36,16 @@ class Link:
     outbox : what it sends; it is used in the caller's thread alone
     birth : what it says of itself at each connection
     answers : what it answers to orders; used in the caller's thread too
+    site : what it says of a site's profile
     resend_s : after which a message goes out again; then after twice as long, and so on
     """
 
     def __init__(
         self, folder: Path, host: str, port: int, outbox: Outbox, birth: Birth, answers: Answers,
-        *, resend_s: float = RESEND_S,
+        *, site: SiteProfile = NO_PROFILE, resend_s: float = RESEND_S,
     ):  # fmt: skip
         self._outbox, self._birth, self._answers, self._resend_s = outbox, birth, answers, resend_s
+        self._site = site
         self._online = True
         self._due: dict[tuple[int, int], tuple[float, float]] = {}  # when it goes out again, and how long after that
         self._news: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()  # None: connected anew
@@ -126,4 +128,5 @@ class Link:
 
     def _status(self, *, online: bool) -> bytes:
         dropped = self._outbox.dropped if online else None  # a will is written before anything is dropped
-        return Status(session=self._birth.session, online=online, dropped=dropped).encode()
+        site = {"site": self._site.site, "site_fault": self._site.fault}
+        return Status(session=self._birth.session, online=online, dropped=dropped, **site).encode()

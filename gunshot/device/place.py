@@ -49,6 +49,7 @@ class Place(pydantic.BaseModel):
     name: str
     number: int = pydantic.Field(ge=0, le=topics.MOST_NUMBER)  # which its messages carry
     session: int = pydantic.Field(default=0, ge=0, le=topics.MOST_NUMBER)  # the last that the hub had of this name
+    site: str | None = None  # where it hangs, where that was said when it was enrolled
     speech: Policy = Policy.forbidden  # a folder from before this was asked forbids it
     camera: str | None = pydantic.Field(default=None, pattern=r"^rtsps?://\S+$", repr=False)  # by hand; None: none
 

@@ -24,7 +24,7 @@ from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
 from gunshot.device.policy import Policy
 from gunshot.device.ring import Ring
-from gunshot.device.topics import SPEECH, VIDEO, Birth
+from gunshot.device.topics import NO_PROFILE, SPEECH, VIDEO, Birth, SiteProfile
 from gunshot.models.model import Model
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
@@ -152,12 +152,13 @@ def capabilities(place: Place) -> list[str]:
 
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
-    *, error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None,
+    *, site: SiteProfile = NO_PROFILE, error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None,
 ) -> int:  # fmt: skip
     """Be the device of a folder until the sound ends and the hub has all of it, or an interrupt.
 
-    Returns how many messages wait in the folder, for the next session. `logit` opens an incident; the others as for
-    `run` and `Device`, and `heard` is its `at`. ValueError where the folder is no device's, or another uses it.
+    Returns how many messages wait in the folder, for the next session. `logit` opens an incident; `site` is
+    what it says of a site's profile; the others as for `run` and `Device`, and `heard` is its `at`. ValueError where
+    the folder is no device's, or another uses it.
     """
     place, ear = Place.load(folder), Listener(model, [logit, logit - near.BELOW], p)
     with closing(Outbox(folder)) as outbox:
@@ -168,15 +169,23 @@ def listen(
         )  # fmt: skip
         device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard)
         log.info("sound in which people speak: %s", place.speech)
+        _log_threshold(birth, site)
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
         with (
             closing(Answers(folder, birth, device.ring, **keeps, error_us=error_us)) as answers,
-            closing(Link(folder, place.host, place.port, outbox, birth, answers)) as link,
+            closing(Link(folder, place.host, place.port, outbox, birth, answers, site=site)) as link,
             suppress(KeyboardInterrupt),
         ):
             run(source, device, outbox, answers, link)
         return len(outbox)
+
+
+def _log_threshold(birth: Birth, site: SiteProfile) -> None:
+    if site.fault:
+        log.warning("it runs without its site's profile: %s", site.fault)
+    by = f"by the profile of the site {site.site}" if site.site else "by no site's profile"
+    log.info("threshold %.3f, %s", birth.operating_point, by)
 
 
 def run(

@@ -203,7 +203,7 @@ def enrol(
         raise ValueError(f"{key}: no such file; `gunshot hub init {folder}` with the options of then makes it")
     with database.opened(settings.database) as engine, engine.begin() as connection:
         session = _enter(connection, name, number, renew=renew)
-        sites.move(connection, name, site=site, latitude=latitude, longitude=longitude)
+        site = sites.move(connection, name, site=site, latitude=latitude, longitude=longitude)
         audit.enter(connection, "device", name, now=datetime.now(UTC), event="renewed" if renew else "enrolled")
     out = folder / "devices" / name
     if renew:
@@ -212,7 +212,9 @@ def enrol(
     certificates.keep(out / orders.KEY, keys.public_pem(keys.load(key)))
     for file in (order_key(folder).parent / orders.OVERRULE).glob("*.pem"):
         certificates.keep(out / orders.OVERRULE / file.name, file.read_bytes())
-    Place(host=settings.host, port=settings.port, name=name, number=number, session=session, speech=speech).save(out)
+    Place(
+        host=settings.host, port=settings.port, name=name, number=number, session=session, site=site, speech=speech
+    ).save(out)
     return out
 
 

@@ -74,7 +74,8 @@ def status(connection: sql.Connection, device: str, payload: bytes, *, now: date
     newest = connection.scalar(sql.select(sql.func.max(SESSION.c.session)).where(SESSION.c.device == device))
     if newest is not None and report.session < newest:
         return
-    values = report.model_dump(exclude={"session"}, exclude_none=True) | {"heard_at": now}  # a will counts nothing
+    said = report.model_dump(include={"online", "dropped"}, exclude_none=True)  # a will counts nothing
+    values = said | {"heard_at": now}
     _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values)
 
 

@@ -41,10 +41,10 @@ def put(
 
 def move(
     connection: sql.Connection, device: str, *, site: str | None, latitude: float | None, longitude: float | None
-) -> None:
+) -> str | None:
     """Say to which site a device belongs, and where it stands in degrees; what is None stays as it is.
 
-    What it heard before stays with the site where it heard it.
+    Returns the site that it belongs to, if any. What it heard before stays with the site where it heard it.
 
     Raises
     ------
@@ -62,3 +62,4 @@ def move(
     given = {name: value for name, value in values.items() if value is not None}
     if given:
         connection.execute(sql.update(DEVICE).where(DEVICE.c.name == device).values(given))
+    return connection.scalar(sql.select(DEVICE.c.site).where(DEVICE.c.name == device))

@@ -9,12 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from gunshot.base import pipeline
 from gunshot.promotion.repository import Repository, Tag
 from gunshot.promotion.review import acknowledgements, overrules
-from gunshot.signing import keys, record
+from gunshot.signing import record
 
 ARTIFACT = "int8"
 REGISTRY_STAGES = ("prod", "staging")
@@ -211,7 +209,7 @@ def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = No
     repo = Repository(root)
     with repo.lock():
         repo.ready()
-        key = _key(root)
+        key = record.operator_key(root)
         entries = record.read(root)
         if faults := [*record.faults(root), *tag_faults(entries, repo.tags(ARTIFACT), unfinished=True)]:
             raise ValueError("the record has faults, see `gunshot models verify`: " + "; ".join(faults))
@@ -227,13 +225,6 @@ def _decide(root: Path, asked: dict, event: Callable, *, page: bytes | None = No
         entry = record.append(decision, key, root=root)
         _settle(repo, entry)
         return entry
-
-
-def _key(root: Path) -> Ed25519PrivateKey:
-    key = keys.private()
-    if (mark := keys.fingerprint(key.public_key())) not in keys.trusted(root / record.KEYS):
-        raise ValueError(f"{keys.path()}: fingerprint={mark} is none of those in {record.KEYS}; commit its public key")
-    return key
 
 
 def tags_of(entry: dict) -> dict[str, tuple[str, str]]:

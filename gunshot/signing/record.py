@@ -72,11 +72,12 @@ def faults(root: Path = Path()) -> Iterator[str]:
             yield f"{where}: says number={entry.get('number')}; lines are missing, added or out of order"
         if entry.get("previous") != previous:
             yield f"{where}: does not follow the line before it"
-        yield from (f"{where}: {fault}" for fault in _signature_faults(entry, keys))
+        yield from (f"{where}: {fault}" for fault in signature_faults(entry, keys))
         previous = hashlib.sha256(line).hexdigest()
 
 
-def _signature_faults(entry: dict, keys: dict[str, Ed25519PublicKey]) -> Iterator[str]:
+def signature_faults(entry: dict, keys: dict[str, Ed25519PublicKey]) -> Iterator[str]:
+    """Yield what is wrong with the signature of what `sign` returned: a stranger's key, or other content."""
     content = {name: value for name, value in entry.items() if name != "signature"}
     key = keys.get(entry.get("key"))
     try:
@@ -87,6 +88,20 @@ def _signature_faults(entry: dict, keys: dict[str, Ed25519PublicKey]) -> Iterato
         yield f"key={entry.get('key')!r} is none of those in {KEYS}"
     elif not signing.signed_by(key, signature, canonical(content)):
         yield "its signature is not of what it says"
+
+
+def sign(content: dict, key: Ed25519PrivateKey) -> dict:
+    """Return content with its `key`, by fingerprint, and that key's `signature` of all the rest, in hexadecimal."""
+    entry = content | {"key": signing.fingerprint(key.public_key())}
+    return entry | {"signature": key.sign(canonical(entry)).hex()}
+
+
+def operator_key(root: Path = Path()) -> Ed25519PrivateKey:
+    """Return the operator's key; ValueError as for `keys.private`, or where its public one is none of those in KEYS."""
+    key = signing.private()
+    if (mark := signing.fingerprint(key.public_key())) not in signing.trusted(root / KEYS):
+        raise ValueError(f"{signing.path()}: fingerprint={mark} is none of those in {KEYS}; commit its public key")
+    return key
 
 
 def append(event: dict, key: Ed25519PrivateKey, *, root: Path = Path(), now: datetime | None = None) -> dict:
@@ -102,9 +117,8 @@ def append(event: dict, key: Ed25519PrivateKey, *, root: Path = Path(), now: dat
         "previous": digest(entries[-1]) if entries else None,
         "at": at,
         "clock_behind": bool(entries) and at < max(e["at"] for e in entries),
-        "key": signing.fingerprint(key.public_key()),
     }
-    entry["signature"] = key.sign(canonical(entry)).hex()
+    entry = sign(entry, key)
     write(root / PATH, b"".join(canonical(e) + b"\n" for e in [*entries, entry]))
     return entry
 

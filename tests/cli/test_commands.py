@@ -20,9 +20,9 @@ from gunshot.models.forest import codes
 
 REPO = Path(__file__).parents[2]
 COMMANDS = [
-    "annotate", "compare", "cross-validate", "demo", "detect", "device", "doctor", "dossier", "drift", "evaluate",
-    "explore", "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate", "models",
-    "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
+    "annotate", "calibrate", "compare", "cross-validate", "demo", "detect", "device", "doctor", "dossier", "drift",
+    "evaluate", "explore", "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate",
+    "models", "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -85,14 +85,14 @@ WORDS = {
     "hub purge": ["field.keep_days", "message_days", "no confirmed case", "stay listed"],
     "hub console": ["--host", "--port", "authority/cert.pem", "beside"],
     "hub person": ["--role", "--disable", "prints the password", "once"],
-    "device run": ["--file", "--microphone", "--model", "--threshold", "acknowledged", "No audio", "30 s"],
+    "device run": ["--file", "--microphone", "--model", "--threshold", "--site", "acknowledged", "No audio", "30 s"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],
     "import folder": ["--name", "rejected.csv", "manifest.csv"],
     "export": ["chunks", "tags", "demo"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
-    "detect": ["--model", "--threshold", "--format", "--scores", "--plot", "int8, float or forest"],
+    "detect": ["--model", "--threshold", "--site", "--format", "--scores", "--plot", "int8, float or forest"],
     "listen": ["--model", "--threshold", "--device", "--file", "stored or"],
     "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
     "cross-validate": ["--folds", "--out", "never heard its group", "each recording once"],

@@ -1,0 +1,1 @@
+"""Calibration for a site: what a device hears where it hangs, and the threshold that it needs there."""

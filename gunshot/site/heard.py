@@ -1,0 +1,153 @@
+"""A site's recordings as a detector hears them, at many thresholds at once."""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from gunshot.base import audio, params
+from gunshot.detect import detector, listener, recording
+from gunshot.models.model import Model
+
+BEGAN = re.compile(r"(?<!\d)(\d{4})-?(\d\d)-?(\d\d)[T_ -]?(\d\d)[-:]?(\d\d)[-:]?(\d\d)(?!\d)")  # 20260501_221003
+
+
+class Sections(listener.Sections, Protocol):
+    """The sections of params.yaml that a site's recordings are heard by."""
+
+    quality: params.Quality
+    streams: params.Streams
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One recording, and what it raises.
+
+    Attributes
+    ----------
+    name, file, sha256 : as it was given, where it lies, and of its bytes
+    began : when it began, UTC, as its name says; None where that says nothing
+    samples : at the detector's rate
+    alerts : by threshold, when a person is woken, s from the beginning, float64 [shape=(n,)] each
+    onsets : of each incident at the operating point, s, float64 [shape=(n,)] each
+    warnings : what is amiss with the file, and heard all the same
+    """
+
+    name: str
+    file: Path
+    sha256: str
+    began: datetime | None
+    samples: int
+    alerts: list[np.ndarray]
+    onsets: list[np.ndarray]
+    warnings: tuple[str, ...] = ()
+
+
+class Ear(listener.Listener):
+    """A listener at many thresholds, which gives the shots at one of them and keeps the incidents of each.
+
+    `opened` and `ended` have by threshold when incidents did, s; the last one may not have ended.
+    """
+
+    def __init__(self, model: Model, logits: Sequence[float], point: float, p: listener.Sections):
+        super().__init__(model, logits, p)
+        self._point = list(logits).index(point)
+        self.opened: list[list[float]] = [[] for _ in logits]
+        self.ended: list[list[float]] = [[] for _ in logits]
+
+    def push(self, samples: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return what `Listener.push` does, of the one threshold alone."""
+        return self._keep(*super().push(samples))
+
+    def finish(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return what `Listener.finish` does, of the one threshold alone."""
+        return self._keep(*super().finish())
+
+    def _keep(self, every: list[np.ndarray], logits: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        for opened, ended, shots, closed in zip(self.opened, self.ended, every, self.closed(), strict=True):
+            numbers, first = np.unique(shots[:, detector.WHICH], return_index=True)
+            new = first[numbers > len(opened)]  # incidents count from 1, and each has an onset where it opens
+            opened += self.times(shots)[0][new].tolist()
+            ended += [self.ends(window) / self.p.audio.sr for window in closed]
+        return [every[self._point]], logits
+
+
+def hear(
+    name: str, file: Path, model: Model, logits: Sequence[float], point: float, p: Sections,
+    *, progress: Callable[[float], object] = lambda _: None,
+) -> Heard:  # fmt: skip
+    """Return a recording as `gunshot detect` hears it.
+
+    An incident that goes on wakes a person again each `streams.stream_s`: on the streams that the operating point was
+    chosen on, it would count once in each of them. One sound all day is no quiet day.
+
+    Parameters
+    ----------
+    logits : at which incidents open
+    point : the one of them whose onsets are kept
+    progress : called with the seconds that were heard since
+
+    Raises
+    ------
+    gunshot.base.audio.AudioError
+        As for `recording.listen`, or it is silent or all clipped, by the section quality: a dead microphone proves
+        nothing.
+    """
+    ear, notes, sr = Ear(model, logits, point, p), audio.Notes(), p.audio.sr
+    onset_s, incident, samples = [np.zeros(0)], [np.zeros(0, np.int64)], 0
+    for part in recording.listen(file, ear, notes):
+        onset_s.append(part.onset_s)
+        incident.append(part.incident)
+        samples += len(part.samples)
+        progress(len(part.samples) / sr)
+    if faults := notes.faults(silence_db=p.quality.silence_db, max_clipped=p.quality.max_clipped):
+        raise audio.AudioError(file, *faults[0])
+    times, which = np.concatenate(onset_s), np.concatenate(incident)
+    with file.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    every = zip(ear.opened, ear.ended, strict=True)
+    return Heard(
+        name, file, sha256, began(name), samples,
+        [woken(opened, ended, samples / sr, again_s=p.streams.stream_s) for opened, ended in every],
+        [times[which == number] for number in np.unique(which)],
+        tuple(notes.warnings),
+    )  # fmt: skip
+
+
+def woken(opened: list[float], ended: list[float], duration_s: float, *, again_s: float) -> np.ndarray:
+    """Return when incidents wake a person, s [shape=(n,)]: as each opens, and each `again_s` that it goes on.
+
+    Parameters
+    ----------
+    ended : of each but perhaps the last, which then goes on to the end
+
+    Examples
+    --------
+    >>> woken([1.0, 10.0], [2.0], 300.0, again_s=120.0).tolist()
+    [1.0, 10.0, 130.0, 250.0]
+    """
+    stops = [*ended, *[duration_s] * (len(opened) - len(ended))]
+    counts = [1 + max(0, int((stop - start) / again_s)) for start, stop in zip(opened, stops, strict=True)]
+    times = [start + again_s * np.arange(n) for start, n in zip(opened, counts, strict=True)]
+    return np.concatenate(times) if times else np.zeros(0)
+
+
+def began(name: str) -> datetime | None:
+    """Return when a recording began, UTC, as its file's name has it; None where it does not.
+
+    Examples
+    --------
+    >>> print(began("yard/S4A03895_20190522_100000.flac"), began("yard/1.wav"))
+    2019-05-22 10:00:00+00:00 None
+    """
+    if match := BEGAN.search(Path(name).stem):
+        try:
+            return datetime(*map(int, match.groups()), tzinfo=UTC)
+        except ValueError:  # digits that are no date
+            return None
+    return None

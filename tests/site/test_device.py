@@ -1,0 +1,72 @@
+"""gunshot device run --site, with a real broker and hub: its threshold, and what it says where it cannot use one."""
+
+import dataclasses
+import json
+import logging
+import time
+
+import pytest
+
+from gunshot.base import params
+from gunshot.device import topics
+from gunshot.device.place import Place
+from gunshot.device.topics import Status
+from gunshot.hub import database, folder, sites
+from gunshot.models.model import load_model
+from gunshot.signing import keys
+from gunshot.site import calibration, profile
+from gunshot.site.heard import hear
+from tests.cli.test_commands import main, run
+from tests.hub.network import NAME, NUMBER, Network
+from tests.site.conftest import write
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+LOGIT = 0.25  # above the operating point; the shot passes it
+
+
+@pytest.fixture
+def network(site, monkeypatch) -> Network:
+    """A hub with a device at the site yard, and profiles of that site and of another."""
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda s: sleep(min(s, 0.02)))  # the wav is not heard at its own pace
+    write("quiet.wav", [], 61.0)
+    p = params.load("audio", "chunks", "context", "features", "detector", "quality", "streams")
+    model = load_model(site / "forest.joblib")
+    heard = [hear("quiet.wav", site / "quiet.wav", model, calibration.logits_of(model), 0.0, p)]
+    done = dataclasses.replace(calibration.calibrate("yard", heard, model, p, limit=0.5), logit=LOGIT)
+    for name in ("yard", "gate"):
+        content = calibration.content(name, done, heard, model, p, decided_in=None, rehearsed=None)
+        profile.write(site / f"{name}.json", content, keys.private())
+    one = Network(site / "hub")
+    with database.opened(one.url) as engine, engine.begin() as connection:
+        sites.put(connection, "yard", devices_needed=1, exercise=False)
+    folder.enrol(one.folder, NAME, NUMBER, site="yard")
+    return one
+
+
+def said(network: Network, *args: str) -> tuple[Status, float]:
+    """What a device says of itself that hears a shot, until the hub has it: its status and operating point."""
+    with network.hub():
+        done = run("device", "run", str(network.device), "--file", "shot.wav", "--model", "forest.joblib", *args)
+    assert done.exit_code == 0, done.output
+    kept = network.retained()
+    point = json.loads(kept[topics.topic(NAME, "birth")])["operating_point"]
+    return Status.decode(kept[topics.topic(NAME, "status")]), point
+
+
+def test_a_device_runs_by_its_site_s_profile_and_without_one_that_it_cannot_use(network, caplog, monkeypatch, capsys):
+    caplog.set_level(logging.INFO, "gunshot")
+    assert folder.enrol(network.folder, NAME, NUMBER) == network.device  # enrolled anew, it stays where it was
+    assert Place.load(network.device).site == "yard"
+    with network.broker():
+        status, point = said(network, "--site", "yard.json")
+        assert (status.site, status.site_fault) == ("yard", None)
+        assert point == pytest.approx(0.562, abs=1e-3)
+        assert "threshold 0.562, by the profile of the site yard" in caplog.text
+        status, point = said(network, "--site", "gate.json")
+        assert (status.site, point) == (None, 0.5)
+        assert "gate.json: site='gate' must be 'yard', where this device hangs" in status.site_fault
+        assert "it runs without its site's profile: gate.json" in caplog.text
+        assert "threshold 0.500, by no site's profile" in caplog.text
+    args = ("device", "run", str(network.device), "--model", "forest.joblib", "--site", "yard.json", "--threshold")
+    assert "only one can decide" in main(monkeypatch, capsys, *args, "0.5")
