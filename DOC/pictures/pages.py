@@ -8,7 +8,7 @@ from playwright.sync_api import sync_playwright
 from gunshot.base import pipeline
 
 OUT = Path(__file__).parent
-BURST = "simulated/gun/machine_gun/00025.wav"  # the one that README.md plots
+BURST = "simulated/gun/machine_gun/00368.wav"  # the one that README.md plots
 HEIGHT, WIDTH = 1100, 1100  # px
 
 
