@@ -39,7 +39,7 @@ def model(tmp_path_factory) -> Model:
     grown = RandomForestClassifier(20, max_depth=8, min_samples_leaf=2, max_features=0.1, random_state=0)
     grown.fit(forest.codes(x), y).window_ = N_MELS, N_FRAMES
     joblib.dump(grown, path)
-    path.with_name("report.json").write_text(json.dumps(REPORT | {"operating_point": 0.5}))
+    path.with_name("report.json").write_text(json.dumps(REPORT | {"chunk_threshold": 0.5}))
     return load_model(path)
 
 
