@@ -15,6 +15,7 @@ from gunshot.models.scores import calibration
 
 SUFFIXES = (".tflite", ".keras", ".joblib")
 BLOCK = 4096  # windows that are scored at once: memory stays bounded
+ANEW = "make it anew with `dvc repro`, or get the model's with `dvc pull`"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,14 @@ class Model:
 
     @property
     def chunk_threshold(self) -> float:
-        """Return the score at which the pipeline's report decides single chunks; nothing runs with it."""
-        return self.report["chunk_threshold"]
+        """Return the score at which the pipeline's report decides single chunks; nothing runs with it.
+
+        Raises
+        ------
+        ValueError
+            The model's report has none: one that was promoted before it had this name runs all the same.
+        """
+        return _number(report_path(self.path), self.report, "chunk_threshold", remedy=ANEW)
 
     def calibrated(self, logit: np.ndarray) -> np.ndarray:
         """Return the scores, 0 to 1, of logits: the share of shots among validation chunks of the same logit."""
@@ -178,16 +185,22 @@ def _stated(path: Path, *keys: str, remedy: str) -> dict:
     except (ValueError, RecursionError) as e:  # JSON's and UTF-8's errors are ValueErrors
         raise ValueError(f"{path}: {e}: must be JSON; {remedy}") from None
     for key in keys:
-        value = content
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        try:
-            finite = not isinstance(value, bool | str) and math.isfinite(value)
-        except (TypeError, OverflowError):  # None, a list; a whole number that no float holds
-            finite = False
-        if not finite:
-            raise ValueError(f"{path}: {key}={str(value)[:40]} must be a finite number; {remedy}")
+        _number(path, content, key, remedy=remedy)
     return content
+
+
+def _number(path: Path, content: dict, key: str, *, remedy: str) -> float:
+    """Return the value of a key with dots; ValueError where it is missing or no finite number."""
+    value = content
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    try:
+        finite = not isinstance(value, bool | str) and math.isfinite(value)
+    except (TypeError, OverflowError):  # None, a list; a whole number that no float holds
+        finite = False
+    if not finite:
+        raise ValueError(f"{path}: {key}={str(value)[:40]} must be a finite number; {remedy}")
+    return value
 
 
 def opening_score(stated: dict, logit: float) -> float:
@@ -206,7 +219,7 @@ def model_cost(stated: dict) -> dict[str, int | None]:
 
 
 def read_report(path: Path) -> dict:
-    """Return the report of a model, which states its chunk threshold and calibration on the validation split.
+    """Return the report of a model, which states its calibration on the validation split.
 
     Raises
     ------
@@ -218,11 +231,8 @@ def read_report(path: Path) -> dict:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model; make it with `dvc repro` or get it with `dvc pull`")
     if not report_path(path).exists():
-        raise FileNotFoundError(f"{report_path(path)}: no such file; it states the model's chunk_threshold")
-    keys = ("chunk_threshold", "calibration.slope", "calibration.intercept")
-    stated = _stated(
-        report_path(path), *keys, remedy="make it anew with `dvc repro`, or get the model's with `dvc pull`"
-    )
+        raise FileNotFoundError(f"{report_path(path)}: no such file; it states the model's calibration")
+    stated = _stated(report_path(path), "calibration.slope", "calibration.intercept", remedy=ANEW)
     if not stated["calibration"]["slope"]:
         raise ValueError(f"{report_path(path)}: calibration.slope=0 must not be 0: all scores would be alike")
     return stated

@@ -114,6 +114,16 @@ def test_scores_of_chunks_are_calibrated():
     assert SINGLE.chunk_threshold == 0.25
 
 
+def test_a_model_of_before_chunk_thresholds_runs_and_decides_no_single_chunks(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"")
+    path.with_name("report.json").write_text(json.dumps({"operating_point": 0.5, "calibration": REPORT["calibration"]}))
+    old = Model(path, read_report(path), logit, WINDOW)
+    assert 0 < old.calibrated(np.float64(1.0)) < 1
+    with pytest.raises(ValueError, match=r"report\.json: chunk_threshold=None must be a finite number; make it anew"):
+        _ = old.chunk_threshold
+
+
 def test_codes_round_half_to_even_and_saturate():
     codes = SINGLE.codes(np.float32([-100, -99.75, -99.25, -36, -200, 27.5, 28, 1000]))
     assert codes.dtype == np.int8 and codes.tolist() == [-128, -128, -126, 0, -128, 127, 127, 127]
@@ -191,7 +201,7 @@ def test_the_report_lies_beside_the_model(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.tflite: no such model; make it with `dvc repro`"):
         load_model(path)
     path.write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"report\.json: no such file; it states the model's chunk_threshold"):
+    with pytest.raises(FileNotFoundError, match=r"report\.json: no such file; it states the model's calibration"):
         load_model(path)
     report_path(path).write_text(json.dumps(REPORT))
     assert read_report(path) == REPORT
@@ -228,7 +238,7 @@ def test_a_damaged_report_or_operating_point_is_named_or_whole(tmp_path_factory,
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("report.json", "[1, 2]", r"report\.json: chunk_threshold=None must be a finite number; make it anew"),
+        ("report.json", "[1, 2]", r"report\.json: calibration\.slope=None must be a finite number; make it anew"),
         ("report.json", '{"chunk_threshold": 0.5', r"report\.json: Expecting .*: must be JSON; make it anew"),
         (
             "operating.json",
