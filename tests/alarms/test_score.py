@@ -71,6 +71,7 @@ def container(onset_ms: list[int]):
 ONSETS = st.lists(st.integers(0, 4000), max_size=12)
 
 
+@pytest.mark.slow
 @given(ONSETS, ONSETS, st.sampled_from([50.5, 200.5]))
 def test_counts_are_those_of_sed_eval(truth, onsets, collar_ms):
     with warnings.catch_warnings():
@@ -218,6 +219,7 @@ def test_gathered_counts_are_those_of_all_streams_together():
     pd.testing.assert_frame_equal(det(whole["counts"], STREAMS), det(COUNTS, STREAMS))
 
 
+@pytest.mark.slow
 def test_scoring_takes_no_more_memory_for_more_streams(folder):
     """Peaks of what Python and NumPy hold, at all thresholds, of streams without a shot; the first run fills caches."""
     audio.write_pcm(folder / "c.wav", bangs([1.0], 3.0), sr=SR)

@@ -99,6 +99,7 @@ def test_the_bootstrap_draws_groups():
     assert (rates["false_incidents_per_hour_low"], rates["false_incidents_per_hour_high"]) == pytest.approx((2.0, 2.0))
 
 
+@pytest.mark.slow
 def test_the_bootstrap_covers_the_rate():
     rng, covered = np.random.default_rng(1), 0
     for _ in range(200):

@@ -69,6 +69,7 @@ def test_an_mp3_that_states_no_length_is_heard_to_its_end(file, mode, n, channel
     assert np.sqrt(np.square(last).mean()) > 0.02
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(30_000, 60_000), st.integers(30_000, 60_000))
 def test_an_mp3_that_states_less_than_it_holds_is_heard_whole(file, n, m):

@@ -35,6 +35,7 @@ def closed(project):  # noqa: F811
     project.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_help_doctor_and_detect_work(forest, closed):  # noqa: F811
     assert run("--help").returncode == 0
     doctor = run("doctor")
@@ -46,6 +47,7 @@ def test_help_doctor_and_detect_work(forest, closed):  # noqa: F811
     assert (heard.returncode, heard.stderr) == (0, "") and heard.stdout.startswith("x.wav  ")
 
 
+@pytest.mark.slow
 def test_where_he_may_not_write_he_is_told_which_file_and_what_to_do(closed):
     done = run("simulate", "--duration", "1", "--out", "sub/x.wav")
     user = NOBODY if AS else os.getuid()

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from gunshot.hub import database, folder
 from gunshot.hub.console import people
 from gunshot.hub.console.roles import Role
@@ -10,6 +12,7 @@ from tests.cli.test_commands import main, project, run  # noqa: F401 - fixtures
 NOW = datetime.now(UTC)
 
 
+@pytest.mark.slow
 def test_a_person_is_let_in_and_shut_out(project, monkeypatch, capsys):  # noqa: F811
     run("hub", "init", "hub")
     done = run("hub", "person", "hub", "anna", "--role", "reviewer")

@@ -168,6 +168,7 @@ def test_floats_of_any_value_are_heard(detect, subtype, value):
     assert len(lines) == (abs(value) > 1e30 and np.isfinite(value))
 
 
+@pytest.mark.slow
 def test_a_plot_of_samples_that_are_no_numbers_is_that_of_silence(detect, tmp_path):
     y, pictures = 0.001 * np.random.default_rng(0).standard_normal(48_000), []
     y[20_000:20_300] *= 300

@@ -59,6 +59,7 @@ def evaluated() -> dict:
     return figures | {"said": done.stdout}
 
 
+@pytest.mark.slow
 def test_its_figures_are_counts_of_what_detect_prints(labelled):
     onsets, figures = detected(), evaluated()
     files = figures["files"]
@@ -76,6 +77,7 @@ def test_its_figures_are_counts_of_what_detect_prints(labelled):
     assert "What detect does" in page and "chunk threshold" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["folder", "zip", "gztar"])
 def test_what_was_not_heard_is_counted_once(labelled, form):
     """Of an archive as of its folder; what lies beside recordings is none, and a tag file's line neither."""
@@ -99,6 +101,7 @@ def test_what_was_not_heard_is_counted_once(labelled, form):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_warning_of_a_file_is_printed_once(labelled):
     """Its windows are scored, and it is heard as `detect` hears it: both open the file."""
     y = bangs(np.random.default_rng(2), 16000, 40000)
@@ -108,6 +111,7 @@ def test_a_warning_of_a_file_is_printed_once(labelled):
     assert done.stderr.count("two.wav: the 2 channels cancel each other") == 1
 
 
+@pytest.mark.slow
 def test_the_threshold_is_the_operating_point_s_whatever_that_of_single_chunks(labelled, project):  # noqa: F811
     shifted(project, 0.0, 30.0)
     report = tables.read_json(Path("report.json")) | {"chunk_threshold": 0.01}

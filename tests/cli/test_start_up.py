@@ -66,6 +66,7 @@ def test_nothing_here_imported_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
 
 
+@pytest.mark.slow
 def test_it_works_where_numba_finds_no_place_for_its_cache(tmp_path):
     """As of a service without a home, whose installation is read-only."""
     without = os.environ | {"PYTHONPATH": str(REPO), "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
@@ -93,6 +94,7 @@ assert (twice(1), twice(1.5)) == (2, 3)
 """
 
 
+@pytest.mark.slow
 def test_a_terminal_is_told_before_something_is_compiled_and_not_where_it_is_kept(tmp_path):
     (tmp_path / "twice.py").write_text(ANNOUNCED)
     environment = os.environ | {"PYTHONPATH": str(REPO), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}

@@ -146,6 +146,7 @@ def test_the_stage_takes_automatic_tags_that_rise_and_all_that_a_person_confirme
     assert f"0 rejected; {1 + (not confirmed)} automatic ones rise by less than 3 dB" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_plain_folder_gets_its_own_file_and_bad_audio_is_named(project):
     fill(Path("mine"))
     Path("mine/gun/broken.wav").write_bytes(b"RIFF no")
@@ -330,6 +331,7 @@ def test_a_name_that_leaves_no_room_for_a_suffix_keeps_no_other_label_track_from
     assert sorted(p.name for p in Path("labels").iterdir()) == ["a.wav.txt", "c.wav.txt"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_name_is_tagged_and_printed_in_any_encoding(project):
     folder = project / os.fsdecode(b"caf\xe9 \xd0\xb0")
     folder.mkdir()

@@ -110,6 +110,7 @@ def kaggle(server, tmp_path, monkeypatch):
     return server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["none", "gone", "no zip"])
 def test_kagglehub_s_faults_are_one_line_and_the_next_run_goes_on(kaggle, fault):
     whole = dict(kaggle.bodies)

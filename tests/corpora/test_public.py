@@ -165,6 +165,7 @@ def test_an_archive_that_github_packed_anew_is_known_by_its_contents(server, cha
         assert licences() == {"esc50": EVERY["esc50"]}
 
 
+@pytest.mark.slow
 def test_what_is_out_of_reach_is_told_before_anything_is_fetched(server, monkeypatch):
     del server.bodies["/fsd50k/FSD50K.dev_audio.z05"]
     with pytest.raises(
@@ -247,6 +248,7 @@ def test_stopped_at_any_step_the_same_command_goes_on(server, monkeypatch, step,
     assert state() == gone_on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_kaggle_s_set_comes_where_a_token_is(server, monkeypatch, tmp_path, count):
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")

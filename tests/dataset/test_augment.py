@@ -251,6 +251,7 @@ def test_a_pulse_keeps_its_sign_and_decays_forward(sign):
         assert after > 0.3 * y.max() > 10 * abs(before)
 
 
+@pytest.mark.slow
 def test_every_transform_is_drawn_by_its_share():
     p = with_(gun_copies=300, gain_db=(0.0, 0.0), shift=0.0, pitch_semitones=0.0, **NEVER)
     part = RECORDING[6000:13000]

@@ -44,6 +44,7 @@ def pairs(tmp_path, recordings: dict[str, np.ndarray]) -> pd.DataFrame:
     return fingerprints.pairs(list(recordings), tmp_path, sr=SR, workers=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_copy_is_found_among_others(tmp_path, change):
     y = audio.to_float(recording(3))

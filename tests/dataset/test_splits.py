@@ -88,6 +88,7 @@ def test_another_seed_draws_other_sides():
     assert len({tuple(splits.assign(table, NONE, shares=SHARES, seed=s)["side"]) for s in range(5)}) == 5
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 30), min_size=60, max_size=200), st.integers(0, 99))
 def test_shares_are_80_10_10_of_each_class_and_source(sizes, seed):
     rng = np.random.default_rng(seed)

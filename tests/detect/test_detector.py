@@ -160,6 +160,7 @@ def test_the_cases_hold_steady_fire():
     assert np.mean(close) > 0.02, np.mean(close)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(cases())
 def test_it_is_the_state_machine(case):

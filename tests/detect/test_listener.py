@@ -247,6 +247,7 @@ def held(e: listener.Listener) -> int:
     return sum((v if v.base is None else v.base).nbytes for v in arrays)
 
 
+@pytest.mark.slow
 def test_an_hour_of_silence_has_no_shot_and_memory_stays_bounded():
     one_pass = lambda x: np.full((x.shape[1] - 71) // 8 + 1, -4.0)  # noqa: E731
     cheap = Model(Path("m.keras"), REPORT, jump, (32, 71), one_pass, 8)

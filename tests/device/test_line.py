@@ -5,6 +5,7 @@ import os
 import tty
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def lines(draw) -> list[tuple[bytes, bool]]:
     return [*out, (draw(JUNK), False)]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(runs=lines(), sizes=st.lists(st.integers(1, 200), min_size=1, max_size=9))
 def test_what_came_whole_is_taken_once_and_at_once(runs, sizes):
@@ -54,6 +56,7 @@ def test_what_came_whole_is_taken_once_and_at_once(runs, sizes):
     assert reader.passed == len(stream) - sum(map(len, taken)) + messages.MOST_BYTES
 
 
+@pytest.mark.slow
 def test_a_line_that_goes_away_is_opened_when_it_is_back(tmp_path):
     name, line, given = tmp_path / "board", Line(str(tmp_path / "board"), 1_000_000), []
     for said in (b"GS\r\n\x03\x04\x11", b"again"):

@@ -94,6 +94,7 @@ def watcher(tmp_path, filming):
         yield one
 
 
+@pytest.mark.slow
 def test_an_order_brings_what_the_camera_shows_as_it_was_encoded_and_no_sound(watcher, filming):
     """Nothing of it is on the device's disk."""
     watcher.ask(seconds=2.2)
@@ -113,6 +114,7 @@ def pictures_of_film(one: Camera) -> np.ndarray:
         return np.array([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
 
 
+@pytest.mark.slow
 def test_video_comes_while_it_is_shown_and_only_once_the_span_has_begun(watcher, filming):
     watcher.ask(begins_s=0.4, seconds=2.0)
     begins = time.time() + 0.4
@@ -143,6 +145,7 @@ def test_what_is_refused_by_which_rule_and_no_connection_reaches_the_camera(watc
     assert len(watcher.answers) == 0 and filming.visits() == 0
 
 
+@pytest.mark.slow
 def test_one_order_at_a_time_and_each_once(watcher, filming):
     first = watcher.ask(seconds=1.0)
     until(watcher.pump, "the camera is open")
@@ -167,6 +170,7 @@ def test_a_device_without_a_camera_or_the_time_says_so(tmp_path, filming):
             assert one.rule().startswith(words)
 
 
+@pytest.mark.slow
 def test_a_board_s_bridge_has_video_and_no_sound(tmp_path, filming):
     one = Watcher(tmp_path / "board", filming.address, ring=False)
     with contextlib.closing(one.answers):
@@ -176,6 +180,7 @@ def test_a_board_s_bridge_has_video_and_no_sound(tmp_path, filming):
         assert len(pictures(io.BytesIO(one.ends()[0]))) > 5
 
 
+@pytest.mark.slow
 def test_a_camera_that_dies_ends_the_answer_with_what_came(tmp_path, filming):
     with camera(copied(filming.film, tmp_path / "camera")) as (dying, server):
         one = Watcher(tmp_path / "roof", dying.address)
@@ -189,6 +194,7 @@ def test_a_camera_that_dies_ends_the_answer_with_what_came(tmp_path, filming):
     assert len(shown) > 5 and np.array_equal(shown, pictures_of_film(filming)[: len(shown)])
 
 
+@pytest.mark.slow
 def test_a_camera_that_cannot_be_watched_is_named_and_its_address_is_not(tmp_path, filming, caplog, capfd, monkeypatch):
     """None answers, it has no such picture, it sends another codec, it says nothing, the password is wrong."""
     caplog.set_level("DEBUG")
@@ -218,6 +224,7 @@ def test_a_camera_that_cannot_be_watched_is_named_and_its_address_is_not(tmp_pat
         assert PASSWORD not in text and "rtsp://" not in text
 
 
+@pytest.mark.slow
 def test_a_camera_that_sends_too_much_is_ended(watcher, monkeypatch):
     monkeypatch.setattr(cameras, "MOST_VIDEO", 5000)
     watcher.ask(seconds=10.0)

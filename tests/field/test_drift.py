@@ -212,6 +212,7 @@ def test_the_share_of_columns_decides():
     assert result["columns"][0]["distance"] > 3 > result["columns"][3]["distance"]
 
 
+@pytest.mark.slow
 def test_columns_that_never_vary_are_judged():
     rng = np.random.default_rng(4)
     reference, batch = small(rng, 40).assign(clipped=0.0, alarm=0.0), small(rng, 40).assign(clipped=0.0, alarm=1.0)
@@ -237,6 +238,7 @@ def stand_in(monkeypatch):
     monkeypatch.setattr(drift, "load_once", lambda path: MODEL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 29.9, 30.01, 31.3, 244.3])  # after 200 s a chunk starts beyond a block
 def test_blocks_give_what_a_whole_recording_does(stand_in, tmp_path, seconds):
     """With what sounds around each chunk; the quiet beyond a recording's ends is that of its last half minute."""
@@ -355,6 +357,7 @@ def test_malformed_recordings_are_listed_and_the_rest_is_measured(project):
     assert "mast0/short.wav" in run("drift").stderr
 
 
+@pytest.mark.slow
 def test_silent_and_clipped_recordings_are_measured_and_warned_of(project):
     sf.write("data/field/mast1/silent.wav", np.zeros(SR), SR)
     sf.write("data/field/mast1/loud.wav", np.sign(np.sin(np.arange(SR))), SR)

@@ -216,6 +216,7 @@ def test_a_file_of_any_name_is_seen_and_removed(names):
         assert queue.files(root) == ({}, []) and not (root / "dev").exists()
 
 
+@pytest.mark.slow
 def test_purge_goes_by_age_whatever_a_file_is_called(project):
     """No suffix, formats that nothing reads, hidden files, names that are no UTF-8: all may hold what was said."""
     root = project / "data/field"
@@ -250,6 +251,7 @@ def test_purge_goes_by_age_whatever_a_file_is_called(project):
     assert "0 files older" in run("purge")  # nothing left but what is no recording: no error
 
 
+@pytest.mark.slow
 def test_purge_deletes_nothing_behind_a_link_and_nothing_confirmed_meanwhile(project):
     old = put(project / "elsewhere/dev/a.wav", 1, days=90)
     (project / "data").mkdir()
@@ -282,6 +284,7 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other(project, monkeypatch, caps
     assert "a.wav" not in said and [file.name for file in (root / "dev").iterdir()] == ["a.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b"dev/caf\xe9.wav,100\n", b"dev/b.wav;100\n"])
 def test_purge_deletes_nothing_while_a_confirmed_recording_cannot_be_read(project, line):
     """A spreadsheet saved tags.csv in Latin-1, or with semicolons: the line must not lose its recording."""
@@ -296,11 +299,13 @@ def test_purge_deletes_nothing_while_a_confirmed_recording_cannot_be_read(projec
     assert (root / name).exists()
 
 
+@pytest.mark.slow
 def test_an_empty_field_is_no_error_to_a_scheduler(project):
     assert "nothing there" in run("purge")
     assert "no such folder" in gunshot("import", "field").stderr
 
 
+@pytest.mark.slow
 def test_a_recording_without_a_device_is_rejected_and_stays(project):
     root = project / "data/field"
     put(root / "alone.wav", 4)
@@ -322,6 +327,7 @@ def test_what_nobody_confirmed_keeps_no_confirmed_recording_from_import(project)
     assert [source.name for source in sources] == ["dev/a.wav"] and [row["file"] for row in bad] == ["dev/link.wav"]
 
 
+@pytest.mark.slow
 def test_bad_tags_are_named_and_nothing_is_imported_by_them(project):
     root = project / "data/field"
     put(root / "dev/a.wav", 1)

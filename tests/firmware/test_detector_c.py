@@ -69,6 +69,7 @@ def in_c(driver, rises, logits, s: Settings, far: int = 0) -> list:
     return np.frombuffer(answer, "<i8").reshape(-1, 6).tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(case=cases)
 def test_it_decides_as_python(driver, case):

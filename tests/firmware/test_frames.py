@@ -94,6 +94,7 @@ def sound(n: int, seed: int) -> np.ndarray:
 LENGTHS = st.one_of(st.just(-1), st.integers(0, 10), st.integers(0, 1000), st.integers(5000, 9000))
 
 
+@pytest.mark.slow
 @MANY
 @given(st.lists(LENGTHS, max_size=20), st.integers(0, 2**32))
 @example([511, 1, 112, 111, 1, 8000, -1, 511, -1, 4096, -1, 4095], 3)

@@ -62,6 +62,7 @@ def in_c(driver, data: bytes) -> tuple[int, bytes]:
     return struct.unpack("<i", answer[:4])[0], answer[4:]
 
 
+@pytest.mark.slow
 @MANY
 @given(message=messages())
 def test_both_write_and_read_the_same_bytes(driver, message):
@@ -164,6 +165,7 @@ def test_fixed_fields_are_whole(driver, kind, size):
     assert status == (OK if size in (fixed, fixed + 3) else SHAPE)  # two of type 0 are one too many
 
 
+@pytest.mark.slow
 @FEWER
 @given(message=messages().filter(lambda m: len(wire.encode(m)) < SHORT), data=st.data())
 def test_optional_fields_of_unknown_types_and_in_any_order(driver, message, data):
@@ -177,6 +179,7 @@ def test_optional_fields_of_unknown_types_and_in_any_order(driver, message, data
     assert check(driver, mixed) == OK and same(wire.decode(mixed), message)
 
 
+@pytest.mark.slow
 @MANY
 @given(shape=st.tuples(U16, U16), size=st.integers(0, 40), type_=st.sampled_from([1, 2, 3, 4]))
 @example(shape=(4, 4), size=20, type_=1)
@@ -241,6 +244,7 @@ def test_version_1_is_refused_by_name(driver):
         wire.decode(first)
 
 
+@pytest.mark.slow
 @MANY
 @given(message=messages(), cut=st.integers(0, 2**32), more=st.binary(min_size=1, max_size=9))
 def test_a_message_that_is_cut_short_or_too_long(driver, message, cut, more):
@@ -249,6 +253,7 @@ def test_a_message_that_is_cut_short_or_too_long(driver, message, cut, more):
     assert check(driver, data + more) == SHAPE
 
 
+@pytest.mark.slow
 @MANY
 @given(message=messages(), at=st.integers(0, 2**32), bit=st.integers(0, 7))
 def test_no_flipped_bit_passes(driver, message, at, bit):
@@ -309,6 +314,7 @@ def test_scores_are_python_s(driver):
     assert (np.diff(scores[:-2]) >= 0).all() and scores[-2] == 0 and scores[-1] == 65535 and len(set(scores)) > 300
 
 
+@pytest.mark.slow
 def test_spl_is_python_s(driver):
     """Of every peak that a sample can have."""
     peaks, pa = np.arange(32769), driven.p.firmware.full_scale_pa

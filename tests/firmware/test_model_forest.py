@@ -60,6 +60,7 @@ def logits(model: Model, x: np.ndarray) -> list[int]:
     return [int(model.window_logits(window, hop=8)[0]) for window in x]
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_python(backend, model):
     x, y = log_mels(1000, 1)
     assert backend.init(arena=0) == "OK"

@@ -97,6 +97,7 @@ def codes(n: int, seed: int) -> np.ndarray:
     return np.clip(np.rint(drawn), -128, 127).astype(np.int8)
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_interpreter(backend, quantized):
     assert backend.init() == "OK"
     windows = codes(1000, 2)

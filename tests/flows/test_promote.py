@@ -71,6 +71,7 @@ def test_two_reviewers_in_two_clones_cannot_both_publish(shared, tmp_path, monke
     assert shared.run("git", "ls-remote", "origin", "main").split()[0] == shared.head()
 
 
+@pytest.mark.slow
 def test_where_the_remote_is_unreachable_nothing_is_decided(shared, tmp_path):
     (tmp_path / "store").mkdir(exist_ok=True)
     (tmp_path / "store" / "files").write_text("no folder")

@@ -187,6 +187,7 @@ def test_a_cache_object_that_is_gone_is_found(copy):
     assert any("neither DVC's cache nor its remote gives it" in fault for fault in audit.verify(copy.root))
 
 
+@pytest.mark.slow
 def test_a_record_that_is_not_committed_is_found(story):
     story.run("git", "rm", "-q", "--cached", str(record.PATH))
     story.run("git", "commit", "-qm", "record away")

@@ -68,6 +68,7 @@ def first(altered, kind: str) -> int:
     return min(number for number, entry in said.items() if entry["kind"] == kind and "adopted" not in entry)
 
 
+@pytest.mark.slow
 def test_what_was_done_is_in_it_and_nothing_is_wrong(altered):
     assert altered.faults() == []
     kinds = [json.loads(row.entry)["kind"] for row in altered.rows.values()]

@@ -71,6 +71,7 @@ def test_a_wind_carries_the_sound():
     assert np.hypot(*drawn.wind) == pytest.approx(4.0)
 
 
+@pytest.mark.slow
 def test_drawn_cities_are_located():
     """Of twenty, 95 % within 15 m leave room for three, by chance."""
     outcomes = [cities.drawn(i, seed=7, error_s=0.003, devices=6, blocked=1) for i in range(20)]

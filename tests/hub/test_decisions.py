@@ -192,6 +192,7 @@ def at_once(url: str) -> int:
             return len(decisions.history(connection, [3]))
 
 
+@pytest.mark.slow
 def test_postgresql_says_what_sqlite_says(tmp_path):
     """A night's cases, devices and decisions, as each page reads them."""
 

@@ -150,6 +150,7 @@ def sent(heard: list[Heard]) -> list[Incident]:
     return out
 
 
+@pytest.mark.slow
 @given(heard=scenarios(), data=st.data())
 def test_any_order_and_repetition_gives_the_same_cases(heard, data):
     """What was raised before some of it was withdrawn stays raised, which hangs on the order, and on that alone."""

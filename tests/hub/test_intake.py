@@ -130,6 +130,7 @@ def check(engine: sql.Engine, sent: list[messages.Message]) -> None:
     assert refusals(engine) == []
 
 
+@pytest.mark.slow
 @given(sent=sessions(), data=st.data())
 def test_any_order_and_repetition_gives_the_same_rows(sent, data):
     again = data.draw(st.lists(st.sampled_from(sent), max_size=5))

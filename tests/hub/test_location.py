@@ -147,6 +147,7 @@ def test_four_devices_that_contradict_have_no_place(late_s):
     assert at.position_m is None and at.reason
 
 
+@pytest.mark.slow
 def test_onsets_of_different_sounds_have_no_place():
     """In thirty cities one may pass by chance."""
     rng, placed = np.random.default_rng(3), 0

@@ -78,6 +78,7 @@ def cuts(draw) -> tuple[int, int, list[int]]:
     return start, stop, np.diff([0, *edges]).tolist() + [0] * outgoing.WINDOW
 
 
+@pytest.mark.slow
 @given(cuts(), st.randoms(use_true_random=False))
 def test_parts_in_any_order_and_number_are_the_samples(tmp_path_factory, cut, random):
     start, stop, blocks = cut

@@ -74,6 +74,7 @@ def test_a_revoked_device_is_out_at_once_and_its_alerts_stay(network):
     assert network.rows(database.DEVICE)[0]["revoked_at"] is None
 
 
+@pytest.mark.slow
 def test_a_renewed_device_has_one_certificate(network):
     """What it hears while its new files are on their way waits."""
     with network.broker():
@@ -117,6 +118,7 @@ def test_no_tls_session_of_before_brings_a_revoked_device_back(network, version)
             )
 
 
+@pytest.mark.slow
 def test_a_client_of_the_hub_s_own_is_revoked_too_and_init_gives_it_a_new_certificate(network):
     place = network.folder / topics.WATCH
     with network.broker(), pytest.MonkeyPatch.context() as patch:
@@ -135,6 +137,7 @@ def test_a_client_of_the_hub_s_own_is_revoked_too_and_init_gives_it_a_new_certif
             until(lambda: lives(network), "it has a new one")
 
 
+@pytest.mark.slow
 def test_what_is_revoked_is_written_down_before_the_broker_is_asked(network, monkeypatch):
     """A broker that is away, or that has no list, is told of; nothing of the device is taken in all the same."""
     with pytest.raises(ConnectionError, match=f"localhost:{network.port} does not answer; the certificate is revoked"):

@@ -50,6 +50,7 @@ def version(connection: sql.Connection) -> str:
     return connection.scalar(sql.select(schema.MARK))
 
 
+@pytest.mark.slow
 def test_a_database_of_before_is_as_a_new_one_and_keeps_its_rows(url):
     with ThreadPoolExecutor(2) as pool, contextlib.ExitStack() as stack:  # hub and console start together
         engine, _ = pool.map(lambda _: stack.enter_context(database.opened(url)), range(2))
@@ -66,6 +67,7 @@ def test_a_database_of_before_is_as_a_new_one_and_keeps_its_rows(url):
             assert all(entry["adopted"] for entry in entries) and list(audit.faults(connection)) == []
 
 
+@pytest.mark.slow
 def test_what_fails_on_the_way_leaves_it_as_it_was(url, monkeypatch):
     def fail(connection: sql.Connection, *, now) -> None:
         assert sql.inspect(connection).has_table(AUDIT.name)

@@ -91,6 +91,7 @@ def needs(names: list[str]) -> set[str]:
     return out
 
 
+@pytest.mark.slow
 def test_hub_and_bridge_need_the_packages_of_the_page_alone():
     """Neither TensorFlow nor TFLM, of which a Raspberry Pi has no wheels."""
     (line,) = re.findall(r"pip install (numpy .*)", (UNITS[0].parents[1] / "hub.md").read_text())

@@ -39,6 +39,7 @@ def add(network: Network, **settings) -> None:
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | settings))
 
 
+@pytest.mark.slow
 def test_a_dead_hub_and_a_dead_broker_are_told_once_and_that_they_are_back(network):
     place, late = network.folder / "watch", int(free_port())
     with webhook() as (hook, posts):
@@ -64,6 +65,7 @@ def test_a_dead_hub_and_a_dead_broker_are_told_once_and_that_they_are_back(netwo
     assert json.loads((place / watch.CALLED).read_text()) == []
 
 
+@pytest.mark.slow
 def test_a_dead_console_is_told_where_the_watch_knows_it(network):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -90,6 +92,7 @@ def test_a_dead_console_is_told_where_the_watch_knows_it(network):
             watch.watch(network.folder / "watch")
 
 
+@pytest.mark.slow
 def test_the_watch_reads_signs_of_life_alone_and_writes_none(network):
     """Of the broker's rules: another certificate cannot say that the hub lives, nor this one."""
     place = network.folder / "watch"

@@ -13,6 +13,7 @@ def fired() -> worlds.World:
     return worlds.render(1, 0, "shots", **SHAPE)
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_world(fired):
     again, other = (worlds.render(1, i, "shots", **SHAPE) for i in (0, 1))
     assert fired.pcm.dtype == np.int16 and fired.pcm.shape == (2, 30 * SR)

@@ -115,6 +115,7 @@ def test_a_forest_that_reads_db_is_refused(tmp_path):
         forest.load(tmp_path / "forest.joblib")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["chunks", "random"])
 def test_c_votes_as_python_and_decides_as_scikit_learn(case, kind):
     codes = forest.codes(case.x)

@@ -105,6 +105,7 @@ def test_the_summary_holds_both_thresholds():
     assert figures["threshold"] == 0.3
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(scored(both=True))
 def test_curves_are_those_of_the_decisions(case):
@@ -149,6 +150,7 @@ def groups(rng: np.random.Generator, count: int, each: int, apart: float) -> pd.
     return pd.DataFrame(rows, columns=["recording_group", "y", "score"])
 
 
+@pytest.mark.slow
 def test_the_bootstrap_holds_the_auc_and_narrows_with_more_groups():
     few, many = (groups(np.random.default_rng(0), count, 2, 1.0) for count in (6, 60))
     intervals = [metrics.bootstrap_auc(t, np.random.default_rng(1), draws=100) for t in (few, many)]

@@ -299,6 +299,7 @@ def test_training_gives_the_same_bytes_twice(data, section, pool, tmp_path):
     assert contents(5) == first != contents(6)
 
 
+@pytest.mark.slow
 def test_a_step_is_that_of_its_halves(section):
     """The mean of their losses, and the gradient of this, by which plain descent moves the weights.
 

@@ -152,6 +152,7 @@ def test_shots_of_other_streams_are_refused():
         comparison.paired(rows.assign(found=True, delay_s=0.1))
 
 
+@pytest.mark.slow
 def test_a_deaf_candidate_loses_the_soft_shots(tmp_path, monkeypatch):
     result = compared(tmp_path, monkeypatch, candidate=3.0, champion=0.0)
     soft = 2 * sum(peak != LOUD for peak in SHOT_PEAKS)
@@ -169,6 +170,7 @@ def test_a_deaf_candidate_loses_the_soft_shots(tmp_path, monkeypatch):
     assert result["figures"]["simulated"]["candidate"]["recall"] == 0.5
 
 
+@pytest.mark.slow
 def test_three_false_onsets_of_one_incident_count_once(tmp_path, monkeypatch):
     def thrice(parts):
         whole = gathered(parts)
@@ -188,11 +190,13 @@ def test_three_false_onsets_of_one_incident_count_once(tmp_path, monkeypatch):
     assert gates.false_incidents(result, alpha=0.05).text == "3 in 0.01 h, the champion 12."
 
 
+@pytest.mark.slow
 def test_the_champion_itself_is_the_same(tmp_path, monkeypatch):
     result = compared(tmp_path, monkeypatch, candidate=0.0, champion=0.0)
     assert result["same"] and result["recall"]["lost"] == result["recall"]["won"] == 0
 
 
+@pytest.mark.slow
 def test_without_a_champion_there_are_figures_and_no_test(tmp_path, monkeypatch):
     result = compared(tmp_path, monkeypatch, candidate=0.0, champion=None)
     assert result["recall"]["candidate"] == 24 and result["recall"]["p"] is result["recall"]["champion"] is None

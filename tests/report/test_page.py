@@ -216,6 +216,7 @@ def test_write_plots_are_the_same_twice(figures, tmp_path):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_page_has_every_section_folded_but_the_first(page, text):
     own = ["Quantization", "Worst files", "Training of the network", "Importances of the forest", "Data validation"]
     assert page.titles == [*SECTIONS, *own, "Own"]
@@ -235,6 +236,7 @@ def test_page_needs_nothing_else(text, page):
     assert all(v.startswith(("#", "data:image/png;base64,", "data_docs/")) for v in local)
 
 
+@pytest.mark.slow
 def test_page_is_the_same_twice(figures, text, tmp_path):
     write_report(
         tmp_path / "b.html",
@@ -351,6 +353,7 @@ def test_importances_must_have_bands_and_frames():
         importances_chapter(np.zeros(1056))
 
 
+@pytest.mark.slow
 def test_svg_falls_back_to_the_title_and_escapes_it(figures, tmp_path):
     chapter = Chapter('A "quoted" <title>', figure=Figure())
     write_report(tmp_path / "p.html", title="t", intro="i", figures=figures, first=FIRST, extra=[chapter])
@@ -358,6 +361,7 @@ def test_svg_falls_back_to_the_title_and_escapes_it(figures, tmp_path):
     assert labels[-1] == chapter.title
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", [[0.0, 0.0, 1.0], [0.5, 0.5, 0.5], [1.0, 1.0, 0.0]])
 def test_the_smallest_perfect_useless_and_inverted_models_are_drawn_without_a_warning(score, tmp_path):
     table = predictions(3).assign(y=[0, 0, 1], int8=score)

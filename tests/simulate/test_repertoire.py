@@ -88,6 +88,7 @@ def test_an_event_never_sounds_the_same(kind):
     assert np.median(spread_db[:-1]) > 1.2 and spread_db[-1] > 0.8
 
 
+@pytest.mark.slow
 def test_no_two_recordings_are_alike_and_a_shot_is_annotated_whole():
     source = corpus.Corpus(5, (1.2, 1.4), (2.0, 1500.0), SR)
     recordings = [corpus.render(class_, i, source) for class_ in ("gun", "env") for i in range(14)]

@@ -28,6 +28,7 @@ def contents(out):
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_workers(tmp_path):
     counts = write(tmp_path / "a" / "simulated", workers=1), write(tmp_path / "b" / "simulated", workers=2)
     assert counts[0] == counts[1]
@@ -35,6 +36,7 @@ def test_the_bytes_do_not_depend_on_the_workers(tmp_path):
     assert len(a) == 10 and a == b
 
 
+@pytest.mark.slow
 def test_tables_hold_what_was_written(tmp_path):
     recordings, tagged, duration_s = write(tmp_path / "simulated", gun=7, env=5)
     table = tables.recordings(tmp_path)

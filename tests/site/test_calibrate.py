@@ -49,6 +49,7 @@ def test_it_explains_itself():
         assert word in shown.output, word
 
 
+@pytest.mark.slow
 def test_a_profile_is_written_and_decides(yard, monkeypatch, capsys):
     done = calibrate("--max-false-incidents-per-hour", "5", "--plot", "yard.png")
     assert done.exit_code == 0, done.output
@@ -72,6 +73,7 @@ def test_a_profile_is_written_and_decides(yard, monkeypatch, capsys):
     assert message.startswith("error: yard.json: must be JSON, it may be cut off")
 
 
+@pytest.mark.slow
 def test_the_same_hours_give_the_same_threshold_and_quiet_ones_do_not_raise_it(yard):
     args = ("--max-false-incidents-per-hour", "5")
     assert calibrate(*args).exit_code == 0
@@ -88,6 +90,7 @@ def test_the_same_hours_give_the_same_threshold_and_quiet_ones_do_not_raise_it(y
         assert (json.loads(Path("yard.json").read_text())["threshold"]["logit"] < 0) == below
 
 
+@pytest.mark.slow
 def test_what_was_confirmed_is_left_out(yard, monkeypatch, capsys):
     Path("yard").rename("unnamed")
     write("yard/roof_20260501_221400.wav", [20.0], 240.0)
@@ -108,6 +111,7 @@ def test_what_was_confirmed_is_left_out(yard, monkeypatch, capsys):
     assert "unnamed/bang.wav: must say in its name when it began" in message
 
 
+@pytest.mark.slow
 def test_what_seems_to_hold_shots_is_asked_about(yard, monkeypatch, capsys):
     write("yard/burst.wav", [20.0, 20.1, 20.2, 20.3], 90.0)
     message = words(monkeypatch, capsys)
@@ -147,6 +151,7 @@ def test_hours_that_are_none_are_refused(yard, monkeypatch, capsys):
     assert "gone.pem: no key; make one with `gunshot models key NAME`" in words(monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_one_sound_all_day_is_no_quiet_day(site, monkeypatch, capsys):
     """Bangs so close that one incident goes on: it wakes again each two minutes, at any threshold that hears it."""
     Path("yard").mkdir()
@@ -180,6 +185,7 @@ def streams(yard):
     return folder
 
 
+@pytest.mark.slow
 def test_a_rehearsal_says_what_the_threshold_costs(streams, monkeypatch, capsys):
     """The bang that raises the threshold is as loud as the shots: none of them is found any more."""
     done = calibrate("--max-false-incidents-per-hour", "5", "--rehearse")

@@ -59,6 +59,7 @@ def named(tree: ast.Module) -> Iterator[tuple[str, int]]:
                 yield name, node.lineno
 
 
+@pytest.mark.slow
 def test_names_say_what_they_stand_for():
     vague = [
         f"{path.relative_to(ROOT).as_posix()}:{line}: {name}"

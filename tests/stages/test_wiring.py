@@ -154,6 +154,7 @@ def test_params_name_the_sections_that_the_stage_reads(stage):
     assert set(STAGES[stage].get("params", [])) == read
 
 
+@pytest.mark.slow
 def test_only_stages_and_the_command_read_params():
     readers = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gunshot").rglob("*.py") if loads(path)}
     assert {path for path in readers if not path.startswith("gunshot/cli/")} == set()

@@ -75,6 +75,7 @@ def test_streams_of_a_turn_hold_its_fold_and_the_next_one(corpus, tmp_path):
             assert len(audio.read_pcm(tmp_path / side / path, sr=SR)) == round(seconds * SR)
 
 
+@pytest.mark.slow
 def test_over_all_turns_each_recording_is_tested_once(corpus, tmp_path):
     raw, recordings, onsets, sides = corpus
     fold = pd.Series({group: {"train": 0, "val": 1, "test": 2}[side] for group, side in sides.items()})

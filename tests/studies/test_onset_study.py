@@ -68,6 +68,7 @@ def test_counts_of_one_recording():
     assert onset_study.count_matches([1000], [], 16000, np.random.default_rng(1), sr=SR)["chance"] == 0
 
 
+@pytest.mark.slow
 def test_chance_is_what_random_onsets_get():
     """One onset thrown at 10 shots in n samples hits with the share of n that their collars cover."""
     n, starts = 200_000, list(range(10_000, 200_000, 20_000))

@@ -22,6 +22,7 @@ def drawn(seed, guns=30, envs=80):
     })  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000))
 def test_slices_are_scikit_learns_and_the_mean_of_the_means(seed):
     files = drawn(seed)
@@ -57,6 +58,7 @@ def test_perfect_scores_give_one_and_the_interval_holds_the_figure():
         assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
 
 
+@pytest.mark.slow
 def test_a_group_keeps_its_half_and_about_half_are_sealed():
     groups = [f"source:{i}" for i in range(2000)]
     shut = [sealed(group) for group in groups]
