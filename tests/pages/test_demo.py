@@ -356,6 +356,12 @@ def test_a_port_in_use_is_named(server, tmp_path):
         serving.serve(tmp_path, port=port, show=False)
 
 
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_what_is_no_port_is_refused(port):
+    done = CliRunner().invoke(cli.app, ["demo", "--no-browser", "--port", port], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert done.exit_code == 2 and "'--port': Input should be" in done.output
+
+
 @pytest.mark.parametrize(("command", "words"), [("demo", ["--port", "stored or sent"]), ("export demo", ["https"])])
 def test_help_says_what_a_user_needs(command, words):
     shown = CliRunner().invoke(cli.app, [*command.split(), "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
