@@ -11,7 +11,7 @@ from gunshot.cli.options import given
 
 @app.command()
 def demo(
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 5007,
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 5007,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Try the detector in the browser: with its microphone, a recording or a simulated shot, on this machine alone.

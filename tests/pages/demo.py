@@ -1,12 +1,20 @@
 """A server of gunshot demo, and a person at its page."""
 
+import functools
 import re
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from playwright.sync_api import expect
+from typer.testing import CliRunner
+
+from gunshot import cli
+from tests.pages.conftest import FLAGS
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_MS = 60_000
@@ -58,3 +66,46 @@ class Visitor:
         """Return the onsets that the page lists, in samples."""
         script = "all => all.map((one) => Number(one.dataset.onset))"
         return sorted(self.page.locator("#incidents [data-onset]").evaluate_all(script))
+
+
+def microphone(chromium, url: str, file: Path) -> Visitor:
+    """Return a page in a Chromium of its own, whose microphone hears a file once, at its pace."""
+    fake = [
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={file}%noloop",
+    ]  # fmt: skip
+    browser = chromium.browser_type.launch(executable_path="/usr/bin/chromium", headless=True, args=[*FLAGS, *fake])
+    return Visitor(browser.new_page(), url)
+
+
+def exported(out: Path) -> None:
+    """Write the page to a folder, by `gunshot export demo`, where the pipeline is."""
+    done = CliRunner().invoke(cli.app, ["export", "demo", str(out)], catch_exceptions=False)
+    assert done.exit_code == 0 and "index.html" in done.output
+
+
+def renewed(out: Path, words: str, others: str) -> None:
+    """Make a newer one of an exported page, in which some words of demo.json are others."""
+    facts, keeper = out / "demo.json", out / "offline.js"
+    assert words in facts.read_text()
+    facts.write_text(facts.read_text().replace(words, others))
+    keeper.write_text(re.sub('VERSION = "[0-9a-f]*"', 'VERSION = "newer"', keeper.read_text(), count=1))
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def handed_out(folder: Path):
+    """A web server of a folder, which knows nothing of what is in it."""
+    server = ThreadingHTTPServer(("localhost", 0), functools.partial(_Silent, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,13 +1,10 @@
 """gunshot demo in a real Chromium: the firmware's own C in the page, which hears as detect does and reaches nobody."""
 
 import base64
-import functools
 import os
 import re
-import threading
 import urllib.error
 import urllib.request
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +21,7 @@ from gunshot.device import emulator, parity
 from gunshot.models.model import load_model
 from gunshot.pages.demo import folder, shots
 from gunshot.pages.demo import server as serving
-from tests.pages.conftest import FLAGS
-from tests.pages.demo import PATIENCE_MS, ROOT, Server, Visitor
+from tests.pages.demo import PATIENCE_MS, ROOT, Server, Visitor, exported, handed_out, microphone, renewed
 
 pytestmark = pytest.mark.firmware
 
@@ -224,16 +220,6 @@ def test_the_server_and_the_page_state_the_same_policy(server):
     )
 
 
-def microphone(chromium, url: str, file: Path) -> Visitor:
-    """Return a page in a Chromium of its own, whose microphone hears a file once, at its pace."""
-    fake = [
-        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-audio-capture={file}%noloop",
-    ]  # fmt: skip
-    browser = chromium.browser_type.launch(executable_path="/usr/bin/chromium", headless=True, args=[*FLAGS, *fake])
-    return Visitor(browser.new_page(), url)
-
-
 def listened(pages: list[Visitor], count: int) -> list[np.ndarray]:
     """Listen on pages at the same time until so many shots were heard; return each one's onsets."""
     for at in pages:
@@ -303,31 +289,16 @@ def test_a_microphone_that_the_browser_takes_away_or_gives_at_another_rate_ends_
 def plain(tmp_path, monkeypatch):
     """What `gunshot export demo` writes, behind a server that knows nothing of it, and that server."""
     monkeypatch.chdir(ROOT)
-    done = CliRunner().invoke(cli.app, ["export", "demo", str(tmp_path / "demo")], catch_exceptions=False)
-    assert done.exit_code == 0 and "index.html" in done.output
-    handler = functools.partial(SilentHandler, directory=str(tmp_path / "demo"))
-    server = ThreadingHTTPServer(("localhost", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield tmp_path / "demo", server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-class SilentHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
+    exported(tmp_path / "demo")
+    with handed_out(tmp_path / "demo") as server:
+        yield tmp_path / "demo", server
 
 
 def test_any_server_hands_it_out_a_newer_one_is_taken_and_then_none_is_needed(plain, new_page, files, wanted):
     out, server = plain
     at = Visitor(new_page(), f"http://localhost:{server.server_port}/")
     expect(at.page.locator("#offline")).to_be_visible()
-    facts = out / "demo.json"
-    facts.write_text(facts.read_text().replace("Pistol, 15", "Popgun, 15"))
-    keeper = out / "offline.js"
-    keeper.write_text(re.sub('VERSION = "[0-9a-f]*"', 'VERSION = "newer"', keeper.read_text(), count=1))
+    renewed(out, "Pistol, 15", "Popgun, 15")
     at.page.wait_for_function("() => navigator.serviceWorker.controller")
     at.page.reload()
     expect(at.page.get_by_role("button", name="Popgun")).to_be_visible()
@@ -383,6 +354,12 @@ def test_a_port_in_use_is_named(server, tmp_path):
     port = int(server.url.split(":")[2].strip("/"))
     with pytest.raises(ValueError, match=f"port={port} is in use; choose another with --port"):
         serving.serve(tmp_path, port=port, show=False)
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_what_is_no_port_is_refused(port):
+    done = CliRunner().invoke(cli.app, ["demo", "--no-browser", "--port", port], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert done.exit_code == 2 and "'--port': Input should be" in done.output
 
 
 @pytest.mark.parametrize(("command", "words"), [("demo", ["--port", "stored or sent"]), ("export demo", ["https"])])

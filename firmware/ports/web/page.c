@@ -40,12 +40,12 @@ gunshot_status port_send(const uint8_t *message, size_t size) {
 }
 
 /* The linker puts these two between the application and its parts (--wrap): nothing here is a second application. */
-size_t __real_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made);
+size_t __real_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *complete);
 size_t __real_gunshot_detector_window(gunshot_detector *detector, int16_t logit, gunshot_shot *shots);
 
-size_t __wrap_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *made) {
-  const size_t taken = __real_gunshot_frames_push(frames, samples, n, made);
-  if (*made) page_frame(gunshot_frames_past(frames) + GUNSHOT_DETECTOR_PAST * GUNSHOT_N_MELS);
+size_t __wrap_gunshot_frames_push(gunshot_frames *frames, const int16_t *samples, size_t n, bool *complete) {
+  const size_t taken = __real_gunshot_frames_push(frames, samples, n, complete);
+  if (*complete) page_frame(gunshot_frames_past(frames) + GUNSHOT_DETECTOR_PAST * GUNSHOT_N_MELS);
   return taken;
 }
 

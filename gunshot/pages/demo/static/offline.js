@@ -1,5 +1,6 @@
 // Keeps the page's files, of which the export wrote the list above, so that it works without a network.
-const NAME = `gunshot-demo-${VERSION}`;
+const OWN = `gunshot-demo ${self.registration.scope} `; // a place may have several demos; no scope holds a space
+const NAME = OWN + VERSION;
 
 async function keep() {
   const cache = await caches.open(NAME);
@@ -8,7 +9,7 @@ async function keep() {
 }
 
 async function forget() {
-  const old = (await caches.keys()).filter((name) => name.startsWith("gunshot-demo-") && name !== NAME);
+  const old = (await caches.keys()).filter((name) => name.startsWith(OWN) && name !== NAME);
   await Promise.all(old.map((name) => caches.delete(name)));
   await self.clients.claim();
 }

@@ -8,7 +8,9 @@ const PIECE = 16000, BLOCK = 512; // samples of a file that are heard at once; o
 const at = (id) => document.getElementById(id);
 const facts = await (await fetch("demo.json")).json();
 const detector = new Detector(), strip = new Strip(at("strip"), facts), incidents = new Incidents(at("incidents"), at("none"), facts);
-let chosen = facts.thresholds[facts.operating], turn = 0; // of what is heard: an older one's answers are dropped
+let chosen = facts.thresholds[facts.operating];
+let turn = 0; // of what a person asked for last: whatever they asked for before gives up
+let shown = 0, asking; // the turns of the session that is shown, and of the last one to ask for the microphone
 const sound = new Sound(facts.sr, tried(hear));
 
 function says(text, listening = false) {
@@ -21,17 +23,24 @@ function fault(error) {
   at("fault").textContent = error ? `${error.message ?? error}` : "";
 }
 
-/** Begin a session; resolves to its turn. */
-async function begin(session) {
+/** Take the turn, and let go of the microphone. */
+function take() {
+  sound.close();
+  at("listen").textContent = "Listen to the microphone";
+  at("listen").setAttribute("aria-pressed", "false");
+  at("processing").hidden = at("progress").hidden = true;
+  return ++turn;
+}
+
+/** Begin a turn's session. */
+async function begin(own, session) {
   fault();
-  at("progress").hidden = true;
-  const own = ++turn;
+  shown = own;
   at("score").textContent = at("decision").textContent = at("latency").textContent = "–";
   at("shots").textContent = "0";
   incidents.begin(session);
   strip.begin(session.frames);
   await detector.begin(chosen);
-  return own;
 }
 
 /** Show what the detector answers, and how long after a time it does, ms since 1970. */
@@ -52,41 +61,38 @@ function show(answer, came) {
 
 /** Hear a block that came at a time, ms since 1970. */
 async function hear(samples, came) {
-  const own = turn, answer = await detector.hear(samples);
-  if (own === turn) show(answer, came);
+  const own = shown, answer = await detector.hear(samples);
+  if (own === shown) show(answer, came);
 }
 
-async function end(own) {
-  const answer = await detector.end();
-  if (own === turn) show(answer);
-}
-
-/** Let go of the microphone. */
-function still() {
-  sound.close();
-  at("listen").textContent = "Listen to the microphone";
-  at("listen").setAttribute("aria-pressed", "false");
-  at("processing").hidden = true;
-  says("Stopped");
+async function end() {
+  const own = shown, answer = await detector.end();
+  if (own === shown) show(answer);
 }
 
 async function stop() {
-  still();
-  await end(turn);
+  take();
+  says("Stopped");
+  await end();
 }
 
 /** The browser has taken the microphone away: what it hears later does not follow what it heard before. */
 async function interrupted() {
   if (!sound.listening) return;
-  await stop();
+  const stopped = stop();
   fault("The browser has paused the microphone. Listen again when you like.");
+  await stopped;
 }
 
 async function listen() {
   if (sound.listening) return stop();
+  if (asking === turn) return; // a second press while the browser asks
+  const own = (asking = take());
   says("The browser asks for the microphone");
   const processed = await sound.ask(tried(interrupted));
-  await begin({ begun: Date.now() });
+  if (own !== turn) return;
+  await begin(own, { begun: Date.now() });
+  if (own !== turn) return;
   sound.listen();
   at("listen").textContent = "Stop";
   at("listen").setAttribute("aria-pressed", "true");
@@ -101,28 +107,33 @@ const until = (time) => new Promise((resolve) => setTimeout(resolve, time - perf
 
 /** Play a simulated shot, and hear it as it sounds; while the microphone listens, that hears it. */
 async function simulated(shot) {
+  const own = sound.listening ? turn : take();
   const samples = await decoded(await (await fetch(shot.file)).arrayBuffer(), facts.sr);
+  if (own !== turn) return;
   await sound.play(samples);
-  if (sound.listening) return;
-  const own = await begin({ begun: Date.now(), frames: samples.length / facts.hop_length }), begun = performance.now();
+  if (own !== turn || sound.listening) return;
+  await begin(own, { begun: Date.now(), frames: samples.length / facts.hop_length });
+  const begun = performance.now();
   says(`Playing: ${shot.title}`);
   for (let i = 0; i < samples.length && own === turn; i += BLOCK) {
     await until(begun + (1000 * (i + BLOCK)) / facts.sr);
     if (own === turn) await hear(samples.slice(i, i + BLOCK), Date.now());
   }
   if (own !== turn) return;
-  await end(own);
-  says(`Played: ${shot.title}`);
+  await end();
+  if (own === turn) says(`Played: ${shot.title}`);
 }
 
 async function open(file) {
-  if (sound.listening) await stop();
-  else sound.close();
+  const listened = sound.listening, own = take();
   says(`Decoding ${file.name}`);
+  if (listened) await end();
   const samples = await decoded(await file.arrayBuffer(), facts.sr).catch(() => {
     throw new Error(`${file.name}: this browser cannot decode it`);
   });
-  const own = await begin({ recording: samples, frames: samples.length / facts.hop_length });
+  if (own !== turn) return;
+  await begin(own, { recording: samples, frames: samples.length / facts.hop_length });
+  if (own !== turn) return;
   let busy_ms = 0;
   at("progress").hidden = false;
   for (let i = 0; i < samples.length; i += PIECE) {
@@ -132,20 +143,26 @@ async function open(file) {
     busy_ms += answer.busy_ms;
     at("progress").value = i / samples.length;
   }
-  show({ ...(await detector.hear(new Float32Array(facts.after))), codes: [] }); // the last windows end behind the recording
-  await end(own);
+  const last = await detector.hear(new Float32Array(facts.after)); // the last windows end behind the recording
+  if (own !== turn) return;
+  show({ ...last, codes: [] });
+  await end();
+  if (own !== turn) return;
   at("progress").hidden = true;
   const times = `${(samples.length / facts.sr).toFixed(1)} s, heard in ${(busy_ms / 1000).toFixed(2)} s`;
   says(`${file.name}: ${counted(incidents.shots)} in ${times}`);
 }
 
-/** Return what does an action, and says why where it fails. */
+/** Return what does an action, and says why where it fails; of one that has lost its turn nobody asks. */
 function tried(action) {
   return async (...args) => {
+    const done = action(...args), own = turn; // an action takes its turn before it waits for anything
     try {
-      await action(...args);
+      await done;
     } catch (error) {
-      still();
+      if (own !== turn) return;
+      take();
+      says("Stopped");
       fault(error);
     }
   };

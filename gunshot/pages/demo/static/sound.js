@@ -4,23 +4,27 @@
 export const PROCESSING = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const NAMES = { echoCancellation: "echo cancellation", noiseSuppression: "noise suppression", autoGainControl: "gain control" };
 
+const release = (stream) => stream?.getTracks().forEach((track) => track.stop());
+
 /** The microphone and the loudspeaker of a page; `hears(samples, at)` gets the microphone's blocks. */
 export class Sound {
-  #rate; #hears; #context; #ear; #stream; #microphone; #playing; #awake;
+  #rate; #hears; #context; #ear; #opened; #asked; #stream; #microphone; #playing; #awake;
 
   constructor(rate, hears) {
     this.#rate = rate;
     this.#hears = hears;
   }
 
+  async #prepare() {
+    this.#context = new AudioContext({ sampleRate: this.#rate });
+    await this.#context.audioWorklet.addModule("ear.js");
+    this.#ear = new AudioWorkletNode(this.#context, "ear", { channelCount: 1, channelCountMode: "explicit" });
+    this.#ear.port.onmessage = ({ data }) => this.#microphone && this.#hears(data.samples, data.at); // none after `close`
+    this.#ear.connect(this.#context.destination); // it is silent, and runs because of this
+  }
+
   async #open() {
-    if (!this.#context) {
-      this.#context = new AudioContext({ sampleRate: this.#rate });
-      await this.#context.audioWorklet.addModule("ear.js");
-      this.#ear = new AudioWorkletNode(this.#context, "ear", { channelCount: 1, channelCountMode: "explicit" });
-      this.#ear.port.onmessage = ({ data }) => this.#hears(data.samples, data.at);
-      this.#ear.connect(this.#context.destination); // it is silent, and runs because of this
-    }
+    await (this.#opened ??= this.#prepare()); // once, whoever asks meanwhile
     await this.#context.resume();
   }
 
@@ -28,15 +32,24 @@ export class Sound {
     return Boolean(this.#microphone);
   }
 
-  /** Ask for the microphone. Resolves to what processing the browser does all the same, by name; calls `ended` where it goes. */
+  /**
+   * Ask for the microphone. Resolves to what processing the browser does all the same, by name; calls `ended` where it
+   * goes. What the browser gives after `close`, or after another `ask`, is let go of at once.
+   */
   async ask(ended) {
     if (!navigator.mediaDevices) throw new Error("a browser gives the microphone to https: and localhost alone");
+    const own = (this.#asked = Symbol());
     await this.#open();
-    this.#stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, ...PROCESSING } });
-    const [track] = this.#stream.getAudioTracks(), settings = track.getSettings();
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, ...PROCESSING } });
+    if (own !== this.#asked) return release(stream), [];
+    release(this.#stream);
+    this.#stream = stream;
+    const [track] = stream.getAudioTracks(), settings = track.getSettings();
     track.onended = track.onmute = ended;
     this.#context.onstatechange = () => this.#context.state === "running" || ended();
-    this.#awake = await navigator.wakeLock?.request("screen").catch(() => undefined); // or a phone would stop to listen
+    const awake = await navigator.wakeLock?.request("screen").catch(() => undefined); // or a phone would stop to listen
+    if (own === this.#asked) this.#awake = awake;
+    else awake?.release();
     return Object.keys(PROCESSING).filter((name) => settings[name]).map((name) => NAMES[name]);
   }
 
@@ -66,9 +79,9 @@ export class Sound {
   close() {
     this.#playing?.stop();
     this.#microphone?.disconnect();
-    this.#stream?.getTracks().forEach((track) => track.stop());
+    release(this.#stream);
     this.#awake?.release();
-    this.#stream = this.#microphone = this.#playing = this.#awake = undefined;
+    this.#asked = this.#stream = this.#microphone = this.#playing = this.#awake = undefined;
     this.#ear?.port.postMessage("forget");
   }
 }
