@@ -84,7 +84,9 @@ def test_a_lower_threshold_is_measured_at_lower_thresholds():
     assert held_out(counts, 10.0, LOGITS, point=POINT, limit=0.5, lower=True) == Measured(1, 10.0)
     assert held_out(counts, 10.0, LOGITS, point=POINT, limit=0.5) == Measured(0, 10.0)
     counts[:, :] = 0
-    counts[3:5, LOGITS < POINT] = 1  # without any one of both, 9 h with one incident prove nothing: it stays
+    counts[3, LOGITS < POINT] = 1  # the others would lower it, but 9 h with that one prove nothing: it stays
+    assert chosen(counts, 10.0, limit=0.5, lower=True) < POINT
+    assert not lowers(counts, 10.0, LOGITS, point=POINT, limit=0.5)
     assert held_out(counts, 10.0, LOGITS, point=POINT, limit=0.5, lower=True) == Measured(0, 10.0)
 
 
