@@ -46,7 +46,7 @@ def measured(name: str, files: list[Path], model: Model, p) -> tuple[dict, calib
     options = {"limit": p.detector.max_false_incidents_per_hour, "no_shots": True}
     done, second = (calibration.calibrate(name, [half], model, p, **options) for half in heard)
     points = {rehearsal.BEFORE: done.point, rehearsal.AFTER: done.logit}
-    recall = rehearsal.rehearse(done.hours, heard[:1], pipeline.output("streams_val"), model.path, points, p)
+    recall = rehearsal.rehearse(second.hours, heard[1:], pipeline.output("streams_val"), model.path, points, p)
     held = {"false_incidents": done.held_out.false_incidents, threshold.RATE: done.held_out.rate,
             threshold.UPPER: done.held_out.upper}  # fmt: skip
     return {

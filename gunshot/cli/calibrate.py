@@ -58,7 +58,8 @@ def calibrate(
 
     Incidents that persons confirmed are left out of the hours, a minute either way; names of recordings must then say
     when they begin, as yard_20260501_221003.wav, UTC. Hours that seem to hold shots are an error, until --no-shots or
-    --leave-out says what of it. A silent recording proves nothing and is refused.
+    --leave-out says what of it; what --leave-out leaves proves nothing. A silent recording is refused, silence within
+    one is left out, and two recordings of one time, by their names, are an error.
 
     --rehearse lays the shots of simulated streams into the site's sound. They are validation streams, since a threshold
     is chosen: test streams are for figures alone.
@@ -69,7 +70,7 @@ def calibrate(
     from gunshot.base import params, pipeline
     from gunshot.models.model import load_model, named
     from gunshot.signing import record
-    from gunshot.site import calibration, profile
+    from gunshot.site import calibration, profile, rehearsal
     from gunshot.site import decisions as decided
 
     compiling.announce()
@@ -79,15 +80,18 @@ def calibrate(
     limit = limit if max_false_incidents_per_hour is None else max_false_incidents_per_hour
     if not 0 < limit < float("inf"):
         raise ValueError(f"--max-false-incidents-per-hour {limit:g} must be above 0")
-    key = record.operator_key()  # before what takes long
+    key = record.operator_key()  # before what takes long, as is the next
+    if rehearse:
+        rehearsal.with_shots(pipeline.output("streams_val"))
     loaded = load_model(*named([model], pipeline.models()).values())
     persons = decided.read(decisions, site) if decisions else []
     heard = _heard(hours, loaded, p)
     asked = {"no_shots": no_shots, "leave_out": leave_out, "lower": lower}
     done = calibration.calibrate(site, heard, loaded, p, limit=limit, decided=persons, **asked)
     _print(site, done, loaded, heard)
+    cost = _cost(done, loaded) if done.logit != done.point else None
     rehearsed = _rehearsed(done, heard, loaded, p) if rehearse else None
-    content = calibration.content(site, done, heard, loaded, p, decided_in=decisions, rehearsed=rehearsed)
+    content = calibration.content(site, done, heard, loaded, p, decided_in=decisions, cost=cost, rehearsed=rehearsed)
     written = profile.write(out, content, key)
     if plot:
         from gunshot.site import plot as drawing
@@ -139,7 +143,8 @@ def _heard(hours: list[Path], model: "Model", p: "Sections") -> list["Heard"]:
 def _print(site: str, done: "Calibration", model: "Model", heard: list["Heard"]) -> None:
     from gunshot.site import calibration, threshold
 
-    left = f", {done.left_out_s / 60:.1f} min left out" if done.left_out_s > 0.05 else ""
+    parts = {"confirmed": done.confirmed_s, "that seem to hold shots": done.suspects_s, "silent": done.silence_s}
+    left = "".join(f", {s / 60:.1f} min left out, {why}" for why, s in parts.items() if s > 0.05)
     print(f"{site}: {done.hours.duration_s / 3600:.2f} h in {counted(len(heard), 'recording')}{left}")
     for suspect in done.suspects:
         print(f"  left out: {suspect.why}")
@@ -149,7 +154,27 @@ def _print(site: str, done: "Calibration", model: "Model", heard: list["Heard"])
     if done.logit != done.point:
         at = done.at(done.point)
         print(f"at the operating point: {at[threshold.RATE]:.2f}/h, at most {at[threshold.UPPER]:.2f}")
-    print(f"held out, {done.proof}: {calibration.in_words(done.held_out, done.limit)}")
+    if done.options["lower"] and done.logit >= done.point:
+        more = done.to_lower_h - done.hours.duration_s / 3600
+        print(f"--lower: it is not lowered; {more:.2f} h more without another incident would lower it")
+    words = calibration.in_words(done.held_out, done.limit, by_counts=bool(done.suspects))
+    print(f"held out, {done.proof}: {words}")
+
+
+def _cost(done: "Calibration", model: "Model") -> dict | None:
+    """Return and print what the threshold costs on the validation streams; None where that is not known."""
+    from gunshot.base import pipeline
+    from gunshot.site import cost, rehearsal
+
+    names = [name for name, path in pipeline.models().items() if path.resolve() == model.path.resolve()]
+    points = {rehearsal.BEFORE: done.point, rehearsal.AFTER: done.logit}
+    try:
+        known = cost.on_streams(pipeline.output("operate"), next(iter(names), None), points)
+    except ValueError as e:
+        print(f"warning: what this threshold costs is not known: {e}; --rehearse measures it", file=sys.stderr)
+        return None
+    print(cost.in_words(known))
+    return known
 
 
 def _rehearsed(done: "Calibration", heard: list["Heard"], model: "Model", p: "Sections") -> dict:

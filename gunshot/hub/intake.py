@@ -63,20 +63,24 @@ def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datet
     _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values | {"heard_at": now})
 
 
-def status(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
-    """Take in whether a device is there. One of an earlier session than the last known is ignored: a late last will."""
+def status(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> Status | None:
+    """Take in whether a device is there, and return what it said; None where that is refused or ignored.
+
+    One of an earlier session than the last known is ignored: a late last will.
+    """
     try:
         _number(connection, device)
         report = Status.decode(payload)
     except ValueError as e:
         refuse(connection, device, "status", payload, str(e), now)
-        return
+        return None
     newest = connection.scalar(sql.select(sql.func.max(SESSION.c.session)).where(SESSION.c.device == device))
     if newest is not None and report.session < newest:
-        return
+        return None
     said = report.model_dump(include={"online", "dropped"}, exclude_none=True)  # a will counts nothing
     values = said | {"heard_at": now}
     _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values)
+    return report
 
 
 def _head(payload: bytes) -> Acknowledgement | None:

@@ -11,6 +11,7 @@ import sqlalchemy as sql
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from gunshot.base.files import shown
 from gunshot.device import topics
 from gunshot.hub import database, folder, intake, orders, places
 from gunshot.hub.home_assistant import Teller
@@ -43,7 +44,8 @@ def serve(place: Path, *, sr: int) -> None:
     with database.opened(settings.database) as engine, ThreadPoolExecutor() as pool:
         # The library sends its PUBACK after this returns, and none where it raises.
         sound = place / orders.SOUND
-        client.on_message = lambda _, __, message: take(client, engine, message, sr=sr, sound=sound)
+        faults: dict[str, str | None] = {}
+        client.on_message = lambda _, __, message: take(client, engine, message, faults, sr=sr, sound=sound)
         client.connect_async(settings.host, settings.port)
         beside = [pool.submit(places.keep, engine, stop)]
         if settings.cap:
@@ -90,8 +92,11 @@ def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
     return client.subscribe([(topics.topic("+", leaf), 1) for leaf in topics.WRITTEN])
 
 
-def take(client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, *, sr: int, sound: Path) -> None:
-    """Commit what a device sent, then acknowledge it."""
+def take(
+    client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, faults: dict[str, str | None],
+    *, sr: int, sound: Path,
+) -> None:  # fmt: skip
+    """Commit what a device sent, then acknowledge it. `faults` are those of sites' profiles, by device, so far."""
     device, leaf = topics.parts(message.topic)
     if not message.payload:  # the broker was told to forget what it kept
         return
@@ -101,12 +106,25 @@ def take(client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, *, 
             acknowledgement = intake.alert(connection, device, message.payload, now=now, sr=sr)
         elif leaf == "reply":
             acknowledgement = orders.reply(connection, device, message.payload, now=now, sound=sound)
-        else:
-            {"birth": intake.birth, "status": intake.status}[leaf](connection, device, message.payload, now=now)
+        elif leaf == "birth":
+            intake.birth(connection, device, message.payload, now=now)
+        elif report := intake.status(connection, device, message.payload, now=now):
+            _warn(device, report, faults)
     if acknowledgement:
         client.publish(topics.topic(device, "ack"), acknowledgement.encode(), qos=1)
     elif leaf == "alert":
         log.warning("%s: a message is not acknowledged; the table refused has its reason", device)
+
+
+def _warn(device: str, report: topics.Status, faults: dict[str, str | None]) -> None:
+    """Log why a device runs without its site's profile, once; its last will says nothing of that."""
+    if not report.online:
+        return
+    if report.site_fault and report.site_fault != faults.get(device):
+        log.warning(
+            "%s: it runs at its operating point, without its site's profile: %s", device, shown(report.site_fault)
+        )
+    faults[device] = report.site_fault
 
 
 def send_orders(client: mqtt.Client, engine: sql.Engine, *, sound: Path) -> None:

@@ -79,13 +79,13 @@ def faults(root: Path = Path()) -> Iterator[str]:
 def signature_faults(entry: dict, keys: dict[str, Ed25519PublicKey]) -> Iterator[str]:
     """Yield what is wrong with the signature of what `sign` returned: a stranger's key, or other content."""
     content = {name: value for name, value in entry.items() if name != "signature"}
-    key = keys.get(entry.get("key"))
+    key = keys.get(mark) if isinstance(mark := entry.get("key"), str) else None  # a list cannot be looked up
     try:
         signature = bytes.fromhex(entry.get("signature", ""))
     except (TypeError, ValueError):
         signature = b""
     if key is None:
-        yield f"key={entry.get('key')!r} is none of those in {KEYS}"
+        yield f"key={mark!r} is none of those in {KEYS}"
     elif not signing.signed_by(key, signature, canonical(content)):
         yield "its signature is not of what it says"
 

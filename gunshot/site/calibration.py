@@ -14,7 +14,7 @@ from gunshot.models.scores import calibration
 from gunshot.site import decisions, profile, suspects, threshold
 from gunshot.site.decisions import CONFIRMED, DISMISSED, Decision
 from gunshot.site.heard import Heard, Sections, hear
-from gunshot.site.hours import HOUR_S, Hours, Span, lay
+from gunshot.site.hours import HOUR_S, Hours, Span, check_overlap, lay
 from gunshot.site.threshold import Measured
 
 LEAST_S = 60.0  # of a site
@@ -32,7 +32,11 @@ class Calibration:
     hours : what it was chosen on
     rows : of `threshold.curve`, of all those hours: what it was chosen by, and so no measurement of it
     held_out : what hours give at the threshold that the others chose
-    left_out_s, suspects : how much was left out, and what seemed to hold shots
+    silence_s, confirmed_s, suspects_s : how much was left out because nothing sounded, persons confirmed shots, or it
+        seemed to hold some
+    suspects : what seemed to hold shots, and was left out
+    options : what a person asked for, by `calibrate`'s names
+    to_lower_h : hours that would lower the threshold for sure
     """
 
     logit: float
@@ -41,13 +45,17 @@ class Calibration:
     hours: Hours
     rows: pd.DataFrame
     held_out: Measured
-    left_out_s: float
+    silence_s: float
+    confirmed_s: float
+    suspects_s: float
     suspects: list[suspects.Suspect]
+    options: dict[str, bool]
+    to_lower_h: float
 
     @property
     def proof(self) -> str:
-        """Return proven or unproven: whether the held-out bound keeps the limit."""
-        return "proven" if self.held_out.upper <= self.limit else "unproven"
+        """Return proven or unproven: whether the held-out bound keeps the limit, and none was left out by counts."""
+        return "proven" if self.held_out.upper <= self.limit and not self.suspects else "unproven"
 
     def at(self, logit: float) -> pd.Series:
         """Return the row of a mean logit."""
@@ -95,20 +103,24 @@ def calibrate(
     limit : of false incidents an hour
     decided : what persons decided there: what is confirmed is left out, what is dismissed is no suspect
     no_shots : a person says that the hours hold none
-    leave_out : a person says that what seems to hold shots is left out
-    lower : the threshold may lie below the operating point, where the hours prove that it may
+    leave_out : a person says that what seems to hold shots is left out; what is left then proves nothing
+    lower : the threshold may lie below the operating point, where the hours prove that it may, without any one too
 
     Raises
     ------
     ValueError
-        There is no minute of sound; the hours seem to hold shots and nobody said what of it; or no threshold that the
-        model can reach keeps the limit.
+        There is no minute of sound; two recordings are of one time; the hours seem to hold shots and nobody said what
+        of it; or no threshold that the model can reach keeps the limit.
     """
     sr, logits, point = p.audio.sr, logits_of(model), model.threshold()
+    check_overlap(recordings, sr=sr)
     if decided:
         decisions.check_times(recordings)
-    left_out = decisions.spans(decided, recordings, CONFIRMED, sr=sr, more_s=decisions.AROUND_S)
+    left_out = [Span(i, *bounds) for i, heard in enumerate(recordings) for bounds in heard.silent]
+    lengths_s = [lay(recordings, left_out, sr=sr).duration_s]
+    left_out += decisions.spans(decided, recordings, CONFIRMED, sr=sr, more_s=decisions.AROUND_S)
     hours = _long_enough(site, lay(recordings, left_out, sr=sr))
+    lengths_s.append(hours.duration_s)
     known = decisions.spans(decided, recordings, DISMISSED, sr=sr, more_s=decisions.SAME_S)
     doubtful = (
         [] if no_shots else _suspects(hours, recordings, known, left_out, int(np.searchsorted(logits, point)), sr)
@@ -120,6 +132,8 @@ def calibrate(
         hours = _long_enough(site, lay(recordings, left_out, sr=sr))
     counts, h = hours.counts(), hours.duration_s / HOUR_S
     rows = threshold.curve(counts.sum(axis=0), h, logits)
+    options = {"no_shots": no_shots, "leave_out": leave_out, "lower": lower}
+    lower = lower and threshold.lowers(counts, h, logits, point=point, limit=limit)
     logit = threshold.choose(rows, point=point, limit=limit, lower=lower)
     if logit is None:
         last = rows.iloc[-1]
@@ -130,7 +144,9 @@ def calibrate(
         )
     held = threshold.held_out(counts, h, logits, point=point, limit=limit, lower=lower)
     total_s = sum(heard.samples for heard in recordings) / sr
-    return Calibration(logit, point, limit, hours, rows, held, total_s - hours.duration_s, doubtful)
+    left_s = np.maximum(0.0, -np.diff([total_s, *lengths_s, hours.duration_s])).tolist()  # silence, confirmed, suspects
+    to_lower_h = threshold.hours_to_lower(counts.sum(axis=0), logits, point=point, limit=limit)
+    return Calibration(logit, point, limit, hours, rows, held, *left_s, doubtful, options, to_lower_h)
 
 
 def _long_enough(site: str, hours: Hours) -> Hours:
@@ -171,8 +187,10 @@ def _asked(site: str, doubtful: list[suspects.Suspect]) -> str:
     )
 
 
-def in_words(measured: Measured, limit: float) -> str:
+def in_words(measured: Measured, limit: float, *, by_counts: bool = False) -> str:
     """Return held-out incidents an hour as text: what they prove, and how many more hours would prove the limit.
+
+    Hours that were chosen `by_counts` prove nothing: those with the most are not among them.
 
     Examples
     --------
@@ -183,6 +201,8 @@ def in_words(measured: Measured, limit: float) -> str:
     """
     n, hours = measured.false_incidents, measured.hours
     what = "without an incident" if not n else f"with {n} incident{'s' * (n > 1)} ({measured.rate:.2f}/h)"
+    if by_counts:
+        return f"{hours:.2f} h {what}: at most {measured.upper:.2f}/h, of hours chosen by their counts: no proof"
     said = f"{hours:.2f} h {what} prove at most {measured.upper:.2f}/h"
     more = threshold.hours_needed(n, limit) - hours
     if measured.upper <= limit:
@@ -192,7 +212,7 @@ def in_words(measured: Measured, limit: float) -> str:
 
 def content(
     site: str, done: Calibration, recordings: Sequence[Heard], model: Model, p: Sections,
-    *, decided_in: Path | None, rehearsed: dict | None,
+    *, decided_in: Path | None, cost: dict | None, rehearsed: dict | None,
 ) -> dict:  # fmt: skip
     """Return what `profile.write` signs."""
     lines = [(heard.sha256, heard.name) for heard in recordings]
@@ -210,8 +230,10 @@ def content(
         },
         "chosen_on": {
             "recordings": len(lines), "sha256": profile.of_recordings(lines),
-            "hours": done.hours.duration_s / HOUR_S, "left_out_s": float(max(0.0, done.left_out_s)),
+            "hours": done.hours.duration_s / HOUR_S, "silence_s": done.silence_s, "confirmed_s": done.confirmed_s,
+            "suspects_s": done.suspects_s, "options": done.options,
             "decisions_sha256": profile.sha256_of(decided_in) if decided_in else None,
         },
+        "validation_recall": cost,
         "rehearsal": rehearsed,
     }  # fmt: skip

@@ -15,6 +15,7 @@ from gunshot.detect import detector, listener, recording
 from gunshot.models.model import Model
 
 BEGAN = re.compile(r"(?<!\d)(\d{4})-?(\d\d)-?(\d\d)[T_ -]?(\d\d)[-:]?(\d\d)[-:]?(\d\d)(?!\d)")  # 20260501_221003
+SILENT_S = 10  # a recorder that stopped, not a pause; whole seconds
 
 
 class Sections(listener.Sections, Protocol):
@@ -36,6 +37,7 @@ class Heard:
     alerts : by threshold, when a person is woken, s from the beginning, float64 [shape=(n,)] each
     onsets : of each incident at the operating point, s, float64 [shape=(n,)] each
     warnings : what is amiss with the file, and heard all the same
+    silent : from where to where nothing sounds for SILENT_S or longer, s
     """
 
     name: str
@@ -46,6 +48,7 @@ class Heard:
     alerts: list[np.ndarray]
     onsets: list[np.ndarray]
     warnings: tuple[str, ...] = ()
+    silent: tuple[tuple[float, float], ...] = ()
 
 
 class Ear(listener.Listener):
@@ -99,11 +102,12 @@ def hear(
         nothing.
     """
     ear, notes, sr = Ear(model, logits, point, p), audio.Notes(), p.audio.sr
-    onset_s, incident, samples = [np.zeros(0)], [np.zeros(0, np.int64)], 0
+    onset_s, incident, samples, levels = [np.zeros(0)], [np.zeros(0, np.int64)], 0, Levels(sr)
     for part in recording.listen(file, ear, notes):
         onset_s.append(part.onset_s)
         incident.append(part.incident)
         samples += len(part.samples)
+        levels.push(part.samples)
         progress(len(part.samples) / sr)
     if faults := notes.faults(silence_db=p.quality.silence_db, max_clipped=p.quality.max_clipped):
         raise audio.AudioError(file, *faults[0])
@@ -115,8 +119,28 @@ def hear(
         name, file, sha256, began(name), samples,
         [woken(opened, ended, samples / sr, again_s=p.streams.stream_s) for opened, ended in every],
         [times[which == number] for number in np.unique(which)],
-        tuple(notes.warnings),
+        tuple(notes.warnings), levels.silent(p.quality.silence_db),
     )  # fmt: skip
+
+
+class Levels:
+    """How loud each second of a recording is, without its offset."""
+
+    def __init__(self, sr: int):
+        self._sr, self._rest, self._levels = sr, np.zeros(0, np.float32), [np.zeros(0)]
+
+    def push(self, samples: np.ndarray) -> None:
+        """Take in what follows, float32 [shape=(n,)]."""
+        samples = np.concatenate([self._rest, samples])
+        seconds = len(samples) // self._sr
+        whole, self._rest = samples[: seconds * self._sr], samples[seconds * self._sr :]
+        self._levels.append(np.ptp(whole.reshape(seconds, self._sr), axis=1) / 2)
+
+    def silent(self, silence_db: float) -> tuple[tuple[float, float], ...]:
+        """Return from where to where SILENT_S or more whole seconds are below a level, dBFS; s."""
+        quiet = np.concatenate(self._levels) < 10 ** (silence_db / 20)
+        edges = np.flatnonzero(np.diff(np.r_[False, quiet, False])).reshape(-1, 2)
+        return tuple((float(a), float(b)) for a, b in edges.tolist() if b - a >= SILENT_S)
 
 
 def woken(opened: list[float], ended: list[float], duration_s: float, *, again_s: float) -> np.ndarray:

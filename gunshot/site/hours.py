@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from gunshot.site.heard import Heard
 
 LEAST = 5  # stretches, however short a site is
 HOUR_S = 3600.0
+CLOCK_S = 2.0  # names tell whole seconds, and a recorder's rate is not exact
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,18 @@ class Hours:
                 out.append(Span(span.recording, span.start_s + begin, span.start_s + end))
             at += span.stop_s - span.start_s
         return out
+
+
+def check_overlap(recordings: Sequence[Heard], *, sr: int) -> None:
+    """Raise ValueError, which names two recordings of one time: an hour that counts as two would prove too much."""
+    known = sorted((heard for heard in recordings if heard.began), key=lambda heard: heard.began)
+    for a, b in pairwise(known):
+        both_s = a.samples / sr - (b.began - a.began).total_seconds()
+        if both_s > CLOCK_S:
+            raise ValueError(
+                f"{b.name}: begins {both_s:.0f} s before the end of {a.name}, by their names: each time of a site must "
+                "be given once; leave one of them out, or name them rightly"
+            )
 
 
 def lay(recordings: Sequence[Heard], left_out: Iterable[Span], *, sr: int) -> Hours:

@@ -42,13 +42,24 @@ class HeldOut(_Part):
     false_incidents_per_hour_upper: Rate  # exact, one-sided, 95 %
 
 
+class Options(_Part):
+    """What a person asked for."""
+
+    no_shots: bool
+    leave_out: bool
+    lower: bool
+
+
 class Hours(_Part):
-    """Which recordings it was chosen on, and which part of them was left out."""
+    """Which recordings it was chosen on, and which parts of them were left out."""
 
     recordings: Count
     sha256: Sha256  # of the lines "SHA-256 NAME" of all of them, in order
     hours: Rate
-    left_out_s: Rate
+    silence_s: Rate  # left out: nothing sounded
+    confirmed_s: Rate  # left out: persons confirmed shots
+    suspects_s: Rate  # left out by leave_out: what is left is chosen by its counts, and proves nothing
+    options: Options
     decisions_sha256: Sha256 | None  # of the file of decisions
 
 
@@ -64,9 +75,10 @@ class Profile(_Part):
     threshold: Threshold
     operating_point: Threshold
     limit: Rate  # of false incidents an hour
-    proof: Literal["proven", "unproven"]  # whether the held-out upper bound keeps the limit
+    proof: Literal["proven", "unproven"]  # as `calibration.Calibration.proof` has it
     held_out: HeldOut
     chosen_on: Hours
+    validation_recall: dict | None  # what `cost.on_streams` gives; None: it stays, or nothing is known
     rehearsal: dict | None  # what `rehearsal.figures` gives
     key: Sha256
     signature: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{128}$")]

@@ -38,14 +38,9 @@ def rehearse(
     Raises
     ------
     ValueError
-        There is no such folder, or no stream with clear shots in it.
+        As for `with_shots`, or no shot is clear.
     """
-    if not (streams / "streams.csv").exists():
-        raise ValueError(f"{streams / 'streams.csv'}: no such file; make the streams with `dvc repro streams_val`")
-    table = tables.read(streams / "streams.csv", tables.STREAM)
-    table = table[(table["kind"] == "shots") & (table["origin"] == "simulated")]
-    if not len(table):
-        raise ValueError(f"{streams}: no simulated stream with shots; make some with streams.shot_hours above 0")
+    table = with_shots(streams)
     paths = dict.fromkeys(points, model)
     with tempfile.TemporaryDirectory(prefix="gunshot.") as name:
         folder = Path(name)
@@ -53,6 +48,17 @@ def rehearse(
         scored = score_streams(table, folder, paths, points, p, workers=workers)
         rows = gathered(tqdm(scored, total=len(table), desc="rehearse", unit="stream"))
     return figures(rows["shots"])
+
+
+def with_shots(streams: Path) -> pd.DataFrame:
+    """Return the rows of the simulated streams with shots; ValueError where there is no such folder or stream."""
+    if not (streams / "streams.csv").exists():
+        raise ValueError(f"{streams / 'streams.csv'}: no such file; make the streams with `dvc repro streams_val`")
+    table = tables.read(streams / "streams.csv", tables.STREAM)
+    table = table[(table["kind"] == "shots") & (table["origin"] == "simulated")]
+    if not len(table):
+        raise ValueError(f"{streams}: no simulated stream with shots; make some with streams.shot_hours above 0")
+    return table
 
 
 def mix(

@@ -8,6 +8,7 @@ from scipy.stats import chi2
 
 from gunshot.alarms.det import lowest
 from gunshot.models.scores import metrics
+from gunshot.site.hours import LEAST
 
 RATE, UPPER = "false_incidents_per_hour", "false_incidents_per_hour_upper"
 
@@ -77,16 +78,45 @@ def held_out(
 ) -> Measured:
     """Return the incidents of each stretch at the threshold that all other stretches choose.
 
-    Where no threshold keeps the limit on the others, it is the highest.
+    Where no threshold keeps the limit on the others, it is the highest. `lower` counts only where `lowers` does.
 
     Parameters
     ----------
     counts : np.ndarray [shape=(stretches, thresholds)], of stretches of equal length, which last `hours` together
     """
-    stretches, total = len(counts), 0
-    for row in counts:
-        rows = curve(counts.sum(axis=0) - row, hours * (1 - 1 / stretches), logits)
-        logit = choose(rows, point=point, limit=limit, lower=lower)
-        place = -1 if logit is None else int(np.flatnonzero(logits == logit)[0])
-        total += int(row[place])
-    return Measured(total, hours)
+    lower = lower and lowers(counts, hours, logits, point=point, limit=limit)
+    chosen = _of_the_others(counts, hours, logits, point=point, limit=limit, lower=lower)
+    places = [-1 if logit is None else int(np.flatnonzero(logits == logit)[0]) for logit in chosen]
+    return Measured(sum(int(row[place]) for row, place in zip(counts, places, strict=True)), hours)
+
+
+def lowers(counts: np.ndarray, hours: float, logits: np.ndarray, *, point: float, limit: float) -> bool:
+    """Return whether all hours, and those without any one stretch, choose a threshold below the operating point.
+
+    Else the held-out incidents would be counted at the operating point, and be no measurement of a lower threshold.
+    """
+    every = choose(curve(counts.sum(axis=0), hours, logits), point=point, limit=limit, lower=True)
+    chosen = [every, *_of_the_others(counts, hours, logits, point=point, limit=limit, lower=True)]
+    return all(logit is not None and logit < point for logit in chosen)
+
+
+def _of_the_others(counts: np.ndarray, hours: float, logits: np.ndarray, **how) -> list[float | None]:
+    """Return for each stretch what `choose` makes of all others."""
+    others_h = hours * (1 - 1 / len(counts))
+    return [choose(curve(counts.sum(axis=0) - row, others_h, logits), **how) for row in counts]
+
+
+def hours_to_lower(count: np.ndarray, logits: np.ndarray, *, point: float, limit: float) -> float:
+    """Return how many hours lower a threshold for sure, if there are no more incidents; inf where none is lower.
+
+    All but one stretch must prove it: of `hours.Hours.edges`, that leaves out an hour at most, or a fifth.
+
+    Parameters
+    ----------
+    count : np.ndarray [shape=(thresholds,)], of all hours
+    """
+    below = np.flatnonzero(logits < point)
+    if not len(below):
+        return np.inf
+    proof = hours_needed(int(count[below[-1] :].max()), limit)
+    return min(proof + 1, proof * LEAST / (LEAST - 1))

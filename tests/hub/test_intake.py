@@ -11,11 +11,12 @@ import pytest
 import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt import client as mqtt
 
-from gunshot.device import messages
+from gunshot.device import messages, topics
 from gunshot.device.messages import Clock, Heartbeat, Incident, State
 from gunshot.device.topics import Acknowledgement, Birth, Status
-from gunshot.hub import database, incidents, intake
+from gunshot.hub import database, incidents, intake, service
 from tests.flows.prefect_server import postgresql
 
 SR, NUMBER = 16000, 7
@@ -234,6 +235,26 @@ def test_a_will_of_an_earlier_session_changes_nothing():
     assert rows(engine, database.SESSION)[1] | {"heard_at": 0, "session": 3} == {
         "device": "roof", "heard_at": 0, "online": False, "dropped": 2, **BIRTH.model_dump(exclude={"name", "number"})
     }  # fmt: skip
+
+
+def test_a_new_fault_of_a_site_s_profile_is_a_warning(caplog):
+    engine, faults = a_database(), {}
+
+    def warned(**said) -> list[str]:
+        caplog.clear()
+        message = mqtt.MQTTMessage(topic=topics.topic("roof", "status").encode())
+        message.payload = Status(session=3, **said).encode()
+        service.take(None, engine, message, faults, sr=SR, sound=None)
+        return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+    assert not warned(online=True)
+    (words,) = warned(online=True, site_fault="yard.json:\nno such file")
+    assert words == r"roof: it runs at its operating point, without its site's profile: yard.json:\nno such file"
+    assert not warned(online=True, site_fault="yard.json:\nno such file")  # it says so again and again
+    assert not warned(online=False)  # a will says nothing of it
+    assert not warned(online=True, site_fault="yard.json:\nno such file")
+    assert len(warned(online=True, site_fault="another")) == 1
+    assert not warned(online=True) and len(warned(online=True, site_fault="another")) == 1
 
 
 @pytest.mark.parametrize("late", ["birth", "status"])

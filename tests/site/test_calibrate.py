@@ -9,6 +9,7 @@ import pytest
 import soundfile as sf
 
 from gunshot import cli
+from gunshot.alarms.score import GRID
 from gunshot.base import tables
 from gunshot.hub.console import listing
 from tests.cli.test_commands import main, run
@@ -88,6 +89,7 @@ def test_the_same_hours_give_the_same_threshold_and_quiet_ones_do_not_raise_it(y
     for option, below in (((), False), (("--lower",), True)):  # the hours prove at most 28 an hour
         assert calibrate("--max-false-incidents-per-hour", "60", *option).exit_code == 0
         assert (json.loads(Path("yard.json").read_text())["threshold"]["logit"] < 0) == below
+    assert "--lower: it is not lowered; " in calibrate("--max-false-incidents-per-hour", "12", "--lower").output
 
 
 @pytest.mark.slow
@@ -102,7 +104,7 @@ def test_what_was_confirmed_is_left_out(yard, monkeypatch, capsys):
     args = ("--decisions", "cases.csv", "--max-false-incidents-per-hour", "20")
     done = calibrate(*args)
     assert done.exit_code == 0, done.output
-    assert "in 2 recordings, 1.3 min left out" in done.output
+    assert "in 2 recordings, 1.3 min left out, confirmed\n" in done.output
     assert "held out, unproven: 0.06 h with 1 incident" in done.output
     assert "threshold 0.500 (the operating point)" in done.output
     assert json.loads(Path("yard.json").read_text())["chosen_on"]["decisions_sha256"]
@@ -118,7 +120,17 @@ def test_what_seems_to_hold_shots_is_asked_about(yard, monkeypatch, capsys):
     assert "seem to hold shots" in message and "--no-shots" in message
     assert "yard/burst.wav at 0:00:20: 4 onsets in 0.3 s, as automatic fire has them" in message
     out = calibrate("--leave-out", "--max-false-incidents-per-hour", "20")
-    assert out.exit_code == 0 and "1.3 min left out" in out.output and "left out: yard/burst.wav" in out.output
+    assert out.exit_code == 0 and "left out: yard/burst.wav" in out.output
+    assert "1.3 min left out, that seem to hold shots" in out.output
+    easy = calibrate("--leave-out", "--max-false-incidents-per-hour", "200")  # the bound keeps it
+    assert "held out, unproven: 0.10 h with 1 incident" in easy.output and "by their counts: no proof" in easy.output
+    content = json.loads(Path("yard.json").read_text())
+    assert content["proof"] == "unproven" and content["held_out"]["false_incidents_per_hour_upper"] < 200
+    on = content["chosen_on"]
+    assert on["options"] == {"no_shots": False, "leave_out": True, "lower": False}
+    assert (on["suspects_s"], on["confirmed_s"], on["silence_s"]) == (pytest.approx(80.3, abs=0.1), 0, 0)
+    easy = calibrate("--no-shots", "--max-false-incidents-per-hour", "200")
+    assert "held out, proven" in easy.output and json.loads(Path("yard.json").read_text())["proof"] == "proven"
     kept = calibrate("--no-shots", "--max-false-incidents-per-hour", "20")
     assert kept.exit_code == 0 and "left out" not in kept.output
     for args in (("--no-shots", "--leave-out"), ("--plot", "a.svg"), ("--max-false-incidents-per-hour", "0")):
@@ -198,9 +210,45 @@ def test_a_rehearsal_says_what_the_threshold_costs(streams, monkeypatch, capsys)
     assert content["before"]["recall_lower"] == pytest.approx(0.05) and content["after"]["recall_upper"] < 1
     Path("yard.json").unlink()
     (streams / "streams.csv").unlink()
+    monkeypatch.setattr("gunshot.site.calibration.hear_all", None)  # what is missing is said before anything is heard
     assert "make the streams with `dvc repro streams_val`" in words(
         monkeypatch, capsys, "--rehearse", "--max-false-incidents-per-hour", "5"
     )
+
+
+def test_a_raised_threshold_says_what_it_costs_on_validation_streams(yard):
+    limit = ("--max-false-incidents-per-hour", "5")
+    unknown = calibrate(*limit)
+    assert "warning: what this threshold costs is not known: reports/operating.csv: no such file" in unknown.output
+    assert "--rehearse measures it" in unknown.output
+    assert json.loads(Path("yard.json").read_text())["validation_recall"] is None
+    for folder in ("models/forest", "reports"):
+        Path(folder).mkdir(parents=True)
+    for name in ("forest.joblib", "report.json", "operating.json"):
+        Path(name).rename(Path("models/forest", name))
+    rows = [f"simulated,forest,{logit},200,{(20 - logit) / 40},0.1" for logit in GRID]
+    rows += [row.replace("forest", "int8").replace("200", "7") for row in rows]
+    Path("reports/operating.csv").write_text("\n".join(["origin,model,logit,shots,recall,recall_lower", *rows]))
+    done = run("calibrate", "yard", "yard", "--out", "yard.json", "--model", "forest", *limit)
+    content = json.loads(Path("yard.json").read_text())
+    after = (20 - content["threshold"]["logit"]) / 40
+    assert f"recall of 200 clear shots of the validation streams: 50.0% -> {after:.1%} (at least" in done.output
+    assert content["validation_recall"]["after"] == {"recall": pytest.approx(after), "recall_lower": 0.1}
+    stays = run("calibrate", "yard", "yard", "--out", "yard.json", "--model", "forest", limit[0], "60")
+    assert stays.exit_code == 0 and "recall of" not in stays.output
+
+
+def test_a_silence_within_a_recording_and_one_time_twice_are_told(yard, monkeypatch, capsys):
+    y = sound([], 120.0)
+    y[60 * SR :] = 0
+    sf.write("yard/stopped.wav", y, SR)
+    done = calibrate("--max-false-incidents-per-hour", "60")
+    assert "yard: 0.12 h in 7 recordings, 1.0 min left out, silent\n" in done.output
+    assert json.loads(Path("yard.json").read_text())["chosen_on"]["silence_s"] == pytest.approx(60, abs=1)
+    Path("yard.json").unlink()
+    for i, name in enumerate(("a_20260501_221000.wav", "b_20260501_221030.wav")):
+        write(f"twice/{name}", [], 60.0, seed=i)
+    assert "b_20260501_221030.wav: begins 30 s before the end of twice/a_" in words(monkeypatch, capsys, hours="twice")
 
 
 def test_a_site_s_sound_goes_round_under_the_shots(yard):

@@ -35,7 +35,7 @@ def network(site, monkeypatch) -> Network:
     heard = [hear("quiet.wav", site / "quiet.wav", model, calibration.logits_of(model), 0.0, p)]
     done = dataclasses.replace(calibration.calibrate("yard", heard, model, p, limit=0.5), logit=LOGIT)
     for name in ("yard", "gate"):
-        content = calibration.content(name, done, heard, model, p, decided_in=None, rehearsed=None)
+        content = calibration.content(name, done, heard, model, p, decided_in=None, cost=None, rehearsed=None)
         profile.write(site / f"{name}.json", content, keys.private())
     one = Network(site / "hub")
     with database.opened(one.url) as engine, engine.begin() as connection:

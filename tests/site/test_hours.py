@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from gunshot.detect import listener
 from gunshot.detect.detector import WHICH
 from gunshot.models.model import load_model
 from gunshot.site import heard
-from gunshot.site.hours import LEAST, Span, lay
+from gunshot.site.hours import LEAST, Span, check_overlap, lay
 from tests.site.conftest import SR, recording, write
 
 TIMES = st.lists(st.floats(0, 599), max_size=20)
@@ -68,6 +69,27 @@ def test_an_ear_counts_the_incidents_that_a_listener_has_at_each_threshold(site)
     assert len(one.alerts[1]) == len(one.onsets) == 4 and one.samples == 40 * SR
     assert [len(onsets) for onsets in one.onsets] == [2, 1, 1, 2]
     assert np.allclose(one.alerts[1], [5.0, 12.0, 14.5, 29.5], atol=0.03)
+
+
+def test_a_long_silence_within_a_recording_is_known(site):
+    write("gap.wav", [5.0], 60.0)
+    y, _ = sf.read("gap.wav")
+    y[20 * SR : 35 * SR] = 0.25  # a recorder that stopped: an offset, and nothing else
+    y[40 * SR : 45 * SR] = 0
+    y[50 * SR :] = 0
+    sf.write("gap.wav", y, SR)
+    p = params.load("audio", "chunks", "context", "features", "detector", "quality", "streams")
+    one = heard.hear("gap.wav", site / "gap.wav", load_model(site / "forest.joblib"), [0.0], 0.0, p)
+    (first, last) = one.silent
+    assert first == pytest.approx((20.0, 35.0), abs=1.01) and last == (50.0, 60.0)
+
+
+def test_two_recordings_of_one_time_are_an_error():
+    at = [recording("a.wav", 600.0, began="2026-05-01T22:00:00"), recording("b.wav", 60.0)]
+    check_overlap([recording("c.wav", 9.0, began="2026-05-01T22:09:59"), *at[1:]], sr=SR)
+    check_overlap([recording("c.wav", 9.0, began="2026-05-01T22:09:59"), *at[:1]], sr=SR)  # names tell whole seconds
+    with pytest.raises(ValueError, match=r"c\.wav: begins 60 s before the end of a\.wav, by their names"):
+        check_overlap([recording("c.wav", 9.0, began="2026-05-01T22:09:00"), *at], sr=SR)
 
 
 def test_an_incident_that_goes_on_wakes_again():

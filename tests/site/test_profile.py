@@ -29,7 +29,7 @@ def content(site, model, p) -> dict:
     write("a.wav", [], 90.0)
     heard = [hear("a.wav", site / "a.wav", model, calibration.logits_of(model), 0.0, p)]
     done = calibration.calibrate("yard", heard, model, p, limit=0.5)
-    return calibration.content("yard", done, heard, model, p, decided_in=None, rehearsed=None)
+    return calibration.content("yard", done, heard, model, p, decided_in=None, cost=None, rehearsed=None)
 
 
 @pytest.fixture
@@ -68,6 +68,13 @@ FOREIGN = {
     '{"logit": 4.5, "proof": "unproven"}': "is no site profile", "\ufeff{}": "must be JSON",
     "[" * 100_000: "must be JSON", "[" + "1," * 600_000 + "1]": "bytes must be 1048576 at most",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [[], {}, ["a"], None, 1])
+def test_a_key_that_is_no_text_is_unknown(file, model, p, key):
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"key": key}))
+    with pytest.raises(ValueError, match=r"yard\.json: key=.* is none of those in models/keys"):
+        profile.read(file, model, p)
 
 
 def test_a_foreign_file_is_no_profile(file, model, p):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from gunshot.site import calibration
-from gunshot.site.threshold import Measured, choose, curve, held_out, hours_needed
+from gunshot.site.hours import Hours, Span
+from gunshot.site.threshold import Measured, choose, curve, held_out, hours_needed, hours_to_lower, lowers
 
 LOGITS = np.arange(0.0, 4.0, 0.5)
 POINT = 1.0
@@ -72,6 +73,35 @@ def test_held_out_hours_are_counted_at_what_the_others_choose():
     assert held_out(counts, 1.0, LOGITS, point=POINT, limit=0.5) == Measured(5, 1.0)
 
 
+def test_a_lower_threshold_is_measured_at_lower_thresholds():
+    """Six hours prove it, but five of them do not: each would be counted at the operating point, where none is."""
+    counts = np.zeros((6, len(LOGITS)), int)
+    assert chosen(counts, 6.0, limit=0.5, lower=True) < POINT
+    assert not lowers(counts, 6.0, LOGITS, point=POINT, limit=0.5)
+    counts = np.zeros((10, len(LOGITS)), int)
+    assert lowers(counts, 10.0, LOGITS, point=POINT, limit=0.5)
+    counts[3, LOGITS[0] == LOGITS] = 1  # the others alone choose the lowest
+    assert held_out(counts, 10.0, LOGITS, point=POINT, limit=0.5, lower=True) == Measured(1, 10.0)
+    assert held_out(counts, 10.0, LOGITS, point=POINT, limit=0.5) == Measured(0, 10.0)
+    counts[:, :] = 0
+    counts[3, LOGITS < POINT] = 1  # the others would lower it, but 9 h with that one prove nothing: it stays
+    assert chosen(counts, 10.0, limit=0.5, lower=True) < POINT
+    assert not lowers(counts, 10.0, LOGITS, point=POINT, limit=0.5)
+    assert held_out(counts, 10.0, LOGITS, point=POINT, limit=0.5, lower=True) == Measured(0, 10.0)
+
+
+@given(st.integers(0, 3), st.sampled_from([0.3, 0.5, 1.0, 5.0, 30.0]))
+def test_the_hours_that_lower_do(n, limit):
+    count = np.where(LOGITS <= 0.5, n, 0)
+    hours = hours_to_lower(count, LOGITS, point=POINT, limit=limit) + 1e-6
+    stretches = len(Hours([Span(0, 0.0, hours * 3600)], []).edges()) - 1
+    counts = np.zeros((stretches, len(LOGITS)), int)
+    counts[0] = count
+    assert lowers(counts, hours, LOGITS, point=POINT, limit=limit)
+    assert not lowers(counts, hours_needed(n, limit) - 1e-6, LOGITS, point=POINT, limit=limit)
+    assert hours_to_lower(count, LOGITS, point=LOGITS[0], limit=limit) == np.inf
+
+
 @given(st.integers(0, 200), st.floats(0.01, 20.0))
 def test_the_hours_needed_are_where_poisson_gives_one_in_twenty(count, limit):
     hours = hours_needed(count, limit)
@@ -91,3 +121,8 @@ def test_the_hours_needed_are_where_poisson_gives_one_in_twenty(count, limit):
 )  # fmt: skip
 def test_the_bound_is_said_in_words(measured, words):
     assert calibration.in_words(measured, 0.5) == words
+
+
+def test_hours_that_were_chosen_by_their_counts_prove_nothing():
+    words = "9.00 h without an incident: at most 0.33/h, of hours chosen by their counts: no proof"
+    assert calibration.in_words(Measured(0, 9.0), 0.5, by_counts=True) == words
