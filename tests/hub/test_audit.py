@@ -102,6 +102,22 @@ def test_a_row_that_is_no_entry_is_named(altered, text):
     assert altered.faults()[0] == "audit row 3: its entry must be a JSON object"
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"kind": ["login"]}, "its kind must be a text, and its row an object; it was altered"),
+        ({"row": None}, "its kind must be a text, and its row an object; it was altered"),
+        ({"row": {"number": [1]}}, "its number must be a text or a number; it was altered"),
+        ({"at": float("nan")}, "its hash is not that of what it says; it was altered"),
+    ],
+)
+def test_an_entry_that_names_no_row_or_that_none_could_have_written_is_named(altered, change, fault):
+    number = first(altered, "login")
+    text = json.dumps(json.loads(altered.rows[number].entry) | change)
+    altered.do(sql.update(AUDIT).where(AUDIT.c.number == number).values(entry=text))
+    assert f"audit row {number}: {fault}" in altered.faults()
+
+
 def test_a_deleted_row_is_missed(altered):
     number = first(altered, "decision")
     altered.do(sql.delete(AUDIT).where(AUDIT.c.number == number))
@@ -166,6 +182,23 @@ def test_what_changes_by_itself_is_no_fault(altered):
     altered.do(sql.update(LOGIN).values(ended_at=NOW))
     altered.do(sql.update(DEVICE).values(latitude=1.0))
     assert altered.faults() == []
+
+
+def test_who_does_something_during_a_check_is_no_forger(scene):
+    """A person changes, and is entered, after each query of the check but the first; it sees none of that."""
+    with database.opened(scene.url) as engine, database.opened(scene.url) as other:
+        before = scene.rows(AUDIT)[-1]
+
+        def write(*_) -> None:
+            with other.begin() as connection:
+                connection.execute(sql.update(PERSON).values(disabled=~PERSON.c.disabled))
+                audit.enter(connection, "person", "anna", now=NOW)
+
+        sql.event.listen(engine, "after_cursor_execute", lambda *event: "FROM audit" in event[2] and write())
+        assert audit.check(engine, known=(before.number, before.sha256)) == ([], before)
+    assert len(scene.rows(AUDIT)) == before.number + 2
+    with database.opened(scene.url) as engine:
+        assert audit.check(engine)[0] == []
 
 
 def test_entries_of_many_at_once_are_one_chain(scene):
