@@ -30,6 +30,7 @@ LAST = {
     "person": (PERSON, ("name", "role", "password", "disabled")),  # let in, or shut out
 }
 KINDS = ROWS | LAST
+CLIENT = "client"  # of topics.CLIENTS, of which no table has a row
 
 
 def enter(connection: sql.Connection, kind: str, key: str | int, *, now: datetime, **more) -> None:
@@ -41,6 +42,11 @@ def enter(connection: sql.Connection, kind: str, key: str | int, *, now: datetim
     said = (table.c[name] for name in columns)  # or a step from an earlier version would ask for a later one's columns
     row = connection.execute(sql.select(*said).where(table.c[columns[0]] == key)).one()
     _append(connection, {"kind": kind, "row": _said(row, columns)} | more, now=now)
+
+
+def enter_client(connection: sql.Connection, name: str, *, now: datetime, **more) -> None:
+    """Enter what became of one of the hub's own clients; `more` says what."""
+    _append(connection, {"kind": CLIENT, "row": {"name": name}} | more, now=now)
 
 
 def adopt(connection: sql.Connection, *, now: datetime) -> None:

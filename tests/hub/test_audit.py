@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sql
 
+from gunshot.device import topics
 from gunshot.hub import audit, database, folder, revocation
 from gunshot.hub.console import people
 from gunshot.hub.console.decisions import Kind
@@ -43,6 +44,7 @@ def scene(request, tmp_path_factory) -> Iterator[Scene]:
         scene.decide(1, "anna", Kind.acknowledge, NOW)
         scene.decide(1, "anna", Kind.dismiss, NOW + timedelta(seconds=5), label="door", seen=1)
         patch.setattr(revocation, "enforce", lambda *_, **__: None)  # there is no broker
+        revocation.revoke(scene.folder, topics.WATCH, now=NOW)
         for name, number in (("roof-south", 2001), ("cellar", 2002)):
             folder.enrol(scene.folder, name, number)
         revocation.revoke(scene.folder, "cellar", now=NOW)
@@ -71,9 +73,13 @@ def first(altered, kind: str) -> int:
 def test_what_was_done_is_in_it_and_nothing_is_wrong(altered):
     assert altered.faults() == []
     kinds = [json.loads(row.entry)["kind"] for row in altered.rows.values()]
-    assert kinds == ["device"] * 4 + ["person", "order", "login", "login", "decision", "decision"] + ["device"] * 3
+    assert (
+        kinds
+        == ["device"] * 4 + ["person", "order", "login", "login", "decision", "decision"] + ["client"] + ["device"] * 3
+    )
     text = "".join(row.entry for row in altered.rows.values())
-    assert '"event":"revoked"' in text and "argon2" not in text and '"label":"door"' in text
+    assert '"event":"revoked","kind":"client"' in text and '"event":"revoked","kind":"device"' in text
+    assert "argon2" not in text and '"label":"door"' in text
     number = max(altered.rows)
     assert altered.faults(known=(number, altered.rows[number].sha256)) == []
 
@@ -137,7 +143,7 @@ def test_the_end_that_is_cut_off_is_missed_where_its_hash_was_written_down_or_a_
     number = max(altered.rows)
     known = number, altered.rows[number].sha256
     altered.do(sql.delete(AUDIT).where(AUDIT.c.number == number))
-    assert altered.faults() == ["table device, name cellar: revoked_at must be as in audit row 12"]
+    assert altered.faults() == ["table device, name cellar: revoked_at must be as in audit row 13"]
     altered.do(sql.update(DEVICE).where(DEVICE.c.name == "cellar").values(revoked_at=None))
     assert altered.faults() == []
     assert altered.faults(known=known) == [
