@@ -32,13 +32,15 @@ def audit(
     from gunshot.hub import database
     from gunshot.hub import folder as folders
 
-    with database.opened(folders.load(folder).database) as engine, engine.connect() as connection:
+    if known is not None and not check:
+        raise typer.BadParameter(f"--known={known} needs --check beside it: nothing is compared without")
+    with database.opened(folders.load(folder).database) as engine:
         if not check:
-            for entry in chain.listing(connection):
-                print(json.dumps(entry, ensure_ascii=False))
+            with engine.connect() as connection:
+                for entry in chain.listing(connection):
+                    print(json.dumps(entry, ensure_ascii=False))
             return
-        faults = list(chain.faults(connection, known=_known(known)))
-        last = chain.last(connection)
+        faults, last = chain.check(engine, known=_known(known))
     for fault in faults[:MOST]:
         print(f"error: {fault}", file=sys.stderr)
     if faults:

@@ -30,6 +30,7 @@ LAST = {
     "person": (PERSON, ("name", "role", "password", "disabled")),  # let in, or shut out
 }
 KINDS = ROWS | LAST
+CLIENT = "client"  # of topics.CLIENTS, of which no table has a row
 
 
 def enter(connection: sql.Connection, kind: str, key: str | int, *, now: datetime, **more) -> None:
@@ -38,8 +39,14 @@ def enter(connection: sql.Connection, kind: str, key: str | int, *, now: datetim
     `kind` is one of KINDS, `key` the row's, and `more` what else is to be said of it.
     """
     table, columns = KINDS[kind]
-    row = connection.execute(sql.select(table).where(table.c[columns[0]] == key)).one()
+    said = (table.c[name] for name in columns)  # or a step from an earlier version would ask for a later one's columns
+    row = connection.execute(sql.select(*said).where(table.c[columns[0]] == key)).one()
     _append(connection, {"kind": kind, "row": _said(row, columns)} | more, now=now)
+
+
+def enter_client(connection: sql.Connection, name: str, *, now: datetime, **more) -> None:
+    """Enter what became of one of the hub's own clients; `more` says what."""
+    _append(connection, {"kind": CLIENT, "row": {"name": name}} | more, now=now)
 
 
 def adopt(connection: sql.Connection, *, now: datetime) -> None:
@@ -79,6 +86,16 @@ def last(connection: sql.Connection) -> sql.Row | None:
     return connection.execute(sql.select(AUDIT).order_by(AUDIT.c.number.desc()).limit(1)).first()
 
 
+def check(engine: sql.Engine, *, known: tuple[int, str] | None = None) -> tuple[list[str], sql.Row | None]:
+    """Return what is wrong, as `faults` has it, and the last row: both as of one moment, whoever writes meanwhile."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN")  # or each query would see what is there by then
+        else:
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        return list(faults(connection, known=known)), last(connection)
+
+
 def listing(connection: sql.Connection) -> Iterator[dict]:
     """Yield the entries, oldest first, each with its `sha256`; ValueError where one is no JSON object."""
     for row in connection.execute(sql.select(AUDIT).order_by(AUDIT.c.number)):
@@ -115,7 +132,7 @@ def faults(connection: sql.Connection, *, known: tuple[int, str] | None = None) 
             yield str(e)
         else:
             yield from (f"{where}: {fault}" for fault in _row_faults(row, entry, previous))
-            _collect(entries, entry, row.number)
+            yield from (f"{where}: {fault}" for fault in _collect(entries, entry, row.number))
         previous = row.sha256
     if known and hashes.get(known[0]) != known[1]:
         yield f"audit row {known[0]}: it must have the hash {known[1]}, as it was written down"
@@ -124,7 +141,11 @@ def faults(connection: sql.Connection, *, known: tuple[int, str] | None = None) 
 
 
 def _row_faults(row: sql.Row, entry: dict, previous: str | None) -> Iterator[str]:
-    if record.canonical(entry).decode() != row.entry or record.digest(entry) != row.sha256:
+    try:
+        is_whole = record.canonical(entry).decode() == row.entry and record.digest(entry) == row.sha256
+    except ValueError:  # NaN, or half a character, which no entry has
+        is_whole = False
+    if not is_whole:
         yield "its hash is not that of what it says; it was altered"
     if entry.get("number") != row.number:
         yield f"says number={entry.get('number')}; rows are out of order"
@@ -132,11 +153,17 @@ def _row_faults(row: sql.Row, entry: dict, previous: str | None) -> Iterator[str
         yield "does not follow the row before it; that one was altered, or rows are missing or out of order"
 
 
-def _collect(entries: dict[tuple, tuple[dict, int]], entry: dict, number: int) -> None:
-    """Keep the last entry of each row."""
+def _collect(entries: dict[tuple, tuple[dict, int]], entry: dict, number: int) -> Iterator[str]:
+    """Keep the last entry of each row; yield what is wrong where one names none."""
     kind, row = entry.get("kind"), entry.get("row")
-    if kind in KINDS and isinstance(row, dict):
-        entries[kind, row.get(KINDS[kind][1][0])] = row, number
+    if not isinstance(kind, str) or not isinstance(row, dict):
+        yield "its kind must be a text, and its row an object; it was altered"
+    elif kind in KINDS:
+        name = KINDS[kind][1][0]
+        if isinstance(key := row.get(name), str | int):
+            entries[kind, key] = row, number
+        else:
+            yield f"its {name} must be a text or a number; it was altered"
 
 
 def _table_faults(connection: sql.Connection, kind: str, entries: dict[tuple, tuple[dict, int]]) -> Iterator[str]:

@@ -169,6 +169,7 @@ def withdraw(folder: Path, name: str) -> None:
     """Put each certificate that a device or client was ever given on the list of those that are revoked; its files go.
 
     That is each of which there is a copy, and that in its folder here. The broker learns of it by `revocation.enforce`.
+    ValueError where a client has none: nothing else shuts it out, while the hub itself takes nothing from a device.
     """
     given, own = (
         certificates.issued(copies(folder), name),
@@ -176,6 +177,11 @@ def withdraw(folder: Path, name: str) -> None:
     )
     if (own / "cert.pem").exists():  # of a hub that kept no copies yet
         given.append(x509.load_pem_x509_certificate((own / "cert.pem").read_bytes()))
+    if not given and name in topics.CLIENTS:
+        raise ValueError(
+            f"{name} must have a certificate in {own} or {copies(folder)}, to withdraw; without, only a new authority "
+            "shuts out who has it: `gunshot hub init` another folder, and enrol each device there"
+        )
     if not given:
         log.warning("%s: no copy of its certificate is left; only a new authority shuts out who has it", name)
     certificates.revoke(folder / "authority", revoked(folder), given)

@@ -35,6 +35,8 @@ GIVE_UP = timedelta(seconds=KEPT_S + MOST_S)  # after the last part: by then the
 BEFORE_S, AFTER_S = 2.0, 2.0  # of an incident's clip, before its first onset and after its last shot was decided
 WITHHELD = "speech"  # the rule; so begins the note of an order of whose sound a device left parts out
 MOST_HEAD, MOST_NOTE = 1000, 500  # characters that are kept of what a device says
+OF_A_PART = 1000  # bytes, beside its samples or pictures: a part's first line has 240, what FLAC adds to noise is 106
+OF_A_PICTURE = 4 * 2**20  # bytes: a device ends a video after the picture with which it passes parts.MOST_VIDEO
 MICROSECOND = timedelta(microseconds=1)
 BROUGHT = CLIP, VIDEO  # clips
 
@@ -164,7 +166,9 @@ def reply(
         row = connection.execute(sql.select(ORDER).where(ORDER.c.id == said.order, ORDER.c.device == device)).first()
         if row is None:
             raise ValueError(f"order={said.order} must be one of this hub's to {device}")
-        _check(read(row.payload), said, content)
+        _check(order := read(row.payload), said, content)
+        if not isinstance(said, Refusal):
+            _check_size(connection, order, said.number, len(payload))
     except ValueError as e:
         head = payload.partition(b"\n")[0][:MOST_HEAD]  # not the sound, for which nobody asked
         intake.refuse(connection, device, "reply", head, str(e), now)
@@ -185,6 +189,27 @@ def _check(order: Order, said: Part | VideoPart | End | Refusal, content: bytes)
         raise ValueError(f"part {said.number} must be of {order.kind}, as order={order.id} asks")
     if isinstance(said, Part):
         parts.samples(said, content)
+
+
+def _check_size(connection: sql.Connection, order: Order, number: int, size: int) -> None:
+    """ValueError where an answer is longer, with a part of so many bytes, than any to its order can be."""
+    others = PART.c.order == order.id, PART.c.number != number
+    lengths = sql.select(sql.func.count(), sql.func.coalesce(sql.func.sum(sql.func.length(PART.c.payload)), 0))
+    count, before = connection.execute(lengths.where(*others)).one()
+    most = _most_bytes(order) + (count + 1) * OF_A_PART
+    if before + size > most:
+        raise ValueError(
+            f"part {number}: the answer to order={order.id} must be {most} bytes at most, not {before + size}"
+        )
+
+
+def _most_bytes(order: Order) -> int:
+    """Return how many bytes of video, or of samples that FLAC makes no smaller, an answer to an order has at most."""
+    if order.kind == Kind.video:
+        return parts.MOST_VIDEO + OF_A_PICTURE
+    span = order.stop - order.start
+    samples = span if order.session is not None else -(-span * parts.MOST_SR // 10**6)  # of a span of microseconds
+    return 2 * samples
 
 
 def _take(

@@ -36,12 +36,14 @@ def revoke(place: Path, name: str, *, now: datetime) -> None:
     Raises
     ------
     ValueError
-        There is no such device.
+        There is no such device; or no certificate of that client is left here to withdraw.
     ConnectionError
         The broker does not answer, or does not read its list.
     """
     if name in topics.CLIENTS:
-        folder.withdraw(place, name)
+        with database.opened(folder.load(place).database) as engine, engine.begin() as connection:
+            audit.enter_client(connection, name, now=now, event="revoked")
+            folder.withdraw(place, name)  # inside: where there is nothing to withdraw, nothing is entered
         return enforce(place, name)
     topics.check_name(name)
     with database.opened(folder.load(place).database) as engine, engine.begin() as connection:

@@ -50,3 +50,8 @@ def test_a_hash_that_is_none_is_refused(hub):
     for known in ("2", "x:ab", "2:"):
         done = run("hub", "audit", "hub", "--check", "--known", known)
         assert done.exit_code == 2 and "must be NUMBER:HASH" in done.stderr.replace("\n", " ")
+
+
+def test_a_hash_that_nothing_is_compared_with_is_refused(hub):
+    done = run("hub", "audit", "hub", "--known", "2:ab")
+    assert (done.exit_code, done.stdout) == (2, "") and "needs --check" in done.stderr.replace("\n", " ")

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sql
 
+from gunshot.device import topics
 from gunshot.hub import audit, database, folder, revocation
 from gunshot.hub.console import people
 from gunshot.hub.console.decisions import Kind
@@ -43,6 +44,7 @@ def scene(request, tmp_path_factory) -> Iterator[Scene]:
         scene.decide(1, "anna", Kind.acknowledge, NOW)
         scene.decide(1, "anna", Kind.dismiss, NOW + timedelta(seconds=5), label="door", seen=1)
         patch.setattr(revocation, "enforce", lambda *_, **__: None)  # there is no broker
+        revocation.revoke(scene.folder, topics.WATCH, now=NOW)
         for name, number in (("roof-south", 2001), ("cellar", 2002)):
             folder.enrol(scene.folder, name, number)
         revocation.revoke(scene.folder, "cellar", now=NOW)
@@ -72,9 +74,13 @@ def first(altered, kind: str) -> int:
 def test_what_was_done_is_in_it_and_nothing_is_wrong(altered):
     assert altered.faults() == []
     kinds = [json.loads(row.entry)["kind"] for row in altered.rows.values()]
-    assert kinds == ["device"] * 4 + ["person", "order", "login", "login", "decision", "decision"] + ["device"] * 3
+    assert (
+        kinds
+        == ["device"] * 4 + ["person", "order", "login", "login", "decision", "decision"] + ["client"] + ["device"] * 3
+    )
     text = "".join(row.entry for row in altered.rows.values())
-    assert '"event":"revoked"' in text and "argon2" not in text and '"label":"door"' in text
+    assert '"event":"revoked","kind":"client"' in text and '"event":"revoked","kind":"device"' in text
+    assert "argon2" not in text and '"label":"door"' in text
     number = max(altered.rows)
     assert altered.faults(known=(number, altered.rows[number].sha256)) == []
 
@@ -103,6 +109,22 @@ def test_a_row_that_is_no_entry_is_named(altered, text):
     assert altered.faults()[0] == "audit row 3: its entry must be a JSON object"
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"kind": ["login"]}, "its kind must be a text, and its row an object; it was altered"),
+        ({"row": None}, "its kind must be a text, and its row an object; it was altered"),
+        ({"row": {"number": [1]}}, "its number must be a text or a number; it was altered"),
+        ({"at": float("nan")}, "its hash is not that of what it says; it was altered"),
+    ],
+)
+def test_an_entry_that_names_no_row_or_that_none_could_have_written_is_named(altered, change, fault):
+    number = first(altered, "login")
+    text = json.dumps(json.loads(altered.rows[number].entry) | change)
+    altered.do(sql.update(AUDIT).where(AUDIT.c.number == number).values(entry=text))
+    assert f"audit row {number}: {fault}" in altered.faults()
+
+
 def test_a_deleted_row_is_missed(altered):
     number = first(altered, "decision")
     altered.do(sql.delete(AUDIT).where(AUDIT.c.number == number))
@@ -122,7 +144,7 @@ def test_the_end_that_is_cut_off_is_missed_where_its_hash_was_written_down_or_a_
     number = max(altered.rows)
     known = number, altered.rows[number].sha256
     altered.do(sql.delete(AUDIT).where(AUDIT.c.number == number))
-    assert altered.faults() == ["table device, name cellar: revoked_at must be as in audit row 12"]
+    assert altered.faults() == ["table device, name cellar: revoked_at must be as in audit row 13"]
     altered.do(sql.update(DEVICE).where(DEVICE.c.name == "cellar").values(revoked_at=None))
     assert altered.faults() == []
     assert altered.faults(known=known) == [
@@ -167,6 +189,23 @@ def test_what_changes_by_itself_is_no_fault(altered):
     altered.do(sql.update(LOGIN).values(ended_at=NOW))
     altered.do(sql.update(DEVICE).values(latitude=1.0))
     assert altered.faults() == []
+
+
+def test_who_does_something_during_a_check_is_no_forger(scene):
+    """A person changes, and is entered, after each query of the check but the first; it sees none of that."""
+    with database.opened(scene.url) as engine, database.opened(scene.url) as other:
+        before = scene.rows(AUDIT)[-1]
+
+        def write(*_) -> None:
+            with other.begin() as connection:
+                connection.execute(sql.update(PERSON).values(disabled=~PERSON.c.disabled))
+                audit.enter(connection, "person", "anna", now=NOW)
+
+        sql.event.listen(engine, "after_cursor_execute", lambda *event: "FROM audit" in event[2] and write())
+        assert audit.check(engine, known=(before.number, before.sha256)) == ([], before)
+    assert len(scene.rows(AUDIT)) == before.number + 2
+    with database.opened(scene.url) as engine:
+        assert audit.check(engine)[0] == []
 
 
 def test_entries_of_many_at_once_are_one_chain(scene):

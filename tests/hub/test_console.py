@@ -12,7 +12,8 @@ import pytest
 import soundfile as sf
 import sqlalchemy as sql
 
-from gunshot.device.messages import Near
+from gunshot.device import messages
+from gunshot.device.messages import Heartbeat, Near
 from gunshot.hub import folder, orders
 from gunshot.hub.console import evidence, people
 from gunshot.hub.console.roles import Role
@@ -286,6 +287,20 @@ def test_devices_tell_near_misses_and_show_the_last_one(scene, reviewer):
     shown = re.sub(r"<.*?>", "", reviewer.get("/devices").text)
     assert "Near misses7; last 0.600" in shown
     assert reviewer.get(NEAR).content == evidence.png(codes)
+
+
+def test_an_odd_heartbeat_shows_no_near_miss_and_harms_no_page(scene, reviewer, monkeypatch):
+    """A message may have a log-mel alone, or none or an empty one and be as long as if it had one."""
+    codes = np.zeros((71, 32), np.int8)
+    more = messages.FIELDS[Heartbeat] | {99: ("near", lambda _: bytes(600), None)}  # a field that nobody knows
+    for hour, odd in enumerate(({"log_mel": codes}, {"near": Near(3, 1)}, {"near": Near(3, 1), "log_mel": codes[:0]})):
+        with monkeypatch.context() as patch:
+            patch.setitem(messages.FIELDS, Heartbeat, more)
+            scene.heartbeats("fountain", {NOW - DAY + timedelta(hours=hour): 50.0}, **odd)
+        scene.heartbeats("fountain", {NOW: 50.0}, near=Near(3, 0))
+        page = reviewer.get("/devices")
+        assert page.status_code == 200 and "/devices/fountain/near.png" not in page.text, odd
+        assert reviewer.get("/devices/fountain/near.png").status_code == 404, odd
 
 
 def test_guessing_ends_soon_for_one_name_and_does_not_shut_others_out(scene, stranger, reviewer):

@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import argon2
+import numpy as np
 import pytest
 import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gunshot.device.messages import Heartbeat, Near
 from gunshot.hub import database
 from gunshot.hub.console import decisions, details, fleet, listing, live, maps, people, sound
 from gunshot.hub.console.decisions import Kind, State
@@ -168,6 +170,25 @@ def test_noise_is_read_once_and_follows_what_comes(tmp_path):
             assert levels == Noise(fleet.HOURS).levels(connection, "gate", now=now)
             assert levels[0] == 51.0 + after and noise.levels(connection, "yard", now=now) == {}
     assert set(levels) == {0}
+
+
+def test_the_last_near_miss_is_looked_for_where_there_are_any_and_no_longer_back_than_noise(tmp_path, monkeypatch):
+    scene, codes = Scene(tmp_path / "hub"), np.zeros((71, 32), np.int8)
+    old = NOW - timedelta(hours=fleet.HOURS)
+    scene.heartbeats("gate", {old - timedelta(minutes=1): 50.0}, near=Near(1, 9), log_mel=codes)
+    scene.heartbeats("gate", {NOW: 50.0}, near=Near(1, 0))
+
+    def near() -> Heartbeat | None:
+        with database.opened(scene.url) as engine, engine.connect() as connection:
+            (gate,) = (one for one in fleet.devices(connection, Noise(fleet.HOURS), now=NOW) if one["name"] == "gate")
+            return gate["near"]
+
+    assert near() is None
+    scene.heartbeats("gate", {old + timedelta(minutes=1): 50.0}, near=Near(1, 8), log_mel=codes)
+    assert near().near.score == 8
+    scene.heartbeats("gate", {NOW + timedelta(seconds=1): 50.0}, near=Near(0, 0))  # it has started anew
+    monkeypatch.delattr(fleet, "near_miss")  # nobody asks
+    assert near() is None
 
 
 def test_hours_without_noise_part_the_line():

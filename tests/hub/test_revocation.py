@@ -137,6 +137,16 @@ def test_a_client_of_the_hub_s_own_is_revoked_too_and_init_gives_it_a_new_certif
             until(lambda: lives(network), "it has a new one")
 
 
+def test_a_client_of_which_no_certificate_is_left_is_not_said_to_be_out(network):
+    """Of a hub of before, of which its folder was moved to the machine that watches."""
+    for file in (*folder.copies(network.folder).glob("*.pem"), network.folder / topics.WATCH / "cert.pem"):
+        file.unlink()
+    before = len(network.rows(database.AUDIT)), folder.revoked(network.folder).read_bytes()
+    with pytest.raises(ValueError, match=r"watch must have a certificate in .*/watch or .*; without, only a new auth"):
+        revocation.revoke(network.folder, topics.WATCH, now=NOW)
+    assert (len(network.rows(database.AUDIT)), folder.revoked(network.folder).read_bytes()) == before
+
+
 @pytest.mark.slow
 def test_what_is_revoked_is_written_down_before_the_broker_is_asked(network, monkeypatch):
     """A broker that is away, or that has no list, is told of; nothing of the device is taken in all the same."""

@@ -67,6 +67,15 @@ def test_a_database_of_before_is_as_a_new_one_and_keeps_its_rows(url):
             assert all(entry["adopted"] for entry in entries) and list(audit.faults(connection)) == []
 
 
+def test_a_step_of_before_asks_for_no_column_of_later(url, monkeypatch):
+    """The chain's first entries are of a table as it was then."""
+    later = DEVICE.to_metadata(sql.MetaData())
+    later.append_column(sql.Column("colour", sql.String))
+    monkeypatch.setitem(audit.KINDS, "device", (later, audit.KINDS["device"][1]))
+    with database.opened(url) as engine, engine.connect() as connection:
+        assert [entry["kind"] for entry in audit.listing(connection)].count("device") == 2
+
+
 @pytest.mark.slow
 def test_what_fails_on_the_way_leaves_it_as_it_was(url, monkeypatch):
     def fail(connection: sql.Connection, *, now) -> None:

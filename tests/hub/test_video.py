@@ -112,6 +112,28 @@ def test_what_nobody_asked_for_is_refused_without_it(engine, tmp_path):
     assert PIECES[0] not in kept and flac not in kept and rows(engine, database.PART) == []
 
 
+def test_an_answer_is_no_longer_than_any_can_be(engine, tmp_path, monkeypatch):
+    """Of video 64 MiB and a last picture; of sound what its samples have where FLAC makes none smaller."""
+    monkeypatch.setattr(parts, "MOST_VIDEO", 100_000)
+    monkeypatch.setattr(asked, "OF_A_PICTURE", 0)
+    video, long = answered(order(engine), [b"a" * 60_000, b"b" * 40_000, b"c" * 3000]), []
+    heard = ask(engine, asked.Span(16_000, 16_000 + 9000, 9000 / 16_000, session=3)).id
+    noise = np.random.default_rng(0).integers(-(2**15), 2**15, 8000).astype(np.int16)
+    for number in range(2):
+        flac = parts.to_flac(noise, 16_000)
+        head = {"order": heard, "number": number, "sha256": hashlib.sha256(flac).hexdigest()}
+        long.append(parts.encode(Part(**head, session=3, start=16_000 + 8000 * number, samples=8000, sr=16_000), flac))
+    for replies, last, most in ((video, 2, 103_000), (long, 1, 20_000)):
+        for payload in (*replies[:last], replies[0]):
+            assert reply(engine, tmp_path, payload) is not None
+        assert reply(engine, tmp_path, replies[last]) is None
+        assert any(
+            reason.startswith(f"part {last}: the answer to ") and f" must be {most} bytes at most, not " in reason
+            for reason in refusals(engine)
+        )
+    assert len(rows(engine, database.PART)) == 3 and states(engine) == ["open", "open"]
+
+
 def test_only_a_device_that_says_that_it_has_a_camera_is_asked(engine):
     """One of before would take the order for one for sound."""
     with pytest.raises(ValueError, match=r"seconds=60\.5 must be above 0, and 60 at most"):

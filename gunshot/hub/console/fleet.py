@@ -1,6 +1,6 @@
 """The devices: whether each lives and hears, by its last session and its heartbeats."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import median
 
 import sqlalchemy as sql
@@ -34,6 +34,7 @@ def _device(connection: sql.Connection, noise: Noise, row: sql.Row, now: datetim
     last = sql.select(i.error_us).where(i.device == row.name).order_by(i.session.desc(), i.incident.desc()).limit(1)
     incident = connection.execute(last).first()
     beat, levels = _last_heartbeat(connection, row.name), noise.levels(connection, row.name, now=now)
+    has_near = beat and beat.near and beat.near.count  # or all heartbeats are looked through for each device
     return {
         "name": row.name, "site": row.site, "session": session, "beat": beat,
         "online": bool(session and session.online), "revoked_at": utc(row.revoked_at),
@@ -42,7 +43,8 @@ def _device(connection: sql.Connection, noise: Noise, row: sql.Row, now: datetim
         "seen_at": max(filter(None, (utc(came), session and utc(session.heard_at))), default=None),
         "clock_error_s": incident.error_us / 1e6 if incident and incident.error_us is not None else None,
         "heard": incident is not None, "drawing": drawing(levels),
-        "warnings": [] if row.revoked_at else warnings(levels, beat), "near": near_miss(connection, row.name),
+        "warnings": [] if row.revoked_at else warnings(levels, beat),
+        "near": near_miss(connection, row.name, now=now) if has_near else None,
     }  # fmt: skip
 
 
@@ -53,13 +55,18 @@ def _last_heartbeat(connection: sql.Connection, device: str) -> Heartbeat | None
     return messages.decode(payload) if payload else None
 
 
-def near_miss(connection: sql.Connection, device: str) -> Heartbeat | None:
-    """Return the last heartbeat of a device that has the log-mel of a near miss, as long as it is not purged."""
+def near_miss(connection: sql.Connection, device: str, *, now: datetime) -> Heartbeat | None:
+    """Return the last heartbeat of a device that is as long as with the log-mel of a near miss, of the last HOURS.
+
+    None where there is none, it was purged, or it has not both near misses and a log-mel.
+    """
     m = MESSAGE.c
-    longer = sql.func.length(m.payload) > LEAST_LOG_MEL  # no other heartbeat is
-    query = sql.select(m.payload).where(m.device == device, m.incident.is_(None), longer)
+    longer = sql.func.length(m.payload) > LEAST_LOG_MEL  # no other heartbeat is that its own firmware sends
+    came = m.received_at >= now - timedelta(hours=HOURS)
+    query = sql.select(m.payload).where(m.device == device, m.incident.is_(None), came, longer)
     payload = connection.scalar(query.order_by(m.received_at.desc(), m.sequence.desc()).limit(1))
-    return messages.decode(payload) if payload else None
+    beat = messages.decode(payload) if payload else None
+    return beat if beat and beat.near and beat.log_mel is not None and beat.log_mel.size else None
 
 
 def warnings(noise: dict[int, float], beat: Heartbeat | None) -> list[str]:

@@ -199,7 +199,7 @@ def picture(
 def near_miss(at: SettingOf, _: PersonOf, device: Name) -> Response:
     """Return the log-mel of a device's last near miss of which there is one, as a picture."""
     with at.engine.connect() as connection:
-        beat = fleet.near_miss(connection, device)
+        beat = fleet.near_miss(connection, device, now=datetime.now(UTC))
     if beat is None:
         raise HTTPException(404, "there is no log-mel of a near miss of that device")
     return Response(evidence.png(beat.log_mel), media_type="image/png")
