@@ -94,7 +94,8 @@ def test_ctrl_c_ends_open_pages_without_a_word(tmp_path):
         events, live, video = (page.result() for page in pages)
     assert "data: " in events and "event: end" not in live  # which would say that the order has ended
     assert video == ""
-    assert "timeout" not in (tmp_path / "console.log").read_text()
+    log = (tmp_path / "console.log").read_text()
+    assert "timeout" not in log, log
 
 
 def read(browser: Browser, path: str, begun: threading.Event) -> str:

@@ -90,14 +90,15 @@ def video(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
 async def _shown(request: Request, at: Setting, login: int, id: str) -> AsyncIterator[bytes]:
     """Yield an order's video as it comes, until it, the login or the console has ended."""
     count = size = 0
-    while (new := await run_in_threadpool(_shown_since, at.engine, login, id, count)) is not None:
+    while not request.app.state.ends():
+        new = await run_in_threadpool(_shown_since, at.engine, login, id, count)
+        if new is None:
+            yield await run_in_threadpool(_rest, at, login, id, size)
+            return
         for content in new:
             count, size = count + 1, size + len(content)
             yield content
-        if request.app.state.ends():
-            return
         await asyncio.sleep(LOOK_S)
-    yield await run_in_threadpool(_rest, at, login, id, size)
 
 
 def _shown_since(engine: sql.Engine, login: int, order: str, count: int) -> list[bytes] | None:
