@@ -34,10 +34,8 @@ def bridge(
     with closing(outbox.Outbox(folder)) as waiting:
         one = bridging.Bridge(
             folder, place, waiting, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s,
-            link=lambda birth: link.Link(
-                folder, place.host, place.port, waiting, birth,
-                Answers(folder, birth, ring=None, gate=speech.gate, camera=place.camera),  # it keeps no sound
-            ),
+            link=lambda birth, answers: link.Link(folder, place.host, place.port, waiting, birth, answers),
+            answers=lambda birth: Answers(folder, birth, ring=None, gate=speech.gate, camera=place.camera),  # no sound
         )  # fmt: skip
         with closing(one), closing(line.Line(serial, baud)) as wire, suppress(KeyboardInterrupt):
             bridging.run(wire, one)

@@ -35,8 +35,9 @@ def order(
 ) -> None:
     """Ask a device for sound, or its camera for video; wait for it, and print the FLAC or MP4 file that it is in.
 
-    A device has the last 30 s of sound, and nothing of what its camera showed; 60 s can be asked for at once. `gunshot
-    hub run` must run. Ctrl-C waits no longer, and takes nothing back: `gunshot hub orders` shows what came.
+    A device has the last 30 s of sound, and nothing of what its camera showed; 60 s can be asked for at once. A
+    camera that dies gives what came until then, and an error that says so. `gunshot hub run` must run. Ctrl-C waits no
+    longer, and takes nothing back: `gunshot hub orders` shows what came.
     """
     from gunshot.base import params
     from gunshot.device.orders import Kind

@@ -60,6 +60,10 @@ class Answers:
         """Return how many answers the hub does not have in full."""
         return len(self._answers)
 
+    def begin(self, session: int) -> None:
+        """Begin another session of the device, in which what is being answered goes on."""
+        self._session = session
+
     def take(self, payload: bytes) -> None:
         """Begin to answer an order, or refuse it. One that is being answered is passed over: it was sent twice."""
         id = orders.claimed(payload)
@@ -97,14 +101,13 @@ class Answers:
         """Cut what was heard and shown, and forget what the hub has, or did not take in time."""
         late = time.monotonic() - KEPT_S
         for id, answer in list(self._answers.items()):
-            if why := self._cut(answer):
-                del self._answers[id]
+            why = self._cut(answer)
+            if why is None and (answer.ended is None or (answer.waiting and answer.ended > late)):
+                continue
+            self._answers.pop(id).close()
+            if why:
                 self._refuse(id, why)
-                continue
-            if answer.ended is None or (answer.waiting and answer.ended > late):
-                continue
-            del self._answers[id]
-            if answer.waiting:
+            elif answer.waiting:
                 log.warning("order %s: forgotten after %g s; the hub has not all of it", id, KEPT_S)
             else:
                 log.info("order %s: the hub has all of it", id)
@@ -131,7 +134,7 @@ class Answers:
             answer.again()
 
     def close(self) -> None:
-        """Close its file; what the hub does not have is gone."""
+        """Look at no camera longer, and close its file; what the hub does not have is gone."""
         for answer in self._answers.values():
             answer.close()
         self._taken.close()

@@ -15,6 +15,7 @@ import pydantic
 
 from gunshot.base.files import atomic
 from gunshot.device import clock, messages
+from gunshot.device.answers import Answers
 from gunshot.device.line import Line, Reader
 from gunshot.device.link import Link
 from gunshot.device.messages import Clock, Heartbeat, Incident, Message
@@ -111,13 +112,15 @@ class Bridge:
     place : what it says
     outbox : where messages go
     link : to the hub, of a session that begins
+    answers : to the hub's orders, of the first session; they go on when the board starts again
     sr : of the board's samples, Hz
     heartbeat_s : between the board's heartbeats; after GONE of them without a message it is not there
     error_us : how far the clock of this machine may be off, or None
     """
 
     def __init__(
-        self, folder: Path, place: Place, outbox: Outbox, link: Callable[[Birth], Link], *, sr: int, heartbeat_s: float,
+        self, folder: Path, place: Place, outbox: Outbox, link: Callable[[Birth, Answers], Link],
+        answers: Callable[[Birth], Answers], *, sr: int, heartbeat_s: float,
         error_us: Callable[[], int | None] = clock.error_us,
     ):  # fmt: skip
         self._folder, self._place, self._outbox, self._connect = folder, place, outbox, link
@@ -127,6 +130,8 @@ class Bridge:
         self._heard_s = -self._gone_s  # when a message came last
         self._birth: Birth | None = None
         self._link: Link | None = None
+        self._new_answers = answers
+        self._answers: Answers | None = None
 
     def hear(self, data: bytes | None, now_s: float) -> None:
         """Take in what the line gave, None where there is no line; `now_s` is the monotonic clock's."""
@@ -149,6 +154,7 @@ class Bridge:
         """Say that the device ends; what waits stays in the outbox."""
         if self._link:
             self._link.close()
+            self._answers.close()
 
     def _take(self, message: Message, now_s: float) -> None:
         """Put a message into the outbox, with this device's number, the count of its start, and the time."""
@@ -189,8 +195,12 @@ class Bridge:
             capabilities=CAPABILITIES + [VIDEO] * bool(self._place.camera),
         )  # fmt: skip
         if birth != self._birth:
-            self.close()
-            self._birth, self._link = birth, self._connect(birth)
+            if self._link:
+                self._link.close()
+            if self._answers is None:
+                self._answers = self._new_answers(birth)
+            self._answers.begin(birth.session)
+            self._birth, self._link = birth, self._connect(birth, self._answers)
 
 
 def run(line: Line, bridge: Bridge) -> None:

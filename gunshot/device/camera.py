@@ -73,8 +73,14 @@ class Camera:
         except ImportError:
             self.note = "this device has no PyAV: pip install av"
         except Exception as e:  # a device that listens for shots goes on, and the error holds the address
-            is_silent = time.monotonic() - self._said >= SILENT_S  # FFmpeg has several errors for that
-            self.note = f"it says nothing for {SILENT_S:g} s" if is_silent else _words(e)
+            self.note = f"it says nothing for {SILENT_S:g} s" if self._is_silent(e) else _words(e)
+
+    def _is_silent(self, error: Exception) -> bool:
+        """Return whether an error is that of a camera that said nothing: FFmpeg has several, `InvalidData` too."""
+        import av
+
+        has_said = isinstance(error, av.error.HTTPClientError | av.error.HTTPError)  # if late, as a wrong password
+        return not has_said and time.monotonic() - self._said >= SILENT_S
 
     def _copy(self) -> str:
         """Copy pictures until the end, and return why it came early; whatever FFmpeg raises."""

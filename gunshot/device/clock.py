@@ -10,7 +10,7 @@ MAXERROR = 2  # after struct timeval's two, in glibc's struct ntptimeval
 
 # systemd-timesyncd touches this file at each answer of its server, the last one half an hour ago at most. The bound
 # that it gives the kernel then is 0, although it is off by half the way of that answer at most, and as its server is.
-# 0.2 s is assumed.
+# 0.2 s is assumed. In a container that does not see the file the bound stays 0: DOC/hub.md says what to do.
 TIMESYNCD, ASKS_S, SNTP_US = Path("/run/systemd/timesync/synchronized"), 3600.0, 200_000
 
 

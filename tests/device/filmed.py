@@ -16,7 +16,7 @@ from tests.flows.prefect_server import free_port, started
 from tests.hub.waiting import until
 
 USER, PASSWORD = "warden", "geheim-4711"
-RATE, LASTS_S = 10, 12  # pictures a second, and for how long; then it ends
+RATE, LASTS_S = 10, 30  # pictures a second, and for how long; then it ends
 SERVER = Path(__file__).with_name("rtsp_server.py")
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gunshot.device import bridge, messages
+from gunshot.device.answers import Answers
 from gunshot.device.bridge import Bridge, Samples
 from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, State
 from gunshot.device.outbox import Outbox
@@ -31,7 +32,7 @@ class Links:
     def __init__(self):
         self.births, self.online, self.closed = [], None, 0
 
-    def __call__(self, birth):
+    def __call__(self, birth, _):
         self.births.append(birth)
         self.online = True
         return self
@@ -50,7 +51,10 @@ def outbox(tmp_path):
 
 
 def a_bridge(folder, outbox, links=None, error_us=lambda: None) -> Bridge:
-    return Bridge(folder, PLACE, outbox, links or Links(), sr=SR, heartbeat_s=BEAT_S, error_us=error_us)
+    return Bridge(
+        folder, PLACE, outbox, links or Links(), lambda birth: Answers(folder, birth, ring=None, gate=None), sr=SR,
+        heartbeat_s=BEAT_S, error_us=error_us,
+    )  # fmt: skip
 
 
 def hear(one: Bridge, *said, now_s: float = 0.0) -> None:

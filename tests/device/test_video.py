@@ -6,10 +6,11 @@ import io
 import socket
 import time
 
+import av
 import numpy as np
 import pytest
 
-from gunshot.device import answers, orders, parts, taken
+from gunshot.device import answers, orders, parts, taken, video
 from gunshot.device import camera as cameras
 from gunshot.device.camera import STEP, _Times
 from gunshot.device.orders import Kind, Order
@@ -35,6 +36,7 @@ class Watcher:
         folder.mkdir(exist_ok=True)
         (folder / orders.KEY).write_bytes(keys.public_pem(KEY))
         self.folder, self.replies, self.count = folder, [], 0
+        self.asked: Order | None = None
         keeps = {"gate": None, "camera": address, "error_us": lambda: error_us}
         self.answers = answers.Answers(folder, BIRTH, Ring(SR) if ring else None, **keeps)
 
@@ -47,9 +49,9 @@ class Watcher:
             "stop": start + round(seconds * 1e6), "reason": "a shot", "person": "ada", "issued_us": now_us,
             "expires_us": now_us + 60_000_000,
         }  # fmt: skip
-        order = Order(**said | values)
-        self.answers.take(orders.sign(order, key))
-        return order.id
+        self.asked = Order(**said | values)
+        self.answers.take(orders.sign(self.asked, key))
+        return self.asked.id
 
     def pump(self) -> list[tuple]:
         """What it replied so far; the hub has each of it at once."""
@@ -61,6 +63,16 @@ class Watcher:
             if not isinstance(said, Refusal):
                 self.answers.acknowledged(parts.PartAcknowledgement(order=said.order, number=said.number).encode())
         return self.replies
+
+    @property
+    def camera(self) -> cameras.Camera | None:
+        """Its camera, while an order is answered and it was opened."""
+        return next((one._camera for one in self.answers._answers.values()), None)
+
+    def stop(self) -> None:
+        """Let the span of the order end now, and pictures have come: a test waits for no span."""
+        until(lambda: len(self.pump()) > 2, "the file's head and some pictures have come")
+        self.camera._end = 0.0
 
     def ends(self) -> tuple[bytes, str]:
         """The MP4 file that comes, as far as it comes, and what is said of its end."""
@@ -97,10 +109,10 @@ def watcher(tmp_path, filming):
 @pytest.mark.slow
 def test_an_order_brings_what_the_camera_shows_as_it_was_encoded_and_no_sound(watcher, filming):
     """Nothing of it is on the device's disk."""
-    watcher.ask(seconds=2.2)
+    watcher.ask(seconds=5.0)
     content, note = watcher.ends()
     shown, whole = pictures(io.BytesIO(content)), pictures_of_film(filming)
-    assert note == "" and 8 <= len(shown) <= 22
+    assert note == "" and 0 < len(shown) < len(whole)
     assert np.array_equal(shown, whole[: len(shown)])
     assert filming.tracks() == ["track1"] and filming.visits() == 1
     files = {path.name: path.read_bytes() for path in watcher.folder.rglob("*") if path.is_file()}
@@ -108,20 +120,24 @@ def test_an_order_brings_what_the_camera_shows_as_it_was_encoded_and_no_sound(wa
 
 
 def pictures_of_film(one: Camera) -> np.ndarray:
-    import av
-
     with av.open(one.film) as container:
         return np.array([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
 
 
 @pytest.mark.slow
 def test_video_comes_while_it_is_shown_and_only_once_the_span_has_begun(watcher, filming):
-    watcher.ask(begins_s=0.4, seconds=2.0)
-    begins = time.time() + 0.4
-    until(lambda: watcher.pump() or time.time() > begins - 0.05, "the span is about to begin")
-    assert not watcher.replies and not filming.visits()
+    watcher.ask(begins_s=0.5, seconds=50.0)
+
+    def begins() -> bool:
+        came = watcher.pump() or filming.visits()
+        has_begun = time.time() * 1e6 >= watcher.asked.start
+        assert has_begun or not came
+        return has_begun
+
+    until(begins, "the span begins")
     until(lambda: sum(len(content) for _, content in watcher.pump()) > 2000, "some of it has come")
-    assert time.time() < begins + 2.0 and not isinstance(watcher.replies[-1][0], End)
+    assert not isinstance(watcher.replies[-1][0], End) and not watcher.camera.is_done
+    watcher.stop()
     watcher.ends()
 
 
@@ -147,10 +163,11 @@ def test_what_is_refused_by_which_rule_and_no_connection_reaches_the_camera(watc
 
 @pytest.mark.slow
 def test_one_order_at_a_time_and_each_once(watcher, filming):
-    first = watcher.ask(seconds=1.0)
+    first = watcher.ask(seconds=50.0)
     until(watcher.pump, "the camera is open")
     watcher.ask()
     until(lambda: any(isinstance(said, Refusal) for said, _ in watcher.pump()), "the second order is refused")
+    watcher.stop()
     (busy,) = (said for said, _ in watcher.replies if isinstance(said, Refusal))
     assert busy.order != first and busy.reason.startswith("busy: its camera is being watched")
     watcher.replies.remove((busy, b""))
@@ -176,8 +193,9 @@ def test_a_board_s_bridge_has_video_and_no_sound(tmp_path, filming):
     with contextlib.closing(one.answers):
         assert one.rule(kind=Kind.sound) == "sound: this device keeps none"
         one.replies.clear()
-        one.ask(seconds=1.5)
-        assert len(pictures(io.BytesIO(one.ends()[0]))) > 5
+        one.ask(seconds=50.0)
+        one.stop()
+        assert len(pictures(io.BytesIO(one.ends()[0]))) > 0
 
 
 @pytest.mark.slow
@@ -191,14 +209,13 @@ def test_a_camera_that_dies_ends_the_answer_with_what_came(tmp_path, filming):
             content, note = one.ends()
     assert note == "of its camera: it has ended"
     shown = pictures(io.BytesIO(content))  # without one that came by half
-    assert len(shown) > 5 and np.array_equal(shown, pictures_of_film(filming)[: len(shown)])
+    assert len(shown) > 0 and np.array_equal(shown, pictures_of_film(filming)[: len(shown)])
 
 
 @pytest.mark.slow
 def test_a_camera_that_cannot_be_watched_is_named_and_its_address_is_not(tmp_path, filming, caplog, capfd, monkeypatch):
     """None answers, it has no such picture, it sends another codec, it says nothing, the password is wrong."""
     caplog.set_level("DEBUG")
-    monkeypatch.setattr(cameras, "SILENT_S", 0.5)
     film(filming.film.with_name("new.mp4"), "libx265", seconds=1)
     with socket.create_server(("127.0.0.1", 0)) as mute, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -216,18 +233,46 @@ def test_a_camera_that_cannot_be_watched_is_named_and_its_address_is_not(tmp_pat
             ),
         ):
             one = Watcher(tmp_path / name, address)
-            with contextlib.closing(one.answers):
-                assert one.rule() == words
+            with contextlib.closing(one.answers), monkeypatch.context() as patch:
+                if address == ports[mute]:
+                    patch.setattr(cameras, "SILENT_S", 0.5)
+                assert one.rule(seconds=50.0) == words
                 assert len(one.answers) == 0
-    assert "is taken: 2.0 s of video for ada: a shot" in caplog.text
+    assert "is taken: 50.0 s of video for ada: a shot" in caplog.text
     for text in (caplog.text, *capfd.readouterr()):
         assert PASSWORD not in text and "rtsp://" not in text
+
+
+def test_a_wrong_password_at_a_slow_camera_is_told_as_that(monkeypatch):
+    monkeypatch.setattr(cameras, "SILENT_S", 0.0)  # so late is each error
+
+    def refused(_) -> str:
+        raise av.error.HTTPUnauthorizedError(av.error.ErrorType.HTTP_UNAUTHORIZED.value, "Unauthorized", PASSWORD)
+
+    monkeypatch.setattr(cameras.Camera, "_copy", refused)
+    one = cameras.Camera("rtsp://nowhere", 10.0)
+    until(lambda: one.is_done, "it has ended")
+    assert one.note == "Unauthorized"
+
+
+def test_an_answer_that_fails_leaves_no_camera_open(watcher, monkeypatch):
+    def fails(*_) -> None:
+        raise RuntimeError
+
+    watcher.ask(seconds=50.0)
+    until(watcher.pump, "the camera is open")
+    camera = watcher.camera
+    monkeypatch.setattr(video.Video, "_add", fails)
+    until(lambda: isinstance(watcher.pump()[-1][0], Refusal), "the answer has failed")
+    assert watcher.replies[-1][0].reason.startswith("failure: ") and len(watcher.answers) == 0
+    until(lambda: camera.is_done, "the camera is closed")
+    assert camera.note == ""  # it was closed, and did not end by itself
 
 
 @pytest.mark.slow
 def test_a_camera_that_sends_too_much_is_ended(watcher, monkeypatch):
     monkeypatch.setattr(cameras, "MOST_VIDEO", 5000)
-    watcher.ask(seconds=10.0)
+    watcher.ask(seconds=50.0)
     content, note = watcher.ends()
     assert 5000 < len(content) < 200_000 and note.startswith("of its camera: it sends more than 0 MiB")
 

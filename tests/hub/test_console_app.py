@@ -10,9 +10,11 @@ import pytest
 import yaml
 from cryptography import x509
 
-from gunshot.hub import folder
+from gunshot.device.orders import Kind
+from gunshot.hub import folder, orders
 from gunshot.hub.console import app
 from gunshot.hub.console.roles import Role
+from gunshot.signing import keys
 from tests.hub.console import Browser, Scene, running
 from tests.hub.waiting import PATIENCE_S
 
@@ -73,25 +75,31 @@ def test_what_is_no_address_of_tiles_is_refused(place, url):
 
 @pytest.mark.slow
 def test_ctrl_c_ends_open_pages_without_a_word(tmp_path):
-    """Those that wait for events, and those that wait for live sound."""
+    """Those that wait for events, for live sound, and for video."""
     scene = Scene(tmp_path / "hub")
     scene.case(1, NOW, ("gate",))
     order = scene.order(1, "gate", NOW)
+    scene.session("gate", online=True, heard_at=NOW, has=("sound", "video"))
+    with scene.writing() as connection:
+        key, span = keys.load(folder.order_key(scene.folder)), orders.of_time(NOW, 30, kind=Kind.video)
+        watched = orders.ask(connection, key, "gate", span, reason="help", person="anna", now=NOW)
     with ThreadPoolExecutor() as pool:
         with running(scene) as url:  # whose log has no traceback
             browser = Browser(scene, url)
             assert browser.log_in("anna", scene.person("anna", Role.viewer)).status_code == 303
-            paths = ("/events", f"/orders/{order}/live")
+            paths = ("/events", f"/orders/{order}/live", f"/videos/{watched}.mp4")
             begun = [threading.Event() for _ in paths]
             pages = [pool.submit(read, browser, *one) for one in zip(paths, begun, strict=True)]
             assert all(one.wait(PATIENCE_S) for one in begun) and not any(page.done() for page in pages)
-        events, live = (page.result() for page in pages)
+        events, live, video = (page.result() for page in pages)
     assert "data: " in events and "event: end" not in live  # which would say that the order has ended
-    assert "timeout" not in (tmp_path / "console.log").read_text()
+    assert video == ""
+    log = (tmp_path / "console.log").read_text()
+    assert "timeout" not in log, log
 
 
 def read(browser: Browser, path: str, begun: threading.Event) -> str:
-    """Read a stream of events to its end, as a browser does."""
+    """Read a stream to its end, as a browser does."""
     with browser.stream("GET", path) as page:
         assert page.status_code == 200
         begun.set()

@@ -1,6 +1,8 @@
 """Video on an order, all parts real: an RTSP server, a device, Mosquitto, the hub, the console, and Chromium."""
 
 import contextlib
+import dataclasses
+import functools
 import hashlib
 import re
 import sys
@@ -13,14 +15,26 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from gunshot.hub import database
+from gunshot.device import messages
+from gunshot.device.answers import Answers
+from gunshot.device.bridge import Bridge
+from gunshot.device.camera import Camera
+from gunshot.device.link import Link
+from gunshot.device.messages import Detector, Heartbeat
+from gunshot.device.orders import MOST_S, Kind
+from gunshot.device.outbox import Outbox
+from gunshot.device.place import Place
+from gunshot.device.topics import Birth
+from gunshot.hub import database, folder, orders
 from gunshot.hub.console import people
 from gunshot.hub.console.roles import Role
+from gunshot.signing import keys
 from tests.device.filmed import PASSWORD, camera, pictures
-from tests.firmware.driven import shots
+from tests.firmware.driven import p, shots
 from tests.flows.prefect_server import started
 from tests.hub.console import COMMAND, ROOT, Browser, running
 from tests.hub.network import NAME, Network, Sender, forked, kill, run_a_device
+from tests.hub.waiting import until
 from tests.pages.conftest import chromium, new_page  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.slow
@@ -79,6 +93,51 @@ def test_video_comes_whole_over_a_broker_that_is_killed_meanwhile(filming, tmp_p
     secret_is_nowhere(network)
 
 
+def test_video_goes_on_when_a_board_starts_again_and_ends_with_its_bridge(filming, tmp_path):
+    one, _ = filming
+    one.forget()
+    network, opened = Network(tmp_path / "hub"), []
+    network.give_camera(one.address)
+    who, beat = Place.load(network.device), Heartbeat(1, 2, 0, *[0] * 10, detector=Detector(3, 4))
+
+    def answers(birth: Birth) -> Answers:
+        opened.append(Answers(network.device, birth, None, gate=None, camera=who.camera, error_us=lambda: 1000))
+        return opened[-1]
+
+    def camera_of(id: str) -> Camera:
+        until(lambda: board.pump(0.05) or len(network.rows(database.PART)) > 1, "some of it is stored")
+        return opened[0]._answers[id]._camera
+
+    with network.broker(), network.hub(), contextlib.closing(Outbox(network.device)) as outbox:
+        board = Bridge(
+            network.device, who, outbox, functools.partial(Link, network.device, who.host, who.port, outbox), answers,
+            sr=p.audio.sr, heartbeat_s=600.0,
+        )  # fmt: skip
+        with contextlib.closing(board):
+            board.hear(messages.encode(beat), 0.0)
+            until(lambda: board.pump(0.05) or network.rows(database.SESSION), "the hub knows the board")
+            first = camera_of(ordered(network))
+            board.hear(messages.encode(dataclasses.replace(beat, session=5)), 1.0)
+            until(lambda: board.pump(0.05) or len(network.rows(database.SESSION)) > 1, "it knows of its second start")
+            assert not first.is_done
+            first._end = 0.0  # so the span ends now
+            until(lambda: board.pump(0.05) or not len(opened[0]), "the hub has all of it")
+            (order,), (video,) = network.rows(database.ORDER), network.rows(database.VIDEO)
+            assert (order["state"], order["note"], one.visits()) == ("complete", None, 1)
+            assert len(pictures(network.folder / "sound" / video["file"])) > 0
+            second = camera_of(ordered(network))
+    until(lambda: second.is_done, "the camera is closed")
+    assert second.note == "" and len(opened) == 1  # it was closed, and did not end by itself
+
+
+def ordered(network: Network) -> str:
+    """An order for the device's video from now on, as long as can be; its id."""
+    key, now = keys.load(folder.order_key(network.folder)), datetime.now(UTC)
+    with database.opened(network.url) as engine, engine.begin() as connection:
+        span = orders.of_time(now, MOST_S, kind=Kind.video)
+        return orders.ask(connection, key, NAME, span, reason="a test", person="ada", now=now)
+
+
 @pytest.fixture
 def page(place, filming, new_page) -> Iterator[tuple]:  # noqa: F811
     """A hub with a device that has a camera, and the console's list as a reviewer sees it."""
@@ -119,8 +178,8 @@ def test_a_camera_is_watched_on_a_case_s_page_until_it_dies(filming, page):
         page.get_by_role("button", name="Watch its camera").click()
         expect(page.locator(".order").last).to_contain_text("refused: its camera shows nothing - Connection refused")
         expect(page.locator(".order").last.locator("video")).to_have_count(0)
-    orders, (video,) = network.rows(database.ORDER), network.rows(database.VIDEO)
-    (order,) = (one for one in orders if one["state"] == "cut off")
+    asked, (video,) = network.rows(database.ORDER), network.rows(database.VIDEO)
+    (order,) = (one for one in asked if one["state"] == "cut off")
     assert (order["person"], order["reason"], order["seconds"]) == ("anna", "is anybody hurt?", 30.0)
     page.reload()
     page.wait_for_function("() => document.querySelector('video')?.duration > 2")

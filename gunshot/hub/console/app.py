@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 MOST_BYTES = 65536  # of what a browser sends
 RENEW = timedelta(days=60)  # before a certificate ends
 HEARTBEATS = 2.5  # without any, a device is not there
-LAST_S = 2  # that requests get when the console ends; streams of events end by themselves
+LAST_S = 5  # that requests get when the console ends; streams of events end by themselves
 
 
 class Secured:

@@ -78,7 +78,7 @@ def video(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
         row = connection.execute(sql.select(VIDEO.c.file, VIDEO.c.deleted_at).where(VIDEO.c.order == id)).first()
         state = connection.scalar(sql.select(ORDER.c.state).where(ORDER.c.id == id))
     if row is None and state == orders.OPEN:
-        return StreamingResponse(_shown(at, request.session["login"], id), media_type="video/mp4")
+        return StreamingResponse(_shown(request, at, request.session["login"], id), media_type="video/mp4")
     if row is None:
         raise HTTPException(404, "there is no video of that order")
     file = at.folder / orders.SOUND / row.file
@@ -87,15 +87,18 @@ def video(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
     return FileResponse(file, media_type="video/mp4")
 
 
-async def _shown(at: Setting, login: int, id: str) -> AsyncIterator[bytes]:
-    """Yield an order's video as it comes, until it or the login has ended."""
+async def _shown(request: Request, at: Setting, login: int, id: str) -> AsyncIterator[bytes]:
+    """Yield an order's video as it comes, until it, the login or the console has ended."""
     count = size = 0
-    while (new := await run_in_threadpool(_shown_since, at.engine, login, id, count)) is not None:
+    while not request.app.state.ends():
+        new = await run_in_threadpool(_shown_since, at.engine, login, id, count)
+        if new is None:
+            yield await run_in_threadpool(_rest, at, login, id, size)
+            return
         for content in new:
             count, size = count + 1, size + len(content)
             yield content
         await asyncio.sleep(LOOK_S)
-    yield await run_in_threadpool(_rest, at, login, id, size)
 
 
 def _shown_since(engine: sql.Engine, login: int, order: str, count: int) -> list[bytes] | None:
