@@ -67,9 +67,9 @@ def enrol(
     """Let a device in: write its certificate, its key and where the hub is to FOLDER/devices/DEVICE.
 
     Move that folder to the device. Its name and its number are its own for good; where it stands may be said, or said
-    anew, at any time by the same command. With --renew take cert.pem and key.pem alone, so that the device keeps what was
-    written into its own device.yaml; until they are there it is away, and what it hears waits on it. A device that was
-    revoked is let in again.
+    anew, at any time by the same command. With --renew move cert.pem and key.pem alone: its own device.yaml may have
+    more lines. Until they are there it is away, and what it hears waits on it. A device that was revoked is let in
+    again.
     """
     from gunshot.device import orders
     from gunshot.hub import folder as folders
@@ -82,12 +82,10 @@ def enrol(
         revocation.enforce(folder, device)
     persons = sorted(orders.overrulers(out))
     may = f"; two of {', '.join(persons)} may overrule that" if persons and speech == Policy.forbidden else ""
-    what = (
-        f"{out}: move cert.pem and key.pem to the device"
-        if renew
-        else f"{out} is all that the device needs; move it there"
+    whole = f"{out} is all that the device needs; move it there"
+    print(
+        f"{f'{out}: move cert.pem and key.pem to the device' if renew else whole}. Sound of speech is {speech}{may}. Then:"
     )
-    print(f"{what}. Sound of speech is {speech}{may}. Then:")
     print(f"  gunshot device run {out.name}")
 
 
