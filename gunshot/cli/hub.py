@@ -83,9 +83,8 @@ def enrol(
     persons = sorted(orders.overrulers(out))
     may = f"; two of {', '.join(persons)} may overrule that" if persons and speech == Policy.forbidden else ""
     whole = f"{out} is all that the device needs; move it there"
-    print(
-        f"{f'{out}: move cert.pem and key.pem to the device' if renew else whole}. Sound of speech is {speech}{may}. Then:"
-    )
+    moved = f"{out}: move cert.pem and key.pem to the device"
+    print(f"{moved if renew else whole}. Sound of speech is {speech}{may}. Then:")
     print(f"  gunshot device run {out.name}")
 
 
