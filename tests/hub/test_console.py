@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 import sqlalchemy as sql
 
-from gunshot.device import messages
+from gunshot.device import messages, parts
 from gunshot.device.messages import Heartbeat, Near
 from gunshot.hub import folder, orders
 from gunshot.hub.console import evidence, people
@@ -189,6 +189,11 @@ def test_video_is_asked_of_a_device_that_has_a_camera(scene, browser, reviewer):
     assert f'src="/videos/{id}.mp4"' in page and "complete</b>: 0.0 MB" in page
     assert video.content == b"".join(PIECES) and video.headers["content-type"] == "video/mp4"
     assert browser(Role.viewer).get(f"/videos/{'0' * 32}.mp4").status_code == 404
+    other = reviewer.post(ORDERS, data=form).headers["location"].partition("#order-")[2]
+    with scene.writing() as connection:
+        refusal = parts.Refusal(order=other, reason="camera: it shows nothing")
+        orders.reply(connection, "gate", parts.encode(refusal), now=NOW, sound=scene.folder / "sound")
+    assert browser(Role.viewer).get(f"/videos/{other}.mp4").status_code == 204
     with scene.writing() as connection:
         orders.purge(connection, scene.folder / "sound", keep_days=0, now=NOW + DAY)
     gone = browser(Role.viewer).get(f"/videos/{id}.mp4")

@@ -95,7 +95,8 @@ def test_ctrl_c_ends_open_pages_without_a_word(tmp_path):
     assert "data: " in events and "event: end" not in live  # which would say that the order has ended
     assert video == ""
     log = (tmp_path / "console.log").read_text()
-    assert "timeout" not in log, log
+    # No task is cancelled. A client that does not read its idle connection, as one here may, ends none: Cancel 0.
+    assert not re.search(r"Cancel [1-9]", log), log
 
 
 def read(browser: Browser, path: str, begun: threading.Event) -> str:

@@ -72,15 +72,17 @@ def clip(at: SettingOf, _: PersonOf, id: Id) -> Response:
 def video(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
     """Return the video that an order brought, or what has come of it, and then the rest as it comes.
 
-    410 where it was deleted.
+    204 where it brought none, 410 where it was deleted.
     """
     with at.engine.connect() as connection:
         row = connection.execute(sql.select(VIDEO.c.file, VIDEO.c.deleted_at).where(VIDEO.c.order == id)).first()
         state = connection.scalar(sql.select(ORDER.c.state).where(ORDER.c.id == id))
     if row is None and state == orders.OPEN:
         return StreamingResponse(_shown(request, at, request.session["login"], id), media_type="video/mp4")
+    if row is None and state:  # it was refused since the page was made: to a browser no error
+        return Response(status_code=204)
     if row is None:
-        raise HTTPException(404, "there is no video of that order")
+        raise HTTPException(404, "there is no such order")
     file = at.folder / orders.SOUND / row.file
     if row.deleted_at or not file.exists():
         raise HTTPException(410, "this video was deleted")
