@@ -45,6 +45,8 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
 
     New groups go, the largest first and equal ones in an order drawn by hash, to the side whose
     quota is least filled: its quota of the class and of the class within the source, summed.
+    A source's first group of a class goes to the side with the largest share, once each side has some of the class:
+    what the first device of a site sends is learned from.
 
     Raises
     ------
@@ -61,6 +63,7 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
     wanted = {name: share for name, share in shares.items() if share > 0}
     class_filled = {(c, s): 0 for c in ("gun", "env") for s in tables.SIDES}
     source_filled: dict[tuple[str, str, str], int] = {}
+    sources: set[tuple[str, str]] = set()
     class_total = table.groupby("class")["chunks"].sum().to_dict()
     source_total = table.groupby(["class", "source"])["chunks"].sum().to_dict()
 
@@ -68,6 +71,7 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
         class_filled[row["class"], name] += row["chunks"]
         key = (row["class"], row["source"], name)
         source_filled[key] = source_filled.get(key, 0) + row["chunks"]
+        sources.add(key[:2])
 
     def room(row, name: str) -> float:
         kind, source = row["class"], row["source"]
@@ -81,7 +85,8 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
             add(row, side[row["recording_group"]])
     new = [row for row in rows if row["recording_group"] not in side]
     for row in sorted(new, key=lambda row: (-row["chunks"], _draw(seed, row["recording_group"]))):
-        best = max(wanted, key=lambda name: (room(row, name), wanted[name]))
+        lone = all(class_filled[row["class"], name] for name in wanted) and (row["class"], row["source"]) not in sources
+        best = max(wanted, key=lambda name: (lone and wanted[name], room(row, name), wanted[name]))
         side[row["recording_group"]] = best
         add(row, best)
     for kind in ("gun", "env"):

@@ -111,6 +111,24 @@ def test_a_corpus_added_later_is_split_itself():
     assert np.abs(shares_of(new, second) - list(SHARES.values())).max() < 0.051
 
 
+@given(corpora(), st.sampled_from(["gun", "env"]), st.integers(1, 500), st.integers(0, 99))
+def test_the_first_group_of_a_source_is_learned_from(table, kind, chunks, seed):
+    kept = splits.assign(table, NONE, shares=SHARES, seed=seed)
+    first = corpus([chunks], [kind], ["field"], prefix="device")
+    assert side_of(splits.assign(pd.concat([table, first]), kept, shares=SHARES, seed=seed))["device0000"] == "train"
+
+
+def test_devices_after_the_first_are_shared_out():
+    old = corpus([4] * 100, ["gun", "env"] * 50, ["old"] * 100)
+    kept = splits.assign(old, NONE, shares=SHARES, seed=0)
+    sides = []
+    for count in range(1, 11):  # a retraining after each device
+        field = corpus([4] * count, ["env"] * count, ["field"] * count, "device")
+        kept = splits.assign(pd.concat([old, field]), kept, shares=SHARES, seed=0)
+        sides.append(side_of(kept)[f"device{count - 1:04d}"])
+    assert sides[0] == "train" and set(sides) == set(tables.SIDES)
+
+
 def test_a_side_without_a_share_gets_nothing():
     table = corpus([3] * 10, ["gun", "env"] * 5, ["a"] * 10)
     assigned = splits.assign(table, NONE, shares={"train": 0.8, "val": 0.2, "test": 0.0}, seed=0)

@@ -1,7 +1,7 @@
 """The loop: a false alarm that a person dismisses in the console is trained on, and the new model raises none.
 
 It begins with what `make` made here, and trains anew; promotion is tests/stages/test_story.py's. Only what comes to lie
-on the training side is learned: the balanced split puts the first recording group of the field on that of validation.
+on the training side is learned: of the first two devices that send negatives, one.
 """
 
 import json
