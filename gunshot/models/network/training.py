@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from gunshot.base import params
-from gunshot.models.network import network  # before TensorFlow: it sets the environment that makes training repeatable
+from gunshot.models.network import caches, network  # before TensorFlow: they make training repeatable
 
 # isort: split
 
@@ -208,6 +208,8 @@ def train(
     """
     keras.utils.set_random_seed(seed := int(rng.integers(2**31)))
     tf.config.experimental.enable_op_determinism()
+    if not caches.pin():
+        tqdm.write("train: the sizes of caches cannot be set here; another processor may train another network")
     shape = {"n_mels": x.shape[1], "n_frames": x.shape[2]}
     model = network.build(p, **shape, seed=seed)
     model.compile(keras.optimizers.Adam(p.learning_rate), loss=_loss(p.label_smoothing), jit_compile=False)
