@@ -1,0 +1,1 @@
+/* The example's driver needs it first. */
