@@ -1,5 +1,5 @@
 /* Tells gunshots that an I2S microphone hears (INMP441, ICS-43434: 24 bits in slots of 32, its L/R pin at ground).
- * ESP-IDF 5.1 or later. Not compiled by ESP-IDF and not run on hardware by its makers. */
+ * ESP-IDF 5.1 or later. Not built with ESP-IDF and not run on hardware by its makers. */
 #include <inttypes.h>
 #include <stdio.h>
 
