@@ -96,7 +96,7 @@ def _closure(own: list[Path], firmware: Path) -> dict[Path, dict[str, Path]]:
     """
     cmsis = firmware / "third_party/cmsis"
     folders = [cmsis / "dsp", *(cmsis / name for name in ("dsp/Include", "dsp/PrivateInclude", "core/Include"))]
-    wanted = [own[0] / ROOTS[0], own[1] / ROOTS[1], *_dsp(firmware)]
+    wanted = [own[0] / ROOTS[0], own[1] / ROOTS[1], own[2] / "constants.h", *_dsp(firmware)]
     closed: dict[Path, dict[str, Path]] = {}
     while wanted:
         path = wanted.pop()

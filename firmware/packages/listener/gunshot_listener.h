@@ -50,9 +50,9 @@ typedef struct {
 /* Called from hear, poll and end, never from write. What it is given lasts until it returns. */
 typedef void gunshot_heard_callback(const gunshot_heard *heard, void *context);
 
-/* Begin, or begin anew. False where the model in flash is damaged: nothing is heard then. */
+/* Begin, or begin anew, while nothing writes. False where the model in flash is damaged: nothing is heard then. */
 bool gunshot_listener_begin(gunshot_heard_callback *callback, void *context);
-/* Hear the next `n` samples. It takes its time for every eighth of 112 samples, when the network decides. */
+/* Hear the next `n` samples. A frame is 112 of them; with every eighth frame the network decides, which takes longest. */
 void gunshot_listener_hear(const int16_t *samples, size_t n);
 /* Hand `n` samples over, for the next poll. All of them are lost where 2,048 cannot hold them with what waits; which
  * are missing is known, and no shot is sought across the gap. It may interrupt poll. */
