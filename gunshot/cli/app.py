@@ -45,7 +45,12 @@ import_ = typer.Typer(
     context_settings=SETTINGS,
     help="Bring real recordings into data/raw, as 16 kHz mono int16, and tags into data/tags.",
 )
-export = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="Write chunks and tags for other tools.")
+export = typer.Typer(
+    no_args_is_help=True,
+    context_settings=SETTINGS,
+    help="Write chunks and tags for other tools, a promoted model whole, and the detector for boards, for programs of "
+    "your own (DOC/packages.md) and for browsers.",
+)
 firmware = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="The detector as a device runs it.")
 hub = typer.Typer(no_args_is_help=True, context_settings=SETTINGS, help="The main system: it stores what devices send.")
 device = typer.Typer(

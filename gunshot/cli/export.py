@@ -1,4 +1,4 @@
-"""gunshot export: chunks and tags for other tools, promoted models, and images for devices."""
+"""gunshot export: chunks and tags for other tools, promoted models, packages for boards, and images for devices."""
 
 import os
 from enum import StrEnum
@@ -115,3 +115,81 @@ def ota(
     with atomic(out) as part:
         part.write_bytes(library.manifest(image.read_bytes(), device=device))
     print(out)
+
+
+PackageArgument = Annotated[Path, typer.Argument(parser=given, help="The folder to write the zip to.")]
+VersionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--version",
+        help="A promoted one. Default: the one in production; before the first promotion, the pipeline's own model, as "
+        "0.0.0.",
+    ),
+]
+
+
+@export.command()
+def arduino(out: PackageArgument = Path("packages"), version: VersionOption = None) -> None:
+    """Write the detector as an Arduino library: OUT/gunshot-arduino-VERSION.zip.
+
+    In the IDE: Sketch > Include Library > Add .ZIP Library. Examples: the microphone of a Nano 33 BLE Sense, and a
+    buffer of samples for any other. Never run on hardware by us; DOC/packages.md says what was tried.
+    """
+    _package("arduino", out, version)
+
+
+@export.command()
+def zephyr(out: PackageArgument = Path("packages"), version: VersionOption = None) -> None:
+    """Write the detector as a Zephyr module: OUT/gunshot-zephyr-VERSION.zip.
+
+    Unpacked, it is named to a build by -DZEPHYR_EXTRA_MODULES and switched on by CONFIG_GUNSHOT=y. Sample: a digital
+    microphone by the DMIC API. Never built with Zephyr or run on hardware by us; DOC/packages.md says what was tried.
+    """
+    _package("zephyr", out, version)
+
+
+@export.command("esp-idf")
+def esp_idf(out: PackageArgument = Path("packages"), version: VersionOption = None) -> None:
+    """Write the detector as an ESP-IDF component: OUT/gunshot-esp-idf-VERSION.zip.
+
+    Unpacked into a project's components/. Example: an I2S microphone. Never built with ESP-IDF or run on hardware by
+    us; DOC/packages.md says what was tried.
+    """
+    _package("esp-idf", out, version)
+
+
+@export.command("cmake")
+def cmake_package(out: PackageArgument = Path("packages"), version: VersionOption = None) -> None:
+    """Write the detector as a CMake package: OUT/gunshot-cmake-VERSION.zip.
+
+    Unpacked, built and installed, it is a header and a static library, which find_package(gunshot) gives to any C or
+    C++ program, for this machine or by a cross compiler. Tested so on this machine and on a Cortex-M4 in QEMU.
+    """
+    _package("cmake", out, version)
+
+
+def _package(kind: str, out: Path, version: str | None) -> None:
+    """Write a package of the champion or of a version, with what it needs of third parties, and print its name."""
+    import subprocess
+    import sys
+
+    from gunshot.base import pipeline
+    from gunshot.export import packages
+    from gunshot.promotion import bundle, registry
+    from gunshot.signing import record
+
+    firmware = Path("firmware")
+    subprocess.run([sys.executable, firmware / "third_party/fetch.py"], check=True)
+    if version or registry.champion(record.read()):
+        folder = bundle.export(version)
+        model, generated, number = folder / "model.tflite", folder / "firmware", folder.name.removeprefix("v")
+        card = (folder / "card.md").read_text(encoding="utf-8")
+    else:
+        model, generated, number = pipeline.models()["int8"], pipeline.output("export"), packages.UNPROMOTED
+        card = bundle.draft()
+    files = packages.package(
+        kind, firmware=firmware, generated=generated, model=model, version=number, card=card, licence=Path("LICENSE")
+    )
+    target = out / f"gunshot-{kind}-{number}.zip"
+    packages.write(target, files)
+    print(target)

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import jinja2
@@ -113,19 +113,27 @@ def _sources(repo: Repository, commit: str, folder: Path) -> list[dict]:
 
 
 def _card(entry: dict, repo: Repository, sources: list[dict]) -> str:
-    streams = json.loads(repo.show(entry["commit"], pipeline.metrics("score_streams", root=repo.root)))
-    report, operating = (
-        json.loads(repo.show(entry["commit"], Path(entry["model"]).with_name(f"{name}.json")))
-        for name in ("report", "operating")
-    )
+    figures = _figures(lambda path: repo.show(entry["commit"], path), Path(entry["model"]), repo.root)
+    return RENDER.get_template("card.md.j2").render(entry=entry, sources=sources, **figures)
+
+
+def draft(root: Path = Path()) -> str:
+    """Return the model card of the tree's own int8 model, which nobody promoted: figures, and no decision."""
+    model = pipeline.models(root=root)["int8"]
+    figures = _figures(lambda path: (root / path).read_bytes(), model.relative_to(root), root)
+    return RENDER.get_template("draft.md.j2").render(sha256=registry.sha256(model.read_bytes()), **figures)
+
+
+def _figures(read: Callable[[Path], bytes], model: Path, root: Path) -> dict:
+    """Return what a card says of a model, given what reads a file of its tree."""
+    streams = json.loads(read(pipeline.metrics("score_streams", root=root)))
+    report, operating = (json.loads(read(model.with_name(f"{name}.json"))) for name in ("report", "operating"))
     int8 = {
         where: figures[registry.ARTIFACT]
         for where, figures in streams.items()
         if isinstance(figures, dict) and registry.ARTIFACT in figures and "hours" in figures[registry.ARTIFACT]
     }
-    return RENDER.get_template("card.md.j2").render(
-        entry=entry, report=report, operating=operating, streams=int8, sources=sources
-    )
+    return {"report": report, "operating": operating, "streams": int8}
 
 
 def faults(entries: list[dict], root: Path = Path()) -> Iterator[str]:

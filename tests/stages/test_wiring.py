@@ -17,7 +17,7 @@ TEMPLATES = {
     "gunshot.report.chunks": ["gunshot/report/templates/report.html.j2", "gunshot/report/templates/style.css.j2"],
     "gunshot.report.overview": ["gunshot/report/templates/report.html.j2", "gunshot/report/templates/parts.html.j2"],
     "gunshot.validation.data_docs": ["gunshot/validation/data_docs.html.j2"],
-    "gunshot.promotion.bundle": ["gunshot/promotion/card.md.j2"],
+    "gunshot.promotion.bundle": ["gunshot/promotion/draft.md.j2", "gunshot/promotion/card.md.j2"],
     "gunshot.promotion.dossier": ["gunshot/promotion/dossier.html.j2", "gunshot/report/templates/report.html.j2"],
     "gunshot.pages.explore": ["gunshot/pages/explore.html.j2", "gunshot/report/templates/style.css.j2"],
 }
