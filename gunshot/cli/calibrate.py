@@ -10,7 +10,7 @@ import typer
 from gunshot.base.files import shown
 from gunshot.cli import compiling
 from gunshot.cli.app import app
-from gunshot.cli.options import ModelOption, counted, given
+from gunshot.cli.options import ModelOption, counted, given, known_as
 from gunshot.cli.recordings import listed
 
 if TYPE_CHECKING:
@@ -171,10 +171,9 @@ def _cost(site: str, done: "Calibration", model: "Model") -> dict | None:
     from gunshot.base import pipeline
     from gunshot.site import cost, rehearsal
 
-    names = [name for name, path in pipeline.models().items() if path.resolve() == model.path.resolve()]
     points = {rehearsal.BEFORE: done.point, rehearsal.AFTER: done.logit}
     try:
-        known = cost.on_streams(pipeline.output("operate"), next(iter(names), None), points)
+        known = cost.on_streams(pipeline.output("operate"), known_as(model.path), points)
     except ValueError as e:
         why = f"what this threshold costs is not known, and a device may be deaf at it: {e}; --rehearse measures it"
         print(f"warning: {why}", file=sys.stderr)

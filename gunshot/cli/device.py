@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gunshot.cli.app import device
-from gunshot.cli.options import ModelOption, SiteOption, ThresholdOption, show_log
+from gunshot.cli.options import ModelOption, SiteOption, ThresholdOption, known_as, show_log
 
 if TYPE_CHECKING:
     from gunshot.detect.listener import Sections
@@ -32,6 +32,11 @@ def run(
     With --site a site's profile sets the threshold. One that cannot be used, for another model or another site than the
     folder's, is told in the log and in the device's status, and the operating point stays.
 
+    Without a profile, and without --threshold, the device has its first days: where its incidents prove more than
+    detector.max_false_incidents_per_hour, whatever they were, its threshold goes up by a rung, to no more than keeps
+    half of the operating point's recall on the validation streams. Each heartbeat says so, the folder's first_days.json
+    keeps it, and a profile ends it; delete that file to begin anew.
+
     No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. A `camera: rtsp://...` in its
     device.yaml is opened where the hub orders its video, and never otherwise. Messages wait in the folder until the hub
     has acknowledged them, also over a restart; with a recording it ends when none waits.
@@ -53,7 +58,8 @@ def run(
     heard, form = live.Heard(), (p.audio.sr, size)
     source = live.recording(file, *form, notes, heard) if file else live.microphone(microphone, *form, heard)
     logit, said = (loaded.threshold(threshold), NO_PROFILE) if site is None else _by_profile(site, loaded, p, place)
-    left = running.listen(folder, source, loaded, logit, p, site=said, heard=heard)
+    rungs = _rungs(loaded) if said.site is None and threshold is None else []
+    left = running.listen(folder, source, loaded, logit, p, rungs=rungs, site=said, heard=heard)
     for warning in notes.warnings:
         print(f"warning: {file}: {warning}", file=sys.stderr)
     if left:
@@ -73,3 +79,17 @@ def _by_profile(file: Path, model: "Model", p: "Sections", place: "Place") -> tu
     except (ValueError, OSError) as e:
         return model.threshold(), SiteProfile(fault=str(e))
     return read.threshold.logit, SiteProfile(site=read.site)
+
+
+def _rungs(model: "Model") -> list[float]:
+    """Return the thresholds of a device's first days, as mean logits; none where nobody knows what they cost."""
+    import logging
+
+    from gunshot.base import pipeline
+    from gunshot.site import cost
+
+    try:
+        return cost.kept(pipeline.output("operate"), known_as(model.path), model.threshold())
+    except ValueError as e:
+        logging.getLogger("gunshot").info("its threshold stays, whatever it hears: %s", e)
+        return []

@@ -35,20 +35,20 @@ def on_streams(file: Path, model: str | None, points: dict[str, float]) -> dict:
     return {"shots": shots} | values
 
 
-def highest(file: Path, model: str | None, point: float) -> float:
-    """Return the highest mean logit up to which, from the operating point on, each keeps KEPT of its recall.
+def kept(file: Path, model: str | None, point: float) -> list[float]:
+    """Return the mean logits from the operating point upward, as far as each keeps KEPT of its recall; upward.
 
     Raises
     ------
     ValueError
         As for `on_streams`; or no clear shot is found at the operating point, so that nothing is known.
     """
-    recall = _rows(file, model).set_index("logit")["recall"].sort_index()
-    at = float(on_streams(file, model, {BEFORE: point, AFTER: point})[BEFORE]["recall"])
+    at = on_streams(file, model, {BEFORE: point, AFTER: point})[BEFORE]["recall"]
     if not at > 0:
         raise ValueError(f"{file}: recall={at} at the operating point of model={model} must be above 0")
-    above = recall[recall.index > point]
-    return float(max([point, *above.index[(above >= KEPT * at).cummin()]]))
+    recall = _rows(file, model).set_index("logit")["recall"].sort_index()
+    above = recall[recall.index > point + 1e-6]
+    return [point, *above.index[(above >= KEPT * at).cummin()].tolist()]
 
 
 def check(site: str, cost: dict, *, where: str) -> None:

@@ -23,18 +23,17 @@ def write(file, recalls: list[float]) -> None:
 
 
 @given(RECALLS)
-def test_the_highest_is_where_a_walk_upward_ends(file, recalls):
+def test_what_is_kept_is_where_a_walk_upward_comes(file, recalls):
     write(file, recalls)
     at = recalls[POINT]
     if not at:
         with pytest.raises(ValueError, match="must be above 0"):
-            cost.highest(file, "int8", POINT / 4)
+            cost.kept(file, "int8", POINT / 4)
         return
     place = POINT
     while place + 1 < len(recalls) and recalls[place + 1] >= at / 2:
         place += 1
-    highest = cost.highest(file, "int8", POINT / 4)
-    assert highest == place / 4
+    assert cost.kept(file, "int8", POINT / 4) == [i / 4 for i in range(POINT, place + 1)]
     cost.check("yard", {BEFORE: {"recall": at}, AFTER: {"recall": recalls[place]}}, where="of a test")
     if place + 1 < len(recalls):
         deaf = {BEFORE: {"recall": at}, AFTER: {"recall": recalls[place + 1]}}
@@ -49,8 +48,8 @@ def test_where_nothing_is_heard_even_at_the_operating_point_it_is_refused():
 
 def test_what_is_not_known_is_an_error(tmp_path, file):
     with pytest.raises(ValueError, match="no such file; make it with `dvc repro operate`"):
-        cost.highest(tmp_path / "gone.csv", "int8", 0.5)
+        cost.kept(tmp_path / "gone.csv", "int8", 0.5)
     write(file, [1.0])
     for model, point in (("forest", 0.0), (None, 0.0), ("int8", 0.1)):
         with pytest.raises(ValueError, match=f"model={model} has no row of logit={point:g}"):
-            cost.highest(file, model, point)
+            cost.kept(file, model, point)
