@@ -1,13 +1,15 @@
-"""First days: a device without a site's profile raises its threshold, and never lowers it, by its own incidents.
+"""A device raises its threshold, and never lowers it, by its own incidents: in its first days, and after them.
 
-Its ladder are the thresholds that it may have: the operating point, and above it as far as it still hears enough. It
-leaves a rung upward where its incidents prove, by `Odds`, that they come more often there than its limit allows.
-Incidents within REST_S of one that counted are one occasion with it: who fires may fire again. An incident that goes on
-counts again each REST_S. No person's word reaches a device: what was confirmed counts like what was dismissed.
+Its ladder are the thresholds that it may have: the operating point, and above it as far as it still hears enough. Where
+it has a site's profile, the lowest is that one's, and the others are those above. It leaves a rung upward where its
+incidents prove, by `Odds`, that they come more often there than its limit allows. Incidents within REST_S of one that
+counted are one occasion with it: who fires may fire again. An incident that goes on counts again each REST_S. No
+person's word reaches a device: what was confirmed counts like what was dismissed.
 """
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +23,7 @@ from gunshot.device import near
 from gunshot.device.odds import RATES, Odds
 from gunshot.models.model import Model
 
-FILE = "first_days.json"  # in the device's folder
+FILE = "ladder.json"  # in the device's folder
 ALPHA = 0.01  # at most, the probability that a device ever leaves a rung at which its place keeps the limit
 REST_S = 1800.0
 HOUR_S = 3600.0
@@ -55,14 +57,31 @@ class Ear(Listener):
         return [every[self.rung], every[self._count + self.rung]]
 
 
+@dataclass(frozen=True)
+class Rungs:
+    """Which thresholds a device may have.
+
+    Attributes
+    ----------
+    logits : as mean logits, upward, at least one
+    limit : of incidents an hour
+    profile : the signature of the site's profile that has the lowest; empty where that is the operating point
+    """
+
+    logits: tuple[float, ...]
+    limit: float
+    profile: str = ""
+
+
 class _Saved(pydantic.BaseModel):
-    """What FILE says. It holds for one model, limit and ladder."""
+    """What FILE says. It holds for one model and for the same `Rungs`."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     model: str
     limit: float
     logits: list[float]
+    profile: str
     rung: Annotated[int, pydantic.Field(ge=0)]
     rest_s: Positive
     hours: Positive
@@ -77,32 +96,35 @@ class Ladder:
     Parameters
     ----------
     folder : the device's
-    logits : of its rungs, upward, from the operating point on
     model : the number of its model, as a birth has it
-    limit : of incidents an hour
 
     Attributes
     ----------
     rung : where it is, from 0 on
     """
 
-    def __init__(self, folder: Path, logits: Sequence[float], *, model: str, limit: float):
-        self._file = folder / FILE
-        self._for = {"model": model, "limit": float(limit), "logits": [float(logit) for logit in logits]}
+    def __init__(self, folder: Path, rungs: Rungs, *, model: str):
+        self._file, self.rungs = folder / FILE, rungs
+        self._for = {"model": model} | asdict(rungs) | {"logits": list(rungs.logits)}
         saved = self._read()
         self.rung, self._rest_s = (saved.rung, saved.rest_s) if saved else (0, 0.0)
-        self._odds = Odds(limit, saved.ratios, saved.hours) if saved else Odds(limit)
+        self._odds = Odds(rungs.limit, saved.ratios, saved.hours) if saved else Odds(rungs.limit)
         self._still_s = 0.0  # that an incident has gone on since it opened, or counted
 
     @property
     def top(self) -> int:
         """Return the number of the highest rung."""
-        return len(self._for["logits"]) - 1
+        return len(self.rungs.logits) - 1
 
     @property
     def logit(self) -> float:
         """Return the mean logit that opens an incident."""
-        return self._for["logits"][self.rung]
+        return self.rungs.logits[self.rung]
+
+    @property
+    def has_left_profile(self) -> bool:
+        """Return whether it was by a site's profile that the threshold was, and is no more."""
+        return bool(self.rungs.profile and self.rung)
 
     def push(self, heard_s: float, *, opened: bool, is_open: bool) -> bool:
         """Return whether it goes up a rung, after so many seconds, at whose end an incident opened, or is open.
@@ -121,7 +143,7 @@ class Ladder:
         if self._odds.value < 1 / ALPHA or (is_open and not again):
             return False
         self.rung += 1
-        self._odds = Odds(self._for["limit"])
+        self._odds = Odds(self.rungs.limit)
         self.save()
         return True
 
@@ -136,7 +158,7 @@ class Ladder:
             log.warning("a restart will forget what it knows of its threshold: %s", e)
 
     def _read(self) -> _Saved | None:
-        """Return what was saved for this model, limit and ladder; None where nothing was, or it cannot be read."""
+        """Return what was saved for this model and these rungs; None where nothing was, or it cannot be read."""
         try:
             saved = _Saved.model_validate_json(self._file.read_text())
         except FileNotFoundError:
@@ -145,11 +167,6 @@ class Ladder:
             log.warning("%s: cannot be read, its threshold begins anew: %s", self._file, str(e).splitlines()[0])
             return None
         if saved.model_dump(include=set(self._for)) != self._for or saved.rung > self.top:
-            log.info("%s: is of another model, limit or ladder; its threshold begins anew", self._file)
+            log.info("%s: is of another model, limit, ladder or profile; its threshold begins anew", self._file)
             return None
         return saved
-
-
-def forget(folder: Path) -> None:
-    """End a device's first days: it has a profile, and begins anew should it ever have none again."""
-    (folder / FILE).unlink(missing_ok=True)

@@ -84,9 +84,9 @@ class Near:
 
 @dataclass(frozen=True)
 class Rung:
-    """Where a device without a site's profile is on the ladder of its thresholds, as `gunshot.device.ladder` has it."""
+    """Where a device is on the ladder of its thresholds, as `gunshot.device.ladder` has it."""
 
-    number: int  # how often it went up; 0: it is at the operating point
+    number: int  # how often it went up
     top: int  # how often it may, in all
     score: int  # that opens an incident now, in 1/65535
 

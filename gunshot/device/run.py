@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from gunshot.detect.live import Heard
 from gunshot.device import clock, ladder, speech
 from gunshot.device.answers import Answers
 from gunshot.device.incidents import Incidents, model_number
-from gunshot.device.ladder import Ladder
+from gunshot.device.ladder import Ladder, Rungs
 from gunshot.device.link import Link
 from gunshot.device.messages import VERSION, Clock, Heartbeat, Incident, Rung
 from gunshot.device.outbox import Outbox
@@ -98,6 +98,13 @@ class Device:
         if time.monotonic() - self._beaten >= self._p.heartbeat_s:
             self._beat()
 
+    def said(self, site: SiteProfile) -> SiteProfile:
+        """Return what it says of a site's profile that it was given: where it has left that one, why."""
+        if not (self._climbs and self._climbs.has_left_profile):
+            return site
+        limit = f"the profile's limit of {self._climbs.rungs.limit:g} an hour"
+        return SiteProfile(fault=f"{site.site}: incidents there prove more than {limit}; calibrate again")
+
     def end(self) -> None:
         """Tell that the sound has ended."""
         self._tell(self._teller.end())
@@ -162,7 +169,7 @@ class Device:
         )
 
     def _rung(self) -> Rung | None:
-        if not self._climbs:
+        if not (self._climbs and self._climbs.top):
             return None
         score = round(MOST_SCORE * float(self._ear.model.calibrated(self._climbs.logit)))
         return Rung(self._climbs.rung, self._climbs.top, score)
@@ -175,23 +182,19 @@ def capabilities(place: Place) -> list[str]:
 
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
-    *, rungs: Sequence[float] = (), site: SiteProfile = NO_PROFILE, error_us: Callable[[], int | None] = clock.error_us,
+    *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, error_us: Callable[[], int | None] = clock.error_us,
     heard: Heard | None = None,
 ) -> int:  # fmt: skip
     """Be the device of a folder until the sound ends and the hub has all of it, or an interrupt.
 
-    Returns how many messages wait in the folder, for the next session. `logit` opens an incident, and where there are
-    `rungs`, mean logits upward, one of those, by the device's ladder. `site` is what it says of a site's profile; the
-    others as for `run` and `Device`, and `heard` is its `at`. ValueError where the folder is no device's, or another
-    uses it.
+    Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
+    `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile; the others as for `run`
+    and `Device`, and `heard` is its `at`. ValueError where the folder is no device's, or another uses it.
     """
     place, number = Place.load(folder), f"{model_number(model.path.read_bytes()):016x}"
     with closing(Outbox(folder)) as outbox:
-        if site.site:
-            ladder.forget(folder)
-        limit = p.detector.max_false_incidents_per_hour
-        climbs = Ladder(folder, rungs, model=number, limit=limit) if rungs else None
-        ear = ladder.Ear(model, rungs or [logit], p, rung=climbs.rung if climbs else 0)
+        climbs = Ladder(folder, rungs, model=number) if rungs else None
+        ear = ladder.Ear(model, rungs.logits if rungs else [logit], p, rung=climbs.rung if climbs else 0)
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session), model=number,
             version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),
@@ -199,15 +202,15 @@ def listen(
         )  # fmt: skip
         device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, climbs=climbs)
         log.info("sound in which people speak: %s", place.speech)
-        _log_threshold(birth, site, climbs)
+        _log_threshold(birth, device.said(site), climbs)
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
         with (
             closing(Answers(folder, birth, device.ring, **keeps, error_us=error_us)) as answers,
-            closing(Link(folder, place.host, place.port, outbox, birth, answers, site=site)) as link,
+            closing(Link(folder, place.host, place.port, outbox, birth, answers, site=device.said(site))) as link,
             suppress(KeyboardInterrupt),
         ):
-            run(source, device, outbox, answers, link)
+            run(source, device, outbox, answers, link, site=site)
         if climbs:
             climbs.save()
         return len(outbox)
@@ -218,16 +221,18 @@ def _log_threshold(birth: Birth, site: SiteProfile, climbs: Ladder | None) -> No
         log.warning("it runs without its site's profile: %s", site.fault)
     by = f"by the profile of the site {site.site}" if site.site else "by no site's profile"
     log.info("threshold %.3f, %s", birth.operating_point, by)
-    if climbs:
-        log.info("first days: rung %d of %d; it goes up where incidents prove too many", climbs.rung, climbs.top)
+    if climbs and climbs.top:
+        log.info("rung %d of %d; it goes up where incidents prove more than its limit", climbs.rung, climbs.top)
 
 
 def run(
-    source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbox, answers: Answers, link: Link
-) -> None:
+    source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbox, answers: Answers, link: Link,
+    *, site: SiteProfile = NO_PROFILE,
+) -> None:  # fmt: skip
     """Hear blocks until they end, then wait until the hub has acknowledged all that waits, and has each answer."""
     for block, lost in source:
         device.hear(block, lost=lost)
+        link.say(device.said(site))
         link.pump()
     device.end()
     log.info("the sound has ended; messages that wait for the hub: %d", len(outbox))

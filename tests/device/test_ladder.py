@@ -15,9 +15,10 @@ from gunshot.base import audio
 from gunshot.base.files import FullError
 from gunshot.detect.listener import Listener
 from gunshot.device import ladder, messages, near, run
-from gunshot.device.ladder import ALPHA, HOUR_S, REST_S, Ear, Ladder
+from gunshot.device.ladder import ALPHA, HOUR_S, REST_S, Ear, Ladder, Rungs
 from gunshot.device.messages import Heartbeat, Incident, State
 from gunshot.device.outbox import Outbox
+from gunshot.device.topics import SiteProfile
 from tests.device.test_near import BIRTH, JUST_ABOVE, LOUD, NOISE, WEAK
 from tests.firmware.driven import MODEL, p, shots
 
@@ -27,23 +28,28 @@ EVENT = {"opened": True, "is_open": False}  # an incident that opens and has clo
 STILL = {"opened": False, "is_open": False}
 
 
-def on(folder, logits=(0.0, 0.25, 0.5), *, limit: float = LIMIT, model: str = MODEL_NUMBER) -> Ladder:
-    return Ladder(folder, logits, model=model, limit=limit)
+def on(
+    folder, logits=(0.0, 0.25, 0.5), *, limit: float = LIMIT, profile: str = "", model: str = MODEL_NUMBER
+) -> Ladder:
+    return Ladder(folder, Rungs(tuple(logits), limit, profile), model=model)
 
 
-def hours_to_climb(folder, rng: np.random.Generator, times: float, *, days: int) -> float:
-    """When a new device goes up, h, where incidents come so many times as often as its limit allows; inf: never."""
+def hours_to_climb(folder, rng: np.random.Generator, times: float, *, days: int, quiet_days: int = 0) -> float:
+    """When a device goes up, h, where incidents come so many times as often as its limit allows; inf: never.
+
+    It is from the change on where they came half as often before.
+    """
     (folder / ladder.FILE).unlink(missing_ok=True)
-    one, hour = on(folder), 0.0
-    while (hour := hour + (gap_h := rng.exponential(1 / (times * LIMIT)))) < 24 * days:
-        if one.push(gap_h * HOUR_S, **EVENT):
+    one, hour, mean_h = on(folder), -24.0 * quiet_days, 2 / LIMIT
+    while (hour := hour + (gap_h := rng.exponential(mean_h if hour < 0 else 1 / (times * LIMIT)))) < 24 * days:
+        if one.push(gap_h * HOUR_S, **EVENT) and hour >= 0:
             return hour
     return np.inf
 
 
-def climbs(folder, times: float, devices: int, *, days: int) -> np.ndarray:
+def climbs(folder, times: float, devices: int, **days: int) -> np.ndarray:
     rng = np.random.default_rng(7)
-    return np.array([hours_to_climb(folder, rng, times, days=days) for _ in range(devices)])
+    return np.array([hours_to_climb(folder, rng, times, **days) for _ in range(devices)])
 
 
 @pytest.mark.slow
@@ -71,6 +77,19 @@ def test_a_sound_that_goes_on_counts_again_each_half_hour(tmp_path):
     assert not later.push(60.0, **EVENT) and not later.push(600.0, opened=True, is_open=True)
     seconds = itertools.takewhile(lambda _: not later.push(1.0, opened=False, is_open=True), range(10_000))
     assert len(list(seconds)) + 1 == 3 * REST_S
+
+
+def test_it_says_that_it_left_a_profile(tmp_path):
+    given = SiteProfile(site="yard")
+    with closing(Outbox(tmp_path)) as outbox:
+        for profile in ("", "0" * 128):
+            one = on(tmp_path, RUNGS, profile=profile)
+            device = run.Device(Ear(MODEL, RUNGS, p), BIRTH, outbox, p.firmware, climbs=one)
+            assert device.said(given) == given
+            while not one.push(REST_S, **EVENT):
+                pass
+            left = "yard: incidents there prove more than the profile's limit of 0.5 an hour; calibrate again"
+            assert device.said(given) == (SiteProfile(fault=left) if profile else given)
 
 
 def test_it_waits_until_the_incident_that_proves_it_has_ended(tmp_path):
@@ -112,9 +131,9 @@ def test_what_is_kept_is_of_one_model_limit_and_ladder_and_may_be_damaged(tmp_pa
     one = on(tmp_path)
     while not one.push(REST_S, **EVENT):
         pass
-    for other in ({"limit": 1.0}, {"model": "0" * 16}, {"logits": [0.0, 0.25]}):
+    for other in ({"limit": 1.0}, {"model": "0" * 16}, {"logits": [0.0, 0.25]}, {"profile": "0" * 128}):
         assert on(tmp_path, **other).rung == 0
-        assert "is of another model, limit or ladder; its threshold begins anew" in caplog.text
+        assert "is of another model, limit, ladder or profile; its threshold begins anew" in caplog.text
         caplog.clear()
     assert on(tmp_path).rung == 1 and not caplog.text
     file = tmp_path / ladder.FILE
@@ -139,9 +158,6 @@ def test_what_is_kept_is_of_one_model_limit_and_ladder_and_may_be_damaged(tmp_pa
     monkeypatch.setattr(ladder, "atomic", full)
     one.save()
     assert "a restart will forget what it knows of its threshold: disk: No space left" in caplog.text
-    ladder.forget(tmp_path)
-    ladder.forget(tmp_path)
-    assert not file.exists() and on(tmp_path).rung == 0
 
 
 @settings(max_examples=6, deadline=None)
@@ -196,6 +212,13 @@ def test_a_device_goes_up_says_so_and_hears_less(tmp_path, monkeypatch):
 )
 def test_the_times_that_the_page_states(tmp_path, times, median_h, late_h):
     hours = climbs(tmp_path, times, 2000, days=30)
+    assert np.quantile(hours, [0.5, 0.95], method="higher") == pytest.approx([median_h, late_h], rel=0.1)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("times", "median_h", "late_h"), [(4.0, 30, 49), (10.0, 12.2, 22), (30.0, 8.6, 16.6)])
+def test_the_times_that_the_page_states_of_a_change_after_a_month(tmp_path, times, median_h, late_h):
+    hours = climbs(tmp_path, times, 1000, days=30, quiet_days=30)
     assert np.quantile(hours, [0.5, 0.95], method="higher") == pytest.approx([median_h, late_h], rel=0.1)
 
 

@@ -295,9 +295,9 @@ def test_devices_tell_near_misses_and_show_the_last_one(scene, reviewer):
 
 
 def test_devices_tell_how_far_they_raised_their_threshold(scene, reviewer):
-    assert "First days" not in reviewer.get("/devices").text
+    assert "Threshold now" not in reviewer.get("/devices").text
     scene.heartbeats("gate", {NOW: 50.0}, rung=Rung(2, 3, 63900))
-    assert "First daysthreshold 0.975, raised 2 of 3 times" in re.sub(r"<.*?>", "", reviewer.get("/devices").text)
+    assert "Threshold now0.975, raised 2 of 3 times" in re.sub(r"<.*?>", "", reviewer.get("/devices").text)
 
 
 def test_an_odd_heartbeat_shows_no_near_miss_and_harms_no_page(scene, reviewer, monkeypatch):

@@ -69,12 +69,12 @@ def test_a_device_runs_by_its_site_s_profile_and_without_one_that_it_cannot_use(
         assert "gate.json: site='gate' must be 'yard', where this device hangs" in status.site_fault
         assert "it runs without its site's profile: gate.json" in caplog.text
         assert "threshold 0.500, by no site's profile" in caplog.text
-        assert "its threshold stays, whatever it hears: reports/operating.csv: no such file" in caplog.text
+        assert "it goes no higher than the operating point: reports/operating.csv: no such file" in caplog.text
     args = ("device", "run", str(network.device), "--model", "forest.joblib", "--site", "yard.json", "--threshold")
     assert "only one can decide" in main(monkeypatch, capsys, *args, "0.5")
 
 
-def test_without_a_profile_it_has_first_days_which_a_restart_keeps_and_a_profile_ends(network, site, caplog):
+def test_in_its_first_days_and_by_a_profile_it_goes_up_where_its_limit_is_broken(network, site, caplog):
     caplog.set_level(logging.INFO, "gunshot")
     for folder_ in ("models/forest", "reports"):
         (site / folder_).mkdir(parents=True)
@@ -85,15 +85,18 @@ def test_without_a_profile_it_has_first_days_which_a_restart_keeps_and_a_profile
     (site / "reports" / "operating.csv").write_text("\n".join(["origin,model,logit,shots,recall,recall_lower", *rows]))
     file = network.device / ladder.FILE
     with network.broker():
-        assert said(network, model="forest")[1] == 0.5 and "first days: rung 0 of 2" in caplog.text
+        assert said(network, model="forest")[1] == 0.5 and "rung 0 of 2; it goes up where" in caplog.text
         kept = json.loads(file.read_text())
         assert kept["logits"] == [0.0, 0.25, 0.5] and kept["limit"] == 0.5 and kept["ratios"] != [1 / 6] * 3
         file.write_text(json.dumps(kept | {"rung": 1}))
-        assert said(network, model="forest")[1] == pytest.approx(0.562, abs=1e-3)
-        assert json.loads(file.read_text())["rung"] == 1 and "first days: rung 1 of 2" in caplog.text
-        assert (
-            said(network, "--threshold", "0.5", model="forest")[1] == 0.5
-        )  # what a person says stays, and is no profile
-        assert file.exists()
+        assert said(network, model="forest")[1] == pytest.approx(0.562, abs=1e-3) and "rung 1 of 2" in caplog.text
+        assert said(network, "--threshold", "0.5", model="forest")[1] == 0.5  # what a person says stays
+        status, point = said(network, "--site", "yard.json", model="forest")  # and a profile is another ladder
+        assert status.site == "yard" and point == pytest.approx(0.562, abs=1e-3)
+        kept = json.loads(file.read_text())
+        assert (kept["logits"], kept["limit"], kept["rung"], len(kept["profile"])) == ([0.25, 0.5], 0.5, 0, 128)
+        file.write_text(json.dumps(kept | {"ratios": [50.0] * 3}))  # 1 in 100 is passed
         status, point = said(network, "--site", "yard.json", model="forest")
-        assert status.site == "yard" and point == pytest.approx(0.562, abs=1e-3) and not file.exists()
+        assert point == pytest.approx(0.562, abs=1e-3) and json.loads(file.read_text())["rung"] == 1
+        fault = "yard: incidents there prove more than the profile's limit of 0.5 an hour; calibrate again"
+        assert (status.site, status.site_fault) == (None, fault)
