@@ -13,7 +13,9 @@
  * Of a heartbeat:
  *   4  detector: model u64, operating point u16
  *   5  near misses: count u32 since start, the highest score u16 since the heartbeat before, or 0
- *   6  log-mel of that score, as of an incident message. A microcontroller sends neither
+ *   6  log-mel of that score, as of an incident message
+ *   7  rung of a ladder of thresholds: u8 how often it went up, u8 how often it may, u16 the score that opens an
+ *      incident now. A microcontroller sends none of 5 to 7
  * Audio is in no message. */
 #ifndef GUNSHOT_MESSAGE_H
 #define GUNSHOT_MESSAGE_H

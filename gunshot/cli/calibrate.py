@@ -10,7 +10,7 @@ import typer
 from gunshot.base.files import shown
 from gunshot.cli import compiling
 from gunshot.cli.app import app
-from gunshot.cli.options import ModelOption, counted, given
+from gunshot.cli.options import ModelOption, counted, given, known_as
 from gunshot.cli.recordings import listed
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def calibrate(
     --leave-out says what of it; what --leave-out leaves proves nothing. A silent recording is refused, silence within
     one is left out, and two recordings of one time, by their names, are an error.
 
+    A threshold that leaves less than half of the recall at the operating point is refused: the device would be deaf.
+
     --rehearse lays the shots of simulated streams into the site's sound. They are validation streams, since a threshold
     is chosen: test streams are for figures alone.
 
@@ -89,8 +91,8 @@ def calibrate(
     asked = {"no_shots": no_shots, "leave_out": leave_out, "lower": lower}
     done = calibration.calibrate(site, heard, loaded, p, limit=limit, decided=persons, **asked)
     _print(site, done, loaded, heard)
-    cost = _cost(done, loaded) if done.logit != done.point else None
-    rehearsed = _rehearsed(done, heard, loaded, p) if rehearse else None
+    cost = _cost(site, done, loaded) if done.logit != done.point else None
+    rehearsed = _rehearsed(site, done, heard, loaded, p) if rehearse else None
     content = calibration.content(site, done, heard, loaded, p, decided_in=decisions, cost=cost, rehearsed=rehearsed)
     written = profile.write(out, content, key)
     if plot:
@@ -161,25 +163,29 @@ def _print(site: str, done: "Calibration", model: "Model", heard: list["Heard"])
     print(f"held out, {done.proof}: {words}")
 
 
-def _cost(done: "Calibration", model: "Model") -> dict | None:
-    """Return and print what the threshold costs on the validation streams; None where that is not known."""
+def _cost(site: str, done: "Calibration", model: "Model") -> dict | None:
+    """Return and print what the threshold costs on the validation streams; None where that is not known.
+
+    ValueError as for `cost.check`.
+    """
     from gunshot.base import pipeline
     from gunshot.site import cost, rehearsal
 
-    names = [name for name, path in pipeline.models().items() if path.resolve() == model.path.resolve()]
     points = {rehearsal.BEFORE: done.point, rehearsal.AFTER: done.logit}
     try:
-        known = cost.on_streams(pipeline.output("operate"), next(iter(names), None), points)
+        known = cost.on_streams(pipeline.output("operate"), known_as(model.path), points)
     except ValueError as e:
-        print(f"warning: what this threshold costs is not known: {e}; --rehearse measures it", file=sys.stderr)
+        why = f"what this threshold costs is not known, and a device may be deaf at it: {e}; --rehearse measures it"
+        print(f"warning: {why}", file=sys.stderr)
         return None
     print(cost.in_words(known))
+    cost.check(site, known, where="of the validation streams")
     return known
 
 
-def _rehearsed(done: "Calibration", heard: list["Heard"], model: "Model", p: "Sections") -> dict:
+def _rehearsed(site: str, done: "Calibration", heard: list["Heard"], model: "Model", p: "Sections") -> dict:
     from gunshot.base import pipeline
-    from gunshot.site import rehearsal
+    from gunshot.site import cost, rehearsal
 
     points = {rehearsal.BEFORE: done.point, rehearsal.AFTER: done.logit}
     rehearsed = rehearsal.rehearse(done.hours, heard, pipeline.output("streams_val"), model.path, points, p)
@@ -192,4 +198,5 @@ def _rehearsed(done: "Calibration", heard: list["Heard"], model: "Model", p: "Se
             f"  from {row['at_least_m']:4} m: {row['shots']:3} shots, {one['recall']:.0%} -> {other['recall']:.0%} "
             f"(at least {one['recall_lower']:.0%} -> {other['recall_lower']:.0%})"
         )
+    cost.check(site, rehearsed, where="in the site's own sound")
     return rehearsed

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gunshot.cli.app import device
-from gunshot.cli.options import ModelOption, SiteOption, ThresholdOption, show_log
+from gunshot.cli.options import ModelOption, SiteOption, ThresholdOption, known_as, show_log
 
 if TYPE_CHECKING:
     from gunshot.detect.listener import Sections
+    from gunshot.device.ladder import Rungs
     from gunshot.device.place import Place
     from gunshot.device.topics import SiteProfile
     from gunshot.models.model import Model
@@ -32,6 +33,11 @@ def run(
     With --site a site's profile sets the threshold. One that cannot be used, for another model or another site than the
     folder's, is told in the log and in the device's status, and the operating point stays.
 
+    Where its incidents, whatever they were, prove more an hour than the profile's limit, without one more than
+    detector.max_false_incidents_per_hour, the threshold goes up by a rung, to no more than keeps half of the operating
+    point's recall on the validation streams. Each heartbeat says so, and the folder's ladder.json keeps it: delete that
+    to begin anew. With --threshold it stays.
+
     No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. A `camera: rtsp://...` in its
     device.yaml is opened where the hub orders its video, and never otherwise. Messages wait in the folder until the hub
     has acknowledged them, also over a restart; with a recording it ends when none waits.
@@ -40,7 +46,6 @@ def run(
     from gunshot.detect import live
     from gunshot.device import run as running
     from gunshot.device.place import Place
-    from gunshot.device.topics import NO_PROFILE
     from gunshot.models.model import load_model, named
 
     show_log()
@@ -52,24 +57,51 @@ def run(
     size = p.detector.hop * p.features.hop_length
     heard, form = live.Heard(), (p.audio.sr, size)
     source = live.recording(file, *form, notes, heard) if file else live.microphone(microphone, *form, heard)
-    logit, said = (loaded.threshold(threshold), NO_PROFILE) if site is None else _by_profile(site, loaded, p, place)
-    left = running.listen(folder, source, loaded, logit, p, site=said, heard=heard)
+    if threshold is None:
+        rungs, said = _rungs(site, loaded, p, place)
+        left = running.listen(folder, source, loaded, rungs.logits[0], p, rungs=rungs, site=said, heard=heard)
+    else:
+        left = running.listen(folder, source, loaded, loaded.threshold(threshold), p, heard=heard)
     for warning in notes.warnings:
         print(f"warning: {file}: {warning}", file=sys.stderr)
     if left:
         print(f"warning: {left} messages wait in {folder}, for the next start", file=sys.stderr)
 
 
-def _by_profile(file: Path, model: "Model", p: "Sections", place: "Place") -> tuple[float, "SiteProfile"]:
-    """Return the threshold of a site's profile, as a mean logit, and what the device says of it.
+def _rungs(file: Path | None, model: "Model", p: "Sections", place: "Place") -> tuple["Rungs", "SiteProfile"]:
+    """Return the thresholds of a device, and what it says of its site's profile.
 
-    One that cannot be used must not silence a device: it then runs at the operating point, and says why.
+    A profile that cannot be used must not silence a device: it is then as if there were none, and it says why.
     """
-    from gunshot.device.topics import SiteProfile
+    from gunshot.device.ladder import Rungs
+    from gunshot.device.topics import NO_PROFILE, SiteProfile
     from gunshot.site import profile
 
+    above, said = _above(model), NO_PROFILE
+    if file is not None:
+        try:
+            read = profile.read(file, model, p, site=place.site)
+        except (ValueError, OSError) as e:
+            said = SiteProfile(fault=str(e))
+        else:
+            lowest = read.threshold.logit
+            logits = lowest, *(logit for logit in above if logit > lowest)
+            return Rungs(logits, read.limit, read.signature), SiteProfile(site=read.site)
+    return Rungs(above, p.detector.max_false_incidents_per_hour), said
+
+
+def _above(model: "Model") -> tuple[float, ...]:
+    """Return the operating point and what a device may go up to from there, as mean logits.
+
+    It is the operating point alone where nobody knows what the others cost.
+    """
+    import logging
+
+    from gunshot.base import pipeline
+    from gunshot.site import cost
+
     try:
-        read = profile.read(file, model, p, site=place.site)
-    except (ValueError, OSError) as e:
-        return model.threshold(), SiteProfile(fault=str(e))
-    return read.threshold.logit, SiteProfile(site=read.site)
+        return tuple(cost.kept(pipeline.output("operate"), known_as(model.path), model.threshold()))
+    except ValueError as e:
+        logging.getLogger("gunshot").info("it goes no higher than the operating point: %s", e)
+        return (model.threshold(),)

@@ -70,6 +70,14 @@ def report(name: str) -> Path:
     return pipeline.output("evaluate").parent / name
 
 
+def known_as(model: Path) -> str | None:
+    """Return the name that dvc.yaml has for a model's file; None where it has none."""
+    from gunshot.base import pipeline
+
+    names = (name for name, path in pipeline.models().items() if path.resolve() == model.resolve())
+    return next(names, None)
+
+
 def print_row(row: dict, format: Format) -> None:
     """Print the values of a row on a line, numbers with three decimals, or the row as JSON."""
     cells = (value if isinstance(value, str) else f"{value:.3f}" for value in row.values())

@@ -96,6 +96,22 @@ class Incidents:
             self._near.end()
         return [self._close()] if self._open else []
 
+    def climb(self, rung: int) -> list[Incident]:
+        """Return the messages of going to another rung of a `ladder.Ear`: none, or that the incident closed."""
+        out = self.end()
+        self.ear.rung = rung
+        return out
+
+    @property
+    def count(self) -> int:
+        """Return how many incidents there were."""
+        return self._count
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether one is open."""
+        return self._open is not None
+
     def near(self) -> tuple[Near | None, np.ndarray | None]:
         """Return near misses and a log-mel for a heartbeat, as `NearMisses.take` does; None where none are counted."""
         return self._near.take(lambda logit_sum: measures.score(logit_sum, *self._by)) if self._near else (None, None)

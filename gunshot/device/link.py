@@ -92,6 +92,13 @@ class Link:
             if self._client.is_connected():
                 self._client.publish(self._topic("status"), self._status(online=online), qos=1, retain=True)
 
+    def say(self, site: SiteProfile) -> None:
+        """Say what the device has of a site's profile, where that is news."""
+        if site != self._site:
+            self._site = site
+            if self._client.is_connected():
+                self._client.publish(self._topic("status"), self._status(online=self._online), qos=1, retain=True)
+
     def close(self) -> None:
         """Say that the device ends, and disconnect; what waits stays in the outbox."""
         if self._client.is_connected():

@@ -83,6 +83,19 @@ class Near:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """Where a device is on the ladder of its thresholds, as `gunshot.device.ladder` has it."""
+
+    number: int  # how often it went up
+    top: int  # how often it may, in all
+    score: int  # that opens an incident now, in 1/65535
+
+    def __post_init__(self):
+        if self.number > self.top:
+            raise ValueError(f"rung={self.number} must be at most top={self.top}")
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """A heartbeat: a device lives; with what it counted since its start."""
 
@@ -102,6 +115,7 @@ class Heartbeat:
     detector: Detector | None = None  # of a microcontroller; another device says it by its birth
     near: Near | None = None  # absent: the device does not count them
     log_mel: np.ndarray | None = None  # as of an incident message, of the highest near miss since the heartbeat before
+    rung: Rung | None = None  # absent: its threshold does not adapt
 
 
 Message = Incident | Heartbeat
@@ -111,6 +125,7 @@ SHAPE = struct.Struct("<HH")  # of a log-mel, which follows
 TIME = struct.Struct("<QI")
 DECIDES = struct.Struct("<QH")
 NEARLY = struct.Struct("<IH")
+STANDS = struct.Struct("<BBH")
 
 
 def _pack(form: struct.Struct, values, message: Message) -> bytes:
@@ -178,6 +193,16 @@ def _near(data: bytes) -> Near:
     return Near(*NEARLY.unpack(data))
 
 
+def _rung_bytes(message: Heartbeat) -> bytes:
+    return _pack(STANDS, vars(message.rung).values(), message) if message.rung else b""
+
+
+def _rung(data: bytes) -> Rung:
+    if len(data) != STANDS.size:
+        raise ValueError(f"rung={len(data)} must be {STANDS.size} bytes")
+    return Rung(*STANDS.unpack(data))
+
+
 # The optional fields of a kind: by type its name, and how it is written, of no bytes where it is absent, and read.
 FIELDS = {
     Incident: {
@@ -189,6 +214,7 @@ FIELDS = {
         4: ("detector", _detector_bytes, _detector),
         5: ("near", _near_bytes, _near),
         6: ("log_mel", _log_mel_bytes, _log_mel),
+        7: ("rung", _rung_bytes, _rung),
     },
 }
 

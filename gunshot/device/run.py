@@ -15,11 +15,12 @@ from gunshot.base import audio, params
 from gunshot.detect import listener, measures
 from gunshot.detect.listener import Listener
 from gunshot.detect.live import Heard
-from gunshot.device import clock, near, speech
+from gunshot.device import clock, ladder, speech
 from gunshot.device.answers import Answers
 from gunshot.device.incidents import Incidents, model_number
+from gunshot.device.ladder import Ladder, Rungs
 from gunshot.device.link import Link
-from gunshot.device.messages import VERSION, Clock, Heartbeat, Incident
+from gunshot.device.messages import VERSION, Clock, Heartbeat, Incident, Rung
 from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
 from gunshot.device.policy import Policy
@@ -31,6 +32,7 @@ from gunshot.models.model import Model
 # Where the driver says when a block was at the microphone, that may be off by WAY_US. Both are assumed, not measured.
 DELAY_US, WAY_US = 200_000, 10_000
 CAPABILITIES = ["log_mel", "onsets", "clock", "sound"]  # optional fields of its messages; that it has a ring
+MOST_SCORE = 65535
 MOST_INCIDENTS = 1000  # that it remembers
 PATIENCE_S = 0.5  # between two looks at what still waits, where nothing comes
 
@@ -57,12 +59,14 @@ class Device:
     p : the section firmware of params.yaml
     error_us : how far the clock of this machine may be off, or None
     at : when the blocks were at the microphone, as their source says
+    climbs : the ladder of its thresholds, where it adapts; the ear is then of its rungs
     """
 
     def __init__(
         self, ear: Listener, birth: Birth, outbox: Outbox, p: params.Firmware,
-        *, error_us: Callable[[], int | None] = clock.error_us, at: Heard | None = None,
+        *, error_us: Callable[[], int | None] = clock.error_us, at: Heard | None = None, climbs: Ladder | None = None,
     ):  # fmt: skip
+        self._climbs = climbs
         self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
         self._at, self._heard_s = at or Heard(), None  # when the last sample was at the microphone
         self.ring = Ring(ear.p.audio.sr)
@@ -88,14 +92,31 @@ class Device:
         self.ring.push(pcm)
         self._loudness += int(np.square(pcm.astype(np.int64)).sum())
         self._samples += len(pcm)
+        before = self._teller.count
         self._tell(self._teller.push(pcm))
+        self._adapt(len(pcm), opened=self._teller.count > before)
         if time.monotonic() - self._beaten >= self._p.heartbeat_s:
             self._beat()
+
+    def said(self, site: SiteProfile) -> SiteProfile:
+        """Return what it says of a site's profile that it was given: where it has left that one, why."""
+        if not (self._climbs and self._climbs.has_left_profile):
+            return site
+        limit = f"the profile's limit of {self._climbs.rungs.limit:g} an hour"
+        return SiteProfile(fault=f"{site.site}: incidents there prove more than {limit}; calibrate again")
 
     def end(self) -> None:
         """Tell that the sound has ended."""
         self._tell(self._teller.end())
         self.ring.end()
+
+    def _adapt(self, samples: int, *, opened: bool) -> None:
+        """Go up a rung where the ladder says so, and tell it at once."""
+        heard_s, is_open = samples / self._ear.p.audio.sr, self._teller.is_open
+        if self._climbs and self._climbs.push(heard_s, opened=opened, is_open=is_open):
+            self._tell(self._teller.climb(self._climbs.rung))
+            log.info("more incidents than its limit: it goes up to rung %d of %d", self._climbs.rung, self._climbs.top)
+            self._beat()
 
     def _tell(self, messages: list[Incident]) -> None:
         """Put incident messages into the outbox, with the time where the operating system is sure of it."""
@@ -124,6 +145,8 @@ class Device:
         self._beaten = now = time.monotonic()
         noise = measures.spl_tenths(self._loudness, max(self._samples, 1), self._offset)
         nearly, log_mel = self._teller.near()
+        if self._climbs:
+            self._climbs.save()
         self._loudness = self._samples = 0
         self._outbox.put(
             Heartbeat(
@@ -141,8 +164,15 @@ class Device:
                 noise=noise,
                 near=nearly,
                 log_mel=log_mel,
+                rung=self._rung(),
             )
         )
+
+    def _rung(self) -> Rung | None:
+        if not (self._climbs and self._climbs.top):
+            return None
+        score = round(MOST_SCORE * float(self._ear.model.calibrated(self._climbs.logit)))
+        return Rung(self._climbs.rung, self._climbs.top, score)
 
 
 def capabilities(place: Place) -> list[str]:
@@ -152,48 +182,57 @@ def capabilities(place: Place) -> list[str]:
 
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
-    *, site: SiteProfile = NO_PROFILE, error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None,
+    *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, error_us: Callable[[], int | None] = clock.error_us,
+    heard: Heard | None = None,
 ) -> int:  # fmt: skip
     """Be the device of a folder until the sound ends and the hub has all of it, or an interrupt.
 
-    Returns how many messages wait in the folder, for the next session. `logit` opens an incident; `site` is
-    what it says of a site's profile; the others as for `run` and `Device`, and `heard` is its `at`. ValueError where
-    the folder is no device's, or another uses it.
+    Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
+    `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile; the others as for `run`
+    and `Device`, and `heard` is its `at`. ValueError where the folder is no device's, or another uses it.
     """
-    place, ear = Place.load(folder), Listener(model, [logit, logit - near.BELOW], p)
+    place, number = Place.load(folder), f"{model_number(model.path.read_bytes()):016x}"
     with closing(Outbox(folder)) as outbox:
+        climbs = Ladder(folder, rungs, model=number) if rungs else None
+        ear = ladder.Ear(model, rungs.logits if rungs else [logit], p, rung=climbs.rung if climbs else 0)
         birth = Birth(
-            name=place.name, number=place.number, session=outbox.start(after=place.session),
-            model=f"{model_number(model.path.read_bytes()):016x}", version=VERSION,
-            operating_point=float(model.calibrated(logit)), capabilities=capabilities(place),
+            name=place.name, number=place.number, session=outbox.start(after=place.session), model=number,
+            version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),
+            capabilities=capabilities(place),
         )  # fmt: skip
-        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard)
+        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, climbs=climbs)
         log.info("sound in which people speak: %s", place.speech)
-        _log_threshold(birth, site)
+        _log_threshold(birth, device.said(site), climbs)
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
         with (
             closing(Answers(folder, birth, device.ring, **keeps, error_us=error_us)) as answers,
-            closing(Link(folder, place.host, place.port, outbox, birth, answers, site=site)) as link,
+            closing(Link(folder, place.host, place.port, outbox, birth, answers, site=device.said(site))) as link,
             suppress(KeyboardInterrupt),
         ):
-            run(source, device, outbox, answers, link)
+            run(source, device, outbox, answers, link, site=site)
+        if climbs:
+            climbs.save()
         return len(outbox)
 
 
-def _log_threshold(birth: Birth, site: SiteProfile) -> None:
+def _log_threshold(birth: Birth, site: SiteProfile, climbs: Ladder | None) -> None:
     if site.fault:
         log.warning("it runs without its site's profile: %s", site.fault)
     by = f"by the profile of the site {site.site}" if site.site else "by no site's profile"
     log.info("threshold %.3f, %s", birth.operating_point, by)
+    if climbs and climbs.top:
+        log.info("rung %d of %d; it goes up where incidents prove more than its limit", climbs.rung, climbs.top)
 
 
 def run(
-    source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbox, answers: Answers, link: Link
-) -> None:
+    source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbox, answers: Answers, link: Link,
+    *, site: SiteProfile = NO_PROFILE,
+) -> None:  # fmt: skip
     """Hear blocks until they end, then wait until the hub has acknowledged all that waits, and has each answer."""
     for block, lost in source:
         device.hear(block, lost=lost)
+        link.say(device.said(site))
         link.pump()
     device.end()
     log.info("the sound has ended; messages that wait for the hub: %d", len(outbox))

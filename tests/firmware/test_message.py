@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from gunshot.base import audio
 from gunshot.detect import measures
 from gunshot.device import messages as wire
-from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, Near, State
+from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, Near, Rung, State
 from tests.firmware import driven
 
 OK, CRC, TRUNCATED, VERSION, SHAPE, VALUE = 0, 1, 2, 3, 4, 11
 U64, U32, U16, I16 = (st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1),
                       st.integers(-(2**15), 2**15 - 1))  # fmt: skip
+RUNGS = st.builds(lambda few, more, score: Rung(few, few + more, score), st.integers(0, 99), st.integers(0, 99), U16)
 MANY = settings(max_examples=1000)  # the driver answers within a millisecond, under sanitizers
 FEWER = settings(max_examples=300)  # where an example takes long to draw
 SHORT = 60_000  # bytes of a message to which fields can be added
-OPTIONAL = ("log_mel", "onsets", "clock", "detector", "near")
+OPTIONAL = ("log_mel", "onsets", "clock", "detector", "near", "rung")
 NUMBERS = {"onset": U64, "decided": U64, "model": U64, "uptime_ms": U64, "heard": U64, "dropped": U64, "score": U16,
            "spl_db": I16, "noise": I16, "incident": st.integers(1, 2**32 - 1), "shots": st.integers(8, 2**16 - 1),
            "state": st.sampled_from(State)}  # fmt: skip
@@ -99,7 +100,7 @@ def test_bytes_by_hand():
 def check(driver, data: bytes) -> int:
     """That C and Python agree whether bytes are a message, and on all that is known of it; returns C's status.
 
-    But for near misses and their log-mel, of which C knows nothing.
+    But for near misses, their log-mel and a rung, of which C knows nothing.
     """
     status, again = in_c(driver, data)
     assert status in (OK, CRC, TRUNCATED, VERSION, SHAPE, VALUE)
@@ -107,13 +108,18 @@ def check(driver, data: bytes) -> int:
         try:
             message = wire.decode(data)
         except ValueError as e:
-            assert data[3] == HEARTBEATS and re.match(r"(near|log_mel)=", str(e))
+            assert data[3] == HEARTBEATS and re.match(r"(near|log_mel|rung)=", str(e))
             return status
-        assert again == wire.encode(replace(message, near=None, log_mel=None) if data[3] == HEARTBEATS else message)
+        assert again == wire.encode(without(message) if data[3] == HEARTBEATS else message)
     else:
         with pytest.raises(ValueError, match=r"must"):
             wire.decode(data)
     return status
+
+
+def without(beat: Heartbeat) -> Heartbeat:
+    """A heartbeat without what C passes over."""
+    return replace(beat, near=None, log_mel=None, rung=None)
 
 
 def sealed(data: bytes) -> bytes:
@@ -171,7 +177,7 @@ def test_fixed_fields_are_whole(driver, kind, size):
 def test_optional_fields_of_unknown_types_and_in_any_order(driver, message, data):
     """They are passed over wherever they stand, and those that are known are read."""
     known = wire._contents(wire.encode(message)[HEAD + wire.BODY[type(message)].size : -4])
-    unknown = data.draw(st.dictionaries(st.integers(7, 255) | st.just(0), st.binary(max_size=9)))
+    unknown = data.draw(st.dictionaries(st.integers(8, 255) | st.just(0), st.binary(max_size=9)))
     order = data.draw(st.permutations([*known.items(), *unknown.items()]))
     absent = {"log_mel": None, "onsets": (), "clock": None} if isinstance(message, Incident) else {"detector": None}
     plain = replace(message, **absent)
@@ -197,24 +203,33 @@ def test_optional_fields_are_as_long_as_they_must_be(driver, shape, size, type_)
 
 
 @settings(max_examples=50)
-@given(near=st.none() | st.builds(Near, U32, U16), log_mel=st.none() | log_mels())
-def test_near_misses_come_back_and_c_passes_over_them(driver, near, log_mel):
+@given(near=st.none() | st.builds(Near, U32, U16), log_mel=st.none() | log_mels(), rung=st.none() | RUNGS)
+def test_near_misses_and_a_rung_come_back_and_c_passes_over_them(driver, near, log_mel, rung):
     beat = Heartbeat(*range(13), detector=Detector(3, 4))
-    data = wire.encode(replace(beat, near=near, log_mel=log_mel))
-    assert in_c(driver, data) == (OK, wire.encode(beat)) and same(
-        wire.decode(data), replace(beat, near=near, log_mel=log_mel)
-    )
+    whole = replace(beat, near=near, log_mel=log_mel, rung=rung)
+    data = wire.encode(whole)
+    assert in_c(driver, data) == (OK, wire.encode(beat)) and same(wire.decode(data), whole)
 
 
-@given(size=st.integers(0, 12), type_=st.sampled_from([5, 6]))
-def test_near_misses_are_as_long_as_they_must_be(size, type_):
+@given(size=st.integers(0, 12), type_=st.sampled_from([5, 6, 7]))
+def test_near_misses_and_a_rung_are_as_long_as_they_must_be(size, type_):
     content = struct.pack("<HH", 2, 3)[:size] + bytes(max(0, size - 4))
+    content = bytes(size) if type_ == 7 else content
     data = with_fields(Heartbeat(*range(13)), (type_, content))
-    if size == {5: 6, 6: 10}[type_]:
+    if size == {5: 6, 6: 10, 7: 4}[type_]:
         assert wire.decode(data).device == 0
     else:
-        with pytest.raises(ValueError, match=r"(near|log_mel)=\d+ must be"):
+        with pytest.raises(ValueError, match=r"(near|log_mel|rung)=\d+ must be"):
             wire.decode(data)
+
+
+def test_a_rung_is_at_most_the_top():
+    beat = Heartbeat(*range(13))
+    assert wire.decode(with_fields(beat, (7, bytes([3, 3, 1, 2])))).rung == Rung(3, 3, 513)
+    with pytest.raises(ValueError, match="rung=4 must be at most top=3"):
+        wire.decode(with_fields(beat, (7, bytes([4, 3, 1, 2]))))
+    with pytest.raises(ValueError, match="must fit the fields of a message"):
+        wire.encode(replace(beat, rung=Rung(3, 256, 0)))
 
 
 @pytest.mark.parametrize("kind", [an_incident(), Heartbeat(*range(13))])

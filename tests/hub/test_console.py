@@ -13,7 +13,7 @@ import soundfile as sf
 import sqlalchemy as sql
 
 from gunshot.device import messages, parts
-from gunshot.device.messages import Heartbeat, Near
+from gunshot.device.messages import Heartbeat, Near, Rung
 from gunshot.hub import folder, orders
 from gunshot.hub.console import evidence, people
 from gunshot.hub.console.roles import Role
@@ -292,6 +292,12 @@ def test_devices_tell_near_misses_and_show_the_last_one(scene, reviewer):
     shown = re.sub(r"<.*?>", "", reviewer.get("/devices").text)
     assert "Near misses7; last 0.600" in shown
     assert reviewer.get(NEAR).content == evidence.png(codes)
+
+
+def test_devices_tell_how_far_they_raised_their_threshold(scene, reviewer):
+    assert "Threshold now" not in reviewer.get("/devices").text
+    scene.heartbeats("gate", {NOW: 50.0}, rung=Rung(2, 3, 63900))
+    assert "Threshold now0.975, raised 2 of 3 times" in re.sub(r"<.*?>", "", reviewer.get("/devices").text)
 
 
 def test_an_odd_heartbeat_shows_no_near_miss_and_harms_no_page(scene, reviewer, monkeypatch):

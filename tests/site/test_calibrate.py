@@ -198,17 +198,20 @@ def streams(yard):
 
 
 @pytest.mark.slow
-def test_a_rehearsal_says_what_the_threshold_costs(streams, monkeypatch, capsys):
+def test_a_rehearsal_says_what_the_threshold_costs_and_refuses_a_deaf_one(streams, monkeypatch, capsys):
     """The bang that raises the threshold is as loud as the shots: none of them is found any more."""
-    done = calibrate("--max-false-incidents-per-hour", "5", "--rehearse")
+    done = calibrate("--max-false-incidents-per-hour", "20", "--rehearse")  # the operating point stays
     assert done.exit_code == 0, done.output
     assert "recall of 1 clear simulated shots of validation streams in the site's sound" in done.output
     content = json.loads(Path("yard.json").read_text())["rehearsal"]
-    assert (content["before"]["hits"], content["before"]["shots"], content["after"]["hits"]) == (1, 1, 0)
+    assert (content["before"]["hits"], content["before"]["shots"], content["after"]["hits"]) == (1, 1, 1)
     assert [(row["at_least_m"], row["shots"]) for row in content["by_distance"]] == [(10, 1), (400, 1)]
-    assert "100.0% (at least 5.0%, at most 100.0%) -> 0.0% (at least 0.0%, at most 95.0%)" in done.output
-    assert content["before"]["recall_lower"] == pytest.approx(0.05) and content["after"]["recall_upper"] < 1
+    assert content["before"]["recall_lower"] == pytest.approx(0.05)
     Path("yard.json").unlink()
+    message = words(monkeypatch, capsys, "--max-false-incidents-per-hour", "5", "--rehearse")
+    assert "100.0% (at least 5.0%, at most 100.0%) -> 0.0% (at least 0.0%, at most 95.0%)" in capsys.readouterr().out
+    assert "yard: this threshold leaves a recall of 0.0% of clear shots in the site's own sound, of 100.0%" in message
+    assert "the device is deaf. No profile was written" in message and "--max-false-incidents-per-hour" in message
     (streams / "streams.csv").unlink()
     monkeypatch.setattr("gunshot.site.calibration.hear_all", None)  # what is missing is said before anything is heard
     assert "make the streams with `dvc repro streams_val`" in words(
@@ -219,7 +222,7 @@ def test_a_rehearsal_says_what_the_threshold_costs(streams, monkeypatch, capsys)
 def test_a_raised_threshold_says_what_it_costs_on_validation_streams(yard):
     limit = ("--max-false-incidents-per-hour", "5")
     unknown = calibrate(*limit)
-    assert "warning: what this threshold costs is not known: reports/operating.csv: no such file" in unknown.output
+    assert "costs is not known, and a device may be deaf at it: reports/operating.csv: no such file" in unknown.output
     assert "--rehearse measures it" in unknown.output
     assert json.loads(Path("yard.json").read_text())["validation_recall"] is None
     for folder in ("models/forest", "reports"):
@@ -234,6 +237,13 @@ def test_a_raised_threshold_says_what_it_costs_on_validation_streams(yard):
     after = (20 - content["threshold"]["logit"]) / 40
     assert f"recall of 200 clear shots of the validation streams: 50.0% -> {after:.1%} (at least" in done.output
     assert content["validation_recall"]["after"] == {"recall": pytest.approx(after), "recall_lower": 0.1}
+    Path("yard.json").unlink()
+    deaf = [f"simulated,forest,{logit},200,{0.5 * (logit <= 0.25)},0.0" for logit in GRID]
+    Path("reports/operating.csv").write_text("\n".join(["origin,model,logit,shots,recall,recall_lower", *deaf]))
+    refused = run("calibrate", "yard", "yard", "--out", "yard.json", "--model", "forest", *limit)
+    assert refused.exit_code == 1 and not Path("yard.json").exists()
+    leaves = "yard: this threshold leaves a recall of 0.0% of clear shots of the validation streams, of 50.0%"
+    assert leaves in str(refused.exception)
     stays = run("calibrate", "yard", "yard", "--out", "yard.json", "--model", "forest", limit[0], "60")
     assert stays.exit_code == 0 and "recall of" not in stays.output
 

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import logging
+import shutil
 import time
 
 import pytest
 
 from gunshot.base import params
-from gunshot.device import topics
+from gunshot.device import ladder, topics
 from gunshot.device.place import Place
 from gunshot.device.topics import Status
 from gunshot.hub import database, folder, sites
@@ -44,10 +45,10 @@ def network(site, monkeypatch) -> Network:
     return one
 
 
-def said(network: Network, *args: str) -> tuple[Status, float]:
+def said(network: Network, *args: str, model: str = "forest.joblib") -> tuple[Status, float]:
     """What a device says of itself that hears a shot, until the hub has it: its status and operating point."""
     with network.hub():
-        done = run("device", "run", str(network.device), "--file", "shot.wav", "--model", "forest.joblib", *args)
+        done = run("device", "run", str(network.device), "--file", "shot.wav", "--model", model, *args)
     assert done.exit_code == 0, done.output
     kept = network.retained()
     point = json.loads(kept[topics.topic(NAME, "birth")])["operating_point"]
@@ -68,5 +69,34 @@ def test_a_device_runs_by_its_site_s_profile_and_without_one_that_it_cannot_use(
         assert "gate.json: site='gate' must be 'yard', where this device hangs" in status.site_fault
         assert "it runs without its site's profile: gate.json" in caplog.text
         assert "threshold 0.500, by no site's profile" in caplog.text
+        assert "it goes no higher than the operating point: reports/operating.csv: no such file" in caplog.text
     args = ("device", "run", str(network.device), "--model", "forest.joblib", "--site", "yard.json", "--threshold")
     assert "only one can decide" in main(monkeypatch, capsys, *args, "0.5")
+
+
+def test_in_its_first_days_and_by_a_profile_it_goes_up_where_its_limit_is_broken(network, site, caplog):
+    caplog.set_level(logging.INFO, "gunshot")
+    for folder_ in ("models/forest", "reports"):
+        (site / folder_).mkdir(parents=True)
+    for name in ("forest.joblib", "report.json", "operating.json"):
+        shutil.copy(site / name, site / "models" / "forest" / name)
+    recalls = {0.0: 0.8, 0.25: 0.6, 0.5: 0.4, 0.75: 0.39, 1.0: 0.4}
+    rows = [f"simulated,forest,{logit},200,{recall},0.1" for logit, recall in recalls.items()]
+    (site / "reports" / "operating.csv").write_text("\n".join(["origin,model,logit,shots,recall,recall_lower", *rows]))
+    file = network.device / ladder.FILE
+    with network.broker():
+        assert said(network, model="forest")[1] == 0.5 and "rung 0 of 2; it goes up where" in caplog.text
+        kept = json.loads(file.read_text())
+        assert kept["logits"] == [0.0, 0.25, 0.5] and kept["limit"] == 0.5 and kept["ratios"] != [1 / 6] * 3
+        file.write_text(json.dumps(kept | {"rung": 1}))
+        assert said(network, model="forest")[1] == pytest.approx(0.562, abs=1e-3) and "rung 1 of 2" in caplog.text
+        assert said(network, "--threshold", "0.5", model="forest")[1] == 0.5  # what a person says stays
+        status, point = said(network, "--site", "yard.json", model="forest")  # and a profile is another ladder
+        assert status.site == "yard" and point == pytest.approx(0.562, abs=1e-3)
+        kept = json.loads(file.read_text())
+        assert (kept["logits"], kept["limit"], kept["rung"], len(kept["profile"])) == ([0.25, 0.5], 0.5, 0, 128)
+        file.write_text(json.dumps(kept | {"ratios": [50.0] * 3}))  # 1 in 100 is passed
+        status, point = said(network, "--site", "yard.json", model="forest")
+        assert point == pytest.approx(0.562, abs=1e-3) and json.loads(file.read_text())["rung"] == 1
+        fault = "yard: incidents there prove more than the profile's limit of 0.5 an hour; calibrate again"
+        assert (status.site, status.site_fault) == (None, fault)
