@@ -9,7 +9,7 @@ from pathlib import Path
 import cffi
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gunshot.base import params
@@ -109,6 +109,7 @@ def test_a_64_bit_arm_gives_the_same_bytes(libraries, burst, tmp_path):
     assert sum(len(block.shots) for block in blocks) >= 1
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 9000) | st.sampled_from([1, 111, 112, 511, 512, 1295, 1296, 1297]), max_size=40))
 def test_blocks_of_any_size_give_the_same(libraries, burst, sizes):
     cuts = np.minimum(np.cumsum(sizes, dtype=int), len(burst))
@@ -117,6 +118,7 @@ def test_blocks_of_any_size_give_the_same(libraries, burst, sizes):
         assert same(heard(libraries[preset], np.split(burst, cuts)), whole) and len(whole.shots)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6000)), max_size=30))
 def test_streams_that_take_turns_do_not_disturb_each_other(libraries, burst, turns):
     """What the model keeps of a stream's windows, and all scratch, is one for all."""

@@ -125,7 +125,7 @@ typedef struct {
   int8_t *out[2];
 } positions;
 
-/* Blocks `from` to `from` + count of two positions. Where it is inlined, `count` is a constant: sums are in registers. */
+/* Blocks `from` to `from` + count of two positions. Inlined, `count` is a constant: the sums are in registers. */
 static inline void blocks_at(const positions *two, int32_t length, const gunshot_window *window, const layer *laid,
                              int32_t from, int32_t count, int32_t zero_point) {
   eight a[4], b[4];
