@@ -1,10 +1,12 @@
 """The wheel for Python: its bytes, and what it finds where neither TensorFlow nor gunshot is."""
 
+import doctest
 import functools
 import hashlib
 import importlib
 import itertools
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -252,3 +254,15 @@ def test_detectors_in_threads_do_not_disturb_each_other(package, pcm):
     for thread in threads:
         thread.join()
     assert all(results[i] == alone[: len(results[i])] and len(results[i]) >= 3 for i in range(4))
+
+
+def test_the_examples_run(package, pcm, tmp_path, monkeypatch, capsys):
+    """That of the package, and the first of its page."""
+    tried = doctest.testmod(package)
+    assert (tried.failed, tried.attempted) == (0, 3)
+    pcm.tofile(tmp_path / "sound.raw")
+    monkeypatch.chdir(tmp_path)
+    page = (REPO / "firmware/ports/runtime/README.md").read_text()
+    exec(re.findall(r"^```python\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE)[0], {})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(package.Detector().detect(pcm)) >= 3 and "dB" in printed[0]

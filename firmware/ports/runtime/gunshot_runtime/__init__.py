@@ -1,5 +1,6 @@
 """Gunshots in sound at 16 kHz, by the front end, network and detector of a gunshot device, compiled.
 
+>>> import numpy as np
 >>> from gunshot_runtime import Detector
 >>> Detector().detect(np.zeros(16000, np.int16))
 []
