@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity hub
 # Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
-PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble web
+PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble web runtime runtime-v3 runtime-aarch64
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
 	@# DVC writes its lock in place: a kill may have cut it off. Finished stages come from its run cache.

@@ -41,6 +41,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     purge,
     review,
     rollback,
+    runtime,
     sim_and_real,
     sim_to_real,
     simulate,

@@ -55,7 +55,7 @@ def run(
 def parity(
     out: Annotated[Path | None, typer.Option(help="Default: firmware.json beside the reports.")] = None,
 ) -> None:
-    """Compare host, boards in QEMU and WebAssembly with Python on simulated shots, and count what they cost.
+    """Compare host, boards in QEMU, WebAssembly and the wheel with Python on simulated shots, and count what it costs.
 
     Network and forest: prints tables, and writes reports/firmware.json. Instructions are of a window, counted by QEMU;
     they are not cycles, and the estimate at 80 MHz takes each for one. Fails where a level from the same codes or an
@@ -75,7 +75,7 @@ def parity(
     measured = {}
     for key, name, backend in (("ports", "int8", "compiled"), ("forest", "forest", "forest")):
         model = load_model(known[name])
-        built = {port: emulator.build(port, backend=backend) for port in emulator.PORTS}
+        built = {port: emulator.build(port, backend=backend) for port in emulator.TRACED}
         measured[key] = {port: library.measure(port, built[port], pcm, model, p) for port in built}
         print(backend, pd.json_normalize(list(measured[key].values())).set_axis(list(built)).T.to_string(), sep="\n")
     artifact = known["int8"].read_bytes()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 BOARDS = ("mps2-an386", "mps2-an500", "mps3-an547")
 PORTS = ("host", *BOARDS, "web")  # presets of firmware/CMakePresets.json that can be run here
+TRACED = (*PORTS, "runtime")  # those whose codes, logits and onsets are compared with Python's
 PACKAGES = {  # of Debian, by the program that each brings
     "cmake": "cmake",
     "ninja": "ninja-build",
@@ -16,6 +17,7 @@ PACKAGES = {  # of Debian, by the program that each brings
     "qemu-system-arm": "qemu-system-arm",
     "clang": "clang wasi-libc libclang-rt-dev-wasm32",
     "wasm-ld": "lld",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
 }
 LONGEST = 255  # characters of all arguments: a buffer in firmware/ports/semihosting
 
@@ -42,7 +44,9 @@ def tool(name: str) -> str:
 
 def _compilers(preset: str) -> list[str]:
     """Return the programs that compile a preset for another machine than this one."""
-    if preset.startswith("host"):
+    if preset == "runtime-aarch64":
+        return ["aarch64-linux-gnu-gcc"]
+    if preset.startswith(("host", "runtime")):
         return []
     return ["clang", "wasm-ld"] if preset == "web" else ["arm-none-eabi-gcc"]
 

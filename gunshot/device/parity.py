@@ -9,12 +9,13 @@ import numpy as np
 from gunshot import features
 from gunshot.base import audio
 from gunshot.detect import listener
-from gunshot.device import cost, emulator, messages, web
+from gunshot.device import cost, emulator, messages, runtime, web
 from gunshot.models.model import Model
 from gunshot.simulate import streams
 
 SEED, DURATION_S, EVENTS_PER_MIN = 1, 60.0, 20.0  # of the stream that parity and cost are measured on
 MODULE = "gunshot.wasm"  # of the port web
+LIBRARY = "gunshot.so"  # of the port runtime
 PATIENCE = 10  # times as long as it sounds may a recording take
 
 
@@ -25,7 +26,13 @@ class Trace:
     codes: np.ndarray
     logits: np.ndarray
     incidents: list[messages.Incident]
-    counts: dict[str, int]  # see cost.counts; of the port web none
+    counts: dict[str, int]  # see cost.counts; of the ports web and runtime none
+    shots: tuple[int, ...] = ()  # onsets in samples, of the port runtime, which sends no messages
+
+    @property
+    def onsets(self) -> set[int]:
+        """Return the onsets, in samples."""
+        return {*self.shots, *(onset for each in self.incidents for onset in each.onsets)}
 
 
 def recording(*, sr: int, duration_s: float = DURATION_S) -> np.ndarray:
@@ -60,6 +67,9 @@ def trace(programs: Path, port: str, pcm: np.ndarray, p: features.Sections) -> T
         The program failed; its exit code and words are told.
     """
     n_mels = p.features.n_mels
+    if port == "runtime":
+        rows, logits, shots = runtime.run(programs / LIBRARY, pcm)
+        return Trace(rows.T, logits, incidents=[], counts={}, shots=tuple(shots["onset"].tolist()))
     if port == "web":
         heard = web.run(programs / MODULE, pcm, n_mels=n_mels)
         sent, codes, logits, counts = heard.messages, heard.codes, heard.logits, {}
@@ -115,7 +125,7 @@ def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sectio
     logits = model.window_logits(heard, hop=p.detector.hop)
     if traced.logits.shape != logits.shape:
         raise ValueError(f"logits shape={traced.logits.shape} must be {logits.shape}, as Python's")
-    wanted, sent = set(expected(pcm, model, p).tolist()), {onset for each in traced.incidents for onset in each.onsets}
+    wanted, sent = set(expected(pcm, model, p).tolist()), traced.onsets
     return {
         "cells": codes.size,
         "differing_codes": int((traced.codes != codes).sum()),
@@ -129,12 +139,14 @@ def differences(traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sectio
 
 
 def port_figures(port: str, programs: Path, traced: Trace, pcm: np.ndarray, model: Model, p: listener.Sections) -> dict:
-    """Return what reports/firmware.json says of a port: parity, of a board instructions and bytes, of web its size."""
+    """Return what reports/firmware.json says of a port: parity; of boards instructions and bytes, of others bytes."""
     equal = differences(traced, pcm, model, p)
     if port == "host":
         return {"parity": equal}
     if port == "web":
         return {"module_bytes": (programs / MODULE).stat().st_size, "parity": equal}
+    if port == "runtime":
+        return {"library_bytes": (programs / LIBRARY).stat().st_size, "parity": equal}
     instructions = cost.instructions(traced.counts, hop=p.detector.hop)
     return {
         "instructions": instructions,

@@ -90,7 +90,7 @@ WORDS = {
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],
     "import folder": ["--name", "rejected.csv", "manifest.csv"],
-    "export": ["chunks", "tags", "demo"],
+    "export": ["chunks", "tags", "demo", "runtime"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
     "detect": ["--model", "--threshold", "--site", "--format", "--scores", "--plot", "int8, float or forest"],
     "listen": ["--model", "--threshold", "--device", "--file", "stored or"],

@@ -44,7 +44,7 @@ def programs():
 def measured(programs):
     """What reports/firmware.json says of each port, and the traces behind it."""
     model, pcm = load_model(REPO / "models/quantized/model.tflite"), parity.recording(sr=P.audio.sr)
-    traces = {port: parity.trace(programs[port], port, pcm, P) for port in emulator.PORTS}
+    traces = {port: parity.trace(programs[port], port, pcm, P) for port in emulator.TRACED}
     return {
         port: parity.port_figures(port, programs[port], trace, pcm, model, P) for port, trace in traces.items()
     }, traces
@@ -78,7 +78,7 @@ def test_the_nano_s_image_begins_behind_its_bootloader(programs):
     assert len(faults) == 1 and [i - 14 for i, entry in enumerate(others) if entry not in faults] == [29]  # PDM
 
 
-@pytest.mark.parametrize("port", emulator.PORTS)
+@pytest.mark.parametrize("port", emulator.TRACED)
 def test_a_port_equals_python(measured, port):
     figures, traces = measured
     counts = figures[port]["parity"]
