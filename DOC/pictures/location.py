@@ -23,7 +23,7 @@ KINDS = [
 ]
 KINDS += [{"devices": 6, "blocked": 0, "wind": wind} for wind in (2.0, 4.0, 6.0)]
 RENDERED = {"one path blocked": {"blocked": 1, "shock": False}, "shock waves": {"blocked": 0, "shock": True}}
-ENOUGH = 5  # devices of six that hear a shot
+ENOUGH, DRAWN_FROM = 5, 3  # devices of six that hear a shot: to be measured on, to be in the picture
 
 
 def drawn(task: tuple[int, int]) -> cities.Outcome:
@@ -44,7 +44,7 @@ def count(outcome: cities.Outcome) -> int:
 
 
 def measured() -> tuple[dict, list[cities.Outcome]]:
-    """Return the report, and the rendered cities with a blocked path that enough devices heard."""
+    """Return the report, and the rendered cities with a blocked path that DRAWN_FROM devices or more heard."""
     p = params.load("audio", "chunks", "context", "features", "detector")
     tasks = [(kind, i) for kind in range(len(KINDS)) for i in range(DRAWN)]
     outcomes = list(processes.in_order(drawn, tasks, workers=2, batch=20))
@@ -56,7 +56,7 @@ def measured() -> tuple[dict, list[cities.Outcome]]:
         path = pipeline.models()["int8"]
         every = list(processes.in_order(heard, range(HEARD), kind, path, p, workers=2, batch=5))
         enough = [each for each in every if count(each) >= ENOUGH]
-        shown = shown or enough
+        shown = shown or [each for each in every if count(each) >= DRAWN_FROM]
         error_s = np.concatenate([e.onset_s - e.city.clock_s - e.city.arrival_s for e in every])
         error_s = error_s[np.isfinite(error_s)]
         quantiles = np.quantile(error_s, [0.05, 0.5, 0.95])

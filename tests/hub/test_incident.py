@@ -14,7 +14,7 @@ from gunshot.models.model import load_model
 REPO = Path(__file__).parents[2]
 SHARED, MODEL = REPO.parent / "shared" / "location", REPO / "models" / "quantized" / "model.tflite"
 SHOTS, RHYTHM, FURTHEST = 7, 1, 4  # a sensor that hears these and nothing else, and the one 920 m away
-SCORE = 0.2  # at the operating point five of the six hear nothing
+SCORE = 0.2  # at the operating point none of the six hears anything
 CLOCK_S = 0.001  # disciplined by satellites
 MOVES_S = 0.15  # by which an onset shifts against another sensor's as the gun moves
 
