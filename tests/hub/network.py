@@ -23,7 +23,7 @@ from gunshot.base import audio
 from gunshot.detect import listener
 from gunshot.device import answers, incidents, link, messages, outbox, run, topics
 from gunshot.device.place import Place
-from gunshot.hub import database, folder, orders, service
+from gunshot.hub import database, folder, inbox, orders, service
 from gunshot.signing import keys
 from tests.firmware.driven import MODEL, p
 from tests.flows.prefect_server import free_port, started
@@ -123,7 +123,8 @@ def serve_once(place: Path) -> None:
 
 
 def serve_three_parts(place: Path) -> None:
-    """Be a hub that dies between the commit of a third part and its acknowledgement."""
+    """Be a hub that dies between the commit of a third part and its acknowledgement, and takes in few at a time."""
+    inbox.MOST, service.READ_S = 1, 0.0
     publish, left = mqtt.Client.publish, itertools.count(2, -1)
 
     def dying(client: mqtt.Client, topic: str, payload: bytes, **options):
