@@ -9,6 +9,7 @@ so that its numbers may be those of another message, which the device would then
 """
 
 import hashlib
+import logging
 import zlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -25,9 +26,12 @@ from gunshot.hub.rows import Rows
 
 RANK = {State.OPENED: 0, State.UPDATED: 1, State.CLOSED: 2, State.WITHDRAWN: 3}  # of two states the later is true
 MOST = 2**63 - 1  # of a count in a database
+MOST_REFUSED = 1000  # messages of a device that are kept with their reason: or it could fill the disk with them
 MOST_REASON = 500  # characters: a message may quote what it refuses
 LATE_US = 10_000_000  # after its sound, at most, the first message of a device comes that does not know the time
 LATEST_US = 253_402_300_799_999_999  # the end of the year 9999, the last that a datetime has
+
+log = logging.getLogger("gunshot")
 
 
 class UnknownError(ValueError):
@@ -252,7 +256,14 @@ def _merge(
 
 
 def refuse(connection: sql.Connection, device: str, leaf: str, payload: bytes, reason: str, now: datetime) -> None:
-    """Keep what a device sent and is not taken in, with the reason."""
+    """Keep what a device sent and is not taken in, with the reason; past MOST_REFUSED of a device, count it alone."""
+    reason = shown(reason)[:MOST_REASON]
     key = {"device": device, "leaf": leaf, "sha256": hashlib.sha256(payload).hexdigest()}
-    values = {"reason": shown(reason)[:MOST_REASON], "payload": payload, "refused_at": now}
-    _merge(connection, REFUSED, key, lambda row: values | {"times": row.times + 1 if row else 1})
+    is_there = connection.scalar(sql.select(REFUSED.c.times).where(*_is(REFUSED, key))) is not None
+    kept = sql.select(sql.func.count()).select_from(REFUSED).where(REFUSED.c.device == device)
+    if not is_there and connection.scalar(kept) >= MOST_REFUSED:
+        key["sha256"], payload, reason = "", b"", f"more than {MOST_REFUSED} were refused; this is the last: {reason}"
+    values = {"reason": reason[:MOST_REASON], "payload": payload, "refused_at": now}
+    before = _merge(connection, REFUSED, key, lambda row: values | {"times": row.times + 1 if row else 1})
+    if before is None:  # or a flood of it would be one of the log
+        log.warning("%s: of what it sent on %s something is refused: %s", device, leaf, reason)

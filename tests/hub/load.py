@@ -4,6 +4,7 @@ Broker, hub and console are those of the commands; devices are real MQTT clients
 """
 
 import contextlib
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -25,7 +26,7 @@ import sqlalchemy as sql
 from gunshot.base import tables
 from gunshot.hub import certificates, folder
 from gunshot.hub.console.roles import Role
-from gunshot.hub.database import CASE, DEVICE, INCIDENT, MESSAGE, ONSET, REFUSED, SITE
+from gunshot.hub.database import CASE, DEVICE, FLOOD, INCIDENT, MESSAGE, ONSET, REFUSED, SITE
 from tests.flows.prefect_server import free_port, started
 from tests.hub.console import COMMAND, ROOT, Browser, Scene, running
 from tests.hub.crowd import PATIENCE_S, Crowd, Load, name
@@ -33,15 +34,19 @@ from tests.hub.waiting import until
 
 GENERATORS = 2  # processes
 WHOLE = Load(sites=250, site_size=4, bangs=50.0, seconds=60.0)
+FLOODED = dataclasses.replace(WHOLE, seconds=15.0)
+AT_ONCE = 1000  # messages of the device that floods, which the broker has not confirmed
 
 
 class Place(Scene):
-    """A hub's folder with the devices of a load, and what runs of it."""
+    """A hub's folder with the devices of a load and one more, which may flood it; and what runs of it."""
 
     def __init__(self, place: Path, load: Load):
         self.folder, self.port = place, int(free_port())
         self.url = folder.init(place, host="localhost", port=self.port, url=None).database
         rows = [_row(load, number) for number in range(load.devices)]
+        self.flooder = name(load.devices)
+        rows.append(dict.fromkeys(rows[0]) | {"name": self.flooder, "number": load.devices})
         with self.writing() as connection:
             sites = [{"name": f"s{i}", "devices_needed": 2, "exercise": False} for i in range(load.sites)]
             connection.execute(sql.insert(SITE), sites)
@@ -79,7 +84,7 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         token = None
-        with contextlib.suppress(httpx.RemoteProtocolError), self._browser.stream("GET", "/events") as stream:
+        with contextlib.suppress(httpx.HTTPError), self._browser.stream("GET", "/events") as stream:
             for line in stream.iter_lines():
                 if line.startswith("data:"):
                     came, news = time.monotonic(), json.loads(line.removeprefix("data:"))["token"]
@@ -102,31 +107,55 @@ def generate(place: Path, load: Load, share: range, port: int, ready, begin, out
     out.put((cpu_s, [(d.name, d.payloads, d.sent, d.acknowledged) for d in crowd.devices]))
 
 
-def measure(place: Path, load: Load) -> dict:
-    """Return what a load came to: latencies, CPU time, and what is not as it must be."""
+def flood(place: Path, number: int, port: int, ready, confirmed) -> None:
+    """Be a device that sends as fast as the broker confirms, and waits for no acknowledgement, until it is killed."""
+    crowd = Crowd(place, range(number, number + 1), port)
+    (device,) = crowd.devices
+
+    def count(*_) -> None:
+        confirmed.value += 1
+
+    device.client.on_publish = count
+    ready.wait()
+    while True:
+        for _ in range(50):
+            device.beat(0)
+        crowd.run(0.0)
+        while len(device.sent) - confirmed.value > AT_ONCE:
+            crowd.run(0.01)
+
+
+def measure(place: Path, load: Load, *, flooded: bool = False) -> dict:
+    """Return what a load came to: latencies, CPU time, and what is not as it must be; one more device may flood."""
     context = multiprocessing.get_context("spawn")
-    ready, begin, out = context.Barrier(GENERATORS + 1), context.Queue(), context.Queue()
-    edges = [load.sites * i // GENERATORS for i in range(GENERATORS + 1)]
-    hub = Place(place, load)
+    ready, begin, out = context.Barrier(GENERATORS + flooded + 1), context.Queue(), context.Queue()
+    confirmed = context.Value("q", 0)
+    edges, hub = [load.sites * i // GENERATORS for i in range(GENERATORS + 1)], Place(place, load)
+    parts = [(generate, place, load, range(*edge), hub.port, ready, begin, out) for edge in pairwise(edges)]
+    parts += [(flood, place, load.devices, hub.port, ready, confirmed)] * flooded
     with hub.running() as processes, running(hub) as url, Browser(hub, url) as browser, contextlib.ExitStack() as stack:
         assert browser.log_in("viewer", hub.person("viewer", Role.viewer)).status_code == 303
         processes["console"] = next(one for one in psutil.Process().children() if "console" in one.cmdline())
         watcher = Watcher(browser)
-        for first, end in pairwise(edges):
-            share = place, load, range(first, end), hub.port, ready, begin, out
-            one = context.Process(target=generate, args=share, daemon=True)
+        for target, *arguments in parts:
+            one = context.Process(target=target, args=arguments, daemon=True)
             one.start()
             stack.callback(one.kill)
         ready.wait(PATIENCE_S + load.devices / 10)
-        before = cpu_s(processes)
+        before, at = cpu_s(processes), time.monotonic()
         for _ in range(GENERATORS):
-            begin.put((time.monotonic() + 1.0, round(1e6 * (time.time() + 1.0))))
+            begin.put((at + 1.0, round(1e6 * (time.time() + 1.0))))
         results = [out.get(timeout=load.seconds + 3 * PATIENCE_S) for _ in range(GENERATORS)]
-        after = cpu_s(processes)
+        cpu = {key: value - before[key] for key, value in cpu_s(processes).items()}
+        flooded_a_second = confirmed.value / (time.monotonic() - at)
         newest = max(row["received_at"] for row in messages_of(hub)).replace(tzinfo=UTC)
         until(lambda: watcher.events and watcher.events[-1][1] >= newest, "the page heard of the last")
-    cpu = {key: after[key] - before[key] for key in after} | {"generators": sum(each[0] for each in results)}
-    return report(hub, load, [row for _, rows in results for row in rows], watcher.events, cpu)
+    cpu["generators"] = sum(each[0] for each in results)
+    figures = report(hub, load, [row for _, rows in results for row in rows], watcher.events, cpu)
+    if flooded:
+        passed_over = sum(row.messages for row in hub.rows(FLOOD))
+        figures |= {"flood_messages_a_second": round(flooded_a_second), "flood_passed_over": passed_over}
+    return figures
 
 
 def cpu_s(processes: dict[str, psutil.Process]) -> dict[str, float]:
@@ -139,10 +168,11 @@ def cpu_s(processes: dict[str, psutil.Process]) -> dict[str, float]:
 
 
 def messages_of(hub: Place) -> list[dict]:
-    """Return the messages that are stored."""
+    """Return the messages that are stored, but those of a flood."""
     columns = MESSAGE.c.device, MESSAGE.c.session, MESSAGE.c.sequence, MESSAGE.c.received_at, MESSAGE.c.payload
     with hub.writing() as connection:
-        return [dict(row) for row in connection.execute(sql.select(*columns)).mappings()]
+        rows = connection.execute(sql.select(*columns).where(MESSAGE.c.device != hub.flooder)).mappings()
+        return [dict(row) for row in rows]
 
 
 def report(hub: Place, load: Load, sent: list[tuple], events: list[tuple[float, datetime]], cpu: dict) -> dict:
@@ -159,19 +189,22 @@ def report(hub: Place, load: Load, sent: list[tuple], events: list[tuple[float, 
     with hub.writing() as connection:
         counts = {
             table.name: connection.scalar(sql.select(sql.func.count()).select_from(table))
-            for table in (MESSAGE, INCIDENT, ONSET, CASE, REFUSED)
+            for table in (INCIDENT, ONSET, CASE, REFUSED)
         }
         raised = connection.scalar(sql.select(sql.func.count(CASE.c.raised_at)))
-    incidents = round(load.bangs * load.seconds) * load.site_size
+    bangs = round(load.bangs * load.seconds)
+    incidents = bangs * load.site_size
     return {
         "devices": load.devices, "seconds": load.seconds, "alerts": incidents,
         "alerts_a_second": load.bangs * load.site_size, "messages": len(payloads),
         "bytes_of_an_opened_message": max(map(len, payloads.values())),
         "not_stored": sum(rows.get(key, {}).get("payload") != payload for key, payload in payloads.items()),
         "not_acknowledged": len(payloads.keys() - done.keys()),
-        "twice": counts["message"] - len(payloads) + counts["incident"] - incidents,
-        "cases": counts["case"], "raised": raised, "bangs": round(load.bangs * load.seconds),
-        "refused": counts["refused"],
+        "too_many": {  # or too few
+            "messages": len(rows) - len(payloads), "incidents": counts["incident"] - incidents,
+            "onsets": counts["onset"] - incidents, "cases": counts["case"] - bangs, "raised": raised - bangs,
+        },
+        "cases": counts["case"], "refused": counts["refused"],
         "to_acknowledgement_s": quantiles(acknowledged), "to_console_s": quantiles(shown),
         "cpu_s": {key: round(value, 2) for key, value in cpu.items()},
         "hub_cpu_ms_a_message": round(1000 * cpu["hub"] / len(payloads), 3),
@@ -184,13 +217,14 @@ def quantiles(values: np.ndarray) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure the whole load, and write the report file."""
-    before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="gunshot-hub-") as temporary:
-        figures = measure(Path(temporary) / "hub", WHOLE)
-    machine = {"processor": processor(), "cores": len(os.sched_getaffinity(0)), "load_before": round(before, 1)}
-    tables.write_json(ROOT / "reports" / "hub.json", {"machine": machine, "load": figures})
-    print(json.dumps({"machine": machine, "load": figures}, indent=2))
+    """Measure the whole load, then a part of it beside a flood, and write the report file."""
+    figures = {"processor": processor(), "cores": len(os.sched_getaffinity(0))}
+    for kind, load in (("load", WHOLE), ("flooded", FLOODED)):
+        busy = round(os.getloadavg()[0], 1)
+        with tempfile.TemporaryDirectory(prefix="gunshot-hub-") as temporary:
+            figures[kind] = measure(Path(temporary) / "hub", load, flooded=kind == "flooded") | {"load_before": busy}
+        print(kind, json.dumps(figures[kind], indent=2))
+    tables.write_json(ROOT / "reports" / "hub.json", figures)
 
 
 def processor() -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -38,9 +39,9 @@ NAME, NUMBER, MODEL_NUMBER = "roof", 7, 2**64 - 2
 class Network:
     """A hub's folder with one device, and what runs of it."""
 
-    def __init__(self, place: Path):
+    def __init__(self, place: Path, *, url: str | None = None):
         self.folder, self.log, self.port = place, place.parent / "log", int(free_port())
-        self.url = folder.init(place, host="localhost", port=self.port, url=None).database
+        self.url = folder.init(place, host="localhost", port=self.port, url=url).database
         self.device = folder.enrol(place, NAME, NUMBER)
 
     @contextlib.contextmanager
@@ -111,6 +112,32 @@ def forked(target: Callable, *arguments) -> Iterator[BaseProcess]:
 def serve_hub(place: Path) -> None:
     """Be a hub."""
     service.serve(place, sr=p.audio.sr)
+
+
+def serve_until(place: Path, *, statement: int) -> None:
+    """Be a hub that is killed before so many statements, or commits, of its intake from the first message on."""
+    taking, left = [], itertools.count(statement - 1, -1)
+    take = service.Hub.take
+
+    def counted(*_) -> None:
+        if taking and not next(left):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counting(hub: service.Hub) -> None:
+        taking.extend([True] if len(hub.inbox) else [])
+        take(hub)
+        taking.clear()
+
+    service.Hub.take = counting
+    for event in ("before_cursor_execute", "commit"):
+        sql.event.listen(sql.Engine, event, counted)
+    serve_hub(place)
+
+
+def serve_full(place: Path, *, pages: int) -> None:
+    """Be a hub whose SQLite has so many pages at most."""
+    sql.event.listen(sql.Engine, "connect", lambda one, _: one.execute(f"PRAGMA max_page_count={pages}"))
+    serve_hub(place)
 
 
 def serve_once(place: Path) -> None:
