@@ -75,7 +75,7 @@ def _attached(connection: sql.Connection, own: sql.Row, *, now: datetime) -> int
     """Put an incident into the oldest case that it is linked to or in, merge the others into it; return its number."""
     rows = [own, *connection.execute(NEAR_MEMBERS, _span(own))] if own.site else [own]
     numbers = {rows[i].case for i in np.flatnonzero(links(rows)[0])} | {own.case} - {None}
-    numbers.discard(None)  # one that came in the same batch, and is yet to be put into a case
+    numbers.discard(None)  # one that came together with it, and is yet to be put into a case
     number = min(numbers) if numbers else _open(connection, own, now=now)
     if own.case is None:
         _move(connection, own, number)

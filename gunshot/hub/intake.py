@@ -48,19 +48,19 @@ def alerts(
     """
     names = {device for device, _ in sent}
     devices = {row.name: row for row in connection.execute(sql.select(DEVICE).where(DEVICE.c.name.in_(names)))}
-    batch, out = _Batch(connection, now=now, sr=sr), []
+    taken, out = _Taken(connection, now=now, sr=sr), []
     for device, payload in sent:
         acknowledgement = _head(payload)
         try:
             number = _writer(devices.get(device), device)
             message = messages.decode(payload)
             _check(message, number, sr)
-            batch.store(devices[device], message, payload)
+            taken.store(devices[device], message, payload)
         except ValueError as e:
             refuse(connection, device, "alert", payload, str(e), now)
             acknowledgement = None if isinstance(e, UnknownError) else acknowledgement
         out.append(acknowledgement)
-    fusion.join(connection, batch.write(), now=now)
+    fusion.join(connection, taken.write(), now=now)
     return out
 
 
@@ -156,7 +156,7 @@ def _unix_us(message: Incident, onset: int, sr: int) -> int:
     return message.clock.unix_us - (message.decided - onset) * 1_000_000 // sr
 
 
-class _Batch:
+class _Taken:
     """What messages come to; `write` writes it."""
 
     def __init__(self, connection: sql.Connection, *, now: datetime, sr: int):

@@ -1,4 +1,4 @@
-"""Rows of a table as a batch of messages changes them: each is read once, and all are written together."""
+"""Rows of a table as messages that are taken in together change them: read once each, and written at once."""
 
 import sqlalchemy as sql
 

@@ -37,7 +37,7 @@ def serve(place: Path, *, sr: int) -> None:
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2, client_id=folder.HUB, clean_session=False, protocol=mqtt.MQTTv311, manual_ack=True
     )
-    client.max_inflight_messages_set(inbox.MOST)  # acknowledgements, of a batch
+    client.max_inflight_messages_set(inbox.MOST)  # acknowledgements, of what was committed together
     own = place / "client"
     client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
     teller = Teller(client, enabled=settings.home_assistant)
@@ -97,7 +97,7 @@ def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
 
 
 class Hub:
-    """What came, and where it goes: committed in batches, then confirmed to the broker and acknowledged to devices.
+    """What came, and where it goes: committed many at a time, then confirmed to the broker and acknowledged to devices.
 
     `sound` is the folder of clips.
     """

@@ -140,6 +140,7 @@ def measure(place: Path, load: Load, *, flooded: bool = False) -> dict:
         for target, *arguments in parts:
             one = context.Process(target=target, args=arguments, daemon=True)
             one.start()
+            stack.callback(one.join)
             stack.callback(one.kill)
         ready.wait(PATIENCE_S + load.devices / 10)
         before, at = cpu_s(processes), time.monotonic()
@@ -192,6 +193,7 @@ def report(hub: Place, load: Load, sent: list[tuple], events: list[tuple[float, 
             for table in (INCIDENT, ONSET, CASE, REFUSED)
         }
         raised = connection.scalar(sql.select(sql.func.count(CASE.c.raised_at)))
+        unplaced = connection.scalar(sql.select(sql.func.count()).where(CASE.c.place_due))
     bangs = round(load.bangs * load.seconds)
     incidents = bangs * load.site_size
     return {
@@ -204,7 +206,7 @@ def report(hub: Place, load: Load, sent: list[tuple], events: list[tuple[float, 
             "messages": len(rows) - len(payloads), "incidents": counts["incident"] - incidents,
             "onsets": counts["onset"] - incidents, "cases": counts["case"] - bangs, "raised": raised - bangs,
         },
-        "cases": counts["case"], "refused": counts["refused"],
+        "cases": counts["case"], "cases_to_locate_at_the_end": unplaced, "refused": counts["refused"],
         "to_acknowledgement_s": quantiles(acknowledged), "to_console_s": quantiles(shown),
         "cpu_s": {key: round(value, 2) for key, value in cpu.items()},
         "hub_cpu_ms_a_message": round(1000 * cpu["hub"] / len(payloads), 3),
@@ -218,7 +220,7 @@ def quantiles(values: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     """Measure the whole load, then a part of it beside a flood, and write the report file."""
-    figures = {"processor": processor(), "cores": len(os.sched_getaffinity(0))}
+    figures = {"processor": processor(), "cores": len(os.sched_getaffinity(0)), "nice": os.nice(0)}
     for kind, load in (("load", WHOLE), ("flooded", FLOODED)):
         busy = round(os.getloadavg()[0], 1)
         with tempfile.TemporaryDirectory(prefix="gunshot-hub-") as temporary:

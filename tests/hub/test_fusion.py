@@ -151,7 +151,7 @@ def sent(heard: list[Heard]) -> list[Incident]:
 
 @pytest.mark.slow
 @given(heard=scenarios(), data=st.data())
-def test_any_order_repetition_and_batches_give_the_same_cases(heard, data):
+def test_any_order_repetition_and_grouping_gives_the_same_cases(heard, data):
     """What was raised before some of it was withdrawn stays raised, which hangs on the order, and on that alone."""
     scenario = sent(heard)
     again = data.draw(st.lists(st.sampled_from(scenario), max_size=3))

@@ -134,7 +134,7 @@ def check(engine: sql.Engine, sent: list[messages.Message]) -> None:
 
 @pytest.mark.slow
 @given(sent=sessions(), data=st.data())
-def test_any_order_repetition_and_batches_give_the_same_rows(sent, data):
+def test_any_order_repetition_and_grouping_gives_the_same_rows(sent, data):
     again = data.draw(st.lists(st.sampled_from(sent), max_size=5))
     engine = a_database()
     left = data.draw(st.permutations(sent + again))
