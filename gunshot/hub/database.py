@@ -75,6 +75,7 @@ CASE = Table(
 INCIDENT = Table(
     "incident", DATA, _device(), _key("session"), _key("incident"),
     Column("case", _NUMBER, ForeignKey("case.number"), index=True),  # null: withdrawn before it had one
+    Column("site", String, ForeignKey("site.name")),  # where its device hung then; null: it stands alone
     Column("state", BigInteger, nullable=False), Column("shots", BigInteger, nullable=False),
     Column("score", BigInteger, nullable=False), Column("spl_db", BigInteger, nullable=False),  # as messages have them
     Column("onset", BigInteger, nullable=False), Column("decided", BigInteger, nullable=False),
@@ -85,6 +86,7 @@ INCIDENT = Table(
     Column("earliest_us", BigInteger), Column("latest_us", BigInteger, index=True),
     # The message that holds the log-mel of the highest score of those that hold one.
     Column("evidence_sequence", BigInteger), Column("evidence_score", BigInteger),
+    sql.Index("incident_by_site", "site", "latest_us"),  # those that one more may be linked to
 )  # fmt: skip
 
 ONSET = Table(
@@ -179,6 +181,14 @@ AUDIT = Table(
     "audit", DATA, _key("number"),  # from 1 on
     Column("entry", String, nullable=False),  # canonical JSON
     Column("sha256", String, nullable=False),  # of it
+)  # fmt: skip
+
+# Of devices that sent more than their share: how many messages the hub passed over, which only they know.
+FLOOD = Table(
+    "flood", DATA, _device(), Column("messages", BigInteger, nullable=False),
+    Column("first_at", DateTime(timezone=True), nullable=False),
+    Column("last_at", DateTime(timezone=True), nullable=False),
+    Column("said_at", DateTime(timezone=True), nullable=False),  # when the log had a line of it last
 )  # fmt: skip
 
 # What was not taken, and why; once, however often it comes.

@@ -70,6 +70,8 @@ autosave_interval 60
 # Or each small packet waits 40 ms for the one before to be confirmed.
 set_tcp_nodelay true
 max_queued_messages 10000
+# So many the hub commits at once; it confirms none before that.
+max_inflight_messages 200
 message_size_limit {most_bytes}
 """
 REVOKED, PID = "revoked.pem", "mosquitto.pid"  # in broker/: the list of revoked certificates, the broker's process

@@ -5,6 +5,8 @@ sound takes from one device to the other. A case is what links hold together, so
 alone. The sound is as slow as in the coldest air: no season takes two devices apart, at the price of a little width.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 
 import numpy as np
@@ -23,42 +25,58 @@ DETOUR_S = 0.1  # by which an onset may be late besides: a path around a house i
 WIDEST_US = round(1e6 * (REACH_M / SLOWEST + DETOUR_S))  # between spans that are linked, at most
 LONGEST_US = 600_000_000  # of a span: who shoots for longer is joined by the first ten minutes of it
 
-# An incident, where its device stands, and its site: that of its case, also where the device hangs elsewhere by now.
-MEMBERS = sql.select(
-    *INCIDENT.c,
-    DEVICE.c.latitude,
-    DEVICE.c.longitude,
-    sql.case((INCIDENT.c.case.is_(None), DEVICE.c.site), else_=CASE.c.site).label("site"),
-).select_from(INCIDENT.join(DEVICE).outerjoin(CASE, INCIDENT.c.case == CASE.c.number))
+# An incident, and where its device stands.
+THERE = (*INCIDENT.c, DEVICE.c.latitude, DEVICE.c.longitude)
+MEMBERS = sql.select(*THERE).select_from(INCIDENT.join(DEVICE))
+COUNTED = INCIDENT.c.state != State.WITHDRAWN
+# With parameters: so each is compiled once, and prepared once, however many messages come.
+OWN = (
+    sql.select(*THERE, SITE.c.devices_needed, SITE.c.exercise)  # of the site null: it decides alone
+    .select_from(INCIDENT.join(DEVICE).outerjoin(SITE, SITE.c.name == INCIDENT.c.site))
+    .where(*(column == sql.bindparam(column.name) for column in INCIDENT.primary_key))
+)
+NEAR = (  # of the same site, that may be linked to one
+    INCIDENT.c.site == sql.bindparam("site"),
+    INCIDENT.c.earliest_us <= sql.bindparam("before_us"),
+    INCIDENT.c.latest_us.between(sql.bindparam("after_us"), sql.bindparam("before_us") + LONGEST_US),
+)
+NEAR_MEMBERS = MEMBERS.where(*NEAR, COUNTED)
+MOVE = sql.update(INCIDENT).where(*(column == sql.bindparam(f"own_{column.name}") for column in INCIDENT.primary_key))
+IN_CASE = sql.select(INCIDENT.c.device, INCIDENT.c.shots, INCIDENT.c.unix_us, INCIDENT.c.error_us).where(
+    INCIDENT.c.case == sql.bindparam("number"), COUNTED
+)
+UPDATE = sql.update(CASE).where(CASE.c.number == sql.bindparam("own"), CASE.c.merged_into.is_(None))
+RAISE = UPDATE.where(CASE.c.raised_at.is_(None))
 
 
-def join(connection: sql.Connection, key: dict, *, before: sql.Row | None, now: datetime) -> None:
-    """Put an incident of which a message came into its case, which may merge cases, or take one apart.
+def join(connection: sql.Connection, incidents: Iterable[tuple[dict, dict | None]], *, now: datetime) -> None:
+    """Put incidents of which messages came into their cases, which may merge cases, or take some apart.
 
-    `key` is its device, session and incident, `before` its row before that message: None where it is the first. A
-    withdrawn incident stays in the case that it has, and does not count.
+    Of each it takes the key, which is its device, session and incident, and the row before those messages: None where
+    they are the first. A withdrawn incident stays in the case that it has, and does not count.
     """
-    own = connection.execute(MEMBERS.where(*(INCIDENT.c[name] == value for name, value in key.items()))).one()
-    site = connection.execute(sql.select(SITE).where(SITE.c.name == own.site)).first()  # none: it decides alone
-    counted = own.state != State.WITHDRAWN
-    if counted and (before is None or _holds(own, before)):
-        changed = {_attached(connection, own, site, now=now)}
-    else:
-        changed = _regrouped(connection, own, site, now=now)
-    for number in sorted(changed):
-        _update(connection, number, needed=site.devices_needed if site else 1, now=now)
+    changed: dict[int, int] = {}  # cases, and how many devices they need
+    for key, before in incidents:
+        own = connection.execute(OWN, key).one()
+        if own.state != State.WITHDRAWN and (before is None or _holds(own, before)):
+            numbers = {_attached(connection, own, now=now)}
+        else:
+            numbers = _regrouped(connection, own, now=now)
+        changed |= dict.fromkeys(numbers, own.devices_needed or 1)
+    _update(connection, changed, now=now)
 
 
-def _holds(own: sql.Row, before: sql.Row) -> bool:
+def _holds(own: sql.Row, before: dict) -> bool:
     """Return whether a span holds that before it, so that no link was lost: all but a clock that comes late."""
-    return own.earliest_us <= before.earliest_us and own.latest_us >= before.latest_us
+    return own.earliest_us <= before["earliest_us"] and own.latest_us >= before["latest_us"]
 
 
-def _attached(connection: sql.Connection, own: sql.Row, site: sql.Row | None, *, now: datetime) -> int:
+def _attached(connection: sql.Connection, own: sql.Row, *, now: datetime) -> int:
     """Put an incident into the oldest case that it is linked to or in, merge the others into it; return its number."""
-    rows = [own, *connection.execute(MEMBERS.where(_near(own), INCIDENT.c.state != State.WITHDRAWN))] if site else [own]
+    rows = [own, *connection.execute(NEAR_MEMBERS, _span(own))] if own.site else [own]
     numbers = {rows[i].case for i in np.flatnonzero(links(rows)[0])} | {own.case} - {None}
-    number = min(numbers) if numbers else _open(connection, site, now=now)
+    numbers.discard(None)  # one that came together with it, and is yet to be put into a case
+    number = min(numbers) if numbers else _open(connection, own, now=now)
     if own.case is None:
         _move(connection, own, number)
     for other in sorted(numbers - {number}):
@@ -66,11 +84,11 @@ def _attached(connection: sql.Connection, own: sql.Row, site: sql.Row | None, *,
     return number
 
 
-def _regrouped(connection: sql.Connection, own: sql.Row, site: sql.Row | None, *, now: datetime) -> set[int]:
+def _regrouped(connection: sql.Connection, own: sql.Row, *, now: datetime) -> set[int]:
     """Group an incident's case and those that it may be linked to anew; return the numbers of those that changed."""
-    near = set(connection.scalars(sql.select(INCIDENT.c.case).join(CASE).where(_near(own)))) if site else set()
-    in_cases = MEMBERS.where(INCIDENT.c.case.in_(near | {own.case} - {None}), INCIDENT.c.state != State.WITHDRAWN)
-    numbered = _numbered(connection, groups(list(connection.execute(in_cases))), site, now=now)
+    near = set(connection.scalars(sql.select(INCIDENT.c.case).where(*NEAR), _span(own))) if own.site else set()
+    in_cases = MEMBERS.where(INCIDENT.c.case.in_((near | {own.case}) - {None}), COUNTED)
+    numbered = _numbered(connection, groups(list(connection.execute(in_cases))), own, now=now)
     changed = {own.case} - {None}
     moved = [(row, number) for number, group in numbered.items() for row in group if row.case != number]
     for row, number in moved:
@@ -84,19 +102,15 @@ def _regrouped(connection: sql.Connection, own: sql.Row, site: sql.Row | None, *
     return changed
 
 
-def _near(own: sql.Row) -> sql.ColumnElement[bool]:
-    """Return the condition of incidents of the same site that may be linked to one."""
-    return sql.and_(
-        CASE.c.site == own.site,
-        INCIDENT.c.earliest_us <= own.latest_us + WIDEST_US,
-        INCIDENT.c.latest_us.between(own.earliest_us - WIDEST_US, own.latest_us + WIDEST_US + LONGEST_US),
-    )
+def _span(own: sql.Row) -> dict:
+    """Return the parameters of NEAR for an incident."""
+    return {"site": own.site, "before_us": own.latest_us + WIDEST_US, "after_us": own.earliest_us - WIDEST_US}
 
 
 def _move(connection: sql.Connection, row: sql.Row, number: int) -> None:
     """Put an incident into a case."""
-    same = (column == getattr(row, column.name) for column in INCIDENT.primary_key)
-    connection.execute(sql.update(INCIDENT).where(*same).values(case=number))
+    own = {f"own_{column.name}": getattr(row, column.name) for column in INCIDENT.primary_key}
+    connection.execute(MOVE, own | {"case": number})
 
 
 def links(rows: list[sql.Row]) -> np.ndarray:
@@ -119,20 +133,20 @@ def groups(rows: list[sql.Row]) -> list[list[sql.Row]]:
 
 
 def _numbered(
-    connection: sql.Connection, groups: list[list[sql.Row]], site: sql.Row | None, *, now: datetime
+    connection: sql.Connection, groups: list[list[sql.Row]], own: sql.Row, *, now: datetime
 ) -> dict[int, list[sql.Row]]:
     """Return groups by the number of their case: the oldest that their incidents have, or that of a new one."""
     out = {}
     for group in groups:
         had = {row.case for row in group} - {None} - out.keys()
-        out[min(had) if had else _open(connection, site, now=now)] = group
+        out[min(had) if had else _open(connection, own, now=now)] = group
     return out
 
 
-def _open(connection: sql.Connection, site: sql.Row | None, *, now: datetime) -> int:
-    """Open a case, and return its number."""
-    values = {"site": site and site.name, "exercise": bool(site and site.exercise), "opened_at": now, "changed_at": now}
-    done = connection.execute(sql.insert(CASE).values(**values, devices=0, shots=0))
+def _open(connection: sql.Connection, own: sql.Row, *, now: datetime) -> int:
+    """Open a case of an incident's site, and return its number."""
+    values = {"site": own.site, "exercise": bool(own.exercise), "opened_at": now, "changed_at": now}
+    done = connection.execute(sql.insert(CASE), values | {"devices": 0, "shots": 0})
     return done.inserted_primary_key[0]
 
 
@@ -147,15 +161,22 @@ def _merge(connection: sql.Connection, number: int, into: int, *, now: datetime)
     connection.execute(sql.update(CASE).where(merged).values(merged_into=into, changed_at=now))
 
 
-def _update(connection: sql.Connection, number: int, *, needed: int, now: datetime) -> None:
-    """Write what a case's incidents say, and raise it once enough devices have it; its place follows: `places`."""
-    counted = INCIDENT.c.case == number, INCIDENT.c.state != State.WITHDRAWN
-    by_device = sql.select(sql.func.sum(INCIDENT.c.shots)).where(*counted).group_by(INCIDENT.c.device)
-    shots = [int(each) for each in connection.scalars(by_device)]
-    times = sql.select(INCIDENT.c.unix_us, INCIDENT.c.error_us).where(*counted, INCIDENT.c.unix_us.is_not(None))
-    first = connection.execute(times.order_by(*times.selected_columns).limit(1)).first() or (None, None)
-    values = {"devices": len(shots), "shots": max(shots, default=0), "unix_us": first[0], "error_us": first[1]}
-    connection.execute(sql.update(CASE).where(CASE.c.number == number).values(**values, place_due=True, changed_at=now))
-    if len(shots) >= needed:
-        unraised = sql.update(CASE).where(CASE.c.number == number, CASE.c.raised_at.is_(None))
-        connection.execute(unraised.values(raised_at=now))
+def _update(connection: sql.Connection, changed: dict[int, int], *, now: datetime) -> None:
+    """Write what cases' incidents say, and raise each once enough devices have it; their places follow: `places`.
+
+    `changed` has how many devices each needs. One that was merged into another since is left as it was.
+    """
+    raised = []
+    for number, needed in sorted(changed.items()):
+        rows = connection.execute(IN_CASE, {"number": number}).all()
+        shots = Counter()
+        for row in rows:
+            shots[row.device] += row.shots
+        times = ((row.unix_us, row.error_us) for row in rows if row.unix_us is not None)
+        unix_us, error_us = min(times, default=(None, None))
+        values = {"devices": len(shots), "shots": max(shots.values(), default=0), "place_due": True, "changed_at": now}
+        connection.execute(UPDATE, values | {"unix_us": unix_us, "error_us": error_us, "own": number})
+        if len(shots) >= needed:
+            raised.append({"own": number, "raised_at": now})
+    if raised:
+        connection.execute(RAISE, raised)

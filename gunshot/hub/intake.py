@@ -1,7 +1,7 @@
 """What a device sent, into the database: whatever order it comes in, and however often.
 
 Each function works in the transaction of the connection that it is given. The caller commits, and only then sends the
-acknowledgement that `alert` returned.
+acknowledgements that `alerts` returned.
 
 Refused is what no repetition makes right: it is kept with its reason, and acknowledged, or it would come for ever. Not
 acknowledged is what the device may yet be right about: it is not enrolled in this database, or its message is damaged,
@@ -9,8 +9,9 @@ so that its numbers may be those of another message, which the device would then
 """
 
 import hashlib
+import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sql
@@ -21,33 +22,51 @@ from gunshot.device.messages import Incident, State
 from gunshot.device.topics import Acknowledgement, Birth, Status
 from gunshot.hub import fusion
 from gunshot.hub.database import DEVICE, INCIDENT, MESSAGE, ONSET, REFUSED, SESSION
+from gunshot.hub.rows import Rows
 
 RANK = {State.OPENED: 0, State.UPDATED: 1, State.CLOSED: 2, State.WITHDRAWN: 3}  # of two states the later is true
 MOST = 2**63 - 1  # of a count in a database
+MOST_REFUSED = 1000  # messages of a device that are kept with their reason: or it could fill the disk with them
 MOST_REASON = 500  # characters: a message may quote what it refuses
 LATE_US = 10_000_000  # after its sound, at most, the first message of a device comes that does not know the time
 LATEST_US = 253_402_300_799_999_999  # the end of the year 9999, the last that a datetime has
+
+log = logging.getLogger("gunshot")
 
 
 class UnknownError(ValueError):
     """A device that is not enrolled, or no longer."""
 
 
-def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datetime, sr: int) -> Acknowledgement | None:
-    """Take in a message, and return what to acknowledge: None where the device is to keep it.
+def alerts(
+    connection: sql.Connection, sent: Sequence[tuple[str, bytes]], *, now: datetime, sr: int
+) -> list[Acknowledgement | None]:
+    """Take in messages, each a device and its bytes; return what to acknowledge, None where a device is to keep one.
 
-    `sr` is the rate of the samples that messages count, Hz.
+    Many at once cost less than one at a time, and come to the same. `sr` is the rate of the samples that messages
+    count, Hz.
     """
-    acknowledgement = _head(payload)
-    try:
-        number = writer(connection, device)
-        message = messages.decode(payload)
-        _check(message, number, sr)
-        _store(connection, device, message, payload, now=now, sr=sr)
-    except ValueError as e:
-        refuse(connection, device, "alert", payload, str(e), now)
-        return None if isinstance(e, UnknownError) else acknowledgement
-    return acknowledgement
+    names = {device for device, _ in sent}
+    devices = {row.name: row for row in connection.execute(sql.select(DEVICE).where(DEVICE.c.name.in_(names)))}
+    taken, out = _Taken(connection, now=now, sr=sr), []
+    for device, payload in sent:
+        acknowledgement = _head(payload)
+        try:
+            number = _writer(devices.get(device), device)
+            message = messages.decode(payload)
+            _check(message, number, sr)
+            taken.store(devices[device], message, payload)
+        except ValueError as e:
+            refuse(connection, device, "alert", payload, str(e), now)
+            acknowledgement = None if isinstance(e, UnknownError) else acknowledgement
+        out.append(acknowledgement)
+    fusion.join(connection, taken.write(), now=now)
+    return out
+
+
+def alert(connection: sql.Connection, device: str, payload: bytes, *, now: datetime, sr: int) -> Acknowledgement | None:
+    """Take in one message: see `alerts`."""
+    return alerts(connection, [(device, payload)], now=now, sr=sr)[0]
 
 
 def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> None:
@@ -69,7 +88,7 @@ def status(connection: sql.Connection, device: str, payload: bytes, *, now: date
     One of an earlier session than the last known is ignored: a late last will.
     """
     try:
-        _number(connection, device)
+        _number(_row(connection, device), device)
         report = Status.decode(payload)
     except ValueError as e:
         refuse(connection, device, "status", payload, str(e), now)
@@ -93,22 +112,29 @@ def _head(payload: bytes) -> Acknowledgement | None:
     return Acknowledgement(*messages.HEAD.unpack_from(payload)[-3:])
 
 
-def _number(connection: sql.Connection, device: str) -> int:
-    number = connection.scalar(sql.select(DEVICE.c.number).where(DEVICE.c.name == device))
-    if number is None:
-        raise UnknownError(f"device={device} must be enrolled: `gunshot hub enrol`")
-    return number
-
-
 def writer(connection: sql.Connection, device: str) -> int:
     """Return the number of a device that may say what it heard: of one that is revoked only its end is of interest.
 
     UnknownError where it may not.
     """
-    number = _number(connection, device)
-    since = connection.scalar(sql.select(DEVICE.c.revoked_at).where(DEVICE.c.name == device))
-    if since is not None:
-        raise UnknownError(f"device={device} must be enrolled; it is revoked since {since:%Y-%m-%d %H:%M:%S} UTC")
+    return _writer(_row(connection, device), device)
+
+
+def _row(connection: sql.Connection, device: str) -> sql.Row | None:
+    return connection.execute(sql.select(DEVICE).where(DEVICE.c.name == device)).first()
+
+
+def _number(row: sql.Row | None, device: str) -> int:
+    if row is None:
+        raise UnknownError(f"device={device} must be enrolled: `gunshot hub enrol`")
+    return row.number
+
+
+def _writer(row: sql.Row | None, device: str) -> int:
+    number = _number(row, device)
+    if row.revoked_at is not None:
+        since = f"{row.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
+        raise UnknownError(f"device={device} must be enrolled; it is revoked since {since}")
     return number
 
 
@@ -130,53 +156,70 @@ def _unix_us(message: Incident, onset: int, sr: int) -> int:
     return message.clock.unix_us - (message.decided - onset) * 1_000_000 // sr
 
 
-def _store(
-    connection: sql.Connection, device: str, message: messages.Message, payload: bytes, *, now: datetime, sr: int
-) -> None:
-    key = {"device": device, "session": message.session, "sequence": message.sequence}
-    before = connection.scalar(sql.select(MESSAGE.c.payload).where(*_is(MESSAGE, key)))
-    if before in (payload, b""):  # it is here, or was until it was purged
-        return
-    if before is not None:
-        raise ValueError(f"session={message.session} sequence={message.sequence} must be new; another message has them")
-    number = message.incident if isinstance(message, Incident) else None
-    connection.execute(sql.insert(MESSAGE).values(**key, incident=number, received_at=now, payload=payload))
-    if number is None:
-        return
-    key = {"device": device, "session": message.session, "incident": number}
-    before = _merge(connection, INCIDENT, key, lambda row: _incident(row, message, sr) | _span(row, message, now, sr))
-    for onset in message.onsets:
-        _merge(connection, ONSET, {**key, "onset": onset}, lambda row, onset=onset: _onset(row, message, onset, sr))
-    fusion.join(connection, key, before=before, now=now)
+class _Taken:
+    """What messages come to; `write` writes it."""
+
+    def __init__(self, connection: sql.Connection, *, now: datetime, sr: int):
+        self._now, self._sr = now, sr
+        self._messages, self._incidents, self._onsets = (Rows(connection, t) for t in (MESSAGE, INCIDENT, ONSET))
+        self._changed: dict[tuple, None] = {}  # the keys of incidents of which a message came, in order
+
+    def store(self, device: sql.Row, message: messages.Message, payload: bytes) -> None:
+        """Add a message of a device; ValueError where another one has its numbers."""
+        key, number = (device.name, message.session, message.sequence), getattr(message, "incident", None)
+        before = self._messages.get(key)
+        if before and before["payload"] in (payload, b""):  # it is here, or was until it was purged
+            return
+        if before:
+            numbers = f"session={message.session} sequence={message.sequence}"
+            raise ValueError(f"{numbers} must be new; another message has them")
+        self._messages.put(key, {"incident": number, "received_at": self._now, "payload": payload})
+        if number is None:
+            return
+        key = device.name, message.session, number
+        row = self._incidents.get(key)
+        values = _incident(row, message, self._sr) | _span(row, message, self._now, self._sr)
+        self._incidents.put(key, values if row else values | {"site": device.site})
+        for onset in message.onsets:
+            before = self._onsets.get((*key, onset))
+            self._onsets.put((*key, onset), _onset(before, message, onset, self._sr))
+        self._changed[key] = None
+
+    def write(self) -> list[tuple[dict, dict | None]]:
+        """Write all of it; return the incidents of which a message came: the key of each, and its row before."""
+        for rows in (self._messages, self._incidents, self._onsets):
+            rows.write()
+        names = [column.name for column in INCIDENT.primary_key]
+        return [(dict(zip(names, key, strict=True)), self._incidents.before(key)) for key in self._changed]
 
 
-def _incident(row: sql.Row | None, message: Incident, sr: int) -> dict:
+def _incident(row: dict | None, message: Incident, sr: int) -> dict:
     """Return the values of an incident's row after one more of its messages: the same ones in whatever order."""
     values = {
         "state": int(message.state), "shots": message.shots, "score": message.score, "spl_db": message.spl_db,
         "onset": message.onset, "decided": message.decided, "model": f"{message.model:016x}",
     }  # fmt: skip
     if row:
-        values["state"] = int(max(State(row.state), message.state, key=RANK.get))
-        values |= {name: max(getattr(row, name), values[name]) for name in ("shots", "score", "spl_db", "decided")}
-        values |= {name: min(getattr(row, name), values[name]) for name in ("onset", "model")}  # all say the same
-    if message.clock and (not row or row.clock_sequence is None or message.sequence < row.clock_sequence):
+        values["state"] = int(max(State(row["state"]), message.state, key=RANK.get))
+        values |= {name: max(row[name], values[name]) for name in ("shots", "score", "spl_db", "decided")}
+        values |= {name: min(row[name], values[name]) for name in ("onset", "model")}  # all say the same
+    if message.clock and (not row or row["clock_sequence"] is None or message.sequence < row["clock_sequence"]):
         values |= {"clock_sequence": message.sequence, "error_us": message.clock.error_us}
         values["unix_us"] = _unix_us(message, message.onset, sr)
     if message.log_mel is not None:
         rank = message.score, -message.sequence
-        if not row or row.evidence_sequence is None or rank > (row.evidence_score, -row.evidence_sequence):
+        if not row or row["evidence_sequence"] is None or rank > (row["evidence_score"], -row["evidence_sequence"]):
             values |= {"evidence_sequence": message.sequence, "evidence_score": message.score}
     return values
 
 
-def _span(row: sql.Row | None, message: Incident, now: datetime, sr: int) -> dict:
+def _span(row: dict | None, message: Incident, now: datetime, sr: int) -> dict:
     """Return between which times an incident's onsets were heard, after one more of its messages."""
     if message.clock:
         heard = [_unix_us(message, onset, sr) for onset in (message.onset, *message.onsets)]
         earliest, latest = min(heard) - message.clock.error_us, max(heard) + message.clock.error_us
-        if row and row.unix_us is not None:
-            earliest, latest = min(earliest, row.earliest_us), max(latest, row.latest_us)
+        if row and row["unix_us"] is not None:
+            earliest, latest = min(earliest, row["earliest_us"]), max(latest, row["latest_us"])
     elif row:
         return {}
     else:
@@ -185,13 +228,13 @@ def _span(row: sql.Row | None, message: Incident, now: datetime, sr: int) -> dic
     return {"earliest_us": earliest, "latest_us": min(latest, earliest + fusion.LONGEST_US)}
 
 
-def _onset(row: sql.Row | None, message: Incident, onset: int, sr: int) -> dict:
+def _onset(row: dict | None, message: Incident, onset: int, sr: int) -> dict:
     """Return the values of an onset's row; of two times, which no device tells, the one of least error."""
     if not message.clock:
         return {}
     time = message.clock.error_us, _unix_us(message, onset, sr)
-    if row and row.unix_us is not None:
-        time = min(time, (row.error_us, row.unix_us))
+    if row and row["unix_us"] is not None:
+        time = min(time, (row["error_us"], row["unix_us"]))
     return {"error_us": time[0], "unix_us": time[1]}
 
 
@@ -213,7 +256,14 @@ def _merge(
 
 
 def refuse(connection: sql.Connection, device: str, leaf: str, payload: bytes, reason: str, now: datetime) -> None:
-    """Keep what a device sent and is not taken in, with the reason."""
+    """Keep what a device sent and is not taken in, with the reason; past MOST_REFUSED of a device, count it alone."""
+    reason = shown(reason)[:MOST_REASON]
     key = {"device": device, "leaf": leaf, "sha256": hashlib.sha256(payload).hexdigest()}
-    values = {"reason": shown(reason)[:MOST_REASON], "payload": payload, "refused_at": now}
-    _merge(connection, REFUSED, key, lambda row: values | {"times": row.times + 1 if row else 1})
+    is_there = connection.scalar(sql.select(REFUSED.c.times).where(*_is(REFUSED, key))) is not None
+    kept = sql.select(sql.func.count()).select_from(REFUSED).where(REFUSED.c.device == device)
+    if not is_there and connection.scalar(kept) >= MOST_REFUSED:
+        key["sha256"], payload, reason = "", b"", f"more than {MOST_REFUSED} were refused; this is the last: {reason}"
+    values = {"reason": reason[:MOST_REASON], "payload": payload, "refused_at": now}
+    before = _merge(connection, REFUSED, key, lambda row: values | {"times": row.times + 1 if row else 1})
+    if before is None:  # or a flood of it would be one of the log
+        log.warning("%s: of what it sent on %s something is refused: %s", device, leaf, reason)

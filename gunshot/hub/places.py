@@ -4,6 +4,7 @@ A place of six devices takes a fifth of a second. An alert only marks its case; 
 """
 
 import dataclasses
+import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from threading import Event
@@ -29,27 +30,40 @@ def keep(engine: sql.Engine, stop: Event) -> None:
 
 
 def work(engine: sql.Engine, stop: Event) -> None:
-    """Work out the places that are due now, the newest cases first."""
+    """Work out the places that are due now, the newest cases first; what a moment brings is written together."""
     with engine.connect() as connection:
         due = connection.execute(sql.select(CASE).where(CASE.c.place_due).order_by(CASE.c.number.desc())).all()
+    done, since = [], time.monotonic()
     for case in due:
-        if not stop.is_set():
-            _write(engine, case)
+        if stop.is_set():
+            break
+        done.append((case, _values(engine, case)))
+        if time.monotonic() - since >= PAUSE_S:
+            _write(engine, done)
+            done, since = [], time.monotonic()
+    _write(engine, done)
 
 
-def _write(engine: sql.Engine, case: sql.Row) -> None:
-    """Write where a case was fired; where a message came meanwhile it stays due."""
+def _values(engine: sql.Engine, case: sql.Row) -> dict:
+    """Return a case's columns of where it was fired."""
     counted = INCIDENT.c.case == case.number, INCIDENT.c.state != State.WITHDRAWN
     columns = INCIDENT.c.device, INCIDENT.c.unix_us, INCIDENT.c.error_us, DEVICE.c.latitude, DEVICE.c.longitude
     with engine.connect() as connection:
         rows = connection.execute(sql.select(*columns).join(DEVICE).where(*counted).order_by(*columns)).all()
         temperature_c = connection.scalar(sql.select(SITE.c.temperature_c).where(SITE.c.name == case.site))
-    values = _place(rows, temperature_c)
-    if any(getattr(case, name) != value for name, value in values.items()):
-        values = values | {"changed_at": datetime.now(UTC)}
-    same = CASE.c.number == case.number, CASE.c.changed_at == case.changed_at
+    return _place(rows, temperature_c)
+
+
+def _write(engine: sql.Engine, done: list[tuple[sql.Row, dict]]) -> None:
+    """Write where cases were fired; one of which a message came meanwhile stays due."""
+    if not done:
+        return
     with engine.begin() as connection:
-        connection.execute(sql.update(CASE).where(*same).values(**values, place_due=False))
+        for case, values in done:
+            if any(getattr(case, name) != value for name, value in values.items()):
+                values = values | {"changed_at": datetime.now(UTC)}
+            same = CASE.c.number == case.number, CASE.c.changed_at == case.changed_at
+            connection.execute(sql.update(CASE).where(*same).values(**values, place_due=False))
 
 
 def _place(rows: list[sql.Row], temperature_c: float | None) -> dict:

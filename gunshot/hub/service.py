@@ -13,9 +13,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.base.files import shown
 from gunshot.device import topics
-from gunshot.hub import database, folder, intake, orders, places
+from gunshot.hub import database, floods, folder, inbox, intake, orders, places
 from gunshot.hub.home_assistant import Teller
 
+READ_S = 0.1  # at most, until what was read is committed
 TICK_S = 1.0  # from one look at the orders to the next; and between attempts to connect
 
 log = logging.getLogger("gunshot")
@@ -33,7 +34,10 @@ def serve(place: Path, *, sr: int) -> None:
         The database cannot be reached, or takes nothing.
     """
     settings = folder.load(place)
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=folder.HUB, clean_session=False, protocol=mqtt.MQTTv311)
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2, client_id=folder.HUB, clean_session=False, protocol=mqtt.MQTTv311, manual_ack=True
+    )
+    client.max_inflight_messages_set(inbox.MOST)  # acknowledgements, of what was committed together
     own = place / "client"
     client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
     teller = Teller(client, enabled=settings.home_assistant)
@@ -42,10 +46,9 @@ def serve(place: Path, *, sr: int) -> None:
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
     stop = Event()
     with database.opened(settings.database) as engine, ThreadPoolExecutor() as pool:
-        # The library sends its PUBACK after this returns, and none where it raises.
         sound = place / orders.SOUND
-        faults: dict[str, str | None] = {}
-        client.on_message = lambda _, __, message: take(client, engine, message, faults, sr=sr, sound=sound)
+        hub = Hub(client, engine, sr=sr, sound=sound)
+        client.on_message = lambda _, __, message: hub.inbox.put(message)
         client.connect_async(settings.host, settings.port)
         beside = [pool.submit(places.keep, engine, stop)]
         if settings.cap:
@@ -53,29 +56,30 @@ def serve(place: Path, *, sr: int) -> None:
 
             beside.append(pool.submit(dispatch.keep, engine, settings.cap, settings.host, stop))
         try:
-            _loop(client, engine, settings, beside, teller, sound=sound)
+            _loop(hub, settings, beside, teller)
         finally:
             stop.set()
         for one in beside:
             one.result()
 
 
-def _loop(
-    client: mqtt.Client, engine: sql.Engine, settings: folder.Settings, beside: list[Future], teller: Teller,
-    *, sound: Path,
-) -> None:  # fmt: skip
+def _loop(hub: "Hub", settings: folder.Settings, beside: list[Future], teller: Teller) -> None:
     """Talk with the broker until one of those `beside` is done: it had an error, which ends the hub."""
+    client, looked = hub.client, -TICK_S
     _connect(client, settings)
-    looked = -TICK_S
     while not any(one.done() for one in beside):  # one thread, so that nothing happens to an order twice at a time
-        if client.loop(TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+        if not hub.read():
+            hub.inbox.forget()
             teller.again()
             time.sleep(TICK_S)
             _connect(client, settings)
-        elif client.is_connected() and time.monotonic() - looked >= TICK_S:
+            continue
+        hub.take()
+        if client.is_connected() and time.monotonic() - looked >= TICK_S:
             looked = time.monotonic()
-            send_orders(client, engine, sound=sound)
-            teller.tell(engine)
+            send_orders(client, hub.engine, sound=hub.sound)
+            teller.tell(hub.engine)
+            floods.write(hub.engine, hub.inbox.passed_over(), now=datetime.now(UTC))
             client.publish(topics.LIFE, b"")  # the broker takes it, and the database answered just now
 
 
@@ -92,39 +96,76 @@ def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
     return client.subscribe([(topics.topic("+", leaf), 1) for leaf in topics.WRITTEN])
 
 
-def take(
-    client: mqtt.Client, engine: sql.Engine, message: mqtt.MQTTMessage, faults: dict[str, str | None],
-    *, sr: int, sound: Path,
-) -> None:  # fmt: skip
-    """Commit what a device sent, then acknowledge it. `faults` are those of sites' profiles, by device, so far."""
-    device, leaf = topics.parts(message.topic)
-    if not message.payload:  # the broker was told to forget what it kept
-        return
-    now, acknowledgement = datetime.now(UTC), None
-    with engine.begin() as connection:
-        if leaf == "alert":
-            acknowledgement = intake.alert(connection, device, message.payload, now=now, sr=sr)
-        elif leaf == "reply":
-            acknowledgement = orders.reply(connection, device, message.payload, now=now, sound=sound)
-        elif leaf == "birth":
-            intake.birth(connection, device, message.payload, now=now)
-        elif report := intake.status(connection, device, message.payload, now=now):
-            _warn(device, report, faults)
-    if acknowledgement:
-        client.publish(topics.topic(device, "ack"), acknowledgement.encode(), qos=1)
-    elif leaf == "alert":
-        log.warning("%s: a message is not acknowledged; the table refused has its reason", device)
+class Hub:
+    """What came, and where it goes: committed many at a time, then confirmed to the broker and acknowledged to devices.
 
+    `sound` is the folder of clips.
+    """
 
-def _warn(device: str, report: topics.Status, faults: dict[str, str | None]) -> None:
-    """Log why a device runs without its site's profile, once; its last will says nothing of that."""
-    if not report.online:
-        return
-    if report.site_fault and report.site_fault != faults.get(device):
-        log.warning(
-            "%s: it runs at its operating point, without its site's profile: %s", device, shown(report.site_fault)
-        )
-    faults[device] = report.site_fault
+    def __init__(self, client: mqtt.Client, engine: sql.Engine, *, sr: int, sound: Path):
+        self.client, self.engine, self.sr, self.sound = client, engine, sr, sound
+        self.inbox = inbox.Inbox(self._confirm)
+        self.faults: dict[str, str | None] = {}  # of sites' profiles, by device, so far
+
+    def read(self) -> bool:
+        """Read what the broker sends: wait for it, then all that is there; return whether the broker is."""
+        code, seen, end = self.client.loop(self.inbox.wait_s or TICK_S), -1, time.monotonic() + READ_S
+        while (
+            code == MQTTErrorCode.MQTT_ERR_SUCCESS and seen < self.inbox.seen and len(self.inbox) < inbox.MOST
+            and time.monotonic() < end
+        ):  # fmt: skip
+            seen = self.inbox.seen
+            code = self.client.loop(0)
+        return code == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def take(self) -> None:
+        """Commit what is due in one transaction, then confirm and acknowledge it."""
+        due, late = self.inbox.take()
+        if not due and not late:
+            return
+        with self.engine.begin() as connection:
+            acknowledged = self._take(connection, [message for message in due + late if message.payload])
+        for message in due:
+            self._confirm(message)
+        for device, acknowledgement in acknowledged:
+            self.client.publish(topics.topic(device, "ack"), acknowledgement, qos=1)
+
+    def _take(self, connection: sql.Connection, due: list[mqtt.MQTTMessage]) -> list[tuple[str, bytes]]:
+        """Take in messages, and return what to acknowledge, of each its device and its bytes.
+
+        Those without content, by which the broker was told to forget what it kept, are not among them.
+        """
+        now, alerts, out = datetime.now(UTC), [], []
+        for message in due:
+            device, leaf = topics.parts(message.topic)
+            if leaf == "alert":
+                alerts.append((device, message.payload))
+            elif leaf == "reply":
+                done = orders.reply(connection, device, message.payload, now=now, sound=self.sound)
+                out += [(device, done.encode())] if done else []
+            elif leaf == "birth":
+                intake.birth(connection, device, message.payload, now=now)
+            elif report := intake.status(connection, device, message.payload, now=now):
+                self._warn(device, report)
+        for (device, _), done in zip(alerts, intake.alerts(connection, alerts, now=now, sr=self.sr), strict=True):
+            if done is None:
+                log.warning("%s: a message is not acknowledged; the table refused has its reason", device)
+            else:
+                out.append((device, done.encode()))
+        return out
+
+    def _confirm(self, message: mqtt.MQTTMessage) -> None:
+        self.client.ack(message.mid, message.qos)
+
+    def _warn(self, device: str, report: topics.Status) -> None:
+        """Log why a device runs without its site's profile, once; its last will says nothing of that."""
+        if not report.online:
+            return
+        if report.site_fault and report.site_fault != self.faults.get(device):
+            log.warning(
+                "%s: it runs at its operating point, without its site's profile: %s", device, shown(report.site_fault)
+            )
+        self.faults[device] = report.site_fault
 
 
 def send_orders(client: mqtt.Client, engine: sql.Engine, *, sound: Path) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -23,7 +24,7 @@ from gunshot.base import audio
 from gunshot.detect import listener
 from gunshot.device import answers, incidents, link, messages, outbox, run, topics
 from gunshot.device.place import Place
-from gunshot.hub import database, folder, orders, service
+from gunshot.hub import database, folder, inbox, orders, service
 from gunshot.signing import keys
 from tests.firmware.driven import MODEL, p
 from tests.flows.prefect_server import free_port, started
@@ -38,9 +39,9 @@ NAME, NUMBER, MODEL_NUMBER = "roof", 7, 2**64 - 2
 class Network:
     """A hub's folder with one device, and what runs of it."""
 
-    def __init__(self, place: Path):
+    def __init__(self, place: Path, *, url: str | None = None):
         self.folder, self.log, self.port = place, place.parent / "log", int(free_port())
-        self.url = folder.init(place, host="localhost", port=self.port, url=None).database
+        self.url = folder.init(place, host="localhost", port=self.port, url=url).database
         self.device = folder.enrol(place, NAME, NUMBER)
 
     @contextlib.contextmanager
@@ -113,6 +114,32 @@ def serve_hub(place: Path) -> None:
     service.serve(place, sr=p.audio.sr)
 
 
+def serve_until(place: Path, *, statement: int) -> None:
+    """Be a hub that is killed before so many statements, or commits, of its intake from the first message on."""
+    taking, left = [], itertools.count(statement - 1, -1)
+    take = service.Hub.take
+
+    def counted(*_) -> None:
+        if taking and not next(left):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counting(hub: service.Hub) -> None:
+        taking.extend([True] if len(hub.inbox) else [])
+        take(hub)
+        taking.clear()
+
+    service.Hub.take = counting
+    for event in ("before_cursor_execute", "commit"):
+        sql.event.listen(sql.Engine, event, counted)
+    serve_hub(place)
+
+
+def serve_full(place: Path, *, pages: int) -> None:
+    """Be a hub whose SQLite has so many pages at most."""
+    sql.event.listen(sql.Engine, "connect", lambda one, _: one.execute(f"PRAGMA max_page_count={pages}"))
+    serve_hub(place)
+
+
 def serve_once(place: Path) -> None:
     """Be a hub that dies between its first commit and the acknowledgement."""
     publish = mqtt.Client.publish
@@ -123,7 +150,8 @@ def serve_once(place: Path) -> None:
 
 
 def serve_three_parts(place: Path) -> None:
-    """Be a hub that dies between the commit of a third part and its acknowledgement."""
+    """Be a hub that dies between the commit of a third part and its acknowledgement, and takes in few at a time."""
+    inbox.MOST, service.READ_S = 1, 0.0
     publish, left = mqtt.Client.publish, itertools.count(2, -1)
 
     def dying(client: mqtt.Client, topic: str, payload: bytes, **options):

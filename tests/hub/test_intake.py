@@ -12,6 +12,7 @@ import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.device import messages, topics
 from gunshot.device.messages import Clock, Heartbeat, Incident, State
@@ -133,12 +134,16 @@ def check(engine: sql.Engine, sent: list[messages.Message]) -> None:
 
 @pytest.mark.slow
 @given(sent=sessions(), data=st.data())
-def test_any_order_and_repetition_gives_the_same_rows(sent, data):
+def test_any_order_repetition_and_grouping_gives_the_same_rows(sent, data):
     again = data.draw(st.lists(st.sampled_from(sent), max_size=5))
     engine = a_database()
-    for message in data.draw(st.permutations(sent + again)):
-        acknowledgement = take(engine, messages.encode(message))
-        assert acknowledgement == Acknowledgement(NUMBER, message.session, message.sequence)
+    left = data.draw(st.permutations(sent + again))
+    while left:
+        together = data.draw(st.integers(1, len(left)))
+        some, left = left[:together], left[together:]
+        with engine.begin() as connection:
+            done = intake.alerts(connection, [("roof", messages.encode(m)) for m in some], now=NOW, sr=SR)
+        assert done == [Acknowledgement(NUMBER, m.session, m.sequence) for m in some]
     check(engine, sent)
 
 
@@ -238,13 +243,14 @@ def test_a_will_of_an_earlier_session_changes_nothing():
 
 
 def test_a_new_fault_of_a_site_s_profile_is_a_warning(caplog):
-    engine, faults = a_database(), {}
+    hub = service.Hub(mqtt.Client(CallbackAPIVersion.VERSION2), a_database(), sr=SR, sound=None)
 
     def warned(**said) -> list[str]:
         caplog.clear()
         message = mqtt.MQTTMessage(topic=topics.topic("roof", "status").encode())
         message.payload = Status(session=3, **said).encode()
-        service.take(None, engine, message, faults, sr=SR, sound=None)
+        hub.inbox.put(message)
+        hub.take()
         return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
 
     assert not warned(online=True)

@@ -82,7 +82,7 @@ def test_the_hub_is_killed_between_two_parts(network):
         with network.hub(serve_three_parts) as hub:
             sender.pump_until(lambda: not hub.is_alive(), "the hub dies")
             assert hub.exitcode == 9
-        assert len(network.rows(database.PART)) == 3
+        assert len(network.rows(database.PART)) >= 3 and states(network) == ["open"]
         with network.hub():
             sender.pump_until(lambda: states(network) == ["complete"], "the clip is written")
             sender.pump_until(lambda: not len(sender.answers), "the device has no more of it")

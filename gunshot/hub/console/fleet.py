@@ -8,6 +8,7 @@ import sqlalchemy as sql
 from gunshot.device import messages
 from gunshot.device.messages import Heartbeat
 from gunshot.device.topics import SPEECH, VIDEO
+from gunshot.hub import floods
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.times import utc
 from gunshot.hub.database import DEVICE, INCIDENT, MESSAGE, SESSION
@@ -23,10 +24,11 @@ TALL = 48  # of the drawing, px, in which an hour is one wide
 def devices(connection: sql.Connection, noise: Noise, *, now: datetime) -> list[dict]:
     """Return a dict for each device, by name: its session, last heartbeat, a drawing of its noise, and `warnings`."""
     rows = connection.execute(sql.select(DEVICE).order_by(DEVICE.c.name)).all()
-    return [_device(connection, noise, row, now) for row in rows]
+    flooding = floods.recent(connection, now=now)
+    return [_device(connection, noise, row, flooding.get(row.name), now) for row in rows]
 
 
-def _device(connection: sql.Connection, noise: Noise, row: sql.Row, now: datetime) -> dict:
+def _device(connection: sql.Connection, noise: Noise, row: sql.Row, flood: sql.Row | None, now: datetime) -> dict:
     s, m, i = SESSION.c, MESSAGE.c, INCIDENT.c
     newest = sql.select(SESSION).where(s.device == row.name).order_by(s.session.desc()).limit(1)
     session = connection.execute(newest).first()
@@ -43,9 +45,19 @@ def _device(connection: sql.Connection, noise: Noise, row: sql.Row, now: datetim
         "seen_at": max(filter(None, (utc(came), session and utc(session.heard_at))), default=None),
         "clock_error_s": incident.error_us / 1e6 if incident and incident.error_us is not None else None,
         "heard": incident is not None, "drawing": drawing(levels),
-        "warnings": [] if row.revoked_at else warnings(levels, beat),
+        "warnings": [] if row.revoked_at else _flooded(flood) + warnings(levels, beat),
         "near": near_miss(connection, row.name, now=now) if has_near else None,
     }  # fmt: skip
+
+
+def _flooded(flood: sql.Row | None) -> list[str]:
+    """Return what is wrong where a device sent more than the hub takes of one."""
+    if flood is None:
+        return []
+    last = f"{utc(flood.last_at):%Y-%m-%d %H:%M} UTC"
+    return [
+        f"floods the hub: {flood.messages} messages were passed over, the last ones on {last}; revoke it to end that"
+    ]
 
 
 def _last_heartbeat(connection: sql.Connection, device: str) -> Heartbeat | None:

@@ -16,6 +16,7 @@ MOST = 20  # cases that wait and are named; the newest
 def token(connection: sql.Connection) -> str:
     """Return a text that changes when a case, a decision, an order, or whether a device is there does."""
     changed = sql.select(sql.func.max(CASE.c.changed_at)).scalar_subquery()
+    newest = sql.select(sql.func.max(CASE.c.number)).scalar_subquery()  # also where the clock was set back
     decided = sql.select(sql.func.max(DECISION.c.number)).scalar_subquery()
     online = sql.select(sql.func.count()).where(SESSION.c.online).scalar_subquery()
     revoked = sql.select(sql.func.count(DEVICE.c.revoked_at)).scalar_subquery()
@@ -25,7 +26,7 @@ def token(connection: sql.Connection) -> str:
     ordered = (sql.select(count).select_from(ORDER).scalar_subquery() for count in counts)
     deleted = (sql.select(sql.func.count(kind.c.deleted_at)).scalar_subquery() for kind in orders.BROUGHT)
     return " ".join(
-        map(str, connection.execute(sql.select(changed, decided, online, revoked, *ordered, *deleted)).one())
+        map(str, connection.execute(sql.select(changed, newest, decided, online, revoked, *ordered, *deleted)).one())
     )
 
 
