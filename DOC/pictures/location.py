@@ -3,6 +3,7 @@
 Writes reports/location.json, which DOC/location.md quotes, and that page's picture.
 """
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def draw(ax: plt.Axes, outcome: cities.Outcome) -> None:
         ax.annotate(
             f"{1000 * city.late_s[i]:.0f} ms late", city.place[i], (9, 9), textcoords="offset points", fontsize=9
         )
-    title = at.reason.partition(",")[0]
+    title = re.split("[,:]", at.reason)[0]
     for axes, size in ((ax, 6), (ax.inset_axes([0.33, 0.02, 0.34, 0.25]), 9)):
         axes.plot(*city.shot, "*", color="#E67E00", markersize=size + 5, label="shot" if axes is ax else None)
         if not at.reason:
