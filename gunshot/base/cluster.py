@@ -133,7 +133,7 @@ def in_order(function: Callable, items: Iterable, *shared, batch: int = 4) -> It
             while at < len(items) and len(ahead) < 2 * threads + 2:
                 part = items[at : at + size]
                 content = pickle.dumps(shards.packed(part))
-                future = client.submit(compute, crew, content, key=f"{label}-{run}-{at}")
+                future = client.submit(compute, crew, content, key=f"{label}-{run}-{at}", priority=-at)
                 name = f"{label}, items {at} to {at + len(part) - 1} of {len(items)} (from {str(part[0])[:200]})"
                 ahead.append(Shard(name, len(part), future))
                 at += len(part)

@@ -44,9 +44,12 @@ class Cluster:
         self.settings = certificate(folder) | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
         self.env, self.processes = env | self.settings, []
         self.workers: list[subprocess.Popen] = []
-        file = folder / "scheduler.json"
+
+    def start(self) -> None:
+        """Start the scheduler and wait for its address."""
+        file = self.folder / "scheduler.json"
         self._start("scheduler", "--host", "tls://127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-        wait_for(file.exists)
+        wait_for(lambda: file.exists() and file.read_text().endswith("}"))
         self.address = json.loads(file.read_text())["address"]
 
     def _start(self, *command: str, **env: str) -> subprocess.Popen:
@@ -83,6 +86,7 @@ def cluster(folder: Path, cwd: Path, env: dict[str, str]) -> Iterator[Cluster]:
     """Give a scheduler whose certificates this process has, too, and end all at the end."""
     started = Cluster(folder, cwd, env)
     try:
+        started.start()
         paths = {key: value for key, value in started.settings.items() if key.startswith(TLS)}
         with dask.config.set({key.removeprefix("DASK_").lower().replace("__", "."): v for key, v in paths.items()}):
             yield started

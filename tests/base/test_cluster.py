@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from gunshot.base import cluster, files, processes, shards
 from tests.base import cluster_work as work
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PACKAGES = st.dictionaries(st.sampled_from(["dask", "numpy", "scipy", "zict"]), st.sampled_from(["1", "2"]))
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dask.config
@@ -12,6 +13,7 @@ import pytest
 
 from gunshot.base import cluster, processes
 from gunshot.simulate import corpus
+from stages import chunk
 from tests.base import cluster_work as work
 from tests.base.dask_cluster import cluster as started
 from tests.base.dask_cluster import wait_for
@@ -50,16 +52,16 @@ def test_workers_come_and_go_and_every_result_and_file_is_there_whole(on_cluster
     on_cluster.ensure(3)
     out, notes = tmp_path / "out", tmp_path / "notes"
     notes.mkdir()
-    mapped = processes.in_order(work.write, range(16), out, notes, workers=2, batch=1)
-    first = [next(mapped) for _ in range(5)]
-    wait_for((notes / "first").exists)
-    killed = int((notes / "first").read_text())
-    assert killed in [worker.pid for worker in on_cluster.workers]
-    os.kill(killed, signal.SIGKILL)
-    added = on_cluster.add()
-    wait_for((notes / str(added.pid)).exists)
-    (notes / "go").touch()
-    assert first + list(mapped) == list(range(16))
+    with ThreadPoolExecutor(1) as pool:
+        results = pool.submit(list, processes.in_order(work.write, range(16), out, notes, workers=2, batch=1))
+        wait_for((notes / "first").exists)
+        killed = int((notes / "first").read_text())
+        assert killed in [worker.pid for worker in on_cluster.workers]
+        os.kill(killed, signal.SIGKILL)
+        added = on_cluster.add()
+        wait_for((notes / str(added.pid)).exists)
+        (notes / "go").touch()
+        assert results.result() == list(range(16))
     assert content(out) == {f"{i}.txt": f"all of {i}".encode() for i in range(16)}
 
 
@@ -69,23 +71,23 @@ def test_a_corpus_and_its_chunks_have_the_same_bytes_on_processes_and_on_the_clu
     on_cluster.ensure(2)
     variants = {"one": 1, "two": 2, "cluster": 1}
     for name, workers in variants.items():
-        if name != "cluster":
-            monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
-        else:
+        if name == "cluster":
             monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", on_cluster.address)
-        raw, tagged = Path(name, "raw"), Path(name, "tagged")
+        else:
+            monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+        raw, tagged, chunks = (Path(name, folder) for folder in ("raw", "tagged", "chunks"))
         corpus.write(raw / "simulated", CORPUS, gun_recordings=4, env_recordings=4, workers=workers)
         tagged.mkdir()
         for table in ("recordings.csv", "tags.csv"):
             shutil.copy(raw / "simulated" / table, tagged)
-        if name != "two":
-            command = [sys.executable, "-m", "stages.chunk", raw, tagged, Path(name, "chunks")]
-            env = os.environ | on_cluster.settings | {"PYTHONPATH": str(ROOT)}
-            done = subprocess.run(command, env=env, capture_output=True, text=True)
-            assert done.returncode == 0 and (name in done.stderr) == (name == "cluster"), done.stderr
-    one, two, dask_ = (content(Path(name)) for name in variants)
-    assert one == dask_ and len(one) > 20
-    assert {path: one[path] for path in two} == two
+        if name != "cluster":
+            chunk.main(raw, tagged, chunks)
+    env = os.environ | on_cluster.settings | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "stages.chunk", raw, tagged, chunks]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and f"on the Dask cluster at {on_cluster.address}" in done.stderr, done.stderr
+    one, two, there = (content(Path(name)) for name in variants)
+    assert one == two == there and len(one) > 20
 
 
 @pytest.mark.slow
@@ -99,6 +101,7 @@ def test_workers_that_end_with_a_shard_are_told_with_it(on_cluster):
 
 CLIENT = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from gunshot.base import processes
 from tests.base import cluster_work as work
