@@ -6,8 +6,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gunshot import tags
-from gunshot.base import audio, params, tables
+from gunshot.base import audio, params, processes, tables
 from gunshot.dataset import impulse, onsets
+
+
+def work(item: tuple[str, list[tags.Tag] | None], raw: Path, sr: int, p: params.Tags, rise_db: float) -> tuple:
+    name, own = item
+    pcm = audio.read_pcm(raw / name, sr=sr)
+    origin = "given" if own is not None and tags.state(own) == "confirmed" else "automatic"
+    own = onsets.find(pcm, sr=sr, **p.model_dump()) if own is None else own
+    own, faint = impulse.clear(name, own, pcm, sr=sr, min_rise_db=rise_db)
+    placed, bad = tags.check(name, own, len(pcm))
+    return placed, origin, [] if faint and not own else bad, faint
 
 
 def main(raw: Path, grouped: Path, by_hand: Path, out: Path) -> None:
@@ -16,13 +26,13 @@ def main(raw: Path, grouped: Path, by_hand: Path, out: Path) -> None:
     files = sorted(raw.glob("*/tags.csv")), sorted(by_hand.rglob("*.csv"))
     given, rejected, waiting = tags.gather(*files, recordings)
     placed, origin, unclear, rise_db = {}, {}, [], p.validation.min_gun_rise_db
-    for name in tqdm(recordings.loc[recordings["class"] == "gun", "path"], desc="tag", unit="recording"):
-        pcm, own = audio.read_pcm(raw / name, sr=p.audio.sr), given.get(name)
-        own = onsets.find(pcm, sr=p.audio.sr, **p.tags.model_dump()) if own is None else own
-        origin[name] = "given" if name in given and tags.state(own) == "confirmed" else "automatic"
-        own, faint = impulse.clear(name, own, pcm, sr=p.audio.sr, min_rise_db=rise_db)
-        placed[name], bad = tags.check(name, own, len(pcm))
-        rejected, unclear = rejected + ([] if faint and not own else bad), unclear + faint
+    names = recordings.loc[recordings["class"] == "gun", "path"]
+    items = [(name, given.get(name)) for name in names]
+    done = processes.in_order(work, items, raw, p.audio.sr, p.tags, rise_db, workers=2)
+    for name, result in zip(names, tqdm(done, total=len(items), desc="tag", unit="recording"), strict=True):
+        placed[name], origin[name], bad, faint = result
+        rejected += bad
+        unclear += faint
     refused = tables.frame(rejected, tables.REJECTED)
     tables.write(out / "recordings.csv", recordings.assign(tagged=recordings["path"].map(origin).fillna("none")))
     tables.write(out / "rejected.csv", tables.frame(rejected + unclear, tables.REJECTED))

@@ -6,10 +6,13 @@ import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 BARRED = (errno.EACCES, errno.EPERM, errno.EROFS)
+SUFFIX = ".part"  # of a file that is not whole yet
+_written: ContextVar[list[Path] | None] = ContextVar("_written", default=None)
 
 
 class WriteError(OSError):
@@ -58,7 +61,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=SUFFIX)
         os.close(handle)
         try:
             yield Path(name)
@@ -66,6 +69,32 @@ def atomic(path: Path | str) -> Iterator[Path]:
             os.replace(name, path)
         finally:
             Path(name).unlink(missing_ok=True)
+    if (paths := _written.get()) is not None:
+        paths.append(path)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:40]}."
+
+
+@contextmanager
+def without_rests() -> Iterator[None]:
+    """Remove, at the end, the temporary files of others for what was written by `atomic` in the block.
+
+    For work that is done again because a process that did it was killed: nobody else may write these files.
+    """
+    token = _written.set([])
+    try:
+        yield
+        prefixes: dict[Path, set[str]] = {}
+        for path in _written.get() or ():
+            prefixes.setdefault(path.parent, set()).add(_prefix(path))
+        for folder, known in prefixes.items():
+            for rest in folder.glob(f".*{SUFFIX}"):
+                if rest.name.removesuffix(SUFFIX).rpartition(".")[0] + "." in known:
+                    rest.unlink(missing_ok=True)
+    finally:
+        _written.reset(token)
 
 
 def shown(name: Path | str) -> str:

@@ -37,8 +37,14 @@ def _call(pair):
 def in_order(function: Callable, items: Iterable, *shared, workers: int, batch: int = 4) -> Iterator:
     """Yield ``function(item, *shared)`` for each item, in order, computed in `workers` processes.
 
-    What is shared is handed to each process once, not with every item.
+    What is shared is handed to each process once, not with every item. Where DASK_SCHEDULER_ADDRESS is set, the
+    workers of that cluster compute, however many they are, and the results are the same (DOC/scale.md).
     """
+    if os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        from gunshot.base import cluster
+
+        yield from cluster.in_order(function, items, *shared, batch=batch)
+        return
     with ProcessPoolExecutor(workers, initializer=_start, initargs=(os.getpid(), shared)) as pool:
         yield from pool.map(_call, ((function, item) for item in items), chunksize=batch)
 
