@@ -6,6 +6,8 @@ import pandas as pd
 
 from gunshot.base import tables
 
+MOST = 1.05  # of its quota that a side may get by groups that are the first of their source
+
 
 def groups(chunks: pd.DataFrame) -> pd.DataFrame:
     """Return one row a recording group of a table of chunks: class (gun where any chunk is), source, chunks."""
@@ -45,8 +47,8 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
 
     New groups go, the largest first and equal ones in an order drawn by hash, to the side whose
     quota is least filled: its quota of the class and of the class within the source, summed.
-    A source's first group of a class goes to the side with the largest share, once each side has some of the class:
-    what the first device of a site sends is learned from.
+    A source's first group of a class goes to the side with the largest share, once each side has some of the class,
+    and while that side has less than MOST of its quota: what the first device of a site sends is learned from.
 
     Raises
     ------
@@ -63,21 +65,27 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
     wanted = {name: share for name, share in shares.items() if share > 0}
     class_filled = {(c, s): 0 for c in ("gun", "env") for s in tables.SIDES}
     source_filled: dict[tuple[str, str, str], int] = {}
-    sources: set[tuple[str, str]] = set()
     class_total = table.groupby("class")["chunks"].sum().to_dict()
     source_total = table.groupby(["class", "source"])["chunks"].sum().to_dict()
+    largest = max(wanted, key=wanted.get)
 
     def add(row, name: str) -> None:
         class_filled[row["class"], name] += row["chunks"]
         key = (row["class"], row["source"], name)
         source_filled[key] = source_filled.get(key, 0) + row["chunks"]
-        sources.add(key[:2])
+
+    def filled(kind: str, name: str) -> float:
+        return class_filled[kind, name] / (wanted[name] * class_total[kind])
 
     def room(row, name: str) -> float:
         kind, source = row["class"], row["source"]
-        of_class = class_filled[kind, name] / (wanted[name] * class_total[kind])
         of_source = source_filled.get((kind, source, name), 0) / (wanted[name] * source_total[kind, source])
-        return -(of_class + of_source)
+        return -(filled(kind, name) + of_source)
+
+    def is_learned(row) -> bool:
+        kind, source = row["class"], row["source"]
+        first = not any((kind, source, name) in source_filled for name in tables.SIDES)
+        return first and all(filled(kind, name) for name in wanted) and filled(kind, largest) < MOST
 
     rows = table.to_dict("records")
     for row in rows:
@@ -85,8 +93,7 @@ def assign(table: pd.DataFrame, kept: pd.DataFrame, *, shares: dict[str, float],
             add(row, side[row["recording_group"]])
     new = [row for row in rows if row["recording_group"] not in side]
     for row in sorted(new, key=lambda row: (-row["chunks"], _draw(seed, row["recording_group"]))):
-        lone = all(class_filled[row["class"], name] for name in wanted) and (row["class"], row["source"]) not in sources
-        best = max(wanted, key=lambda name: (lone and wanted[name], room(row, name), wanted[name]))
+        best = largest if is_learned(row) else max(wanted, key=lambda name: (room(row, name), wanted[name]))
         side[row["recording_group"]] = best
         add(row, best)
     for kind in ("gun", "env"):

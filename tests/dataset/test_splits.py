@@ -111,11 +111,21 @@ def test_a_corpus_added_later_is_split_itself():
     assert np.abs(shares_of(new, second) - list(SHARES.values())).max() < 0.051
 
 
-@given(corpora(), st.sampled_from(["gun", "env"]), st.integers(1, 500), st.integers(0, 99))
-def test_the_first_group_of_a_source_is_learned_from(table, kind, chunks, seed):
-    kept = splits.assign(table, NONE, shares=SHARES, seed=seed)
+@given(st.sampled_from(["gun", "env"]), st.integers(1, 500), st.integers(0, 99))
+def test_the_first_group_of_a_source_is_learned_from(kind, chunks, seed):
+    old = corpus([4] * 100, ["gun", "env"] * 50, ["old"] * 100)
+    kept = splits.assign(old, NONE, shares=SHARES, seed=seed)
     first = corpus([chunks], [kind], ["field"], prefix="device")
-    assert side_of(splits.assign(pd.concat([table, first]), kept, shares=SHARES, seed=seed))["device0000"] == "train"
+    assert side_of(splits.assign(pd.concat([old, first]), kept, shares=SHARES, seed=seed))["device0000"] == "train"
+
+
+@given(st.integers(20, 80), st.integers(0, 99))
+def test_many_sources_of_a_group_each_keep_the_shares(count, seed):
+    table = corpus([4] * count, ["gun", "env"] * (count // 2) + ["gun"] * (count % 2), [f"s{i}" for i in range(count)])
+    assigned = splits.assign(table, NONE, shares=SHARES, seed=seed)
+    for _, part in table.groupby("class"):
+        largest = 1 / len(part)  # a group is never cut
+        assert abs(shares_of(part, assigned)["train"] - SHARES["train"]) < 0.05 + 2 * largest
 
 
 def test_devices_after_the_first_are_shared_out():

@@ -42,3 +42,9 @@ def test_a_gradient_does_not_depend_on_the_sizes_of_caches(others, kilobytes):
 def test_another_library_has_no_place_for_them(monkeypatch):
     monkeypatch.setattr(caches, "QUERY", "of another library")
     assert caches.kept.__wrapped__() == []
+
+
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (-1, -1, -1), (32768, 0, 0)])
+def test_a_processor_that_does_not_tell_its_caches_changes_nothing(monkeypatch, sizes):
+    monkeypatch.setattr(caches, "queried", lambda: sizes)
+    assert caches.kept.__wrapped__() == []
