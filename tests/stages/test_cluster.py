@@ -53,9 +53,10 @@ def test_the_pipeline_has_the_same_outputs_on_a_cluster_that_loses_a_worker_and_
 
 
 def test_commands_say_the_same_on_a_cluster(pipeline, workers, tmp_path):
-    record(tmp_path / "range", 5)
     project = pipeline.copy(tmp_path / "project")
-    project.run("gunshot", "import", "folder", str(tmp_path / "range"))
+    for seed, name in enumerate(("range", "yard", "hill")):
+        record(tmp_path / name, seed)
+        project.run("gunshot", "import", "folder", str(tmp_path / name))
     project.repro("featurize", "streams_train", "streams_val", "streams_test")
     on = workers(project)
     env = on.settings | {"DASK_SCHEDULER_ADDRESS": on.address}
