@@ -10,6 +10,7 @@ import pickle
 import platform
 import queue
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -84,7 +85,9 @@ def fingerprint() -> dict[str, str]:
     """Return all that results depend on, by name: the library's files, packages, Python, and what is pinned."""
     sources = sorted(path for path in LIBRARY.rglob("*") if path.suffix in SUFFIXES)
     code = {f"gunshot/{p.relative_to(LIBRARY).as_posix()}": sha256(p.read_bytes()).hexdigest() for p in sources}
-    installed = (info.name.removesuffix(".dist-info") for p in sys.path for info in Path(p).glob("*.dist-info"))
+    # Not of sys.path, to which setuptools adds what it brings for itself.
+    folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    installed = (info.name.removesuffix(".dist-info") for p in folders for info in Path(p).glob("*.dist-info"))
     packages = dict(name.rsplit("-", 1) for name in sorted(installed))
     # Where a processor is too old for the pins they are not set.
     pins = {name: os.environ.get(name, "none") for name in processor.PINS}
