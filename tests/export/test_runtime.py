@@ -48,7 +48,7 @@ def written(out: Path, machine: str = "x86_64", version: str = "1.2.3") -> Path:
             name: library(preset) for name, preset in runtime.MACHINES[machine].items()
         },
         runtime.facts(report, operating, sha256=SHA256, version=version),
-        machine=machine, firmware=REPO / "firmware", licence=REPO / "LICENSE", card=None,
+        machine=machine, firmware=REPO / "firmware", licence=REPO / "LICENSE", card="the card",
     )  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_the_same_model_gives_the_same_wheel_for_each_machine(wheel, tmp_path):
         assert {f"{each}.so" for each in runtime.MACHINES[machine]} == {n for n in names if n.endswith(".so")}
         needs = [line for line in about.splitlines() if line.startswith("Requires-Dist")]
         assert needs == ["Requires-Dist: cffi>=1.15", "Requires-Dist: numpy>=1.22"]
-        assert {"LICENSE", "LICENSE.CMSIS-DSP", "runtime.h", "model.json"} <= names
+        assert {"LICENSE", "LICENSE.CMSIS-DSP", "runtime.h", "model.json", "card.md"} <= names
 
 
 def test_a_version_that_is_none_is_refused(tmp_path):

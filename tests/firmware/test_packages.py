@@ -54,14 +54,14 @@ def run(*command, **kept) -> str:
 def gunshot(*command) -> str:
     done = CliRunner().invoke(cli.app, list(map(str, command)), catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return done.output.strip()
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A folder with what a user has after `make`, before the first promotion."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("params.yaml", "dvc.yaml", "LICENSE", "firmware", "models", "reports"):
+    for name in ("params.yaml", "dvc.yaml", "LICENSE", "firmware", "models", "reports", "data"):
         (folder / name).symlink_to(REPO / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
