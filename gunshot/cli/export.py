@@ -173,23 +173,17 @@ def _package(kind: str, out: Path, version: str | None) -> None:
     import subprocess
     import sys
 
-    from gunshot.base import pipeline
+    from gunshot.cli.chosen import to_export
     from gunshot.export import packages
-    from gunshot.promotion import bundle, registry
-    from gunshot.signing import record
 
     firmware = Path("firmware")
     subprocess.run([sys.executable, firmware / "third_party/fetch.py"], check=True)
-    if version or registry.champion(record.read()):
-        folder = bundle.export(version)
-        model, generated, number = folder / "model.tflite", folder / "firmware", folder.name.removeprefix("v")
-        card = (folder / "card.md").read_text(encoding="utf-8")
-    else:
-        model, generated, number = pipeline.models()["int8"], pipeline.output("export"), packages.UNPROMOTED
-        card = bundle.draft()
+    chosen = to_export(version)
+    number = chosen.version or packages.UNPROMOTED
     files = packages.package(
-        kind, firmware=firmware, generated=generated, model=model, version=number, card=card, licence=Path("LICENSE")
-    )
+        kind, firmware=firmware, generated=chosen.generated, model=chosen.model, version=number, card=chosen.card,
+        licence=Path("LICENSE"),
+    )  # fmt: skip
     target = out / f"gunshot-{kind}-{number}.zip"
     packages.write(target, files)
     print(target)

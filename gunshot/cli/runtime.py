@@ -23,48 +23,49 @@ def export_runtime(
     out: Annotated[Path, typer.Argument(parser=given, help="The folder to write to.")] = Path("dist"),
     machine: Annotated[Machine, typer.Option(help="Where it is to run.")] = Machine.x86_64,
     version: Annotated[
-        str | None, typer.Option(help="A promoted version. Default: the pipeline's int8 model, promoted or not.")
+        str | None,
+        typer.Option(
+            help="A promoted one. Default: the one in production; before the first promotion, the pipeline's own model."
+        ),
     ] = None,
 ) -> None:
     """Write the detector as a Python wheel, gunshot-runtime: NumPy, cffi and the firmware's compiled C, no TensorFlow.
 
     The C is built first. aarch64 needs a cross compiler, x86_64 a machine of that kind. The same model gives the same
-    bytes. Of a model that was not promoted the wheel's version ends in its hash.
+    bytes by the same compiler and the same hatchling. Of a model that was not promoted the wheel's version ends in its
+    hash.
     """
     import hashlib
     import tempfile
     from importlib import metadata
 
-    from gunshot.base import pipeline, tables
+    from gunshot.base import tables
+    from gunshot.cli.chosen import to_export
     from gunshot.device import emulator, parity
     from gunshot.export import runtime
     from gunshot.models.model import load_model
     from gunshot.pages.demo import folder
-    from gunshot.promotion import bundle
 
     if machine == Machine.x86_64 and platform.machine() != machine:
         raise ValueError(f"machine={machine} must be this one, {platform.machine()}, or aarch64")
-    source, card = Path("firmware"), None
+    chosen, source = to_export(version), Path("firmware")
+    model = chosen.model
     with tempfile.TemporaryDirectory() as scratch:
-        if version:
-            promoted = bundle.export(version)
-            model, card = promoted / pipeline.models()["int8"].name, promoted / "card.md"
-            source = _with_generated(source, promoted / "firmware", Path(scratch))
-        else:
-            model = pipeline.models()["int8"]
+        if chosen.version:
+            source = _with_generated(source, chosen.generated, Path(scratch))
         folder.check(source / "generated/constants.h", load_model(model))
         sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
         report, operating = (tables.read_json(model.with_name(name)) for name in ("report.json", "operating.json"))
         stated = runtime.facts(
             report, operating, sha256=sha256,
-            version=version.removeprefix("v") if version else f"{metadata.version('gunshot')}+model.{sha256[:12]}",
+            version=chosen.version or f"{metadata.version('gunshot')}+model.{sha256[:12]}",
         )  # fmt: skip
         libraries = {
             name: emulator.build(preset, firmware=source) / parity.LIBRARY
             for name, preset in runtime.MACHINES[machine].items()
         }
         print(runtime.write(
-            out, libraries, stated, machine=machine, firmware=source, licence=Path("LICENSE"), card=card
+            out, libraries, stated, machine=machine, firmware=source, licence=Path("LICENSE"), card=chosen.card
         ))  # fmt: skip
 
 

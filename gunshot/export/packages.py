@@ -12,12 +12,33 @@ from pathlib import Path
 
 from gunshot.base.files import atomic
 
-KINDS = ("arduino", "zephyr", "esp-idf", "cmake")
 HEADER = "gunshot_listener.h"
 CMSIS = "gunshot/cmsis/"  # below src/
 UNPROMOTED = "0.0.0"  # version of what nobody promoted
 TOP = "gunshot"  # the folder in a zip, after which ESP-IDF names the component
 FOLDER = "packages"  # of firmware/
+# Of each kind the files beside src/: whatever else lies there, as what a build leaves, is none.
+OWN = {
+    "arduino": (
+        "README.md",
+        "library.properties",
+        "examples/Buffer/Buffer.ino",
+        "examples/Nano33BLESense/Nano33BLESense.ino",
+    ),
+    "zephyr": (
+        "README.md",
+        *(f"zephyr/{name}" for name in ("CMakeLists.txt", "Kconfig", "module.yml")),
+        *(f"samples/dmic/{name}" for name in ("CMakeLists.txt", "prj.conf", "sample.yaml", "src/main.c")),
+        "samples/dmic/boards/arduino_nano_33_ble_nrf52840_sense.conf",
+    ),
+    "esp-idf": (
+        *("README.md", "CMakeLists.txt", "idf_component.yml"),
+        *(f"examples/i2s/{name}" for name in ("CMakeLists.txt", "sdkconfig.defaults")),
+        *(f"examples/i2s/main/{name}" for name in ("CMakeLists.txt", "main.c")),
+    ),
+    "cmake": ("README.md", "CMakeLists.txt", "example/CMakeLists.txt", "example/main.c"),
+}
+KINDS = tuple(OWN)
 ROOTS = ("gunshot_listener.c", "model_compiled.c")  # all other C is what their headers declare
 INCLUDE = re.compile(r'^([ \t]*#[ \t]*include[ \t]*)[<"]([^>"\n]+)[>"]', re.MULTILINE)
 MACRO = re.compile(r"\bGUNSHOT_\w+\b")
@@ -56,20 +77,19 @@ def package(
     files["CARD.md"] = card.encode()
     for name, text in (("LICENSE", licence), ("LICENSE-CMSIS", firmware / "third_party/cmsis/dsp/LICENSE")):
         files[name] = text.read_bytes()
-    folder = firmware / FOLDER / kind
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        files[path.relative_to(folder).as_posix()] = _filled(path.read_text(encoding="utf-8"), facts).encode()
+    for name in OWN[kind]:
+        files[name] = _filled((firmware / FOLDER / kind / name).read_text(encoding="utf-8"), facts).encode()
     return files
 
 
 def write(out: Path, files: dict[str, bytes]) -> None:
     """Write a package as a zip with one folder: the same bytes for the same files."""
-    with atomic(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with atomic(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(f"{TOP}/{name}", OLDEST)
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
             entry.create_system = 3  # Unix, wherever it is written
-            archive.writestr(entry, files[name])
+            archive.writestr(entry, files[name], compresslevel=9)
 
 
 def digest(files: dict[str, bytes]) -> str:

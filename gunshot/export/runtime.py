@@ -76,7 +76,7 @@ def write(
     machine: str,
     firmware: Path,
     licence: Path,
-    card: Path | None,
+    card: str,
 ) -> Path:
     """Write a machine's wheel to a folder, which is made, and return it: the same bytes for the same libraries.
 
@@ -86,7 +86,7 @@ def write(
     model : what `facts` returns
     firmware : the folder with the port's sources
     licence : the project's
-    card : the model card, where there is one
+    card : the model card, Markdown
 
     Raises
     ------
@@ -104,9 +104,9 @@ def write(
             (licence, "LICENSE"),
             (firmware / "third_party/cmsis/dsp/LICENSE", "LICENSE.CMSIS-DSP"),
             *((library, f"gunshot_runtime/{name}.so") for name, library in libraries.items()),
-            *([(card, "gunshot_runtime/card.md")] if card else []),
         ]:
             shutil.copyfile(source, project / name)
+        (package / "card.md").write_text(card, encoding="utf-8")
         (package / "model.json").write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")
         (project / "pyproject.toml").write_text(PROJECT.format(version=model["version"]))
         (project / "tag.py").write_text(HOOK.format(platforms=platforms))

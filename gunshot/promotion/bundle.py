@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import jinja2
 import numpy as np
@@ -14,7 +15,7 @@ import yaml
 
 from gunshot.base import pipeline, tables
 from gunshot.models.network import quantize
-from gunshot.promotion import ota, registry
+from gunshot.promotion import evidence, ota, registry
 from gunshot.promotion.repository import Repository
 from gunshot.signing import record
 
@@ -28,6 +29,27 @@ RENDER = jinja2.Environment(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
+
+
+class Chosen(NamedTuple):
+    """A model that leaves the project: its .tflite, the C of the stage export, its card; version is None of a draft."""
+
+    model: Path
+    generated: Path
+    card: str
+    version: str | None
+
+
+def chosen(version: str | None = None) -> Chosen:
+    """Return a promoted version, or without one that in production; before the first promotion the tree's own model.
+
+    Errors are those of `export` and `draft`.
+    """
+    if version or registry.champion(record.read()):
+        folder = export(version)
+        card = (folder / "card.md").read_text(encoding="utf-8")
+        return Chosen(folder / "model.tflite", folder / "firmware", card, folder.name.removeprefix("v"))
+    return Chosen(pipeline.models()["int8"], pipeline.output("export"), draft(), None)
 
 
 def export(version: str | None = None, *, root: Path = Path()) -> Path:
@@ -118,10 +140,22 @@ def _card(entry: dict, repo: Repository, sources: list[dict]) -> str:
 
 
 def draft(root: Path = Path()) -> str:
-    """Return the model card of the tree's own int8 model, which nobody promoted: figures, and no decision."""
+    """Return the model card of the tree's own int8 model, which nobody promoted: figures, and no decision.
+
+    ValueError where the tables are not there that say what it learned from, and by which licences.
+    """
     model = pipeline.models(root=root)["int8"]
+    try:
+        sources = evidence.sources(root)
+    except FileNotFoundError as e:
+        raise ValueError(
+            f"{e.filename}: no such file, and a model card lists what its model learned from: `dvc pull group split` "
+            "brings it, `dvc repro split` makes it"
+        ) from None
     figures = _figures(lambda path: (root / path).read_bytes(), model.relative_to(root), root)
-    return RENDER.get_template("draft.md.j2").render(sha256=registry.sha256(model.read_bytes()), **figures)
+    return RENDER.get_template("draft.md.j2").render(
+        sha256=registry.sha256(model.read_bytes()), sources=sources, **figures
+    )
 
 
 def _figures(read: Callable[[Path], bytes], model: Path, root: Path) -> dict:

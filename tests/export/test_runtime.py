@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.utils import parse_wheel_filename
 
@@ -48,7 +48,7 @@ def written(out: Path, machine: str = "x86_64", version: str = "1.2.3") -> Path:
             name: library(preset) for name, preset in runtime.MACHINES[machine].items()
         },
         runtime.facts(report, operating, sha256=SHA256, version=version),
-        machine=machine, firmware=REPO / "firmware", licence=REPO / "LICENSE", card=None,
+        machine=machine, firmware=REPO / "firmware", licence=REPO / "LICENSE", card="the card",
     )  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_the_same_model_gives_the_same_wheel_for_each_machine(wheel, tmp_path):
         assert {f"{each}.so" for each in runtime.MACHINES[machine]} == {n for n in names if n.endswith(".so")}
         needs = [line for line in about.splitlines() if line.startswith("Requires-Dist")]
         assert needs == ["Requires-Dist: cffi>=1.15", "Requires-Dist: numpy>=1.22"]
-        assert {"LICENSE", "LICENSE.CMSIS-DSP", "runtime.h", "model.json"} <= names
+        assert {"LICENSE", "LICENSE.CMSIS-DSP", "runtime.h", "model.json", "card.md"} <= names
 
 
 def test_a_version_that_is_none_is_refused(tmp_path):
@@ -238,6 +238,14 @@ def test_floats_are_rounded_as_detect_rounds_them(package, pcm):
     floats[::5000] = np.nan
     assert at.detect(floats) == at.detect(np.where(np.isnan(floats), np.int16(0), pcm))
     assert at.detect([0.0]) == at.detect(np.zeros(0)) == []
+
+
+@given(steps=st.lists(st.integers(-32768, 32767), max_size=9), kind=st.sampled_from(["e", "f", "d", "g"]))
+@example([32767, -32768], "e")
+def test_floats_of_any_width_give_their_nearest_sample(package, steps, kind):
+    floats = (np.array(steps, "d") / 32768).astype(kind)
+    wanted = np.clip(np.rint(floats.astype("d") * 32768), -32768, 32767)
+    assert package._int16(floats).tolist() == wanted.tolist()
 
 
 def test_detectors_in_threads_do_not_disturb_each_other(package, pcm):

@@ -5,6 +5,7 @@ Neither is here: files of the tests declare what is used of them, and play a rec
 
 import dataclasses
 import os
+import pty
 import re
 import subprocess
 from pathlib import Path
@@ -68,6 +69,25 @@ def times(said: bytes) -> list[str]:
 
 def onsets(sent: list[messages.Incident]) -> list[str]:
     return [str(onset // 16) for message in sent for onset in message.onsets]
+
+
+def test_a_line_set_as_buffer_s_sketch_says_carries_each_byte_and_echoes_none():
+    """Of its commands the first, on a terminal whose other end is the board."""
+    sketch = (FIRMWARE / "packages/arduino/examples/Buffer/Buffer.ino").read_text()
+    command, *others = re.findall(r"^ \*   (.*)$", sketch, flags=re.MULTILINE)
+    assert len(others) == 2 and all("/dev/ttyACM0" in other for other in others)
+    board, line = pty.openpty()
+    try:
+        subprocess.run(command.replace("/dev/ttyACM0", os.ttyname(line)).split(), check=True)
+        for near, far, sent in ((line, board, bytes(range(256))), (board, line, b"shot at 12 ms\r\n")):
+            os.write(near, sent)
+            assert os.read(far, 1024) == sent
+        os.set_blocking(board, False)
+        with pytest.raises(BlockingIOError):
+            os.read(board, 1)
+    finally:
+        os.close(board)
+        os.close(line)
 
 
 @pytest.mark.slow

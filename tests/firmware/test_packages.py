@@ -54,14 +54,14 @@ def run(*command, **kept) -> str:
 def gunshot(*command) -> str:
     done = CliRunner().invoke(cli.app, list(map(str, command)), catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return done.output.strip()
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A folder with what a user has after `make`, before the first promotion."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("params.yaml", "dvc.yaml", "LICENSE", "firmware", "models", "reports"):
+    for name in ("params.yaml", "dvc.yaml", "LICENSE", "firmware", "models", "reports", "data"):
         (folder / name).symlink_to(REPO / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -290,6 +290,17 @@ def test_what_is_lost_is_counted_and_no_incident_goes_on_across_it(ear, burst):
     assert closed[0][1] == 1 and order.index((CLOSED, 1)) < order.index((OPENED, 2))
 
 
+def test_the_end_hears_what_was_written_before_it(ear, burst):
+    decided = ear.hear(burst)[0][4]
+    wanted = list(ear.hear(burst[:decided]))
+    assert [row[0] for row in wanted] == [OPENED, CLOSED] and ear.begin()
+    ear.give("hear", burst[: decided - 1000])
+    ear.give("write", burst[decided - 1000 : decided])
+    assert ear.calls == []
+    ear.c.gunshot_listener_end()
+    assert ear.calls == wanted
+
+
 @pytest.mark.slow
 def test_a_damaged_model_hears_nothing(unpacked, burst, tmp_path):
     shutil.copytree(unpacked["cmake"] / "src", tmp_path / "src")
@@ -328,7 +339,8 @@ def test_zephyr_s_module_names_what_is_there(unpacked):
     (option,) = re.findall(r"(?m)^config (\w+)$", (folder / module["build"]["kconfig"]).read_text())
     assert f"if(CONFIG_{option})" in (folder / "zephyr/CMakeLists.txt").read_text()
     (sample,) = (folder / module["samples"][0]).glob("*/sample.yaml")
-    assert f"CONFIG_{option}=y\n" in (sample.parent / "prj.conf").read_text()
+    options = (sample.parent / "prj.conf").read_text().splitlines()
+    assert f"CONFIG_{option}=y" in options and "CONFIG_MAIN_STACK_SIZE=8192" in options
     (test,) = yaml.safe_load(sample.read_text())["tests"].values()
     board = test["platform_allow"].replace("/", "_")
     assert (sample.parent / f"boards/{board}.conf").is_file()

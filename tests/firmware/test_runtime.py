@@ -132,6 +132,25 @@ def test_streams_that_take_turns_do_not_disturb_each_other(libraries, burst, tur
         assert same(NATIVE.Heard(*map(np.concatenate, zip(*its, strict=True))), NATIVE.Stream(library).hear(sound))
 
 
+def test_what_a_stream_heard_is_taken_before_another_thread_may_write_it(libraries, burst):
+    class Lock:
+        """One that another thread waits for, which writes as soon as it has it."""
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *_):
+            for array in (stream._codes, stream._logits, stream._shots):
+                array[:] = 0
+            stream._heard.frames = stream._heard.windows = stream._heard.count = 0
+
+    library = NATIVE.Library(libraries[HERE[-1]].resolve(), PORT / "runtime.h")
+    undisturbed, stream = NATIVE.Stream(library), NATIVE.Stream(library)
+    wanted = [undisturbed.hear(burst), undisturbed.finish()]
+    library.lock = Lock()
+    assert all(map(same, [stream.hear(burst), stream.finish()], wanted)) and len(wanted[0].shots)
+
+
 @pytest.mark.parametrize("preset", ALL)
 def test_a_library_asks_its_process_for_memory_functions_alone(libraries, preset):
     """So that it loads beside any C library; and it is small."""
@@ -140,6 +159,17 @@ def test_a_library_asks_its_process_for_memory_functions_alone(libraries, preset
     assert set(asked) - {"U"} <= {"memcmp", "memcpy", "memmove", "memset"}
     read = subprocess.run(["readelf", "-d", library], capture_output=True, text=True, check=True).stdout
     assert "SONAME" not in read and "NEEDED" not in read and library.stat().st_size < 200_000
+
+
+@pytest.mark.slow
+def test_another_distribution_s_compiler_gives_the_same_library(libraries, tmp_path):
+    """One that checks buffers, guards stacks, and compiles for a newer processor where it is not asked."""
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\nexec gcc -D_FORTIFY_SOURCE=2 -fstack-protector-all -march=x86-64-v2 "$@"\n')
+    compiler.chmod(0o755)
+    for command in (["--preset", "runtime", "-B", tmp_path, f"-DCMAKE_C_COMPILER={compiler}"], ["--build", tmp_path]):
+        subprocess.run(["cmake", *command], cwd=FIRMWARE, check=True, capture_output=True)
+    assert (tmp_path / parity.LIBRARY).read_bytes() == libraries["runtime"].read_bytes()
 
 
 def test_the_library_refuses_a_damaged_model(libraries, tmp_path):

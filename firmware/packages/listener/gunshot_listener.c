@@ -86,6 +86,7 @@ void gunshot_listener_hear(const int16_t *samples, size_t n) {
 }
 
 void gunshot_listener_end(void) {
+  gunshot_listener_poll();
   if (begun) gunshot_end(&app);
 }
 

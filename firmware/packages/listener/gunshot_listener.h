@@ -59,7 +59,7 @@ void gunshot_listener_hear(const int16_t *samples, size_t n);
 void gunshot_listener_write(const int16_t *samples, size_t n);
 /* Hear what was written. */
 void gunshot_listener_poll(void);
-/* No sample will come: close the incident that is open. */
+/* No sample will come: hear what was written, and close the incident that is open. */
 void gunshot_listener_end(void);
 /* Samples lost since begin, as they came faster than they were heard; counted when the next ones behind them are heard. */
 uint64_t gunshot_listener_lost(void);

@@ -48,7 +48,9 @@ class Onset(NamedTuple):
 
 
 class Detector:
-    """A detector on a stream of samples at 16 kHz, one channel. Several may be used at a time, from any thread.
+    """A detector on a stream of samples at 16 kHz, one channel.
+
+    Several may be used at a time, each from one thread at a time: blocks of two threads are two streams.
 
     Parameters
     ----------
@@ -125,7 +127,9 @@ def _int16(samples: np.ndarray) -> np.ndarray:
         )
     if samples.dtype == np.int16:
         return samples
-    steps = np.rint(np.nan_to_num(samples, posinf=0, neginf=0) * FULL_SCALE)
+    # In float16 the largest sample would round to full scale, which int16 has not.
+    wide = samples.astype(np.result_type(samples.dtype, np.float32), copy=False)
+    steps = np.rint(np.nan_to_num(wide, posinf=0, neginf=0) * FULL_SCALE)
     return np.clip(steps, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 

@@ -102,16 +102,17 @@ class Stream:
             given = self._library.ffi.from_buffer("int16_t[]", part)
             with self._library.lock:
                 self._library.functions.gunshot_runtime_hear(self._stream, given, len(part), self._heard)
-            parts.append(self._taken())
+                parts.append(self._taken())
         return Heard(*map(np.concatenate, zip(*parts, strict=True))) if len(parts) > 1 else self._only(parts)
 
     def finish(self) -> Heard:
         """Return what a recording gives that has ended: its last frame goes on until all of it was heard."""
         with self._library.lock:
             self._library.functions.gunshot_runtime_finish(self._stream, self._heard)
-        return self._taken()
+            return self._taken()
 
     def _taken(self) -> Heard:
+        """Return a copy of what the library wrote, under the lock: it writes there again."""
         heard = self._heard
         return Heard(
             self._codes[: heard.frames].copy(), self._logits[: heard.windows].copy(), self._shots[: heard.count].copy()

@@ -1,11 +1,12 @@
 /* Hears samples from a buffer, whatever fills it: here the serial line, so that a board without a microphone can be sent
  * a recording, and a microphone of your own can take its place. After a second without samples a recording is over.
  *
+ *   stty -F /dev/ttyACM0 raw -echo
  *   cat /dev/ttyACM0 &
  *   ffmpeg -loglevel error -i FILE -f s16le -ac 1 -ar 16000 - > /dev/ttyACM0
  *
- * For boards with USB of their own: a plain serial line of 115,200 baud is slower than sound, and loses bytes. Not run on
- * hardware by its makers. */
+ * The first, since a terminal changes bytes and sends back what it gets. For boards with USB of their own: a plain serial
+ * line of 115,200 baud is slower than sound, and loses bytes. Not run on hardware by its makers. */
 #include <gunshot_listener.h>
 
 static int16_t block[112];  // 7 ms
