@@ -33,10 +33,10 @@ def run(
     With --site a site's profile sets the threshold. One that cannot be used, for another model or another site than the
     folder's, is told in the log and in the device's status, and the operating point stays.
 
-    Where its incidents, whatever they were, prove more an hour than the profile's limit, without one more than
-    detector.max_false_incidents_per_hour, the threshold goes up by a rung, to no more than keeps half of the operating
-    point's recall on the validation streams. Each heartbeat says so, and the folder's ladder.json keeps it: delete that
-    to begin anew. With --threshold it stays.
+    The threshold goes up by a rung where incidents, whatever they were, prove more an hour than the profile's limit;
+    without a profile that limit is detector.max_false_incidents_per_hour. The highest rung keeps half of the operating
+    point's recall on the validation streams. Heartbeats tell the rung, and the folder's ladder.json keeps it: delete
+    that to begin anew. With --threshold it stays.
 
     No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. A `camera: rtsp://...` in its
     device.yaml is opened where the hub orders its video, and never otherwise. Messages wait in the folder until the hub
@@ -86,8 +86,8 @@ def _rungs(file: Path | None, model: "Model", p: "Sections", place: "Place") -> 
         else:
             lowest = read.threshold.logit
             logits = lowest, *(logit for logit in above if logit > lowest)
-            return Rungs(logits, read.limit, read.signature), SiteProfile(site=read.site)
-    return Rungs(above, p.detector.max_false_incidents_per_hour), said
+            return Rungs(logits, read.limit, read.signature, place.site), SiteProfile(site=read.site)
+    return Rungs(above, p.detector.max_false_incidents_per_hour, site=place.site), said
 
 
 def _above(model: "Model") -> tuple[float, ...]:
@@ -102,6 +102,6 @@ def _above(model: "Model") -> tuple[float, ...]:
 
     try:
         return tuple(cost.kept(pipeline.output("operate"), known_as(model.path), model.threshold()))
-    except ValueError as e:
+    except (ValueError, OSError) as e:  # it must not silence a device
         logging.getLogger("gunshot").info("it goes no higher than the operating point: %s", e)
         return (model.threshold(),)

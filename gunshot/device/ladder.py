@@ -5,11 +5,14 @@ it has a site's profile, the lowest is that one's, and the others are those abov
 incidents prove, by `Odds`, that they come more often there than its limit allows. Incidents within REST_S of one that
 counted are one occasion with it: who fires may fire again. An incident that goes on counts again each REST_S. No
 person's word reaches a device: what was confirmed counts like what was dismissed.
+
+Where they keep the limit in each hour, as Poisson, and none goes on beyond REST_S, it leaves a rung by ALPHA at most.
+An average that keeps the limit is not enough: a part of each day that breaks it takes a device up.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +27,7 @@ from gunshot.device.odds import RATES, Odds
 from gunshot.models.model import Model
 
 FILE = "ladder.json"  # in the device's folder
-ALPHA = 0.01  # at most, the probability that a device ever leaves a rung at which its place keeps the limit
+ALPHA = 0.01  # at most, the probability that a device ever leaves a rung where each of its hours keeps the limit
 REST_S = 1800.0
 HOUR_S = 3600.0
 Positive = Annotated[float, pydantic.Field(ge=0)]
@@ -66,22 +69,25 @@ class Rungs:
     logits : as mean logits, upward, at least one
     limit : of incidents an hour
     profile : the signature of the site's profile that has the lowest; empty where that is the operating point
+    site : where it hangs, as its folder says; None: not known
     """
 
     logits: tuple[float, ...]
     limit: float
     profile: str = ""
+    site: str | None = None
 
 
 class _Saved(pydantic.BaseModel):
-    """What FILE says. It holds for one model and for the same `Rungs`."""
+    """What FILE says, of one model and its `Rungs`."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     model: str
     limit: float
     logits: list[float]
-    profile: str
+    profile: str  # the last one that there was
+    site: str | None = None
     rung: Annotated[int, pydantic.Field(ge=0)]
     rest_s: Positive
     hours: Positive
@@ -90,6 +96,9 @@ class _Saved(pydantic.BaseModel):
 
 class Ladder:
     """Where a device is on its ladder. It is kept in the device's folder, over restarts.
+
+    At another site, with another model or a new profile, it begins anew. Where only its rungs or its limit are others,
+    as a file may be away once, it begins at the lowest rung that is not below where it was; without one, it keeps that.
 
     What was heard since it was last saved is forgotten where the power fails, its incidents with its time.
 
@@ -104,11 +113,10 @@ class Ladder:
     """
 
     def __init__(self, folder: Path, rungs: Rungs, *, model: str):
-        self._file, self.rungs = folder / FILE, rungs
-        self._for = {"model": model} | asdict(rungs) | {"logits": list(rungs.logits)}
-        saved = self._read()
-        self.rung, self._rest_s = (saved.rung, saved.rest_s) if saved else (0, 0.0)
-        self._odds = Odds(rungs.limit, saved.ratios, saved.hours) if saved else Odds(rungs.limit)
+        self._file, self.rungs, self._model = folder / FILE, rungs, model
+        self.rung, self._rest_s, self._odds, self._profile = 0, 0.0, Odds(rungs.limit), rungs.profile
+        if saved := self._read():
+            self._go_on(saved)
         self._still_s = 0.0  # that an incident has gone on since it opened, or counted
 
     @property
@@ -150,7 +158,8 @@ class Ladder:
     def save(self) -> None:
         """Keep where it is, and what it knows; a disk that is full must not silence a device."""
         state = {"rung": self.rung, "rest_s": self._rest_s, "hours": self._odds.hours, "ratios": self._odds.ratios}
-        saved = _Saved(**self._for, **state)
+        rungs = asdict(self.rungs) | {"logits": list(self.rungs.logits), "profile": self._profile}
+        saved = _Saved(model=self._model, **rungs, **state)
         try:
             with atomic(self._file) as part:
                 part.write_text(saved.model_dump_json() + "\n")
@@ -158,15 +167,31 @@ class Ladder:
             log.warning("a restart will forget what it knows of its threshold: %s", e)
 
     def _read(self) -> _Saved | None:
-        """Return what was saved for this model and these rungs; None where nothing was, or it cannot be read."""
+        """Return what was saved of this model, site and profile; None where nothing was, or it cannot be read."""
         try:
             saved = _Saved.model_validate_json(self._file.read_text())
+            if saved.rung >= len(saved.logits):
+                raise ValueError(f"rung={saved.rung} must be less than the {len(saved.logits)} of its ladder")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as e:
             log.warning("%s: cannot be read, its threshold begins anew: %s", self._file, str(e).splitlines()[0])
             return None
-        if saved.model_dump(include=set(self._for)) != self._for or saved.rung > self.top:
-            log.info("%s: is of another model, limit, ladder or profile; its threshold begins anew", self._file)
+        same = (saved.model, saved.site) == (self._model, self.rungs.site)
+        if not same or self.rungs.profile not in ("", saved.profile):
+            log.info("%s: is of another model, site or profile; its threshold begins anew", self._file)
             return None
         return saved
+
+    def _go_on(self, saved: _Saved) -> None:
+        """Begin where it was, as far as its rungs are the same."""
+        self._profile = saved.profile  # also where it cannot be used now: what comes back is not a new one
+        if (saved.logits, saved.limit) == (list(self.rungs.logits), self.rungs.limit):
+            self.rung, self._rest_s = saved.rung, saved.rest_s
+            self._odds = Odds(saved.limit, saved.ratios, saved.hours)
+            return
+        logit = saved.logits[saved.rung]
+        if logit > self.rungs.logits[-1]:
+            self.rungs = replace(self.rungs, logits=(*self.rungs.logits, logit))
+        self.rung = next(i for i, one in enumerate(self.rungs.logits) if one >= logit)
+        log.info("%s: is of another ladder or limit; it goes on at rung %d of %d", self._file, self.rung, self.top)

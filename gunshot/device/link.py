@@ -74,7 +74,7 @@ class Link:
         self._answers.pump()
         if not self._client.is_connected():
             return
-        waiting, now = self._outbox.first(WINDOW), time.monotonic()
+        waiting, now = self._outbox.next(WINDOW), time.monotonic()
         keys = [(one.session, one.sequence) for one in waiting]
         self._due = {key: self._due.get(key, (now, self._resend_s)) for key in keys}
         for key, one in zip(keys, waiting, strict=True):

@@ -12,7 +12,8 @@ class Odds:
     They are a mixture of likelihood ratios of Poisson processes, of RATES times the limit against the limit. One begins
     with each hour h from 1 on, of the weight 1 / (h (h + 1)), so that a change is noticed whenever it comes; all the
     weights are 1 together. With those that have not begun it is a supermartingale where incidents are Poisson at the
-    limit or below: there it ever reaches 1 / alpha with a probability of alpha at most, however often one looks.
+    limit or below in each hour: there it ever reaches 1 / alpha with a probability of alpha at most, however often one
+    looks. Where only their average is at the limit, and part of each day above it, it reaches that far more often.
 
     Sources: A. Wald, Sequential Tests of Statistical Hypotheses, 1945 (the ratio); J. Ville, 1939 (the bound for all
     time); H. Robbins, Statistical Methods Related to the Law of the Iterated Logarithm, 1970 (mixtures).

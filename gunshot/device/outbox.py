@@ -13,6 +13,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS message (
   place INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER, sequence INTEGER, heartbeat INTEGER, payload BLOB,
   UNIQUE (session, sequence));
+CREATE INDEX IF NOT EXISTS turn ON message (heartbeat, place);
 CREATE TABLE IF NOT EXISTS total (session INTEGER, dropped INTEGER);
 INSERT INTO total SELECT 0, 0 WHERE NOT EXISTS (SELECT * FROM total);
 """
@@ -82,8 +83,11 @@ class Outbox:
 
     def first(self, count: int) -> list[Waiting]:
         """Return the messages that wait longest, oldest first. A damaged one is dropped: the hub could not read it."""
-        rows = self._db.execute("SELECT session, sequence, payload FROM message ORDER BY place LIMIT ?", (count,))
-        return [one for row in rows.fetchall() if self._is_whole(one := Waiting(*row))]
+        return self._whole("place", count)
+
+    def next(self, count: int) -> list[Waiting]:
+        """Return what is to be sent: as `first`, but alerts before heartbeats, of which an outage leaves days."""
+        return self._whole("heartbeat, place", count)
 
     def remove(self, session: int, sequence: int) -> None:
         """Delete a message that the hub has."""
@@ -97,6 +101,10 @@ class Outbox:
     def _is_over(self) -> bool:
         count, size = self._db.execute("SELECT count(*), total(length(payload)) FROM message").fetchone()
         return count > self._most[0] or size > self._most[1]
+
+    def _whole(self, order: str, count: int) -> list[Waiting]:
+        rows = self._db.execute(f"SELECT session, sequence, payload FROM message ORDER BY {order} LIMIT ?", (count,))
+        return [one for row in rows.fetchall() if self._is_whole(one := Waiting(*row))]
 
     def _is_whole(self, one: Waiting) -> bool:
         try:

@@ -103,7 +103,8 @@ class Device:
         if not (self._climbs and self._climbs.has_left_profile):
             return site
         limit = f"the profile's limit of {self._climbs.rungs.limit:g} an hour"
-        return SiteProfile(fault=f"{site.site}: incidents there prove more than {limit}; calibrate again")
+        now = f"its threshold is {float(self._ear.model.calibrated(self._climbs.logit)):.3f} now"
+        return SiteProfile(fault=f"{site.site}: incidents there prove more than {limit}; {now}; calibrate again")
 
     def end(self) -> None:
         """Tell that the sound has ended."""
@@ -194,7 +195,7 @@ def listen(
     place, number = Place.load(folder), f"{model_number(model.path.read_bytes()):016x}"
     with closing(Outbox(folder)) as outbox:
         climbs = Ladder(folder, rungs, model=number) if rungs else None
-        ear = ladder.Ear(model, rungs.logits if rungs else [logit], p, rung=climbs.rung if climbs else 0)
+        ear = ladder.Ear(model, climbs.rungs.logits if climbs else [logit], p, rung=climbs.rung if climbs else 0)
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session), model=number,
             version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),

@@ -102,12 +102,12 @@ class Status(Said):
     online: bool
     dropped: Annotated[int, pydantic.Field(ge=0, lt=2**63)] | None = None  # messages, since the device was enrolled
     site: str | None = None  # whose profile sets its threshold; None: the operating point, or what a person gave
-    site_fault: str | None = None  # why it runs without the profile that it was given
+    site_fault: str | None = None  # why it runs without the profile that it was given, or has left it, upward
 
 
 @dataclass(frozen=True)
 class SiteProfile:
-    """What a device has of a site's profile: the site whose threshold it uses, or why it uses none."""
+    """What a device has of a site's profile: the site whose threshold it uses, or why it uses none, or no more."""
 
     site: str | None = None
     fault: str | None = None

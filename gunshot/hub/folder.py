@@ -69,7 +69,9 @@ persistence_location {folder}/broker/
 autosave_interval 60
 # Or each small packet waits 40 ms for the one before to be confirmed.
 set_tcp_nodelay true
+# Of a client that is away or slow: what comes beyond either is dropped, and its device sends it again.
 max_queued_messages 10000
+max_queued_bytes {queued_bytes}
 # So many the hub commits at once; it confirms none before that.
 max_inflight_messages 200
 message_size_limit {most_bytes}
@@ -77,6 +79,7 @@ message_size_limit {most_bytes}
 REVOKED, PID = "revoked.pem", "mosquitto.pid"  # in broker/: the list of revoked certificates, the broker's process
 CAP_ADDRESS = r"^(https://|http://(localhost|127\.0\.0\.1)[:/])\S+$"  # without TLS to this machine alone
 MOST_BYTES = 65535  # of a message
+QUEUED_BYTES = 64 * 2**20  # that the broker keeps for a client
 
 
 class Tiles(pydantic.BaseModel):
@@ -138,7 +141,14 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     local = " localhost" if host == "localhost" else ""  # not to be reached from elsewhere: nor is it listened there
     user = pwd.getpwuid(os.getuid()).pw_name
     conf = CONF.format(
-        folder=folder, user=user, port=port, interface=local, most_bytes=MOST_BYTES, revoked=REVOKED, pid=PID
+        folder=folder,
+        user=user,
+        port=port,
+        interface=local,
+        most_bytes=MOST_BYTES,
+        queued_bytes=QUEUED_BYTES,
+        revoked=REVOKED,
+        pid=PID,
     )
     certificates.keep(folder / "acl", acl.encode())
     certificates.keep(folder / "mosquitto.conf", conf.encode())

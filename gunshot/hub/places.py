@@ -55,11 +55,19 @@ def _values(engine: sql.Engine, case: sql.Row) -> dict:
 
 
 def _write(engine: sql.Engine, done: list[tuple[sql.Row, dict]]) -> None:
-    """Write where cases were fired; one of which a message came meanwhile stays due."""
+    """Write where cases were fired; one of which a message came meanwhile, or is just being taken in, stays due.
+
+    It waits for no row: the intake writes several cases too, in its own order, and would wait for this one in turn.
+    """
     if not done:
         return
     with engine.begin() as connection:
+        mine = CASE.c.number.in_([case.number for case, _ in done])
+        locked = sql.select(CASE.c.number).where(mine).with_for_update(key_share=True, skip_locked=True)
+        free = set(connection.scalars(locked))
         for case, values in done:
+            if case.number not in free:
+                continue
             if any(getattr(case, name) != value for name, value in values.items()):
                 values = values | {"changed_at": datetime.now(UTC)}
             same = CASE.c.number == case.number, CASE.c.changed_at == case.changed_at

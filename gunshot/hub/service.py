@@ -42,7 +42,7 @@ def serve(place: Path, *, sr: int) -> None:
     client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
     teller = Teller(client, enabled=settings.home_assistant)
     client.on_connect = _connected
-    client.on_subscribe = lambda *_: log.info("connected to the broker")  # from now on nothing is missed
+    client.on_subscribe = _subscribed
     client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
     stop = Event()
     with database.opened(settings.database) as engine, ThreadPoolExecutor() as pool:
@@ -79,7 +79,7 @@ def _loop(hub: "Hub", settings: folder.Settings, beside: list[Future], teller: T
             looked = time.monotonic()
             send_orders(client, hub.engine, sound=hub.sound)
             teller.tell(hub.engine)
-            floods.write(hub.engine, hub.inbox.passed_over(), now=datetime.now(UTC))
+            hub.count_floods()
             client.publish(topics.LIFE, b"")  # the broker takes it, and the database answered just now
 
 
@@ -93,7 +93,16 @@ def _connect(client: mqtt.Client, settings: folder.Settings) -> None:
 def _connected(client: mqtt.Client, _, __, reason, ___) -> None:
     if reason.is_failure:
         return log.warning("the broker refuses the hub: %s", reason)
-    return client.subscribe([(topics.topic("+", leaf), 1) for leaf in topics.WRITTEN])
+    return _subscribe(client, topics.WRITTEN)
+
+
+def _subscribe(client: mqtt.Client, leaves: tuple[str, ...]) -> None:
+    client.subscribe([(topics.topic("+", leaf), 1) for leaf in leaves])
+
+
+def _subscribed(_, __, ___, granted: list, ____) -> None:
+    if len(granted) == len(topics.WRITTEN):  # else it is again, after a flood
+        log.info("connected to the broker")  # from now on nothing is missed
 
 
 class Hub:
@@ -106,6 +115,7 @@ class Hub:
         self.client, self.engine, self.sr, self.sound = client, engine, sr, sound
         self.inbox = inbox.Inbox(self._confirm)
         self.faults: dict[str, str | None] = {}  # of sites' profiles, by device, so far
+        self.is_flooded = False
 
     def read(self) -> bool:
         """Read what the broker sends: wait for it, then all that is there; return whether the broker is."""
@@ -154,17 +164,29 @@ class Hub:
                 out.append((device, done.encode()))
         return out
 
+    def count_floods(self) -> None:
+        """Write what was passed over; once a flood has ended, ask the broker for what it keeps of each device.
+
+        In a flood its queue for the hub may have been full, and a birth or a status among what it dropped.
+        """
+        over, before = self.inbox.passed_over(), self.is_flooded
+        floods.write(self.engine, over, now=datetime.now(UTC))
+        self.is_flooded = bool(over)
+        if before and not over:
+            _subscribe(self.client, topics.RETAINED)
+
     def _confirm(self, message: mqtt.MQTTMessage) -> None:
         self.client.ack(message.mid, message.qos)
 
     def _warn(self, device: str, report: topics.Status) -> None:
-        """Log why a device runs without its site's profile, once; its last will says nothing of that."""
+        """Log why a device runs without its site's profile, once; its last will says nothing of that.
+
+        Such a device is at its operating point, or above it: the reason says which, where it left the profile.
+        """
         if not report.online:
             return
         if report.site_fault and report.site_fault != self.faults.get(device):
-            log.warning(
-                "%s: it runs at its operating point, without its site's profile: %s", device, shown(report.site_fault)
-            )
+            log.warning("%s: it runs without its site's profile: %s", device, shown(report.site_fault))
         self.faults[device] = report.site_fault
 
 

@@ -52,7 +52,7 @@ def kept(file: Path, model: str | None, point: float) -> list[float]:
 
 
 def check(site: str, cost: dict, *, where: str) -> None:
-    """Raise ValueError where a threshold leaves less than KEPT of the recall at the operating point, or none at all.
+    """Raise ValueError where a threshold leaves less than KEPT of the recall at the operating point, or that has none.
 
     Parameters
     ----------
@@ -62,6 +62,12 @@ def check(site: str, cost: dict, *, where: str) -> None:
     before, after = (cost[name]["recall"] for name in (BEFORE, AFTER))
     if after > 0 and after >= KEPT * before:
         return
+    if not before:
+        raise ValueError(
+            f"{site}: the operating point itself has no recall of clear shots {where}, so nobody can say what this "
+            "threshold costs. No profile was written. Hang the device where less sounds, or train a network that finds "
+            "shots there"
+        )
     raise ValueError(
         f"{site}: this threshold leaves a recall of {after:.1%} of clear shots {where}, of {before:.1%} at the "
         f"operating point: it must leave {KEPT:.0%} of that, or the device is deaf. No profile was written. Seek what "

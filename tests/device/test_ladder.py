@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from gunshot.base import audio
+from gunshot.base import audio, pipeline
 from gunshot.base.files import FullError
+from gunshot.cli import device
 from gunshot.detect.listener import Listener
 from gunshot.device import ladder, messages, near, run
 from gunshot.device.ladder import ALPHA, HOUR_S, REST_S, Ear, Ladder, Rungs
@@ -29,9 +30,10 @@ STILL = {"opened": False, "is_open": False}
 
 
 def on(
-    folder, logits=(0.0, 0.25, 0.5), *, limit: float = LIMIT, profile: str = "", model: str = MODEL_NUMBER
-) -> Ladder:
-    return Ladder(folder, Rungs(tuple(logits), limit, profile), model=model)
+    folder, logits=(0.0, 0.25, 0.5), *, limit: float = LIMIT, profile: str = "", site: str | None = "yard",
+    model: str = MODEL_NUMBER,
+) -> Ladder:  # fmt: skip
+    return Ladder(folder, Rungs(tuple(logits), limit, profile, site), model=model)
 
 
 def hours_to_climb(folder, rng: np.random.Generator, times: float, *, days: int, quiet_days: int = 0) -> float:
@@ -88,7 +90,8 @@ def test_it_says_that_it_left_a_profile(tmp_path):
             assert device.said(given) == given
             while not one.push(REST_S, **EVENT):
                 pass
-            left = "yard: incidents there prove more than the profile's limit of 0.5 an hour; calibrate again"
+            left = "yard: incidents there prove more than the profile's limit of 0.5 an hour; its threshold is "
+            left += f"{float(MODEL.calibrated(JUST_ABOVE)):.3f} now; calibrate again"
             assert device.said(given) == (SiteProfile(fault=left) if profile else given)
 
 
@@ -122,18 +125,73 @@ def test_it_ends_at_the_top(tmp_path):
     went = [one.push(REST_S, **EVENT) for _ in range(100)]
     assert sum(went) == one.rung == one.top == 2 and one.logit == 0.5
     assert on(tmp_path).rung == 2  # each is kept at once
-    alone = on(tmp_path, [0.0])
+    alone = on(tmp_path, [0.0], site="lane")
     assert not any(alone.push(REST_S, **EVENT) for _ in range(100)) and alone.top == 0
 
 
-def test_what_is_kept_is_of_one_model_limit_and_ladder_and_may_be_damaged(tmp_path, caplog, monkeypatch):
+def test_a_file_that_is_away_once_lowers_nothing_and_a_new_profile_begins_anew(tmp_path):
+    """Without the table of what rungs cost there is one; without a profile that it had, the operating point's."""
+    mine, wide = "0" * 128, (0.0, 0.25, 0.5)
+
+    def rung(logits=wide, **more) -> tuple[int, float]:
+        one = on(tmp_path, logits, **more)
+        one.save()
+        return one.rung, one.logit
+
+    one = on(tmp_path, profile=mine)
+    while not one.push(REST_S, **EVENT):
+        pass
+    assert rung(profile=mine) == (1, 0.25)
+    assert rung([-1.0, 0.1, 0.3], profile=mine) == (2, 0.3)  # its lowest that is not below
+    assert rung([0.0]) == rung([0.0], limit=2.0) == (1, 0.3)  # nothing is as high: it keeps that one
+    assert rung(profile=mine) == (2, 0.5)
+    assert rung(profile="1" * 128) == (0, 0.0) and rung(profile=mine) == (0, 0.0)
+
+
+def busy_part_climbs(folder, hours: int, devices: int) -> int:
+    """How many devices go up in 30 days where so many hours of each day have all of a day's incidents at the limit."""
+    rng, out = np.random.default_rng(7), 0
+    for _ in range(devices):
+        (folder / ladder.FILE).unlink(missing_ok=True)
+        one, last = on(folder), 0.0
+        busy = np.cumsum(rng.exponential(hours / (24 * LIMIT), size=round(30 * 24 * LIMIT * 2)))  # on a clock of theirs
+        for hour in (busy // hours * 24 + busy % hours)[busy < 30 * hours]:
+            if one.push((hour - last) * HOUR_S, **EVENT):
+                out += 1
+                break
+            last = hour
+    return out
+
+
+@pytest.mark.slow
+def test_an_average_at_the_limit_is_not_enough(tmp_path):
+    """With incidents in four hours of a day alone two of five go up, by far more than ALPHA."""
+    assert 25 <= busy_part_climbs(tmp_path, 4, 100) <= 58
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("hours", "share"), [(4, 0.39), (8, 0.27), (12, 0.12)])
+def test_the_shares_that_the_page_states_of_a_busy_part_of_the_day(tmp_path, hours, share):
+    assert busy_part_climbs(tmp_path, hours, 2000) / 2000 == pytest.approx(share, abs=0.01)
+
+
+def test_a_table_that_the_disk_does_not_give_silences_no_device(tmp_path, monkeypatch, caplog):
+    """It may read as a folder, or not at all."""
+    caplog.set_level(logging.INFO, "gunshot")
+    monkeypatch.setattr(pipeline, "output", lambda _: tmp_path)
+    monkeypatch.setattr(type(MODEL), "threshold", lambda _: 0.5)
+    assert device._above(MODEL) == (0.5,)
+    assert "it goes no higher than the operating point" in caplog.text and str(tmp_path) in caplog.text
+
+
+def test_what_is_kept_is_of_one_model_site_and_profile_and_may_be_damaged(tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "gunshot")
     one = on(tmp_path)
     while not one.push(REST_S, **EVENT):
         pass
-    for other in ({"limit": 1.0}, {"model": "0" * 16}, {"logits": [0.0, 0.25]}, {"profile": "0" * 128}):
+    for other in ({"site": "lane"}, {"site": None}, {"model": "0" * 16}, {"profile": "0" * 128}):
         assert on(tmp_path, **other).rung == 0
-        assert "is of another model, limit, ladder or profile; its threshold begins anew" in caplog.text
+        assert "is of another model, site or profile; its threshold begins anew" in caplog.text
         caplog.clear()
     assert on(tmp_path).rung == 1 and not caplog.text
     file = tmp_path / ladder.FILE
@@ -143,6 +201,7 @@ def test_what_is_kept_is_of_one_model_limit_and_ladder_and_may_be_damaged(tmp_pa
         "",
         "[]",
         whole.replace('"rung":1', '"rung":-1'),
+        whole.replace('"rung":1', '"rung":3'),
         whole.replace('"hours":0', '"hours":"x"'),
     ):
         assert text != whole

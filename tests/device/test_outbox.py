@@ -44,6 +44,8 @@ def test_it_is_a_list_that_drops_the_oldest_heartbeats_first(steps, most_count, 
                 model.remove(next((m for m in model if isinstance(m, Heartbeat)), model[0]))
                 dropped += 1
             assert [one.payload for one in outbox.first(100)] == [messages.encode(m) for m in model]
+            turn = sorted(model, key=lambda m: isinstance(m, Heartbeat))  # each kind in its order
+            assert [one.payload for one in outbox.next(3)] == [messages.encode(m) for m in turn[:3]]
             assert len(outbox) == len(model) and outbox.dropped == dropped
             assert [(one.session, one.sequence) for one in outbox.first(2)] == [
                 (m.session, m.sequence) for m in model[:2]

@@ -297,7 +297,11 @@ def test_devices_tell_near_misses_and_show_the_last_one(scene, reviewer):
 def test_devices_tell_how_far_they_raised_their_threshold(scene, reviewer):
     assert "Threshold now" not in reviewer.get("/devices").text
     scene.heartbeats("gate", {NOW: 50.0}, rung=Rung(2, 3, 63900))
-    assert "Threshold now0.975, raised 2 of 3 times" in re.sub(r"<.*?>", "", reviewer.get("/devices").text)
+    shown = re.sub(r"<.*?>", "", reviewer.get("/devices").text)
+    assert "Threshold now0.975, rung 2 of 3, raised by itself" in shown and "hears less: many incidents" in shown
+    scene.heartbeats("gate", {NOW + timedelta(minutes=1): 50.0}, rung=Rung(0, 3, 63000))
+    shown = re.sub(r"<.*?>", "", reviewer.get("/devices").text)
+    assert "rung 0 of 3" in shown and "by itself" not in shown and "hears less: many" not in shown
 
 
 def test_an_odd_heartbeat_shows_no_near_miss_and_harms_no_page(scene, reviewer, monkeypatch):

@@ -79,6 +79,17 @@ def test_a_page_is_renewed_when_an_order_changes(scene):
     assert all(one != next_ for one, next_ in itertools.pairwise(seen))
 
 
+def test_a_page_is_renewed_by_a_raise_while_the_clock_is_set_back(scene):
+    """As a hub does that was ahead: no change is later than the last one, and no case is new."""
+    with scene.writing() as connection:
+        connection.execute(sql.update(CASE).values(changed_at=NOW))
+        connection.execute(sql.update(CASE).where(CASE.c.number == 1).values(raised_at=None))
+        before = live.token(connection)
+        past = NOW - timedelta(hours=2)
+        connection.execute(sql.update(CASE).where(CASE.c.number == 1).values(raised_at=past, changed_at=past))
+        assert live.token(connection) != before
+
+
 def test_an_order_is_told_in_words(scene):
     for state, note, words in (
         ("open", None, "sent; no answer yet"),

@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt import client as mqtt
 
-from gunshot.device import link, topics
-from gunshot.hub import floods, inbox
+from gunshot.device import link, parts, topics
+from gunshot.device.parts import Refusal
+from gunshot.hub import floods, inbox, service
 from gunshot.hub.database import FLOOD
 from tests.hub.test_intake import NOW, a_database, rows
 
 BYTES = 1000
 
 
-def a_message(device: str, number: int) -> mqtt.MQTTMessage:
-    message = mqtt.MQTTMessage(mid=number, topic=topics.topic(device, "alert").encode())
-    message.payload = bytes(BYTES)
+def a_message(device: str, number: int, *, leaf: str = "alert", payload: bytes = bytes(BYTES)) -> mqtt.MQTTMessage:
+    message = mqtt.MQTTMessage(mid=number, topic=topics.topic(device, leaf).encode())
+    message.payload = payload
     return message
 
 
@@ -27,7 +28,7 @@ class Served:
     """An inbox with a clock of the test's, and what became of the messages that were put into it, by device."""
 
     def __init__(self):
-        self.now, self.confirmed, self.given = 0.0, Counter(), {}
+        self.now, self.confirmed, self.given, self.of_topic = 0.0, Counter(), {}, {}
         self.inbox = inbox.Inbox(lambda message: self.confirmed.update([message.mid]), lambda: self.now)
 
     def take(self) -> None:
@@ -35,6 +36,7 @@ class Served:
         self.confirmed.update(message.mid for message in due)
         for message in due + late:
             self.given.setdefault(topics.parts(message.topic)[0], []).append(message.mid)
+            self.of_topic.setdefault(message.topic, []).append(message.mid)
 
 
 @given(
@@ -87,13 +89,77 @@ def test_a_flood_takes_no_turn_of_another_device():
     assert served.inbox.passed_over() == {"flood": 5000 - inbox.BURST - inbox.MOST_LATE}
 
 
-def test_what_waits_is_bounded_over_all_devices(monkeypatch):
-    monkeypatch.setattr(inbox, "MOST_LATE_BYTES", 50 * (BYTES + 1))
+def test_what_waits_is_bounded_for_each_device_alone(monkeypatch):
+    """Also in bytes; whoever floods takes the room of no other, who would be called a flooder for it."""
+    monkeypatch.setattr(inbox, "MOST_LATE_BYTES", 50 * BYTES)
     served = Served()
-    for device in ("a", "b"):
-        for i in range(200):
+    for device, count in (("a", 200), ("b", 200), ("roof", int(inbox.BURST) + 50)):
+        for i in range(count):
             served.inbox.put(a_message(device, i))
-    assert sum(served.inbox.passed_over().values()) == 2 * (200 - inbox.BURST) - 50
+    assert served.inbox.passed_over() == {device: 200 - inbox.BURST - 50 for device in ("a", "b")}
+
+
+@given(
+    st.lists(
+        st.one_of(st.sampled_from([("roof", leaf) for leaf in ("birth", "status", "alert")] * 2 + [("yard", "status")]),
+                  st.sampled_from([1, 150]), st.floats(0.0, 3.0), st.just("take")), max_size=40,
+    )
+)  # fmt: skip
+def test_the_last_birth_and_status_are_taken_in_whatever_else_a_device_sends(steps):
+    """At the next look, in their order, and each message is confirmed once."""
+    served, last, number = Served(), {}, 0
+    for step in [*steps, "take"]:
+        if step == "take":
+            served.take()
+            assert all(served.of_topic[topic][-1] == mid for topic, mid in last.items())
+        elif isinstance(step, float):
+            served.now += step
+        else:
+            (device, leaf), count = (("roof", "alert"), step) if isinstance(step, int) else (step, 1)
+            for _ in range(count):
+                message, number = a_message(device, number, leaf=leaf), number + 1
+                served.inbox.put(message)
+                if leaf != "alert":
+                    last[message.topic] = message.mid
+    assert all(mids == sorted(mids) for mids in served.of_topic.values())
+    assert served.confirmed == Counter(range(number))
+    assert len(served.inbox) == 0
+
+
+def test_a_flood_costs_no_refusal():
+    """A person waits for it, and the device says it once."""
+    served = Served()
+    refusal = parts.encode(Refusal(order="a" * 32, reason="speech: people speak"))
+    for i in range(1000):
+        served.inbox.put(a_message("roof", i))
+    served.inbox.put(a_message("roof", 1000, leaf="reply", payload=refusal))
+    served.inbox.put(a_message("roof", 1001))
+    assert served.inbox.passed_over() == {"roof": 901 - inbox.MOST_LATE}
+    for _ in range(10):
+        served.now += 1.0
+        served.take()
+    assert served.given["roof"][-1] == 1000 and served.inbox.wait_s is None
+
+
+def test_after_a_flood_the_broker_is_asked_for_what_it_keeps(tmp_path):
+    asked = []
+
+    class Client:
+        def subscribe(self, filters: list) -> None:
+            asked.extend(filters)
+
+        def ack(self, *_) -> None:
+            pass
+
+    hub = service.Hub(Client(), a_database(), sr=16_000, sound=tmp_path)
+    hub.count_floods()
+    for i in range(1000):
+        hub.inbox.put(a_message("roof", i))
+    hub.count_floods()
+    assert not asked
+    for _ in range(2):
+        hub.count_floods()
+    assert asked == [("gunshot/v1/+/birth", 1), ("gunshot/v1/+/status", 1)]
 
 
 def test_what_was_due_when_the_broker_went_comes_again_and_what_is_late_is_kept():

@@ -255,7 +255,7 @@ def test_a_new_fault_of_a_site_s_profile_is_a_warning(caplog):
 
     assert not warned(online=True)
     (words,) = warned(online=True, site_fault="yard.json:\nno such file")
-    assert words == r"roof: it runs at its operating point, without its site's profile: yard.json:\nno such file"
+    assert words == r"roof: it runs without its site's profile: yard.json:\nno such file"
     assert not warned(online=True, site_fault="yard.json:\nno such file")  # it says so again and again
     assert not warned(online=False)  # a will says nothing of it
     assert not warned(online=True, site_fault="yard.json:\nno such file")

@@ -230,3 +230,35 @@ def test_without_a_certificate_of_this_hub_nobody_connects(network, tmp_path):
             with contextlib.suppress(OSError):
                 assert plain.recv(1) != CONNACK[:1]
     assert answers == [b"", b"", b"", CONNACK]
+
+
+def test_the_broker_keeps_so_many_bytes_of_a_client_and_no_more(tmp_path, monkeypatch):
+    """Of one that is away, as a hub may be for days: 20 of 60 kB would fit by their number."""
+    monkeypatch.setattr(folder, "QUEUED_BYTES", 500_000)
+    network, size, came = Network(tmp_path / "hub"), 60_000, []
+
+    def client(own: Path, name: str) -> mqtt.Client:
+        out = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False, protocol=mqtt.MQTTv311)
+        out.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
+        return out
+
+    with network.broker():
+        for is_back in (False, True):
+            hub, done = client(network.folder / "client", folder.HUB), []
+            hub.on_connect = lambda hub, *_: hub.subscribe(topics.topic(NAME, "alert"), 1)
+            hub.on_message = lambda _, __, message: came.append(len(message.payload))
+            hub.on_subscribe = lambda hub, *_, done=done: hub.publish("end", b"", qos=1) and done.append("asked")
+            hub.on_publish = lambda *_, done=done: done.append("end")  # after what was kept
+            hub.connect("localhost", network.port)
+            until(lambda hub=hub, done=done: hub.loop(0.05) or "end" in done, "the broker has sent what it keeps")
+            hub.disconnect()
+            if not is_back:
+                device, confirmed = client(network.device, NAME), []
+                device.on_connect = lambda device, *_: [
+                    device.publish(topics.topic(NAME, "alert"), bytes(size), qos=1) for _ in range(20)
+                ]
+                device.on_publish = lambda *_, confirmed=confirmed: confirmed.append(1)
+                device.connect("localhost", network.port)
+                until(lambda d=device, c=confirmed: d.loop(0.05) or len(c) == 20, "the broker has taken all")
+                device.disconnect()
+    assert set(came) == {size} and 500_000 // size <= len(came) <= 500_000 // size + 1

@@ -10,11 +10,12 @@ import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gunshot.device import run
+from gunshot.device import messages, run
 from gunshot.device.messages import Clock, State
-from gunshot.hub import database, places, sites
-from tests.hub.test_fusion import DEGREE_M, a_message, cases, take
-from tests.hub.test_intake import NOON_US, a_database, rows
+from gunshot.hub import database, intake, places, sites
+from tests.flows.prefect_server import postgresql
+from tests.hub.test_fusion import DEGREE_M, a_message, a_site, cases, take
+from tests.hub.test_intake import NOON_US, NOW, SR, a_database, rows
 
 SPOTS = [(0, 0), (300, 20), (280, 310), (-30, 290), (140, -250)]  # of devices, m east and north of where degrees are 0
 SHOT, SOUND = (120.0, 100.0), 340.3  # m, m/s: at the temperature that is assumed where none is read
@@ -153,3 +154,31 @@ def test_a_message_that_comes_meanwhile_leaves_it_due(engine, monkeypatch):
     (case,) = rows(engine, database.CASE)
     assert case["place_due"] and case["place"] is None
     assert set(place(engine)["place"]["properties"]["residuals_ms"]) == {"d0", "d1", "d2", "d3"}
+
+
+@pytest.mark.slow
+def test_on_postgresql_places_wait_for_no_case_that_the_intake_has():
+    """Places go from the newest case down, an intake from the oldest up: whoever waits for the other ends the hub."""
+    with postgresql() as url:
+        engine = a_site(url.replace("+asyncpg", ""))
+        for number in (1, 2):
+            take(engine, a_message(0, 100.0 * number, incident=number, sequence=number))
+        with engine.begin() as connection:
+            connection.execute(sql.text(f"ALTER DATABASE {engine.url.database} SET lock_timeout = '5s'"))
+        engine.dispose()  # what connects from now on gives up, and does not wait for ever
+
+        def due() -> list[bool]:
+            return [case["place_due"] for case in cases(engine)]
+
+        with engine.begin() as connection:
+            for number in (1, 2):
+                closed = a_message(0, 100.0 * number, incident=number, sequence=number + 2, state=State.CLOSED)
+                sent = [("d0", messages.encode(closed))]
+                assert all(intake.alerts(connection, sent, now=NOW, sr=SR))
+                if number == 1:
+                    places.work(engine, Event())
+                    assert due() == [True, False]
+        assert due() == [True, True]
+        places.work(engine, Event())
+        assert due() == [False, False]
+        engine.dispose()

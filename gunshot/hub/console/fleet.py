@@ -86,6 +86,8 @@ def warnings(noise: dict[int, float], beat: Heartbeat | None) -> list[str]:
     out = []
     if beat and beat.stuck:
         out.append(f"perhaps deaf: the microphone stuck {beat.stuck} times since the device's start")
+    if beat and beat.rung and beat.rung.number:
+        out.append("hears less: many incidents raised its threshold; look at them, calibrate, or delete ladder.json")
     day = [level for hour, level in noise.items() if hour < DAY]
     before = [level for hour, level in noise.items() if hour >= DAY]
     if min(len(day), len(before)) < LEAST_HOURS:

@@ -17,6 +17,7 @@ def token(connection: sql.Connection) -> str:
     """Return a text that changes when a case, a decision, an order, or whether a device is there does."""
     changed = sql.select(sql.func.max(CASE.c.changed_at)).scalar_subquery()
     newest = sql.select(sql.func.max(CASE.c.number)).scalar_subquery()  # also where the clock was set back
+    raised = sql.select(sql.func.count(CASE.c.raised_at)).scalar_subquery()  # and there too
     decided = sql.select(sql.func.max(DECISION.c.number)).scalar_subquery()
     online = sql.select(sql.func.count()).where(SESSION.c.online).scalar_subquery()
     revoked = sql.select(sql.func.count(DEVICE.c.revoked_at)).scalar_subquery()
@@ -25,9 +26,8 @@ def token(connection: sql.Connection) -> str:
     counts = [sql.func.count(), *map(sql.func.count, (ORDER.c.sent_at, ORDER.c.answered_at, is_open))]
     ordered = (sql.select(count).select_from(ORDER).scalar_subquery() for count in counts)
     deleted = (sql.select(sql.func.count(kind.c.deleted_at)).scalar_subquery() for kind in orders.BROUGHT)
-    return " ".join(
-        map(str, connection.execute(sql.select(changed, newest, decided, online, revoked, *ordered, *deleted)).one())
-    )
+    every = sql.select(changed, newest, raised, decided, online, revoked, *ordered, *deleted)
+    return " ".join(map(str, connection.execute(every).one()))
 
 
 def waiting(connection: sql.Connection, *, now: datetime) -> dict:
