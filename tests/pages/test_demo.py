@@ -60,7 +60,7 @@ def wanted(pcm, model) -> list[int]:
 
 @pytest.fixture(scope="module")
 def fired() -> np.ndarray:
-    """Simulated shots one after the other, 7 s; none hangs on where a window begins, as a microphone starts anywhere."""
+    """Simulated shots one after the other, 7 s; none hangs on where a window begins: a microphone starts anywhere."""
     rendered = list(shots.render(sr=SR))
     lengths = {0: 20_000, 1: 27_000, 3: 24_000}
     return np.concatenate([rendered[i].pcm[: lengths[i]] for i in (0, 1, 3, 1, 0)])
