@@ -98,7 +98,8 @@ class Ladder:
     """Where a device is on its ladder. It is kept in the device's folder, over restarts.
 
     At another site, with another model or a new profile, it begins anew. Where only its rungs or its limit are others,
-    as a file may be away once, it begins at the lowest rung that is not below where it was; without one, it keeps that.
+    as a file may be away once, it begins at the lowest rung that is not below where it went up to, or keeps that where
+    none is as high.
 
     What was heard since it was last saved is forgotten where the power fails, its incidents with its time.
 
@@ -189,6 +190,8 @@ class Ladder:
         if (saved.logits, saved.limit) == (list(self.rungs.logits), self.rungs.limit):
             self.rung, self._rest_s = saved.rung, saved.rest_s
             self._odds = Odds(saved.limit, saved.ratios, saved.hours)
+            return
+        if not saved.rung:  # nothing was proven: a profile's own threshold goes with the profile
             return
         logit = saved.logits[saved.rung]
         if logit > self.rungs.logits[-1]:
