@@ -6,6 +6,7 @@ and a CRC32, little-endian. An optional field is a type, a length and bytes; typ
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
@@ -163,44 +164,19 @@ def _onsets(data: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(data) // 8}Q", data)
 
 
-def _clock_bytes(message: Incident) -> bytes:
-    return _pack(TIME, vars(message.clock).values(), message) if message.clock else b""
+def _field(name: str, kind: type, layout: struct.Struct) -> tuple[str, Callable, Callable]:
+    """Return an optional field of one layout, as FIELDS has it: its name, and how it is written and read."""
 
+    def written(message: Incident | Heartbeat) -> bytes:
+        value = getattr(message, name)
+        return _pack(layout, vars(value).values(), message) if value else b""
 
-def _clock(data: bytes) -> Clock:
-    if len(data) != TIME.size:
-        raise ValueError(f"clock={len(data)} must be {TIME.size} bytes")
-    return Clock(*TIME.unpack(data))
+    def read(data: bytes):
+        if len(data) != layout.size:
+            raise ValueError(f"{name}={len(data)} must be {layout.size} bytes")
+        return kind(*layout.unpack(data))
 
-
-def _detector_bytes(message: Heartbeat) -> bytes:
-    return _pack(DECIDES, vars(message.detector).values(), message) if message.detector else b""
-
-
-def _detector(data: bytes) -> Detector:
-    if len(data) != DECIDES.size:
-        raise ValueError(f"detector={len(data)} must be {DECIDES.size} bytes")
-    return Detector(*DECIDES.unpack(data))
-
-
-def _near_bytes(message: Heartbeat) -> bytes:
-    return _pack(NEARLY, vars(message.near).values(), message) if message.near else b""
-
-
-def _near(data: bytes) -> Near:
-    if len(data) != NEARLY.size:
-        raise ValueError(f"near={len(data)} must be {NEARLY.size} bytes")
-    return Near(*NEARLY.unpack(data))
-
-
-def _rung_bytes(message: Heartbeat) -> bytes:
-    return _pack(STANDS, vars(message.rung).values(), message) if message.rung else b""
-
-
-def _rung(data: bytes) -> Rung:
-    if len(data) != STANDS.size:
-        raise ValueError(f"rung={len(data)} must be {STANDS.size} bytes")
-    return Rung(*STANDS.unpack(data))
+    return name, written, read
 
 
 # The optional fields of a kind: by type its name, and how it is written, of no bytes where it is absent, and read.
@@ -208,13 +184,13 @@ FIELDS = {
     Incident: {
         1: ("log_mel", _log_mel_bytes, _log_mel),
         2: ("onsets", _onsets_bytes, _onsets),
-        3: ("clock", _clock_bytes, _clock),
+        3: _field("clock", Clock, TIME),
     },
     Heartbeat: {
-        4: ("detector", _detector_bytes, _detector),
-        5: ("near", _near_bytes, _near),
+        4: _field("detector", Detector, DECIDES),
+        5: _field("near", Near, NEARLY),
         6: ("log_mel", _log_mel_bytes, _log_mel),
-        7: ("rung", _rung_bytes, _rung),
+        7: _field("rung", Rung, STANDS),
     },
 }
 
