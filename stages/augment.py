@@ -4,7 +4,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -12,16 +11,12 @@ from gunshot.base import audio, params, processes, seeds, tables
 from gunshot.dataset import augment
 
 
-def noise(rng: np.random.Generator, *, names: list[str], raw: Path, sr: int) -> np.ndarray:
-    return audio.read_pcm(raw / names[rng.integers(len(names))], sr=sr)
-
-
 def work(rows: pd.DataFrame, raw: Path, names: list[str], out: Path, p: params.Augment, size: dict) -> list[dict]:
-    name, sr = rows["recording"].iloc[0], size["sr"]
-    rng, under = seeds.generator(p.seed, name), partial(noise, names=names, raw=raw, sr=sr)
-    copied, waves = augment.copies(rows, audio.read_pcm(raw / name, sr=sr), under, rng, p, **size)
+    name, read = rows["recording"].iloc[0], partial(audio.read_pcm, sr=size["sr"])
+    rng, pcm = seeds.generator(p.seed, name), read(raw / name)
+    copied, waves = augment.copies(rows, pcm, lambda rng: read(raw / names[rng.integers(len(names))]), rng, p, **size)
     for i, wave in enumerate(waves):
-        audio.write_pcm(out / str(i) / name, wave, sr=sr)
+        audio.write_pcm(out / str(i) / name, wave, sr=size["sr"])
     return copied
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from gunshot import features as log_mel
 from gunshot.base import params, tables
+from gunshot.features import heard
 from gunshot.models.model import load_model
 from gunshot.report import overview
-from gunshot.report.chunks import chunk_figures, write_plots
+from gunshot.report.chunks import chunk_figures, write
 from stages import paths_by_name
 
 
@@ -16,14 +16,11 @@ def main(
     features: Path, validation: Path, tagging: Path, streams: Path, sounds: Path, out: Path, page: Path, **models: Path
 ) -> None:
     x, y, table = tables.features(features, "test")
-    loaded = {name: load_model(path) for name, path in models.items()}
-    p = params.load("audio", "features", "context")
-    scores = {name: model.score(log_mel.heard(x, model.window[1], p)) for name, model in loaded.items()}
+    loaded, p = {name: load_model(path) for name, path in models.items()}, params.load("audio", "features", "context")
+    scores = {name: model.score(heard(x, model.window[1], p)) for name, model in loaded.items()}
     predictions = table.assign(y=y, **scores)
     figures = chunk_figures(predictions, {name: model.chunk_threshold for name, model in loaded.items()})
-    write_plots(figures, out / "plots")
-    tables.write(out / "predictions.csv", predictions)
-    tables.write_json(out / "metrics.json", figures["metrics"])
+    write(figures, out)
     overview.write(
         page,
         loaded,

@@ -9,12 +9,10 @@ from tqdm import tqdm
 
 from gunshot import features
 from gunshot.base import audio, params, processes, tables
-from gunshot.base.files import atomic
 
 
 def work(part: tuple[Path, np.ndarray], p: features.ContextSections) -> tuple[np.ndarray, np.ndarray]:
-    path, starts = part
-    return features.windows(audio.read_pcm(path, sr=p.audio.sr), starts, p)
+    return features.windows(audio.read_pcm(part[0], sr=p.audio.sr), part[1], p)
 
 
 def main(raw: Path, folder: Path, augmented: Path, sides: Path, out: Path) -> None:
@@ -26,16 +24,13 @@ def main(raw: Path, folder: Path, augmented: Path, sides: Path, out: Path) -> No
         table = pd.concat([own[own["recording_group"].map(side) == name], more if name == "train" else more[:0]])
         table = table.reset_index(drop=True)
         shape, padded = (len(table), p.features.n_mels, p.context.frames), 0
-        with atomic(out / f"{name}.npy") as part:
-            array = np.lib.format.open_memmap(part, "w+", np.float32, shape)
+        with tables.array(out / f"{name}.npy", shape) as array:
             rows_of = table.groupby("file", sort=False).indices
             parts = [(Path(file), table["start"].to_numpy()[rows]) for file, rows in rows_of.items()]
-            done = processes.in_order(work, parts, p, workers=2)
-            progress = tqdm(done, total=len(parts), desc=f"featurize {name}", unit="recording")
-            for rows, (windows, count) in zip(rows_of.values(), progress, strict=True):
+            bar = tqdm(processes.in_order(work, parts, p, workers=2), f"featurize {name}", len(parts), unit="recording")
+            for rows, (windows, count) in zip(rows_of.values(), bar, strict=True):
                 array[rows] = windows
                 padded += count.sum()
-            array.flush()
         tables.write(out / f"{name}.csv", table[list(tables.CHUNK)])
         share = padded / max(1, len(table) * p.context.frames)
         print(f"featurize: {name} {shape} {table['class'].value_counts().to_dict()}, {share:.1%} of the frames padded")

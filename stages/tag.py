@@ -3,47 +3,37 @@
 import sys
 from pathlib import Path
 
+import pandas as pd
 from tqdm import tqdm
 
 from gunshot import tags
 from gunshot.base import audio, params, processes, tables
-from gunshot.dataset import impulse, onsets
+from gunshot.dataset import onsets
 
 
-def work(item: tuple[str, list[tags.Tag] | None], raw: Path, sr: int, p: params.Tags, rise_db: float) -> tuple:
-    name, own = item
-    pcm = audio.read_pcm(raw / name, sr=sr)
-    origin = "given" if own is not None and tags.state(own) == "confirmed" else "automatic"
-    own = onsets.find(pcm, sr=sr, **p.model_dump()) if own is None else own
-    own, faint = impulse.clear(name, own, pcm, sr=sr, min_rise_db=rise_db)
-    placed, bad = tags.check(name, own, len(pcm))
-    return placed, origin, [] if faint and not own else bad, faint
+def work(item: tuple[str, list[tags.Tag] | None], raw: Path, p: onsets.Sections) -> onsets.Placed:
+    return onsets.placed(*item, audio.read_pcm(raw / item[0], sr=p.audio.sr), p)
 
 
 def main(raw: Path, grouped: Path, by_hand: Path, out: Path) -> None:
     p = params.load("audio", "quality", "tags", "validation")
     recordings = tables.read(grouped / "recordings.csv", tables.RECORDING)
-    files = sorted(raw.glob("*/tags.csv")), sorted(by_hand.rglob("*.csv"))
-    given, rejected, waiting = tags.gather(*files, recordings)
-    placed, origin, unclear, rise_db = {}, {}, [], p.validation.min_gun_rise_db
-    names = recordings.loc[recordings["class"] == "gun", "path"]
-    items = [(name, given.get(name)) for name in names]
-    done = processes.in_order(work, items, raw, p.audio.sr, p.tags, rise_db, workers=2)
-    for name, result in zip(names, tqdm(done, total=len(items), desc="tag", unit="recording"), strict=True):
-        placed[name], origin[name], bad, faint = result
-        rejected += bad
-        unclear += faint
-    refused = tables.frame(rejected, tables.REJECTED)
-    tables.write(out / "recordings.csv", recordings.assign(tagged=recordings["path"].map(origin).fillna("none")))
-    tables.write(out / "rejected.csv", tables.frame(rejected + unclear, tables.REJECTED))
-    tags.write(out / "tags.csv", placed)
-    total = sum(map(len, placed.values()))
-    automatic = list(origin.values()).count("automatic")
-    print(f"tag: {total} shots in {len(placed)} gun recordings, {automatic} of them tagged automatically;", end=" ")
-    print(f"{len(refused)} rejected; {len(unclear)} automatic ones rise by less than {rise_db:g} dB and are left out")
+    given, rejected, waiting = tags.gather(sorted(raw.glob("*/tags.csv")), sorted(by_hand.rglob("*.csv")), recordings)
+    items = [(name, given.get(name)) for name in recordings.loc[recordings["class"] == "gun", "path"]]
+    parts = tqdm(processes.in_order(work, items, raw, p, workers=2), "tag", len(items), unit="recording")
+    done = dict(zip((name for name, _ in items), parts, strict=True))
+    refused = tables.frame([*rejected, *(row for own in done.values() for row in own.rejected)], tables.REJECTED)
+    faint = tables.frame((row for own in done.values() for row in own.faint), tables.REJECTED)
+    origin = recordings["path"].map({name: own.origin for name, own in done.items()}).fillna("none")
+    tables.write(out / "recordings.csv", recordings.assign(tagged=origin))
+    tables.write(out / "rejected.csv", pd.concat([refused, faint]))
+    tags.write(out / "tags.csv", {name: own.tags for name, own in done.items()})
+    total, automatic = sum(len(own.tags) for own in done.values()), (origin == "automatic").sum()
+    rule = f"{len(refused)} rejected; {len(faint)} automatic ones rise by less than {p.validation.min_gun_rise_db:g} dB"
+    print(f"tag: {total} shots in {len(done)} gun recordings, {automatic} tagged automatically; {rule}, left out")
     if waiting:
         print(f"tag: {waiting.total()} lines of {by_hand} wait for {', '.join(sorted(waiting))}")
-    tables.check_rejected(refused, max(total, len(placed)), limit=p.quality.max_rejected, where=out / "rejected.csv")
+    tables.check_rejected(refused, max(total, len(done)), limit=p.quality.max_rejected, where=out / "rejected.csv")
 
 
 if __name__ == "__main__":

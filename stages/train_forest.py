@@ -15,12 +15,9 @@ from gunshot.models.scores import calibration, metrics
 
 def main(folder: Path, out: Path) -> None:
     p = params.load("audio", "features", "context", "forest", "evaluate")
-    x, y, table = tables.features(folder, "train")
-    x = features.of_chunks(x, p)
-    groups = table["recording_group"].to_numpy()
+    (x, y, table), (x_val, y_val, _) = (tables.features(folder, side) for side in ("train", "val"))
+    x, x_val, groups = features.of_chunks(x, p), features.of_chunks(x_val, p), table["recording_group"].to_numpy()
     model, grid = forest.search(x, y, groups, np.random.default_rng(p.forest.seed), p.forest)
-    x_val, y_val, _ = tables.features(folder, "val")
-    x_val = features.of_chunks(x_val, p)
     best = grid[grid["best"]].to_dict("records")[0]
     source, codes = forest_c.to_c(model), forest.codes(x_val)
     report = {

@@ -7,23 +7,18 @@ import numpy as np
 import pandas as pd
 
 from gunshot import features
-from gunshot.base import audio, params, tables
+from gunshot.base import params, tables
 from gunshot.models.network import network, training
 from gunshot.models.scores import metrics
-
-
-def _log_mel(path: Path, p: features.Sections) -> np.ndarray:
-    pcm = audio.read_pcm(path, sr=p.audio.sr)
-    return features.log_mel(pcm, sr=p.audio.sr, **p.features.model_dump())
 
 
 def main(folder: Path, streams: Path, out: Path) -> None:
     p = params.load("audio", "features", "network", "evaluate")
     x, y, table = tables.features(folder, "train")
     x_val, y_val, _ = tables.features(folder, "val")
-    pool = {}
+    pool, shape = {}, p.features.model_dump() | p.audio.model_dump(include={"sr"}) | {"min_length": 0}
     for path in sorted(streams.rglob("*.wav")) if p.network.hard_share else []:
-        pool.setdefault(path.relative_to(streams).parts[0], []).append(_log_mel(path, p))
+        pool.setdefault(path.relative_to(streams).parts[0], []).append(features.of_file(path, **shape))
     chance = training.chances(table, p.network.real_share)
     label, rng = pd.factorize(table["label"], sort=True)[0], np.random.default_rng(p.network.seed)
     model, history = training.train(x, y, x_val, y_val, rng, p.network, label=label, chance=chance, pool=pool)

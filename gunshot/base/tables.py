@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,6 +205,15 @@ def features(folder: Path, side: str) -> tuple[np.ndarray, np.ndarray, pd.DataFr
     if len(x) != len(table):
         raise ValueError(f"{folder / side}.npy holds {len(x)} features, its table {len(table)} rows; they must agree")
     return x, (table["class"] == "gun").to_numpy().astype(int), table
+
+
+@contextmanager
+def array(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Give an array to be filled, float32, memory-mapped: the file is there, whole, when the block ends."""
+    with atomic(path) as part:
+        filled = np.lib.format.open_memmap(part, "w+", np.float32, shape)
+        yield filled
+        filled.flush()
 
 
 def write_json(path: Path | str, content: dict | list) -> None:

@@ -2,11 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from gunshot import features
 from gunshot.base import audio, params
+
+
+class Sections(features.ContextSections, Protocol):
+    """The sections of params.yaml that say how recordings are cut."""
+
+    chunks: params.Chunks
 
 
 def around_tags(
@@ -69,18 +77,17 @@ def of_recording(
     pcm: np.ndarray,
     onsets: Sequence[int],
     rng: np.random.Generator,
-    p: params.Chunks,
-    *,
-    chunk_length: int,
-    behind: int,
+    p: Sections,
 ) -> tuple[np.ndarray, list[dict]]:
     """Return a recording's chunks, int16 [shape=(chunks, chunk_length)], and their rows of tables.CHUNK.
 
+    One of the class gun is cut around its onsets, another one at a hop. Chunks at a hop begin anywhere and leave the
+    context behind a chunk where the recording allows it, as chunks around shots mostly do: sound that is missing must
+    not tell the classes apart.
+
     Parameters
     ----------
-    recording : a row of tables.RECORDING; one of the class gun is cut around its onsets, another one at a hop
-    behind : samples of context behind a chunk. Chunks at a hop begin anywhere and leave so many where the recording
-        allows it, as chunks around shots mostly do: sound that is missing must not tell the classes apart
+    recording : a row of tables.RECORDING
     pcm : np.ndarray [shape=(n,)], int16
     onsets : in samples of the recording
 
@@ -89,13 +96,14 @@ def of_recording(
     ValueError
         A recording of the class gun is shorter than a chunk.
     """
+    chunk_length, hop = p.audio.chunk_length, p.chunks.env_hop
     if recording["class"] == "gun":
-        drawn = {"draws": p.draws, "most": p.most, "jitter": p.jitter}
+        drawn = p.chunks.model_dump(include={"draws", "most", "jitter"})
         starts, places = around_tags(onsets, len(pcm), rng, chunk_length=chunk_length, **drawn)
     else:
-        room = max(min(len(pcm), chunk_length), len(pcm) - behind)
-        first = int(rng.integers(min(p.env_hop, max(0, room - chunk_length) + 1)))
-        starts = first + at_hop(room - first, hop=p.env_hop, chunk_length=chunk_length)
+        room = max(min(len(pcm), chunk_length), len(pcm) - features.context_samples(p)[1])
+        first = int(rng.integers(min(hop, max(0, room - chunk_length) + 1)))
+        starts = first + at_hop(room - first, hop=hop, chunk_length=chunk_length)
         places = np.full(len(starts), -1)
     return cut(pcm, starts, chunk_length=chunk_length), rows(recording, starts, places)
 

@@ -5,14 +5,15 @@ one: the whitened waveform there is a template, and a chain is sought among the 
 """
 
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.signal import correlate, find_peaks, oaconvolve
 from scipy.signal.windows import hann
 
-from gunshot.base import audio
+from gunshot.base import audio, params
 from gunshot.dataset import impulse
-from gunshot.tags import Tag, unique
+from gunshot.tags import Tag, check, state, unique
 
 N_FFT = 64  # 4 ms at 16 kHz
 HOP = 16  # 1 ms
@@ -40,6 +41,26 @@ GAIN_DB = 20.0  # what a template's chain must weigh beyond the shots found by r
 FAINT_RISE_DB = 2.0  # the median rise of its shots, at least
 AROUND = 12  # ms, in which its shots' common rise is sought
 LATENCY = 2  # frames from a rise's maximum to its beginning
+
+
+class Sections(Protocol):
+    """The sections of params.yaml that say where shots start."""
+
+    audio: params.Audio
+    tags: params.Tags
+    validation: params.Validation
+
+
+class Placed(NamedTuple):
+    """A recording's tags, whether they were `given` or are `automatic`, and rows of tables.REJECTED of the others.
+
+    Those in `faint` are automatic ones at which energy hardly rises: nobody's fault, they do not count as rejected.
+    """
+
+    tags: list[Tag]
+    origin: str
+    rejected: list[dict]
+    faint: list[dict]
 
 
 def strength(pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,6 +270,15 @@ def find(pcm: np.ndarray, *, sr: int, min_rise_db: float, min_interval_ms: float
         shots += zip(kept, sure, strict=True)
     # A burst that is moved to its shock waves may begin before a single shot that it came after.
     return unique([Tag(int(max(0, at + LATENCY)) * HOP, round(_confidence(sure), 2)) for at, sure in shots])
+
+
+def placed(name: str, given: list[Tag] | None, pcm: np.ndarray, p: Sections) -> Placed:
+    """Return where shots start in int16 `pcm` [shape=(n,)] of a recording: as given, else what `find` finds."""
+    origin = "given" if given is not None and state(given) == "confirmed" else "automatic"
+    own = find(pcm, sr=p.audio.sr, **p.tags.model_dump()) if given is None else given
+    own, faint = impulse.clear(name, own, pcm, sr=p.audio.sr, min_rise_db=p.validation.min_gun_rise_db)
+    kept, rejected = check(name, own, len(pcm))
+    return Placed(kept, origin, [] if faint and not own else rejected, faint)
 
 
 def of_file(

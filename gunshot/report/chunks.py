@@ -53,6 +53,13 @@ def chunk_figures(predictions: pd.DataFrame, points: dict[str, float], *, point:
     return figures
 
 
+def write(figures: dict, folder: Path) -> None:
+    """Write metrics.json, predictions.csv, a row a chunk, and the tables of `write_plots` below `plots`."""
+    write_plots(figures, folder / "plots")
+    tables.write(folder / "predictions.csv", figures["predictions"])
+    tables.write_json(folder / "metrics.json", figures["metrics"])
+
+
 def write_plots(figures: dict, folder: Path) -> None:
     """Write tables for `dvc plots`: ``NAME_MODEL.csv`` of roc, det, threshold and confusion; by_label and by_source.
 

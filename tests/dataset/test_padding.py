@@ -24,11 +24,11 @@ def padding(item: tuple[str, int]) -> list[np.ndarray]:
 
     Twice: chunks of environment begin anywhere, as the stage has them, and the first with the recording.
     """
-    (class_, index), (_, behind) = item, features.context_samples(P)
+    class_, index = item
     recording, rng = corpus.render(class_, index, MADE), seeds.generator(P.chunks.seed, f"{class_}{index}")
     pcm, onsets = recording.pcm, [shot["onset"] for shot in recording.shots if shot["heard"]]
     row = {"path": "a.wav", "class": class_, "label": "l", "recording_group": "g", "source": "s"}
-    _, own = chunks.of_recording(row, pcm, onsets, rng, P.chunks, chunk_length=L, behind=behind)
+    _, own = chunks.of_recording(row, pcm, onsets, rng, P)
     starts = np.array([chunk["start"] for chunk in own], int)
     fixed = starts if class_ == "gun" else chunks.at_hop(len(pcm), hop=P.chunks.env_hop, chunk_length=L)
     tables = []

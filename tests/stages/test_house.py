@@ -47,6 +47,11 @@ def test_no_file_is_too_long():
     assert long == {}
 
 
+def test_a_stage_is_read_at_a_glance():
+    lines = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "stages").glob("*.py")}
+    assert lines and {name: count for name, count in lines.items() if count > 40} == {}
+
+
 def named(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """The names that a file gives, each with its line: variables, attributes, functions, classes, parameters."""
     for node in ast.walk(tree):
