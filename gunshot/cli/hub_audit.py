@@ -23,7 +23,9 @@ def audit(
         str | None, typer.Option(metavar="NUMBER:HASH", help="With --check: what an earlier check printed.")
     ] = None,
 ) -> None:
-    """List logins, decisions, orders, enrolments, revocations and who was let in, newest last: an object a line.
+    """List what persons did, newest last: an object a line.
+
+    Logins, decisions, orders, who heard what an order brought, enrolments, revocations, and who was let in.
 
     Each has the hash of the one before, so that none can be altered, removed or moved alone. Who can write the database
     can write all of them anew, or cut off the last ones: keep what --check prints elsewhere, and give it to the next.

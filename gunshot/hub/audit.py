@@ -1,8 +1,8 @@
 """What persons did, as a chain: each row has the hash of the one before, as lines of the record of promotions have.
 
 Logins, decisions and orders are rows of tables of their own, of which an entry repeats what never changes; enrolments,
-revocations, and what became of persons are entries alone. Who can write the database can write the whole chain anew: so
-keep the last hash elsewhere, which `faults` takes.
+revocations, what became of persons, and who heard what are entries alone. Who can write the database can write the
+whole chain anew: so keep the last hash elsewhere, which `faults` takes.
 """
 
 import hashlib
@@ -30,7 +30,9 @@ LAST = {
     "person": (PERSON, ("name", "role", "password", "disabled")),  # let in, or shut out
 }
 KINDS = ROWS | LAST
-CLIENT = "client"  # of topics.CLIENTS, of which no table has a row
+# Of these no table has a row.
+CLIENT = "client"  # of topics.CLIENTS
+LISTENER = "listener"
 
 
 def enter(connection: sql.Connection, kind: str, key: str | int, *, now: datetime, **more) -> None:
@@ -47,6 +49,14 @@ def enter(connection: sql.Connection, kind: str, key: str | int, *, now: datetim
 def enter_client(connection: sql.Connection, name: str, *, now: datetime, **more) -> None:
     """Enter what became of one of the hub's own clients; `more` says what."""
     _append(connection, {"kind": CLIENT, "row": {"name": name}} | more, now=now)
+
+
+def enter_listener(
+    connection: sql.Connection, person: str, *, login: int, order: str, what: str, now: datetime
+) -> None:
+    """Enter who hears or sees what an order brought; `what` is clip, live or video."""
+    row = {"person": person, "login": login, "order": order}
+    _append(connection, {"kind": LISTENER, "row": row, "what": what}, now=now)
 
 
 def adopt(connection: sql.Connection, *, now: datetime) -> None:

@@ -1,6 +1,8 @@
 """The console over TLS, as persons use it: what they see, who may decide, and what is refused."""
 
+import base64
 import csv
+import hashlib
 import io
 import re
 import stat
@@ -14,10 +16,10 @@ import sqlalchemy as sql
 
 from gunshot.device import messages, parts
 from gunshot.device.messages import Heartbeat, Near, Rung
-from gunshot.hub import folder, orders
+from gunshot.hub import audit, folder, orders
 from gunshot.hub.console import evidence, people
 from gunshot.hub.console.roles import Role
-from gunshot.hub.database import CASE, DECISION, LOGIN, ORDER
+from gunshot.hub.database import CASE, DECISION, LOGIN, ORDER, PART
 from tests.hub.console import SR, Browser, Scene, running
 from tests.hub.test_video import PIECES, answered
 
@@ -188,6 +190,7 @@ def test_video_is_asked_of_a_device_that_has_a_camera(scene, browser, reviewer):
     page, video = browser(Role.viewer).get("/cases/1").text, browser(Role.viewer).get(f"/videos/{id}.mp4")
     assert f'src="/videos/{id}.mp4"' in page and "complete</b>: 0.0 MB" in page
     assert video.content == b"".join(PIECES) and video.headers["content-type"] == "video/mp4"
+    assert listeners(scene, id) == [("viewer", "video")]
     assert browser(Role.viewer).get(f"/videos/{'0' * 32}.mp4").status_code == 404
     other = reviewer.post(ORDERS, data=form).headers["location"].partition("#order-")[2]
     with scene.writing() as connection:
@@ -210,6 +213,14 @@ def test_without_the_key_the_console_asks_for_nothing(scene, reviewer):
     assert answer.status_code == 403 and len(scene.rows(ORDER)) == before
 
 
+def listeners(scene, order: str) -> list[tuple[str, str]]:
+    """Who heard what of an order, as the chain has it."""
+    with scene.writing() as connection:
+        entries = [entry for entry in audit.listing(connection) if entry["kind"] == audit.LISTENER]
+        assert not [fault for fault in audit.faults(connection) if fault.startswith("audit")]
+    return [(entry["row"]["person"], entry["what"]) for entry in entries if entry["row"]["order"] == order]
+
+
 def test_a_clip_is_served_until_it_is_deleted_and_a_device_without_sound_says_so(scene, browser):
     viewer, pcm = browser(Role.viewer), np.arange(SR, dtype=np.int16)
     id = scene.order(3, "yard", NOW, state="complete", pcm=pcm)
@@ -218,15 +229,35 @@ def test_a_clip_is_served_until_it_is_deleted_and_a_device_without_sound_says_so
     assert clip.headers["content-type"] == "audio/flac" and clip.headers["cache-control"] == "no-store"
     assert np.array_equal(sf.read(io.BytesIO(clip.content), dtype="int16")[0], pcm)
     assert viewer.get(f"/clips/{id}.flac", headers={"Range": "bytes=0-3"}).content == b"fLaC"
+    assert listeners(scene, id) == [("viewer", "clip")]
+    browser(Role.admin).get(f"/clips/{id}.flac")
+    assert listeners(scene, id) == [("viewer", "clip"), ("admin", "clip")]
     page = viewer.get("/cases/3").text
     assert f'src="/clips/{id}.flac"' in page and "complete</b>: 1.0 s" in page and "It keeps no sound." in page
     with scene.writing() as connection:
         orders.purge(connection, scene.folder / "sound", keep_days=0, now=NOW + DAY)
-    gone = viewer.get(f"/clips/{id}.flac")
+    gone = browser(Role.reviewer).get(f"/clips/{id}.flac")
+    assert len(listeners(scene, id)) == 2
     assert gone.status_code == 410 and "this clip was deleted" in gone.text
     assert viewer.get(f"/clips/{'0' * 32}.flac").status_code == 404
     page = viewer.get("/cases/3").text
     assert "<audio" not in page and "; deleted <time" in page
+
+
+def test_live_sound_is_heard_by_nobody_whom_the_chain_does_not_name(scene, browser):
+    id = scene.order(1, "gate", NOW)
+    content = parts.to_flac(np.arange(parts.PART, dtype=np.int16), SR)
+    said = {"order": id, "number": 0, "session": 1, "start": 0, "samples": parts.PART, "sr": SR}
+    part = parts.Part(**said, sha256=hashlib.sha256(content).hexdigest())
+    row = {"order": id, "number": 0, "payload": parts.encode(part, content), "received_at": NOW}
+    with scene.writing() as connection:
+        connection.execute(sql.insert(PART).values(**row))
+    with browser(Role.viewer).stream("GET", f"/orders/{id}/live") as page:
+        line = next(line for line in page.iter_lines() if line.startswith("data: "))
+        assert base64.b64decode(line.removeprefix("data: ")) == content
+        assert listeners(scene, id) == [("viewer", "live")]
+        with scene.writing() as connection:
+            connection.execute(sql.update(ORDER).values(state="complete"))
 
 
 def test_who_was_slower_is_asked_to_look_again(scene, browser):

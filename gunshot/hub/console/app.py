@@ -72,7 +72,7 @@ def console(place: Path, engine: sql.Engine, *, host: str, sr: int, heartbeat_s:
     certificates.keep(key, secrets.token_hex(32).encode())
     app = FastAPI(openapi_url=None)
     living = timedelta(seconds=HEARTBEATS * heartbeat_s)
-    app.state.setting = Setting(place, engine, _templates(settings), sr, living, Noise(fleet.HOURS))
+    app.state.setting = Setting(place, engine, _templates(settings), sr, living, Noise(fleet.HOURS), set())
     app.state.ends = lambda: False
     app.include_router(router)
     app.include_router(hearing.router)

@@ -1,4 +1,7 @@
-"""The console's addresses of sound and video: who asks for them, clips, and what comes live."""
+"""The console's addresses of sound and video: who asks for them, clips, and what comes live.
+
+Nobody is sent a byte of them before the chain of what persons did says so.
+"""
 
 import asyncio
 import base64
@@ -13,7 +16,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response, Streamin
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gunshot.device.orders import ID, Kind
-from gunshot.hub import folder, orders
+from gunshot.hub import audit, folder, orders
 from gunshot.hub.console import people, sound
 from gunshot.hub.console.routes import CHECKED, Name, Number, PersonOf, Setting, SettingOf
 from gunshot.hub.database import CLIP, INCIDENT, ORDER, VIDEO
@@ -55,8 +58,18 @@ def order(
     return RedirectResponse(f"/cases/{case}#order-{id}", 303)
 
 
+def _enter(at: Setting, login: int, order: str, what: str) -> None:
+    """Enter who hears or sees what an order brought, once a login: a player asks for a file in many parts."""
+    if (key := (login, order, what)) not in at.listeners:
+        with at.engine.begin() as connection:
+            now = datetime.now(UTC)
+            if person := people.logged_in(connection, login, now=now):
+                audit.enter_listener(connection, person.name, login=login, order=order, what=what, now=now)
+                at.listeners.add(key)
+
+
 @router.get("/clips/{id}.flac")
-def clip(at: SettingOf, _: PersonOf, id: Id) -> Response:
+def clip(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
     """Return the clip that an order brought; 410 where it was deleted."""
     with at.engine.connect() as connection:
         row = connection.execute(sql.select(CLIP.c.file, CLIP.c.deleted_at).where(CLIP.c.order == id)).first()
@@ -65,6 +78,7 @@ def clip(at: SettingOf, _: PersonOf, id: Id) -> Response:
     file = at.folder / orders.SOUND / row.file
     if row.deleted_at or not file.exists():
         raise HTTPException(410, "this clip was deleted")
+    _enter(at, request.session["login"], id, "clip")
     return FileResponse(file, media_type="audio/flac")
 
 
@@ -86,6 +100,7 @@ def video(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
     file = at.folder / orders.SOUND / row.file
     if row.deleted_at or not file.exists():
         raise HTTPException(410, "this video was deleted")
+    _enter(at, request.session["login"], id, "video")
     return FileResponse(file, media_type="video/mp4")
 
 
@@ -97,6 +112,8 @@ async def _shown(request: Request, at: Setting, login: int, id: str) -> AsyncIte
         if new is None:
             yield await run_in_threadpool(_rest, at, login, id, size)
             return
+        if new:
+            await run_in_threadpool(_enter, at, login, id, "video")
         for content in new:
             count, size = count + 1, size + len(content)
             yield content
@@ -126,6 +143,8 @@ async def live(request: Request, at: SettingOf, _: PersonOf, id: Id) -> AsyncIte
     """
     login, last = request.session["login"], -1
     while (new := await run_in_threadpool(_since, at.engine, login, id, last)) is not None:
+        if new:
+            await run_in_threadpool(_enter, at, login, id, "live")
         for number, content in new:
             last = number
             yield ServerSentEvent(raw_data=base64.b64encode(content).decode())

@@ -44,6 +44,7 @@ class Setting:
     sr: int
     living: timedelta
     noise: Noise
+    listeners: set[tuple]  # login, order and what of it was heard, of those that are in the chain already
 
     def page(self, request: Request, name: str, person: Person | None, *, status: int = 200, **content) -> Response:
         """Return a page from its template; each form in it has the session's CSRF token."""
