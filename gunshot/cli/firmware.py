@@ -58,15 +58,15 @@ def parity(
     """Compare host, boards in QEMU, WebAssembly and the wheel with Python on simulated shots, and count what it costs.
 
     Network and forest: prints tables, and writes reports/firmware.json. Instructions are of a window, counted by QEMU;
-    they are not cycles, and the estimate at 80 MHz takes each for one. Fails where a level from the same codes or an
-    onset differs.
+    they are not cycles, and the estimate at 80 MHz takes each for one. Energy is reckoned from them, with what is
+    assumed. Fails where a level from the same codes or an onset differs.
     """
     import hashlib
 
     import pandas as pd
 
     from gunshot.base import params, pipeline, tables
-    from gunshot.device import ethos
+    from gunshot.device import energy, ethos
     from gunshot.device import parity as library
     from gunshot.models.model import load_model
 
@@ -81,6 +81,9 @@ def parity(
     artifact = known["int8"].read_bytes()
     content = {"note": NOTE, "model_sha256": hashlib.sha256(artifact).hexdigest(), **measured}
     content["ethos_u55"] = ethos.estimate(artifact)
+    total = measured["ports"][energy.BOARD]["instructions"]["total"]
+    window_s = p.detector.hop * p.features.hop_length / p.audio.sr
+    content["energy"] = energy.reckon(total, window_s=window_s)
     tables.write_json(out or report("firmware.json"), content)
     different = ("mismatched_bytes", "differing_onsets")
     if bad := [
