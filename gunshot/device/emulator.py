@@ -77,6 +77,19 @@ def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "com
     return firmware / folder
 
 
+def with_generated(firmware: Path, generated: Path, out: Path) -> Path:
+    """Return `out`, made a folder of the firmware that `build` takes: this tree's C with other generated files.
+
+    It holds links; what is built in it is lost with it.
+    """
+    out.mkdir(parents=True)
+    for path in firmware.iterdir():
+        if path.name not in ("build", "generated"):
+            (out / path.name).symlink_to(path.absolute())
+    (out / "generated").symlink_to(generated.absolute())
+    return out
+
+
 def run(
     program: Path, port: str, arguments: Sequence[str] = (), *, folder: Path, timeout_s: float = 600, uart: str = "none"
 ) -> Run:

@@ -84,6 +84,22 @@ def export(version: str | None = None, *, root: Path = Path()) -> Path:
     return folder / version
 
 
+def fetch(commit: str, out: Path, *, root: Path = Path()) -> Path:
+    """Write the int8 model of a commit to `out`, which is made, as its tree has it, and return the .tflite there.
+
+    Beside it are report.json and operating.json, and in firmware/ what the stage export made of it. ValueError where
+    there is no such commit, or neither DVC's cache nor its remote has these files.
+    """
+    repo, model = Repository(root), pipeline.models(root=root)["int8"].relative_to(root)
+    commit = repo.commit(commit)
+    out.mkdir(parents=True)
+    (out / model.name).write_bytes(repo.artifact(commit, model))
+    for name in ("report.json", "operating.json"):
+        (out / name).write_bytes(repo.show(commit, model.with_name(name)))
+    repo.data(commit, pipeline.output("export", root=root).relative_to(root), out / "firmware")
+    return out / model.name
+
+
 def _fill(out: Path, entry: dict, root: Path) -> None:
     repo, commit = Repository(root), entry["commit"]
     model = registry.content(entry, root=root)

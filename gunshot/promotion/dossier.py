@@ -76,6 +76,7 @@ def write(
         gates=list(map(_gate_as_text, gates)),
         failed=[gate.name for gate in gates if not gate.passed],
         final=FINAL,
+        champion=facts["champion"],
         axes={axis: [s for s in unsure if s.startswith(f"{axis}=")] for axis in dict.fromkeys(map(_axis, unsure))},
         cards=_cards(comparison, heard, licence_of, p) if CHAMPION in names else [],
         differ=len(_differing(comparison, p.audio.sr)) if CHAMPION in names else 0,

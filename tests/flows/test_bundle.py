@@ -144,6 +144,23 @@ def test_the_ota_header_has_the_number_of_the_line_that_put_the_version_there(pr
     assert audit.verify(project.root) == []
 
 
+def test_a_commit_is_fetched_as_its_tree_has_it_promoted_or_not(promoted, tmp_path):
+    project, networks = promoted
+    first = record.read(project.root)[0]["commit"]
+    model = bundle.fetch(first[:12], tmp_path / "first", root=project.root)
+    assert model.read_bytes() == networks[0] and model.name == "model.tflite"
+    assert (model.parent / "firmware/model.h").read_text() == f"/* {len(networks[0])} */\n"
+    assert {path.name for path in model.parent.iterdir()} == {
+        "model.tflite",
+        "report.json",
+        "operating.json",
+        "firmware",
+    }
+    assert "fa_per_hour_limit" in (model.parent / "operating.json").read_text()
+    with pytest.raises(ValueError, match="f00d"):
+        bundle.fetch("f00d", tmp_path / "none", root=project.root)
+
+
 def test_drift_is_measured_with_the_champion_which_is_exported_where_it_is_not(promoted, monkeypatch):
     monkeypatch.chdir(promoted[0].root)
     folder = Path("models/promoted/v1.1.0")

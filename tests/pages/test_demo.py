@@ -345,7 +345,7 @@ def test_a_recording_is_shown_as_in_the_documentation(visit, fired, tmp_path):
 def test_a_folder_of_other_files_and_a_firmware_of_another_model_are_refused(model, tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(FileExistsError, match=r"mine\.txt is no file of the demo"):
-        folder.write(tmp_path, tmp_path / "x.wasm", model, P, offline=True)
+        folder.write(tmp_path, [folder.Version(tmp_path / "x.wasm", model, P)], offline=True)
     (tmp_path / "constants.h").write_text("of another")
     for name in ("constants.h", "none.h"):
         with pytest.raises(ValueError, match=r"must be of .*model\.tflite: make it with `dvc repro export`"):

@@ -54,6 +54,11 @@ def test_the_decision_and_every_gate_are_stated(opened, tmp_path):
     assert all((f"--overrule {name}=REASON" in command) == (name != "parity-model") for name in failed)
     expect(opened.locator("#decide")).to_contain_text("No reason overrules parity-model")
     expect(opened.locator("main")).to_contain_text("Another <b>seed</b>")
+    expect(opened.locator("#decide")).to_contain_text("gunshot demo --candidate CANDIDATE")
+    expect(opened.locator("#decide")).to_contain_text("with the champion beside it")
+    assert (
+        opened.locator("#decide a").get_attribute("href") == "http://localhost:5007/"
+    )  # of `gunshot demo`, by default
     assert opened.locator("script").count() == opened.locator("link").count() == 0
 
 

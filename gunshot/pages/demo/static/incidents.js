@@ -1,7 +1,8 @@
-// The list of incidents, the newest first; of a recording in its order, with a player for each onset.
+// The list of incidents, the newest first, MOST of them; of a recording all in its order, with a player for each onset.
 import { player } from "./sound.js";
 
 const BEFORE_S = 0.2, AFTER_S = 1.0; // of an onset, in a player
+const MOST = 100; // of what is heard now: incidents that are listed, and onsets of one; a page may listen for days
 
 const element = (name, text = "") => Object.assign(document.createElement(name), { textContent: text });
 
@@ -9,7 +10,7 @@ const element = (name, text = "") => Object.assign(document.createElement(name),
 export const counted = (count) => `${count} ${count === 1 ? "shot" : "shots"}`;
 
 export class Incidents {
-  #list; #none; #facts; #rows = new Map(); #recording; #begun;
+  #list; #none; #facts; #rows = new Map(); #gone = 0; #recording; #begun;
 
   constructor(list, none, facts) {
     this.#list = list;
@@ -22,13 +23,14 @@ export class Incidents {
     this.#recording = recording;
     this.#begun = begun;
     this.#rows.clear();
+    this.#gone = 0;
     for (const audio of this.#list.querySelectorAll("audio")) URL.revokeObjectURL(audio.src);
     this.#list.replaceChildren();
     this.#none.hidden = false;
   }
 
   get shots() {
-    return [...this.#rows.values()].reduce((sum, row) => sum + row.shots, 0);
+    return [...this.#rows.values()].reduce((sum, row) => sum + row.shots, this.#gone);
   }
 
   /** Show what a message tells. */
@@ -52,7 +54,15 @@ export class Incidents {
     this.#none.hidden = true;
     const row = { item, title, words, onsets, shots: 0 };
     this.#rows.set(number, row);
+    if (!this.#recording && this.#rows.size > MOST) this.#forget();
     return row;
+  }
+
+  #forget() {
+    const [number, { item, shots }] = this.#rows.entries().next().value;
+    this.#gone += shots;
+    this.#rows.delete(number);
+    item.remove();
   }
 
   #onset(row, onset) {
@@ -67,6 +77,7 @@ export class Incidents {
       item.append(element("span", at), audio);
     }
     row.onsets.append(item);
+    if (!this.#recording && row.onsets.childElementCount > MOST) row.onsets.firstElementChild.remove();
   }
 
   #when(onset) {

@@ -1,14 +1,15 @@
 // The page: what a person does, and what is shown of it.
-import { Detector } from "./detector.js";
-import { Incidents, counted } from "./incidents.js";
+import { counted } from "./incidents.js";
 import { Sound, decoded } from "./sound.js";
 import { Strip } from "./strip.js";
+import { Version, lay } from "./version.js";
 
 const PIECE = 16000, BLOCK = 512; // samples of a file that are heard at once; of a simulated shot, as of the microphone
 const at = (id) => document.getElementById(id);
 const facts = await (await fetch("demo.json")).json();
-const detector = new Detector(), strip = new Strip(at("strip"), facts), incidents = new Incidents(at("incidents"), at("none"), facts);
-let chosen = facts.thresholds[facts.operating];
+if (facts.versions.length > 1) lay();
+const strip = new Strip(at("strip"), facts), versions = facts.versions.map((own, number) => new Version(own, facts, strip, number));
+const each = (action) => Promise.all(versions.map(action));
 let turn = 0; // of what a person asked for last: whatever they asked for before gives up
 let shown = 0, asking; // the turns of the session that is shown, and of the last one to ask for the microphone
 const sound = new Sound(facts.sr, tried(hear));
@@ -36,38 +37,24 @@ function take() {
 async function begin(own, session) {
   fault();
   shown = own;
-  at("score").textContent = at("decision").textContent = at("latency").textContent = "–";
-  at("shots").textContent = "0";
-  incidents.begin(session);
   strip.begin(session.frames);
-  await detector.begin(chosen);
+  await each((version) => version.begin(session));
 }
 
-/** Show what the detector answers, and how long after a time it does, ms since 1970. */
-function show(answer, came) {
-  strip.add(answer);
-  const window = answer.windows.at(-1);
-  if (window) at("score").textContent = window.score.toFixed(2);
-  for (const message of answer.incidents) {
-    incidents.show(message);
-    if (message.onsets.length) {
-      const last = message.onsets.at(-1);
-      at("decision").textContent = `${Math.round((1000 * (message.decided - last)) / facts.sr)} ms`;
-      if (came) at("latency").textContent = `${Date.now() - came} ms`;
-    }
-  }
-  at("shots").textContent = incidents.shots;
+/** Show what each version answers, and how long after a time it does, ms since 1970. */
+function show(answers, came) {
+  versions.forEach((version, number) => version.show(answers[number], came));
 }
 
 /** Hear a block that came at a time, ms since 1970. */
 async function hear(samples, came) {
-  const own = shown, answer = await detector.hear(samples);
-  if (own === shown) show(answer, came);
+  const own = shown, answers = await each((version) => version.hear(samples));
+  if (own === shown) show(answers, came);
 }
 
 async function end() {
-  const own = shown, answer = await detector.end();
-  if (own === shown) show(answer);
+  const own = shown, answers = await each((version) => version.end());
+  if (own === shown) show(answers);
 }
 
 async function stop() {
@@ -137,20 +124,21 @@ async function open(file) {
   let busy_ms = 0;
   at("progress").hidden = false;
   for (let i = 0; i < samples.length; i += PIECE) {
-    const answer = await detector.hear(samples.slice(i, i + PIECE));
+    const answers = await each((version) => version.hear(samples.subarray(i, i + PIECE)));
     if (own !== turn) return;
-    show(answer);
-    busy_ms += answer.busy_ms;
+    show(answers);
+    busy_ms += Math.max(...answers.map((answer) => answer.busy_ms));
     at("progress").value = i / samples.length;
   }
-  const last = await detector.hear(new Float32Array(facts.after)); // the last windows end behind the recording
+  const silence = new Float32Array(facts.after); // the last windows end behind the recording
+  const last = await each((version) => version.hear(silence));
   if (own !== turn) return;
-  show({ ...last, codes: [] });
+  show(last.map((answer) => ({ ...answer, codes: [] })));
   await end();
   if (own !== turn) return;
   at("progress").hidden = true;
   const times = `${(samples.length / facts.sr).toFixed(1)} s, heard in ${(busy_ms / 1000).toFixed(2)} s`;
-  says(`${file.name}: ${counted(incidents.shots)} in ${times}`);
+  says(`${file.name}: ${versions.map(({ words }) => words).join(", ")} in ${times}`);
 }
 
 /** Return what does an action, and says why where it fails; of one that has lost its turn nobody asks. */
@@ -168,19 +156,8 @@ function tried(action) {
   };
 }
 
-function threshold(index) {
-  chosen = facts.thresholds[index];
-  const words = `${chosen.score.toFixed(3)}${index === facts.operating ? ", the operating point" : ""}`;
-  at("threshold").value = index;
-  at("threshold").setAttribute("aria-valuetext", words);
-  at("opens").textContent = words;
-  strip.threshold = chosen.score;
-  strip.draw();
-  return detector.settings(chosen);
-}
-
 function prepare() {
-  at("model").textContent = facts.model;
+  at("model").textContent = facts.versions.map(({ name, model }) => `${name}${name && " "}${model}`).join(", ");
   at("rate").textContent = `${facts.sr / 1000} kHz`;
   for (const shot of facts.shots) {
     const button = document.createElement("button"), note = document.createElement("small");
@@ -202,10 +179,7 @@ function prepare() {
     document.body.classList.remove("over");
     if (event.dataTransfer.files.length) chosenFile(event.dataTransfer.files[0]);
   };
-  at("threshold").max = facts.thresholds.length - 1;
-  at("threshold").oninput = () => threshold(Number(at("threshold").value));
-  at("operating").onclick = () => threshold(facts.operating);
-  for (const id of ["listen", "file", "threshold", "operating"]) at(id).disabled = false;
+  for (const id of ["listen", "file"]) at(id).disabled = false;
 }
 
 /** Have the page's files kept, for when there is no network; where a newer page was kept meanwhile, show that. */
@@ -217,10 +191,8 @@ function keep() {
 }
 
 tried(async () => {
-  await detector.load(await (await fetch("gunshot.wasm")).arrayBuffer(), facts.n_mels);
-  await detector.begin(chosen);
+  await each((version) => version.load());
   prepare();
-  await threshold(facts.operating);
   says("Ready");
   if (facts.offline) keep();
 })();

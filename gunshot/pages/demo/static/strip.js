@@ -1,4 +1,4 @@
-// What was heard last, drawn: log-mel above, score and threshold below, a mark at each onset.
+// What was heard last, drawn: log-mel above, each version's score and threshold below, a mark at each of its onsets.
 const COLUMNS = 1000; // that are kept
 const SHARE = 0.68; // of the height that is log-mel
 const STOPS = [ // from the lowest code to the highest
@@ -12,7 +12,7 @@ function colour(share) {
 
 export class Strip {
   #canvas; #facts; #history; #column; #palette = []; #stride; #columns; #frames; #scores; #marks; #dirty = false;
-  threshold = 0.5;
+  thresholds = []; // of the versions
 
   constructor(canvas, facts) {
     this.#canvas = canvas;
@@ -29,20 +29,21 @@ export class Strip {
     this.#stride = Math.max(1, Math.ceil(frames / COLUMNS));
     this.#columns = Math.ceil(frames / this.#stride);
     this.#frames = 0;
-    this.#scores = [];
-    this.#marks = [];
+    this.#scores = this.#facts.versions.map(() => []);
+    this.#marks = this.#facts.versions.map(() => []);
     this.#history.clearRect(0, 0, COLUMNS, this.#facts.n_mels);
     this.draw();
   }
 
-  /** Take in what the detector answered. */
-  add({ codes, windows, incidents }) {
-    for (const frame of codes) this.#frame(frame);
-    for (const { frame, score } of windows) this.#scores.push([frame / this.#stride, score]);
-    for (const { onsets } of incidents) for (const onset of onsets) this.#marks.push(onset / this.#facts.hop_length / this.#stride);
+  /** Take in what a version's detector answered, the first one's first: all have the same log-mel. */
+  add({ codes, windows, incidents }, number) {
+    if (number === 0) for (const frame of codes) this.#frame(frame);
+    const scores = this.#scores[number], marks = this.#marks[number];
+    for (const { frame, score } of windows) scores.push([frame / this.#stride, score]);
+    for (const { onsets } of incidents) for (const onset of onsets) marks.push(onset / this.#facts.hop_length / this.#stride);
     const first = this.#frames / this.#stride - this.#columns;
-    this.#scores = this.#scores.slice(this.#scores.findIndex(([column]) => column >= first));
-    this.#marks = this.#marks.filter((column) => column >= first);
+    this.#scores[number] = scores.slice(scores.findIndex(([column]) => column >= first));
+    this.#marks[number] = marks.filter((column) => column >= first);
     this.draw();
   }
 
@@ -79,14 +80,18 @@ export class Strip {
     to.drawImage(this.#history.canvas, cut, 0, whole, bands, 0, 0, whole * width, upper);
     if (rest) to.drawImage(this.#history.canvas, 0, 0, rest, bands, whole * width, 0, rest * width, upper);
     to.lineWidth = 1.5 * scale;
-    to.strokeStyle = style.getPropertyValue("--soft");
-    to.setLineDash([6 * scale, 4 * scale]);
-    this.#line(to, [[0, y(this.threshold)], [canvas.width, y(this.threshold)]]);
-    to.setLineDash([]);
-    to.strokeStyle = style.getPropertyValue("--link");
-    this.#line(to, this.#scores.map(([column, score]) => [x(column), y(score)]));
-    to.strokeStyle = style.getPropertyValue("--alarm");
-    for (const column of this.#marks) this.#line(to, [[x(column), upper], [x(column), canvas.height]]);
+    const two = this.thresholds.length > 1, half = (canvas.height - upper) / 2;
+    this.thresholds.forEach((threshold, number) => {
+      const own = number ? "--second" : "--link", top = upper + number * half;
+      to.strokeStyle = style.getPropertyValue(two ? own : "--soft");
+      to.setLineDash([6 * scale, 4 * scale]);
+      this.#line(to, [[0, y(threshold)], [canvas.width, y(threshold)]]);
+      to.setLineDash([]);
+      to.strokeStyle = style.getPropertyValue(own);
+      this.#line(to, this.#scores[number].map(([column, score]) => [x(column), y(score)]));
+      to.strokeStyle = style.getPropertyValue(two ? own : "--alarm");
+      for (const column of this.#marks[number]) this.#line(to, [[x(column), top], [x(column), two ? top + half : canvas.height]]);
+    });
   }
 
   #line(to, points) {
