@@ -8,6 +8,7 @@
 
 enum {
   PIECE = 128,              /* samples that are taken from the ring at once */
+  CATCH_UP = 8,             /* pieces of kept samples that are heard for one from the ring, at most */
   FULL_SCALE = INT16_MAX,   /* and beyond, INT16_MIN */
   NO_SHOT = -INT16_MAX,     /* logit of a window that the model did not score */
   SHOTS = GUNSHOT_DETECTOR_MOST_SHOTS(GUNSHOT_LOOKED_AT),
@@ -165,6 +166,9 @@ static void begin(gunshot_app *app) {
   gunshot_frames_reset(&app->frames);
   gunshot_model_reset();
   gunshot_detector_init(&app->detector, &SETTINGS);
+#if GUNSHOT_WAKE_DB
+  gunshot_wake_reset(&app->wake);
+#endif
 }
 
 gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena, size_t arena_bytes) {
@@ -175,6 +179,17 @@ gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena
   app->counts.operating_point = gunshot_score(GUNSHOT_DETECTOR_ON);
   begin(app);
   return gunshot_model_init(gunshot_model_artifact, arena, arena_bytes);
+}
+
+/* Whether a window's logit counts; asked once, when it has ended. Where the application sleeps, those that no rise wants
+ * hold no shot, but for those of an open incident. */
+static bool counts(gunshot_app *app) {
+#if GUNSHOT_WAKE_DB
+  return gunshot_wake_takes(&app->wake, app->detector.windows) || app->detector.open;
+#else
+  (void)app;
+  return true;
+#endif
 }
 
 /* A frame was made: its rise, and, where it ends a window, the window's logit and the shots that this decides. */
@@ -192,6 +207,7 @@ static void decide(gunshot_app *app) {
     app->counts.failures++;
     logit = NO_SHOT;
   }
+  if (!counts(app)) logit = NO_SHOT;
   gunshot_shot shots[SHOTS];
   size_t count = gunshot_detector_window(&app->detector, logit, shots);
   follow(app, shots, count, codes);
@@ -210,15 +226,52 @@ static void watch(gunshot_app *app, const int16_t *samples, size_t n) {
   app->squared += n;
 }
 
-static void take(gunshot_app *app, const int16_t *samples, size_t n) {
-  watch(app, samples, n);
-  app->counts.heard += n;
+static void hear(gunshot_app *app, const int16_t *samples, size_t n) {
   bool complete;
   for (size_t i = 0; i < n;) {
     i += gunshot_frames_push(&app->frames, samples + i, n - i, &complete);
     if (complete) decide(app);
   }
 }
+
+#if GUNSHOT_WAKE_DB
+static bool awake(const gunshot_app *app) { return app->wake.wanted != 0 || app->detector.open; }
+
+/* Go on a hop before the window that a rise wants, unless frames go so far already: so the window, the rises in it and
+ * the place of windows among frames are as if nothing had slept. The model hears it bit by bit, as it does a beginning. */
+static void skip_to(gunshot_app *app, int64_t window) {
+  const int64_t frame = (window - 1) * GUNSHOT_DETECTOR_HOP; /* the lead among them, a multiple of the hop */
+  const int64_t until_first = (GUNSHOT_N_FRAMES - 1 - GUNSHOT_DETECTOR_LEAD) % GUNSHOT_DETECTOR_HOP;
+  if (frame <= app->detector.frames) return;
+  gunshot_frames_reset(&app->frames);
+  gunshot_model_reset();
+  app->detector.frames = frame;
+  app->detector.windows = (frame + until_first - (GUNSHOT_N_FRAMES - 1)) / GUNSHOT_DETECTOR_HOP;
+  app->wake.read = (uint64_t)(frame - GUNSHOT_DETECTOR_LEAD) * GUNSHOT_HOP_LENGTH;
+}
+
+static void take(gunshot_app *app, const int16_t *samples, size_t n) {
+  const bool slept = !awake(app);
+  const int64_t window = gunshot_wake_write(&app->wake, samples, n);
+  if (slept && window >= 0) skip_to(app, window);
+  int16_t kept[PIECE];
+  for (int i = 0; i < CATCH_UP && awake(app); i++) {
+    const size_t read = gunshot_wake_read(&app->wake, kept, PIECE);
+    if (read == 0) return;
+    hear(app, kept, read);
+  }
+}
+
+/* Whether kept samples wait to be heard. */
+static bool behind(const gunshot_app *app) { return awake(app) && app->wake.read < app->wake.written; }
+#else
+static void take(gunshot_app *app, const int16_t *samples, size_t n) { hear(app, samples, n); }
+
+static bool behind(const gunshot_app *app) {
+  (void)app;
+  return false;
+}
+#endif
 
 void gunshot_poll(gunshot_app *app) {
   int16_t samples[PIECE];
@@ -231,9 +284,11 @@ void gunshot_poll(gunshot_app *app) {
       count_dropped(app);
       begin(app);
     }
+    watch(app, samples, n);
+    app->counts.heard += n;
     take(app, samples, n);
     tick(app);
-  } while (n > 0);
+  } while (n > 0 || behind(app));
 }
 
 void gunshot_end(gunshot_app *app) {

@@ -11,6 +11,7 @@
 #include "message.h"
 #include "ring.h"
 #include "status.h"
+#include "wake.h"
 
 /* Frames whose peaks are kept: all that a window can place a shot in, and those before that it rises from. */
 #define GUNSHOT_LOOKED_AT ((GUNSHOT_DETECTOR_WINDOWS - 1) * GUNSHOT_DETECTOR_HOP + GUNSHOT_N_FRAMES)
@@ -20,6 +21,9 @@
 
 typedef struct {
   gunshot_ring *ring;
+#if GUNSHOT_WAKE_DB
+  gunshot_wake wake;
+#endif
   gunshot_frames frames;
   gunshot_detector detector;
   uint16_t peaks[GUNSHOT_PEAKS];

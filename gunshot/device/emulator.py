@@ -51,10 +51,11 @@ def _compilers(preset: str) -> list[str]:
     return ["clang", "wasm-ld"] if preset == "web" else ["arm-none-eabi-gcc"]
 
 
-def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "compiled") -> Path:
+def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "compiled", wake_db: int = 0) -> Path:
     """Build a preset of firmware/CMakePresets.json, where anything changed, and return the folder of its programs.
 
-    Each backend has a folder of its own. The first time, third-party sources are downloaded.
+    Each backend, and each rise that wakes it (`wake_db`; 0: it never sleeps), has a folder of its own. The first time,
+    third-party sources are downloaded.
 
     Raises
     ------
@@ -65,10 +66,11 @@ def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "com
     """
     for name in ["cmake", "ninja", *_compilers(preset)]:
         tool(name)
-    folder = f"build/{preset}" if backend == "compiled" else f"build/{preset}-{backend}"
+    other = [*([backend] if backend != "compiled" else []), *([f"wake{wake_db}"] if wake_db else [])]
+    folder = f"build/{'-'.join([preset, *other])}"
     for command in (
         [sys.executable, "third_party/fetch.py"],
-        ["cmake", "--preset", preset, "-B", folder, f"-DGUNSHOT_BACKEND={backend}"],
+        ["cmake", "--preset", preset, "-B", folder, f"-DGUNSHOT_BACKEND={backend}", f"-DGUNSHOT_WAKE_DB={wake_db}"],
         ["cmake", "--build", folder],
     ):
         done = subprocess.run(command, cwd=firmware, capture_output=True, text=True)
