@@ -1,6 +1,6 @@
 """Log-mel spectrograms by librosa's definitions, batched; each frame depends on its own samples alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -245,19 +245,25 @@ def of_file(
     gunshot.base.audio.AudioError
         As for `gunshot.base.audio.blocks`.
     """
-    parts, rest = [], np.zeros(0, np.int16)
     kept = {"sr": sr, "n_fft": n_fft, "hop_length": hop_length, **mel}
-    total = 0
+    return np.concatenate(list(parts_of_file(path, min_length=min_length, repair=repair, **kept)), axis=1)
+
+
+def parts_of_file(
+    path: Path | str, *, sr: int, n_fft: int, hop_length: int, min_length: int, repair: bool = False, **mel
+) -> Iterator[np.ndarray]:
+    """Yield what `of_file` returns part by part [shape=(n_mels, frames)], as the blocks are read."""
+    rest, total = np.zeros(0, np.int16), 0
+    kept = {"sr": sr, "n_fft": n_fft, "hop_length": hop_length, **mel}
     for block in audio.blocks(path, sr=sr, repair=repair):
         total += len(block)
         rest = np.concatenate([rest, audio.to_int16(block)])
         n = frames(len(rest), n_fft=n_fft, hop_length=hop_length)
         if n > 0 and total >= min_length:
-            parts.append(log_mel(rest[: (n - 1) * hop_length + n_fft], **kept))
+            yield log_mel(rest[: (n - 1) * hop_length + n_fft], **kept)
             rest = rest[n * hop_length :]
     if total < min_length:
-        parts = [log_mel(np.pad(rest, (0, min_length - len(rest))), **kept)]
-    return np.concatenate(parts, axis=1)
+        yield log_mel(np.pad(rest, (0, min_length - len(rest))), **kept)
 
 
 def codes(log_mel: np.ndarray, *, scale: float = CODE_DB, zero_point: int = CODE_ZERO) -> np.ndarray:

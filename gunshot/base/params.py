@@ -180,6 +180,30 @@ class Network(Section):
     band_spread_db: Annotated[float, pydantic.Field(ge=0)]
 
 
+class Verifier(Section):
+    """The second opinion: what it hears, and how its training differs from the network's."""
+
+    seed: Seed
+    frames: Count
+    before: Annotated[int, pydantic.Field(ge=0)]
+    below: Annotated[float, pydantic.Field(ge=0)]
+    jitter: Annotated[int, pydantic.Field(ge=0)]
+    bed_share: Share
+    bed_db: Range
+    learning_rate: Annotated[float, pydantic.Field(gt=0)]
+    epochs: Count
+    chunks: Annotated[int, pydantic.Field(ge=2)]
+    variants: Annotated[int, pydantic.Field(ge=0)]
+    time_patch: Annotated[int, pydantic.Field(ge=0)]
+    max_lost: Share
+
+    @model_validator(mode="after")
+    def _onset_is_heard(self):
+        if self.before + self.jitter >= self.frames:
+            raise ValueError(f"before={self.before} + jitter={self.jitter} must be below frames={self.frames}")
+        return self
+
+
 class Quantize(Section):
     """The representative set."""
 

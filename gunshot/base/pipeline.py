@@ -38,6 +38,11 @@ def models(*, root: Path = Path()) -> dict[str, Path]:
     return {name: root / artifact["path"] for name, artifact in _read(root)["artifacts"].items()}
 
 
+def verifier(*, root: Path = Path()) -> Path:
+    """Return where `gunshot train-verifier` puts the verifier, beside the models' folders; no stage makes it."""
+    return models(root=root)["int8"].parent.with_name("verifier") / "verifier.tflite"
+
+
 def metrics(stage: str, *, root: Path = Path()) -> Path:
     """Return the path of a stage's first metrics file, as dvc.yaml has it."""
     return Path(next(iter(_read(root)["stages"][stage]["metrics"][0])))

@@ -11,6 +11,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     annotate,
     bridge,
     calibrate,
+    cascade,
     compare,
     console,
     cross_validate,
@@ -47,6 +48,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     simulate,
     tag,
     tag_report,
+    train_verifier,
 )
 from gunshot.cli.app import app
 

@@ -1,6 +1,7 @@
 """gunshot detect: when shots begin in recordings."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,9 @@ def detect(
     plot: Annotated[
         Path | None, typer.Option(help=f"Draw waveform, log-mel and scores of one file of at most {DRAWN_MIN} minutes.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Print a second opinion of each incident as well, at each file's end.")
+    ] = False,
 ) -> None:
     """Print when shots begin in recordings.
 
@@ -49,6 +53,9 @@ def detect(
     is amiss with a file, and heard all the same, is told as a warning. level_db is the loudest sample around the onset
     in dB SPL, by firmware.full_scale_pa. An incident opens at the threshold and goes on detector.hysteresis below it,
     so that later shots may score lower.
+
+    With --verify a larger network, the verifier, hears 2.4 s around the highest shot of each incident: each shot has
+    its incident's opinion, a score of 0 to 1, and whether that upholds the incident or doubts it. None is left out.
     """
     from gunshot.base import audio, params, pipeline
     from gunshot.detect import listener, recording
@@ -57,9 +64,12 @@ def detect(
     compiling.announce()
     if plot and (len(files) > 1 or files[0].is_dir() or plot.suffix != ".png"):
         raise ValueError(f"--plot draws one recording as .png, files={len(files)}, suffix={plot.suffix!r}")
-    p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "quality")
+    if verify and scores:
+        raise ValueError("--verify has opinions of incidents, --scores prints windows: leave one of them out")
+    p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "quality", "verifier")
+    second = load_model(pipeline.verifier()) if verify else None
     loaded = load_model(*named([model], pipeline.models()).values())
-    logit, failed, parts = opening(loaded, p, threshold, site), 0, []
+    logit, failed, parts, said = opening(loaded, p, threshold, site), 0, [], None
     point = float(loaded.calibrated(logit))
     for name, file in listed(files):
         ear, notes, shots, name = listener.Listener(loaded, [logit], p), audio.Notes(), 0, shown(name)
@@ -67,8 +77,10 @@ def detect(
         try:
             if plot:
                 recording.check_short(file, minutes=DRAWN_MIN)
-            for part in recording.listen(file, ear, notes):
-                for row in _rows(part, p.firmware, format=format, scores=scores):
+            heard = recording.listen(file, ear, notes)
+            for part in [_whole(heard, drawn=bool(plot))] if second else heard:
+                said = _opinions(second, file, part, p, format) if second else None
+                for row in _rows(part, p.firmware, format=format, scores=scores, said=said):
                     print_row({"file": name, **row}, format)
                 shots, best = shots + len(part.onset_s), max(best, _highest(part, p.audio))
                 parts += [part] if plot else []
@@ -86,7 +98,8 @@ def detect(
 
         whole, goes_on = recording.joined(parts), float(loaded.calibrated(logit - p.detector.hysteresis))
         drawn = whole.samples, whole.start_s, whole.window_score, whole.onset_s
-        plots.detection(plot, shown(files[0].name), *drawn, threshold=point, goes_on=goes_on, p=p)
+        title = shown(files[0].name) + (_in_title(whole, said) if said else "")
+        plots.detection(plot, title, *drawn, threshold=point, goes_on=goes_on, p=p)
         print(f"see {plot}", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
 
@@ -119,8 +132,37 @@ def _highest(part: "Part", p: "params.Audio") -> tuple[float, float]:
     return float(part.window_score[i]), max(0.0, float(part.start_s[i]) + p.chunk_length / p.sr / 2)
 
 
-def _rows(part: "Part", p: "params.Firmware", *, format: Format, scores: bool) -> list[dict]:
-    """Return what is printed of a part of a recording: a row a window, or a row a shot."""
+def _whole(parts: Iterable["Part"], *, drawn: bool) -> "Part":
+    """Return a recording's parts as one, without its samples where it is not drawn."""
+    from gunshot.detect import recording
+
+    return recording.joined(part if drawn else part._replace(samples=part.samples[:0]) for part in parts)
+
+
+def _opinions(verifier: "Model", file: Path, part: "Part", p: "Sections", format: Format) -> dict[str, list]:
+    """Return the columns that the verifier adds to a whole recording's shots, each its incident's."""
+    from gunshot.detect import opinion
+
+    score = opinion.of_shots(verifier, file, part, p)
+    upheld = score >= verifier.operating_point
+    words = ["upheld" if yes else "doubted" for yes in upheld]
+    said = upheld.tolist() if format == Format.json else words
+    return {"opinion": score.astype(float).round(4).tolist(), "upheld": said}
+
+
+def _in_title(part: "Part", said: dict[str, list]) -> str:
+    """Return the verifier's opinion of each incident as a second line of a plot's title."""
+    import numpy as np
+
+    _, first = np.unique(part.incident, return_index=True)
+    each = [f"{said['opinion'][i]:.2f} at {part.onset_s[i]:.1f} s" for i in first]
+    return f"\nthe verifier's opinion: {', '.join(each)}" if each else ""
+
+
+def _rows(
+    part: "Part", p: "params.Firmware", *, format: Format, scores: bool, said: dict[str, list] | None = None
+) -> list[dict]:
+    """Return what is printed of a part of a recording: a row a window, or a row a shot, with what the verifier said."""
     from gunshot.base import audio
 
     if scores:
@@ -129,4 +171,5 @@ def _rows(part: "Part", p: "params.Firmware", *, format: Format, scores: bool) -
         columns = {"onset_s": part.onset_s.round(4), "score": part.score}
         if format == Format.json:
             columns["level_db"] = audio.spl_db(part.peak, full_scale_pa=p.full_scale_pa).round(1)
-    return [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
+    columns = {name: column.tolist() for name, column in columns.items()} | (said or {})
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

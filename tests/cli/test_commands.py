@@ -20,9 +20,10 @@ from gunshot.models.forest import codes
 
 REPO = Path(__file__).parents[2]
 COMMANDS = [
-    "annotate", "calibrate", "compare", "cross-validate", "demo", "detect", "device", "doctor", "dossier", "drift",
-    "evaluate", "explore", "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen", "locate",
-    "models", "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag", "tag-report",
+    "annotate", "calibrate", "cascade", "compare", "cross-validate", "demo", "detect", "device", "doctor", "dossier",
+    "drift", "evaluate", "explore", "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen",
+    "locate", "models", "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag",
+    "tag-report", "train-verifier",
 ]  # fmt: skip
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
@@ -92,10 +93,12 @@ WORDS = {
     "import folder": ["--name", "rejected.csv", "manifest.csv"],
     "export": ["chunks", "tags", "demo", "runtime"],
     "export chunks": ["OUT/SIDE/CLASS/LABEL"],
-    "detect": ["--model", "--threshold", "--site", "--format", "--scores", "--plot", "int8, float or forest"],
+    "detect": ["--model", "--threshold", "--site", "--scores", "--plot", "--verify", "json", "int8, float or forest"],
     "listen": ["--model", "--threshold", "--device", "--file", "stored or"],
     "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
     "cross-validate": ["--folds", "--out", "never heard its group", "each recording once"],
+    "cascade": ["--out", "operating point", "90 %", "ever have been trained on"],
+    "train-verifier": ["--out", "dvc repro", "validation streams"],
     "incidents": ["--out", "never have been trained on", "20 s", "cut close"],
     "leave-one-out": ["--out", "--seeds", "data set"],
     "sim-and-real": ["--seeds", "--folds", "held out"],
@@ -385,14 +388,8 @@ def test_sim_to_real_refuses_a_model_that_saw_real_recordings(project, monkeypat
 
 
 def test_sim_and_real_needs_both(project, monkeypatch, capsys):
-    row = {
-        **dict.fromkeys(tables.CHUNK, "x"),
-        "class": "env",
-        "index": 0,
-        "start": 0,
-        "onset": -1,
-        "source": "simulated",
-    }
+    known = {"class": "env", "index": 0, "start": 0, "onset": -1, "source": "simulated"}
+    row = dict.fromkeys(tables.CHUNK, "x") | known
     for side in tables.SIDES:
         tables.write(project / f"data/features/{side}.csv", tables.frame([row], tables.CHUNK))
         np.save(project / f"data/features/{side}.npy", np.zeros((1, 32, 33), np.float32))

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from gunshot.base import params
@@ -187,6 +187,7 @@ def train(
     label: np.ndarray | None = None,
     chance: np.ndarray | None = None,
     pool: dict[str, Sequence[np.ndarray]] | None = None,
+    build: Callable[..., keras.Model] = network.build,
 ):
     """Return the trained network with its best validation loss, and its history by epoch.
 
@@ -205,13 +206,14 @@ def train(
     label : of each of `x`, from 0 on, or UNKNOWN; they are all one where it is None
     chance : of each of `x` to be drawn, as `chances` gives them; all of a class have the same where it is None
     pool : as for `hardest`
+    build : what makes the network, as `network.build` does
     """
     keras.utils.set_random_seed(seed := int(rng.integers(2**31)))
     tf.config.experimental.enable_op_determinism()
     if not caches.pin():
         tqdm.write("train: the sizes of caches cannot be set here; another processor may train another network")
     shape = {"n_mels": x.shape[1], "n_frames": x.shape[2]}
-    model = network.build(p, **shape, seed=seed)
+    model = build(p, **shape, seed=seed)
     model.compile(keras.optimizers.Adam(p.learning_rate), loss=_loss(p.label_smoothing), jit_compile=False)
     label = np.zeros(len(y), int) if label is None else label
     step = _step(model, _naming(model, int(label.max(initial=0)) + 1, seed), p.label_weight)
@@ -231,7 +233,7 @@ def train(
         history[-1] |= {"learning_rate": float(model.optimizer.learning_rate.numpy()), "hard": len(hard)}
         if history[-1]["val_loss"] < best[0]:
             best = history[-1]["val_loss"], model.get_weights()
-    trained = network.build(p, **shape)  # without the optimizer, three times the weights
+    trained = build(p, **shape)  # without the optimizer, three times the weights
     trained.set_weights(best[1])
     return trained, {name: [row[name] for row in history] for name in history[0]}
 

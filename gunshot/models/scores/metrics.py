@@ -81,6 +81,34 @@ def share_lower(k: int, n: int) -> float:
     return float(binomtest(k, n, alternative="greater").proportion_ci(0.95, method="exact").low) if n else float("nan")
 
 
+def share_interval(k: int, n: int) -> tuple[float, float]:
+    """Return the exact two-sided 95 % interval of a share, `k` of `n` (Clopper and Pearson 1934); NaN of nothing.
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in share_interval(0, 10)]
+    [0.0, 0.308]
+    """
+    if not n:
+        return float("nan"), float("nan")
+    interval = binomtest(k, n).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def rate_interval(count: int, hours: float) -> tuple[float, float]:
+    """Return the exact two-sided 95 % interval of a Poisson rate an hour (Garwood 1936); (0, infinity) without hours.
+
+    Examples
+    --------
+    >>> [round(end, 2) for end in rate_interval(10, 1.0)]
+    [4.8, 18.39]
+    """
+    if not hours > 0:
+        return 0.0, float("inf")
+    low = chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
+    return float(low / hours), float(chi2.ppf(0.975, 2 * (count + 1)) / 2 / hours)
+
+
 def stated(y: np.ndarray, logit: np.ndarray, *, min_recall: float) -> dict:
     """Return what a model's report states of its logits of the validation split: calibration, chunk threshold, AUC."""
     fitted = calibration.calibrate(y, logit)

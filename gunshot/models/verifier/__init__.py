@@ -1,0 +1,1 @@
+"""The verifier: a larger network that hears what the detector let through, longer and later, and gives an opinion."""
