@@ -30,9 +30,10 @@ LAST = {
     "person": (PERSON, ("name", "role", "password", "disabled")),  # let in, or shut out
 }
 KINDS = ROWS | LAST
-# Of these no table has a row.
+# Of these no table has a row, or not one that stays as it is.
 CLIENT = "client"  # of topics.CLIENTS
 LISTENER = "listener"
+DELIVERY = "delivery"
 
 
 def enter(connection: sql.Connection, kind: str, key: str | int, *, now: datetime, **more) -> None:
@@ -57,6 +58,11 @@ def enter_listener(
     """Enter who hears or sees what an order brought; `what` is clip, live or video."""
     row = {"person": person, "login": login, "order": order}
     _append(connection, {"kind": LISTENER, "row": row, "what": what}, now=now)
+
+
+def enter_delivery(connection: sql.Connection, number: int, *, now: datetime, **more) -> None:
+    """Enter what a person did with a delivery to a webhook; `more` says who, and what."""
+    _append(connection, {"kind": DELIVERY, "row": {"number": number}} | more, now=now)
 
 
 def adopt(connection: sql.Connection, *, now: datetime) -> None:

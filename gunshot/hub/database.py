@@ -176,6 +176,22 @@ CAP = Table(
     Column("delivered_at", DateTime(timezone=True), index=True),  # null: the address has not taken it
 )  # fmt: skip
 
+# What a webhook, by its name in hub.yaml, is to be told of a case: tried until it is taken, or a dead letter.
+DELIVERY = Table(
+    "delivery", DATA, Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("hook", String, nullable=False), Column("case", _NUMBER, ForeignKey("case.number"), nullable=False),
+    Column("identifier", String, nullable=False, unique=True), Column("payload", String, nullable=False),  # JSON
+    Column("made_at", DateTime(timezone=True), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),  # when it was tried first, or a person sent it again
+    Column("due_at", DateTime(timezone=True), nullable=False),  # when it is tried next
+    Column("tries", BigInteger, nullable=False), Column("fault", String),  # why it was not taken last
+    # As `cap` has both: of the case, as it was when it was last looked whether there is more to say.
+    Column("seen_changed_at", DateTime(timezone=True), nullable=False),
+    Column("seen_decision", _NUMBER, nullable=False),
+    Column("delivered_at", DateTime(timezone=True)), Column("dead_at", DateTime(timezone=True)),  # null: neither yet
+    sql.Index("delivery_by_case", "hook", "case"),
+)  # fmt: skip
+
 # What persons did, a chain: see `gunshot.hub.audit`. Rows are only ever added.
 AUDIT = Table(
     "audit", DATA, _key("number"),  # from 1 on

@@ -4,11 +4,15 @@
 ``watch/`` (the outside watch's), ``homeassistant/`` (its certificate), ``sound/`` (what orders brought), ``console/``.
 """
 
+import base64
 import logging
 import os
 import pwd
+import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
 
 import pydantic
 import sqlalchemy as sql
@@ -77,9 +81,53 @@ max_inflight_messages 200
 message_size_limit {most_bytes}
 """
 REVOKED, PID = "revoked.pem", "mosquitto.pid"  # in broker/: the list of revoked certificates, the broker's process
-CAP_ADDRESS = r"^(https://|http://(localhost|127\.0\.0\.1)[:/])\S+$"  # without TLS to this machine alone
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SECRET = "whsec_"  # so begins a webhook's secret
 MOST_BYTES = 65535  # of a message
 QUEUED_BYTES = 64 * 2**20  # that the broker keeps for a client
+
+
+def _outgoing(url: str) -> str:
+    """Return an address to which alerts may be sent; ValueError where it is none, or has no TLS on the way."""
+    try:
+        parts = urlsplit(url)
+        scheme, host = parts.scheme, parts.hostname
+    except ValueError:
+        scheme = host = None
+    # By the host that is asked, not by how the text begins: what stands before an @ is a name and a password.
+    if not host or re.search(r"\s|\\", url) or not (scheme == "https" or (scheme == "http" and host in LOOPBACK)):
+        raise ValueError("must be https://, or http:// to this machine")
+    return url
+
+
+Outgoing = Annotated[str, pydantic.AfterValidator(_outgoing)]
+
+
+class Webhook(pydantic.BaseModel):
+    """Where raised cases are sent as JSON, signed."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: str = pydantic.Field(pattern=f"^{topics.NAME}$")  # by which log and console know it, and never by the address
+    url: Outgoing = pydantic.Field(repr=False)
+    secret: str = pydantic.Field(repr=False)  # that both sides have: whsec_ and 24 to 64 bytes in base64
+    sites: tuple[str, ...] = ()  # whose cases; none: all, and those of devices without a site
+
+    @pydantic.field_validator("secret")
+    @classmethod
+    def _has_length(cls, secret: str) -> str:
+        try:
+            length = len(base64.b64decode(secret.removeprefix(SECRET), validate=True))
+        except ValueError:
+            length = 0
+        if not (secret.startswith(SECRET) and 24 <= length <= 64):
+            raise ValueError(f"must be {SECRET} and 24 to 64 bytes in base64: `openssl rand -base64 32` draws some")
+        return secret
+
+    @property
+    def key(self) -> bytes:
+        """Return what deliveries are signed with."""
+        return base64.b64decode(self.secret.removeprefix(SECRET))
 
 
 class Tiles(pydantic.BaseModel):
@@ -102,8 +150,17 @@ class Settings(pydantic.BaseModel):
     tiles: Tiles | None = None  # by hand; without, the map is a plain grid and asks nobody
     message_days: float = pydantic.Field(default=90.0, gt=0)  # by hand: messages that nobody confirmed are kept so long
     home_assistant: bool = False  # by hand: tell it of each device, and what it hears
-    cap: str | None = pydantic.Field(default=None, pattern=CAP_ADDRESS)  # by hand: where CAP messages are sent
+    cap: Outgoing | None = None  # by hand: where CAP messages are sent
+    webhooks: tuple[Webhook, ...] = ()  # by hand
+    feed: str | None = pydantic.Field(default=None, min_length=24, repr=False)  # by hand: the token of the GeoJSON feed
     escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
+
+    @pydantic.model_validator(mode="after")
+    def _webhooks_have_names(self) -> "Settings":
+        names = [one.name for one in self.webhooks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"webhooks: each must have a name of its own, not {', '.join(names)}")
+        return self
 
 
 def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:

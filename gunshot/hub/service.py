@@ -55,6 +55,10 @@ def serve(place: Path, *, sr: int) -> None:
             from gunshot.hub import dispatch  # who sends nothing needs no HTTP
 
             beside.append(pool.submit(dispatch.keep, engine, settings.cap, settings.host, stop))
+        if settings.webhooks:
+            from gunshot.hub import webhooks
+
+            beside += [pool.submit(webhooks.keep, engine, one, stop) for one in settings.webhooks]
         try:
             _loop(hub, settings, beside, teller)
         finally:

@@ -23,7 +23,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gunshot.hub import certificates, database, folder
-from gunshot.hub.console import escalation, fleet, hearing, people, times
+from gunshot.hub.console import escalation, fleet, hearing, outgoing, people, times
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.routes import LoggedOutError, Setting, router
 
@@ -74,8 +74,10 @@ def console(place: Path, engine: sql.Engine, *, host: str, sr: int, heartbeat_s:
     living = timedelta(seconds=HEARTBEATS * heartbeat_s)
     app.state.setting = Setting(place, engine, _templates(settings), sr, living, Noise(fleet.HOURS), set())
     app.state.ends = lambda: False
+    app.state.feed = settings.feed
     app.include_router(router)
     app.include_router(hearing.router)
+    app.include_router(outgoing.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.add_exception_handler(LoggedOutError, lambda *_: RedirectResponse("/login", 303))
     for kind in (403, 404, 405, 409, 410, 413, 422, 500, RequestValidationError):

@@ -1,4 +1,4 @@
-"""The list of cases: what a person filters it by, its rows, and the same as CSV."""
+"""The list of cases: what a person filters it by, its rows, and the same as CSV and GeoJSON."""
 
 import csv
 import io
@@ -123,6 +123,17 @@ def median_span(rows: Iterable[dict], name: str) -> timedelta | None:
     """Return the median of `to_acknowledge` or `to_decide` of the rows that have one; None where none has."""
     spans = [row[name] for row in rows if row[name] is not None]
     return median(spans) if spans else None
+
+
+def feature(row: dict) -> dict:
+    """Return a row as a GeoJSON Feature (RFC 7946): a point, null where there is no place. It names no person."""
+    left_out = ("number", "latitude", "longitude", "decided_by")
+    values = {name: row[name] for name in COLUMNS if name not in left_out}
+    values = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+    at = None
+    if row["latitude"] is not None:
+        at = {"type": "Point", "coordinates": [row["longitude"], row["latitude"]]}
+    return {"type": "Feature", "id": row["number"], "geometry": at, "properties": values}
 
 
 def as_csv(rows: Sequence[dict]) -> str:

@@ -45,6 +45,11 @@ class Person:
         """Return whether the person may decide on cases."""
         return self.role != Role.viewer
 
+    @property
+    def administers(self) -> bool:
+        """Return whether the person may see and send again what webhooks did not take."""
+        return self.role == Role.admin
+
 
 def admit(connection: sql.Connection, name: str, role: Role, *, now: datetime) -> str:
     """Let a person in, with a role, and return the new password, which is nowhere else.
