@@ -31,6 +31,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     hub_collect,
     hub_demo,
     hub_orders,
+    hub_rollout,
     hub_watch,
     import_,
     incidents,

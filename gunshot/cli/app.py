@@ -58,6 +58,11 @@ device = typer.Typer(
     context_settings=SETTINGS,
     help="A device of a hub: this machine and a microphone, or a board.",
 )
+rollout = typer.Typer(
+    no_args_is_help=True,
+    context_settings=SETTINGS,
+    help="A promoted model to the devices of a hub: to a canary first, then to shares of them, each step watched.",
+)
 models = typer.Typer(
     invoke_without_command=True, context_settings=SETTINGS, help="What is and was in production, and proof of it."
 )
@@ -67,3 +72,4 @@ app.add_typer(firmware, name="firmware")
 app.add_typer(models, name="models")
 app.add_typer(hub, name="hub")
 app.add_typer(device, name="device")
+hub.add_typer(rollout, name="rollout")

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gunshot.cli.app import device
-from gunshot.cli.options import ModelOption, SiteOption, ThresholdOption, known_as, show_log
+from gunshot.cli.options import SiteOption, ThresholdOption, known_as, show_log
 
 if TYPE_CHECKING:
+    from gunshot.detect import live
     from gunshot.detect.listener import Sections
     from gunshot.device.ladder import Rungs
     from gunshot.device.place import Place
+    from gunshot.device.slots import Slots
     from gunshot.device.topics import SiteProfile
     from gunshot.models.model import Model
 
@@ -24,7 +26,10 @@ def run(
     microphone: Annotated[
         str | None, typer.Option(help="An input's number or part of its name. Default: the system's.")
     ] = None,
-    model: ModelOption = "int8",
+    model: Annotated[
+        str | None,
+        typer.Option(help="As for `gunshot detect`. Default: what a hub rolled out to this device, else int8."),
+    ] = None,
     threshold: ThresholdOption = None,
     site: SiteOption = None,
 ) -> None:
@@ -41,11 +46,14 @@ def run(
     No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. A `camera: rtsp://...` in its
     device.yaml is opened where the hub orders its video, and never otherwise. Messages wait in the folder until the hub
     has acknowledged them, also over a restart; with a recording it ends when none waits.
+
+    Where a hub rolls out a promoted model, signed by an operator whose key is in the folder's operators/, it is fetched
+    and runs on trial, until the hub says that it is kept, or taken back. With --model the device takes none.
     """
     from gunshot.base import audio, params, pipeline
     from gunshot.detect import live
-    from gunshot.device import run as running
     from gunshot.device.place import Place
+    from gunshot.device.slots import Slots
     from gunshot.models.model import load_model, named
 
     show_log()
@@ -53,19 +61,48 @@ def run(
     place = Place.load(folder)  # before what takes long
     if site and threshold is not None:
         raise ValueError(f"--threshold {threshold:g} and --site {site}: only one can decide; leave one out")
-    loaded = load_model(*named([model], pipeline.models()).values())
+    slots = Slots(folder) if model is None else None
+    own = next(iter(named([model or "int8"], pipeline.models()).values()))
     size = p.detector.hop * p.features.hop_length
     heard, form = live.Heard(), (p.audio.sr, size)
     source = live.recording(file, *form, notes, heard) if file else live.microphone(microphone, *form, heard)
-    if threshold is None:
-        rungs, said = _rungs(site, loaded, p, place)
-        left = running.listen(folder, source, loaded, rungs.logits[0], p, rungs=rungs, site=said, heard=heard)
-    else:
-        left = running.listen(folder, source, loaded, loaded.threshold(threshold), p, heard=heard)
+    while True:
+        loaded = _booted(slots, own) if slots else load_model(own)
+        left = _listen(place, folder, source, loaded, p, threshold=threshold, site=site, heard=heard, slots=slots)
+        if not (slots and slots.is_stale):
+            break
     for warning in notes.warnings:
         print(f"warning: {file}: {warning}", file=sys.stderr)
     if left:
         print(f"warning: {left} messages wait in {folder}, for the next start", file=sys.stderr)
+
+
+def _booted(slots: "Slots", own: Path) -> "Model":
+    """Return the model that this start runs, an image's or the machine's own. A trial that cannot be loaded is over."""
+    from gunshot.models.model import load_model
+
+    image = slots.boot()
+    try:
+        return load_model(image or own)
+    except (ValueError, OSError) as e:
+        if not slots.is_on_trial:
+            raise
+        slots.end_trial(f"its model cannot be loaded: {e}")
+        return _booted(slots, own)
+
+
+def _listen(
+    place: "Place", folder: Path, source: "live.Blocks", model: "Model", p: "Sections",
+    *, threshold: float | None, site: Path | None, heard: "live.Heard", slots: "Slots | None",
+) -> int:  # fmt: skip
+    """Be the device with a model, as `gunshot.device.run.listen` is; return how many messages wait."""
+    from gunshot.device import run as running
+
+    if threshold is not None:
+        return running.listen(folder, source, model, model.threshold(threshold), p, heard=heard, slots=slots)
+    rungs, said = _rungs(site, model, p, place)
+    more = {"rungs": rungs, "site": said, "heard": heard, "slots": slots}
+    return running.listen(folder, source, model, rungs.logits[0], p, **more)
 
 
 def _rungs(file: Path | None, model: "Model", p: "Sections", place: "Place") -> tuple["Rungs", "SiteProfile"]:

@@ -117,6 +117,21 @@ def ota(
     print(out)
 
 
+@export.command()
+def image(
+    version: Annotated[str | None, typer.Argument(help="Default, and else: the one in production.")] = None,
+) -> None:
+    """Sign the model in production for `gunshot hub rollout`: models/promoted/VERSION.image, and .image.manifest.
+
+    It needs the operator's key. A version of before is put into production first, with `gunshot rollback`: so it gets a
+    larger number, and devices take it.
+    """
+    from gunshot.promotion import image as library
+
+    for file in library.export(version):
+        print(file)
+
+
 PackageArgument = Annotated[Path, typer.Argument(parser=given, help="The folder to write the zip to.")]
 VersionOption = Annotated[
     str | None,

@@ -74,17 +74,21 @@ def enrol(
     from gunshot.device import orders
     from gunshot.hub import folder as folders
     from gunshot.hub import revocation
+    from gunshot.signing import keys, record
 
     out = folders.enrol(
-        folder, device, number, site=site, latitude=latitude, longitude=longitude, speech=speech, renew=renew
-    )
+        folder, device, number, site=site, latitude=latitude, longitude=longitude, speech=speech, renew=renew,
+        operators=record.KEYS,
+    )  # fmt: skip
     if renew:
         revocation.enforce(folder, device)
     persons = sorted(orders.overrulers(out))
     may = f"; two of {', '.join(persons)} may overrule that" if persons and speech == Policy.forbidden else ""
     whole = f"{out} is all that the device needs; move it there"
     moved = f"{out}: move cert.pem and key.pem to the device"
-    print(f"{moved if renew else whole}. Sound of speech is {speech}{may}. Then:")
+    operators = sorted(keys.names(record.KEYS).values())
+    images = f"; models by {', '.join(operators)} may be rolled out to it" if operators else ""
+    print(f"{moved if renew else whole}. Sound of speech is {speech}{may}{images}. Then:")
     print(f"  gunshot device run {out.name}")
 
 

@@ -25,7 +25,7 @@ def audit(
 ) -> None:
     """List what persons did, newest last: an object a line.
 
-    Logins, decisions, orders, who heard what an order brought, enrolments, revocations, and who was let in.
+    Logins, decisions, orders, who heard what an order brought, enrolments, revocations, roll-outs, who was let in.
 
     Each has the hash of the one before, so that none can be altered, removed or moved alone. Who can write the database
     can write all of them anew, or cut off the last ones: keep what --check prints elsewhere, and give it to the next.

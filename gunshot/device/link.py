@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.device import topics
 from gunshot.device.answers import Answers
+from gunshot.device.installer import Installer
 from gunshot.device.outbox import Outbox
 from gunshot.device.topics import NO_PROFILE, Acknowledgement, Birth, SiteProfile, Status
 
@@ -38,14 +39,15 @@ class Link:
     answers : what it answers to orders; used in the caller's thread too
     site : what it says of a site's profile
     resend_s : after which a message goes out again; then after twice as long, and so on
+    installer : what it does with offers of a roll-out; None: it takes none
     """
 
     def __init__(
         self, folder: Path, host: str, port: int, outbox: Outbox, birth: Birth, answers: Answers,
-        *, site: SiteProfile = NO_PROFILE, resend_s: float = RESEND_S,
+        *, site: SiteProfile = NO_PROFILE, resend_s: float = RESEND_S, installer: Installer | None = None,
     ):  # fmt: skip
         self._outbox, self._birth, self._answers, self._resend_s = outbox, birth, answers, resend_s
-        self._site = site
+        self._site, self._installer = site, installer
         self._online = True
         self._due: dict[tuple[int, int], tuple[float, float]] = {}  # when it goes out again, and how long after that
         self._news: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()  # None: connected anew
@@ -82,7 +84,7 @@ class Link:
             if now >= due:
                 self._client.publish(self._topic("alert"), one.payload, qos=1)
                 self._due[key] = now + pause_s, min(2 * pause_s, MOST_RESEND_S)
-        for reply in self._answers.outgoing():
+        for reply in self._answers.outgoing() + (self._installer.outgoing() if self._installer else []):
             self._client.publish(self._topic("reply"), reply, qos=1)
 
     def tell(self, *, online: bool) -> None:
@@ -120,14 +122,20 @@ class Link:
             self._client.publish(self._topic("status"), self._status(online=self._online), qos=1, retain=True)
             self._due.clear()  # a broker that was killed may have lost what it had
             self._answers.again()
+            if self._installer:
+                self._installer.again()
             return None
         if news.topic == self._topic("order"):
             return self._answers.take(news.payload)
+        if news.topic == self._topic("image"):
+            return self._installer and self._installer.take(news.payload)
         if len(news.payload) != topics.NUMBERS.size:  # it is a part that is acknowledged, and no message
             return self._answers.acknowledged(news.payload)
         acknowledgement = Acknowledgement.decode(news.payload)
         if acknowledgement.device == self._birth.number:
             self._outbox.remove(acknowledgement.session, acknowledgement.sequence)
+            if self._installer and acknowledgement.session == self._birth.session:
+                self._installer.calm()
         return None
 
     def _topic(self, leaf: str) -> str:

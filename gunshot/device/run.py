@@ -18,6 +18,7 @@ from gunshot.detect.live import Heard
 from gunshot.device import clock, ladder, speech
 from gunshot.device.answers import Answers
 from gunshot.device.incidents import Incidents, model_number
+from gunshot.device.installer import Installer
 from gunshot.device.ladder import Ladder, Rungs
 from gunshot.device.link import Link
 from gunshot.device.messages import VERSION, Clock, Heartbeat, Incident, Rung
@@ -25,7 +26,8 @@ from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
 from gunshot.device.policy import Policy
 from gunshot.device.ring import Ring
-from gunshot.device.topics import NO_PROFILE, SPEECH, VIDEO, Birth, SiteProfile
+from gunshot.device.slots import Slots
+from gunshot.device.topics import IMAGE, NO_PROFILE, SPEECH, VIDEO, Birth, SiteProfile
 from gunshot.models.model import Model
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
@@ -184,13 +186,14 @@ def capabilities(place: Place) -> list[str]:
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
     *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, error_us: Callable[[], int | None] = clock.error_us,
-    heard: Heard | None = None,
+    heard: Heard | None = None, slots: Slots | None = None,
 ) -> int:  # fmt: skip
-    """Be the device of a folder until the sound ends and the hub has all of it, or an interrupt.
+    """Be the device of a folder until the sound ends and the hub has all, an interrupt, or another image is to run.
 
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
     `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile; the others as for `run`
-    and `Device`, and `heard` is its `at`. ValueError where the folder is no device's, or another uses it.
+    and `Device`, and `heard` is its `at`. `slots` are its images, of which the model is the one that runs: that another
+    is to run they say themselves. ValueError where the folder is no device's, or another uses it.
     """
     place, number = Place.load(folder), f"{model_number(model.path.read_bytes()):016x}"
     with closing(Outbox(folder)) as outbox:
@@ -199,22 +202,32 @@ def listen(
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session), model=number,
             version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),
-            capabilities=capabilities(place),
+            capabilities=capabilities(place) + [IMAGE] * bool(slots), **_image(slots),
         )  # fmt: skip
         device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, climbs=climbs)
         log.info("sound in which people speak: %s", place.speech)
         _log_threshold(birth, device.said(site), climbs)
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
+        installer = Installer(folder, place.name, slots, p, error_us=error_us) if slots else None
+        says = {"site": device.said(site), "installer": installer}
         with (
             closing(Answers(folder, birth, device.ring, **keeps, error_us=error_us)) as answers,
-            closing(Link(folder, place.host, place.port, outbox, birth, answers, site=device.said(site))) as link,
+            closing(Link(folder, place.host, place.port, outbox, birth, answers, **says)) as link,
             suppress(KeyboardInterrupt),
         ):
-            run(source, device, outbox, answers, link, site=site)
+            run(source, device, outbox, answers, link, site=site, slots=slots)
         if climbs:
             climbs.save()
         return len(outbox)
+
+
+def _image(slots: Slots | None) -> dict:
+    """Return what a birth says of the image that runs."""
+    if not (slots and slots.running):
+        return {}
+    manifest = slots.manifest(slots.running)
+    return {"image": manifest.number, "release": manifest.version}
 
 
 def _log_threshold(birth: Birth, site: SiteProfile, climbs: Ladder | None) -> None:
@@ -228,14 +241,20 @@ def _log_threshold(birth: Birth, site: SiteProfile, climbs: Ladder | None) -> No
 
 def run(
     source: Iterable[tuple[np.ndarray, bool]], device: Device, outbox: Outbox, answers: Answers, link: Link,
-    *, site: SiteProfile = NO_PROFILE,
+    *, site: SiteProfile = NO_PROFILE, slots: Slots | None = None,
 ) -> None:  # fmt: skip
-    """Hear blocks until they end, then wait until the hub has acknowledged all that waits, and has each answer."""
+    """Hear blocks until they end, then wait until the hub has acknowledged all that waits, and has each answer.
+
+    Where another image is to run, end at once: what waits goes out after the next start.
+    """
     for block, lost in source:
         device.hear(block, lost=lost)
         link.say(device.said(site))
         link.pump()
+        if slots and slots.is_stale:
+            return device.end()
     device.end()
     log.info("the sound has ended; messages that wait for the hub: %d", len(outbox))
-    while len(outbox) or len(answers):
+    while (len(outbox) or len(answers)) and not (slots and slots.is_stale):
         link.pump(PATIENCE_S)
+    return None

@@ -1,7 +1,8 @@
 """What a device and the hub say to each other by MQTT: topics, birth, status, acknowledgement.
 
-Below ``gunshot/v1/<device>/`` a device writes ``birth``, ``status``, ``alert`` and ``reply``, and reads ``ack`` and
-``order``. An alert is a message, as bytes (device/messages.py). Birth and status are JSON objects and are retained; a
+Below ``gunshot/v1/<device>/`` a device writes ``birth``, ``status``, ``alert`` and ``reply``, and reads ``ack``,
+``order`` and ``image`` (device/releases.py; it answers on ``reply``).
+An alert is a message, as bytes (device/messages.py). Birth and status are JSON objects and are retained; a
 reader passes over keys that it does not know. An acknowledgement is three numbers. An order is signed JSON
 (device/orders.py), a reply is JSON and sound or video (device/parts.py), and its acknowledgement is JSON, on ``ack``
 too. LIFE is the hub's sign of life. Where Home Assistant listens, the hub tells it of a device on ``heard`` and
@@ -16,7 +17,7 @@ from typing import Annotated
 import pydantic
 
 ROOT = "gunshot/v1"
-WRITTEN, READ = ("birth", "status", "alert", "reply"), ("ack", "order")  # by a device
+WRITTEN, READ = ("birth", "status", "alert", "reply"), ("ack", "order", "image")  # by a device
 RETAINED = ("birth", "status")  # the broker keeps the last of each
 WATCH = "watch"  # who looks from outside whether the hub lives
 LIFE = f"{ROOT}/hub/life"  # the hub's sign of life, each second, which the watch reads: no content
@@ -28,6 +29,7 @@ RESERVED = ("broker", "hub", *CLIENTS)  # names that are no device's
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 SPEECH = "speech"  # what a device says that it has where sound in which people speak may leave it
 VIDEO = "video"  # and where it has a camera
+IMAGE = "image"  # and where it takes images of a roll-out
 MOST_NUMBER = 2**32 - 1
 U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]
 NUMBERS = struct.Struct("<III")
@@ -92,7 +94,11 @@ class Birth(Said):
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
     operating_point: Annotated[float, pydantic.Field(ge=0, le=1)] | None  # None: a board that has not said so yet
     version: U32  # of its messages
-    capabilities: list[str]  # the optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO
+    capabilities: list[
+        str
+    ]  # the optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO, IMAGE
+    image: U32 | None = None  # the number of the image that it runs; None: the model of its own pipeline
+    release: Annotated[str, pydantic.Field(max_length=16)] | None = None  # and the version of its model
 
 
 class Status(Said):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sql
 
-from gunshot.hub.database import AUDIT, DECISION, DEVICE, LOGIN, ORDER, PERSON
+from gunshot.hub.database import AUDIT, DECISION, DEVICE, LOGIN, ORDER, PERSON, ROLLOUT
 from gunshot.signing import record
 
 # Of a kind of entry: the table whose rows it is of, and the columns that never change, the key first.
@@ -23,6 +23,7 @@ ROWS = {
         ORDER,
         ("id", "device", "session", "incident", "seconds", "reason", "person", "payload", "issued_at", "expires_at"),
     ),
+    "rollout": (ROLLOUT, ("id", "version", "number", "manifest", "person", "reason", "started_at")),
 }
 # And what an entry says of a row that may change: the last entry holds.
 LAST = {
@@ -67,7 +68,8 @@ def enter_delivery(connection: sql.Connection, number: int, *, now: datetime, **
 
 def adopt(connection: sql.Connection, *, now: datetime) -> None:
     """Enter all rows that are there, of a database from before there was a chain."""
-    for kind, (table, columns) in KINDS.items():
+    there = sql.inspect(connection).get_table_names()  # a table of later has no row
+    for kind, (table, columns) in ((kind, one) for kind, one in KINDS.items() if one[0].name in there):
         for key in connection.scalars(sql.select(table.c[columns[0]]).order_by(table.c[columns[0]])).all():
             enter(connection, kind, key, now=now, adopted=True)
 
@@ -79,7 +81,7 @@ def _said(row: sql.Row, columns: tuple[str, ...]) -> dict:
         value = getattr(row, name)
         if isinstance(value, datetime):
             value = value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC).isoformat()
-        elif name in ("payload", "password"):
+        elif name in ("payload", "password", "manifest"):
             value = hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
         out[name] = value
     return out

@@ -46,6 +46,7 @@ SESSION = Table(
     "session", DATA, _device(), _key("session"),
     Column("model", String), Column("operating_point", Float), Column("version", BigInteger),
     Column("capabilities", sql.JSON), Column("online", Boolean), Column("dropped", BigInteger),
+    Column("image", BigInteger), Column("release", String),  # that it runs; null: its own pipeline's model
     Column("heard_at", DateTime(timezone=True), nullable=False),  # when birth or status came last
 )  # fmt: skip
 
@@ -190,6 +191,33 @@ DELIVERY = Table(
     Column("seen_decision", _NUMBER, nullable=False),
     Column("delivered_at", DateTime(timezone=True)), Column("dead_at", DateTime(timezone=True)),  # null: neither yet
     sql.Index("delivery_by_case", "hook", "case"),
+)  # fmt: skip
+
+# A roll-out of an image to devices, in steps; `state` is one of rollouts.STATES. The rows stay.
+ROLLOUT = Table(
+    "rollout", DATA, _key("id", String),
+    Column("version", String, nullable=False), Column("number", BigInteger, nullable=False),  # as its manifest says
+    Column("manifest", LargeBinary, nullable=False), Column("image", LargeBinary, nullable=False),
+    Column("person", String, nullable=False), Column("reason", String, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    Column("settings", sql.JSON, nullable=False),  # folder.Rollout, as it was when it began
+    Column("state", String, nullable=False, index=True), Column("note", String),  # why it was stopped or taken back
+    Column("step", BigInteger, nullable=False),  # that it is at, from 0 on: the canary
+    Column("step_at", DateTime(timezone=True), nullable=False),  # since when
+    Column("watched_at", DateTime(timezone=True)),  # since when all who are there have it; null: not yet
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
+# A device of a roll-out: in which step, what it is offered, signed, and how far it is: one of releases.Stage, or null.
+ROLLOUT_DEVICE = Table(
+    "rollout_device", DATA, _key("rollout", String, ForeignKey("rollout.id")),
+    _key("device", String, ForeignKey("device.name")), Column("step", BigInteger, nullable=False),
+    Column("install", LargeBinary, nullable=False), Column("keep", LargeBinary, nullable=False),
+    Column("back", LargeBinary, nullable=False),
+    Column("sent_at", DateTime(timezone=True)),  # an offer, last
+    Column("stage", String), Column("part", BigInteger), Column("note", String),  # as it said last
+    Column("trial_us", BigInteger),  # since when it runs the image, microseconds since 1970
 )  # fmt: skip
 
 # What persons did, a chain: see `gunshot.hub.audit`. Rows are only ever added.

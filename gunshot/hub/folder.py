@@ -20,7 +20,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gunshot.device import orders, topics
+from gunshot.device import orders, slots, topics
 from gunshot.device.place import Place, read
 from gunshot.device.policy import Policy
 from gunshot.hub import audit, certificates, database, sites
@@ -37,6 +37,7 @@ user {hub}
 topic read {root}/#
 topic write {root}/+/ack
 topic write {root}/+/order
+topic write {root}/+/image
 topic write {life}
 topic write {root}/+/{heard}
 topic write {online}
@@ -130,6 +131,28 @@ class Webhook(pydantic.BaseModel):
         return base64.b64decode(self.secret.removeprefix(SECRET))
 
 
+class Rollout(pydantic.BaseModel):
+    """How a promoted model goes out: to a canary, then to shares of the devices, each step watched."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    shares: tuple[float, ...] = (0.1, 0.5, 1.0)  # of the devices, after the canary; each with those before it
+    watch_s: float = pydantic.Field(default=3600.0, gt=0)  # for which a step is watched before the next one
+    patience_s: float = pydantic.Field(default=86_400.0, gt=0)  # that a step waits for devices that are away
+    silent_s: float = pydantic.Field(default=1800.0, gt=0)  # a device of which no message came for so long is not well
+    max_incidents_per_hour: float = pydantic.Field(default=2.0, gt=0)  # of one device, without those persons confirmed
+
+    @pydantic.model_validator(mode="after")
+    def _can_work(self) -> "Rollout":
+        rising = sorted({*self.shares, 0.0, 1.0})
+        if rising != [0.0, *self.shares]:
+            raise ValueError(f"rollout: shares={list(self.shares)} must rise from above 0 to 1")
+        if self.watch_s < self.silent_s:
+            why = f"must be at least silent_s={self.silent_s:g}, or a silent device goes unseen"
+            raise ValueError(f"rollout: watch_s={self.watch_s:g} {why}")
+        return self
+
+
 class Tiles(pydantic.BaseModel):
     """Where the console's map gets its background."""
 
@@ -152,6 +175,7 @@ class Settings(pydantic.BaseModel):
     home_assistant: bool = False  # by hand: tell it of each device, and what it hears
     cap: Outgoing | None = None  # by hand: where CAP messages are sent
     webhooks: tuple[Webhook, ...] = ()  # by hand
+    rollout: Rollout = Rollout()  # by hand
     feed: str | None = pydantic.Field(default=None, min_length=24, repr=False)  # by hand: the token of the GeoJSON feed
     escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
 
@@ -261,13 +285,14 @@ def withdraw(folder: Path, name: str) -> None:
 def enrol(
     folder: Path, name: str, number: int,
     *, site: str | None = None, latitude: float | None = None, longitude: float | None = None,
-    speech: Policy = Policy.forbidden, renew: bool = False,
+    speech: Policy = Policy.forbidden, renew: bool = False, operators: Path | None = None,
 ) -> Path:  # fmt: skip
     """Write all that a device needs to its folder, and its row to the database, as far as they are not there.
 
     Returns the device's folder. Where it stands may change, as `sites.move` says. A device that was revoked is let in
     again. `renew` gives one that is enrolled a new certificate and key, and withdraws those that it has.
     `speech` is for the folder alone: the hub cannot change what a device has, and takes it from nowhere but here.
+    `operators` is the folder of the public keys of those whose images it takes; without one it takes no image.
     ValueError where the name is none, or the name or the number is of another, or for what `sites.move` refuses.
     """
     topics.check_name(name)
@@ -287,6 +312,8 @@ def enrol(
     certificates.keep(out / orders.KEY, keys.public_pem(keys.load(key)))
     for file in (order_key(folder).parent / orders.OVERRULE).glob("*.pem"):
         certificates.keep(out / orders.OVERRULE / file.name, file.read_bytes())
+    for file in operators.glob("*.pem") if operators else ():
+        certificates.keep(out / slots.OPERATORS / file.name, file.read_bytes())
     Place(
         host=settings.host, port=settings.port, name=name, number=number, session=session, site=site, speech=speech
     ).save(out)

@@ -13,10 +13,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gunshot.base.files import shown
 from gunshot.device import topics
-from gunshot.hub import database, floods, folder, inbox, intake, orders, places
+from gunshot.hub import database, floods, folder, inbox, intake, orders, places, rollouts
 from gunshot.hub.home_assistant import Teller
 
 READ_S = 0.1  # at most, until what was read is committed
+OFFER_S = 2.0  # from one look at a roll-out to the next
 TICK_S = 1.0  # from one look at the orders to the next; and between attempts to connect
 
 log = logging.getLogger("gunshot")
@@ -69,7 +70,7 @@ def serve(place: Path, *, sr: int) -> None:
 
 def _loop(hub: "Hub", settings: folder.Settings, beside: list[Future], teller: Teller) -> None:
     """Talk with the broker until one of those `beside` is done: it had an error, which ends the hub."""
-    client, looked = hub.client, -TICK_S
+    client, looked, offered = hub.client, -TICK_S, -OFFER_S
     _connect(client, settings)
     while not any(one.done() for one in beside):  # one thread, so that nothing happens to an order twice at a time
         if not hub.read():
@@ -82,6 +83,9 @@ def _loop(hub: "Hub", settings: folder.Settings, beside: list[Future], teller: T
         if client.is_connected() and time.monotonic() - looked >= TICK_S:
             looked = time.monotonic()
             send_orders(client, hub.engine, sound=hub.sound)
+            if looked - offered >= OFFER_S:
+                offered = looked
+                send_offers(client, hub.engine)
             teller.tell(hub.engine)
             hub.count_floods()
             client.publish(topics.LIFE, b"")  # the broker takes it, and the database answered just now
@@ -138,14 +142,14 @@ class Hub:
         if not due and not late:
             return
         with self.engine.begin() as connection:
-            acknowledged = self._take(connection, [message for message in due + late if message.payload])
+            answers = self._take(connection, [message for message in due + late if message.payload])
         for message in due:
             self._confirm(message)
-        for device, acknowledgement in acknowledged:
-            self.client.publish(topics.topic(device, "ack"), acknowledgement, qos=1)
+        for topic, answer in answers:
+            self.client.publish(topic, answer, qos=1)
 
     def _take(self, connection: sql.Connection, due: list[mqtt.MQTTMessage]) -> list[tuple[str, bytes]]:
-        """Take in messages, and return what to acknowledge, of each its device and its bytes.
+        """Take in messages, and return what to answer, of each its topic and its bytes.
 
         Those without content, by which the broker was told to forget what it kept, are not among them.
         """
@@ -154,9 +158,12 @@ class Hub:
             device, leaf = topics.parts(message.topic)
             if leaf == "alert":
                 alerts.append((device, message.payload))
+            elif leaf == "reply" and message.payload.startswith(rollouts.REPORT):
+                part = rollouts.report(connection, device, message.payload, now=now)
+                out += [(topics.topic(device, "image"), part)] if part else []
             elif leaf == "reply":
                 done = orders.reply(connection, device, message.payload, now=now, sound=self.sound)
-                out += [(device, done.encode())] if done else []
+                out += [(topics.topic(device, "ack"), done.encode())] if done else []
             elif leaf == "birth":
                 intake.birth(connection, device, message.payload, now=now)
             elif report := intake.status(connection, device, message.payload, now=now):
@@ -165,7 +172,7 @@ class Hub:
             if done is None:
                 log.warning("%s: a message is not acknowledged; the table refused has its reason", device)
             else:
-                out.append((device, done.encode()))
+                out.append((topics.topic(device, "ack"), done.encode()))
         return out
 
     def count_floods(self) -> None:
@@ -201,3 +208,11 @@ def send_orders(client: mqtt.Client, engine: sql.Engine, *, sound: Path) -> None
     for device, payload in waiting:
         log.info("%s: an order is sent", device)
         client.publish(topics.topic(device, "order"), payload, qos=1)
+
+
+def send_offers(client: mqtt.Client, engine: sql.Engine) -> None:
+    """Look how a roll-out goes, and send what devices are to do now."""
+    with engine.begin() as connection:
+        waiting = rollouts.work(connection, now=datetime.now(UTC))
+    for device, payload in waiting:
+        client.publish(topics.topic(device, "image"), payload, qos=1)

@@ -1,21 +1,16 @@
-"""The signed manifest of a firmware image, as firmware/src/ota.c checks it: 144 bytes, little-endian.
+"""The signed manifest of an image that holds the model in production, and the key that a flashed device trusts.
 
-The image's version is the number of the record's line that put its model into production. It grows with every
-promotion and every rollback, so that a device which refuses older images still takes an older model back.
+The image's number is that of the record's line that put its model into production. It grows with every promotion and
+every rollback, so that a device which refuses older images still takes an older model back.
 """
 
-import hashlib
-import struct
 from pathlib import Path
 
 from gunshot.promotion import registry
-from gunshot.signing import keys, record
+from gunshot.signing import keys, manifests, record
+from gunshot.signing.manifests import LAYOUT, SIZE  # noqa: F401 - as a device reads it
 
 HEADER = "ota_key.h"
-LAYOUT = struct.Struct("<4sIII16s16s32s")  # magic, layout, version, image bytes, device class, model, image sha256
-MAGIC, VERSION = b"GSOT", 1
-SIZE = LAYOUT.size + 64  # and the signature of all before it
-TEXT = 16
 
 
 def manifest(image: bytes, *, device: str, root: Path = Path()) -> bytes:
@@ -24,18 +19,18 @@ def manifest(image: bytes, *, device: str, root: Path = Path()) -> bytes:
     ValueError where nothing is in production, the record has a fault, the class is longer than 16 bytes of ASCII, the
     image is empty, or there is no key.
     """
+    entry = production(root)
+    return manifests.sign(image, device=device, number=entry["number"], version=entry["version"], key=keys.private())
+
+
+def production(root: Path = Path()) -> dict:
+    """Return the record's line that put the model into production; ValueError where none is, or it has a fault."""
     if faults := list(record.faults(root)):
         raise ValueError("; ".join(faults))
     entry = registry.champion(record.read(root))
     if entry is None:
         raise ValueError("version=None: nothing is in production; promote a model first")
-    if not 0 < len(image) < 2**32:
-        raise ValueError(f"image={len(image)} bytes must be 1 to 2^32 - 1")
-    content = LAYOUT.pack(
-        MAGIC, VERSION, entry["number"], len(image), _text("device", device), _text("version", entry["version"]),
-        hashlib.sha256(image).digest(),
-    )  # fmt: skip
-    return content + keys.private().sign(content)
+    return entry
 
 
 def header(entry: dict, *, root: Path = Path()) -> str:
@@ -54,9 +49,3 @@ def header(entry: dict, *, root: Path = Path()) -> str:
         f"#define GUNSHOT_OTA_INSTALLED {entry['number']}u\n\n"
         f"static const uint8_t gunshot_ota_key[{len(digits)}] = {{\n{rows}}};\n\n#endif\n"
     )
-
-
-def _text(name: str, value: str) -> bytes:
-    if not value.isascii() or not value.isprintable() or not 0 < len(value) <= TEXT:
-        raise ValueError(f"{name}={value!r} must be 1 to {TEXT} characters of ASCII")
-    return value.encode()

@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from gunshot.cli import drift
+from gunshot.device import slots
 from gunshot.promotion import audit, bundle, registry, repository
-from gunshot.signing import record
+from gunshot.promotion import image as images
+from gunshot.signing import keys, manifests, record
 from tests.flows.registry_project import ENVIRONMENT, MODEL, Project, dvc, get
 
 pytest_plugins = "tests.flows.registry_project"
@@ -159,6 +161,29 @@ def test_a_commit_is_fetched_as_its_tree_has_it_promoted_or_not(promoted, tmp_pa
     assert "fa_per_hour_limit" in (model.parent / "operating.json").read_text()
     with pytest.raises(ValueError, match="f00d"):
         bundle.fetch("f00d", tmp_path / "none", root=project.root)
+
+
+def test_the_image_for_devices_is_of_the_model_in_production_and_signed(promoted, monkeypatch):
+    project, folder = promoted[0], promoted[0].root / "models/promoted"
+    show = repository.Repository.show
+    stated = {Path("params.yaml"): b"audio: of the commit"}  # which this project has not
+    monkeypatch.setattr(
+        repository.Repository, "show", lambda at, commit, path: stated.get(path) or show(at, commit, path)
+    )
+    entry = record.read(project.root)[-1]
+    with pytest.raises(
+        ValueError, match=r"version=v1\.0\.0 must be the one in production, v1\.1\.0; `gunshot rollback`"
+    ):
+        images.export("v1.0.0", root=project.root)
+    image, manifest = images.export(root=project.root)
+    assert image == folder / "v1.1.0.image" and manifest == folder / "v1.1.0.image.manifest"
+    contents = slots.unpack(image.read_bytes())
+    same = ("model.tflite", "report.json", "operating.json")
+    assert all(contents[name] == (folder / "v1.1.0" / name).read_bytes() for name in same)
+    assert contents["params.yaml"] == b"audio: of the commit"
+    said = manifests.read(manifest.read_bytes(), keys.trusted(project.root / record.KEYS).values())
+    assert (said.number, said.version, said.device) == (entry["number"], "v1.1.0", slots.CLASS)
+    assert said.sha256 == registry.sha256(image.read_bytes()) and audit.verify(project.root) == []
 
 
 def test_drift_is_measured_with_the_champion_which_is_exported_where_it_is_not(promoted, monkeypatch):

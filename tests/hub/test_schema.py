@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from gunshot.hub import audit, database, schema
-from gunshot.hub.database import AUDIT, DATA, DECISION, DELIVERY, DEVICE, FLOOD, VIDEO
+from gunshot.hub.database import AUDIT, DATA, DECISION, DELIVERY, DEVICE, FLOOD, ROLLOUT, ROLLOUT_DEVICE, SESSION, VIDEO
 from tests.flows.prefect_server import postgresql
 
 SCHEMAS = Path(__file__).with_name("schemas")
@@ -27,6 +27,7 @@ ROWS = (
     "INSERT INTO login (at, address, person, failed) VALUES ('2026-02-01 11:00:00', '192.0.2.1', 'anna', false)",
     """INSERT INTO "case" (exercise, opened_at, changed_at, devices, shots, place_due)
        VALUES (false, '2026-02-01 12:00:00', '2026-02-01 12:00:00', 1, 2, false)""",
+    "INSERT INTO session (device, session, heard_at) VALUES ('roof', 3, '2026-02-01 09:00:00')",
     """INSERT INTO decision ("case", at, person, kind) VALUES (1, '2026-02-01 12:30:00', 'anna', 'confirm')""",
 )
 
@@ -62,6 +63,8 @@ def test_a_database_of_before_is_as_a_new_one_and_keeps_its_rows(url):
                 "roof", "cellar"
             ]  # fmt: skip
             assert connection.execute(sql.select(DECISION.c.kind)).all() == [("confirm",)]
+            stated = SESSION.c.session, SESSION.c.image, SESSION.c.release
+            assert connection.execute(sql.select(*stated)).all() == [(3, None, None)]
             entries = list(audit.listing(connection))
             assert [entry["kind"] for entry in entries] == ["login", "decision", "device", "device", "person"]
             assert all(entry["adopted"] for entry in entries) and list(audit.faults(connection)) == []
@@ -90,7 +93,9 @@ def test_what_fails_on_the_way_leaves_it_as_it_was(url, monkeypatch):
     with engine.connect() as connection:
         names = set(sql.inspect(connection).get_table_names())
     engine.dispose()
-    assert names == DATA.tables.keys() - {AUDIT.name, DELIVERY.name, FLOOD.name, VIDEO.name}  # which are newer
+    assert names == DATA.tables.keys() - {
+        one.name for one in (AUDIT, DELIVERY, FLOOD, ROLLOUT, ROLLOUT_DEVICE, VIDEO)
+    }  # newer
     with database.opened(url) as engine, engine.connect() as connection:
         assert version(connection) == schema.VERSION
 

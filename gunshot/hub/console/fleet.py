@@ -8,7 +8,7 @@ import sqlalchemy as sql
 from gunshot.device import messages
 from gunshot.device.messages import Heartbeat
 from gunshot.device.topics import SPEECH, VIDEO
-from gunshot.hub import floods
+from gunshot.hub import floods, rollouts
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.times import utc
 from gunshot.hub.database import DEVICE, INCIDENT, MESSAGE, SESSION
@@ -26,6 +26,22 @@ def devices(connection: sql.Connection, noise: Noise, *, now: datetime) -> list[
     rows = connection.execute(sql.select(DEVICE).order_by(DEVICE.c.name)).all()
     flooding = floods.recent(connection, now=now)
     return [_device(connection, noise, row, flooding.get(row.name), now) for row in rows]
+
+
+def rollout(connection: sql.Connection) -> dict | None:
+    """Return the last roll-out: a dict of its version, state, note, step, steps, when it changed, and `devices`.
+
+    Those are its devices by stage, names with commas between; None where nothing was rolled out.
+    """
+    row = rollouts.newest(connection)
+    if row is None:
+        return None
+    stages: dict[str, list[str]] = {}
+    for one in rollouts.devices(connection, row.id):
+        stages.setdefault(one.stage or ("offered" if one.sent_at else "not yet"), []).append(one.device)
+    shown = {name: getattr(row, name) for name in ("version", "number", "state", "note", "step", "steps", "person")}
+    devices = {stage: ", ".join(sorted(names)) for stage, names in sorted(stages.items())}
+    return shown | {"changed_at": utc(row.changed_at), "devices": devices}
 
 
 def _device(connection: sql.Connection, noise: Noise, row: sql.Row, flood: sql.Row | None, now: datetime) -> dict:

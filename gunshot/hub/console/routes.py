@@ -211,7 +211,8 @@ def devices(request: Request, at: SettingOf, person: PersonOf) -> Response:
     """Return the page of the devices."""
     now = datetime.now(UTC)
     with at.engine.connect() as connection:
-        return at.page(request, "devices.html.j2", person, devices=fleet.devices(connection, at.noise, now=now))
+        content = {"devices": fleet.devices(connection, at.noise, now=now), "rollout": fleet.rollout(connection)}
+    return at.page(request, "devices.html.j2", person, **content)
 
 
 @router.get("/events", response_class=EventSourceResponse)
