@@ -1,9 +1,10 @@
 /* The port of a machine that reads a wav in the microphone's place, and writes messages to a file, one after the other:
- * gunshot FILE.wav MESSAGES [SESSION]. Its clock is the wav's, and its session is 0 unless it is given. On an emulated
- * board MESSAGES may be `uart`, its serial line. */
+ * gunshot FILE.wav MESSAGES [SESSION [SITE]]. Its clock is the wav's, and its session is 0 unless it is given. SITE has
+ * what gunshot/site/verifier.py packs. On an emulated board MESSAGES may be `uart`, its serial line. */
 #include "constants.h"
 #include "files.h"
 #include "port.h"
+#include "site.h"
 #include "wav.h"
 
 enum { BLOCK = 256 }; /* samples that come at once, as from DMA */
@@ -29,10 +30,22 @@ static bool read_session(const char *digits) {
   return next > digits && *next == '\0' && number <= UINT32_MAX;
 }
 
+/* A device that cannot use its site's profile runs without it, and says so. */
+static void use_site(const char *path) {
+  uint8_t bytes[GUNSHOT_SITE_MOST_BYTES + 1];
+  const int file = files_open(path, FILES_READ);
+  const size_t size = file < 0 ? 0 : files_read(file, bytes, sizeof bytes);
+  if (gunshot_site_use(bytes, size, GUNSHOT_MODEL_VERSION) == GUNSHOT_OK) return;
+  files_say("warning: ");
+  files_say(path);
+  files_say(": no site verifier of this model; the operating point decides\n");
+}
+
 gunshot_status port_start(int argc, char **argv, gunshot_ring *to) {
   ring = to;
-  if (argc != 3 && argc != 4) return refuse("", "arguments must be FILE.wav MESSAGES [SESSION]\n");
-  if (argc == 4 && !read_session(argv[3])) return refuse(argv[3], ": a session must be a number below 2^32\n");
+  if (argc < 3 || argc > 5) return refuse("", "arguments must be FILE.wav MESSAGES [SESSION [SITE]]\n");
+  if (argc == 5) use_site(argv[4]);
+  if (argc >= 4 && !read_session(argv[3])) return refuse(argv[3], ": a session must be a number below 2^32\n");
   const gunshot_status status = gunshot_wav_open(&wav, argv[1]);
   if (status != GUNSHOT_OK) return status;
   messages = files_open(argv[2], FILES_WRITE);

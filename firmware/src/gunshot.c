@@ -5,6 +5,7 @@
 #include "measures.h"
 #include "model.h"
 #include "port.h"
+#include "site.h"
 
 enum {
   PIECE = 128,              /* samples that are taken from the ring at once */
@@ -165,10 +166,17 @@ static void begin(gunshot_app *app) {
   app->begun = app->counts.heard + app->counts.dropped;
   gunshot_frames_reset(&app->frames);
   gunshot_model_reset();
-  gunshot_detector_init(&app->detector, &SETTINGS);
+  gunshot_detector_settings settings = SETTINGS;
+  (void)gunshot_site_thresholds(&settings.on, &settings.off, &settings.even);
+  gunshot_detector_init(&app->detector, &settings);
 #if GUNSHOT_WAKE_DB
   gunshot_wake_reset(&app->wake);
 #endif
+}
+
+void gunshot_follow_site(gunshot_app *app) {
+  begin(app);
+  app->counts.operating_point = gunshot_score(app->detector.settings.on);
 }
 
 gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena, size_t arena_bytes) {

@@ -46,6 +46,8 @@ typedef struct {
 
 /* Begin, with the promoted model in `arena`, which it uses from then on. */
 GUNSHOT_CHECKED gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena, size_t arena_bytes);
+/* Begin anew by the profile that site.h uses, if it uses one. */
+void gunshot_follow_site(gunshot_app *app);
 /* Take all that the ring holds, and send what is to be told. The first call sends a heartbeat. */
 void gunshot_poll(gunshot_app *app);
 /* Send a heartbeat, due or not. */

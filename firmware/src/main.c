@@ -13,6 +13,7 @@ int main(int argc, char **argv) {
   gunshot_status status = gunshot_init(&app, &ring, arena, sizeof arena);
   if (status == GUNSHOT_OK) status = port_start(argc, argv, &ring);
   if (status == GUNSHOT_OK) {
+    gunshot_follow_site(&app); /* that the port has brought, if any */
     do {
       gunshot_poll(&app);
     } while (port_wait());

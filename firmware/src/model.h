@@ -30,7 +30,7 @@ void gunshot_model_reset(void);
 /* Score a stream's next window, DETECTOR_HOP frames after the one before: codes of N_FRAMES frames, frame by frame as
  * they come in, each of N_MELS bands, low to high. `logit` is the logit for GUN in steps of the model's output scale:
  * output code minus zero point, as in gunshot/models/model.py. It is that of the window alone; a backend may keep what
- * it computed of the frames that windows share. */
+ * it computed of the frames that windows share. The compiled one asks site.h, where a site's profile is used. */
 GUNSHOT_CHECKED gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit);
 
 #ifdef __cplusplus

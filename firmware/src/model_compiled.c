@@ -7,6 +7,7 @@
 #include "crc32.h"
 #include "model.h"
 #include "network.h"
+#include "site.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the weights are checked and read as little-endian");
 
@@ -92,6 +93,7 @@ gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   if (!begun) look_back(codes);
   begun = true;
   gunshot_network_head(network, vectors[0], memory, outputs);
-  *logit = (int16_t)(outputs[0] - network->output_zero_point);
+  const int16_t alone = (int16_t)(outputs[0] - network->output_zero_point);
+  *logit = gunshot_site_logit(alone, vectors[0], GUNSHOT_NETWORK_POSITIONS, VECTOR);
   return GUNSHOT_OK;
 }

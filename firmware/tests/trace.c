@@ -1,4 +1,4 @@
-/* The application itself, watched: gunshot_trace FILE.wav MESSAGES CODES LOGITS writes the int8 codes of each frame and
+/* The application itself, watched: gunshot_trace FILE.wav MESSAGES CODES LOGITS [SITE] writes the int8 codes of each frame and
  * the int16 logit of each window of the detector to two files more, and says at its end what they cost. The linker puts these functions
  * between the application and its parts (--wrap), so that nothing here is a second application. */
 #include "constants.h"
@@ -41,8 +41,8 @@ static void say(const char *name, uint64_t value) {
 static uint64_t nanoseconds(uint64_t ticks) { return ticks * 1000 / (GUNSHOT_TICKS_HZ / 1000000); }
 
 gunshot_status __wrap_port_start(int argc, char **argv, gunshot_ring *ring) {
-  if (argc != 5) {
-    files_say("error: four arguments must be given: FILE.wav MESSAGES CODES LOGITS\n");
+  if (argc != 5 && argc != 6) {
+    files_say("error: four arguments must be given: FILE.wav MESSAGES CODES LOGITS [SITE]\n");
     return GUNSHOT_IO;
   }
   codes_file = files_open(argv[3], FILES_WRITE);
@@ -50,7 +50,8 @@ gunshot_status __wrap_port_start(int argc, char **argv, gunshot_ring *ring) {
   if (codes_file < 0 || logits_file < 0) return GUNSHOT_IO;
   ticks_start();
   resume();
-  return __real_port_start(3, argv, ring);
+  char session[] = "0", *with_site[] = {argv[0], argv[1], argv[2], session, argv[5]};
+  return argc == 6 ? __real_port_start(5, with_site, ring) : __real_port_start(3, argv, ring);
 }
 
 bool __wrap_port_wait(void) {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gunshot.models.model import Model
     from gunshot.site.calibration import Calibration
     from gunshot.site.heard import Heard, Sections
+    from gunshot.site.lessons import School
 
 
 @app.command()
@@ -44,6 +45,9 @@ def calibrate(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Say what it costs: recall in the site's own sound, before and after.")
     ] = False,
+    verifier: Annotated[
+        bool, typer.Option("--verifier/--no-verifier", help="Learn to tell the place's own sounds from shots.")
+    ] = True,
     plot: Annotated[
         Path | None,
         typer.Option(parser=given, help="Draw false incidents an hour against the threshold.", metavar="FILE.png"),
@@ -60,6 +64,10 @@ def calibrate(
     when they begin, as yard_20260501_221003.wav, UTC. Hours that seem to hold shots are an error, until --no-shots or
     --leave-out says what of it; what --leave-out leaves proves nothing. A silent recording is refused, silence within
     one is left out, and two recordings of one time, by their names, are an error.
+
+    A site verifier learns the sounds that raise incidents there, of the int8 network: those that were dismissed, where
+    there are --decisions, else all. It is taken where held-out parts of the hours have at most half the incidents by
+    it, and where it loses at most one point of recall of validation streams' shots in the site's own sound.
 
     A threshold that leaves less than half of the recall at the operating point is refused: the device would be deaf.
 
@@ -88,8 +96,9 @@ def calibrate(
     loaded = load_model(*named([model], pipeline.models()).values())
     persons = decided.read(decisions, site) if decisions else []
     heard = _heard(hours, loaded, p)
-    asked = {"no_shots": no_shots, "leave_out": leave_out, "lower": lower}
-    done = calibration.calibrate(site, heard, loaded, p, limit=limit, decided=persons, **asked)
+    asked = {"no_shots": no_shots, "leave_out": leave_out, "lower": lower, "limit": limit, "decided": persons}
+    school = _school(site, loaded, p) if verifier else None
+    done = calibration.calibrate(site, heard, loaded, p, school=school, **asked)
     _print(site, done, loaded, heard)
     cost = _cost(site, done, loaded) if done.logit != done.point else None
     rehearsed = _rehearsed(site, done, heard, loaded, p) if rehearse else None
@@ -143,7 +152,7 @@ def _heard(hours: list[Path], model: "Model", p: "Sections") -> list["Heard"]:
 
 
 def _print(site: str, done: "Calibration", model: "Model", heard: list["Heard"]) -> None:
-    from gunshot.site import calibration, threshold
+    from gunshot.site import calibration, rehearsal, threshold
 
     parts = {"confirmed": done.confirmed_s, "that seem to hold shots": done.suspects_s, "silent": done.silence_s}
     left = "".join(f", {s / 60:.1f} min left out, {why}" for why, s in parts.items() if s > 0.05)
@@ -153,6 +162,12 @@ def _print(site: str, done: "Calibration", model: "Model", heard: list["Heard"])
     score, point = (f"{float(model.calibrated(logit)):.3f}" for logit in (done.logit, done.point))
     which = "the operating point" if done.logit == done.point else f"the operating point is {point}"
     print(f"threshold {score} ({which}), limit {done.limit:g} false incidents/h")
+    if done.learned:
+        place = calibration.logits_of(model).tolist().index(done.point)
+        without, by = (int(counts[:, place].sum()) for counts in (done.hours.counts(), done.learned.counts))
+        print(f"site verifier: {without} -> {by} incidents at the operating point, in parts that taught it nothing")
+        shots = f"{done.learned.recall[rehearsal.BEFORE]['shots']} clear shots in the site's own sound"
+        print(f"  recall of {shots}, at the operating point: {rehearsal.in_words(done.learned.recall)}")
     if done.logit != done.point:
         at = done.at(done.point)
         print(f"at the operating point: {at[threshold.RATE]:.2f}/h, at most {at[threshold.UPPER]:.2f}")
@@ -183,12 +198,30 @@ def _cost(site: str, done: "Calibration", model: "Model") -> dict | None:
     return known
 
 
+def _school(site: str, model: "Model", p: "Sections") -> "School | None":
+    """Return what a site verifier may learn by; None, told as a warning, where that is missing."""
+    from gunshot.base import pipeline, seeds
+    from gunshot.site import lessons
+
+    if model.path.suffix != ".tflite":  # no trunk whose vectors a device has
+        return None
+    features, streams = pipeline.output("featurize"), pipeline.output("streams_val")
+    needed = {"featurize": features / "train.csv", "streams_val": streams / "streams.csv"}
+    for stage, file in needed.items():
+        if not file.exists():
+            print(f"warning: {site}: no site verifier, without {file}: `dvc repro {stage}` makes it", file=sys.stderr)
+            return None
+    return lessons.School(features, streams, seeds.generator(p.streams.seed, f"sites/{site}"))
+
+
 def _rehearsed(site: str, done: "Calibration", heard: list["Heard"], model: "Model", p: "Sections") -> dict:
     from gunshot.base import pipeline
     from gunshot.site import cost, rehearsal
 
-    points = {rehearsal.BEFORE: done.point, rehearsal.AFTER: done.logit}
-    rehearsed = rehearsal.rehearse(done.hours, heard, pipeline.output("streams_val"), model.path, points, p)
+    own = done.learned and done.learned.verifier
+    by = {rehearsal.BEFORE: rehearsal.Decides(done.point), rehearsal.AFTER: rehearsal.Decides(done.logit, own)}
+    scenes = rehearsal.play(done.hours, heard, pipeline.output("streams_val"), model, p)
+    rehearsed = rehearsal.recall(scenes, model, by, p)
     before = rehearsed[rehearsal.BEFORE]
     print(f"recall of {before['shots']} clear simulated shots of validation streams in the site's sound:")
     print(f"  {rehearsal.in_words(rehearsed)}; by distance, with those too far to be clear:")

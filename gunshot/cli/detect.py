@@ -69,7 +69,7 @@ def detect(
     p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "quality", "verifier")
     second = load_model(pipeline.verifier()) if verify else None
     loaded = load_model(*named([model], pipeline.models()).values())
-    logit, failed, parts, said = opening(loaded, p, threshold, site), 0, [], None
+    (loaded, logit), failed, parts, said = opening(loaded, p, threshold, site), 0, [], None
     point = float(loaded.calibrated(logit))
     for name, file in listed(files):
         ear, notes, shots, name = listener.Listener(loaded, [logit], p), audio.Notes(), 0, shown(name)
@@ -104,24 +104,23 @@ def detect(
     raise typer.Exit(1 if failed else 0)
 
 
-def opening(model: "Model", p: "Sections", threshold: float | None, site: Path | None) -> float:
-    """Return the mean logit that opens an incident: of a score, of a site's profile, or of the operating point.
+def opening(model: "Model", p: "Sections", threshold: float | None, site: Path | None) -> tuple["Model", float]:
+    """Return what decides: the model, and the mean logit that opens an incident.
 
-    Which one decided is said on stderr where it is a profile's. ValueError as for `profile.read`, or where both are
-    given.
+    That is of a score, of a site's profile, whose verifier the model then has, or of the operating point. Which one
+    decided is said on stderr where it is a profile's. ValueError as for `profile.read`, or where both are given.
     """
     if site is None:
-        return model.threshold(threshold)
+        return model, model.threshold(threshold)
     from gunshot.site import profile  # a second to import: only where it is used
 
     if threshold is not None:
         raise ValueError(f"--threshold {threshold:g} and --site {shown(site)}: only one can decide; leave one out")
     read = profile.read(site, model, p)
     here, point = read.threshold.score, read.operating_point.score
-    print(
-        f"threshold {here:.3f}, of the site {read.site} ({shown(site)}); operating point {point:.3f}", file=sys.stderr
-    )
-    return read.threshold.logit
+    by = f"{here:.3f}{' and the verifier' if read.site_verifier else ''}, of the site {read.site} ({shown(site)})"
+    print(f"threshold {by}; operating point {point:.3f}", file=sys.stderr)
+    return profile.decides(read, model, p), read.threshold.logit
 
 
 def _highest(part: "Part", p: "params.Audio") -> tuple[float, float]:

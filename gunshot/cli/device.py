@@ -35,8 +35,9 @@ def run(
 ) -> None:
     """Listen, and send what is heard to the hub as messages; Ctrl-C ends it.
 
-    With --site a site's profile sets the threshold. One that cannot be used, for another model or another site than the
-    folder's, is told in the log and in the device's status, and the operating point stays.
+    With --site a site's profile sets the threshold, and its verifier decides too, where it has one. A profile that
+    cannot be used, for another model or another site than the folder's, is told in the log and in the device's status,
+    and the operating point stays.
 
     The threshold goes up by a rung where incidents, whatever they were, prove more an hour than the profile's limit;
     without a profile that limit is detector.max_false_incidents_per_hour. The highest rung keeps half of the operating
@@ -100,13 +101,15 @@ def _listen(
 
     if threshold is not None:
         return running.listen(folder, source, model, model.threshold(threshold), p, heard=heard, slots=slots)
-    rungs, said = _rungs(site, model, p, place)
-    more = {"rungs": rungs, "site": said, "heard": heard, "slots": slots}
+    rungs, said, taught = _rungs(site, model, p, place)
+    more = {"rungs": rungs, "site": said, "own": taught, "heard": heard, "slots": slots}
     return running.listen(folder, source, model, rungs.logits[0], p, **more)
 
 
-def _rungs(file: Path | None, model: "Model", p: "Sections", place: "Place") -> tuple["Rungs", "SiteProfile"]:
-    """Return the thresholds of a device, and what it says of its site's profile.
+def _rungs(
+    file: Path | None, model: "Model", p: "Sections", place: "Place"
+) -> tuple["Rungs", "SiteProfile", "Model | None"]:
+    """Return the thresholds of a device, what it says of its site's profile, and the model with the site's verifier.
 
     A profile that cannot be used must not silence a device: it is then as if there were none, and it says why.
     """
@@ -123,8 +126,9 @@ def _rungs(file: Path | None, model: "Model", p: "Sections", place: "Place") -> 
         else:
             lowest = read.threshold.logit
             logits = lowest, *(logit for logit in above if logit > lowest)
-            return Rungs(logits, read.limit, read.signature, place.site), SiteProfile(site=read.site)
-    return Rungs(above, p.detector.max_false_incidents_per_hour, site=place.site), said
+            own = profile.decides(read, model, p) if read.site_verifier else None
+            return Rungs(logits, read.limit, read.signature, place.site), SiteProfile(site=read.site), own
+    return Rungs(above, p.detector.max_false_incidents_per_hour, site=place.site), said, None
 
 
 def _above(model: "Model") -> tuple[float, ...]:

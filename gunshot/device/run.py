@@ -62,13 +62,15 @@ class Device:
     error_us : how far the clock of this machine may be off, or None
     at : when the blocks were at the microphone, as their source says
     climbs : the ladder of its thresholds, where it adapts; the ear is then of its rungs
+    plain : the model without its site's verifier, by which it decides where it has left the profile
     """
 
     def __init__(
         self, ear: Listener, birth: Birth, outbox: Outbox, p: params.Firmware,
         *, error_us: Callable[[], int | None] = clock.error_us, at: Heard | None = None, climbs: Ladder | None = None,
+        plain: Model | None = None,
     ):  # fmt: skip
-        self._climbs = climbs
+        self._climbs, self._plain = climbs, plain or ear.model
         self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
         self._at, self._heard_s = at or Heard(), None  # when the last sample was at the microphone
         self.ring = Ring(ear.p.audio.sr)
@@ -118,6 +120,7 @@ class Device:
         heard_s, is_open = samples / self._ear.p.audio.sr, self._teller.is_open
         if self._climbs and self._climbs.push(heard_s, opened=opened, is_open=is_open):
             self._tell(self._teller.climb(self._climbs.rung))
+            self._ear.model = self._plain
             log.info("more incidents than its limit: it goes up to rung %d of %d", self._climbs.rung, self._climbs.top)
             self._beat()
 
@@ -185,28 +188,30 @@ def capabilities(place: Place) -> list[str]:
 
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
-    *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, error_us: Callable[[], int | None] = clock.error_us,
-    heard: Heard | None = None, slots: Slots | None = None,
+    *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, own: Model | None = None,
+    error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None, slots: Slots | None = None,
 ) -> int:  # fmt: skip
     """Be the device of a folder until the sound ends and the hub has all, an interrupt, or another image is to run.
 
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
-    `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile; the others as for `run`
-    and `Device`, and `heard` is its `at`. `slots` are its images, of which the model is the one that runs: that another
-    is to run they say themselves. ValueError where the folder is no device's, or another uses it.
+    `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile, and `own` the model with
+    that site's verifier, which decides while the profile does; the others as for `run` and `Device`, and `heard` is its
+    `at`. `slots` are its images, of which the model is the one that runs: that another is to run they say themselves.
+    ValueError where the folder is no device's, or another uses it.
     """
     place, number = Place.load(folder), f"{model_number(model.path.read_bytes()):016x}"
     with closing(Outbox(folder)) as outbox:
         climbs = Ladder(folder, rungs, model=number) if rungs else None
-        ear = ladder.Ear(model, climbs.rungs.logits if climbs else [logit], p, rung=climbs.rung if climbs else 0)
+        by = own if own and climbs and not climbs.has_left_profile else model
+        ear = ladder.Ear(by, climbs.rungs.logits if climbs else [logit], p, rung=climbs.rung if climbs else 0)
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session), model=number,
             version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),
             capabilities=capabilities(place) + [IMAGE] * bool(slots), **_image(slots),
         )  # fmt: skip
-        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, climbs=climbs)
+        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, climbs=climbs, plain=model)
         log.info("sound in which people speak: %s", place.speech)
-        _log_threshold(birth, device.said(site), climbs)
+        _log_threshold(birth, device.said(site), climbs, verified=by is not model)
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
         installer = Installer(folder, place.name, slots, p, error_us=error_us) if slots else None
@@ -230,10 +235,11 @@ def _image(slots: Slots | None) -> dict:
     return {"image": manifest.number, "release": manifest.version}
 
 
-def _log_threshold(birth: Birth, site: SiteProfile, climbs: Ladder | None) -> None:
+def _log_threshold(birth: Birth, site: SiteProfile, climbs: Ladder | None, *, verified: bool) -> None:
     if site.fault:
         log.warning("it runs without its site's profile: %s", site.fault)
     by = f"by the profile of the site {site.site}" if site.site else "by no site's profile"
+    by += " and its site verifier" * verified
     log.info("threshold %.3f, %s", birth.operating_point, by)
     if climbs and climbs.top:
         log.info("rung %d of %d; it goes up where incidents prove more than its limit", climbs.rung, climbs.top)

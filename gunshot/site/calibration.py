@@ -9,15 +9,17 @@ import pandas as pd
 
 from gunshot.alarms.score import GRID
 from gunshot.base import audio
+from gunshot.detect import listener
 from gunshot.models.model import Model
 from gunshot.models.scores import calibration
-from gunshot.site import decisions, profile, suspects, threshold
+from gunshot.site import decisions, lessons, profile, rehearsal, suspects, threshold, verifier
 from gunshot.site.decisions import CONFIRMED, DISMISSED, Decision
 from gunshot.site.heard import Heard, Sections, hear
 from gunshot.site.hours import HOUR_S, Hours, Span, check_overlap, lay
 from gunshot.site.threshold import Measured
 
 LEAST_S = 60.0  # of a site
+HELPS = 0.5  # share of incidents that a site verifier leaves in stretches that taught it nothing, at most
 SHOWN = 10  # suspects that an error names
 MOST_CODE = 127  # of int8
 
@@ -37,6 +39,7 @@ class Calibration:
     suspects : what seemed to hold shots, and was left out
     options : what a person asked for, by `calibrate`'s names
     to_lower_h : hours that would lower the threshold for sure
+    learned : the site verifier by which `rows` and `held_out` are counted; None where there is none
     """
 
     logit: float
@@ -51,6 +54,7 @@ class Calibration:
     suspects: list[suspects.Suspect]
     options: dict[str, bool]
     to_lower_h: float
+    learned: lessons.Learned | None = None
 
     @property
     def proof(self) -> str:
@@ -95,8 +99,9 @@ def hear_all(
 def calibrate(
     site: str, recordings: Sequence[Heard], model: Model, p: Sections, *, limit: float,
     decided: Sequence[Decision] = (), no_shots: bool = False, leave_out: bool = False, lower: bool = False,
+    school: lessons.School | None = None,
 ) -> Calibration:  # fmt: skip
-    """Return a site's threshold.
+    """Return a site's threshold, and its verifier where that halves incidents in stretches that taught it nothing.
 
     Parameters
     ----------
@@ -105,6 +110,7 @@ def calibrate(
     no_shots : a person says that the hours hold none
     leave_out : a person says that what seems to hold shots is left out; what is left then proves nothing
     lower : the threshold may lie below the operating point, where the hours prove that it may, without any one too
+    school : what a site verifier learns by; None: the threshold alone is chosen
 
     Raises
     ------
@@ -130,12 +136,20 @@ def calibrate(
     if doubtful:
         left_out += [span for suspect in doubtful for span in suspect.spans]
         hours = _long_enough(site, lay(recordings, left_out, sr=sr))
-    counts, h = hours.counts(), hours.duration_s / HOUR_S
+    counts, h, place = hours.counts(), hours.duration_s / HOUR_S, int(np.searchsorted(logits, point))
+    learned = None
+    if school:
+        doubts = _doubts(recordings, known, place) if decided else []
+        learned = lessons.teach(recordings, hours, left_out, doubts, school, model, p, logits)
+    if learned and learned.counts[:, place].sum() <= HELPS * counts[:, place].sum():
+        counts = learned.counts
+    else:
+        learned = None
     rows = threshold.curve(counts.sum(axis=0), h, logits)
     options = {"no_shots": no_shots, "leave_out": leave_out, "lower": lower}
     lower = lower and threshold.lowers(counts, h, logits, point=point, limit=limit)
     logit = threshold.choose(rows, point=point, limit=limit, lower=lower)
-    if logit is None:
+    if logit is None and not learned:
         last = rows.iloc[-1]
         raise ValueError(
             f"{site}: {last[threshold.RATE]:.2f} false incidents/h at the highest threshold that the model reaches "
@@ -143,10 +157,22 @@ def calibrate(
             "here; seek what raises them with `gunshot detect`, hang the device elsewhere, or allow more"
         )
     held = threshold.held_out(counts, h, logits, point=point, limit=limit, lower=lower)
+    if learned:  # few hours would raise it for one incident; where the limit is broken the device's ladder goes up
+        logit, held = point, Measured(int(counts[:, place].sum()), h)
     total_s = sum(heard.samples for heard in recordings) / sr
     left_s = np.maximum(0.0, -np.diff([total_s, *lengths_s, hours.duration_s])).tolist()  # silence, confirmed, suspects
     to_lower_h = threshold.hours_to_lower(counts.sum(axis=0), logits, point=point, limit=limit)
-    return Calibration(logit, point, limit, hours, rows, held, *left_s, doubtful, options, to_lower_h)
+    return Calibration(logit, point, limit, hours, rows, held, *left_s, doubtful, options, to_lower_h, learned)
+
+
+def _doubts(recordings: Sequence[Heard], known: list[Span], place: int) -> list[Span]:
+    """Return where incidents at a threshold sound of which nobody said what they were."""
+    return [
+        Span(i, t - decisions.SAME_S, t + decisions.SAME_S)
+        for i, heard in enumerate(recordings)
+        for t in heard.alerts[place].tolist()
+        if not _inside(t, i, known)
+    ]
 
 
 def _long_enough(site: str, hours: Hours) -> Hours:
@@ -236,4 +262,17 @@ def content(
         },
         "validation_recall": cost,
         "rehearsal": rehearsed,
+        "site_verifier": _site_verifier(done, model, p) if done.learned else None,
+    }  # fmt: skip
+
+
+def _site_verifier(done: Calibration, model: Model, p: Sections) -> dict:
+    place = int(np.searchsorted(logits_of(model), done.point))
+    settings, number = listener.settings(model, p, logit=done.logit), int(profile.sha256_of(model.path)[:16], 16)
+    before, after = (done.learned.recall[name] for name in (rehearsal.BEFORE, rehearsal.AFTER))
+    return {
+        "content": verifier.packed(done.learned.verifier, settings, model=number).hex(),
+        "windows": done.learned.windows, "false_incidents_without": int(done.hours.counts()[:, place].sum()),
+        "false_incidents": int(done.learned.counts[:, place].sum()),
+        "shots": before["shots"], "recall_without": before["recall"], "recall": after["recall"],
     }  # fmt: skip

@@ -13,6 +13,7 @@ from gunshot.base.files import shown
 from gunshot.detect import listener
 from gunshot.models.model import Model
 from gunshot.signing import keys, record
+from gunshot.site import trunk, verifier
 
 KIND = "gunshot site profile"
 MOST_BYTES = 2**20
@@ -63,6 +64,18 @@ class Hours(_Part):
     decisions_sha256: Sha256 | None  # of the file of decisions
 
 
+class SiteVerifier(_Part):
+    """What tells the place's own sounds from shots, and what it was chosen by."""
+
+    content: Annotated[str, pydantic.Field(pattern="^([0-9a-f]{2}){1,200}$")]  # what `verifier.packed` gives
+    windows: Count  # of the place's own that taught it
+    false_incidents_without: Count  # at the operating point, in all hours
+    false_incidents: Count  # there, each stretch by what the others taught
+    shots: Count  # clear ones of the validation streams in the site's own sound
+    recall_without: Rate  # of them, at the operating point
+    recall: Rate
+
+
 class Profile(_Part):
     """What a profile's file says."""
 
@@ -80,6 +93,7 @@ class Profile(_Part):
     chosen_on: Hours
     validation_recall: dict | None  # what `cost.on_streams` gives; None: it stays, or nothing is known
     rehearsal: dict | None  # what `rehearsal.figures` gives
+    site_verifier: SiteVerifier | None = None  # None: the threshold alone decides, as in profiles before there were any
     key: Sha256
     signature: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{128}$")]
 
@@ -148,7 +162,26 @@ def read(file: Path, model: Model, p: listener.Sections, *, site: str | None = N
             f"{name}: {changed[0]}={profile.settings.get(changed[0])} of the detector is now {now[changed[0]]} by "
             "params.yaml; calibrate again, or bring back what it was"
         )
+    try:
+        decides(profile, model, p)
+    except ValueError as e:
+        raise ValueError(f"{name}: {e}") from None
     return profile
+
+
+def decides(profile: Profile, model: Model, p: listener.Sections) -> Model:
+    """Return the model that decides by a profile: `model`, with the site verifier where the profile has one.
+
+    ValueError where the verifier is for another trunk than the model's.
+    """
+    if profile.site_verifier is None:
+        return model
+    own = trunk.of_model(model, hop=p.detector.hop)
+    if own is None:
+        raise ValueError(f"site_verifier: {model.path} has no trunk whose vectors it reads; take the int8 network")
+    content = bytes.fromhex(profile.site_verifier.content)
+    number = int(profile.model_sha256[:16], 16)
+    return verifier.verified(model, verifier.unpacked(content, model=number), own)
 
 
 def _content(file: Path) -> dict:

@@ -1,53 +1,101 @@
 """What a site's threshold costs: shots of simulated streams in the site's own sound, at two thresholds."""
 
-import shutil
-import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from gunshot.alarms import summary
-from gunshot.alarms.clear import CLEAR_DB
-from gunshot.alarms.score import gathered, score_streams
+from gunshot.alarms.clear import CLEAR_DB, is_clear
+from gunshot.alarms.score import matched
 from gunshot.base import audio, tables
 from gunshot.detect import listener
+from gunshot.models.model import Model, load_once
 from gunshot.models.scores import metrics
-from gunshot.site.heard import Heard
+from gunshot.site.heard import Ear, Heard, Windows
 from gunshot.site.hours import Hours
+from gunshot.site.verifier import Verifier
 
 BEFORE, AFTER = "before", "after"
+MOST_LOST = 0.01  # of recall, by a site verifier
+
+
+class Decides(NamedTuple):
+    """By what a detector decides: a mean logit that opens an incident, and a site verifier, where there is one."""
+
+    logit: float
+    verifier: Verifier | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A stream in a site's sound: its shots, rows of tables.STREAM_SHOT and whether each is clear, and its windows."""
+
+    shots: pd.DataFrame
+    windows: Windows
 
 
 def rehearse(
     hours: Hours, recordings: Sequence[Heard], streams: Path, model: Path, points: dict[str, float],
-    p: listener.Sections, *, workers: int = 2,
+    p: listener.Sections,
 ) -> dict:  # fmt: skip
-    """Return the recall of clear shots in the site's sound at the mean logits BEFORE and AFTER, and by distance.
+    """Return what `recall` does, of `play`'s scenes at the mean logits BEFORE and AFTER; errors as for both."""
+    loaded = load_once(model)
+    scenes = play(hours, recordings, streams, loaded, p)
+    return recall(scenes, loaded, {name: Decides(logit) for name, logit in points.items()}, p)
 
-    Each stream with shots sounds on top of another part of the site's sound, both at the levels at which they were
-    recorded. The stream's own place sounds on: so recall is rather too low than too high.
+
+def recall(scenes: Sequence[Scene], model: Model, by: dict[str, Decides], p: listener.Sections) -> dict:
+    """Return the recall of clear shots in a site's sound by BEFORE and AFTER, and by distance.
+
+    ValueError where no shot is clear.
+    """
+    return figures(pd.concat([heard_shots(scene, model, one, p).assign(model=name)
+                              for scene in scenes for name, one in by.items()], ignore_index=True))  # fmt: skip
+
+
+def play(hours: Hours, recordings: Sequence[Heard], streams: Path, model: Model, p: listener.Sections) -> list[Scene]:
+    """Return streams with shots as a device hears them that hangs at a site.
+
+    Each sounds on top of another part of the site's sound, both at the levels at which they were recorded. The stream's
+    own place sounds on: so recall is rather too low than too high.
 
     Parameters
     ----------
-    streams : folder of simulated streams, of the validation side: a threshold is never chosen on the test side
-    points : mean logits by BEFORE and AFTER
+    streams : folder of simulated streams; of the validation side where something is chosen by them
 
     Raises
     ------
     ValueError
-        As for `with_shots`, or no shot is clear.
+        As for `with_shots`.
     """
-    table = with_shots(streams)
-    paths = dict.fromkeys(points, model)
-    with tempfile.TemporaryDirectory(prefix="gunshot.") as name:
-        folder = Path(name)
-        mix(table, streams, folder, hours, recordings, sr=p.audio.sr)
-        scored = score_streams(table, folder, paths, points, p, workers=workers)
-        rows = gathered(tqdm(scored, total=len(table), desc="rehearse", unit="stream"))
-    return figures(rows["shots"])
+    table, scenes = with_shots(streams), []
+    shots = tables.read(streams / "shots.csv", tables.STREAM_SHOT)
+    pcm = [audio.read_pcm(streams / path, sr=p.audio.sr) for path in table["path"]]
+    under = backgrounds(hours, recordings, [len(x) for x in pcm], sr=p.audio.sr)
+    rows = zip(table["path"], pcm, under, strict=True)
+    for path, fired, site in tqdm(rows, total=len(table), desc="rehearse", unit="stream"):
+        both = np.clip(fired.astype(np.int32) + site, -audio.FULL_SCALE, audio.FULL_SCALE - 1).astype(np.int16)
+        ear, own = Ear(model, [0.0], 0.0, p, keeps=True), shots[shots["path"] == path]
+        ear.push(both)
+        scenes.append(Scene(own.assign(clear=is_clear(own)), ear.kept()))
+    return scenes
+
+
+def heard_shots(scene: Scene, model: Model, by: Decides, p: listener.Sections) -> pd.DataFrame:
+    """Return the shots of a stream, and which of them a detector finds."""
+    kept, ear = scene.windows, Ear(model, [by.logit], by.logit, p)
+    logits = by.verifier.decide(kept.logits, kept.at, kept.vectors) if by.verifier else kept.logits
+    onset_s, _ = ear.times(ear.again(kept.rises, logits))
+    first_s, blast_s = (scene.shots[name].to_numpy() / p.audio.sr for name in ("onset", "blast"))
+    pairs, _ = matched(onset_s, first_s, blast_s, collar_s=p.detector.collar_s)
+    hit = np.zeros(len(scene.shots), bool)
+    hit[pairs[:, 0]] = True
+    return scene.shots.assign(found=hit, origin="simulated")
 
 
 def with_shots(streams: Path) -> pd.DataFrame:
@@ -59,20 +107,6 @@ def with_shots(streams: Path) -> pd.DataFrame:
     if not len(table):
         raise ValueError(f"{streams}: no simulated stream with shots; make some with streams.shot_hours above 0")
     return table
-
-
-def mix(
-    table: pd.DataFrame, streams: Path, folder: Path, hours: Hours, recordings: Sequence[Heard], *, sr: int
-) -> None:
-    """Write streams with the site's sound under them to `folder`, with the tables of their shots and events."""
-    pcm = [audio.read_pcm(streams / path, sr=sr) for path in table["path"]]
-    under = backgrounds(hours, recordings, [len(x) for x in pcm], sr=sr)
-    for path, shots, site in zip(table["path"], pcm, under, strict=True):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        both = np.clip(shots.astype(np.int32) + site, -audio.FULL_SCALE, audio.FULL_SCALE - 1)
-        audio.write_pcm(folder / path, both.astype(np.int16), sr=sr)
-    for name in ("shots.csv", "events.csv"):
-        shutil.copyfile(streams / name, folder / name)
 
 
 def backgrounds(hours: Hours, recordings: Sequence[Heard], lengths: list[int], *, sr: int) -> list[np.ndarray]:
@@ -110,7 +144,7 @@ def figures(shots: pd.DataFrame) -> dict:
 
     Parameters
     ----------
-    shots : rows of `alarms.score.score_stream`
+    shots : rows of `heard_shots` with a column model, BEFORE or AFTER
     """
     clear = shots[shots["clear"].astype(bool)]
     by = {name: clear[clear["model"] == name] for name in (BEFORE, AFTER)}
@@ -125,6 +159,12 @@ def figures(shots: pd.DataFrame) -> dict:
     if not len(clear):
         raise ValueError("shots=0: the streams must hold a clear shot; make more with streams.shot_hours")
     return {name: _recall(int(part["found"].sum()), len(part)) for name, part in by.items()} | {"by_distance": rows}
+
+
+def keeps(rehearsed: dict) -> bool:
+    """Return whether AFTER finds as many shots as BEFORE, but for MOST_LOST of all."""
+    before, after = rehearsed[BEFORE], rehearsed[AFTER]
+    return before["hits"] - after["hits"] <= MOST_LOST * before["shots"]
 
 
 def _recall(hits: int, shots: int) -> dict:

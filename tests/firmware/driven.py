@@ -14,7 +14,7 @@ from gunshot.export import log_mel as log_mel_c
 from gunshot.models.model import Model
 from tests.firmware.host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT, dsp, run
 
-PARTS = ["crc32", "detector", "frames", "gunshot", "log_mel", "measures", "message", "ring"]
+PARTS = ["crc32", "detector", "frames", "gunshot", "log_mel", "measures", "message", "ring", "site"]
 HOST = ["wav_port.c", "wav.c", "number.c", "host/stdio.c"]
 
 p = params.load("audio", "chunks", "context", "features", "detector", "firmware", path=ROOT / "params.yaml")

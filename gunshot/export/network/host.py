@@ -12,7 +12,7 @@ from gunshot.export.network.layout import Plan, plan
 from gunshot.export.network.source import sources
 from gunshot.models.network.quantize import Tflm
 
-SOURCES = ("model_compiled.c", "kernels.c", "crc32.c")
+SOURCES = ("model_compiled.c", "kernels.c", "crc32.c", "site.c")
 FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-fPIC", "-shared", "-Wl,--wrap=gunshot_network_head")
 MANY = """
 #include <stdalign.h>
