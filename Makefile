@@ -4,6 +4,7 @@
 # make test-exhaustive  before a release: each sweep whole, of which the tests draw a sample by the commit
 # make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
 # make hub-bench  what a hub bears on this machine, into reports/hub.json; three minutes
+# make bench-site what a place teaches its device, into reports/places.json and DOC/pictures/places.png; hours
 # make hub        after `make`: a hub, its console and three simulated devices on this machine; Ctrl-C ends them
 # make firmware   build it for each port                       make parity     the firmware against Python, and its cost
 # make firmware-test  its tests, with the cross compiler and QEMU
@@ -26,7 +27,7 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity hub hub-bench
+.PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity hub hub-bench bench-site
 # Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble web runtime runtime-v3 runtime-aarch64
@@ -104,6 +105,10 @@ pictures: $(READY)
 
 hub-bench: $(READY)
 	python -m tests.hub.load
+
+bench-site: $(READY)
+	python -m tests.site.bench
+	python DOC/pictures/made.py places.png
 
 hub: $(READY)
 	@gunshot hub demo hub-demo

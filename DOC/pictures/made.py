@@ -41,10 +41,12 @@ SHOWS = {  # picture: patterns of sources; none where no command takes it
     "simulator_distance.png": SIMULATED,
     "simulator_real.png": SIMULATED,
     "simulator_scene.png": SIMULATED,
+    "places.png": ["tests/site/bench.py", "tests/site/places.py"],
     "site.png": ["gunshot/site/plot.py", f"{FOLDER}/sites.py"],
 }
 COMMAND = {  # of others `make pictures`
     "simulator_real.png": "make pictures RECORDING=a real shot's wav",
+    "places.png": "make bench-site",
     "site.png": "make pictures SITES=a folder of real recordings with a manifest.csv",
 }
 
