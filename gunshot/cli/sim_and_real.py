@@ -25,8 +25,9 @@ def sim_and_real(
     from gunshot.base import params, pipeline, tables
     from gunshot.studies import sim_and_real as study
 
-    chunks = study.chunks(pipeline.output("featurize"), pipeline.output("group"))
-    content = study.study(chunks, params.load("network").network, seeds=seeds, folds=folds)
+    places = pipeline.output("featurize"), pipeline.output("group")
+    chunks = study.chunks(*places)
+    content = study.study(*places, params.load("network").network, seeds=seeds, folds=folds)
     out = out or report("sim_and_real.json")
     tables.write_json(out, content)
     print(pd.DataFrame({arm: content[arm] for arm in study.ARMS}).T.round(4).to_string())

@@ -1,7 +1,7 @@
 """Real recordings held out in turns: false incidents an hour and recall on all of them."""
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -18,6 +18,7 @@ from gunshot.alarms.operate import operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import params, processes, tables
 from gunshot.detect import listener
+from gunshot.models.network import negatives
 from gunshot.models.scores import metrics
 
 
@@ -44,6 +45,17 @@ class Folders(NamedTuple):
 Pool = dict[str, list[tuple[str, np.ndarray]]]  # by source, recording groups and log-mels without a shot
 
 
+POOL = {"source": str, "recording_group": str, "frames": int}  # what `write_pool` wrote, a row a log-mel
+
+
+class Network(NamedTuple):
+    """A network to be trained: into the folder `out`, from `seed`, on nothing of the groups `left_out`."""
+
+    out: Path
+    seed: int
+    left_out: frozenset[str]
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Chunks of data/features: `real` ones may be held out, `simulated` ones are always trained on.
@@ -68,18 +80,19 @@ def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
     are the number of `folds`, each turn's operating point in `operating`, `causes` of false incidents, and the curve
     `det`.
     """
-    chunks, recordings, onsets = corpus(folders)
+    chunks(folders)  # what is missing is said before any work
+    recordings, onsets = recorded(folders)
     fold = folds(recordings.assign(y=(recordings["class"] == "gun").astype(int)), count, p.streams.seed)
-    heard, turns, points = pool(recordings, folders, p), [], []
+    wanted, turns, points = [], [], []
     with tempfile.TemporaryDirectory() as name:
-        for turn in tqdm(range(count), desc="cross-validate", unit="fold"):
-            work, out_of_training = Path(name, str(turn)), [turn, (turn + 1) % count]
-            left_out = set(fold.index[fold.isin(out_of_training)])
-            held = chunks.table["recording_group"].isin(left_out).to_numpy()
-            streams_of(fold, turn, count, recordings, onsets, folders.raw, work, p)
-            model = train(chunks, held, known(heard, left_out), p.network.seed, p, work)
-            points.append(validate(model, {folders.streams_val: "simulated", work / "val": "real"}, p))
-            turns.append(score_folder(model, work / "test", points[-1]["logit"], p))
+        write_pool(recordings, folders, p, Path(name))
+        for turn in range(count):
+            streams_of(fold, turn, count, recordings, onsets, folders.raw, Path(name, str(turn)), p)
+            left_out = fold.index[fold.isin([turn, (turn + 1) % count])]
+            wanted.append(Network(Path(name, str(turn)), p.network.seed, frozenset(left_out)))
+        for model in tqdm(trained(wanted, folders, Path(name), p), total=count, desc="cross-validate", unit="fold"):
+            points.append(validate(model, {folders.streams_val: "simulated", model.with_name("val"): "real"}, p))
+            turns.append(score_folder(model, model.with_name("test"), points[-1]["logit"], p))
     whole = pooled(turns, limit=p.detector.max_false_incidents_per_hour, sr=p.audio.sr)
     causes, curve = whole["tables"]["causes"].drop(columns="model").astype(object), whole["tables"]["det"]
     curve = curve.assign(false_onsets_per_hour=curve["false_onsets"] / curve["hours"])
@@ -91,53 +104,72 @@ def cross_validate(folders: Folders, p: Sections, *, count: int) -> dict:
     }
 
 
-def corpus(folders: Folders) -> tuple[Corpus, pd.DataFrame, dict[str, list[int]]]:
-    """Return the chunks, the real recordings (columns RECORDING) and their onsets in samples, by recording.
+def chunks(folders: Folders) -> dict[str, tuple]:
+    """Return by side the features, memory-mapped, y, the table, and which rows are real and which simulated.
+
+    Augmented copies of real chunks are neither.
 
     Raises
     ------
     ValueError
         There are no real chunks, or no simulated ones to validate on.
     """
-    sides = {side: tables.features(folders.features, side) for side in tables.SIDES}
-    simulated = {side: (table["source"] == "simulated").to_numpy() for side, (_, _, table) in sides.items()}
-    own = {
-        side: ~simulated[side] & ~table["chunk"].str.contains(tables.COPY).to_numpy()
-        for side, (_, _, table) in sides.items()
-    }
-    if not any(which.any() for which in own.values()):
+    sides = {}
+    for side in tables.SIDES:
+        x, y, table = tables.features(folders.features, side)
+        simulated = (table["source"] == "simulated").to_numpy()
+        sides[side] = x, y, table, ~simulated & ~table["chunk"].str.contains(tables.COPY).to_numpy(), simulated
+    if not any(real.any() for *_, real, _ in sides.values()):
         raise ValueError(
             f"{folders.features}: must hold real chunks; import recordings with `gunshot import`, then `dvc repro`"
         )
-    if not simulated["val"].any():
+    if not sides["val"][-1].any():
         raise ValueError(
             f"{folders.features}: must hold simulated chunks on the side val, by which networks of all folds are "
             "compared; set simulate.gun_recordings and simulate.env_recordings above 0, then `dvc repro`"
         )
-    recordings = tables.read(folders.tagged / "recordings.csv", tables.RECORDING)
-    sides = {side: (x, y, table.assign(y=y)) for side, (x, y, table) in sides.items()}
-    chunks = Corpus(
-        np.concatenate([x[own[side]] for side, (x, _, _) in sides.items()]),
-        pd.concat([table[own[side]] for side, (_, _, table) in sides.items()], ignore_index=True),
-        *(sides["train"][i][simulated["train"]] for i in (0, 2)),
-        *(sides["val"][i][simulated["val"]] for i in (0, 1)),
+    return sides
+
+
+def corpus(folders: Folders) -> Corpus:
+    """Return the `chunks` that a network is trained on, or may be."""
+    sides = {side: (x, y, table.assign(y=y), *rows) for side, (x, y, table, *rows) in chunks(folders).items()}
+    (x, _, table, _, simulated), (x_val, y_val, *_, simulated_val) = sides["train"], sides["val"]
+    return Corpus(
+        np.concatenate([x[real] for x, _, _, real, _ in sides.values()]),
+        pd.concat([table[real] for _, _, table, real, _ in sides.values()], ignore_index=True),
+        x[simulated],
+        table[simulated],
+        x_val[simulated_val],
+        y_val[simulated_val],
     )
+
+
+def recorded(folders: Folders) -> tuple[pd.DataFrame, dict[str, list[int]]]:
+    """Return the real recordings (columns RECORDING) and their onsets in samples, by recording."""
+    recordings = tables.read(folders.tagged / "recordings.csv", tables.RECORDING)
     placed, _ = tags.read(folders.tagged / "tags.csv")
     onsets = {name: [tag.start for tag in marks] for name, marks in placed.items()}
-    return chunks, recordings[recordings["source"] != "simulated"].reset_index(drop=True), onsets
+    return recordings[recordings["source"] != "simulated"].reset_index(drop=True), onsets
 
 
-def pool(recordings: pd.DataFrame, folders: Folders, p: Sections) -> Pool:
-    """Return where hard negatives are sought: in simulated training streams, and in real environment."""
-    if not p.network.hard_share:
-        return {}
+def write_pool(recordings: pd.DataFrame, folders: Folders, p: Sections, out: Path) -> None:
+    """Write to the folder `out` where hard negatives are sought: simulated training streams, and real environment."""
     simulated = sorted((folders.streams_train / "simulated").rglob("*.wav"))
     table = pd.DataFrame({"path": simulated, "source": "simulated", "recording_group": ""})
     env = recordings[recordings["class"] == "env"]
     table = pd.concat([table, env.assign(path=[folders.raw / path for path in env["path"]])], ignore_index=True)
+    table = table if p.network.hard_share else table[:0]
     heard = processes.in_order(_log_mel, table["path"], p, workers=p.simulate.workers, batch=16)
-    pool = {}
-    for source, group, log_mel in zip(table["source"], table["recording_group"], heard, strict=True):
+    table = table.assign(frames=negatives.write(out / "pool.f32", heard))
+    tables.write(out / "pool.csv", table[list(POOL)])
+
+
+def read_pool(folder: Path) -> Pool:
+    """Return what `write_pool` wrote, its log-mels memory-mapped."""
+    table, pool = tables.read(folder / "pool.csv", POOL), {}
+    log_mels = negatives.read(folder / "pool.f32", table["frames"].tolist())
+    for source, group, log_mel in zip(table["source"], table["recording_group"], log_mels, strict=True):
         pool.setdefault(source, []).append((group, log_mel))
     return pool
 
@@ -175,16 +207,28 @@ def folds(groups: pd.DataFrame, count: int, seed: int) -> pd.Series:
     return pd.Series(fold, groups["recording_group"]).groupby(level=0).first()
 
 
-def train(
-    corpus: Corpus, held: np.ndarray, pool: dict[str, list[np.ndarray]], seed: int, p: Sections, out: Path
-) -> Path:
-    """Train on simulated chunks and on the real ones that are not `held`, and write model.tflite and its report.
+def trained(wanted: Iterable[Network], folders: Folders, heard: Path, p: Sections) -> Iterator[Path]:
+    """Yield the path of each network's int8 model, in order; `heard` is the folder of `write_pool`.
 
-    In a process of its own, since TensorFlow and processes that are forked later do not go together.
+    They are trained one after the other, while what was yielded is used; or each by a worker of a cluster.
     """
-    path = out / "model.tflite"
-    processes.apart(_train, corpus, held, pool, seed, p, path)
+    yield from processes.in_order(train, wanted, folders, heard, p, workers=1, batch=1)
+
+
+def train(network: Network, folders: Folders, heard: Path, p: Sections) -> Path:
+    """Train on simulated chunks and on the real ones that are not left out, and write model.tflite and its report.
+
+    In a process of its own, since TensorFlow keeps what it has learned of a network until its process ends.
+    """
+    path = network.out / "model.tflite"
+    processes.apart(_train_of, network, folders, heard, p, path)
     return path
+
+
+def _train_of(network: Network, folders: Folders, heard: Path, p: Sections, path: Path) -> None:
+    whole = corpus(folders)
+    held = whole.table["recording_group"].isin(network.left_out).to_numpy()
+    _train(whole, held, known(read_pool(heard), network.left_out), network.seed, p, path)
 
 
 def _train(

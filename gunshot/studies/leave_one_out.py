@@ -19,7 +19,16 @@ from gunshot.base import audio, processes
 from gunshot.detect import detector, listener
 from gunshot.models.model import load_once
 from gunshot.models.scores import bootstrap, metrics
-from gunshot.studies.cross_validation import Folders, Sections, corpus, known, pool, train, validate
+from gunshot.studies.cross_validation import (
+    Folders,
+    Network,
+    Sections,
+    chunks,
+    recorded,
+    trained,
+    validate,
+    write_pool,
+)
 
 ALONE = 10  # recording groups with shots, for a data set to be left out alone; the rest is left out together
 COUNTED = 5  # recording groups with shots, for a data set to count in the mean
@@ -67,28 +76,29 @@ def leave_one_out(folders: Folders, p: Sections, *, seeds: int) -> dict:
     Raises
     ------
     ValueError
-        There are no real recordings with shots; or as for `cross_validation.corpus`.
+        There are no real recordings with shots; or as for `cross_validation.chunks`.
     """
-    chunks, recordings, _ = corpus(folders)
+    chunks(folders)  # what is missing is said before any work
+    recordings, _ = recorded(folders)
     if not (recordings["class"] == "gun").any():
         raise ValueError(f"{folders.tagged}: class=gun must be there among the real recordings; import some with shots")
     recordings = recordings.assign(turn=turns(recordings))
-    heard, every = pool(recordings, folders, p), []
-    with (
-        tempfile.TemporaryDirectory() as name,
-        tqdm(total=seeds * recordings["turn"].nunique(), desc="leave-one-out", unit="network") as bar,
-    ):
-        for seed in range(p.network.seed, p.network.seed + seeds):
-            parts = []
-            for number, (_, left_out) in enumerate(recordings.groupby("turn", sort=True)):
-                groups = set(left_out["recording_group"])  # sets that took the same recording have its group in common
-                held = chunks.table["recording_group"].isin(groups).to_numpy()
-                model = train(chunks, held, known(heard, groups), seed, p, Path(name, f"{seed}-{number}"))
-                point = validate(model, {folders.streams_val: "simulated"}, p)
-                parts.append(hear_all(left_out, model, point["logit"], folders.raw, p))
-                bar.update()
-            files, incidents = zip(*parts, strict=True)
-            every.append(Heard(pd.concat(files, ignore_index=True), np.concatenate(incidents)))
+    parts = [part for _, part in recordings.groupby("turn", sort=True)]
+    with tempfile.TemporaryDirectory() as name:
+        write_pool(recordings, folders, p, Path(name))
+        wanted = [
+            # Sets that took the same recording have its group in common.
+            Network(Path(name, f"{seed}-{number}"), seed, frozenset(part["recording_group"]))
+            for seed in range(p.network.seed, p.network.seed + seeds)
+            for number, part in enumerate(parts)
+        ]
+        models = tqdm(trained(wanted, folders, Path(name), p), total=len(wanted), desc="leave-one-out", unit="network")
+        heard = []
+        for part, model in zip(parts * seeds, models, strict=True):
+            point = validate(model, {folders.streams_val: "simulated"}, p)
+            heard.append(hear_all(part, model, point["logit"], folders.raw, p))
+    by_seed = (zip(*heard[i : i + len(parts)], strict=True) for i in range(0, len(heard), len(parts)))
+    every = [Heard(pd.concat(files, ignore_index=True), np.concatenate(incidents)) for files, incidents in by_seed]
     return figures(every, np.random.default_rng(0))
 
 

@@ -1,6 +1,7 @@
 """What simulated chunks add to real ones: the same network on real recordings alone, and on both."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from gunshot.base import params, tables
+from gunshot.base import params, processes, tables
 from gunshot.models.scores import metrics
 
 RATE = 0.05  # of environment chunks that alarm where recall is measured
@@ -29,6 +30,15 @@ class Chunks(NamedTuple):
     simulated: pd.DataFrame
 
 
+class Arm(NamedTuple):
+    """A network to be trained: seed, fold that is held out, and which of ARMS."""
+
+    seed: int
+    fold: int
+    arm: str
+
+
+@cache  # once a process
 def chunks(features: Path, grouped: Path) -> Chunks:
     """Return all chunks in the folder of features; `grouped` is the folder of what the stage group wrote.
 
@@ -54,68 +64,62 @@ def chunks(features: Path, grouped: Path) -> Chunks:
     return Chunks(real_x, real.assign(upstream=upstream), simulated_x, table[which[1]])
 
 
-def study(given: Chunks, p: params.Network, *, seeds: int, folds: int) -> dict:
+def study(features: Path, grouped: Path, p: params.Network, *, seeds: int, folds: int) -> dict:
     """Return what `summary` gives by arm, with recording groups held out, and the rows of `train_arms` as `networks`.
 
     Where each class has as many upstream sources as folds, `upstream` has the figures with whole sources held out.
+    The folders are those of `chunks`.
     """
-    rows = [train_arms(*given, p, seeds=seeds, folds=folds)]
+    load = partial(chunks, features, grouped)
+    rows = [train_arms(load, p, seeds=seeds, folds=folds)]
     content = summary(rows[0])
-    if given.table.groupby("y")["upstream"].nunique().min() >= folds:
-        rows.append(train_arms(*given, p, seeds=seeds, folds=folds, held_out="upstream"))
+    if load().table.groupby("y")["upstream"].nunique().min() >= folds:
+        rows.append(train_arms(load, p, seeds=seeds, folds=folds, held_out="upstream"))
         content["upstream"] = summary(rows[1])
     return content | {"networks": pd.concat(rows).to_dict("records")}
 
 
 def train_arms(
-    x: np.ndarray,
-    table: pd.DataFrame,
-    simulated_x: np.ndarray,
-    simulated: pd.DataFrame,
-    p: params.Network,
-    *,
-    seeds: int,
-    folds: int,
-    held_out: str = "recording_group",
+    load: Callable[[], Chunks], p: params.Network, *, seeds: int, folds: int, held_out: str = "recording_group"
 ) -> pd.DataFrame:
     """Return a row for each seed, fold and arm (ARMS): auc and recall_at_5pct on the real chunks held out.
 
     Both arms take as many steps as `p` says, choose their epoch on the same real groups, and start from the same seed.
+    Networks are trained one after the other in a process, or by the workers of a cluster.
 
     Parameters
     ----------
-    x : np.ndarray [shape=(n, n_mels, frames)], float32 dB
-        Features of real chunks; `table` has their y (1 for GUN), class, source, recording_group and `held_out`.
-    simulated_x, simulated : the same of simulated chunks
+    load : gives the chunks, to each process by itself
     p : a seed is added to `p.seed`
-    held_out : the column of `table` of whose values none is in two folds, upstream say
+    held_out : the column of the real chunks' table of whose values none is in two folds, upstream say
 
     Raises
     ------
     ValueError
         A class has fewer values of `held_out` than folds.
     """
-    y, groups, whole = (table[name].to_numpy() for name in ("y", "recording_group", held_out))
+    table = load().table
     for value in (0, 1):
-        if (count := len(np.unique(whole[y == value]))) < folds:
+        if (count := table.loc[table["y"] == value, held_out].nunique()) < folds:
             raise ValueError(f"a class must have at least folds={folds} of {held_out}, y={value} has {count}")
-    rows = []
-    progress = tqdm(total=seeds * folds * len(ARMS), desc=f"sim-and-real, {held_out}", unit="network")
-    for seed in range(p.seed, p.seed + seeds):
-        split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        for fold, (known, held) in enumerate(split.split(y, y, whole)):
-            inner = StratifiedGroupKFold(VALIDATION, shuffle=True, random_state=seed)
-            train, val = next(inner.split(y[known], y[known], groups[known]))
-            own, chosen = known[train], known[val]
-            for arm in ARMS:
-                parts = ((x[own], table.iloc[own]), (simulated_x, simulated))[: 1 + (arm == "both")]
-                score = _train(*zip(*parts, strict=True), x[chosen], y[chosen], seed, p)
-                held_score = score(x[held])
-                rows.append({"held_out": held_out, "seed": seed, "fold": fold, "arm": arm, "chunks": len(held),
-                             "groups": len(np.unique(groups[held])), "auc": metrics.auc(y[held], held_score),
-                             "recall_at_5pct": metrics.recall_at_false_rate(y[held], held_score, RATE)})  # fmt: skip
-                progress.update()
-    return pd.DataFrame(rows)
+    arms = [Arm(p.seed + i, fold, arm) for i in range(seeds) for fold in range(folds) for arm in ARMS]
+    rows = processes.in_order(_measured, arms, load, folds, held_out, p, workers=1, batch=1)
+    return pd.DataFrame(tqdm(rows, total=len(arms), desc=f"sim-and-real, {held_out}", unit="network"))
+
+
+def _measured(arm: Arm, load: Callable[[], Chunks], folds: int, held_out: str, p: params.Network) -> dict:
+    x, table, simulated_x, simulated = load()
+    y, groups, whole = (table[name].to_numpy() for name in ("y", "recording_group", held_out))
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=arm.seed)
+    known, held = list(split.split(y, y, whole))[arm.fold]
+    inner = StratifiedGroupKFold(VALIDATION, shuffle=True, random_state=arm.seed)
+    train, val = next(inner.split(y[known], y[known], groups[known]))
+    own, chosen = known[train], known[val]
+    parts = ((x[own], table.iloc[own]), (simulated_x, simulated))[: 1 + (arm.arm == "both")]
+    score = _train(*zip(*parts, strict=True), x[chosen], y[chosen], arm.seed, p)(x[held])
+    return {"held_out": held_out, **arm._asdict(), "chunks": len(held), "groups": len(np.unique(groups[held])),
+            "auc": metrics.auc(y[held], score),
+            "recall_at_5pct": metrics.recall_at_false_rate(y[held], score, RATE)}  # fmt: skip
 
 
 def _train(x: Sequence[np.ndarray], tables: Sequence[pd.DataFrame], x_val, y_val, seed: int, p: params.Network):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gunshot.base import files, seeds
+from gunshot.base import files, processes, seeds
 
 
 def product(item: int, *shared) -> tuple:
@@ -31,6 +31,11 @@ def wait(item: int, folder: Path) -> None:
     with files.atomic(folder / str(item)) as part:
         part.write_text(str(os.getpid()))
     signal.pause()
+
+
+def wait_apart(item: int, folder: Path) -> int:
+    """As `wait`, in a process of its own, but item 0."""
+    return processes.apart(wait, item, folder) if item else processes.apart(fail, item)
 
 
 def stop_itself(item: int, folder: Path) -> int:

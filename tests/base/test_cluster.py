@@ -71,8 +71,11 @@ def test_a_process_that_is_killed_is_told_with_its_shard(on_dask, tmp_path):
         list(processes.in_order(work.stop_itself, range(4), tmp_path, workers=2, batch=1))
 
 
-def test_what_nobody_waits_for_any_more_is_ended_in_its_middle(on_dask, tmp_path):
-    mapped = processes.in_order(wait_twice, [0, 1], tmp_path, workers=2, batch=1)
+@pytest.mark.parametrize("function", ["wait_twice", "wait_apart"])
+def test_what_nobody_waits_for_any_more_is_ended_in_its_middle(on_dask, tmp_path, function):
+    """`wait_apart` is as training is: in a process of its own beside that of the map."""
+    function = {"wait_twice": wait_twice, "wait_apart": work.wait_apart}[function]
+    mapped = processes.in_order(function, [0, 1], tmp_path, workers=1, batch=1)
     assert next(mapped) == 0
     wait_for((tmp_path / "1").exists)
     pid = int((tmp_path / "1").read_text())

@@ -153,11 +153,11 @@ def test_turns_without_a_false_incident_or_shot_are_counted_all_the_same():
 def test_training_is_apart_and_gives_the_path_of_the_model(monkeypatch, tmp_path):
     called = []
     monkeypatch.setattr(processes, "apart", lambda function, *args: called.append((function, args)))
-    held = np.array([True, False])
-    path = cross_validation.train("corpus", held, ["pool"], 7, P, tmp_path)
+    network = cross_validation.Network(tmp_path, 7, frozenset("ab"))
+    path = cross_validation.train(network, "folders", "heard", P)
     assert path == tmp_path / "model.tflite"
     ((function, args),) = called
-    assert function is cross_validation._train and args == ("corpus", held, ["pool"], 7, P, path)
+    assert function is cross_validation._train_of and args == (network, "folders", "heard", P, path)
 
 
 def test_hard_negatives_are_sought_by_source_and_not_in_what_is_left_out(tmp_path):
@@ -176,7 +176,8 @@ def test_hard_negatives_are_sought_by_source_and_not_in_what_is_left_out(tmp_pat
     (tmp_path / "train/simulated/quiet").mkdir(parents=True)
     audio.write_pcm(tmp_path / "train/simulated/quiet/0.wav", np.zeros(SR, np.int16), sr=SR)
     folders = cross_validation.Folders(tmp_path / "raw", tmp_path, tmp_path, tmp_path / "train", tmp_path)
-    pool = cross_validation.pool(pd.DataFrame(rows), folders, whole)
+    cross_validation.write_pool(pd.DataFrame(rows), folders, whole, tmp_path)
+    pool = cross_validation.read_pool(tmp_path)
     assert {source: [group for group, _ in part] for source, part in pool.items()} == {
         "simulated": [""], "a": ["x"], "b": ["y", "z"]}  # fmt: skip
     lengths = {
@@ -185,9 +186,9 @@ def test_hard_negatives_are_sought_by_source_and_not_in_what_is_left_out(tmp_pat
     frames = features.frames(2 * SR, n_fft=512, hop_length=112) + whole.context.frames
     assert set(lengths) == {"simulated", "b"} and lengths["b"] == [frames]
     silent = whole.network.model_copy(update={"hard_share": 0.0})
-    assert (
-        cross_validation.pool(pd.DataFrame(rows), folders, SimpleNamespace(**{**vars(whole), "network": silent})) == {}
-    )
+    silent = SimpleNamespace(**{**vars(whole), "network": silent})
+    cross_validation.write_pool(pd.DataFrame(rows), folders, silent, tmp_path)
+    assert cross_validation.read_pool(tmp_path) == {}
 
 
 def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gunshot.base import processes
 from gunshot.studies import sim_and_real
 
 
@@ -32,6 +33,7 @@ def case(monkeypatch):
 
     from gunshot.models.network import network, training
 
+    monkeypatch.setattr(processes, "in_order", lambda f, items, *shared, **_: (f(i, *shared) for i in items))
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(network, "logit", lambda model, part: part[:, 0, :1] % 2 + rng.normal(0, 0.1, (len(part), 1)))
     table = pd.DataFrame({"y": y, "class": np.where(y, "gun", "env"), "source": "yard", "label": "pistol",
@@ -42,9 +44,8 @@ def case(monkeypatch):
         simulated = pd.DataFrame(
             {"y": 1, "class": "gun", "source": "simulated", "label": "rifle", "recording_group": range(160)}
         )
-        return sim_and_real.train_arms(
-            x, table, np.full((160, 2, 3), 99, np.float32), simulated, p, seeds=2, folds=2, **options
-        ), seen
+        chunks = sim_and_real.Chunks(x, table, np.full((160, 2, 3), 99, np.float32), simulated)
+        return sim_and_real.train_arms(lambda: chunks, p, seeds=2, folds=2, **options), seen
 
     return train_arms
 
@@ -80,4 +81,5 @@ def test_the_summary_is_the_mean_and_the_spread_over_seeds(case):
 def test_too_few_groups_are_named():
     table = pd.DataFrame({"y": [0, 0, 1], "recording_group": ["a", "b", "c"]})
     with pytest.raises(ValueError, match="at least folds=2 of recording_group, y=1 has 1"):
-        sim_and_real.train_arms(np.zeros((3, 2, 3)), table, np.zeros((1, 2, 3)), np.zeros(1), None, seeds=1, folds=2)
+        chunks = sim_and_real.Chunks(np.zeros((3, 2, 3)), table, np.zeros((1, 2, 3)), None)
+        sim_and_real.train_arms(lambda: chunks, None, seeds=1, folds=2)
