@@ -1,14 +1,14 @@
 """Features to the fully convolutional network."""
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from gunshot import features
 from gunshot.base import params, tables
-from gunshot.models.network import network, training
+from gunshot.models.network import negatives, network, training
 from gunshot.models.scores import metrics
 
 
@@ -16,12 +16,11 @@ def main(folder: Path, streams: Path, out: Path) -> None:
     p = params.load("audio", "features", "network", "evaluate")
     x, y, table = tables.features(folder, "train")
     x_val, y_val, _ = tables.features(folder, "val")
-    pool, shape = {}, p.features.model_dump() | p.audio.model_dump(include={"sr"}) | {"min_length": 0}
-    for path in sorted(streams.rglob("*.wav")) if p.network.hard_share else []:
-        pool.setdefault(path.relative_to(streams).parts[0], []).append(features.of_file(path, **shape))
     chance = training.chances(table, p.network.real_share)
     label, rng = pd.factorize(table["label"], sort=True)[0], np.random.default_rng(p.network.seed)
-    model, history = training.train(x, y, x_val, y_val, rng, p.network, label=label, chance=chance, pool=pool)
+    with tempfile.TemporaryDirectory() as name:
+        pool = negatives.of_streams(streams, Path(name, "pool"), p) if p.network.hard_share else {}
+        model, history = training.train(x, y, x_val, y_val, rng, p.network, label=label, chance=chance, pool=pool)
     report = {
         **metrics.stated(y_val, network.logit(model, x_val)[:, 0], min_recall=p.evaluate.min_recall),
         "parameters": model.count_params(),

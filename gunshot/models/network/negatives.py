@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gunshot import features
 from gunshot.base.files import atomic
 
 
@@ -24,3 +25,13 @@ def read(path: Path, frames: Sequence[int]) -> list[np.ndarray]:
         return []
     every = np.memmap(path, np.float32, "r").reshape(sum(frames), -1)
     return [part.T for part in np.split(every, np.cumsum(frames)[:-1])]
+
+
+def of_streams(streams: Path, file: Path, p: features.Sections) -> dict[str, list[np.ndarray]]:
+    """Return by origin the log-mels of all streams below a folder, mapped from `file`, to which they are written."""
+    shape = p.features.model_dump() | p.audio.model_dump(include={"sr"}) | {"min_length": 0}
+    paths, pool = sorted(streams.rglob("*.wav")), {}
+    frames = write(file, (features.of_file(path, **shape) for path in paths))
+    for path, log_mel in zip(paths, read(file, frames), strict=True):
+        pool.setdefault(path.relative_to(streams).parts[0], []).append(log_mel)
+    return pool

@@ -217,8 +217,7 @@ def train(
     model.compile(keras.optimizers.Adam(p.learning_rate), loss=_loss(p.label_smoothing), jit_compile=False)
     label = np.zeros(len(y), int) if label is None else label
     step = _step(model, _naming(model, int(label.max(initial=0)) + 1, seed), p.label_weight)
-    balance = len(y_val) / (2 * np.bincount(y_val, minlength=2))
-    validation = x_val[..., None], _targets(y_val), balance[y_val].astype(np.float32)
+    validation = _Validation(x_val, y_val)
     chance = 1 / np.bincount(y)[y] if chance is None else chance
     history, best = [], (np.inf, model.get_weights())
     hard, most = x[:0], int(p.hard_share * (p.chunks - p.chunks // 2))
@@ -227,7 +226,7 @@ def train(
         if epoch and most and pool:
             hard = hardest(model, pool, n_frames=x.shape[2], most=most, real_share=p.real_share)
         losses = [step(*part) for part in _ahead(batches(x, y, label, chance, hard, rng, p))]
-        val_loss = model.evaluate(*validation[:2], sample_weight=validation[2], batch_size=512, verbose=0)
+        val_loss = model.evaluate(validation, verbose=0)
         history.append({"loss": float(np.mean(losses)), "val_loss": float(val_loss)})
         bar.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
         history[-1] |= {"learning_rate": float(model.optimizer.learning_rate.numpy()), "hard": len(hard)}
@@ -236,6 +235,25 @@ def train(
     trained = build(p, **shape)  # without the optimizer, three times the weights
     trained.set_weights(best[1])
     return trained, {name: [row[name] for row in history] for name in history[0]}
+
+
+class _Validation(keras.utils.PyDataset):
+    """Validation chunks in batches, read as they are needed: as one array Keras would copy them all into memory.
+
+    Both classes weigh the same.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray):
+        super().__init__()
+        self.x, self.y = x, y
+        self.balance = (len(y) / (2 * np.bincount(y, minlength=2))).astype(np.float32)
+
+    def __len__(self) -> int:
+        return -(-len(self.y) // network.BATCH)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        part = slice(index * network.BATCH, (index + 1) * network.BATCH)
+        return np.asarray(self.x[part])[..., None], _targets(self.y[part]), self.balance[self.y[part]]
 
 
 def _floats(ndim: int) -> tf.TensorSpec:
