@@ -1,5 +1,6 @@
 """Near-duplicates: recordings that hold the same sound, re-encoded, resampled, louder or cut elsewhere."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ AROUND = (15, 7)  # bins and frames in which a landmark is the largest
 PER_FRAME = 0.6  # landmarks, at most
 FAN, REACH = 6, 63  # partners of a landmark, and frames to the furthest
 COMMON = 40  # a hash in more recordings than this says nothing
+BLOCK = 512  # recordings whose candidates are counted at once, so that memory does not grow with their pairs
 HASHES = 4  # equal ones at one offset make a candidate
 SLACK_S = 0.05  # around a candidate's offset, in which the waveforms are compared
 OVERLAP_S = 0.25  # that two recordings must share
@@ -60,19 +62,34 @@ def candidates(prints: list[np.ndarray]) -> np.ndarray:
     starts = np.flatnonzero(np.r_[True, hashes[1:] != hashes[:-1]]) if len(hashes) else np.zeros(0, int)
     usable = np.repeat(np.diff(np.r_[starts, len(hashes)]) <= COMMON, np.diff(np.r_[starts, len(hashes)]))
     hashes, frames, owner = hashes[usable], frames[usable], owner[usable]
+    place = np.argsort(owner, kind="stable")
+    edges = np.searchsorted(owner[place], np.arange(0, len(prints) + BLOCK, BLOCK))
+    parts = [_offsets(hashes, frames, owner, place[i:j]) for i, j in pairwise(edges)]
+    return np.concatenate([*parts, np.zeros((0, 3), np.int64)])
+
+
+def _offsets(hashes: np.ndarray, frames: np.ndarray, owner: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return the `candidates` whose first recordings have the hashes at `place`, and no others.
+
+    Equal hashes lie side by side, by their owners. A pair of recordings and an offset are one number, since those are
+    sorted ten times as fast as rows are.
+    """
+    reach = int(frames.max(initial=0)) + 1  # no offset is longer
+    first, count = int(owner[place[:1]].sum()), int(owner.max(initial=0)) + 1  # `place` is by owners
     votes = []
     for apart in range(1, COMMON):
-        same = (hashes[apart:] == hashes[:-apart]) & (owner[apart:] != owner[:-apart])
-        if not same.any() and apart > 1:
-            continue
-        votes.append(np.stack([owner[:-apart][same], owner[apart:][same], (frames[:-apart] - frames[apart:])[same]], 1))
-    votes = np.concatenate([*votes, np.zeros((0, 3), np.int64)])
-    offsets, counts = np.unique(votes, axis=0, return_counts=True)
-    offsets, counts = offsets[counts >= HASHES], counts[counts >= HASHES]
-    best = np.lexsort((-counts, offsets[:, 1], offsets[:, 0]))
-    offsets = offsets[best]
-    first = np.r_[True, (offsets[1:, :2] != offsets[:-1, :2]).any(axis=1)] if len(offsets) else np.zeros(0, bool)
-    return offsets[first]
+        place = place[place < len(hashes) - apart]
+        place = place[hashes[place] == hashes[place + apart]]  # who has no equal here has none further on
+        one = place[owner[place] != owner[place + apart]]
+        pair = (owner[one] - first) * count + owner[one + apart]
+        votes.append(pair * (2 * reach) + frames[one] - frames[one + apart] + reach)
+    votes, counts = np.unique(np.concatenate(votes), return_counts=True)
+    votes, counts = votes[counts >= HASHES], counts[counts >= HASHES]
+    pair, offset = np.divmod(votes, 2 * reach)
+    best = np.lexsort((-counts, pair))
+    kept = best[np.diff(pair[best], prepend=-1) > 0]
+    a, b = np.divmod(pair[kept], count)
+    return np.stack([a + first, b, offset[kept] - reach], axis=1)
 
 
 def similarity(a: np.ndarray, b: np.ndarray, offset: int, *, sr: int) -> tuple[float, int]:

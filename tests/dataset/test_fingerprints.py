@@ -1,6 +1,8 @@
 """Near-duplicates: copies are found whatever was done to them, and different recordings are not."""
 
 import io
+import itertools
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -78,6 +80,34 @@ def test_a_hum_that_two_recordings_share_does_not_link_them(tmp_path):
 @pytest.mark.parametrize("n", [1, 500, 2047, 2048, 4000])
 def test_silence_and_the_shortest_recordings_link_nothing(tmp_path, n):
     assert pairs(tmp_path, {"a.wav": np.zeros(n, np.int16), "b.wav": np.zeros(n, np.int16)}).empty
+
+
+def counted(prints: list[np.ndarray]) -> list[list[int]]:
+    """The candidates, pair by pair: of each the offset of most equal hashes, the smallest where some have as many."""
+    holders = Counter(hash_ for own in prints for hash_ in own[:, 0].tolist())
+    rows = []
+    for a, b in itertools.combinations(range(len(prints)), 2):
+        votes = Counter(
+            int(i - j)
+            for (one, i), (other, j) in itertools.product(prints[a], prints[b])
+            if one == other and holders[one] <= fingerprints.COMMON
+        )
+        offset, count = min(votes.items(), key=lambda vote: (-vote[1], vote[0]), default=(0, 0))
+        rows += [[a, b, offset]] if count >= fingerprints.HASHES else []
+    return rows
+
+
+@pytest.mark.parametrize("block", [1, 3, 512])
+@pytest.mark.parametrize("seed", range(4))
+def test_candidates_are_those_counted_pair_by_pair_whatever_the_block(monkeypatch, seed, block):
+    monkeypatch.setattr(fingerprints, "BLOCK", block)
+    rng = np.random.default_rng(seed)
+    prints = [
+        np.stack([rng.zipf(1.4, n) % 50, rng.integers(0, 6, n)], axis=1).astype(np.int64)
+        for n in rng.integers(0, 25, 12).tolist()
+    ]
+    rows = fingerprints.candidates(prints)
+    assert rows.tolist() == counted(prints) and rows.dtype == np.int64 and len(rows) > 3
 
 
 def test_linked_groups_get_the_smallest_name():
