@@ -124,7 +124,7 @@ def test_stages_open_what_they_declare_and_nothing_else(pipeline):
             opened[stage].add((mode, path))
     assert set(opened) == set(test_wiring.STAGES)
     for stage, files in opened.items():
-        outs = [*test_wiring.outs(stage), *([test_wiring.PAGE] if stage == "evaluate" else [])]
+        outs = test_wiring.outs(stage)
         readable = test_wiring.deps(stage) + outs
         readable += ["params.yaml"] if test_wiring.STAGES[stage].get("params") else []
         for mode, path in files:
