@@ -13,20 +13,21 @@ from gunshot.base import params
 SAID_TWICE = ("Encountered exception during execution", "Finished in state Failed")
 
 
-def notify(flow, run, state) -> None:
+def notify(flow, flow_run, state) -> None:
     """Tell of a run of a deployment that failed, by the notification block that `schedule.notify` names.
 
-    A hook of flows, of which nothing else may come: that nobody could be told is in the run's log.
+    A hook of flows, of which nothing else may come: that nobody could be told is in the run's log. Its arguments have
+    Prefect's names, by which a worker passes them.
     """
-    if not run.deployment_id:  # who typed a command reads its error
+    if not flow_run.deployment_id:  # who typed a command reads its error
         return
-    log, block = flow_run_logger(run, flow), None
+    log, block = flow_run_logger(flow_run, flow), None
     try:
         block = params.load("schedule").schedule.notify
         if not block:
             log.warning("nobody is told that this run failed: schedule.notify in params.yaml names no block")
             return
-        Block.load(block).notify(f"{run.name}: {state.message}", subject=f"gunshot: {flow.name} failed")
+        Block.load(block).notify(f"{flow_run.name}: {state.message}", subject=f"gunshot: {flow.name} failed")
     except Exception as error:
         log.error("nobody is told that this run failed, schedule.notify=%r: %s", block, error)
 

@@ -192,6 +192,15 @@ def retrain(reason: str = "by hand") -> str | None:
     RuntimeError
         Another retraining is running, the working tree is not clean, or a command failed.
     """
+    folder = make(reason)
+    if folder is None:
+        return None
+    hand_over(folder)
+    return str(folder)
+
+
+def make(reason: str) -> Path | None:
+    """Make a candidate and return its folder, absolute; None, and nothing is left, where it is the champion again."""
     if not Path("dvc.yaml").is_file():
         raise FileNotFoundError("dvc.yaml: no such file; run this from the project's folder")
     get_run_logger().info("retrain: %s", reason)
@@ -215,8 +224,7 @@ def retrain(reason: str = "by hand") -> str | None:
         seeds(tree, folder)
         candidate(tree, base, folder)
         worktree.remove(tree)
-    hand_over(folder)
-    return str(folder)
+    return folder
 
 
 def hand_over(folder: Path) -> None:

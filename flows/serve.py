@@ -8,7 +8,9 @@ from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.settings import get_current_settings
 from tenacity import retry, retry_if_result, stop_after_delay, wait_exponential
 
+from flows import heartbeats
 from flows.monitor import monitor
+from flows.receive import receive
 from flows.retrain import retrain
 from flows.review import review
 from gunshot.base import params
@@ -17,13 +19,14 @@ WAIT_S = 300  # for the server to answer
 
 
 def deployments() -> list[RunnerDeployment]:
-    """Return retrain and monitor with their schedules of params.yaml, and review, which they start."""
+    """Return retrain and monitor with their schedules of params.yaml, review, which they start, and receive."""
     crons = params.load("schedule").schedule
     given = {"entrypoint_type": EntrypointType.MODULE_PATH}
     return [
         retrain.to_deployment("retrain", cron=crons.retrain, parameters={"reason": "schedule"}, **given),
         monitor.to_deployment("monitor", cron=crons.monitor, **given),
         review.to_deployment("review", **given),
+        receive.to_deployment("receive", **given),
     ]
 
 
@@ -45,6 +48,8 @@ if __name__ == "__main__":
     if at and (reason := fault()):
         print(f"error: {at}: no answer in {WAIT_S} s ({reason}); start it with `prefect server start`", file=sys.stderr)
         sys.exit(2)
+    if at:
+        heartbeats.watch()
     if not params.load("schedule").schedule.notify:
         print("schedule.notify in params.yaml is empty: nobody is told of a run that fails", file=sys.stderr)
     serve(*deployments())

@@ -22,7 +22,7 @@ def test_both_ways_to_serve_have_the_schedules_of_the_params(monkeypatch):
     serve = importlib.import_module("flows.serve")
     schedules = {d.name: [s.schedule.cron for s in d.schedules] for d in serve.deployments()}
     p = params.load("schedule").schedule
-    assert schedules == {"retrain": [p.retrain], "monitor": [p.monitor], "review": []}
+    assert schedules == {"retrain": [p.retrain], "monitor": [p.monitor], "review": [], "receive": []}
     declared = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
     assert {d["name"]: [s["cron"] for s in d.get("schedules", [])] for d in declared} == schedules
     for d in declared:
