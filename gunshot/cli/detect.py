@@ -58,7 +58,7 @@ def detect(
     its incident's opinion, a score of 0 to 1, and whether that upholds the incident or doubts it. None is left out.
     """
     from gunshot.base import audio, params, pipeline
-    from gunshot.detect import listener, recording
+    from gunshot.detect import listener, opinion, recording
     from gunshot.models.model import load_model, named
 
     compiling.announce()
@@ -67,8 +67,14 @@ def detect(
     if verify and scores:
         raise ValueError("--verify has opinions of incidents, --scores prints windows: leave one of them out")
     p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "quality", "verifier")
-    second = load_model(pipeline.verifier()) if verify else None
-    loaded = load_model(*named([model], pipeline.models()).values())
+    known = pipeline.models()
+    (chosen,) = named([model], known).values()
+    if verify and chosen.resolve() != known["int8"].resolve():
+        raise ValueError(
+            f"--verify is of the int8 detector, --model {shown(model)} must be int8: leave one of them out"
+        )
+    second = opinion.load(pipeline.verifier(), chosen, p) if verify else None
+    loaded = load_model(chosen)
     (loaded, logit), failed, parts, said = opening(loaded, p, threshold, site), 0, [], None
     point = float(loaded.calibrated(logit))
     for name, file in listed(files):
@@ -141,12 +147,13 @@ def _whole(parts: Iterable["Part"], *, drawn: bool) -> "Part":
 def _opinions(verifier: "Model", file: Path, part: "Part", p: "Sections", format: Format) -> dict[str, list]:
     """Return the columns that the verifier adds to a whole recording's shots, each its incident's."""
     from gunshot.detect import opinion
+    from gunshot.models.model import read_operating_point
 
-    score = opinion.of_shots(verifier, file, part, p)
-    upheld = score >= verifier.operating_point
+    logit = opinion.of_shots(verifier, file, part, p).astype(float)
+    upheld = logit >= read_operating_point(verifier.path)["logit"]  # as `gunshot cascade` has it: scores are rounded
     words = ["upheld" if yes else "doubted" for yes in upheld]
     said = upheld.tolist() if format == Format.json else words
-    return {"opinion": score.astype(float).round(4).tolist(), "upheld": said}
+    return {"opinion": verifier.calibrated(logit).round(4).tolist(), "upheld": said}
 
 
 def _in_title(part: "Part", said: dict[str, list]) -> str:

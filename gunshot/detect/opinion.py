@@ -1,5 +1,6 @@
 """The second opinion: what the verifier says of each incident that a detector let through."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -9,8 +10,10 @@ import numpy as np
 from gunshot import features
 from gunshot.base import params
 from gunshot.detect import listener, recording
-from gunshot.models.model import Model
+from gunshot.models.model import Model, load_model, read_operating_point
 from gunshot.models.verifier import windows
+
+ANEW = "make it with `gunshot train-verifier`"
 
 
 class Sections(listener.Sections, Protocol):
@@ -44,6 +47,33 @@ def let_through(pcm: np.ndarray, ear: listener.Listener) -> list[np.ndarray]:
 def frames(onset_s: np.ndarray, p: Sections) -> np.ndarray:
     """Return the frames of a recording at which onsets lie, int64, same shape."""
     return np.rint(np.asarray(onset_s) * p.audio.sr / p.features.hop_length).astype(np.int64)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a model's file, by which a verifier knows its detector."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load(path: Path, detector: Path, p: Sections) -> Model:
+    """Return the verifier in a .tflite file, which was made behind the detector in another file.
+
+    Raises
+    ------
+    FileNotFoundError
+        It, its report or its operating point is missing.
+    ValueError
+        One of these is damaged, it was made behind another detector, or as for `check`.
+    """
+    try:
+        verifier = load_model(path)
+        read_operating_point(path)
+    except (FileNotFoundError, ValueError) as e:
+        what, _, remedy = str(e).rpartition("; ")  # which is of what stages make: no stage makes a verifier
+        raise type(e)(f"{what or remedy}; {ANEW}") from e
+    if verifier.report.get("detector_sha256") != sha256(detector):
+        raise ValueError(f"{path}: made behind another detector than {detector}; run `gunshot train-verifier`")
+    check(verifier, p)
+    return verifier
 
 
 def check(verifier: Model, p: Sections) -> None:
@@ -101,12 +131,12 @@ def _spans(file: Path, at: np.ndarray, p: Sections) -> Iterator[tuple[np.ndarray
 
 
 def of_shots(verifier: Model, file: Path, part: recording.Part, p: Sections) -> np.ndarray:
-    """Return for each shot of a whole recording the opinion of its incident, a score of 0 to 1, float32.
+    """Return for each shot of a whole recording the opinion of its incident, the verifier's logit, float32.
 
     ValueError and AudioError as for `of_file`.
     """
     best = highest(part.incident, part.score)
     order = np.argsort(part.onset_s[best], kind="stable")
-    score = np.empty(len(best), np.float32)
-    score[order] = verifier.calibrated(of_file(verifier, file, part.onset_s[best][order], p))
-    return score[np.searchsorted(np.unique(part.incident), part.incident)]
+    logit = np.empty(len(best), np.float32)
+    logit[order] = of_file(verifier, file, part.onset_s[best][order], p)
+    return logit[np.searchsorted(np.unique(part.incident), part.incident)]
