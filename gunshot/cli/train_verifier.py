@@ -1,29 +1,21 @@
 """gunshot train-verifier: the second opinion, from what the pipeline made."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from gunshot.cli.app import app
 
 
 @app.command()
-def train_verifier(
-    out: Annotated[Path | None, typer.Option(help="Default: verifier/verifier.tflite beside the models.")] = None,
-) -> None:
+def train_verifier() -> None:
     """Train the verifier, a larger network that gives a second opinion of what the detector let through.
 
     After `dvc repro`, and anew whenever that made another detector. It learns from the detector's incidents in training
     recordings and streams, right and false, with the network's trunk and a head of its own that hears 2.4 s; its
-    threshold is chosen on validation streams. Takes some three minutes on two cores, which is why `dvc repro` does not
-    do it.
+    threshold is chosen on validation streams. Takes 75 s of CPU, which is why `dvc repro` does not do it.
     """
     from gunshot.base import params, pipeline
     from gunshot.studies import verifier
 
     p = params.load("audio", "chunks", "context", "features", "detector", "network", "verifier", "quantize", "evaluate")
-    models, out = pipeline.models(), out or pipeline.verifier()
+    models, out = pipeline.models(), pipeline.verifier()
     data = verifier.Data(
         raw=pipeline.raw(),
         chunks=pipeline.output("chunk"),

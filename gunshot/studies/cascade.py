@@ -38,10 +38,12 @@ def hear(
         pcm = np.concatenate([audio.to_int16(part) for part in audio.blocks(file, sr=p.audio.sr, repair=True)])
     except audio.AudioError as e:
         return None, [], [{"file": e.path, "value": e.value, "rule": e.rule}]
+    digest = audio.sha256(pcm)
     pcm = np.pad(pcm, (0, max(0, p.features.n_fft - len(pcm))))
     ear = Listener(load_once(model), logits, p, before=features.quiet(features.log_mel(pcm, **mel), 1))
     row = {"file": str(file), "gun": source["class"] == "gun", "label": source["label"],
-           "recording_group": source["recording_group"], "duration_s": len(pcm) / p.audio.sr}  # fmt: skip
+           "recording_group": source["recording_group"], "duration_s": len(pcm) / p.audio.sr,
+           "sha256": digest}  # fmt: skip
     rows = []
     for logit, (shots, best, said) in zip(logits, opinions.incidents(pcm, ear, verifier, p), strict=True):
         number = shots[best, detector.WHICH].tolist()
@@ -50,21 +52,41 @@ def hear(
     return row, rows, []
 
 
+def imported(raw: Path) -> dict[str, str]:
+    """Return the recordings of all corpora below data/raw, which models are trained on: by SHA-256 their paths."""
+    listed = [tables.read(file, tables.RECORDING) for file in sorted(raw.glob("*/recordings.csv"))]
+    return {digest: path for table in listed for digest, path in zip(table["sha256"], table["path"], strict=True)}
+
+
 def on_recordings(
-    folders: list[Path], model: Path, verifier: Path, logits: list[float], p: Sections, *, workers: int = 2
+    folders: list[Path],
+    model: Path,
+    verifier: Path,
+    logits: list[float],
+    p: Sections,
+    *,
+    known: dict[str, str] | None = None,
+    workers: int = 2,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of `hear`: of labelled recordings, of any layout, and of the incidents in them.
+
+    Parameters
+    ----------
+    known : what `imported` gives
 
     Raises
     ------
     ValueError
-        More files were rejected than quality.max_rejected allows, or no recording has a shot.
+        A recording is one that was imported, more files were rejected than quality.max_rejected allows, or no
+        recording has a shot.
     """
     listed, rejected = recordings.sources(folders)
     files, rows = [], []
     import_libraries([model, verifier])
     heard = processes.in_order(hear, listed, model, verifier, logits, p, workers=workers, batch=4)
     for file, more, bad in tqdm(heard, total=len(listed), desc="cascade", unit="file"):
+        if file and (same := (known or {}).get(file["sha256"])):
+            raise ValueError(f"{file['file']}: it was imported as {same}, for training: leave it out of this folder")
         files, rows, rejected = files + ([file] if file else []), rows + more, rejected + bad
     refused = tables.frame(rejected, tables.REJECTED)
     tables.check_rejected(refused, len(listed), limit=p.quality.max_rejected, where="this message")
@@ -118,17 +140,29 @@ def figures(files: pd.DataFrame, rows: pd.DataFrame, *, opinion: float) -> dict:
     return out
 
 
-def measure(folders: list[Path], streams: Path, model: Path, verifier: Path, p: Sections) -> dict:
+def measure(folders: list[Path], raw: Path, streams: Path, model: Path, verifier: Path, p: Sections) -> dict:
     """Return what reports/cascade.json holds: figures on test streams and on recordings, at both thresholds.
 
     Each figure is at the detector's operating point, and where it finds RECALL of the files with shots.
+
+    Parameters
+    ----------
+    folders : labelled recordings, of any layout, none of which is in `raw`, the folder of all corpora
+    streams : the folder of test streams
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `opinion.load`, before anything is heard; or as for `on_recordings`.
     """
+    opinion.load(verifier, model, p)
     point, threshold = (read_operating_point(path)["logit"] for path in (model, verifier))
-    files, rows = on_recordings(folders, model, verifier, sorted({*GRID.tolist(), point}), p)
+    files, rows = on_recordings(folders, model, verifier, sorted({*GRID.tolist(), point}), p, known=imported(raw))
     logits = {"operating_point": point, "recall_90": recalling(files, rows)}
     logits = {name: logit for name, logit in logits.items() if logit is not None}
     simulated, totals = opinions.on_streams(streams, model, verifier, sorted(set(logits.values())), p)
-    out = {"verifier_logit": threshold, "place_s": PLACE_S}
+    hashes = {"detector_sha256": opinion.sha256(model), "verifier_sha256": opinion.sha256(verifier)}
+    out = {**hashes, "verifier_logit": threshold, "place_s": PLACE_S}
     for name, logit in logits.items():
         out[name] = {
             "detector_logit": logit,

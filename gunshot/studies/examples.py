@@ -14,6 +14,8 @@ from gunshot.detect.listener import Listener
 from gunshot.models.model import import_libraries, load_once
 from gunshot.models.verifier import windows
 
+KEPT = ["class", "label", "recording_group", "source"]  # of a file, for each of its examples
+
 
 def sources(chunks: pd.DataFrame) -> list[dict]:
     """Return a row for each file of a table of chunks: file, class, recording_group, source, and its shots in samples.
@@ -41,9 +43,22 @@ def streams(folder: Path) -> list[dict]:
 
 
 def beds(folder: Path, p: opinion.Sections) -> list[np.ndarray]:
-    """Return the log-mels of a side's streams without shots [shape=(n_mels, frames)] each."""
-    mel = {"sr": p.audio.sr, **p.features.model_dump()}
-    return [features.log_mel(audio.read_pcm(row["file"], sr=p.audio.sr), **mel) for row in streams(folder)]
+    """Return the log-mels of a side's streams without shots [shape=(n_mels, frames)] each.
+
+    ValueError where there is none, or one is shorter than verifier.frames.
+    """
+    mel, out = {"sr": p.audio.sr, **p.features.model_dump()}, []
+    for row in streams(folder):
+        out.append(features.log_mel(audio.read_pcm(row["file"], sr=p.audio.sr), **mel))
+        if (length := out[-1].shape[1]) < p.verifier.frames:
+            least = ((p.verifier.frames - 1) * p.features.hop_length + p.features.n_fft) / p.audio.sr
+            raise ValueError(
+                f"{row['file']}: {length} frames must be verifier.frames={p.verifier.frames} or more, {least:.1f} s; "
+                "make streams of it anew with `dvc repro`"
+            )
+    if not out:
+        raise ValueError(f"{folder}: streams without shots=0 must be 1 at least; make them with `dvc repro`")
+    return out
 
 
 def of_source(source: dict, model: Path, logit: float, beds: list, p: opinion.Sections) -> np.ndarray:
@@ -81,5 +96,6 @@ def gathered(
     heard = processes.in_order(of_source, listed, model, logit, beds, p, workers=workers, batch=16)
     for source, x in zip(listed, heard, strict=True):
         parts.append(x)
-        rows += [{key: source[key] for key in ("class", "label", "recording_group", "source")}] * len(x)
-    return np.concatenate(parts), pd.DataFrame(rows)
+        rows += [{key: source[key] for key in KEPT}] * len(x)
+    none = np.zeros((0, p.features.n_mels, p.verifier.frames), np.float32)
+    return np.concatenate([none, *parts]), pd.DataFrame(rows, columns=KEPT)

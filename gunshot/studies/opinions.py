@@ -15,7 +15,7 @@ from gunshot.detect.listener import Listener
 from gunshot.models.model import import_libraries, load_once
 from gunshot.models.scores import metrics
 
-ENOUGH = 10  # false incidents of the detector alone, below which nothing is said to be proven
+ENOUGH = 10  # false incidents of the detector alone, below which nothing is said of the cascade
 
 
 def incidents(
@@ -68,17 +68,27 @@ def on_streams(
     folder: Path, model: Path, verifier: Path, logits: list[float], p: opinion.Sections, *, workers: int = 2
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return the rows of `of_stream` of all simulated streams of a folder, and their hours and clear shots."""
-    table = tables.read(folder / "streams.csv", tables.STREAM)
-    table = table[table["origin"] == "simulated"]
+    table = simulated(folder)
     import_libraries([model, verifier])
     parts = processes.in_order(
         of_stream, table.to_dict("records"), folder, model, verifier, logits, p, workers=workers, batch=1
     )
     columns = {"path": str, "kind": str, "logit": float, "opinion": float, "hits": int, "false": bool}
     rows = tables.frame((row for part in parts for row in part), columns)
-    shots = tables.read(folder / "shots.csv", tables.STREAM_SHOT)
+    return rows, totals(folder)
+
+
+def simulated(folder: Path) -> pd.DataFrame:
+    """Return the rows, of tables.STREAM, of the simulated streams of a folder."""
+    table = tables.read(folder / "streams.csv", tables.STREAM)
+    return table[table["origin"] == "simulated"]
+
+
+def totals(folder: Path) -> dict[str, float]:
+    """Return the hours without shots and the clear shots of the simulated streams of a folder."""
+    table, shots = simulated(folder), tables.read(folder / "shots.csv", tables.STREAM_SHOT)
     clear = int(is_clear(shots[shots["path"].isin(table["path"])]).sum())
-    return rows, {"hours": float(table["unique_s"][table["kind"] == "quiet"].sum() / 3600), "shots": clear}
+    return {"hours": float(table["unique_s"][table["kind"] == "quiet"].sum() / 3600), "shots": clear}
 
 
 def threshold(rows: pd.DataFrame, *, max_lost: float) -> float:
@@ -119,8 +129,8 @@ def compared(before: int, after: int) -> dict:
     Examples
     --------
     >>> row = compared(40, 4)
-    >>> row["divided_by"], row["proof"], [round(share, 2) for share in row["kept_interval"]]
-    (10.0, 'proven', [0.03, 0.24])
+    >>> row["divided_by"], row["enough"], [round(share, 2) for share in row["kept_interval"]]
+    (10.0, True, [0.03, 0.24])
     """
     interval = metrics.share_interval(after, before) if before else None
     return {
@@ -128,25 +138,29 @@ def compared(before: int, after: int) -> dict:
         "cascade": after,
         "divided_by": before / after if after else None,
         "kept_interval": interval,
-        "proof": "proven" if before >= ENOUGH else "unproven",
+        "enough": before >= ENOUGH,
     }
 
 
 def figures(rows: pd.DataFrame, totals: dict[str, float], *, opinion: float) -> dict:
     """Return what a detector at one mean logit does on streams alone and with the verifier, whose threshold is given.
 
+    Rates are None where there are no hours or no clear shots.
+
     Parameters
     ----------
     rows, totals : what `on_streams` gives, of one mean logit
     """
-    out, counts = {}, []
+    out, counts, (hours, clear) = {}, [], (totals["hours"], totals["shots"])
     for name, part in (("detector", rows), ("cascade", rows[rows["opinion"] >= opinion])):
         false, hits = int((part["false"] & (part["kind"] == "quiet")).sum()), int(part["hits"].sum())
         counts.append((false, hits))
         out[name] = {
-            "false_incidents": false, "false_incidents_per_hour": false / totals["hours"],
-            "false_incidents_per_hour_interval": metrics.rate_interval(false, totals["hours"]), "hits": hits,
-            "recall": hits / totals["shots"], "recall_interval": metrics.share_interval(hits, totals["shots"]),
+            "false_incidents": false, "false_incidents_per_hour": false / hours if hours else None,
+            "false_incidents_per_hour_interval": metrics.rate_interval(false, hours) if hours else None, "hits": hits,
+            "recall": hits / clear if clear else None,
+            "recall_interval": metrics.share_interval(hits, clear) if clear else None,
         }  # fmt: skip
     (before, hits), (after, kept) = counts
-    return totals | out | {"false": compared(before, after), "recall_lost": (hits - kept) / totals["shots"]}
+    lost = (hits - kept) / clear if clear else None
+    return totals | out | {"false": compared(before, after), "recall_lost": lost}

@@ -98,7 +98,7 @@ WORDS = {
     "simulate": ["--scene", "--weapon", "--distance", "--angle", "--seed", "same bytes"],
     "cross-validate": ["--folds", "--out", "never heard its group", "each recording once"],
     "cascade": ["--out", "operating point", "90 %", "ever have been trained on"],
-    "train-verifier": ["--out", "dvc repro", "validation streams"],
+    "train-verifier": ["whenever", "dvc repro", "validation streams"],
     "incidents": ["--out", "never have been trained on", "20 s", "cut close"],
     "leave-one-out": ["--out", "--seeds", "data set"],
     "sim-and-real": ["--seeds", "--folds", "held out"],

@@ -41,9 +41,9 @@ def test_figures_of_files_and_of_both_kinds_of_hours():
     assert (row["found"], row["recall"], row["upheld"], row["cascade_recall"]) == (8, 0.8, 6, 0.6)
     assert row["recall_lost"] == pytest.approx(0.2)
     places, hard = row["places"], row["hard"]
-    assert (places["detector"], places["cascade"], places["divided_by"], places["proof"]) == (13, 2, 6.5, "proven")
+    assert (places["detector"], places["cascade"], places["divided_by"], places["enough"]) == (13, 2, 6.5, True)
     assert places["detector_per_hour"] == pytest.approx(13 / (1820 / 3600))
-    assert (hard["detector"], hard["cascade"], hard["divided_by"], hard["proof"]) == (1, 0, None, "unproven")
+    assert (hard["detector"], hard["cascade"], hard["divided_by"], hard["enough"]) == (1, 0, None, False)
     assert hard["hours"] == pytest.approx(4 / 3600)
 
 
@@ -86,6 +86,6 @@ def test_the_command_says_what_was_measured_and_writes_it(project, monkeypatch):
     done = run("cascade", "in")
     assert done.exit_code == 0, done.output
     assert "recall 90, score 0.250: files with shots 90.0% -> 88.0% of 50" in done.stdout
-    assert "false incidents, places: 40 -> 4 in 2.00 h (divided by 10.0, proven)" in done.stdout
-    assert "false incidents, streams: 0 -> 0 in 0.30 h (unproven)" in done.stdout
+    assert "false incidents, places: 40 -> 4 in 2.00 h (divided by 10.0, enough to say so)" in done.stdout
+    assert "false incidents, streams: 0 -> 0 in 0.30 h (too few to say anything)" in done.stdout
     assert tables.read_json(Path("reports/cascade.json")) == tables.json.loads(tables.json.dumps(content))

@@ -42,16 +42,25 @@ def test_figures_count_false_incidents_where_there_are_no_shots_and_clear_shots_
     assert both["recall_interval"] == pytest.approx([beta.ppf(0.025, 5, 16), beta.ppf(0.975, 6, 15)])
     rate = alone["false_incidents_per_hour_interval"]
     assert rate == pytest.approx([chi2.ppf(0.025, 24), chi2.ppf(0.975, 26)])  # over 2, in half an hour
-    assert measured["false"]["divided_by"] == 12 and measured["false"]["proof"] == "proven"
+    assert measured["false"]["divided_by"] == 12 and measured["false"]["enough"]
 
 
-def test_few_incidents_prove_nothing_and_of_none_nothing_is_divided():
-    assert opinions.compared(9, 1)["proof"] == "unproven"
+def test_without_hours_or_shots_there_are_no_rates():
+    measured = opinions.figures(pd.DataFrame([incident(1.0)]), {"hours": 0.0, "shots": 0}, opinion=0.0)
+    assert measured["detector"] == {
+        "false_incidents": 0, "false_incidents_per_hour": None, "false_incidents_per_hour_interval": None, "hits": 0,
+        "recall": None, "recall_interval": None,
+    }  # fmt: skip
+    assert measured["recall_lost"] is None
+
+
+def test_few_incidents_say_nothing_and_of_none_nothing_is_divided():
+    assert not opinions.compared(9, 1)["enough"]
     assert opinions.compared(10, 0) | {"kept_interval": None} == {
-        "detector": 10, "cascade": 0, "divided_by": None, "kept_interval": None, "proof": "proven"
+        "detector": 10, "cascade": 0, "divided_by": None, "kept_interval": None, "enough": True
     }  # fmt: skip
     assert opinions.compared(0, 0) == {
-        "detector": 0, "cascade": 0, "divided_by": None, "kept_interval": None, "proof": "unproven"
+        "detector": 0, "cascade": 0, "divided_by": None, "kept_interval": None, "enough": False
     }  # fmt: skip
 
 
