@@ -243,6 +243,8 @@ static void hear(gunshot_app *app, const int16_t *samples, size_t n) {
 }
 
 #if GUNSHOT_WAKE_DB
+_Static_assert(GUNSHOT_DETECTOR_LEAD % GUNSHOT_DETECTOR_HOP == 0, "or windows would end elsewhere where frames begin anew");
+
 static bool awake(const gunshot_app *app) { return app->wake.wanted != 0 || app->detector.open; }
 
 /* Go on a hop before the window that a rise wants, unless frames go so far already: so the window, the rises in it and
@@ -254,7 +256,8 @@ static void skip_to(gunshot_app *app, int64_t window) {
   gunshot_frames_reset(&app->frames);
   gunshot_model_reset();
   app->detector.frames = frame;
-  app->detector.windows = (frame + until_first - (GUNSHOT_N_FRAMES - 1)) / GUNSHOT_DETECTOR_HOP;
+  const int64_t passed = (frame + until_first - (GUNSHOT_N_FRAMES - 1)) / GUNSHOT_DETECTOR_HOP;
+  app->detector.windows = passed > 0 ? passed : 0; /* what ends before the first is none, and `decide` counts none of it */
   app->wake.read = (uint64_t)(frame - GUNSHOT_DETECTOR_LEAD) * GUNSHOT_HOP_LENGTH;
 }
 

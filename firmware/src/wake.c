@@ -15,6 +15,7 @@ enum {
 
 _Static_assert((GUNSHOT_WAKE_KEPT & (GUNSHOT_WAKE_KEPT - 1)) == 0, "or places would jump where the count ends");
 #if GUNSHOT_WAKE_DB
+_Static_assert(GUNSHOT_WAKE_DB >= 1 && GUNSHOT_WAKE_DB <= 60, "GUNSHOT_WAKE_DB: 0, or a whole number from 1 to 60");
 _Static_assert(GUNSHOT_DETECTOR_WINDOWS == 1, "a mean of windows that sleep is none: detector.windows must be 1");
 _Static_assert(HOP * (GUNSHOT_DETECTOR_STOP + GUNSHOT_DETECTOR_HOP + FRAMES) + 1024 <= (int)GUNSHOT_WAKE_KEPT,
                "a window that a rise wants, and the hop before it, must be kept");

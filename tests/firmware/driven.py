@@ -4,6 +4,7 @@ import struct
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from gunshot.export import log_mel as log_mel_c
 from gunshot.models.model import Model
 from tests.firmware.host_c import CMSIS, GCC, HERE, ROOT, SANITIZE, SRC, STRICT, dsp, run
 
-PARTS = ["crc32", "detector", "frames", "gunshot", "log_mel", "measures", "message", "ring", "site"]
+PARTS = ["crc32", "detector", "frames", "gunshot", "log_mel", "measures", "message", "ring", "site", "wake"]
 HOST = ["wav_port.c", "wav.c", "number.c", "host/stdio.c"]
 
 p = params.load("audio", "chunks", "context", "features", "detector", "firmware", path=ROOT / "params.yaml")
@@ -43,6 +44,7 @@ MODEL = Model(
     code_db=float(np.float32(0.49)), code_zero=76,
 )  # fmt: skip
 SETTINGS: detector.Settings = listener.settings(MODEL, p, logit=0.0)
+SLEEPER = SimpleNamespace(**vars(p) | {"detector": p.detector.model_copy(update={"windows": 1})})  # sections of one
 
 
 def shots(starts_s: list[float], duration_s: float, seed: int = 0, peak: int = 20_000) -> np.ndarray:
@@ -55,21 +57,24 @@ def shots(starts_s: list[float], duration_s: float, seed: int = 0, peak: int = 2
     return np.clip(y, -32768, 32767).astype(np.int16)
 
 
-def generate(out: Path) -> None:
+def generate(out: Path, p: SimpleNamespace = p) -> None:
     """Write constants.h and tables.c of the driver's model and settings."""
-    operating = {"proof": "unproven", "settings": vars(SETTINGS)}
+    operating = {"proof": "unproven", "settings": vars(listener.settings(MODEL, p, logit=0.0))}
     constants.write(ARTIFACT, REPORT, out, constants=constants.constants(ARTIFACT, REPORT, operating, p), network={})
     log_mel_c.write(out, p)
 
 
-def build(out: Path, name: str, *sources: Path) -> Path:
-    """Compile the firmware's parts, the driver's model and more sources to a program, under sanitizers."""
-    generate(out)
+def build(out: Path, name: str, *sources: Path, wake_db: int = 0) -> Path:
+    """Compile the firmware's parts, the driver's model and more sources to a program, under sanitizers.
+
+    Where a rise of `wake_db` wakes it, it has the settings of SLEEPER.
+    """
+    generate(out, SLEEPER if wake_db else p)
     parts = [HERE / "jump.c", *(SRC / f"{part}.c" for part in PARTS), out / "tables.c"]
     includes = ["-I", SRC, "-I", SRC.parent / "ports", "-I", out, "-isystem", CMSIS / "dsp" / "Include"]
     fft = dsp()
     linked = [fft, f"-Wl,-rpath,{fft.parent}", "-lm", "-o", out / name]
-    run(*GCC, *STRICT, *SANITIZE, *includes, *sources, *parts, *linked)
+    run(*GCC, *STRICT, *SANITIZE, f"-DGUNSHOT_WAKE_DB={wake_db}", *includes, *sources, *parts, *linked)
     return out / name
 
 
@@ -82,8 +87,8 @@ def build_host(out: Path) -> Path:
 class Driver:
     """The running driver; an error of a sanitizer ends it, and is shown by the request that follows."""
 
-    def __init__(self, out: Path):
-        program = build(out, "driver", HERE / "driver.c")
+    def __init__(self, out: Path, *, wake_db: int = 0):
+        program = build(out, "driver", HERE / "driver.c", wake_db=wake_db)
         self._errors = (out / "errors").open("w+")
         self._run = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
 

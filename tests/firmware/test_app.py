@@ -61,7 +61,7 @@ class App:
 class Python:
     """What Python sends of the same samples, after the first heartbeat."""
 
-    def __init__(self):
+    def __init__(self, p=p):
         ear, number = listener.Listener(MODEL, [0.0], p), incidents.model_number(driven.ARTIFACT)
         same = {"device": DEVICE, "session": SESSION, "model": number}
         self.incidents, self.messages = incidents.Incidents(ear, sequence=count(1), p=p.firmware, **same), []

@@ -12,7 +12,8 @@ from gunshot.base import params
 from gunshot.detect import detector, listener, onset
 from gunshot.device import emulator, parity, wake
 from gunshot.models.model import load_model
-from tests.firmware import host_c
+from tests.firmware import driven, host_c
+from tests.firmware.test_app import App, Python, compare, overrun
 
 ROOT, DB = host_c.ROOT, 10
 P = params.load("audio", "chunks", "context", "features", "detector", path=ROOT / "params.yaml")
@@ -87,15 +88,65 @@ def test_an_application_that_sleeps_scores_what_it_would_and_tells_what_python_d
     full = parity.trace(emulator.build("host", firmware=ROOT / "firmware"), "host", pcm, P)
     slept = parity.trace(emulator.build(preset, firmware=ROOT / "firmware", wake_db=DB), port, pcm, P)
     onsets, scored = of_python(pcm, full, s)
-    assert slept.onsets == onsets and len(onsets) >= 8
+    assert slept.onsets == onsets and onsets
     assert slept.logits[slept.logits != wake.NO_SHOT].tolist() == full.logits[scored].tolist()
-    assert slept.codes.shape[1] == wake.cost(scored, s)["frames"] < 0.5 * full.codes.shape[1]
-    assert 0.1 < scored.mean() < 0.3
+    assert slept.codes.shape[1] == wake.cost(scored, s)["frames"] < full.codes.shape[1]
+    assert scored.any() and not scored.all()
+
+
+FIRST_S = [0.30, 0.36, 0.42, 0.49, 0.55]  # of these the first windows wanted lie before and after a whole one was heard
+
+
+@pytest.mark.firmware
+@pytest.mark.parametrize("at_s", FIRST_S)
+def test_a_rise_soon_after_the_start_wakes_as_any_other(at_s):
+    pcm, model = driven.shots([at_s], at_s + 1.5), load_model(ROOT / "models/quantized/model.tflite")
+    s = listener.settings(model, P, logit=model.threshold())
+    full = parity.trace(emulator.build("host", firmware=ROOT / "firmware"), "host", pcm, P)
+    slept = parity.trace(emulator.build("host-sanitize", firmware=ROOT / "firmware", wake_db=DB), "host", pcm, P)
+    onsets, scored = of_python(pcm, full, s)
+    assert slept.onsets == onsets and scored.any()
+    assert slept.logits[slept.logits != wake.NO_SHOT].tolist() == full.logits[scored].tolist()
+    assert slept.codes.shape[1] == wake.cost(scored, s)["frames"]
+
+
+@pytest.fixture(scope="module")
+def sleeper(tmp_path_factory):
+    """The application in the driver, which sleeps."""
+    pipe = driven.Driver(tmp_path_factory.mktemp("sleeper"), wake_db=DB)
+    yield pipe
+    pipe.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_s", FIRST_S)
+def test_a_rise_soon_after_a_gap_tells_what_one_that_never_sleeps_does(sleeper, at_s):
+    first, second, lost = driven.shots([0.7], 1.8, 1), driven.shots([at_s], at_s + 1.5, 2), driven.shots([], 0.32, 3)
+    app = App(sleeper)
+    app.hear(first)
+    overrun(app, lost)
+    app.write(lost[:0])
+    app.hear(second)
+    full = np.zeros(2048, np.int16)  # of the ring, which `overrun` filled
+    python = Python(driven.SLEEPER).hear(np.concatenate([first, full])).gap(len(lost)).hear(second)
+    compare(app.messages(), python.messages)
+    assert {message.incident for message in app.messages()} == {1, 2} and app.beat().gaps == 1
+
+
+def compiled(generated, db: int) -> subprocess.CompletedProcess:
+    flags = [f"-DGUNSHOT_WAKE_DB={db}", "-I", host_c.SRC, "-I", generated, "-fsyntax-only"]
+    return subprocess.run([*host_c.GCC, *flags, host_c.SRC / "wake.c"], capture_output=True, text=True)
 
 
 def test_a_mean_over_windows_is_no_build(tmp_path):
     generated = host_c.generate(tmp_path, settings=detector.Settings(**vars(SETTINGS) | {"windows": 2}))
-    flags = ["-I", host_c.SRC, "-I", generated, "-c", host_c.SRC / "wake.c", "-o", tmp_path / "wake.o"]
-    for db, code in ((0, 0), (DB, 1)):
-        done = subprocess.run([*host_c.GCC, f"-DGUNSHOT_WAKE_DB={db}", *flags], capture_output=True, text=True)
-        assert done.returncode == code and ("detector.windows must be 1" in done.stderr) == bool(code)
+    assert compiled(generated, 0).returncode == 0
+    assert "detector.windows must be 1" in compiled(generated, DB).stderr
+
+
+@pytest.mark.parametrize("db", [-3, 1, 60, 61])
+def test_a_rise_that_is_none_is_no_build(tmp_path, db):
+    """As in Python."""
+    done = compiled(host_c.generate(tmp_path), db)
+    assert (done.returncode == 0) == (1 <= db <= 60)
+    assert ("GUNSHOT_WAKE_DB: 0, or a whole number from 1 to 60" in done.stderr) == (not 1 <= db <= 60)
