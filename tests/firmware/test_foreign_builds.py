@@ -4,6 +4,7 @@ Neither is here: files of the tests declare what is used of them, and play a rec
 """
 
 import dataclasses
+import json
 import os
 import pty
 import re
@@ -114,6 +115,17 @@ def test_the_esp32s3_sends_the_incidents_of_the_host_port(tmp_path, sound, wante
     # A chip hears on; the host port closes at the recording's end what is open there.
     assert len(said) > 1 and len(wanted) - len(said) <= 1
     assert alike[0] == alike[1][: len(said)]
+
+
+@pytest.mark.parametrize("options", [[], ["-DGUNSHOT_WAKE_DB=10"]])
+def test_the_esp32s3_passes_on_the_wake_up(tmp_path, options):
+    command = ["cmake", "-G", "Ninja", "-S", PORT, "-B", tmp_path, "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *options]
+    env = os.environ | {"IDF_PATH": str(BOARDS / "esp-idf")}
+    assert subprocess.run(command, env=env, capture_output=True).returncode == 0
+    commands = json.loads((tmp_path / "compile_commands.json").read_text())
+    flags = {Path(each["file"]).name: each["command"].split() for each in commands}
+    for name in ("gunshot.c", "wake.c", "main.c"):
+        assert [flag for flag in flags[name] if "WAKE" in flag] == options
 
 
 def test_the_esp32s3_compiles_what_the_other_ports_compile():
