@@ -63,7 +63,7 @@ def onsets(model, logit: float, sound: Path) -> list[int]:
 @pytest.fixture
 def at(models, module, tmp_path, new_page):
     """A page with both, and the profiles of two sites for the candidate."""
-    sites = [profile("yard", YARD), profile("gate", OTHER)]
+    sites = [profile("yard", YARD), profile("gate", OTHER), profile("own", models["candidate"].threshold())]
     versions = [
         folder.Version(module, models["candidate"], P, "candidate", sites),
         folder.Version(module, models["champion"], P, "champion"),
@@ -92,11 +92,26 @@ def test_both_hear_the_same_each_at_its_own_threshold_or_at_that_of_a_site(at, m
     at.page.locator("#file").set_input_files(sound)
     at.says(f"x.wav: candidate {len(yard)} shots, champion {len(other)} shots")
     assert (seen(at, "#incidents"), seen(at, "#incidents-2")) == (yard, other)
-    assert at.page.locator("#site option").all_text_contents() == ["none", "yard", "gate"]
+    assert at.page.locator("#site option").all_text_contents() == ["none", "yard", "gate", "own"]
     expect(at.page.locator("#sites-2")).to_be_hidden()
     at.page.get_by_role("button", name="Back to the operating point").first.click()
     expect(at.page.locator("#site")).to_have_value("")
     expect(at.page.locator("#opens")).to_contain_text(", the operating point")
+
+
+def test_a_site_whose_threshold_is_the_operating_point_s_can_be_left(at):
+    site, opens = at.page.get_by_label("As at the site").first, at.page.locator("#opens")
+    expect(site).to_have_value("")
+    own = site.locator("option", has_text="own").get_attribute("value")
+    for leave in (
+        lambda: site.select_option("none"),
+        at.page.get_by_role("button", name="Back to the operating point").first.click,
+    ):
+        site.select_option("own")
+        expect(site).to_have_value(own)
+        leave()
+        expect(site).to_have_value("")
+        expect(opens).to_contain_text(", the operating point")
 
 
 def test_three_versions_and_two_that_hear_in_other_ways_are_refused(models, module, tmp_path):
@@ -106,7 +121,8 @@ def test_three_versions_and_two_that_hear_in_other_ways_are_refused(models, modu
             folder.write(tmp_path, versions, offline=False)
     louder = SimpleNamespace(**vars(P) | {"firmware": P.firmware.model_copy(update={"full_scale_pa": 200.0})})
     with pytest.raises(ValueError, match=r"full_scale_db_spl=140\.0 of champion must be 120\.0, as of the first"):
-        folder.write(tmp_path, [one, one._replace(p=louder, name="champion")], offline=False)
+        folder.write(tmp_path / "out", [one, one._replace(p=louder, name="champion")], offline=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_candidate_is_built_with_its_own_tables_and_shown_alone_before_there_is_a_champion(

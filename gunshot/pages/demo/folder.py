@@ -70,14 +70,14 @@ def write(out: Path, versions: Sequence[Version], *, offline: bool) -> None:
     """
     if not 1 <= len(versions) <= len(MODULES):
         raise ValueError(f"versions={len(versions)} must be 1 or {len(MODULES)}")
-    out.mkdir(parents=True, exist_ok=True)
-    if strangers := sorted(path.name for path in out.iterdir() if path.name not in _names()):
+    if strangers := sorted(path.name for path in out.glob("*") if path.name not in _names()):
         raise FileExistsError(f"{out}: {strangers[0]} is no file of the demo: OUT must be an empty folder or a demo's")
-    facts = [_of_version(*each) for each in zip(MODULES, versions, strict=False)]
     common = [_common(version) for version in versions]
     if differs := [name for name in ALIKE if common[0][name] != common[-1][name]]:
         name = differs[0]
         raise ValueError(f"{name}={common[-1][name]} of {versions[-1].name} must be {common[0][name]}, as of the first")
+    facts = [_of_version(*each) for each in zip(MODULES, versions, strict=False)]
+    out.mkdir(parents=True, exist_ok=True)
     for name in MODULES[len(versions) :]:
         (out / name).unlink(missing_ok=True)
     for path in STATIC.iterdir():

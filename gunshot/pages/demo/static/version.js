@@ -39,7 +39,7 @@ export class Version {
     await this.#detector.load(await (await fetch(this.#own.module)).arrayBuffer(), this.#page.n_mels);
     await this.#detector.begin(this.#chosen);
     this.#prepare();
-    await this.#threshold(this.#own.operating);
+    await this.#threshold(this.#own.operating, "");
   }
 
   #prepare() {
@@ -49,21 +49,22 @@ export class Version {
     for (const title of name ? ["incidents-title", "threshold-title"] : []) this.#at(title).textContent += `: ${name}`;
     slider.max = thresholds.length - 1;
     slider.oninput = () => this.#threshold(Number(slider.value));
-    this.#at("operating").onclick = () => this.#threshold(operating);
+    this.#at("operating").onclick = () => this.#threshold(operating, "");
     site.append(...sites.map((one) => new Option(one.site, one.index)));
-    site.onchange = () => this.#threshold(site.value === "" ? operating : Number(site.value));
+    site.onchange = () => this.#threshold(site.value === "" ? operating : Number(site.value), site.value);
     this.#at("sites").hidden = sites.length === 0;
     slider.disabled = this.#at("operating").disabled = site.disabled = false;
   }
 
-  #threshold(index) {
+  /** Decide by a threshold. `where` is the option of the site that a person chose, "" of none; else of one that has it. */
+  #threshold(index, where = String(index)) {
     this.#chosen = this.#own.thresholds[index];
     const { score } = this.#chosen, slider = this.#at("threshold"), site = this.#at("site");
     const words = `${score.toFixed(3)}${index === this.#own.operating ? ", the operating point" : ""}`;
     slider.value = index;
     slider.setAttribute("aria-valuetext", words);
     this.#at("opens").textContent = words;
-    if (site.value !== String(index)) site.value = String(index); // of two sites with one threshold that which was chosen
+    if (site.value !== where) site.value = where; // of two sites with one threshold that which was chosen
     if (site.selectedIndex < 0) site.value = "";
     this.#strip.thresholds[this.#number] = score;
     this.#strip.draw();
