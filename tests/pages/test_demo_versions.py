@@ -1,6 +1,7 @@
 """gunshot demo with two versions side by side, and with sites' profiles: each decides as detect does there."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,22 +126,61 @@ def test_three_versions_and_two_that_hear_in_other_ways_are_refused(models, modu
     assert not (tmp_path / "out").exists()
 
 
-def test_a_candidate_is_built_with_its_own_tables_and_shown_alone_before_there_is_a_champion(
-    module, tmp_path, monkeypatch
-):
-    def fetched(commit: str, out: Path) -> Path:
-        shutil.copytree(ROOT / "models/quantized", out)
-        shutil.copytree(ROOT / "firmware/generated", out / "firmware")
-        return out / "model.tflite"
+def fetched(commit: str, out: Path) -> Path:
+    """The pipeline's model in the place of a commit's, with what the stage export made of it."""
+    shutil.copytree(ROOT / "models/quantized", out)
+    shutil.copytree(ROOT / "firmware/generated", out / "firmware")
+    return out / "model.tflite"
+
+
+def altered(file: Path, words: str, others: str) -> None:
+    text, count = re.subn(words, others, file.read_text())
+    assert count == 1
+    file.write_text(text)
+
+
+@pytest.fixture
+def reviewed(tmp_path, monkeypatch):
+    """Return a function that writes the page of a candidate and a champion, or None, and returns its folder."""
+
+    def write(champion: str | None) -> Path:
+        (tmp_path / "gates.json").write_text(json.dumps({"candidate": "3f9c1e0b", "champion": champion}))
+        command = ["export", "demo", str(tmp_path / "out"), "--candidate", str(tmp_path)]
+        assert CliRunner().invoke(cli.app, command, catch_exceptions=False).exit_code == 0
+        return tmp_path / "out"
 
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(bundle, "fetch", fetched)
-    (tmp_path / "gates.json").write_text(json.dumps({"candidate": "3f9c1e0b", "champion": None}))
-    command = ["export", "demo", str(tmp_path / "out"), "--candidate", str(tmp_path)]
-    done = CliRunner().invoke(cli.app, command, catch_exceptions=False)
-    facts = json.loads((tmp_path / "out/demo.json").read_text())
-    assert done.exit_code == 0 and [each["name"] for each in facts["versions"]] == ["candidate"]
-    assert (tmp_path / "out/gunshot.wasm").read_bytes() == module.read_bytes()
+    return write
+
+
+def test_a_candidate_is_built_with_its_own_tables_and_shown_alone_before_there_is_a_champion(module, reviewed):
+    out = reviewed(None)
+    facts = json.loads((out / "demo.json").read_text())
+    assert [each["name"] for each in facts["versions"]] == ["candidate"]
+    assert (out / "gunshot.wasm").read_bytes() == module.read_bytes()
+
+
+def test_a_champion_is_built_with_its_own_tables_and_decides_by_its_own_sections(
+    module, reviewed, tmp_path, monkeypatch
+):
+    """An old one: its hysteresis was another one, and its limit had another name."""
+    fetched("", folder := tmp_path / "v1")
+    operating = json.loads((folder / "operating.json").read_text())
+    stated = operating["params"]["detector"]
+    stated["max_fa_per_hour"] = stated.pop("max_false_incidents_per_hour")
+    stated["hysteresis"] = 1.0
+    (folder / "operating.json").write_text(json.dumps(operating))
+    altered(folder / "firmware/constants.h", r"(?m)^(#define GUNSHOT_DETECTOR_OFF) .*$", r"\1 -12345")
+    asked = []
+    monkeypatch.setattr(bundle, "export", lambda version: asked.append(version) or folder)
+    out = reviewed("v1")
+    candidate, champion = json.loads((out / "demo.json").read_text())["versions"]
+    assert asked == ["v1"] and (candidate["name"], champion["name"]) == ("candidate", "champion")
+    first, second = (each["thresholds"][each["operating"]] for each in (candidate, champion))
+    assert first["on"] == second["on"] and first["on"] - first["off"] > second["on"] - second["off"] > 0
+    assert (out / candidate["module"]).read_bytes() == module.read_bytes()
+    assert (out / champion["module"]).read_bytes() != module.read_bytes()
 
 
 @pytest.mark.parametrize(
