@@ -119,6 +119,8 @@ class Installer:
             raise RefusedError("over", "it was taken back before")
         elif offer.wanted == Wanted.install:
             self._install(offer)
+        else:
+            raise RefusedError("unknown", "it has no such image on trial")
 
     def _install(self, offer: Offer) -> None:
         """Begin to fetch an image, or go on; RefusedError where this device takes it from nobody."""
@@ -155,13 +157,12 @@ class Installer:
         offer = self._offer
         if offer is None or (part.id, part.number) != (offer.id, self._next):
             return
-        manifest = bytes.fromhex(offer.manifest)
-        size = self._manifest(offer).size
-        expected = min(PART, size - self._next * PART)
-        if len(content) != expected:
-            return self._refuse(offer.id, RefusedError("image", f"part {part.number} must have {expected} bytes"))
         try:
-            self._slots.add(manifest, content, at=self._next * PART)
+            size = self._manifest(offer).size  # by now it may be older than what the device keeps
+            expected = min(PART, size - self._next * PART)
+            if len(content) != expected:
+                raise RefusedError("image", f"part {part.number} must have {expected} bytes")
+            self._slots.add(bytes.fromhex(offer.manifest), content, at=self._next * PART)
             self._next += 1
             if self._next * PART >= size:
                 self._finish(offer)

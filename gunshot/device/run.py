@@ -5,7 +5,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -100,7 +100,7 @@ class Device:
         self._tell(self._teller.push(pcm))
         self._adapt(len(pcm), opened=self._teller.count > before)
         if time.monotonic() - self._beaten >= self._p.heartbeat_s:
-            self._beat()
+            self.beat()
 
     def said(self, site: SiteProfile) -> SiteProfile:
         """Return what it says of a site's profile that it was given: where it has left that one, why."""
@@ -122,7 +122,7 @@ class Device:
             self._tell(self._teller.climb(self._climbs.rung))
             self._ear.model = self._plain
             log.info("more incidents than its limit: it goes up to rung %d of %d", self._climbs.rung, self._climbs.top)
-            self._beat()
+            self.beat()
 
     def _tell(self, messages: list[Incident]) -> None:
         """Put incident messages into the outbox, with the time where the operating system is sure of it."""
@@ -143,7 +143,7 @@ class Device:
             return time.time_ns() // 1000, DELAY_US
         return round(self._heard_s * 1e6), WAY_US
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Put a heartbeat into the outbox.
 
         This device counts neither lost samples, only the gaps that they leave, nor a stuck microphone.
@@ -215,13 +215,18 @@ def listen(
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
         installer = Installer(folder, place.name, slots, p, error_us=error_us) if slots else None
+        if slots and slots.is_on_trial:
+            device.beat()  # once the hub has it, this start is none that failed: the next one may be minutes away
         says = {"site": device.said(site), "installer": installer}
         with (
             closing(Answers(folder, birth, device.ring, **keeps, error_us=error_us)) as answers,
             closing(Link(folder, place.host, place.port, outbox, birth, answers, **says)) as link,
-            suppress(KeyboardInterrupt),
         ):
-            run(source, device, outbox, answers, link, site=site, slots=slots)
+            try:
+                run(source, device, outbox, answers, link, site=site, slots=slots)
+            except KeyboardInterrupt:
+                if slots:
+                    slots.close()  # no other image is to run, even where one waits
         if climbs:
             climbs.save()
         return len(outbox)

@@ -6,13 +6,16 @@ at any byte leaves the image of before; without any it is the model of this mach
 says which is which, and is written whole or not at all.
 """
 
+import fcntl
 import hashlib
 import io
 import logging
 import os
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +28,7 @@ from gunshot.signing import keys, manifests, record
 from gunshot.signing.manifests import Manifest
 
 FOLDER, STATE = "images", "slots.json"  # in a device's folder
+LOCK = "images.lock"  # beside FOLDER, which may be deleted
 OPERATORS = "operators"  # there too: the public keys of those whose images it takes, NAME.pem each
 CLASS = "linux"  # of the devices that `gunshot device run` makes
 NAMES = MODEL, *_ = ("model.tflite", "report.json", "operating.json", "params.yaml")  # of an image
@@ -64,10 +68,16 @@ class Slots:
     ----------
     folder : the device's
     trusted : the operators' keys; by default those in the folder's OPERATORS
+
+    Raises
+    ------
+    ValueError
+        Another process has them, or slots.json is damaged.
     """
 
     def __init__(self, folder: Path, trusted: Mapping[str, Ed25519PublicKey] | None = None):
         self.folder = folder / FOLDER
+        self._lock = weakref.finalize(self, os.close, _locked(folder / LOCK))  # a second start would count as one more
         self.trusted = keys.trusted(folder / OPERATORS) if trusted is None else dict(trusted)
         self.state = self._load()
         self.running: Slot | None = None  # since the last `boot`
@@ -76,7 +86,7 @@ class Slots:
     @property
     def is_stale(self) -> bool:
         """Return whether another image is to run than the one that `boot` chose."""
-        return self._chosen != _manifest(self.state.trial or self.state.kept)
+        return self._lock.alive and self._chosen != _manifest(self.state.trial or self.state.kept)
 
     @property
     def is_on_trial(self) -> bool:
@@ -92,13 +102,8 @@ class Slots:
 
     def boot(self) -> Path | None:
         """Choose what this start runs, and return the path of its model; None: the machine's own."""
-        trial = self.state.trial
-        if trial and trial.starts >= MOST_STARTS:
-            self.end_trial(f"in {MOST_STARTS} starts the hub had no message of it")
-        elif trial:
-            self._save(trial=trial.model_copy(update={"starts": trial.starts + 1}))  # before it can fail
         self.running = path = None
-        for slot in filter(None, (self.state.trial, self.state.kept)):
+        for slot in filter(None, (self._counted(), self.state.kept)):
             try:
                 path = self._unpacked(slot)
             except (ValueError, OSError) as e:
@@ -111,16 +116,40 @@ class Slots:
         self._chosen = _manifest(self.state.trial or self.state.kept)
         return path
 
+    def _counted(self) -> Slot | None:
+        """Return the trial, whose start is counted on the disk before it can fail; None where it is not to run now."""
+        trial = self.state.trial
+        if trial and trial.starts >= MOST_STARTS:
+            return self.end_trial(f"in {MOST_STARTS} starts the hub had no message of it")
+        try:
+            if trial:
+                self._save(trial=trial.model_copy(update={"starts": trial.starts + 1}))
+        except OSError as e:  # uncounted it could fail for ever
+            log.warning("the image of before runs this time, as the start of the one on trial cannot be noted: %s", e)
+            return None
+        return self.state.trial
+
     def calm(self) -> None:
         """Note that the hub has a message of this start: a trial's starts are counted anew."""
         if self.is_on_trial and self.state.trial.starts:
-            self._save(trial=self.state.trial.model_copy(update={"starts": 0}))
+            try:
+                self._save(trial=self.state.trial.model_copy(update={"starts": 0}))
+            except OSError as e:  # the next message does it
+                log.warning("that the hub has a message of the image on trial cannot be noted: %s", e)
 
     def end_trial(self, why: str) -> None:
-        """Run the image of before from the next start on, and never this trial again."""
+        """Run the image of before from the next start on, and never this trial again.
+
+        On a full disk that holds for this process: another one may run the trial again, and is told anew.
+        """
         order = self.state.trial.order
         over = (*self.state.over, order)[-MOST_OVER:]
-        self._save(trial=None, over=over, last=(order, "back", why[:200]))
+        ended = {"trial": None, "over": over, "last": (order, "back", why[:200])}
+        try:
+            self._save(**ended)
+        except OSError as e:
+            log.warning("that a trial is over cannot be noted: %s", e)
+            self.state = self.state.model_copy(update=ended)
 
     def put_over(self, order: str) -> None:
         """Note that a roll-out is over which never came here."""
@@ -136,7 +165,12 @@ class Slots:
         self.running, self._chosen = kept, kept.manifest
         for file in self.folder.iterdir():  # the image of before, and what never was whole
             if file.is_file() and file.name not in (STATE, _name(kept)):
-                file.unlink()
+                with suppress(OSError):  # it takes room, and harms nothing
+                    file.unlink()
+
+    def close(self) -> None:
+        """Let another process have them; in this one no other image is to run."""
+        self._lock()
 
     def begin(self, manifest: bytes) -> int:
         """Return how many bytes of an image are here already; what is of another one goes."""
@@ -203,12 +237,24 @@ class Slots:
         except FileNotFoundError:
             return State()
         except pydantic.ValidationError as e:
-            raise ValueError(f"{file}: must be what this device wrote; delete {self.folder}: {e}") from None
+            remedy = f"delete {self.folder}: then it runs its own model, and takes older images too"
+            raise ValueError(f"{file}: must be what this device wrote; {remedy}: {e}") from None
 
     def _save(self, **changed) -> None:
         state = self.state.model_copy(update=changed)
         record.write(self.folder / STATE, state.model_dump_json().encode())
         self.state = state
+
+
+def _locked(file: Path) -> int:
+    """Return the handle of a file that no other process has; ValueError where one does."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        os.close(handle)
+        raise ValueError(f"{file}: {e.strerror}; is `gunshot device run` running there already?") from None
+    return handle
 
 
 def _manifest(slot: Slot | None) -> str | None:

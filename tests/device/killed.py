@@ -40,6 +40,7 @@ def take(folder: Path, between: Callable[[], None] = lambda: None) -> None:
     one.boot()
     one.calm()
     one.keep()
+    one.close()
 
 
 def killed(folder: Path, doing: Callable[[], None]) -> bool:
@@ -81,6 +82,7 @@ def look(folder: Path, *, is_whole: bool) -> None:
     model = one.boot().read_bytes()
     assert model in ([b"a newer model" * 9, b"old"] if is_whole else [b"old"]), model
     assert (one.state.least == 2) == (one.state.kept.manifest == manifest(NEW, 2).hex())
+    one.close()
     take(folder)  # and the rest comes, whatever was left
     assert Slots(folder).boot().read_bytes() == b"a newer model" * 9
 
@@ -91,6 +93,7 @@ def main(base: Path, step: int) -> None:
     one.finish(fetch(one, OLD, 1), ORDERS[0], lambda _: None)
     one.boot()
     one.keep()
+    one.close()
     count, folder = 0, base / "copy"
     deeds = {
         "byte of the image": (lambda size: lambda: (at_byte(size), take(folder)), False),

@@ -1,5 +1,6 @@
 """What a device takes of a roll-out, and what it refuses, each by its rule's name."""
 
+import shutil
 import time
 
 import pytest
@@ -21,11 +22,13 @@ class Device:
 
     def __init__(self, folder):
         self.folder = trusting(folder)
-        self.error_us = 1000
+        self.error_us, self.slots = 1000, None
         self.start()
 
     def start(self) -> bytes | None:
         """Start: the model that runs, None where it is the machine's own."""
+        if self.slots:
+            self.slots.close()  # that process has ended
         self.slots = Slots(self.folder)
         path = self.slots.boot()
         self.installer = Installer(self.folder, "roof", self.slots, P, error_us=lambda: self.error_us)
@@ -115,6 +118,24 @@ def test_what_is_older_than_what_it_keeps_is_refused_for_good(device):
         Stage.refused, None, "older: number 6 must be at least 7, which it keeps",
     )  # fmt: skip
     assert device.offer(content=image(b"x"), number=7, id=OTHER)[0] == Stage.fetching
+
+
+def test_a_part_of_what_is_older_by_now_is_refused_and_ends_nothing(device):
+    device.take(number=7)
+    device.start()
+    assert device.offer(content=image(b"x"), number=6, id=OTHER)[0] == Stage.fetching
+    assert device.offer(Wanted.keep, number=7) == (Stage.kept, None, "")
+    stage, _, note = device.says(part(OTHER, image(b"x"), 0))
+    assert stage == Stage.refused and note.startswith("older: ")
+
+
+def test_who_has_lost_the_image_on_trial_says_so_where_it_is_to_keep_it(device):
+    device.take()
+    device.start()
+    shutil.rmtree(device.folder / "images")
+    assert device.start() is None
+    assert device.offer(Wanted.keep) == (Stage.refused, None, "unknown: it has no such image on trial")
+    assert device.offer() == (Stage.fetching, 0, "")
 
 
 @pytest.mark.parametrize(

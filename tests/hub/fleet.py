@@ -32,16 +32,19 @@ class Device:
     def __init__(self, fleet: "Fleet", name: str):
         self.fleet, self.name, self.folder = fleet, name, trusting(fleet.place / name)
         self.session, self.is_there, self.crashes, self.is_quiet = 0, True, False, False
+        self.slots: Slots | None = None
         self.start()
 
     def start(self) -> None:
         """Start, and tell who it is; of an image with which it `crashes` nobody hears anything."""
         while True:
-            one = Slots(self.folder)
+            if self.slots:
+                self.slots.close()  # that process has ended
+            self.slots = one = Slots(self.folder)
             self.model = (path := one.boot()) and path.read_bytes()
             if not (self.crashes and one.is_on_trial):
                 break
-        self.slots, self.session = one, self.session + 1
+        self.session += 1
         self.installer = Installer(self.folder, self.name, one, P, error_us=lambda: None)
         running = one.running and one.manifest(one.running)
         self.fleet.born(self, running)

@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +15,10 @@ import numpy as np
 import pytest
 import sqlalchemy as sql
 
-from gunshot.device import run
+from gunshot.device import messages, run
+from gunshot.device.messages import Heartbeat
+from gunshot.device.outbox import Outbox
+from gunshot.device.releases import PART
 from gunshot.device.slots import Slots
 from gunshot.hub import database, folder, rollouts
 from gunshot.hub.database import ROLLOUT, ROLLOUT_DEVICE, SESSION
@@ -20,20 +26,22 @@ from gunshot.hub.folder import Rollout
 from gunshot.signing import keys, record
 from tests.device.images import OPERATOR, PARAMS, image, manifest
 from tests.firmware.driven import MODEL
-from tests.hub.network import NAME, Network, forked, p, until
+from tests.hub.network import NAME, PATIENCE_S, Network, forked, p, until
 
 BIG = np.random.default_rng(5).bytes(600_000)  # 37 parts
 pytestmark = pytest.mark.slow
 
 
-def be_rolled(place: Path) -> None:
-    """Be `gunshot device run` in a quiet street, of whatever image there is."""
+def be_rolled(place: Path, killed_at: int | None = None) -> None:
+    """Be `gunshot device run` in a quiet street, of whatever image there is; killed once so many bytes are fetched."""
     slots, often = Slots(place), p.firmware.model_copy(update={"heartbeat_s": 0.5})
 
     def silence() -> Iterator[tuple[np.ndarray, bool]]:
         while True:
             time.sleep(0.02)
             yield np.zeros(p.audio.sr // 50), False
+            if killed_at and any(file.stat().st_size >= killed_at for file in slots.folder.glob("*.incoming")):
+                os.kill(os.getpid(), signal.SIGKILL)
 
     source = silence()
     while True:
@@ -72,12 +80,12 @@ def an_hour_later(network: Network) -> None:
 
 def test_device_and_hub_are_killed_on_the_way_and_the_image_is_run_whole_and_kept(network):
     with network.broker(), network.hub() as hub:
-        with forked(be_rolled, network.device) as device:
+        with forked(be_rolled, network.device, 4 * PART) as device:
             until(lambda: any(row["online"] for row in network.rows(SESSION)), "the device is there")
             begin(network)
-            until(lambda: progress(network)[1] >= 4, "some parts are fetched")
-            device.kill()
-            device.join()
+            device.join(PATIENCE_S)
+            assert device.exitcode == -signal.SIGKILL
+        assert progress(network)[0] == "fetching"
         assert Slots(network.device).boot() is None  # its own model: the image of before
         with forked(be_rolled, network.device):
             until(lambda: progress(network)[1] >= 12, "it goes on")
@@ -96,3 +104,32 @@ def test_device_and_hub_are_killed_on_the_way_and_the_image_is_run_whole_and_kep
     assert one.boot().read_bytes() == BIG and one.state.least == 2 and one.state.trial is None
     assert json.loads((network.device / "images" / "slots.json").read_text())["last"][1] == "kept"
     assert newest["device"] == NAME
+
+
+def test_a_session_on_trial_says_at_once_that_it_lives_and_an_interrupt_ends_it_whatever_is_to_run(network):
+    """With `heartbeat_s` of 600 s, three short cuts of power would else end each trial."""
+    content, slots = image(b"a model"), Slots(network.device)
+    signed = manifest(content, 2)
+    slots.begin(signed)
+    slots.add(signed, content, at=0)
+    slots.finish(signed, "a" * 32, lambda _: None)
+    model = dataclasses.replace(MODEL, path=slots.boot())
+
+    def interrupted() -> Iterator[tuple[np.ndarray, bool]]:
+        yield np.zeros(p.audio.sr // 50), False
+        slots.end_trial("it is loud")
+        assert slots.is_stale
+        raise KeyboardInterrupt
+
+    assert run.listen(network.device, interrupted(), model, 0.0, p, slots=slots) == 1 and not slots.is_stale
+    with closing(Outbox(network.device)) as outbox:
+        beat = messages.decode(outbox.first(1)[0].payload)
+    assert isinstance(beat, Heartbeat) and beat.sequence == 0
+    slots = Slots(network.device)
+    model = dataclasses.replace(MODEL, path=slots.boot() or network.device / "cert.pem")
+    assert run.listen(network.device, interrupted_at_once(), model, 0.0, p, slots=slots) == 1  # no trial: no such word
+
+
+def interrupted_at_once() -> Iterator[tuple[np.ndarray, bool]]:
+    yield np.zeros(p.audio.sr // 50), False
+    raise KeyboardInterrupt
