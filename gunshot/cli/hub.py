@@ -117,11 +117,14 @@ def run(folder: FolderArgument) -> None:
     The broker must run. Run one hub at a time. It ends with an error where the database fails: start it again then.
     """
     from gunshot.base import params
+    from gunshot.hub import folder as folders
     from gunshot.hub import service
 
     show_log()
+    p = params.load("audio", "firmware")
+    folders.load(folder).rollout.check(heartbeat_s=p.firmware.heartbeat_s)
     with suppress(KeyboardInterrupt):
-        service.serve(folder, sr=params.load("audio").audio.sr)
+        service.serve(folder, sr=p.audio.sr)
 
 
 @hub.command()

@@ -131,16 +131,24 @@ class Webhook(pydantic.BaseModel):
         return base64.b64decode(self.secret.removeprefix(SECRET))
 
 
+Seconds = Annotated[float, pydantic.Field(gt=0, le=31_536_000, allow_inf_nan=False)]  # a year at most
+
+
 class Rollout(pydantic.BaseModel):
     """How a promoted model goes out: to a canary, then to shares of the devices, each step watched."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
-    shares: tuple[float, ...] = (0.1, 0.5, 1.0)  # of the devices, after the canary; each with those before it
-    watch_s: float = pydantic.Field(default=3600.0, gt=0)  # for which a step is watched before the next one
-    patience_s: float = pydantic.Field(default=86_400.0, gt=0)  # that a step waits for devices that are away
-    silent_s: float = pydantic.Field(default=1800.0, gt=0)  # a device of which no message came for so long is not well
-    max_incidents_per_hour: float = pydantic.Field(default=2.0, gt=0)  # of one device, without those persons confirmed
+    shares: tuple[pydantic.FiniteFloat, ...] = (
+        0.1,
+        0.5,
+        1.0,
+    )  # of the devices, after the canary; each with those before it
+    watch_s: Seconds = 3600.0  # for which a step is watched before the next one
+    patience_s: Seconds = 86_400.0  # that a step waits for devices that are away
+    silent_s: Seconds = 1800.0  # a device of which no message came for so long is not well
+    # Of one device, without those persons confirmed.
+    max_incidents_per_hour: float = pydantic.Field(default=2.0, gt=0, allow_inf_nan=False)
 
     @pydantic.model_validator(mode="after")
     def _can_work(self) -> "Rollout":
@@ -151,6 +159,14 @@ class Rollout(pydantic.BaseModel):
             why = f"must be at least silent_s={self.silent_s:g}, or a silent device goes unseen"
             raise ValueError(f"rollout: watch_s={self.watch_s:g} {why}")
         return self
+
+    def check(self, *, heartbeat_s: float) -> None:
+        """ValueError where a device that is well, and sends a heartbeat so often, may count as silent."""
+        if self.silent_s < 2 * heartbeat_s:
+            why = (
+                f"must be at least twice firmware.heartbeat_s={heartbeat_s:g}, or one that is late takes an image back"
+            )
+            raise ValueError(f"rollout: silent_s={self.silent_s:g} {why}")
 
 
 class Tiles(pydantic.BaseModel):

@@ -104,11 +104,11 @@ def _in_order(connection: sql.Connection, id: str, canary: str | None) -> list[s
     if not takes:
         raise ValueError("no device takes images; `gunshot device run` does, from this version on and without --model")
     names = sorted(takes, key=lambda name: hashlib.sha256(f"{id} {name}".encode()).digest())
-    canary = canary or next((name for name in names if takes[name]), None)
-    if canary not in takes:
-        raise ValueError(
-            f"canary={canary} must be a device that takes images, and is there: {', '.join(sorted(takes))}"
-        )
+    there = [name for name in names if takes[name]]
+    canary = canary or next(iter(there), None)
+    if canary not in there:
+        some = ", ".join(sorted(there)) or "none"
+        raise ValueError(f"canary={canary} must be a device that takes images, and is there: {some}")
     return [canary, *(name for name in names if name != canary)]
 
 
@@ -211,6 +211,8 @@ def report(connection: sql.Connection, device: str, payload: bytes, *, now: date
         return None
     row = connection.execute(sql.select(ROLLOUT.c.state, ROLLOUT.c.step).where(ROLLOUT.c.id == said.id)).one()
     values = {"stage": str(said.stage), "part": said.part, "note": shown(said.note) or None}
+    if row.state == COMPLETE and said.stage == Stage.refused and said.note.startswith("unknown:"):
+        values["stage"] = None  # it has lost what it had on trial: it is offered the image anew
     if said.stage in (Stage.trial, Stage.kept) and one.trial_us is None:
         values["trial_us"] = (now - EPOCH) // MICROSECOND
     if values["stage"] != one.stage:

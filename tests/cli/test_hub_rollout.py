@@ -7,7 +7,7 @@ import pytest
 
 from gunshot.cli import device
 from gunshot.device.slots import Slots
-from gunshot.device.topics import Birth
+from gunshot.device.topics import Birth, Status
 from gunshot.hub import database, folder, intake
 from gunshot.models import model
 from gunshot.signing import keys, record
@@ -32,6 +32,7 @@ def born(place) -> None:
     )
     with database.opened(folder.load(place).database) as engine, engine.begin() as connection:
         intake.birth(connection, "roof", birth.encode(), now=datetime.now(UTC))
+        intake.status(connection, "roof", Status(session=1, online=True, dropped=0).encode(), now=datetime.now(UTC))
 
 
 WHO = ("--person", "anna")

@@ -1,6 +1,7 @@
 """A roll-out's steps: who gets the image when, what stops it, what takes it back, and what a person may do."""
 
 import re
+import shutil
 import warnings
 from collections.abc import Iterator
 
@@ -153,6 +154,21 @@ def test_a_device_that_is_away_holds_a_step_up_for_a_while_and_gets_it_when_it_i
     assert fleet.with_it() == set(NAMES) and fleet.devices["roof-north"].slots.state.least == 2
 
 
+def test_a_device_that_lost_the_image_before_it_kept_it_gets_it_anew(fleet):
+    fleet.begin(settings=AT_ONCE)
+    fleet.run(3)
+    gate = fleet.devices["gate"]
+    fleet.there("gate", False)
+    with fleet.scene.writing() as connection:
+        rollouts._set(connection, rollouts.newest(connection), fleet.now, state="complete")
+    shutil.rmtree(gate.folder / "images")
+    gate.start()
+    assert gate.model is None
+    fleet.there("gate", True)
+    fleet.run(3)
+    assert gate.model == MODEL and gate.slots.state.least == 2 and gate.slots.state.trial is None
+
+
 def test_a_person_stops_it_takes_it_back_or_begins_again(fleet):
     fleet.begin()
     fleet.run(2)
@@ -176,11 +192,13 @@ def test_a_person_stops_it_takes_it_back_or_begins_again(fleet):
 def test_what_is_no_roll_out_is_refused(fleet):
     with pytest.raises(ValueError, match="nothing was rolled out yet"):
         fleet.end("back")
+    fleet.there("yard", False)
     refused = {
         "must be signed by an operator": {"key": HUB},
         "device=mps2-an386 of the manifest must": {"hardware": "mps2-an386"},
         "an image must be a zip": {"content": b"no zip"},
         "canary=cellar must be a device that takes images": {"canary": "cellar"},
+        "canary=yard must be .*, and is there: fountain, gate, roof-north$": {"canary": "yard"},
         "person=' ' must say something": {"person": " "},
         "reason='xxxxxxxxxxxxxxxxxxxx' must": {"reason": "x" * 201},
     }
@@ -216,6 +234,19 @@ def test_what_a_device_says_of_no_roll_out_of_its_own_is_refused(fleet):
 def test_what_are_no_settings(more):
     with pytest.raises(ValueError, match=r"rollout: (shares|watch_s)="):
         Rollout(**more)
+
+
+@pytest.mark.parametrize("name", ["watch_s", "patience_s", "silent_s", "max_incidents_per_hour", "shares"])
+def test_what_no_clock_can_count_is_refused(name):
+    for value in (float("inf"), float("nan"), *([1e15] * name.endswith("_s"))):
+        with pytest.raises(ValueError, match=rf"(?s){name}.*(finite|less than or equal)"):
+            Rollout(**{name: (value, 1.0) if name == "shares" else value})
+
+
+def test_a_device_that_is_well_must_not_count_as_silent():
+    Rollout(silent_s=1200.0).check(heartbeat_s=600.0)
+    with pytest.raises(ValueError, match=r"silent_s=1199 must be at least twice firmware\.heartbeat_s=600"):
+        Rollout(silent_s=1199.0).check(heartbeat_s=600.0)
 
 
 def test_the_page_of_the_devices_says_how_it_goes(fleet):
