@@ -8,10 +8,9 @@ import logging
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
-import requests
 import sqlalchemy as sql
 
-from gunshot.hub import cap
+from gunshot.hub import cap, sending
 from gunshot.hub.cap import Kind
 from gunshot.hub.cases import utc
 from gunshot.hub.console import decisions
@@ -22,7 +21,6 @@ SLOW_S = 10.0  # the same, after something could not be sent
 FRESH = timedelta(hours=1)  # a case that was raised before that alerts nobody: the setting may be new
 APART = timedelta(seconds=5)  # from a message of a case to its next update, at least
 LONGEST = timedelta(days=1)  # for which a message is tried
-TIMEOUT_S = 10.0
 
 log = logging.getLogger("gunshot")
 
@@ -133,11 +131,8 @@ def _deliver(engine: sql.Engine, address: str, *, now: datetime) -> bool:
 
 def _post(address: str, payload: str) -> str | None:
     """Send a message; return why it was not taken, or None."""
-    headers = {"Content-Type": "application/cap+xml"}
     try:
-        answer = requests.post(
-            address, data=payload.encode(), headers=headers, timeout=TIMEOUT_S, allow_redirects=False
-        )
-    except requests.RequestException as e:
-        return type(e).__name__
-    return None if 200 <= answer.status_code < 300 else f"status {answer.status_code}"
+        status = sending.post(address, payload.encode(), {"Content-Type": "application/cap+xml"})
+    except sending.UnansweredError as e:
+        return str(e)
+    return None if 200 <= status < 300 else f"status {status}"

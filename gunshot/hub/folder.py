@@ -92,7 +92,8 @@ def _outgoing(url: str) -> str:
     """Return an address to which alerts may be sent; ValueError where it is none, or has no TLS on the way."""
     try:
         parts = urlsplit(url)
-        scheme, host = parts.scheme, parts.hostname
+        scheme, host, _ = parts.scheme, parts.hostname, parts.port  # a ValueError where that is no port
+        (host or "").encode("idna")  # likewise: empty or too long between two dots
     except ValueError:
         scheme = host = None
     # By the host that is asked, not by how the text begins: what stands before an @ is a name and a password.

@@ -11,13 +11,14 @@ import hmac
 import json
 import logging
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Event
+from typing import NamedTuple
 
-import requests
 import sqlalchemy as sql
 
-from gunshot.hub import audit
+from gunshot.hub import audit, sending
 from gunshot.hub.cases import utc
 from gunshot.hub.console import listing
 from gunshot.hub.database import CASE, DECISION, DELIVERY
@@ -26,11 +27,11 @@ from gunshot.signing import record
 
 LOOK_S = 0.5  # between two looks for what is due
 FRESH = timedelta(hours=1)  # a case that was raised before that is told to no webhook that is new
+LATE = timedelta(hours=1)  # from when the hub notes that a case changed until that is committed, at most
 FIRST_PAUSE, MOST_PAUSE = timedelta(seconds=5), timedelta(hours=1)  # after a try; twice as long each time
 LONGEST = timedelta(
     days=1
 )  # for which a delivery is tried; a receiver that is away comes back by then, or somebody looks
-TIMEOUT_S = 10.0
 RAISED, CHANGED = "case.raised", "case.changed"  # the first of a case, and what comes after it
 
 log = logging.getLogger("gunshot")
@@ -38,26 +39,51 @@ log = logging.getLogger("gunshot")
 
 def keep(engine: sql.Engine, hook: Webhook, stop: Event) -> None:
     """Send a webhook what is due, until `stop` is set. Each has a thread of its own: a slow one holds up no other."""
+    look = None
     while not stop.wait(LOOK_S):
-        work(engine, hook, now=datetime.now(UTC))
+        look = work(engine, hook, lambda: datetime.now(UTC), stop, after=look)
 
 
-def work(engine: sql.Engine, hook: Webhook, *, now: datetime) -> None:
-    """Write what a webhook is to be told now, and send what is due."""
+class Look(NamedTuple):
+    """When it was looked whether cases changed, and the last decision that was seen then."""
+
+    at: datetime
+    decision: int
+
+
+def work(
+    engine: sql.Engine, hook: Webhook, clock: Callable[[], datetime], stop: Event, *, after: Look | None = None
+) -> Look:
+    """Write what a webhook is to be told, send what is due until `stop` is set, and return when it was looked.
+
+    `after` is the look before: only what changed since is looked at. Where nothing answers, the rest waits for the next
+    time: each would wait as long.
+    """
+    now = clock()
     with engine.begin() as connection:
-        _write(connection, hook, now=now)
+        look = Look(now, connection.scalar(sql.select(sql.func.max(DECISION.c.number))) or 0)
+        _write(connection, hook, after, now=now)
     with engine.connect() as connection:
         waiting = connection.execute(_waiting(hook.name).order_by(DELIVERY.c.number)).all()
     held: set[int] = set()  # cases of which an earlier delivery waits: what is told of a case comes in order
     for row in waiting:
+        if stop.is_set():
+            break
+        now = clock()  # anew: the one before may have taken long, and a receiver takes no old time
         if row.case in held or utc(row.due_at) > now:
             held.add(row.case)
             continue
-        fault = _post(hook, row, now=now)
+        try:
+            fault, is_answered = _post(hook, row, now=now), True
+        except sending.UnansweredError as e:
+            fault, is_answered = str(e), False
         if fault is not None:
             held.add(row.case)
         with engine.begin() as connection:
-            _note(connection, row, fault, now=now)
+            _note(connection, row, fault, now=clock())
+        if not is_answered:
+            break
+    return look
 
 
 def _waiting(hook: str) -> sql.Select:
@@ -65,9 +91,9 @@ def _waiting(hook: str) -> sql.Select:
     return sql.select(DELIVERY).where(d.hook == hook, d.delivered_at.is_(None), d.dead_at.is_(None))
 
 
-def _write(connection: sql.Connection, hook: Webhook, *, now: datetime) -> None:
+def _write(connection: sql.Connection, hook: Webhook, after: Look | None, *, now: datetime) -> None:
     """Write a delivery of each raised case of which a webhook does not know all that it is told."""
-    changed = {row.number: row for row in _changed(connection, hook, now)}
+    changed = {row.number: row for row in _changed(connection, hook, after, now)}
     for number, data in _said(connection, list(changed)).items():
         row = changed[number]
         seen = {"seen_changed_at": row.changed_at, "seen_decision": row.decision}
@@ -81,22 +107,24 @@ def _write(connection: sql.Connection, hook: Webhook, *, now: datetime) -> None:
         connection.execute(sql.insert(DELIVERY).values(values | times | seen))
 
 
-def _changed(connection: sql.Connection, hook: Webhook, now: datetime) -> list[sql.Row]:
+def _changed(connection: sql.Connection, hook: Webhook, after: Look | None, now: datetime) -> list[sql.Row]:
     """Return the raised cases that changed, were merged or decided since a webhook's last delivery of them.
 
     Each has that one's number, `last`, and its `payload`, None where there is none, and `decision`, that of the last.
+    Of a look before, `after`, what has been still since is passed over.
     """
-    last = sql.select(DELIVERY.c.case, sql.func.max(DELIVERY.c.number).label("last"))
-    last = last.where(DELIVERY.c.hook == hook.name).group_by(DELIVERY.c.case).subquery()
+    recent = _recent(after, now)
+    last = sql.select(DELIVERY.c.case, sql.func.max(DELIVERY.c.number).label("last")).group_by(DELIVERY.c.case)
+    last = last.where(DELIVERY.c.hook == hook.name, DELIVERY.c.case.in_(recent)).subquery()
     decided = sql.select(DECISION.c.case, sql.func.max(DECISION.c.number).label("decision"))
-    decided = decided.group_by(DECISION.c.case).subquery()
+    decided = decided.where(DECISION.c.case.in_(recent)).group_by(DECISION.c.case).subquery()
     decision = sql.func.coalesce(decided.c.decision, 0)
     query = (
         sql.select(CASE.c.number, CASE.c.changed_at, last.c.last, DELIVERY.c.payload, decision.label("decision"))
         .outerjoin(last, last.c.case == CASE.c.number)
         .outerjoin(DELIVERY, DELIVERY.c.number == last.c.last)
         .outerjoin(decided, decided.c.case == CASE.c.number)
-        .where(CASE.c.raised_at.is_not(None))
+        .where(CASE.c.raised_at.is_not(None), CASE.c.number.in_(recent))
         .where(
             sql.or_(
                 sql.and_(last.c.last.is_(None), CASE.c.raised_at > now - FRESH, CASE.c.merged_into.is_(None)),
@@ -108,6 +136,16 @@ def _changed(connection: sql.Connection, hook: Webhook, now: datetime) -> list[s
     if hook.sites:
         query = query.where(CASE.c.site.in_(hook.sites))
     return connection.execute(query.order_by(CASE.c.number)).all()
+
+
+def _recent(after: Look | None, now: datetime) -> sql.Select:
+    """Return a query of the numbers of cases that may have changed since a look; without one, of all."""
+    if after is None:
+        return sql.select(CASE.c.number)
+    # Each by an index; what a decision changes is no time of its case.
+    changed = sql.select(CASE.c.number).where(CASE.c.changed_at > min(after.at, now) - LATE)
+    decided = sql.select(DECISION.c.case).where(DECISION.c.number > after.decision)
+    return changed.union(decided)
 
 
 def _said(connection: sql.Connection, numbers: list[int]) -> dict[int, dict]:
@@ -127,10 +165,7 @@ def signature(key: bytes, identifier: str, timestamp: int, body: bytes) -> str:
 
 
 def _post(hook: Webhook, row: sql.Row, *, now: datetime) -> str | None:
-    """Send a delivery; return why it was not taken, or None.
-
-    No redirect is followed: it would carry an alert to where nobody said. Nothing of the answer is read but its status.
-    """
+    """Send a delivery; return why it was not taken, or None. UnansweredError where nothing answered."""
     body, timestamp = row.payload.encode(), int(now.timestamp())
     headers = {
         "Content-Type": "application/json",
@@ -138,13 +173,8 @@ def _post(hook: Webhook, row: sql.Row, *, now: datetime) -> str | None:
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature(hook.key, row.identifier, timestamp, body),
     }
-    try:
-        with requests.post(
-            hook.url, data=body, headers=headers, timeout=TIMEOUT_S, allow_redirects=False, stream=True
-        ) as answer:
-            return None if 200 <= answer.status_code < 300 else f"status {answer.status_code}"
-    except (requests.RequestException, UnicodeError) as e:  # the address may hold a password: it is not named
-        return type(e).__name__
+    status = sending.post(hook.url, body, headers)
+    return None if 200 <= status < 300 else f"status {status}"
 
 
 def _note(connection: sql.Connection, row: sql.Row, fault: str | None, *, now: datetime) -> None:

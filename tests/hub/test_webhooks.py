@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sql
 import yaml
 
-from gunshot.hub import audit, database, folder, webhooks
+from gunshot.hub import audit, database, folder, sending, webhooks
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, DELIVERY
@@ -86,12 +86,15 @@ def scene(tmp_path) -> Scene:
     return scene
 
 
-def work(scene: Scene, receiver: Receiver, seconds: float, *, secret: str = SECRET, **hook) -> None:
+def work(
+    scene: Scene, receiver: Receiver, seconds: float, *, after=None, secret: str = SECRET, **hook
+) -> webhooks.Look:
     """Do what is due so many seconds after NOW."""
     now = NOW + timedelta(seconds=seconds)
     receiver.now_s = now.timestamp()
+    one = Webhook(**{"name": "centre", "url": receiver.url, "secret": secret} | hook)
     with database.opened(scene.url) as engine:
-        webhooks.work(engine, Webhook(**{"name": "centre", "url": receiver.url, "secret": secret} | hook), now=now)
+        return webhooks.work(engine, one, lambda: now, threading.Event(), after=after)
 
 
 def change(scene: Scene, case: int, seconds: float, **values) -> None:
@@ -198,6 +201,66 @@ def test_it_is_kept_up_beside_the_intake(scene, receiver, monkeypatch):
         until(lambda: receiver.got, "the webhook is told")
         stop.set()
         thread.join()
+
+
+def test_what_was_still_since_the_look_before_is_passed_over_and_the_rest_is_told(scene, receiver):
+    """A decision changes no time of its case; and what a slow commit brings late is told too."""
+    for case in (1, 2, 3):
+        scene.case(case, NOW, DEVICES)
+        change(scene, case, 0)
+    after = work(scene, receiver, 1)
+    assert receiver.heard() == [("case.raised", 1), ("case.raised", 2), ("case.raised", 3)]
+    later = webhooks.Look(NOW + timedelta(hours=3), after.decision)
+    change(scene, 1, 1, shots=9)
+    work(scene, receiver, 10_800, after=later)
+    assert len(receiver.got) == 3  # so long no commit takes: this is what is spared
+    scene.decide(2, "anna", Kind.dismiss, NOW + timedelta(hours=3), label="fireworks")
+    change(scene, 3, 10_700, shots=9)
+    work(scene, receiver, 10_801, after=later)
+    assert receiver.heard()[3:] == [("case.changed", 2), ("case.changed", 3)]
+    work(scene, receiver, 3, after=later)  # a clock that was set back
+    assert receiver.heard()[5:] == [("case.changed", 1)]
+
+
+def test_a_pass_ends_where_it_is_to_stop_or_nothing_answers_and_each_delivery_has_its_own_time(scene, receiver):
+    for case in (1, 2, 3):
+        scene.case(case, NOW, DEVICES)
+    stop, times = threading.Event(), iter(NOW + timedelta(minutes=10 * i) for i in range(1, 99))
+
+    def clock() -> datetime:
+        now = next(times)
+        receiver.now_s = now.timestamp()
+        return now
+
+    hook = Webhook(name="centre", url=receiver.url, secret=SECRET)
+    with database.opened(scene.url) as engine:
+        webhooks.work(engine, hook.model_copy(update={"url": "https://127.0.0.1:1/"}), clock, stop)
+        assert [row.tries for row in scene.rows(DELIVERY)] == [1, 0, 0]
+        assert scene.rows(DELIVERY)[0].fault == "ConnectionError"
+        webhooks.work(engine, hook, clock, stop)
+        assert len(receiver.got) == 3  # 20 min lie between: a time of the pass's beginning is too old
+        change(scene, 1, 60, shots=9)
+        stop.set()
+        webhooks.work(engine, hook, clock, stop)
+    assert len(receiver.got) == 3 and scene.rows(DELIVERY)[-1].tries == 0
+
+
+def test_a_host_that_cannot_be_and_what_the_environment_says_end_nothing(scene, receiver, tmp_path, monkeypatch):
+    """No proxy gets an alert, and no password of another program's is sent."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login hidden password hidden\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    scene.case(1, NOW, DEVICES)
+    work(scene, receiver, 1)
+    assert receiver.heard() == [("case.raised", 1)] and "Authorization" not in receiver.headers[0]
+    for url in ("https://example..org/", "https://example.org:x/", f"https://{'a' * 64}.org/"):
+        with pytest.raises(sending.UnansweredError):
+            sending.post(url, b"", {})
+        with pytest.raises(ValueError, match="must be https"):
+            Webhook(name="centre", url=url, secret=SECRET)
 
 
 @pytest.mark.slow
