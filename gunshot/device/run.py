@@ -62,15 +62,15 @@ class Device:
     error_us : how far the clock of this machine may be off, or None
     at : when the blocks were at the microphone, as their source says
     climbs : the ladder of its thresholds, where it adapts; the ear is then of its rungs
-    plain : the model without its site's verifier, by which it decides where it has left the profile
+    verified : whether the ear's model has its site's verifier. It decides at all rungs: a rung is a threshold alone
     """
 
     def __init__(
         self, ear: Listener, birth: Birth, outbox: Outbox, p: params.Firmware,
         *, error_us: Callable[[], int | None] = clock.error_us, at: Heard | None = None, climbs: Ladder | None = None,
-        plain: Model | None = None,
+        verified: bool = False,
     ):  # fmt: skip
-        self._climbs, self._plain = climbs, plain or ear.model
+        self._climbs, self._verified = climbs, verified
         self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
         self._at, self._heard_s = at or Heard(), None  # when the last sample was at the microphone
         self.ring = Ring(ear.p.audio.sr)
@@ -108,6 +108,7 @@ class Device:
             return site
         limit = f"the profile's limit of {self._climbs.rungs.limit:g} an hour"
         now = f"its threshold is {float(self._ear.model.calibrated(self._climbs.logit)):.3f} now"
+        now += ", its site verifier decides as before" * self._verified
         return SiteProfile(fault=f"{site.site}: incidents there prove more than {limit}; {now}; calibrate again")
 
     def end(self) -> None:
@@ -120,7 +121,6 @@ class Device:
         heard_s, is_open = samples / self._ear.p.audio.sr, self._teller.is_open
         if self._climbs and self._climbs.push(heard_s, opened=opened, is_open=is_open):
             self._tell(self._teller.climb(self._climbs.rung))
-            self._ear.model = self._plain
             log.info("more incidents than its limit: it goes up to rung %d of %d", self._climbs.rung, self._climbs.top)
             self.beat()
 
@@ -195,23 +195,22 @@ def listen(
 
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
     `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile, and `own` the model with
-    that site's verifier, which decides while the profile does; the others as for `run` and `Device`, and `heard` is its
-    `at`. `slots` are its images, of which the model is the one that runs: that another is to run they say themselves.
+    that site's verifier, which decides at all rungs; the others as for `run` and `Device`, and `heard` is its `at`.
+    `slots` are its images, of which the model is the one that runs: that another is to run they say themselves.
     ValueError where the folder is no device's, or another uses it.
     """
     place, number = Place.load(folder), f"{model_number(model.path.read_bytes()):016x}"
     with closing(Outbox(folder)) as outbox:
         climbs = Ladder(folder, rungs, model=number) if rungs else None
-        by = own if own and climbs and not climbs.has_left_profile else model
-        ear = ladder.Ear(by, climbs.rungs.logits if climbs else [logit], p, rung=climbs.rung if climbs else 0)
+        ear = ladder.Ear(own or model, climbs.rungs.logits if climbs else [logit], p, rung=climbs.rung if climbs else 0)
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session), model=number,
             version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),
             capabilities=capabilities(place) + [IMAGE] * bool(slots), **_image(slots),
         )  # fmt: skip
-        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, climbs=climbs, plain=model)
+        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, climbs=climbs, verified=bool(own))
         log.info("sound in which people speak: %s", place.speech)
-        _log_threshold(birth, device.said(site), climbs, verified=by is not model)
+        _log_threshold(birth, device.said(site), climbs, verified=bool(own))
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
         installer = Installer(folder, place.name, slots, p, error_us=error_us) if slots else None

@@ -1,5 +1,6 @@
 """First days: how often a device goes up a rung where it should and should not, what a restart keeps, what it says."""
 
+import dataclasses
 import itertools
 import logging
 import time
@@ -21,7 +22,7 @@ from gunshot.device.messages import Heartbeat, Incident, State
 from gunshot.device.outbox import Outbox
 from gunshot.device.topics import SiteProfile
 from tests.device.test_near import BIRTH, JUST_ABOVE, LOUD, NOISE, WEAK
-from tests.firmware.driven import MODEL, p, shots
+from tests.firmware.driven import MODEL, jump, p, shots
 
 LIMIT, MODEL_NUMBER = 0.5, "00000000000000ff"
 RUNGS = [JUST_ABOVE - near.BELOW, JUST_ABOVE]  # the weak sound opens an incident at the first alone
@@ -263,6 +264,31 @@ def test_a_device_goes_up_says_so_and_hears_less(tmp_path, monkeypatch):
         (beat,) = hear(NOISE)
         assert (beat.rung.number, beat.near.count) == (1, 1)
     assert on(tmp_path, RUNGS).rung == 1
+
+
+def test_at_each_rung_the_place_s_own_windows_count_as_own(tmp_path, monkeypatch):
+    """A verifier takes all loud windows for the place's own: none opens an incident, before it goes up or after."""
+    monkeypatch.setattr(ladder, "REST_S", 2.5)
+
+    def verified(log_mel: np.ndarray) -> np.ndarray:
+        logits = jump(MODEL.codes(log_mel))
+        return np.where(logits >= JUST_ABOVE, -30, logits)  # as of silence
+
+    own = dataclasses.replace(MODEL, logit=verified)
+    for model, later in ((own, 0), (MODEL, 1)):
+        folder = tmp_path / str(later)
+        folder.mkdir()
+        with closing(Outbox(folder)) as outbox:
+            outbox.start()
+            one = on(folder, RUNGS, profile="0" * 128)
+            ear = Ear(model, RUNGS, p)
+            device = run.Device(ear, BIRTH, outbox, p.firmware, error_us=lambda: None, climbs=one, verified=not later)
+            while not one.rung:
+                device.hear(audio.to_float(WEAK), lost=False)
+            before = set(device.incidents)
+            device.hear(audio.to_float(np.concatenate([LOUD, LOUD])), lost=False)
+            assert (len(set(device.incidents) - before) > 0) == later and len(before) >= 4
+            assert (", its site verifier decides as before; calibrate" in device.said(SiteProfile()).fault) != later
 
 
 @pytest.mark.exhaustive

@@ -6,12 +6,15 @@ import logging
 import shutil
 import time
 
+import numpy as np
 import pytest
 
 from gunshot.base import params
 from gunshot.device import ladder, topics
+from gunshot.device import run as running
+from gunshot.device.ladder import Rungs
 from gunshot.device.place import Place
-from gunshot.device.topics import Status
+from gunshot.device.topics import SiteProfile, Status
 from gunshot.hub import database, folder, sites
 from gunshot.models.model import load_model
 from gunshot.signing import keys
@@ -19,9 +22,11 @@ from gunshot.site import calibration, profile
 from gunshot.site.heard import hear
 from tests.cli.test_commands import main, run
 from tests.hub.network import NAME, NUMBER, Network
-from tests.site.conftest import write
+from tests.site.conftest import sound, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+SECTIONS = "audio", "chunks", "context", "features", "detector", "firmware"
+SITE = SiteProfile(site="yard")
 LOGIT = 0.25  # above the operating point; the shot passes it
 
 
@@ -100,3 +105,12 @@ def test_in_its_first_days_and_by_a_profile_it_goes_up_where_its_limit_is_broken
         assert point == pytest.approx(0.562, abs=1e-3) and json.loads(file.read_text())["rung"] == 1
         fault = "yard: incidents there prove more than the profile's limit of 0.5 an hour; its threshold is 0.622 now; "
         assert (status.site, status.site_fault) == (None, fault + "calibrate again")
+        caplog.clear()
+        model = load_model(site / "models" / "forest" / "forest.joblib")  # a verifier that takes all for the place's
+        own = dataclasses.replace(model, logit=lambda x: np.full(len(x), -1.0, np.float32))
+        pcm, p = sound([1.0], 5.0), params.load(*SECTIONS)
+        rungs = Rungs(tuple(kept["logits"]), kept["limit"], kept["profile"], "yard")
+        with network.hub():
+            running.listen(network.device, [(pcm, False)], model, 0.25, p, rungs=rungs, site=SITE, own=own)
+        assert "and its site verifier" in caplog.text and "rung 1 of 1" in caplog.text  # after a restart too
+        assert "incident 1 opened" not in caplog.text
