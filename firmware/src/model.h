@@ -30,8 +30,12 @@ void gunshot_model_reset(void);
 /* Score a stream's next window, DETECTOR_HOP frames after the one before: codes of N_FRAMES frames, frame by frame as
  * they come in, each of N_MELS bands, low to high. `logit` is the logit for GUN in steps of the model's output scale:
  * output code minus zero point, as in gunshot/models/model.py. It is that of the window alone; a backend may keep what
- * it computed of the frames that windows share. The compiled one asks site.h, where a site's profile is used. */
+ * it computed of the frames that windows share. One with vectors asks site.h, where a site's profile is used. */
 GUNSHOT_CHECKED gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit);
+
+/* Write the shape of a window's vectors, by which site.h decides: [positions][width]. It is 0 and 0 where the backend has
+ * none to show, and so no site verifier to ask. Known without an Init. */
+void gunshot_model_vectors(size_t *positions, size_t *width);
 
 #ifdef __cplusplus
 }

@@ -64,6 +64,11 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
 
 void gunshot_model_reset(void) { begun = false; }
 
+void gunshot_model_vectors(size_t *positions, size_t *width) {
+  *positions = GUNSHOT_NETWORK_POSITIONS;
+  *width = VECTOR;
+}
+
 /* The frames of a window that the vectors from `position` on see. */
 static const int8_t *seen(const int8_t *codes, int32_t position) {
   return codes + position * GUNSHOT_NETWORK_STRIDE * GUNSHOT_N_MELS;

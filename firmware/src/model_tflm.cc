@@ -107,6 +107,8 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
 
 void gunshot_model_reset(void) {} /* each window is computed anew */
 
+void gunshot_model_vectors(size_t *positions, size_t *width) { *positions = *width = 0; }
+
 gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
   if (!interpreter) return GUNSHOT_NOT_READY;
   int8_t *input = interpreter->input(0)->data.int8; /* band by band */

@@ -1,6 +1,7 @@
-/* The application itself, watched: gunshot_trace FILE.wav MESSAGES CODES LOGITS [SITE] writes the int8 codes of each frame and
- * the int16 logit of each window of the detector to two files more, and says at its end what they cost. The linker puts these functions
- * between the application and its parts (--wrap), so that nothing here is a second application. */
+/* The application itself, watched: gunshot_trace FILE.wav MESSAGES CODES LOGITS [SITE] writes the int8 codes of each
+ * frame and the int16 logit of each window of the detector to two files more, and says at its end what they cost. The
+ * linker puts these functions between the application and its parts (--wrap), so that nothing here is a second
+ * application. */
 #include "constants.h"
 #include "detector.h"
 #include "files.h"

@@ -19,6 +19,7 @@ MOST_BYTES = 200  # on a device
 POOLS = 3  # highest, lowest, sum
 HEADER = struct.Struct("<IBBBBQiiii")  # CRC-32 of what follows; version, positions, width, pools; model; settings, bias
 ASKED = 0  # logit, in steps, from which on a window is asked about: below it no incident opens or goes on
+MOST_BIAS = 2**30 - 1  # no sum of weights and codes is as high, whatever its width
 OWN = -1  # logit, in steps, that a window counts as at most where it is the place's own
 
 
@@ -105,15 +106,22 @@ def unpacked(content: bytes, *, model: int) -> Verifier:
     Raises
     ------
     ValueError
-        It is cut off or altered, of another version, or for another model.
+        It is cut off or altered, too long for a device, of another version, or for another model; or it has numbers
+        that no packing writes: thresholds out of order, or a bias beyond MOST_BIAS.
     """
     if len(content) < HEADER.size or zlib.crc32(content[4:]) != struct.unpack_from("<I", content)[0]:
         raise ValueError(f"a site verifier of {len(content)} bytes is cut off or altered; calibrate again")
-    _, version, positions, width, pools, own, *_, bias = HEADER.unpack_from(content)
-    if (version, pools, len(content)) != (VERSION, POOLS, HEADER.size + POOLS * width):
+    _, version, positions, width, pools, own, on, off, even, bias = HEADER.unpack_from(content)
+    expected = (VERSION, POOLS, HEADER.size + POOLS * width)
+    if (version, pools, len(content)) != expected or len(content) > MOST_BYTES:
         raise ValueError(f"a site verifier of version={version}, {len(content)} bytes is unknown; calibrate again")
     if own != model:
         raise ValueError(f"a site verifier for the trunk of model {own:016x} must be for {model:016x}; calibrate again")
+    if not even <= off <= on or abs(bias) > MOST_BIAS:
+        raise ValueError(
+            f"a site verifier of on={on}, off={off}, even={even}, bias={bias} must have even <= off <= on, and "
+            f"{MOST_BIAS} at most as the size of its bias; calibrate again"
+        )
     weights = np.frombuffer(content, np.int8, offset=HEADER.size).reshape(pools, width)
     return Verifier(weights, bias, positions)
 

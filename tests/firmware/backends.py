@@ -4,10 +4,12 @@ import ctypes
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from gunshot.base import params
+from gunshot.site import verifier
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "firmware" / "src"
@@ -75,6 +77,20 @@ class Backend:
 
     def logits(self, codes: np.ndarray) -> list[str | int]:
         return [self.score(window) for window in codes]
+
+
+def refuses(backend: Backend) -> None:
+    """Assert that a backend without vectors, built with site.c, takes no site's bytes, whatever shape they state."""
+    c = backend.c
+    positions, width = ctypes.c_size_t(9), ctypes.c_size_t(9)
+    c.gunshot_model_vectors(ctypes.byref(positions), ctypes.byref(width))
+    assert (positions.value, width.value) == (0, 0)
+    settings = SimpleNamespace(on=9, off=5, even=0)
+    for shape in ((13, 31), (1, 1), (13, 0)):
+        one = verifier.Verifier(np.zeros((3, shape[1]), np.int8), 0, shape[0])
+        content = verifier.packed(one, settings, model=7)
+        assert NAMES[c.gunshot_site_use(content, ctypes.c_size_t(len(content)), ctypes.c_uint64(7))] == "TYPE"
+        assert not c.gunshot_site_thresholds(*[ctypes.byref(ctypes.c_int32())] * 3)
 
 
 def aligned(data: np.ndarray, skew: int) -> tuple[np.ndarray, int]:

@@ -3,6 +3,7 @@
 
 #include "constants.h"
 #include "model.h"
+#include "site.h"
 
 bool jump_fails;
 
@@ -13,6 +14,9 @@ gunshot_status gunshot_model_init(gunshot_artifact artifact, uint8_t *arena, siz
 }
 
 void gunshot_model_reset(void) {}
+
+/* Of a window it has one vector of one code, 0. */
+void gunshot_model_vectors(size_t *positions, size_t *width) { *positions = *width = 1; }
 
 /* How far the loudest frame where training has shots is above the mean of all; driven.py has the same. */
 gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
@@ -25,6 +29,8 @@ gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit) {
     if (t >= GUNSHOT_DETECTOR_FIRST && t < GUNSHOT_DETECTOR_STOP && sum > loudest) loudest = sum;
   }
   int32_t above = loudest * GUNSHOT_N_FRAMES - all;
-  *logit = (int16_t)((above > 0 ? above / (GUNSHOT_N_FRAMES * GUNSHOT_N_MELS) : 0) - 30);
+  const int16_t alone = (int16_t)((above > 0 ? above / (GUNSHOT_N_FRAMES * GUNSHOT_N_MELS) : 0) - 30);
+  const int8_t vector[1] = {0};
+  *logit = gunshot_site_logit(alone, vector, 1, 1);
   return GUNSHOT_OK;
 }

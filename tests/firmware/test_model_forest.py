@@ -15,7 +15,7 @@ from gunshot.export import constants
 from gunshot.export import forest as forest_c
 from gunshot.models import forest
 from gunshot.models.model import Model, load_model
-from tests.firmware.backends import CALIBRATION, N_MELS, SETTINGS, SRC, Backend, P, linked
+from tests.firmware.backends import CALIBRATION, N_MELS, SETTINGS, SRC, Backend, P, linked, refuses
 
 N_FRAMES = 33
 OPERATING = {"proof": "unproven", "settings": SETTINGS | {"n_frames": N_FRAMES, "first": 2, "stop": 26}}
@@ -109,6 +109,11 @@ def test_a_forest_of_other_windows_does_not_compile(folder):
     include = ["-I", str(folder / "other"), "-I", str(folder / "forest")]
     with pytest.raises(AssertionError, match="the trees read the codes of a window"):
         linked(folder / "other", [SRC / "model_forest.c"], *include)
+
+
+def test_it_has_no_vectors_and_so_refuses_a_site_s_verifier(folder):
+    sources = [SRC / f"{name}.c" for name in ("model_forest", "site", "crc32")]
+    refuses(Backend(linked(folder / "with_site", sources, "-I", str(folder / "forest"))))
 
 
 def test_no_floats_and_no_heap(folder, backend):

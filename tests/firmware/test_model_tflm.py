@@ -33,6 +33,7 @@ from tests.firmware.backends import (
     Backend,
     P,
     linked,
+    refuses,
 )
 
 STANDS_IN = ROOT / "tests" / "firmware" / "tflm"
@@ -79,7 +80,7 @@ def build(quantized, tmp_path_factory):
         folder = tmp_path_factory.mktemp("tflm")
         values = export.constants(model, report, OPERATING, P) | constants
         export.write(model, report, folder / "generated", constants=values, network={})
-        sources = [SRC / "model_tflm.cc", SRC / "crc32.c", folder / "generated" / "model.c"]
+        sources = [SRC / "model_tflm.cc", SRC / "crc32.c", SRC / "site.c", folder / "generated" / "model.c"]
         include = ["-I", str(folder), "-I", str(folder / "generated"), "-I", str(STANDS_IN)]
         return Backend(linked(folder, sources, *include, *flags))
 
@@ -191,6 +192,10 @@ def test_nothing_is_on_the_heap_or_made_before_main(build, tmp_path_factory):
     symbols = subprocess.run(["nm", "-C", compiled], capture_output=True, text=True, check=True).stdout
     assert "gunshot_model_init" in symbols
     assert not re.search(r"\b(U operator new|U malloc|U __cxa_|_GLOBAL__sub)", symbols)
+
+
+def test_it_has_no_vectors_and_so_refuses_a_site_s_verifier(backend):
+    refuses(backend)
 
 
 def by_cmake(folder: Path, *options: str) -> subprocess.CompletedProcess:

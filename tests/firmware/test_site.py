@@ -1,6 +1,7 @@
 """A site's profile on a device: the same bytes as in Python decide the same; wrong ones leave none."""
 
 import ctypes
+import dataclasses
 import struct
 import subprocess
 import zlib
@@ -23,7 +24,7 @@ from tests.firmware.test_compiled import of_context
 from tests.firmware.test_model_compiled import CRC, OK, TRUNCATED, TYPE, VERSION, Library
 
 pytestmark = pytest.mark.slow
-NUMBER, HOP = 0xA535376D74FA5903, 4
+NUMBER, HOP, WIDTH = 0xA535376D74FA5903, 4, 7
 
 
 def drawn(seed: int, vectors: np.ndarray) -> verifier.Verifier:
@@ -81,10 +82,12 @@ def test_a_stream_s_logits_are_those_of_python(network, seed):
 @settings(max_examples=40)
 def test_extreme_vectors_and_weights_overflow_nothing(network, seed):
     library, rng = network[0], np.random.default_rng(seed)
-    vectors = rng.choice(np.array([-128, 0, 127], np.int8), (1, 13, 31))
-    one = verifier.Verifier(rng.choice(np.array([-128, 127], np.int8), (3, 31)), int(rng.integers(-(2**24), 2**24)), 13)
+    vectors = rng.choice(np.array([-128, 0, 127], np.int8), (1, 13, WIDTH))
+    bias = int(rng.choice([*rng.integers(-(2**24), 2**24, 4), verifier.MOST_BIAS, -verifier.MOST_BIAS]))
+    one = verifier.Verifier(rng.choice(np.array([-128, 127], np.int8), (3, WIDTH)), bias, 13)
     assert use(library, packed(one)) == OK
-    logit = library.c.gunshot_site_logit(ctypes.c_int16(9), vectors.tobytes(), ctypes.c_size_t(13), ctypes.c_size_t(31))
+    shape = ctypes.c_size_t(13), ctypes.c_size_t(WIDTH)
+    logit = library.c.gunshot_site_logit(ctypes.c_int16(9), vectors.tobytes(), *shape)
     assert ctypes.c_int16(logit).value == (9 if one.margins(vectors)[0] >= 0 else verifier.OWN)
 
 
@@ -98,27 +101,44 @@ def test_what_is_wrong_with_the_bytes_leaves_no_site(network):
         rest = content[4:at] + bytes([value]) + content[at + 1 :]
         return struct.pack("<I", zlib.crc32(rest)) + rest
 
+    def of(bias: int = 0, width: int = WIDTH, **thresholds: int) -> bytes:
+        numbers = {"on": 9, "off": 5, "even": 0} | thresholds
+        rest = verifier.HEADER.pack(0, 1, 13, width, 3, NUMBER, *numbers.values(), bias)[4:] + bytes(3 * width)
+        return struct.pack("<I", zlib.crc32(rest)) + rest
+
     wrong = [(content[:size], {TRUNCATED, CRC}) for size in range(len(content))]
     wrong += [(content + b"\0", {CRC}), (content + bytes(verifier.MOST_BYTES), {TRUNCATED}), (anew(4, 2), {VERSION})]
     wrong += [(anew(7, 2), {VERSION}), (anew(6, 30), {TRUNCATED}), (bytes(len(content)), {CRC})]
+    wrong += [(of(width=57), {TRUNCATED}), (of(off=10), {TYPE}), (of(even=6), {TYPE})]
+    wrong += [(of(bias=sign * 2**30), {TYPE}) for sign in (-1, 1)] + [(of(bias=-(2**31)), {TYPE})]
     wrong += [(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :], {CRC}) for i in range(0, len(content), 7)]
     for spoilt, statuses in wrong:
         assert use(library, content) == OK and use(library, spoilt) in statuses, spoilt
         with pytest.raises(ValueError, match="calibrate again"):
             verifier.unpacked(spoilt, model=NUMBER)
-    assert use(library, content, NUMBER + 1) == TYPE
+    assert use(library, of()) == OK and use(library, content, NUMBER + 1) == TYPE
+    for other in (
+        of(width=WIDTH - 1),
+        of(width=0),
+        anew(5, 12),
+    ):  # whole, but for other vectors: it would never be asked
+        assert use(library, content) == OK and use(library, other) == TYPE
     assert np.array_equal(heard(library, windows[:40]), alone)
 
 
 def test_the_host_follows_a_site_s_thresholds_and_runs_without_what_it_cannot_use(tmp_path):
-    """The driver's model has no vectors: the thresholds alone change."""
+    """The driver's model has one code, which is 0: a bias below 0 takes all that it hears for the place's own."""
     program = driven.build_host(tmp_path)
     pcm = np.concatenate([shots([0.7], 3.0, peak=6000), shots([0.7, 0.8], 3.0)])
     sf.write(tmp_path / "x.wav", pcm, p.audio.sr)
     strict, point = listener.settings(MODEL, p, logit=60.0), SETTINGS
-    own, nothing = incidents.model_number(driven.ARTIFACT), verifier.Verifier(np.zeros((3, 31), np.int8), 0, 13)
-    (tmp_path / "site").write_bytes(verifier.packed(nothing, strict, model=own))
-    (tmp_path / "other").write_bytes(verifier.packed(nothing, strict, model=own + 1))
+    own, nothing = incidents.model_number(driven.ARTIFACT), verifier.Verifier(np.zeros((3, 1), np.int8), 0, 1)
+    wide = verifier.Verifier(np.zeros((3, 31), np.int8), 0, 13)
+    for name, one, number in (
+        ("site", nothing, own), ("all", dataclasses.replace(nothing, bias=-1), own), ("other", nothing, own + 1),
+        ("shape", wide, own),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(verifier.packed(one, strict, model=number))
 
     def run(site: str) -> tuple[str, list[Incident], float]:
         more = [tmp_path / "messages", "0", tmp_path / site]
@@ -136,7 +156,8 @@ def test_the_host_follows_a_site_s_thresholds_and_runs_without_what_it_cannot_us
 
     said, sent, score = run("site")
     assert said == "" and sorted(o for m in sent for o in m.onsets) == expected(strict) != expected(point)
-    for site in ("other", "gone"):
+    assert run("all") == ("", [], score)
+    for site in ("other", "shape", "gone"):
         said, sent, plain = run(site)
         assert f"{site}: no site verifier of this model; the operating point decides" in said
         assert sorted(o for m in sent for o in m.onsets) == expected(point) and plain < score
