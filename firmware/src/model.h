@@ -33,8 +33,8 @@ void gunshot_model_reset(void);
  * it computed of the frames that windows share. One with vectors asks site.h, where a site's profile is used. */
 GUNSHOT_CHECKED gunshot_status gunshot_model_score(const int8_t *codes, int16_t *logit);
 
-/* Write the shape of a window's vectors, by which site.h decides: [positions][width]. It is 0 and 0 where the backend has
- * none to show, and so no site verifier to ask. Known without an Init. */
+/* Write the shape of a window's vectors, by which site.h decides: [positions][width]. It is 0 and 0 where the backend
+ * has none to show, and so no site verifier to ask. Known without an Init. */
 void gunshot_model_vectors(size_t *positions, size_t *width);
 
 #ifdef __cplusplus
