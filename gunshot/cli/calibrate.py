@@ -67,7 +67,9 @@ def calibrate(
 
     A site verifier learns the sounds that raise incidents there, of the int8 network: those that were dismissed, where
     there are --decisions, else all. It is taken where held-out parts of the hours have at most half the incidents by
-    it, and where it loses at most one point of recall of validation streams' shots in the site's own sound.
+    it, and where it loses at most one point of recall of validation streams' shots in the site's own sound. Its
+    strength is chosen by the counts of these hours, so that they prove nothing of it. The threshold then stays, unless
+    the held-out parts prove more incidents by it than the limit.
 
     A threshold that leaves less than half of the recall at the operating point is refused: the device would be deaf.
 
@@ -174,7 +176,8 @@ def _print(site: str, done: "Calibration", model: "Model", heard: list["Heard"])
     if done.options["lower"] and done.logit >= done.point:
         more = done.to_lower_h - done.hours.duration_s / 3600
         print(f"--lower: it is not lowered; {more:.2f} h more without another incident would lower it")
-    words = calibration.in_words(done.held_out, done.limit, by_counts=bool(done.suspects))
+    by_counts = "hours" if done.suspects else "a site verifier" if done.learned else ""
+    words = calibration.in_words(done.held_out, done.limit, by_counts=by_counts)
     print(f"held out, {done.proof}: {words}")
 
 

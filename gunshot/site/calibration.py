@@ -58,8 +58,12 @@ class Calibration:
 
     @property
     def proof(self) -> str:
-        """Return proven or unproven: whether the held-out bound keeps the limit, and none was left out by counts."""
-        return "proven" if self.held_out.upper <= self.limit and not self.suspects else "unproven"
+        """Return proven or unproven: whether the held-out bound keeps the limit, and nothing was chosen by its counts.
+
+        What was left out as suspect was so, and so was a site verifier's strength, on the hours that count it.
+        """
+        by_counts = self.suspects or self.learned
+        return "proven" if self.held_out.upper <= self.limit and not by_counts else "unproven"
 
     def at(self, logit: float) -> pd.Series:
         """Return the row of a mean logit."""
@@ -148,21 +152,26 @@ def calibrate(
     rows = threshold.curve(counts.sum(axis=0), h, logits)
     options = {"no_shots": no_shots, "leave_out": leave_out, "lower": lower}
     lower = lower and threshold.lowers(counts, h, logits, point=point, limit=limit)
-    logit = threshold.choose(rows, point=point, limit=limit, lower=lower)
-    if logit is None and not learned:
-        last = rows.iloc[-1]
-        raise ValueError(
-            f"{site}: {last[threshold.RATE]:.2f} false incidents/h at the highest threshold that the model reaches "
-            f"({model.calibrated(last['logit']):.4f}), more than {limit:g} in {h:.2f} h: no threshold keeps the limit "
-            "here; seek what raises them with `gunshot detect`, hang the device elsewhere, or allow more"
-        )
-    held = threshold.held_out(counts, h, logits, point=point, limit=limit, lower=lower)
-    if learned:  # few hours would raise it for one incident; where the limit is broken the device's ladder goes up
-        logit, held = point, Measured(int(counts[:, place].sum()), h)
+    held = Measured(int(counts[:, place].sum()), h)
+    if learned and held.lower <= limit:  # few hours would raise it for one incident, which proves nothing
+        logit = point
+    elif (logit := threshold.choose(rows, point=point, limit=limit, lower=lower)) is not None:
+        held = threshold.held_out(counts, h, logits, point=point, limit=limit, lower=lower)
+    else:
+        raise ValueError(_broken(site, rows.iloc[-1], model, h, limit))
     total_s = sum(heard.samples for heard in recordings) / sr
     left_s = np.maximum(0.0, -np.diff([total_s, *lengths_s, hours.duration_s])).tolist()  # silence, confirmed, suspects
     to_lower_h = threshold.hours_to_lower(counts.sum(axis=0), logits, point=point, limit=limit)
     return Calibration(logit, point, limit, hours, rows, held, *left_s, doubtful, options, to_lower_h, learned)
+
+
+def _broken(site: str, last: pd.Series, model: Model, hours: float, limit: float) -> str:
+    """Return why there is no threshold, by the row of the highest."""
+    return (
+        f"{site}: {last[threshold.RATE]:.2f} false incidents/h at the highest threshold that the model reaches "
+        f"({model.calibrated(last['logit']):.4f}), more than {limit:g} in {hours:.2f} h: no threshold keeps the limit "
+        "here; seek what raises them with `gunshot detect`, hang the device elsewhere, or allow more"
+    )
 
 
 def _doubts(recordings: Sequence[Heard], known: list[Span], place: int) -> list[Span]:
@@ -213,10 +222,10 @@ def _asked(site: str, doubtful: list[suspects.Suspect]) -> str:
     )
 
 
-def in_words(measured: Measured, limit: float, *, by_counts: bool = False) -> str:
+def in_words(measured: Measured, limit: float, *, by_counts: str = "") -> str:
     """Return held-out incidents an hour as text: what they prove, and how many more hours would prove the limit.
 
-    Hours that were chosen `by_counts` prove nothing: those with the most are not among them.
+    What was chosen `by_counts` of these very hours, the hours themselves or a site verifier, leaves no proof.
 
     Examples
     --------
@@ -228,7 +237,7 @@ def in_words(measured: Measured, limit: float, *, by_counts: bool = False) -> st
     n, hours = measured.false_incidents, measured.hours
     what = "without an incident" if not n else f"with {n} incident{'s' * (n > 1)} ({measured.rate:.2f}/h)"
     if by_counts:
-        return f"{hours:.2f} h {what}: at most {measured.upper:.2f}/h, of hours chosen by their counts: no proof"
+        return f"{hours:.2f} h {what}: at most {measured.upper:.2f}/h, of {by_counts} chosen by their counts: no proof"
     said = f"{hours:.2f} h {what} prove at most {measured.upper:.2f}/h"
     more = threshold.hours_needed(n, limit) - hours
     if measured.upper <= limit:

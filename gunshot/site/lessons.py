@@ -120,7 +120,8 @@ class Learned:
     ----------
     loss : of LOSSES
     windows : how many of the place's own taught it
-    counts : np.ndarray [shape=(stretches, thresholds)], how often a person is woken in stretches that taught nothing
+    counts : np.ndarray [shape=(stretches, thresholds)], how often a person is woken in stretches whose windows taught
+        nothing. No proof: the strength was chosen by the windows of all, and their sound lies under the shots
     recall : what `rehearsal.recall` gives, with it and without it at the operating point
     """
 

@@ -70,7 +70,7 @@ class SiteVerifier(_Part):
     content: Annotated[str, pydantic.Field(pattern="^([0-9a-f]{2}){1,200}$")]  # what `verifier.packed` gives
     windows: Count  # of the place's own that taught it
     false_incidents_without: Count  # at the operating point, in all hours
-    false_incidents: Count  # there, each stretch by what the others taught
+    false_incidents: Count  # there, each stretch by what the others taught, at a strength that all hours chose
     shots: Count  # clear ones of the validation streams in the site's own sound
     recall_without: Rate  # of them, at the operating point
     recall: Rate

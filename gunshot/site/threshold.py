@@ -30,6 +30,19 @@ class Measured:
         """Return the exact one-sided 95 % upper bound of incidents an hour."""
         return metrics.rate_upper(self.false_incidents, self.hours)
 
+    @property
+    def lower(self) -> float:
+        """Return the exact one-sided 95 % lower bound of incidents an hour: where it is above a limit, that is broken.
+
+        Examples
+        --------
+        Two in an hour do not prove more than one in two hours, three do:
+
+        >>> [round(Measured(n, 1.0).lower, 2) for n in (0, 1, 2, 3)]
+        [0.0, 0.05, 0.36, 0.82]
+        """
+        return float(chi2.ppf(0.05, 2 * self.false_incidents) / 2 / self.hours) if self.false_incidents else 0.0
+
 
 def hours_needed(count: int, limit: float) -> float:
     """Return how many hours with `count` incidents prove at most `limit` an hour, by the bound of `Measured.upper`.

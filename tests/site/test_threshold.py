@@ -125,4 +125,4 @@ def test_the_bound_is_said_in_words(measured, words):
 
 def test_hours_that_were_chosen_by_their_counts_prove_nothing():
     words = "9.00 h without an incident: at most 0.33/h, of hours chosen by their counts: no proof"
-    assert calibration.in_words(Measured(0, 9.0), 0.5, by_counts=True) == words
+    assert calibration.in_words(Measured(0, 9.0), 0.5, by_counts="hours") == words
