@@ -30,7 +30,7 @@ from gunshot.site.rehearsal import Decides
 from tests.site import places
 
 REPORT, PICTURE = Path("reports/places.json"), Path("DOC/pictures/places.png")
-SEED, CANDIDATES, WANTED = 0, 400, 3
+SEED, CANDIDATES, WANTED = 0, 400, 2
 LEAST_ALARMS = 3  # of places.TRIALS, that a place's own sound raises before anything is calibrated
 HOURS, BLOCKS = 4, 3600 // places.BLOCK_S
 LABELS = 5  # the first false alarms of an hour, which a person dismissed
