@@ -272,7 +272,8 @@ def test_what_is_no_such_wav_ends_with_a_code_of_its_own(programs, port, tmp_pat
     assert {name: run.code for name, run in ended.items()} == {name: IO * bool(why) for name, why in expected.items()}
     for name, why in expected.items():
         assert why in "".join(ended[name].lines) and bool(ended[name].lines) == bool(why)
-    for arguments in ([], [good], [good, "messages", "x"], [good, "messages", "1", "2"], [good, "none/m"]):
+    too_many = [good, "messages", "1", "site", "more"]
+    for arguments in ([], [good], [good, "messages", "x"], too_many, [good, "none/m"]):
         assert emulator.run(program, machine, arguments, folder=tmp_path).code == IO
     assert emulator.run(program, machine, [good, "messages", "4294967295"], folder=tmp_path).code == 0
     assert {m.session for m in messages.decode_all((tmp_path / "messages").read_bytes())} == {2**32 - 1}

@@ -101,7 +101,7 @@ def test_what_is_wrong_with_the_bytes_leaves_no_site(network):
         rest = content[4:at] + bytes([value]) + content[at + 1 :]
         return struct.pack("<I", zlib.crc32(rest)) + rest
 
-    def of(bias: int = 0, width: int = WIDTH, **thresholds: int) -> bytes:
+    def whole(bias: int = 0, width: int = WIDTH, **thresholds: int) -> bytes:
         numbers = {"on": 9, "off": 5, "even": 0} | thresholds
         rest = verifier.HEADER.pack(0, 1, 13, width, 3, NUMBER, *numbers.values(), bias)[4:] + bytes(3 * width)
         return struct.pack("<I", zlib.crc32(rest)) + rest
@@ -109,17 +109,17 @@ def test_what_is_wrong_with_the_bytes_leaves_no_site(network):
     wrong = [(content[:size], {TRUNCATED, CRC}) for size in range(len(content))]
     wrong += [(content + b"\0", {CRC}), (content + bytes(verifier.MOST_BYTES), {TRUNCATED}), (anew(4, 2), {VERSION})]
     wrong += [(anew(7, 2), {VERSION}), (anew(6, 30), {TRUNCATED}), (bytes(len(content)), {CRC})]
-    wrong += [(of(width=57), {TRUNCATED}), (of(off=10), {TYPE}), (of(even=6), {TYPE})]
-    wrong += [(of(bias=sign * 2**30), {TYPE}) for sign in (-1, 1)] + [(of(bias=-(2**31)), {TYPE})]
+    wrong += [(whole(width=57), {TRUNCATED}), (whole(off=10), {TYPE}), (whole(even=6), {TYPE})]
+    wrong += [(whole(bias=sign * 2**30), {TYPE}) for sign in (-1, 1)] + [(whole(bias=-(2**31)), {TYPE})]
     wrong += [(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :], {CRC}) for i in range(0, len(content), 7)]
     for spoilt, statuses in wrong:
         assert use(library, content) == OK and use(library, spoilt) in statuses, spoilt
         with pytest.raises(ValueError, match="calibrate again"):
             verifier.unpacked(spoilt, model=NUMBER)
-    assert use(library, of()) == OK and use(library, content, NUMBER + 1) == TYPE
+    assert use(library, whole()) == OK and use(library, content, NUMBER + 1) == TYPE
     for other in (
-        of(width=WIDTH - 1),
-        of(width=0),
+        whole(width=WIDTH - 1),
+        whole(width=0),
         anew(5, 12),
     ):  # whole, but for other vectors: it would never be asked
         assert use(library, content) == OK and use(library, other) == TYPE

@@ -112,15 +112,15 @@ def partly_told(model: Model) -> tuple[Heard, list[Decision]]:
     one = heard(model, 600.0, doors(20, 28.0), [DOOR, DOOR, DOOR, SHOT] * 5, began="2026-05-01T22:00:00")
     times = one.alerts[int(np.searchsorted(calibration.logits_of(model), 3.0))]
     assert len(times) == 20
-    told = [one.began + timedelta(seconds=float(t)) for i, t in enumerate(times) if i % 4 < 3]
-    return one, [Decision(str(i), t, 0.1, DISMISSED, "door") for i, t in enumerate(told)]
+    dismissed = [one.began + timedelta(seconds=float(t)) for i, t in enumerate(times) if i % 4 < 3]
+    return one, [Decision(str(i), t, 0.1, DISMISSED, "door") for i, t in enumerate(dismissed)]
 
 
 def test_with_a_verifier_the_threshold_goes_up_where_the_limit_is_proven_to_be_broken(model, school):
     """Five of 20 incidents remain in ten minutes, 30 an hour: at least 11.8. A limit of 12 is not proven to be."""
-    one, told = partly_told(model)
+    one, dismissed = partly_told(model)
     stays, rises = (
-        calibration.calibrate("yard", [one], model, p, limit=limit, no_shots=True, school=school, decided=told)
+        calibration.calibrate("yard", [one], model, p, limit=limit, no_shots=True, school=school, decided=dismissed)
         for limit in (12.0, 0.5)
     )
     assert stays.learned and stays.logit == 3.0 and stays.held_out.false_incidents == 5
@@ -130,9 +130,9 @@ def test_with_a_verifier_the_threshold_goes_up_where_the_limit_is_proven_to_be_b
 def test_with_a_verifier_too_a_limit_that_no_threshold_keeps_is_an_error(model, school, monkeypatch):
     """What remains has the highest logit that the network can give."""
     monkeypatch.setitem(globals(), "LOUD", 127)
-    one, told = partly_told(model)
+    one, dismissed = partly_told(model)
     with pytest.raises(ValueError, match=r"yard: 30\.00 false incidents/h at the highest .* no threshold keeps"):
-        calibrated(one, model, school, decided=told)
+        calibrated(one, model, school, decided=dismissed)
 
 
 def test_what_its_strength_was_chosen_on_proves_nothing(model, school):
