@@ -12,10 +12,12 @@ import pydantic
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gunshot.device.orders import SIGNATURE, Count, Id, RefusedError, Text
+from gunshot.device.slots import MOST_BYTES
 from gunshot.device.topics import U32, Said
 from gunshot.signing import keys, manifests
 
 PART = 16_384  # bytes of an image in a part, but the last
+MOST_PARTS = MOST_BYTES // PART
 MOST_NOTE = 300  # characters
 Sha256 = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
 
@@ -68,7 +70,7 @@ class Report(Said):
     kind: Literal["image"] = "image"
     id: Id
     stage: Stage
-    part: U32 | None = None
+    part: Annotated[int, pydantic.Field(ge=0, lt=MOST_PARTS)] | None = None
     note: Annotated[str, pydantic.Field(max_length=MOST_NOTE)] = ""
 
 

@@ -98,7 +98,7 @@ class Birth(Said):
         str
     ]  # the optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO, IMAGE
     image: U32 | None = None  # the number of the image that it runs; None: the model of its own pipeline
-    release: Annotated[str, pydantic.Field(max_length=16)] | None = None  # and the version of its model
+    release: Annotated[str, pydantic.Field(pattern="^[ -~]{1,16}$")] | None = None  # and the version of its model
 
 
 class Status(Said):

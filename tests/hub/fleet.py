@@ -54,8 +54,8 @@ class Device:
 class Fleet:
     """The devices of a scene, and the hub's work with them, each minute."""
 
-    def __init__(self, place: Path):
-        self.place, self.now, self.scene = place, NOW, Scene(place / "hub")
+    def __init__(self, place: Path, *, url: str | None = None):
+        self.place, self.now, self.scene = place, NOW, Scene(place / "hub", url=url)
         self.engine = database.engine(self.scene.url)  # one for all, or most of the time goes to opening it
         self.scene.writing = self.engine.begin
         self.devices = {name: Device(self, name) for name in NAMES}

@@ -280,6 +280,7 @@ def test_birth_and_status_come_in_any_order(late):
         (intake.birth, BIRTH.model_copy(update={"name": "cellar"}), "name=cellar"),
         (intake.birth, b'{"name": "\\u0000"}', "birth number: Field required"),
         (intake.birth, b"\xff", "birth JSON: Invalid JSON"),
+        (intake.birth, BIRTH.model_copy(update={"release": "v1\0"}), "birth release: String should match pattern"),
         (intake.status, b'{"session": -1, "online": true}', "status session: Input should be greater"),
         (intake.status, b'{"session": 1, "online": 1}', "status online: Input should be a valid boolean"),
     ],
@@ -317,6 +318,7 @@ def test_postgresql_holds_what_sqlite_holds():
                 take(engine, payload)
             say(engine, intake.birth, BIRTH)
             say(engine, intake.birth, b'{"name": "\\u0000"}')
+            say(engine, intake.birth, BIRTH.model_copy(update={"session": 4, "release": "v1\0"}))
             say(engine, intake.status, Status(session=3, online=False))
         for table in database.DATA.sorted_tables:
             a, b = (

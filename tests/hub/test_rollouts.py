@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sql
 
+from gunshot.device import releases
 from gunshot.device.releases import Report, Stage
 from gunshot.hub import audit, database, rollouts
 from gunshot.hub.console import app
@@ -16,6 +17,7 @@ from gunshot.hub.console.roles import Role
 from gunshot.hub.database import REFUSED, SESSION
 from gunshot.hub.folder import Rollout
 from tests.device.images import HUB, PARAMS, image
+from tests.flows.prefect_server import postgresql
 from tests.hub.fleet import MODEL, NAMES, SETTINGS, Fleet
 
 with warnings.catch_warnings(action="ignore"):  # it would rather have another library
@@ -217,15 +219,36 @@ def test_what_a_device_says_of_no_roll_out_of_its_own_is_refused(fleet):
     fleet.run(1)
     trial = Report(id=id, stage=Stage.trial).encode()
     said = [("cellar", trial), ("gate", trial.replace(id.encode(), b"0" * 32)), ("gate", rollouts.REPORT)]
+    said += [("gate", wanting(id, releases.MOST_PARTS))]
     for device, one in [*said, ("gate", trial.replace(b"trial", b"great"))]:
         with fleet.scene.writing() as connection:
             assert rollouts.report(connection, device, one, now=fleet.now) is None
-    assert len(fleet.scene.rows(REFUSED)) == 4
-    wanted = Report(id=id, stage=Stage.fetching, part=10**6).encode()
+    assert len(fleet.scene.rows(REFUSED)) == 5
     with fleet.scene.writing() as connection:
-        assert rollouts.report(connection, "gate", wanted, now=fleet.now) is None  # there is none
-        not_yet = Report(id=id, stage=Stage.fetching, part=0).encode()
-        assert rollouts.report(connection, "yard", not_yet, now=fleet.now) is None
+        last = wanting(id, releases.MOST_PARTS - 1)
+        assert rollouts.report(connection, "gate", last, now=fleet.now) is None  # this image has none
+        assert rollouts.report(connection, "yard", wanting(id, 0), now=fleet.now) is None  # not yet
+
+
+def wanting(id: str, part: int) -> bytes:
+    """What a device says that wants a part, any number."""
+    report = Report(id=id, stage=Stage.fetching, part=0)
+    return report.model_copy(update={"part": part}).encode()
+
+
+def test_on_postgresql_it_is_complete_and_no_part_that_is_asked_for_ends_the_hub(tmp_path):
+    with postgresql() as url:
+        fleet = Fleet(tmp_path, url=url.replace("+asyncpg", ""))
+        id = fleet.begin(settings=AT_ONCE)
+        fleet.run(2)
+        for part in (releases.MOST_PARTS - 1, releases.MOST_PARTS, 2**31 // releases.PART, 2**32 - 1):
+            with fleet.scene.writing() as connection:
+                assert rollouts.report(connection, "gate", wanting(id, part), now=fleet.now) is None
+        assert len(fleet.scene.rows(REFUSED)) == 3
+        fleet.devices["gate"].installer.again()  # or it is fetching, as was said for it
+        fleet.run(150)
+        assert fleet.state() == ("complete", None) and fleet.with_it() == set(NAMES)
+        fleet.engine.dispose()
 
 
 @pytest.mark.parametrize(
