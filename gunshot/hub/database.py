@@ -193,6 +193,7 @@ DELIVERY = Table(
     sql.Index("delivery_by_case", "hook", "case"),
 )  # fmt: skip
 
+_RUNS = sql.text("state = 'running'")
 # A roll-out of an image to devices, in steps; `state` is one of rollouts.STATES. The rows stay.
 ROLLOUT = Table(
     "rollout", DATA, _key("id", String),
@@ -207,6 +208,7 @@ ROLLOUT = Table(
     Column("step_at", DateTime(timezone=True), nullable=False),  # since when
     Column("watched_at", DateTime(timezone=True)),  # since when all who are there have it; null: not yet
     Column("changed_at", DateTime(timezone=True), nullable=False),
+    sql.Index("rollout_running", "state", unique=True, sqlite_where=_RUNS, postgresql_where=_RUNS),  # one at a time
 )  # fmt: skip
 
 # A device of a roll-out: in which step, what it is offered, signed, and how far it is: one of releases.Stage, or null.
@@ -218,6 +220,7 @@ ROLLOUT_DEVICE = Table(
     Column("sent_at", DateTime(timezone=True)),  # an offer, last
     Column("stage", String), Column("part", BigInteger), Column("note", String),  # as it said last
     Column("trial_us", BigInteger),  # since when it runs the image, microseconds since 1970
+    Column("trial_session", BigInteger), Column("trial_incident", BigInteger),  # after which its incidents count
 )  # fmt: skip
 
 # What persons did, a chain: see `gunshot.hub.audit`. Rows are only ever added.

@@ -31,6 +31,7 @@ from gunshot.signing import manifests
 # Stopped: no device is offered it any more, and those that have it go on. Back: they are told to take it back.
 STATES = RUNNING, STOPPED, BACK, COMPLETE = "running", "stopped", "back", "complete"
 REPORT = b'{"kind":"image"'  # so begins what a device says of a roll-out
+IS_ROLLED_OUT = "is being rolled out; `gunshot hub rollout stop` ends that"
 GOOD_FOR = timedelta(days=30)  # for which devices follow what was signed; those that are away longer get the next one
 RESEND = timedelta(seconds=10)  # without an answer
 FETCHES = (None, Stage.fetching)
@@ -69,33 +70,44 @@ def start(
     Raises
     ------
     ValueError
-        Another roll-out runs; no device takes images, or not the canary; person or reason are missing; or the image is
-        none that devices would take.
+        Another roll-out runs; no device takes images, or not the canary; person or reason are missing; the steps take
+        longer than what is signed is good for; or the image is none that devices would take.
     """
     manifest = image.checked(trusted)
     for name, text in (("reason", reason), ("person", person)):
         if not 1 <= len(text.strip()) <= 200:
             raise ValueError(f"{name}={text[:20]!r} must say something, in 200 characters at most")
+    _check_length(settings)
     if running := connection.execute(sql.select(ROLLOUT.c.version).where(ROLLOUT.c.state == RUNNING)).first():
-        raise ValueError(f"{running.version} is being rolled out; `gunshot hub rollout stop` ends that")
+        raise ValueError(f"{running.version} {IS_ROLLED_OUT}")
     id = uuid.uuid4().hex
     names = _in_order(connection, id, canary)
     ends = [1, *(max(1, math.ceil(share * len(names))) for share in settings.shares)]
     offered = {"id": id, "manifest": image.manifest.hex(), "person": person}
     offered["expires_us"] = (now + GOOD_FOR - EPOCH) // MICROSECOND
-    connection.execute(
-        sql.insert(ROLLOUT).values(
-            id=id, version=manifest.version, number=manifest.number, manifest=image.manifest, image=image.content,
-            person=person, reason=reason, started_at=now, steps=len(ends), settings=settings.model_dump(mode="json"),
-            state=RUNNING, step=0, step_at=now, changed_at=now,
-        )
-    )  # fmt: skip
+    row = {
+        "id": id, "version": manifest.version, "number": manifest.number, "manifest": image.manifest,
+        "image": image.content, "person": person, "reason": reason, "started_at": now, "steps": len(ends),
+        "settings": settings.model_dump(mode="json"), "state": RUNNING, "step": 0, "step_at": now, "changed_at": now,
+    }  # fmt: skip
+    try:
+        connection.execute(sql.insert(ROLLOUT).values(row))
+    except sql.exc.IntegrityError:  # somebody started it since this looked
+        raise ValueError(f"another one {IS_ROLLED_OUT}") from None
     for place, name in enumerate(names):
         signed = {str(one): releases.sign(Offer(wanted=one, device=name, **offered), key) for one in Wanted}
         step = next(i for i, end in enumerate(ends) if place < end)
         connection.execute(sql.insert(ROLLOUT_DEVICE).values(rollout=id, device=name, step=step, **signed))
     audit.enter(connection, "rollout", id, now=now, event="started", by=person)
     return id
+
+
+def _check_length(settings: Rollout) -> None:
+    """Raise ValueError where the steps may take longer than devices follow what was signed."""
+    longest_s, most_s = (1 + len(settings.shares)) * (settings.watch_s + settings.patience_s), GOOD_FOR.total_seconds()
+    if longest_s > most_s:
+        why = f"must be {most_s:.0f} s at most, for which what is signed is good; lower them in hub.yaml"
+        raise ValueError(f"rollout: watch_s and patience_s of all steps are {longest_s:.0f} s, and {why}")
 
 
 def _in_order(connection: sql.Connection, id: str, canary: str | None) -> list[str]:
@@ -128,7 +140,8 @@ def _sessions(connection: sql.Connection) -> list[tuple[str, list[str] | None, b
 def end(connection: sql.Connection, state: str, *, person: str, now: datetime) -> sql.Row:
     """Stop the last roll-out, or take it back, as a person wants it; return its row.
 
-    ValueError where there is none, or it is over: what devices keep is replaced by a newer image alone.
+    ValueError where there is none, or it is over: what devices keep is replaced by a newer image alone; and where
+    devices would not follow any more, or the hub ended it meanwhile.
     """
     row = newest(connection)
     if row is None:
@@ -138,14 +151,21 @@ def end(connection: sql.Connection, state: str, *, person: str, now: datetime) -
         raise ValueError(
             f"{row.version} must be running{' or stopped' * (state == BACK)}, and is {row.state}; {remedy}"
         )
-    _set(connection, row, now, state=state, note=f"{person} wanted it")
+    if state == BACK and _is_expired(row, now):
+        raise ValueError(f"{row.version}: what was signed has expired; start a new roll-out, of this or another image")
+    if not _set(connection, row, now, state=state, note=f"{person} wanted it"):
+        raise ValueError(f"{row.version} is {newest(connection).state} by now; look at it, then decide again")
     audit.enter(connection, "rollout", row.id, now=now, event=state, by=person)
     return row
 
 
 def newest(connection: sql.Connection) -> sql.Row | None:
-    """Return the row of the last roll-out, without its image; None where there is none."""
-    last = sql.select(ROLLOUT.c.id).order_by(ROLLOUT.c.started_at.desc(), ROLLOUT.c.id).limit(1)
+    """Return the row of the roll-out that runs, else of the last one, without its image; None where there is none.
+
+    The last by its time alone could be another than the one that runs, after a clock was set back.
+    """
+    order = (ROLLOUT.c.state == RUNNING).desc(), ROLLOUT.c.started_at.desc(), ROLLOUT.c.id
+    last = sql.select(ROLLOUT.c.id).order_by(*order).limit(1)
     return next(iter(_rows(connection, ROLLOUT.c.id == last.scalar_subquery())), None)
 
 
@@ -154,38 +174,47 @@ def _rows(connection: sql.Connection, where: sql.ColumnElement) -> list[sql.Row]
     return list(connection.execute(sql.select(*columns).where(where)))
 
 
+def _is_expired(row: sql.Row, now: datetime) -> bool:
+    return now >= utc(row.started_at) + GOOD_FOR
+
+
 def devices(connection: sql.Connection, id: str) -> list[sql.Row]:
-    """Return the rows of a roll-out's devices, by step and name, without what was signed."""
+    """Return the rows of a roll-out's devices that are let in, by step and name, without what was signed."""
     s = ROLLOUT_DEVICE.c
     columns = (s.device, s.step, s.sent_at, s.stage, s.part, s.note)
-    return list(connection.execute(sql.select(*columns).where(s.rollout == id).order_by(s.step, s.device)))
+    query = sql.select(*columns).join(DEVICE, DEVICE.c.name == s.device).where(DEVICE.c.revoked_at.is_(None))
+    return list(connection.execute(query.where(s.rollout == id).order_by(s.step, s.device)))
 
 
-def work(connection: sql.Connection, *, now: datetime) -> list[tuple[str, bytes]]:
+def work(connection: sql.Connection, *, now: datetime, listening_since: datetime) -> list[tuple[str, bytes]]:
     """Look how the last roll-out goes, and return what to send now, each with its device.
 
-    What was taken back before it is still told to devices that were away.
+    Devices that are not there get nothing, or it would pile up; what was taken back before it is still told to those
+    that were away. Of what devices said before `listening_since`, when the hub began to hear them, some may come yet:
+    their silence until then is the hub's.
     """
     row = newest(connection)
     if row is not None and row.state == RUNNING:
-        _advance(connection, row, now)
-    last, is_back = newest(connection), sql.and_(ROLLOUT.c.state == BACK, ROLLOUT.c.started_at > now - GOOD_FOR)
-    rows = [] if last is None else _rows(connection, sql.or_(ROLLOUT.c.id == last.id, is_back))
-    return [offer for row in rows for offer in _due(connection, row, now)]
+        _advance(connection, row, now, listening_since)
+        row = newest(connection)
+    if row is None:
+        return []
+    either = sql.or_(ROLLOUT.c.id == row.id, ROLLOUT.c.state == BACK)
+    offers = [
+        (one.device, row.id, wanted)
+        for row in _rows(connection, sql.and_(either, ROLLOUT.c.started_at > now - GOOD_FOR))
+        for one in devices(connection, row.id)
+        if (wanted := _wanted(row, one)) and (one.sent_at is None or now - utc(one.sent_at) >= RESEND)
+    ]
+    there = {name for name, _, online in _sessions(connection) if online} if offers else ()
+    return [(name, _signed(connection, id, name, wanted, now)) for name, id, wanted in offers if name in there]
 
 
-def _due(connection: sql.Connection, row: sql.Row, now: datetime) -> list[tuple[str, bytes]]:
-    """Return the offers that devices have not followed yet; only those that are there get one, or it would pile up."""
-    there = {name for name, _, online in _sessions(connection) if online}
-    out = []
-    for one in devices(connection, row.id):
-        wanted = _wanted(row, one)
-        waits = one.sent_at is None or now - utc(one.sent_at) >= RESEND
-        if wanted and waits and one.device in there:
-            key = ROLLOUT_DEVICE.c.rollout == row.id, ROLLOUT_DEVICE.c.device == one.device
-            out.append((one.device, connection.scalar(sql.select(ROLLOUT_DEVICE.c[wanted]).where(*key))))
-            connection.execute(sql.update(ROLLOUT_DEVICE).where(*key).values(sent_at=now))
-    return out
+def _signed(connection: sql.Connection, id: str, device: str, wanted: Wanted, now: datetime) -> bytes:
+    """Return an offer as it is sent now."""
+    key = ROLLOUT_DEVICE.c.rollout == id, ROLLOUT_DEVICE.c.device == device
+    connection.execute(sql.update(ROLLOUT_DEVICE).where(*key).values(sent_at=now))
+    return connection.scalar(sql.select(ROLLOUT_DEVICE.c[wanted]).where(*key))
 
 
 def _wanted(row: sql.Row, one: sql.Row) -> Wanted | None:
@@ -214,7 +243,7 @@ def report(connection: sql.Connection, device: str, payload: bytes, *, now: date
     if row.state == COMPLETE and said.stage == Stage.refused and said.note.startswith("unknown:"):
         values["stage"] = None  # it has lost what it had on trial: it is offered the image anew
     if said.stage in (Stage.trial, Stage.kept) and one.trial_us is None:
-        values["trial_us"] = (now - EPOCH) // MICROSECOND
+        values |= {"trial_us": (now - EPOCH) // MICROSECOND} | wellness.begun(connection, device)
     if values["stage"] != one.stage:
         log.info("%s: roll-out %s: %s %s", device, said.id, said.stage, values["note"] or "")
         connection.execute(sql.update(ROLLOUT).where(ROLLOUT.c.id == said.id).values(changed_at=now))
@@ -229,40 +258,49 @@ def report(connection: sql.Connection, device: str, payload: bytes, *, now: date
     return releases.part(said.id, content, said.part) if content else None
 
 
-def _advance(connection: sql.Connection, row: sql.Row, now: datetime) -> None:
+def _advance(connection: sql.Connection, row: sql.Row, now: datetime, listening_since: datetime) -> None:
     """Take the roll-out a step on where its devices are well, or stop it, or take it back."""
-    settings, begun = Rollout(**row.settings), [one for one in devices(connection, row.id) if one.step <= row.step]
-    if faults := wellness.faults(connection, row.id, row.number, settings, now=now):
+    settings, rows = Rollout(**row.settings), devices(connection, row.id)
+    begun = [one for one in rows if one.step <= row.step]
+    if _is_expired(row, now):  # nothing that could be sent is followed any more
+        return _halt(connection, row, STOPPED, "what was signed has expired", now)
+    if faults := wellness.faults(connection, row, settings, now=now, listening_since=listening_since):
         return _halt(connection, row, BACK, "; ".join(faults), now)
-    waiting = any(one.stage in FETCHES for one in begun)
-    if waiting and now - utc(row.step_at) < timedelta(seconds=settings.patience_s):
+    patient = utc(row.step_at) + timedelta(seconds=settings.patience_s)
+    heard = listening_since + timedelta(seconds=min(settings.silent_s, settings.patience_s))  # what they say by then
+    if any(one.stage in FETCHES for one in begun) and now < max(patient, heard):
         return None
-    if not any(one.stage in (Stage.trial, Stage.kept) for one in begun if one.step == row.step):
+    of_step = [one for one in begun if one.step == row.step] or begun  # or all of it are revoked
+    if not any(one.stage in (Stage.trial, Stage.kept) for one in of_step):
         return _halt(connection, row, STOPPED, _reason(row, begun), now)
     if row.watched_at is None:
-        return _set(connection, row, now, watched_at=now)
+        _set(connection, row, now, watched_at=now)
+        return None
     if now - utc(row.watched_at) < timedelta(seconds=settings.watch_s):
         return None
-    steps = {
-        one.step for one in devices(connection, row.id) if one.step > row.step
-    }  # of few devices some steps have none
+    if not wellness.are_heard(connection, row.id, since=listening_since):
+        return None  # it was watched without the hub, and they may be silent
+    steps = {one.step for one in rows if one.step > row.step}  # of few devices some steps have none
     if steps:
-        return _set(connection, row, now, step=min(steps), step_at=now, watched_at=None)
-    _set(connection, row, now, state=COMPLETE)
-    return audit.enter(connection, "rollout", row.id, now=now, event=COMPLETE)
+        _set(connection, row, now, step=min(steps), step_at=now, watched_at=None)
+    elif _set(connection, row, now, state=COMPLETE):
+        audit.enter(connection, "rollout", row.id, now=now, event=COMPLETE)
+    return None
 
 
 def _reason(row: sql.Row, begun: list[sql.Row]) -> str:
     said = (f"{one.device}: {one.note or one.stage or 'no answer'}" for one in begun if one.step == row.step)
-    return f"no device of step {row.step} runs it: " + "; ".join(said)
+    return f"no device of step {row.step} runs it: {'; '.join(said) or 'none of them is let in'}"
 
 
 def _halt(connection: sql.Connection, row: sql.Row, state: str, why: str, now: datetime) -> None:
     """Stop a roll-out, or take it back, without a person."""
-    log.warning("roll-out of %s: %s: %s", row.version, state, why)
-    _set(connection, row, now, state=state, note=why[:500])
-    audit.enter(connection, "rollout", row.id, now=now, event=state, why=why[:500])
+    if _set(connection, row, now, state=state, note=why[:500]):
+        log.warning("roll-out of %s: %s: %s", row.version, state, why)
+        audit.enter(connection, "rollout", row.id, now=now, event=state, why=why[:500])
 
 
-def _set(connection: sql.Connection, row: sql.Row, now: datetime, **values) -> None:
-    connection.execute(sql.update(ROLLOUT).where(ROLLOUT.c.id == row.id).values(**values, changed_at=now))
+def _set(connection: sql.Connection, row: sql.Row, now: datetime, **values) -> bool:
+    """Write values; return whether the roll-out was still in the state that was read, else nothing is written."""
+    is_same = ROLLOUT.c.id == row.id, ROLLOUT.c.state == row.state
+    return bool(connection.execute(sql.update(ROLLOUT).where(*is_same).values(**values, changed_at=now)).rowcount)

@@ -43,13 +43,12 @@ def serve(place: Path, *, sr: int) -> None:
     client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
     teller = Teller(client, enabled=settings.home_assistant)
     client.on_connect = _connected
-    client.on_subscribe = _subscribed
-    client.on_disconnect = lambda _, __, ___, reason, ____: log.info("disconnected from the broker: %s", reason)
     stop = Event()
     with database.opened(settings.database) as engine, ThreadPoolExecutor() as pool:
         sound = place / orders.SOUND
         hub = Hub(client, engine, sr=sr, sound=sound)
         client.on_message = lambda _, __, message: hub.inbox.put(message)
+        client.on_subscribe, client.on_disconnect = hub.subscribed, hub.disconnected
         client.connect_async(settings.host, settings.port)
         beside = [pool.submit(places.keep, engine, stop)]
         if settings.cap:
@@ -83,9 +82,9 @@ def _loop(hub: "Hub", settings: folder.Settings, beside: list[Future], teller: T
         if client.is_connected() and time.monotonic() - looked >= TICK_S:
             looked = time.monotonic()
             send_orders(client, hub.engine, sound=hub.sound)
-            if looked - offered >= OFFER_S:
+            if hub.listening_since and looked - offered >= OFFER_S:
                 offered = looked
-                send_offers(client, hub.engine)
+                send_offers(client, hub.engine, listening_since=hub.listening_since)
             teller.tell(hub.engine)
             hub.count_floods()
             client.publish(topics.LIFE, b"")  # the broker takes it, and the database answered just now
@@ -108,11 +107,6 @@ def _subscribe(client: mqtt.Client, leaves: tuple[str, ...]) -> None:
     client.subscribe([(topics.topic("+", leaf), 1) for leaf in leaves])
 
 
-def _subscribed(_, __, ___, granted: list, ____) -> None:
-    if len(granted) == len(topics.WRITTEN):  # else it is again, after a flood
-        log.info("connected to the broker")  # from now on nothing is missed
-
-
 class Hub:
     """What came, and where it goes: committed many at a time, then confirmed to the broker and acknowledged to devices.
 
@@ -124,6 +118,18 @@ class Hub:
         self.inbox = inbox.Inbox(self._confirm)
         self.faults: dict[str, str | None] = {}  # of sites' profiles, by device, so far
         self.is_flooded = False
+        self.listening_since: datetime | None = None  # when it began to hear devices; None: it does not
+
+    def subscribed(self, _, __, ___, granted: list, ____) -> None:
+        """Note that the broker sends what devices say."""
+        if len(granted) == len(topics.WRITTEN):  # else it is again, after a flood
+            self.listening_since = datetime.now(UTC)
+            log.info("connected to the broker")  # from now on nothing is missed
+
+    def disconnected(self, _, __, ___, reason, ____) -> None:
+        """Note that it does not."""
+        self.listening_since = None
+        log.info("disconnected from the broker: %s", reason)
 
     def read(self) -> bool:
         """Read what the broker sends: wait for it, then all that is there; return whether the broker is."""
@@ -210,9 +216,9 @@ def send_orders(client: mqtt.Client, engine: sql.Engine, *, sound: Path) -> None
         client.publish(topics.topic(device, "order"), payload, qos=1)
 
 
-def send_offers(client: mqtt.Client, engine: sql.Engine) -> None:
-    """Look how a roll-out goes, and send what devices are to do now."""
+def send_offers(client: mqtt.Client, engine: sql.Engine, *, listening_since: datetime) -> None:
+    """Look how a roll-out goes, and send what devices are to do now; since when the hub listens to them."""
     with engine.begin() as connection:
-        waiting = rollouts.work(connection, now=datetime.now(UTC))
+        waiting = rollouts.work(connection, now=datetime.now(UTC), listening_since=listening_since)
     for device, payload in waiting:
         client.publish(topics.topic(device, "image"), payload, qos=1)

@@ -56,6 +56,7 @@ class Fleet:
 
     def __init__(self, place: Path, *, url: str | None = None):
         self.place, self.now, self.scene = place, NOW, Scene(place / "hub", url=url)
+        self.listening_since = NOW  # the hub
         self.engine = database.engine(self.scene.url)  # one for all, or most of the time goes to opening it
         self.scene.writing = self.engine.begin
         self.devices = {name: Device(self, name) for name in NAMES}
@@ -104,7 +105,7 @@ class Fleet:
                     self.scene.heartbeats(one.name, {self.now: 40.0})
                     one.installer.calm()
             with self.scene.writing() as connection:
-                offers = rollouts.work(connection, now=self.now)
+                offers = rollouts.work(connection, now=self.now, listening_since=self.listening_since)
             for name, payload in offers:
                 self.devices[name].installer.take(payload)
             for one in self.devices.values():

@@ -162,6 +162,18 @@ def test_after_a_flood_the_broker_is_asked_for_what_it_keeps(tmp_path):
     assert asked == [("gunshot/v1/+/birth", 1), ("gunshot/v1/+/status", 1)]
 
 
+def test_the_hub_listens_from_the_broker_s_answer_on_until_it_is_gone(tmp_path):
+    hub = service.Hub(None, a_database(), sr=16_000, sound=tmp_path)
+    hub.subscribed(None, None, 1, [1] * len(topics.RETAINED), None)  # again, after a flood
+    assert hub.listening_since is None
+    hub.subscribed(None, None, 1, [1] * len(topics.WRITTEN), None)
+    first = hub.listening_since
+    hub.subscribed(None, None, 1, [1] * len(topics.RETAINED), None)
+    assert first is not None and hub.listening_since == first
+    hub.disconnected(None, None, None, "lost", None)
+    assert hub.listening_since is None
+
+
 def test_what_was_due_when_the_broker_went_comes_again_and_what_is_late_is_kept():
     """A late one is confirmed: the broker would not send it again, nor the device before some time."""
     served = Served()

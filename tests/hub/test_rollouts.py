@@ -248,6 +248,11 @@ def test_on_postgresql_it_is_complete_and_no_part_that_is_asked_for_ends_the_hub
         fleet.devices["gate"].installer.again()  # or it is fetching, as was said for it
         fleet.run(150)
         assert fleet.state() == ("complete", None) and fleet.with_it() == set(NAMES)
+        fleet.begin(3, content=image(b"another"))
+        fleet.run(2)
+        fleet.hear("gate", 20)
+        fleet.run(2)
+        assert fleet.state() == ("back", "gate has 20 incidents in 0.0 h, more than 2 an hour")
         fleet.engine.dispose()
 
 
