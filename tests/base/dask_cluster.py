@@ -84,6 +84,8 @@ class Cluster:
 @contextmanager
 def cluster(folder: Path, cwd: Path, env: dict[str, str]) -> Iterator[Cluster]:
     """Give a scheduler whose certificates this process has, too, and end all at the end."""
+    import distributed  # noqa: F401 - its defaults come first: set back, what is laid over them would take them away
+
     started = Cluster(folder, cwd, env)
     try:
         started.start()
