@@ -7,6 +7,7 @@ The broker's word (PUBACK) deletes nothing: a broker may lose what it has, and i
 import logging
 import queue
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from paho.mqtt import client as mqtt
@@ -105,7 +106,8 @@ class Link:
         """Say that the device ends, and disconnect; what waits stays in the outbox."""
         if self._client.is_connected():
             last = self._client.publish(self._topic("status"), self._status(online=False), qos=1, retain=True)
-            last.wait_for_publish(LAST_S)
+            with suppress(RuntimeError):  # the connection ended just now
+                last.wait_for_publish(LAST_S)
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -70,6 +70,7 @@ def test_the_sound_of_a_case_is_asked_for_played_and_heard_live(network, page, t
         page.get_by_label("Why it is needed").fill("no second device")
         page.get_by_role("button", name="Ask for its sound").click()
         player = page.locator("audio")
+        player.evaluate("(one) => one.play()")  # nothing is fetched before
         page.wait_for_function("() => document.querySelector('audio')?.duration > 0")
         (incident,), (order,) = network.rows(database.INCIDENT), network.rows(database.ORDER)
         assert (order["person"], order["reason"], order["state"]) == ("anna", "no second device", "complete")

@@ -182,6 +182,7 @@ def test_a_camera_is_watched_on_a_case_s_page_until_it_dies(filming, page):
     (order,) = (one for one in asked if one["state"] == "cut off")
     assert (order["person"], order["reason"], order["seconds"]) == ("anna", "is anybody hurt?", 30.0)
     page.reload()
+    player.evaluate("(one) => one.play()")  # nothing is fetched before
     page.wait_for_function("() => document.querySelector('video')?.duration > 2")
     player.evaluate("(one) => { one.currentTime = 2; return one.play() }")
     page.wait_for_function(PLAYS, arg=2.2)
