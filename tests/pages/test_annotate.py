@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -285,9 +284,11 @@ def test_a_port_in_use_is_told(server, folder):
     assert done.returncode == 1 and f"error: port={port} is in use; choose another" in done.stderr
 
 
-def test_the_server_leaves_no_copy_of_a_recording_behind(folder):
-    before = set(Path(tempfile.gettempdir()).glob("gunshot-*"))
+def test_the_server_leaves_no_copy_of_a_recording_behind(folder, tmp_path, monkeypatch):
+    own = tmp_path / "own"  # other tests have folders in the one that all share
+    own.mkdir()
+    monkeypatch.setenv("TMPDIR", str(own))
     server = Server(folder)
-    assert set(Path(tempfile.gettempdir()).glob("gunshot-*")) > before
+    assert list(own.glob("gunshot-*"))
     assert "Traceback" not in server.stop()
-    assert set(Path(tempfile.gettempdir()).glob("gunshot-*")) <= before
+    assert not list(own.glob("gunshot-*"))
