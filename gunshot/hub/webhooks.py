@@ -29,9 +29,7 @@ LOOK_S = 0.5  # between two looks for what is due
 FRESH = timedelta(hours=1)  # a case that was raised before that is told to no webhook that is new
 LATE = timedelta(hours=1)  # from when the hub notes that a case changed until that is committed, at most
 FIRST_PAUSE, MOST_PAUSE = timedelta(seconds=5), timedelta(hours=1)  # after a try; twice as long each time
-LONGEST = timedelta(
-    days=1
-)  # for which a delivery is tried; a receiver that is away comes back by then, or somebody looks
+LONGEST = timedelta(days=1)  # for which a delivery is tried: a receiver is back by then, or somebody looks
 RAISED, CHANGED = "case.raised", "case.changed"  # the first of a case, and what comes after it
 
 log = logging.getLogger("gunshot")

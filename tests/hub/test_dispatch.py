@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from xml.etree import ElementTree
 
 import pytest
@@ -11,9 +10,9 @@ import sqlalchemy as sql
 
 from gunshot.hub import database, dispatch, folder
 from gunshot.hub.console.decisions import Kind
-from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CAP, CASE
 from tests.hub.console import PLACE, Scene
+from tests.hub.receiving import Handler, receiving
 from tests.hub.test_cap import SPACE
 from tests.hub.waiting import until
 
@@ -35,9 +34,8 @@ class Receiver:
 def receiver() -> Iterator[Receiver]:
     out = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            content = self.rfile.read(int(self.headers["Content-Length"]))
+    class Cap(Handler):
+        def take(self, content):
             assert self.headers["Content-Type"] == "application/cap+xml"
             if out.status == 200:
                 out.got.append(ElementTree.fromstring(content))
@@ -45,25 +43,9 @@ def receiver() -> Iterator[Receiver]:
             self.send_header("Location", "/elsewhere")
             self.end_headers()
 
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        out.address = f"http://127.0.0.1:{server.server_port}/cap?token=secret"
-        try:
-            yield out
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def scene(tmp_path) -> Scene:
-    scene = Scene(tmp_path / "hub")
-    scene.person("anna", Role.reviewer)
-    return scene
+    with receiving(Cap) as at:
+        out.address = f"http://{at}/cap?token=secret"
+        yield out
 
 
 def work(scene: Scene, receiver: Receiver, seconds: float) -> bool:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import sqlalchemy as sql
@@ -15,10 +14,10 @@ import sqlalchemy as sql
 from gunshot.hub import database
 from gunshot.hub.console import escalation
 from gunshot.hub.console.decisions import Kind
-from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CALL, CASE
 from tests.flows.prefect_server import free_port
 from tests.hub.console import Scene
+from tests.hub.receiving import Handler, receiving
 from tests.hub.waiting import until
 
 with warnings.catch_warnings(action="ignore"):  # Python 3.12 has them no more
@@ -54,30 +53,14 @@ def webhook(port: int = 0) -> Iterator[tuple[str, list]]:
     """Run an HTTP server; its address as Apprise has it, and what comes."""
     posts = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+    class Alarm(Handler):
+        def take(self, content):
+            posts.append(json.loads(content))
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"json://127.0.0.1:{server.server_port}/alarm", posts
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def scene(tmp_path) -> Scene:
-    scene = Scene(tmp_path / "hub")
-    scene.person("anna", Role.reviewer)
-    return scene
+    with receiving(Alarm, port) as at:
+        yield f"json://{at}/alarm", posts
 
 
 def work(scene: Scene, addresses: list[str], seconds: float) -> bool:

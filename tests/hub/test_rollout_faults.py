@@ -1,6 +1,5 @@
 """A roll-out where more goes wrong: the hub was away, a device is revoked, two hands are on it, it is late."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,13 +12,6 @@ from tests.device.images import image
 from tests.hub.fleet import MINUTE, NAMES, SETTINGS, Fleet
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def fleet(tmp_path) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path)
-    yield fleet
-    fleet.engine.dispose()
 
 
 def look(fleet: Fleet) -> list[tuple[str, bytes]]:

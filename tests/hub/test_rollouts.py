@@ -3,7 +3,6 @@
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sql
@@ -24,13 +23,6 @@ with warnings.catch_warnings(action="ignore"):  # it would rather have another l
     from fastapi.testclient import TestClient
 AT_ONCE = SETTINGS.model_copy(update={"shares": (1.0,), "patience_s": 7200.0})  # after the canary
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def fleet(tmp_path) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path)
-    yield fleet
-    fleet.engine.dispose()
 
 
 def entries(fleet: Fleet) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
@@ -20,6 +19,7 @@ from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, DELIVERY
 from gunshot.hub.folder import Webhook
 from tests.hub.console import PLACE, Browser, Scene, running
+from tests.hub.receiving import Handler, receiving
 from tests.hub.waiting import until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -52,9 +52,8 @@ class Receiver:
 def receiver() -> Iterator[Receiver]:
     out = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+    class In(Handler):
+        def take(self, body):
             out.headers.append(dict(self.headers))
             out.bodies.append(body)
             status = out.status if out.takes(self.headers, body) else 401
@@ -65,25 +64,9 @@ def receiver() -> Iterator[Receiver]:
             self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
             self.end_headers()
 
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        out.url = f"http://127.0.0.1:{server.server_port}/in?token=hidden"
-        try:
-            yield out
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def scene(tmp_path) -> Scene:
-    scene = Scene(tmp_path / "hub")
-    scene.person("anna", Role.reviewer)
-    return scene
+    with receiving(In) as at:
+        out.url = f"http://{at}/in?token=hidden"
+        yield out
 
 
 def work(

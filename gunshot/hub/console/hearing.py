@@ -58,18 +58,20 @@ def order(
     return RedirectResponse(f"/cases/{case}#order-{id}", 303)
 
 
-def _enter(at: Setting, login: int, order: str, what: str) -> None:
-    """Enter who hears or sees what an order brought, once a login: a player asks for a file in many parts."""
-    if (key := (login, order, what)) not in at.listeners:
+def _enter(at: Setting, listener: tuple[str, int], order: str, what: str) -> None:
+    """Enter who, a person and the login, hears or sees what an order brought.
+
+    Once a login: a player asks for a file in many parts.
+    """
+    (person, login), key = listener, (*listener, order, what)
+    if key not in at.listeners:
         with at.engine.begin() as connection:
-            now = datetime.now(UTC)
-            if person := people.logged_in(connection, login, now=now):
-                audit.enter_listener(connection, person.name, login=login, order=order, what=what, now=now)
-                at.listeners.add(key)
+            audit.enter_listener(connection, person, login=login, order=order, what=what, now=datetime.now(UTC))
+        at.listeners.add(key)
 
 
 @router.get("/clips/{id}.flac")
-def clip(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
+def clip(request: Request, at: SettingOf, person: PersonOf, id: Id) -> Response:
     """Return the clip that an order brought; 410 where it was deleted."""
     with at.engine.connect() as connection:
         row = connection.execute(sql.select(CLIP.c.file, CLIP.c.deleted_at).where(CLIP.c.order == id)).first()
@@ -78,21 +80,22 @@ def clip(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
     file = at.folder / orders.SOUND / row.file
     if row.deleted_at or not file.exists():
         raise HTTPException(410, "this clip was deleted")
-    _enter(at, request.session["login"], id, "clip")
+    _enter(at, (person.name, request.session["login"]), id, "clip")
     return FileResponse(file, media_type="audio/flac")
 
 
 @router.get("/videos/{id}.mp4")
-def video(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
+def video(request: Request, at: SettingOf, person: PersonOf, id: Id) -> Response:
     """Return the video that an order brought, or what has come of it, and then the rest as it comes.
 
     204 where it brought none, 410 where it was deleted.
     """
+    listener = person.name, request.session["login"]
     with at.engine.connect() as connection:
         row = connection.execute(sql.select(VIDEO.c.file, VIDEO.c.deleted_at).where(VIDEO.c.order == id)).first()
         state = connection.scalar(sql.select(ORDER.c.state).where(ORDER.c.id == id))
     if row is None and state == orders.OPEN:
-        return StreamingResponse(_shown(request, at, request.session["login"], id), media_type="video/mp4")
+        return StreamingResponse(_shown(request, at, listener, id), media_type="video/mp4")
     if row is None and state:  # it was refused since the page was made: to a browser no error
         return Response(status_code=204)
     if row is None:
@@ -100,23 +103,23 @@ def video(request: Request, at: SettingOf, _: PersonOf, id: Id) -> Response:
     file = at.folder / orders.SOUND / row.file
     if row.deleted_at or not file.exists():
         raise HTTPException(410, "this video was deleted")
-    _enter(at, request.session["login"], id, "video")
+    _enter(at, listener, id, "video")
     return FileResponse(file, media_type="video/mp4")
 
 
-async def _shown(request: Request, at: Setting, login: int, id: str) -> AsyncIterator[bytes]:
+async def _shown(request: Request, at: Setting, listener: tuple[str, int], id: str) -> AsyncIterator[bytes]:
     """Yield an order's video as it comes, until it, the login or the console has ended."""
-    count = size = 0
+    (_, login), count, size = listener, 0, 0
     while not request.app.state.ends():
         new = await run_in_threadpool(_shown_since, at.engine, login, id, count)
-        if new is None:
-            yield await run_in_threadpool(_rest, at, login, id, size)
-            return
-        if new:
-            await run_in_threadpool(_enter, at, login, id, "video")
-        for content in new:
+        contents = [await run_in_threadpool(_rest, at, login, id, size)] if new is None else new
+        if any(contents):
+            await run_in_threadpool(_enter, at, listener, id, "video")
+        for content in contents:
             count, size = count + 1, size + len(content)
             yield content
+        if new is None:
+            return
         await asyncio.sleep(LOOK_S)
 
 
@@ -136,7 +139,7 @@ def _rest(at: Setting, login: int, order: str, size: int) -> bytes:
 
 
 @router.get("/orders/{id}/live", response_class=EventSourceResponse)
-async def live(request: Request, at: SettingOf, _: PersonOf, id: Id) -> AsyncIterator[ServerSentEvent]:
+async def live(request: Request, at: SettingOf, person: PersonOf, id: Id) -> AsyncIterator[ServerSentEvent]:
     """Yield the parts of an order's sound as they come, from the newest on: FLAC files in base64.
 
     An event `end` is the last: the order or the login has ended. Where the console ends there is none.
@@ -144,7 +147,7 @@ async def live(request: Request, at: SettingOf, _: PersonOf, id: Id) -> AsyncIte
     login, last = request.session["login"], -1
     while (new := await run_in_threadpool(_since, at.engine, login, id, last)) is not None:
         if new:
-            await run_in_threadpool(_enter, at, login, id, "live")
+            await run_in_threadpool(_enter, at, (person.name, login), id, "live")
         for number, content in new:
             last = number
             yield ServerSentEvent(raw_data=base64.b64encode(content).decode())
