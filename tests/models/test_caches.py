@@ -1,10 +1,12 @@
-"""Gradients do not depend on the processor's caches."""
+"""Gradients and logits do not depend on the processor's caches."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gunshot.models.network import caches
+from gunshot.base import params
+from gunshot.models.network import caches, network
+from tests.networks import CONTEXT, N_MELS, log_mels
 
 SHAPES = ((64, 15, 34, 16), (3, 3, 16, 24))  # of a layer's input and filters, as the network's
 
@@ -37,6 +39,15 @@ def test_a_gradient_does_not_depend_on_the_sizes_of_caches(others, kilobytes):
     others(*kilobytes)
     assert gradient() != pinned, "these sizes matter: Eigen reads them where they were overwritten"
     assert caches.pin() and gradient() == pinned
+
+
+def test_a_logit_does_not_depend_on_the_sizes_of_caches(others):
+    x, p = log_mels(network.BATCH, 1, CONTEXT)[0], params.load("network").network
+    one, same = (network.build(p, n_mels=N_MELS, n_frames=CONTEXT, seed=1) for _ in range(2))
+    pinned = network.logit(one, x).tobytes()
+    others(48, 1024, 32768)
+    assert network.logit(one, x).tobytes() != pinned, "these sizes matter"
+    assert network.logit(same, x).tobytes() == pinned, "a network's first logit sets them"
 
 
 def test_another_library_has_no_place_for_them(monkeypatch):

@@ -1,9 +1,9 @@
 """The same sums on processors with other caches: those that Eigen sees are the oldest processors', on all of them.
 
-Eigen, of which TensorFlow's convolutions are built, asks the processor how large its caches are, and cuts the sum of a
-gradient into parts that fit into the first: 48 kB give other last bits than 32 kB, and after some steps another
-network. TensorFlow has no setting for it. So what Eigen keeps of the answer is looked for in the library's memory, and
-overwritten there.
+Eigen, of which TensorFlow's convolutions are built, asks the processor how large its caches are, and cuts a sum into
+parts that fit into the first: 48 kB give other last bits than 32 kB, of a logit and of a gradient, and after some steps
+another network. TensorFlow has no setting for it. So what Eigen keeps of the answer is looked for in the library's
+memory, and overwritten there.
 """
 
 import ctypes
@@ -11,12 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from gunshot.models.network import network  # before TensorFlow: it sets the environment  # noqa: F401
-
-# isort: split
-
 import numpy as np
-import tensorflow as tf
 
 SIZES = 32 << 10, 512 << 10, 32 << 20  # bytes of the first, second and third cache
 LIBRARY = "libtensorflow_cc.so"  # with the convolutions
@@ -48,6 +43,8 @@ def kept() -> list[np.ndarray]:
 
 def queried() -> tuple[int, ...]:
     """Return the sizes of the three caches as the processor tells them to Eigen, bytes."""
+    import tensorflow as tf
+
     library = next(Path(tf.__file__).parent.glob("libtensorflow_framework.so*"))
     sizes = [ctypes.c_int() for _ in range(3)]
     ctypes.CDLL(str(library))[QUERY](*map(ctypes.byref, sizes))
@@ -56,6 +53,8 @@ def queried() -> tuple[int, ...]:
 
 def _segments() -> Iterator[np.ndarray]:
     """Yield the library's writable memory, int64: what the file initializes, and what follows it, zero at first."""
+    import tensorflow as tf
+
     tf.nn.conv2d(tf.ones((1, 3, 3, 1)), tf.ones((3, 3, 1, 1)), 1, "VALID")  # the first one asks for the sizes
     after = None  # where the library's last mapping ends
     for line in Path("/proc/self/maps").read_text().splitlines():

@@ -17,6 +17,7 @@ import numpy as np
 
 from gunshot.base import imports, params
 from gunshot.base.files import atomic
+from gunshot.models.network import caches
 
 with imports.without("matplotlib", "sklearn"):  # of what Keras shows, and of what it wraps: 4 s of CPU for 6
     import keras
@@ -146,6 +147,7 @@ def logit(model: keras.Model, x: np.ndarray) -> np.ndarray:
 @lru_cache(8)
 def _gun(model: keras.Model) -> Callable:
     """Return the network as a graph of its own: `predict` would trace it anew for each length of a recording."""
+    caches.pin()  # or logits' last bits would be the processor's
     signature = [tf.TensorSpec(model.input_shape, tf.float32)]
     return tf.function(lambda x: model(x, training=False)[:, 0, :, 0], signature, autograph=False, jit_compile=False)
 

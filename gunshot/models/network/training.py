@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from gunshot.base import params
-from gunshot.models.network import caches, network  # before TensorFlow: they make training repeatable
+from gunshot.models.network import caches, network  # before TensorFlow: network sets what it reads
 
 # isort: split
 
