@@ -91,7 +91,8 @@ static void centred(const gunshot_detector *detector, int64_t begin, size_t grou
   int32_t sum = 0;
   for (int32_t i = 0; i < SPAN; i++) {
     int64_t t = begin + i;
-    int32_t rise = group == GROUPS ? rise_at(detector, t) : detector->parts[(uint64_t)t % GUNSHOT_DETECTOR_PARTS][group];
+    const int16_t *parts = detector->parts[(uint64_t)t % GUNSHOT_DETECTOR_PARTS];
+    int32_t rise = group == GROUPS ? rise_at(detector, t) : parts[group];
     sum += z[i] = rise < most ? rise : most;
   }
   for (int32_t i = 0; i < SPAN; i++) z[i] -= sum / SPAN;
@@ -104,8 +105,8 @@ static int64_t recurs(const int32_t *z, int32_t lag) {
   return sum;
 }
 
-/* The frames from shot to shot of steady fire, or 0: the lag of the highest autocorrelation, if that is a quarter of the
- * energy at least, and the autocorrelation at twice the lag a sixth: two shots are no rate. */
+/* The frames from shot to shot of steady fire, or 0: the lag of the highest autocorrelation, if that is a quarter of
+ * the energy at least, and the autocorrelation at twice the lag a sixth: two shots are no rate. */
 static int32_t cadence(const gunshot_detector *detector, int64_t begin, int32_t most) {
   int32_t z[SPAN], lag = 0;
   int64_t after[2 * SLOWEST + 2] = {0}, best = 0;

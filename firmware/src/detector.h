@@ -11,7 +11,8 @@
 #define GUNSHOT_DETECTOR_RING 512   /* frames whose rise is kept; a power of two */
 #define GUNSHOT_DETECTOR_PARTS 128  /* frames of which the rises of groups of bands are kept; a power of two */
 #define GUNSHOT_DETECTOR_MOST_WINDOWS 32 /* whose logits are summed, at most */
-/* Shots that a window decides, at most: those that rise among the frames that it looks at, and those at a steady rate. */
+/* Shots that a window decides, at most: those that rise among the frames that it looks at, and those at a steady rate.
+ */
 #define GUNSHOT_DETECTOR_MOST_SHOTS(frames) \
   ((frames) / GUNSHOT_DETECTOR_LOCAL + 1 + GUNSHOT_DETECTOR_SPAN / (GUNSHOT_DETECTOR_FASTEST - GUNSHOT_DETECTOR_NEAR))
 

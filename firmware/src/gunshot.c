@@ -189,8 +189,8 @@ gunshot_status gunshot_init(gunshot_app *app, gunshot_ring *ring, uint8_t *arena
   return gunshot_model_init(gunshot_model_artifact, arena, arena_bytes);
 }
 
-/* Whether a window's logit counts; asked once, when it has ended. Where the application sleeps, those that no rise wants
- * hold no shot, but for those of an open incident. */
+/* Whether a window's logit counts; asked once, when it has ended. Where the application sleeps, those that no rise
+ * wants hold no shot, but for those of an open incident. */
 static bool counts(gunshot_app *app) {
 #if GUNSHOT_WAKE_DB
   return gunshot_wake_takes(&app->wake, app->detector.windows) || app->detector.open;
@@ -243,12 +243,14 @@ static void hear(gunshot_app *app, const int16_t *samples, size_t n) {
 }
 
 #if GUNSHOT_WAKE_DB
-_Static_assert(GUNSHOT_DETECTOR_LEAD % GUNSHOT_DETECTOR_HOP == 0, "or windows would end elsewhere where frames begin anew");
+_Static_assert(GUNSHOT_DETECTOR_LEAD % GUNSHOT_DETECTOR_HOP == 0,
+               "or windows would end elsewhere where frames begin anew");
 
 static bool awake(const gunshot_app *app) { return app->wake.wanted != 0 || app->detector.open; }
 
 /* Go on a hop before the window that a rise wants, unless frames go so far already: so the window, the rises in it and
- * the place of windows among frames are as if nothing had slept. The model hears it bit by bit, as it does a beginning. */
+ * the place of windows among frames are as if nothing had slept. The model hears it bit by bit, as it does a
+ * beginning. */
 static void skip_to(gunshot_app *app, int64_t window) {
   const int64_t frame = (window - 1) * GUNSHOT_DETECTOR_HOP; /* the lead among them, a multiple of the hop */
   const int64_t until_first = (GUNSHOT_N_FRAMES - 1 - GUNSHOT_DETECTOR_LEAD) % GUNSHOT_DETECTOR_HOP;
@@ -257,7 +259,7 @@ static void skip_to(gunshot_app *app, int64_t window) {
   gunshot_model_reset();
   app->detector.frames = frame;
   const int64_t passed = (frame + until_first - (GUNSHOT_N_FRAMES - 1)) / GUNSHOT_DETECTOR_HOP;
-  app->detector.windows = passed > 0 ? passed : 0; /* what ends before the first is none, and `decide` counts none of it */
+  app->detector.windows = passed > 0 ? passed : 0; /* what ends before the first is none: `decide` counts none of it */
   app->wake.read = (uint64_t)(frame - GUNSHOT_DETECTOR_LEAD) * GUNSHOT_HOP_LENGTH;
 }
 

@@ -17,8 +17,9 @@ static int32_t mean(const int16_t *samples) {
   return sum / GUNSHOT_N_FFT;
 }
 
-/* The windowed samples' power spectrum, HALF + 1 bins, to `frame`. A microphone's offset would drown quiet bands in what
- * the FFT rounds, so it is taken out before; of a Hann window it leaves the bins 0 and 1 alone, where it is put back. */
+/* The windowed samples' power spectrum, HALF + 1 bins, to `frame`. A microphone's offset would drown quiet bands in
+ * what the FFT rounds, so it is taken out before; of a Hann window it leaves the bins 0 and 1 alone, where it is put
+ * back. */
 static void power(const int16_t *samples) {
   int32_t offset = mean(samples);
   for (int i = 0; i < GUNSHOT_N_FFT; i++) {

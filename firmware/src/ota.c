@@ -26,7 +26,8 @@ static bool is_signed(const uint8_t *manifest, const uint8_t *public_key) {
   return crypto_eddsa_check_equation(signature, public_key, reduced) == 0;
 }
 
-gunshot_ota_verdict gunshot_ota_check(const uint8_t *manifest, size_t manifest_bytes, const gunshot_ota_device *device) {
+gunshot_ota_verdict gunshot_ota_check(const uint8_t *manifest, size_t manifest_bytes,
+                                      const gunshot_ota_device *device) {
   if (manifest_bytes != GUNSHOT_OTA_BYTES || memcmp(manifest, "GSOT", 4) != 0 || word(manifest + LAYOUT) != 1) {
     return GUNSHOT_OTA_LAYOUT;
   }

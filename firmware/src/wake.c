@@ -15,13 +15,14 @@ enum {
 
 _Static_assert((GUNSHOT_WAKE_KEPT & (GUNSHOT_WAKE_KEPT - 1)) == 0, "or places would jump where the count ends");
 #if GUNSHOT_WAKE_DB
-_Static_assert(GUNSHOT_WAKE_DB >= 1 && GUNSHOT_WAKE_DB <= 60, "GUNSHOT_WAKE_DB: 0, or a whole number from 1 to 60");
+_Static_assert(GUNSHOT_WAKE_DB >= 1 && GUNSHOT_WAKE_DB <= 60, "firmware.wake_db: 0, or a whole number from 1 to 60");
 _Static_assert(GUNSHOT_DETECTOR_WINDOWS == 1, "a mean of windows that sleep is none: detector.windows must be 1");
 _Static_assert(HOP * (GUNSHOT_DETECTOR_STOP + GUNSHOT_DETECTOR_HOP + FRAMES) + 1024 <= (int)GUNSHOT_WAKE_KEPT,
                "a window that a rise wants, and the hop before it, must be kept");
 _Static_assert(GUNSHOT_DETECTOR_STOP - GUNSHOT_DETECTOR_FIRST + FRAMES < WINDOWS * GUNSHOT_DETECTOR_HOP / 2,
                "the windows that a rise wants must fit the bits of `wanted`");
-_Static_assert(GUNSHOT_DETECTOR_LEAD >= GUNSHOT_DETECTOR_FIRST, "or the first rise would want a window before the first");
+_Static_assert(GUNSHOT_DETECTOR_LEAD >= GUNSHOT_DETECTOR_FIRST,
+               "or the first rise would want a window before the first");
 #endif
 
 void gunshot_wake_reset(gunshot_wake *wake) { memset(wake, 0, sizeof *wake); }
@@ -33,8 +34,8 @@ static int32_t level(uint64_t energy) {
   return (octave << FRACTION) + (int32_t)((energy << FRACTION) >> octave) - (1 << FRACTION);
 }
 
-/* Keep samples, and add them to the energy of the hop that they are of. Of what is below 0, >> rounds down: all compilers
- * that this is built by do so, and a test holds it. */
+/* Keep samples, and add them to the energy of the hop that they are of. Of what is below 0, >> rounds down: all
+ * compilers that this is built by do so, and a test holds it. */
 static void keep(gunshot_wake *wake, const int16_t *samples, size_t n) {
   uint32_t at = (uint32_t)wake->written;
   int32_t filtered = wake->filtered;

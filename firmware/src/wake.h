@@ -1,6 +1,6 @@
 /* An acoustic wake-up: front end and model sleep until the energy of one of two bands rises. The last samples are kept,
  * so that the windows that a rise wants are computed from what was heard, as if nothing had slept:
- * gunshot/device/wake.py. Off where GUNSHOT_WAKE_DB is 0, as it is unless a build says otherwise. */
+ * gunshot/device/wake.py. GUNSHOT_WAKE_DB is firmware.wake_db of params.yaml, the rise that wakes in dB; 0: off. */
 #ifndef GUNSHOT_WAKE_H
 #define GUNSHOT_WAKE_H
 
@@ -11,7 +11,7 @@
 #include "constants.h"
 
 #ifndef GUNSHOT_WAKE_DB
-#define GUNSHOT_WAKE_DB 0 /* the rise that wakes, whole dB; 10 was measured: DOC/energy.md */
+#define GUNSHOT_WAKE_DB 0 /* generated/ is of a version that never slept */
 #endif
 
 #define GUNSHOT_WAKE_BANDS 2
@@ -31,8 +31,8 @@ typedef struct {
 
 /* Begin anew: before the first sample, and where samples are missing. */
 void gunshot_wake_reset(gunshot_wake *wake);
-/* Keep `n` samples, and note the windows that hops in them want which rise by GUNSHOT_WAKE_DB. Returns the first of these
- * windows, or -1. */
+/* Keep `n` samples, and note the windows that hops in them want which rise by GUNSHOT_WAKE_DB. Returns the first of
+ * these windows, or -1. */
 int64_t gunshot_wake_write(gunshot_wake *wake, const int16_t *samples, size_t n);
 /* Copy up to `n` of the samples that were not read out. Returns how many. */
 size_t gunshot_wake_read(gunshot_wake *wake, int16_t *samples, size_t n);

@@ -234,6 +234,7 @@ class Firmware(Section):
 
     heartbeat_s: Annotated[float, pydantic.Field(ge=1, le=604800)]  # a week
     full_scale_pa: Annotated[float, pydantic.Field(ge=0.01, le=1e5)]
+    wake_db: Annotated[int, pydantic.Field(ge=0, le=60)]
 
 
 class Streams(Section):

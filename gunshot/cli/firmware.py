@@ -35,11 +35,11 @@ def run(
     from gunshot.base import audio, params
     from gunshot.device import parity
 
-    p = params.load("audio", "context", "features")
+    p = params.load("audio", "context", "features", "firmware")
     if not file.is_file():
         raise audio.AudioError(file, "is a folder" if file.is_dir() else "no such file", "a recording must be a file")
     pcm = np.concatenate([audio.to_int16(block) for block in audio.blocks(file, sr=p.audio.sr, repair=True)])
-    incidents = parity.incidents(emulator.build(port), port, pcm, p)
+    incidents = parity.incidents(emulator.build(port, wake_db=p.firmware.wake_db), port, pcm, p)
     last = {message.incident: message for message in incidents}
     for message in incidents:
         score, level_db = last[message.incident].score / 65535, last[message.incident].spl_db / 10

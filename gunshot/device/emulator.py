@@ -1,5 +1,6 @@
 """The firmware's ports: built by CMake, and run on this machine or in QEMU."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -51,11 +52,18 @@ def _compilers(preset: str) -> list[str]:
     return ["clang", "wasm-ld"] if preset == "web" else ["arm-none-eabi-gcc"]
 
 
+def _wake_db(constants: Path) -> int:
+    """Return the rise that wakes in generated constants; 0 where they are older than it, or CMake will miss them."""
+    text = constants.read_text() if constants.is_file() else ""
+    stated = re.search(r"#define GUNSHOT_WAKE_DB (\d+)", text)
+    return int(stated[1]) if stated else 0
+
+
 def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "compiled", wake_db: int = 0) -> Path:
     """Build a preset of firmware/CMakePresets.json, where anything changed, and return the folder of its programs.
 
-    Each backend, and each rise that wakes it (`wake_db`; 0: it never sleeps), has a folder of its own. The first time,
-    third-party sources are downloaded.
+    Each backend has a folder of its own, and so has a rise that wakes it (`wake_db`; 0: it never sleeps) which is not
+    that of the generated constants. The first time, third-party sources are downloaded.
 
     Raises
     ------
@@ -66,11 +74,12 @@ def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "com
     """
     for name in ["cmake", "ninja", *_compilers(preset)]:
         tool(name)
-    other = [*([backend] if backend != "compiled" else []), *([f"wake{wake_db}"] if wake_db else [])]
+    wake = [] if wake_db == _wake_db(firmware / "generated/constants.h") else [f"-DGUNSHOT_WAKE_DB={wake_db}"]
+    other = [*([backend] if backend != "compiled" else []), *([f"wake{wake_db}"] if wake else [])]
     folder = f"build/{'-'.join([preset, *other])}"
     for command in (
         [sys.executable, "third_party/fetch.py"],
-        ["cmake", "--preset", preset, "-B", folder, f"-DGUNSHOT_BACKEND={backend}", f"-DGUNSHOT_WAKE_DB={wake_db}"],
+        ["cmake", "--preset", preset, "-B", folder, f"-DGUNSHOT_BACKEND={backend}", *wake],
         ["cmake", "--build", folder],
     ):
         done = subprocess.run(command, cwd=firmware, capture_output=True, text=True)

@@ -71,7 +71,8 @@ int main(void) {
          GUNSHOT_INPUT_SCALE, GUNSHOT_INPUT_ZERO_POINT, GUNSHOT_OUTPUT_SCALE, GUNSHOT_OUTPUT_ZERO_POINT);
   printf("\"ARENA_BYTES\": %d, \"OPERATOR_COUNT\": %d, \"MODEL_BYTES\": %d,", GUNSHOT_ARENA_BYTES,
          GUNSHOT_OPERATOR_COUNT, GUNSHOT_MODEL_BYTES);
-  printf("\"HEARTBEAT_MS\": %d, \"SPL_OFFSET\": %d,", GUNSHOT_HEARTBEAT_MS, GUNSHOT_SPL_OFFSET);
+  printf("\"HEARTBEAT_MS\": %d, \"SPL_OFFSET\": %d, \"WAKE_DB\": %d,", GUNSHOT_HEARTBEAT_MS,
+         GUNSHOT_SPL_OFFSET, GUNSHOT_WAKE_DB);
   printf("\"MODEL_CRC32\": %lu, \"MODEL_VERSION\": %llu, \"MODEL_SHA256\": \"%s\"}\n",
          (unsigned long)GUNSHOT_MODEL_CRC32, (unsigned long long)GUNSHOT_MODEL_VERSION, GUNSHOT_MODEL_SHA256);
   printf("%d\n", (int)((unsigned long)(const void *)gunshot_model % 16));
@@ -144,7 +145,9 @@ def test_constants_are_those_of_params_and_report(generated):
     assert (values["DETECTOR_COOLDOWN"], values["DETECTOR_MIN_RISE"], values["DETECTOR_HOP"]) == (17, 1602, 8)
     assert values["OPERATING_POINT_PROOF"] == "unproven" and values["DETECTOR_MOST_ONSETS"] == 32
     assert values["SCORE_AGAINST"] == pytest.approx(np.exp(0.7128)) and len(values["SCORE_FACTORS"]) == 20
-    assert values["HEARTBEAT_MS"] == 600_000 and round(values["SPL_OFFSET"] / 2**16) == 297  # tenths of dB
+    assert (
+        values["WAKE_DB"] == 0 and values["HEARTBEAT_MS"] == 600_000 and round(values["SPL_OFFSET"] / 2**16) == 297
+    )  # tenths of dB
     assert f"{values['MODEL_VERSION']:016x}" == values["MODEL_SHA256"][:16]
     assert values["MODEL_SHA256"] == hashlib.sha256(MODEL).hexdigest() and values["MODEL_CRC32"] == zlib.crc32(MODEL)
 
@@ -173,20 +176,11 @@ def test_a_float_literal_is_the_same_float32(value):
     assert text.endswith("f") and ("." in text or "e" in text) and np.float32(text[:-1]) == np.float32(value)
 
 
-def test_a_build_may_want_another_arena(generated):
+@pytest.mark.parametrize("name", ["ARENA_BYTES", "WAKE_DB"])
+def test_a_build_may_want_another(generated, name):
     out, _ = generated
-    asked = [
-        "gcc",
-        "-std=c11",
-        *WARN,
-        "-DGUNSHOT_ARENA_BYTES=9",
-        "-fsyntax-only",
-        "-include",
-        "constants.h",
-        "-xc",
-        "-",
-    ]
-    text = '_Static_assert(GUNSHOT_ARENA_BYTES == 9, "");'
+    asked = [*C, f"-DGUNSHOT_{name}=9", "-fsyntax-only", "-include", "constants.h", "-xc", "-"]
+    text = f'_Static_assert(GUNSHOT_{name} == 9, "");'
     subprocess.run(asked, cwd=out, input=text, text=True, check=True)
 
 

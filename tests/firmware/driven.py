@@ -44,7 +44,12 @@ MODEL = Model(
     code_db=float(np.float32(0.49)), code_zero=76,
 )  # fmt: skip
 SETTINGS: detector.Settings = listener.settings(MODEL, p, logit=0.0)
-SLEEPER = SimpleNamespace(**vars(p) | {"detector": p.detector.model_copy(update={"windows": 1})})  # sections of one
+WAKE_DB = 10
+SLEEPER = SimpleNamespace(  # the sections of one that sleeps
+    **vars(p)
+    | {"detector": p.detector.model_copy(update={"windows": 1})}
+    | {"firmware": p.firmware.model_copy(update={"wake_db": WAKE_DB})}
+)
 
 
 def shots(starts_s: list[float], duration_s: float, seed: int = 0, peak: int = 20_000) -> np.ndarray:
@@ -64,17 +69,14 @@ def generate(out: Path, p: SimpleNamespace = p) -> None:
     log_mel_c.write(out, p)
 
 
-def build(out: Path, name: str, *sources: Path, wake_db: int = 0) -> Path:
-    """Compile the firmware's parts, the driver's model and more sources to a program, under sanitizers.
-
-    Where a rise of `wake_db` wakes it, it has the settings of SLEEPER.
-    """
-    generate(out, SLEEPER if wake_db else p)
+def build(out: Path, name: str, *sources: Path, p: SimpleNamespace = p) -> Path:
+    """Compile the firmware's parts, the driver's model and more sources to a program, under sanitizers."""
+    generate(out, p)
     parts = [HERE / "jump.c", *(SRC / f"{part}.c" for part in PARTS), out / "tables.c"]
     includes = ["-I", SRC, "-I", SRC.parent / "ports", "-I", out, "-isystem", CMSIS / "dsp" / "Include"]
     fft = dsp()
     linked = [fft, f"-Wl,-rpath,{fft.parent}", "-lm", "-o", out / name]
-    run(*GCC, *STRICT, *SANITIZE, f"-DGUNSHOT_WAKE_DB={wake_db}", *includes, *sources, *parts, *linked)
+    run(*GCC, *STRICT, *SANITIZE, *includes, *sources, *parts, *linked)
     return out / name
 
 
@@ -87,8 +89,8 @@ def build_host(out: Path) -> Path:
 class Driver:
     """The running driver; an error of a sanitizer ends it, and is shown by the request that follows."""
 
-    def __init__(self, out: Path, *, wake_db: int = 0):
-        program = build(out, "driver", HERE / "driver.c", wake_db=wake_db)
+    def __init__(self, out: Path, p: SimpleNamespace = p):
+        program = build(out, "driver", HERE / "driver.c", p=p)
         self._errors = (out / "errors").open("w+")
         self._run = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,18 +16,22 @@ from gunshot.models.model import load_model
 from tests.firmware import driven, host_c
 from tests.firmware.test_app import App, Python, compare, overrun
 
-ROOT, DB = host_c.ROOT, 10
+ROOT, DB = host_c.ROOT, driven.WAKE_DB
 P = params.load("audio", "chunks", "context", "features", "detector", path=ROOT / "params.yaml")
 FRAMES = {"n_fft": P.features.n_fft, "hop_length": P.features.hop_length}
 HOP, SETTINGS = P.features.hop_length, host_c.SETTINGS
 ROOM = 1 << 16  # bytes, more than a gunshot_wake
 
 
+def that_wakes(db: int) -> SimpleNamespace:
+    """The sections that an export reads, with a rise that wakes."""
+    return SimpleNamespace(**vars(host_c.P) | {"firmware": host_c.P.firmware.model_copy(update={"wake_db": db})})
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory) -> ctypes.CDLL:
     folder = tmp_path_factory.mktemp("wake")
-    generated = host_c.generate(folder)
-    flags = [f"-DGUNSHOT_WAKE_DB={DB}", "-shared", "-fPIC", "-I", host_c.SRC, "-I", generated]
+    flags = ["-shared", "-fPIC", "-I", host_c.SRC, "-I", host_c.generate(folder, that_wakes(DB))]
     host_c.run(*host_c.GCC, *host_c.STRICT, *flags, host_c.SRC / "wake.c", "-o", folder / "wake.so")
     library = ctypes.CDLL(str(folder / "wake.so"))
     library.gunshot_wake_write.restype = ctypes.c_int64
@@ -113,7 +118,7 @@ def test_a_rise_soon_after_the_start_wakes_as_any_other(at_s):
 @pytest.fixture(scope="module")
 def sleeper(tmp_path_factory):
     """The application in the driver, which sleeps."""
-    pipe = driven.Driver(tmp_path_factory.mktemp("sleeper"), wake_db=DB)
+    pipe = driven.Driver(tmp_path_factory.mktemp("sleeper"), driven.SLEEPER)
     yield pipe
     pipe.close()
 
@@ -133,20 +138,20 @@ def test_a_rise_soon_after_a_gap_tells_what_one_that_never_sleeps_does(sleeper, 
     assert {message.incident for message in app.messages()} == {1, 2} and app.beat().gaps == 1
 
 
-def compiled(generated, db: int) -> subprocess.CompletedProcess:
-    flags = [f"-DGUNSHOT_WAKE_DB={db}", "-I", host_c.SRC, "-I", generated, "-fsyntax-only"]
+def compiled(folder, db: int, settings: detector.Settings = SETTINGS) -> subprocess.CompletedProcess:
+    flags = ["-I", host_c.SRC, "-I", host_c.generate(folder, that_wakes(db), settings), "-fsyntax-only"]
     return subprocess.run([*host_c.GCC, *flags, host_c.SRC / "wake.c"], capture_output=True, text=True)
 
 
 def test_a_mean_over_windows_is_no_build(tmp_path):
-    generated = host_c.generate(tmp_path, settings=detector.Settings(**vars(SETTINGS) | {"windows": 2}))
-    assert compiled(generated, 0).returncode == 0
-    assert "detector.windows must be 1" in compiled(generated, DB).stderr
+    mean = detector.Settings(**vars(SETTINGS) | {"windows": 2})
+    assert compiled(tmp_path, 0, mean).returncode == 0
+    assert "detector.windows must be 1" in compiled(tmp_path, DB, mean).stderr
 
 
 @pytest.mark.parametrize("db", [-3, 1, 60, 61])
 def test_a_rise_that_is_none_is_no_build(tmp_path, db):
     """As in Python."""
-    done = compiled(host_c.generate(tmp_path), db)
+    done = compiled(tmp_path, db)
     assert (done.returncode == 0) == (1 <= db <= 60)
-    assert ("GUNSHOT_WAKE_DB: 0, or a whole number from 1 to 60" in done.stderr) == (not 1 <= db <= 60)
+    assert ("firmware.wake_db: 0, or a whole number from 1 to 60" in done.stderr) == (not 1 <= db <= 60)
