@@ -1,10 +1,9 @@
-"""What ESP-IDF and Zephyr are to build, by its own CMakeLists.txt, on this machine.
+"""What ESP-IDF, Zephyr and the Pico SDK are to build, by its own CMakeLists.txt, on this machine.
 
-Neither is here: files of the tests declare what is used of them, and play a recording as the microphone.
+None is here: files of the tests declare what is used of them, and play a recording as the microphone.
 """
 
 import dataclasses
-import json
 import os
 import pty
 import re
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.firmware
 
 REPO = Path(__file__).parents[2]
 FIRMWARE, BOARDS = REPO / "firmware", Path(__file__).parent / "boards"
-PORT = FIRMWARE / "ports/esp32s3"
+CHIPS = {"esp32s3": "chip", "rp2040": "gunshot"}  # ports that another build system leads, and their programs here
 P = params.load("audio", "chunks", "context", "features", "detector", path=REPO / "params.yaml")
 
 
@@ -56,6 +55,7 @@ def unpacked(kind: str, folder: Path) -> Path:
 def heard(source: Path, build: Path, program: str, sound: Path, *options: str) -> bytes:
     """Build a project, play the recording to its program, and return what that says."""
     env = os.environ | {"IDF_PATH": str(BOARDS / "esp-idf"), "ZEPHYR_BASE": str(BOARDS / "zephyr")}
+    env["PICO_SDK_PATH"] = str(BOARDS / "pico")
     flags = ["-G", "Ninja", "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror -O1", *options]
     for command in (["cmake", "-S", source, "-B", build, *flags], ["cmake", "--build", build]):
         done = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -105,9 +105,10 @@ def test_the_module_s_sample_hears_what_the_firmware_hears(tmp_path, sound, want
 
 
 @pytest.mark.slow
-def test_the_esp32s3_sends_the_incidents_of_the_host_port(tmp_path, sound, wanted):
-    """To the byte, but for what is the device's own."""
-    sent = messages.decode_all(heard(PORT, tmp_path / "build", "chip", sound))
+@pytest.mark.parametrize("port", CHIPS)
+def test_a_chip_sends_the_incidents_of_the_host_port(tmp_path, sound, wanted, port):
+    """To the byte, but for what is the device's own. The RP2040's program for its PIO runs bit by bit."""
+    sent = messages.decode_all(heard(FIRMWARE / "ports" / port, tmp_path / "build", CHIPS[port], sound))
     said = [message for message in sent if isinstance(message, messages.Incident)]
     assert {(message.device, message.session) for message in said} == {(0x03040506, 0x5E551011)}
     same = {"device": 0, "session": 0, "sequence": 0}
@@ -117,19 +118,26 @@ def test_the_esp32s3_sends_the_incidents_of_the_host_port(tmp_path, sound, wante
     assert alike[0] == alike[1][: len(said)]
 
 
-@pytest.mark.parametrize("options", [[], ["-DGUNSHOT_WAKE_DB=10"]])
-def test_the_esp32s3_passes_on_the_wake_up(tmp_path, options):
-    command = ["cmake", "-G", "Ninja", "-S", PORT, "-B", tmp_path, "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *options]
-    env = os.environ | {"IDF_PATH": str(BOARDS / "esp-idf")}
-    assert subprocess.run(command, env=env, capture_output=True).returncode == 0
-    commands = json.loads((tmp_path / "compile_commands.json").read_text())
-    flags = {Path(each["file"]).name: each["command"].split() for each in commands}
-    for name in ("gunshot.c", "wake.c", "main.c"):
-        assert [flag for flag in flags[name] if "WAKE" in flag] == options
+@pytest.mark.slow
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m33"])
+def test_the_cores_of_both_picos_compile_the_rp2040_s_port(tmp_path, core):
+    flags = f"-mcpu={core} -mthumb -Wall -Wextra -Werror -I{BOARDS / 'pico'}"
+    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={FIRMWARE / 'cmake/arm-none-eabi.cmake'}"
+    command = ["cmake", "-S", FIRMWARE / "ports/rp2040", "-B", tmp_path, "-G", "Ninja", toolchain]
+    env = os.environ | {"PICO_SDK_PATH": str(BOARDS / "pico")}
+    subprocess.run([*command, f"-DCMAKE_C_FLAGS={flags}"], env=env, check=True, capture_output=True)
+    listed = subprocess.run(
+        ["ninja", "-C", tmp_path, "-t", "targets", "all"], check=True, capture_output=True, text=True
+    )
+    objects = [line.split(":")[0] for line in listed.stdout.splitlines() if ".obj: C_COMPILER" in line]
+    own = [name for name in objects if "boards/pico" not in name]
+    assert {"port.c.obj", "microphone.c.obj", "ring.c.obj", "network.c.obj"} <= {Path(name).name for name in own}
+    done = subprocess.run(["ninja", "-C", tmp_path, *own], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
-def test_the_esp32s3_compiles_what_the_other_ports_compile():
-    """But for CMSIS-DSP's tables for Helium, which it has not."""
+def test_the_chips_compile_what_the_other_ports_compile():
+    """But for CMSIS-DSP's tables for Helium, which they have not."""
 
     def listed(path: Path, name: str) -> list[str]:
         return re.search(rf"set\({name} ([^)]*)\)", path.read_text())[1].split()
@@ -137,7 +145,7 @@ def test_the_esp32s3_compiles_what_the_other_ports_compile():
     def names(path: Path) -> set[str]:
         return set(re.findall(r"/(\w+)\.c\b", path.read_text()))
 
-    own = PORT / "main/CMakeLists.txt"
+    own = FIRMWARE / "cmake/foreign.cmake"
     others = listed(FIRMWARE / "CMakeLists.txt", "CORE_SOURCES")
     others += listed(FIRMWARE / "cmake/backend-compiled.cmake", "BACKEND_SOURCES")
     wanted = {Path(name).stem for name in others if name.endswith(".c")} | {"main"}
