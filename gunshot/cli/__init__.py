@@ -50,6 +50,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     tag,
     tag_report,
     train_verifier,
+    wake,
 )
 from gunshot.cli.app import app
 
