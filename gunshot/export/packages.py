@@ -34,7 +34,7 @@ OWN = {
     "esp-idf": (
         *("README.md", "CMakeLists.txt", "idf_component.yml"),
         *(f"examples/i2s/{name}" for name in ("CMakeLists.txt", "sdkconfig.defaults")),
-        *(f"examples/i2s/main/{name}" for name in ("CMakeLists.txt", "main.c")),
+        *(f"examples/i2s/main/{name}" for name in ("CMakeLists.txt", "main.c", "microphone.h")),
     ),
     "cmake": ("README.md", "CMakeLists.txt", "example/CMakeLists.txt", "example/main.c"),
 }

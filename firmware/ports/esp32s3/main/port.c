@@ -1,8 +1,6 @@
 /* ESP32-S3 with an I2S microphone: messages leave by UART1. Not built with ESP-IDF, not run on hardware. */
 #include "port.h"
 
-#include "driver/gpio.h"
-#include "driver/i2s_std.h"
 #include "driver/uart.h"
 #include "esp_err.h"
 #include "esp_mac.h"
@@ -13,11 +11,9 @@
 #include "freertos/task.h"
 
 #include "constants.h"
+#include "microphone.h"
 
-/* Pins of the microphone and of the line: set them to yours. */
-#define PIN_CLOCK GPIO_NUM_4 /* SCK, BCLK */
-#define PIN_WORD GPIO_NUM_5  /* WS, LRCL */
-#define PIN_DATA GPIO_NUM_6  /* SD, DOUT */
+/* The pin of the line; those of the microphone stand in its header. */
 #define PIN_TX GPIO_NUM_17
 #define LINE UART_NUM_1
 
@@ -64,26 +60,12 @@ static esp_err_t start_line(void) {
   return failed;
 }
 
-static esp_err_t start_microphone(void) {
-  const i2s_chan_config_t channel = I2S_CHANNEL_DEFAULT_CONFIG(I2S_NUM_AUTO, I2S_ROLE_MASTER);
-  i2s_std_config_t config = {
-      .clk_cfg = I2S_STD_CLK_DEFAULT_CONFIG(GUNSHOT_SR),
-      .slot_cfg = I2S_STD_PHILIPS_SLOT_DEFAULT_CONFIG(I2S_DATA_BIT_WIDTH_32BIT, I2S_SLOT_MODE_MONO),
-      .gpio_cfg = {.mclk = I2S_GPIO_UNUSED, .bclk = PIN_CLOCK, .ws = PIN_WORD, .dout = I2S_GPIO_UNUSED, .din = PIN_DATA},
-  };
-  config.slot_cfg.slot_mask = I2S_STD_SLOT_LEFT;
-  esp_err_t failed = i2s_new_channel(&channel, NULL, &microphone);
-  if (failed == ESP_OK) failed = i2s_channel_init_std_mode(microphone, &config);
-  if (failed == ESP_OK) failed = i2s_channel_enable(microphone);
-  return failed;
-}
-
 gunshot_status port_start(int argc, char **argv, gunshot_ring *to) {
   (void)argc, (void)argv;
   ring = to;
   session = esp_random();
   application = xTaskGetCurrentTaskHandle();
-  if (start_line() != ESP_OK || start_microphone() != ESP_OK) return GUNSHOT_IO;
+  if (start_line() != ESP_OK || microphone_start(&microphone, GUNSHOT_SR) != ESP_OK) return GUNSHOT_IO;
   const BaseType_t begun = xTaskCreatePinnedToCore(listen, "microphone", STACK, NULL, PRIORITY, NULL, CORE);
   return begun == pdPASS ? GUNSHOT_OK : GUNSHOT_IO;
 }

@@ -3,17 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "driver/gpio.h"
-#include "driver/i2s_std.h"
-#include "esp_err.h"
 #include "freertos/FreeRTOS.h"
 
 #include "gunshot_listener.h"
-
-/* Pins: set them to those that your microphone is at. */
-#define PIN_CLOCK GPIO_NUM_4 /* SCK, BCLK */
-#define PIN_WORD GPIO_NUM_5  /* WS, LRCL */
-#define PIN_DATA GPIO_NUM_6  /* SD, DOUT */
+#include "microphone.h"
 
 enum { BLOCK = 320 /* samples: 20 ms */ };
 
@@ -28,27 +21,13 @@ static void heard(const gunshot_heard *incident, void *context) {
   }
 }
 
-static i2s_chan_handle_t start(void) {
-  i2s_chan_handle_t microphone;
-  const i2s_chan_config_t channel = I2S_CHANNEL_DEFAULT_CONFIG(I2S_NUM_AUTO, I2S_ROLE_MASTER);
-  i2s_std_config_t config = {
-      .clk_cfg = I2S_STD_CLK_DEFAULT_CONFIG(GUNSHOT_LISTENER_RATE),
-      .slot_cfg = I2S_STD_PHILIPS_SLOT_DEFAULT_CONFIG(I2S_DATA_BIT_WIDTH_32BIT, I2S_SLOT_MODE_MONO),
-      .gpio_cfg = {.mclk = I2S_GPIO_UNUSED, .bclk = PIN_CLOCK, .ws = PIN_WORD, .dout = I2S_GPIO_UNUSED, .din = PIN_DATA},
-  };
-  config.slot_cfg.slot_mask = I2S_STD_SLOT_LEFT;
-  ESP_ERROR_CHECK(i2s_new_channel(&channel, NULL, &microphone));
-  ESP_ERROR_CHECK(i2s_channel_init_std_mode(microphone, &config));
-  ESP_ERROR_CHECK(i2s_channel_enable(microphone));
-  return microphone;
-}
-
 void app_main(void) {
   if (!gunshot_listener_begin(heard, NULL)) {
     printf("the model in flash is damaged\n");
     return;
   }
-  const i2s_chan_handle_t microphone = start();
+  i2s_chan_handle_t microphone;
+  ESP_ERROR_CHECK(microphone_start(&microphone, GUNSHOT_LISTENER_RATE));
   size_t bytes;
   while (i2s_channel_read(microphone, slots, sizeof slots, &bytes, 1000) == ESP_OK) {
     const size_t n = bytes / sizeof *slots;
