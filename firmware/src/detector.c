@@ -91,8 +91,8 @@ static void centred(const gunshot_detector *detector, int64_t begin, size_t grou
   int32_t sum = 0;
   for (int32_t i = 0; i < SPAN; i++) {
     int64_t t = begin + i;
-    const int16_t *parts = detector->parts[(uint64_t)t % GUNSHOT_DETECTOR_PARTS];
-    int32_t rise = group == GROUPS ? rise_at(detector, t) : parts[group];
+    int32_t rise =
+        group == GROUPS ? rise_at(detector, t) : detector->parts[(uint64_t)t % GUNSHOT_DETECTOR_PARTS][group];
     sum += z[i] = rise < most ? rise : most;
   }
   for (int32_t i = 0; i < SPAN; i++) z[i] -= sum / SPAN;
