@@ -44,7 +44,7 @@ def manifest(image: bytes, number: int, *, device: str = NAME, key: Ed25519Priva
 
 
 def lose_power_at(byte: int | None) -> None:
-    """Have this process killed at a write to that byte of a file."""
+    """Let this process write no byte of a file from that one on: a write that comes to it is cut there."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if byte is not None:

@@ -109,7 +109,7 @@ def test_a_trial_that_sends_no_message_ends_by_itself(board, kept):
 
 @pytest.mark.parametrize("count", [3, pytest.param(60, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)])])
 def test_power_that_is_lost_at_some_byte_of_flash_leaves_an_image_that_runs(board, kept, drawn, count):
-    """No byte from there on is written, and the emulator ends: of an image, its manifest, of what says which runs."""
+    """A write is cut there, and the emulator killed: in an image, its manifest, or what says which of both runs."""
     slot = range(SLOT, SLOT + 144 + len(NEW))
     first, second = range(2 * SLOT, 2 * SLOT + 20), range(FLASH - CHOICE, FLASH)
     for i in range(count):

@@ -2,6 +2,7 @@
 
 import ctypes
 import random
+import runpy
 import subprocess
 from ctypes import c_int64, c_size_t
 
@@ -29,6 +30,7 @@ class Slots:
     """A board with slots of SLOT bytes."""
 
     def __init__(self, folder):
+        runpy.run_path(str(SRC.parent / "third_party" / "fetch.py"))["main"]()
         own = [HERE / "slots_power.c", *(SRC / name for name in ("slots.c", "update.c", "crc32.c"))]
         built = ["gcc", *FLAGS, f"-DGUNSHOT_SLOT_BYTES={SLOT}", "-shared", "-fPIC", *INCLUDE, *own, *SOURCES]
         subprocess.run([*built, "-o", folder / "slots.so"], check=True)
