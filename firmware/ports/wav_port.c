@@ -1,6 +1,7 @@
 /* The port of a machine that reads a wav in the microphone's place, and writes messages to a file, one after the other:
  * gunshot FILE.wav MESSAGES [SESSION [SITE]]. Its clock is the wav's, and its session is 0 unless it is given. SITE has
- * what gunshot/site/verifier.py packs. On an emulated board MESSAGES may be `uart`, its serial line. */
+ * what gunshot/site/verifier.py packs. On an emulated board MESSAGES may be `uart`, its serial line. One that takes
+ * images has more: semihosting/flash.c. */
 #include "constants.h"
 #include "files.h"
 #include "port.h"

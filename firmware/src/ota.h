@@ -20,7 +20,12 @@ typedef enum {
   GUNSHOT_OTA_SIGNATURE, /* not signed by the key that this device trusts: nobody promoted it */
   GUNSHOT_OTA_DEVICE,    /* for another class of devices */
   GUNSHOT_OTA_OLDER,     /* an older version than the installed one */
-  GUNSHOT_OTA_IMAGE      /* other bytes, or another number of bytes, than were signed */
+  GUNSHOT_OTA_IMAGE,     /* other bytes, or another number of bytes, than were signed */
+  GUNSHOT_OTA_LENGTH,    /* this and those below are of slots.h: it has more bytes than a slot */
+  GUNSHOT_OTA_DISK,      /* the port could not erase or write */
+  GUNSHOT_OTA_OVER,      /* it was taken back before */
+  GUNSHOT_OTA_TRIAL,     /* the one that runs is on trial, and is to be kept or taken back first */
+  GUNSHOT_OTA_UNKNOWN    /* the device has no such image on trial, or none that is being taken */
 } gunshot_ota_verdict;
 
 typedef struct {
@@ -39,7 +44,8 @@ GUNSHOT_CHECKED gunshot_ota_verdict gunshot_ota_verify(const uint8_t *manifest, 
                                                        const uint8_t *image, size_t image_bytes,
                                                        const gunshot_ota_device *device);
 
-/* The version of a manifest that was taken. */
+/* The version of a manifest, and the bytes of its image; of one that was not checked, whatever it claims. */
 uint32_t gunshot_ota_version(const uint8_t manifest[GUNSHOT_OTA_BYTES]);
+uint32_t gunshot_ota_size(const uint8_t manifest[GUNSHOT_OTA_BYTES]);
 
 #endif

@@ -1,5 +1,5 @@
 /* What a board gives to the application. A port hands samples to the ring by itself (an interrupt, DMA), or, where it
- * reads a wav, in port_wait. */
+ * reads a wav, in port_wait. An application that takes images asks for slots.h and update.h as well. */
 #ifndef GUNSHOT_PORT_H
 #define GUNSHOT_PORT_H
 

@@ -16,24 +16,32 @@ def bridge(
     folder: Annotated[Path, typer.Argument(help="The device's folder, of `gunshot hub enrol`.")],
     serial: Annotated[str, typer.Argument(help="The line, best by its lasting name: /dev/serial/by-id/...")],
     baud: Annotated[int, typer.Option(help="That the board sends with.", min=1)] = 1_000_000,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="For the board, with IMAGE.manifest beside it. Default: none.", exists=True, dir_okay=False),
+    ] = None,
 ) -> None:
     """Pass a microcontroller's messages on to the hub; Ctrl-C ends it.
 
     The hub knows the board by this folder's name and number, whatever number the board has. A line that goes away is
     opened again when it comes back. Messages wait in the folder until the hub has acknowledged them. A `camera: rtsp://...`
     in its device.yaml is opened where the hub orders its video, and never otherwise.
+
+    An image goes to a board that takes images. It runs it on trial, and is to keep it once it sends a message then.
     """
     from gunshot.base import params
     from gunshot.device import bridge as bridging
     from gunshot.device import line, link, outbox, speech
     from gunshot.device.answers import Answers
+    from gunshot.device.board_image import Delivery
     from gunshot.device.place import Place
 
     show_log()
     p, place = params.load("audio", "firmware"), Place.load(folder)
+    delivery = image and Delivery(image.read_bytes(), image.with_name(f"{image.name}.manifest").read_bytes())
     with closing(outbox.Outbox(folder)) as waiting:
         one = bridging.Bridge(
-            folder, place, waiting, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s,
+            folder, place, waiting, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s, delivery=delivery,
             link=lambda birth, answers: link.Link(folder, place.host, place.port, waiting, birth, answers),
             answers=lambda birth: Answers(folder, birth, ring=None, gate=speech.gate, camera=place.camera),  # no sound
         )  # fmt: skip

@@ -16,6 +16,7 @@ import pydantic
 from gunshot.base.files import atomic
 from gunshot.device import clock, messages
 from gunshot.device.answers import Answers
+from gunshot.device.board_image import Delivery, Report
 from gunshot.device.line import Line, Reader
 from gunshot.device.link import Link
 from gunshot.device.messages import Clock, Heartbeat, Incident, Message
@@ -115,17 +116,18 @@ class Bridge:
     answers : to the hub's orders, of the first session; they go on when the board starts again
     sr : of the board's samples, Hz
     heartbeat_s : between the board's heartbeats; after GONE of them without a message it is not there
+    delivery : of an image to the board, or None
     error_us : how far the clock of this machine may be off, or None
     """
 
     def __init__(
         self, folder: Path, place: Place, outbox: Outbox, link: Callable[[Birth, Answers], Link],
-        answers: Callable[[Birth], Answers], *, sr: int, heartbeat_s: float,
+        answers: Callable[[Birth], Answers], *, sr: int, heartbeat_s: float, delivery: Delivery | None = None,
         error_us: Callable[[], int | None] = clock.error_us,
     ):  # fmt: skip
         self._folder, self._place, self._outbox, self._connect = folder, place, outbox, link
         self._sr, self._gone_s, self._error_us = sr, GONE * heartbeat_s, error_us
-        self._reader, self._samples = Reader(), Samples(sr)
+        self._reader, self._samples, self._delivery = Reader(), Samples(sr), delivery
         self._board = Board.load(folder)
         self._heard_s = -self._gone_s  # when a message came last
         self._birth: Birth | None = None
@@ -138,12 +140,19 @@ class Bridge:
         passed = self._reader.passed
         for message in self._reader.push(data or b""):
             self._heard_s = now_s
-            self._take(message, now_s)
+            if isinstance(message, Report):
+                self._hear(message)
+            else:
+                self._take(message, now_s)
         if more := self._reader.passed - passed:
             log.warning("bytes on the line that are of no whole message of version %d: %d", messages.VERSION, more)
         self._be_born()
         if self._link:
             self._link.tell(online=data is not None and now_s - self._heard_s < self._gone_s)
+
+    def outgoing(self, now_s: float) -> bytes:
+        """Return what is to be sent to the board now."""
+        return self._delivery.outgoing(now_s) if self._delivery else b""
 
     def pump(self, wait_s: float = 0.0) -> None:
         """Delete what was acknowledged, and send what waits."""
@@ -155,6 +164,12 @@ class Bridge:
         if self._link:
             self._link.close()
             self._answers.close()
+
+    def _hear(self, report: Report) -> None:
+        """Take what the board says of an image; the hub is not told."""
+        log.debug("the board: image number %d runs, %s, %s", report.running, report.stage or "flashed", report.rule)
+        if self._delivery:
+            self._delivery.hear(report)
 
     def _take(self, message: Message, now_s: float) -> None:
         """Put a message into the outbox, with this device's number, the count of its start, and the time."""
@@ -175,6 +190,8 @@ class Bridge:
             message = dataclasses.replace(message, clock=message.clock or self._clock(message.decided, now_s))
             log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
         self._outbox.put(message)
+        if self._delivery:
+            self._delivery.heard()
 
     def _clock(self, sample: int, now_s: float) -> Clock | None:
         """Return the time of a sample, where this machine is sure of its own."""
@@ -204,8 +221,11 @@ class Bridge:
 
 
 def run(line: Line, bridge: Bridge) -> None:
-    """Pass on what comes on a line, for ever."""
+    """Pass on what comes on a line, and what goes to the board, for ever."""
     while True:
         data = line.read()
-        bridge.hear(data, time.monotonic())
+        now_s = time.monotonic()
+        bridge.hear(data, now_s)
+        if data is not None and (orders := bridge.outgoing(now_s)):
+            line.write(orders)
         bridge.pump()

@@ -59,11 +59,15 @@ def _wake_db(constants: Path) -> int:
     return int(stated[1]) if stated else 0
 
 
-def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "compiled", wake_db: int = 0) -> Path:
+def build(
+    preset: str, *, firmware: Path = Path("firmware"), backend: str = "compiled", wake_db: int = 0,
+    ota_key: Path | None = None,
+) -> Path:  # fmt: skip
     """Build a preset of firmware/CMakePresets.json, where anything changed, and return the folder of its programs.
 
-    Each backend has a folder of its own, and so has a rise that wakes it (`wake_db`; 0: it never sleeps) which is not
-    that of the generated constants. The first time, third-party sources are downloaded.
+    Each backend has a folder of its own. So has a rise that wakes it (`wake_db`; 0: it never sleeps) which is not that
+    of the generated constants, and one that takes images, signed by the key in `ota_key`, a header as
+    `gunshot.promotion.ota.header` has it. The first time, third-party sources are downloaded.
 
     Raises
     ------
@@ -76,12 +80,14 @@ def build(preset: str, *, firmware: Path = Path("firmware"), backend: str = "com
         tool(name)
     wake = [] if wake_db == _wake_db(firmware / "generated/constants.h") else [f"-DGUNSHOT_WAKE_DB={wake_db}"]
     other = [*([backend] if backend != "compiled" else []), *([f"wake{wake_db}"] if wake else [])]
+    other += ["images"] if ota_key else []
     folder = f"build/{'-'.join([preset, *other])}"
     for command in (
         [sys.executable, "third_party/fetch.py"],
-        ["cmake", "--preset", preset, "-B", folder, f"-DGUNSHOT_BACKEND={backend}", *wake],
+        ["cmake", "--preset", preset, "-B", folder, f"-DGUNSHOT_BACKEND={backend}", *wake,
+         f"-DGUNSHOT_OTA_KEY={ota_key.absolute() if ota_key else ''}"],
         ["cmake", "--build", folder],
-    ):
+    ):  # fmt: skip
         done = subprocess.run(command, cwd=firmware, capture_output=True, text=True)
         if done.returncode:
             raise FirmwareError(f"{preset}: {' '.join(command[:2])} failed:\n{done.stdout}{done.stderr}")
@@ -127,7 +133,7 @@ def run(
     if any(set(a) & set(" \t,") for a in arguments) or len(" ".join(["gunshot", *arguments])) > LONGEST:
         raise ValueError(f"arguments={list(arguments)} must hold no blank or comma, and {LONGEST} characters at most")
     program = program.resolve()
-    command = [str(program), *arguments] if port == "host" else _qemu(program, port, arguments, uart)
+    command = [str(program), *arguments] if port == "host" else qemu(program, port, arguments, uart)
     try:
         done = subprocess.run(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -138,7 +144,8 @@ def run(
     return Run(done.returncode, done.stdout.splitlines())
 
 
-def _qemu(program: Path, port: str, arguments: Sequence[str], uart: str) -> list[str]:
+def qemu(program: Path, port: str, arguments: Sequence[str], uart: str) -> list[str]:
+    """Return the command that runs a program of a board, with parameters as `run` has them."""
     semihosting = ",".join(["enable=on", "target=native", *(f"arg={a}" for a in ("gunshot", *arguments))])
     return [
         tool("qemu-system-arm"), "-M", port, "-icount", "shift=0", "-nographic", "-monitor", "none", "-serial", uart,

@@ -73,7 +73,10 @@ class Installer:
             return self._add(part, content)
         id = releases.claimed(content)
         try:
-            self._follow(self._verified(content))
+            offer = self._verified(content)
+            if self._knows_time() and offer.not_before_us > time.time_ns() // 1000:
+                return log.warning("roll-out %s: %s came before its time, and is passed over", id, offer.wanted)
+            self._follow(offer)
         except RefusedError as e:
             self._refuse(id, e)
         except OSError as e:  # a full disk must not end a device that listens
@@ -89,6 +92,9 @@ class Installer:
         if id:
             self._say(id, Stage.refused, note=str(why))
 
+    def _knows_time(self) -> bool:
+        return self._error_us() is not None
+
     def _verified(self, content: bytes) -> Offer:
         """Return an offer of the hub to this device that is good now; RefusedError else."""
         if self._key is None:
@@ -96,7 +102,7 @@ class Installer:
         offer = releases.verify(content, self._key)
         if offer.device != self._name:
             raise RefusedError("device", f"it is for {offer.device}, and this is {self._name}")
-        if self._error_us() is not None and offer.expires_us < time.time_ns() // 1000:
+        if self._knows_time() and offer.expires_us < time.time_ns() // 1000:
             raise RefusedError("expired", f"it was good until {offer.expires_us / 1e6:.3f}")
         return offer
 

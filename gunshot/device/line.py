@@ -2,10 +2,12 @@
 
 import logging
 import time
+from contextlib import suppress
 
 import serial
 
-from gunshot.device import messages
+from gunshot.device import board_image, messages
+from gunshot.device.board_image import Report
 from gunshot.device.messages import Message
 
 PATIENCE_S = 0.5  # between two looks at a line that is quiet, or away
@@ -31,7 +33,9 @@ class Line:
         """Return what came: nothing where the line was quiet for PATIENCE_S, None where there is no line."""
         try:
             if self._serial is None:  # what came before is thrown away: nobody knows when
-                self._serial = serial.Serial(self._port, self._baud, timeout=PATIENCE_S, exclusive=True)
+                self._serial = serial.Serial(
+                    self._port, self._baud, timeout=PATIENCE_S, write_timeout=PATIENCE_S, exclusive=True
+                )
                 self._why = ""
                 log.info("%s is open", self._port)
             first = self._serial.read(1)
@@ -44,6 +48,12 @@ class Line:
             time.sleep(PATIENCE_S)
             return None
 
+    def write(self, data: bytes) -> None:
+        """Send bytes to the board; they are lost where there is no line, or the board takes none."""
+        with suppress(OSError):  # a line that went away is the next `read`'s to say
+            if self._serial:
+                self._serial.write(data)
+
     def close(self) -> None:
         """Let another process have it."""
         if self._serial:
@@ -52,7 +62,7 @@ class Line:
 
 
 class Reader:
-    """Messages out of a line's bytes, in whatever pieces they come.
+    """Messages and reports out of a line's bytes, in whatever pieces they come.
 
     A message is taken when its last byte came, if none of its bytes was lost or damaged. Bytes that are of none are
     passed over, and `passed` counts them. None of them delays a message behind them: of a beginning that states a
@@ -63,8 +73,8 @@ class Reader:
         self._bytes = bytearray()  # from the first beginning of what may become a message
         self.passed = 0
 
-    def push(self, data: bytes) -> list[Message]:
-        """Return the messages that are whole with further bytes."""
+    def push(self, data: bytes) -> list[Message | Report]:
+        """Return the messages and reports that are whole with further bytes."""
         self._bytes += data
         out, end, waits, at = [], 0, None, -1  # `end` of the last message; where the first that may come begins
         while (at := self._bytes.find(messages.MAGIC, at + 1)) >= 0:
@@ -73,7 +83,7 @@ class Reader:
                 waits = at if waits is None else waits
                 continue
             try:
-                out.append(messages.decode(bytes(self._bytes[at : at + size])))
+                out.append(_decoded(bytes(self._bytes[at : at + size])))
             except ValueError:
                 continue
             self.passed += at - end
@@ -90,4 +100,9 @@ class Reader:
         if len(self._bytes) - at < messages.HEAD.size:
             return None
         _, version, kind, size, *_ = messages.HEAD.unpack_from(self._bytes, at)
-        return size if version == messages.VERSION and kind in messages.KINDS else 0
+        return size if version == messages.VERSION and kind in (*messages.KINDS, board_image.REPORT) else 0
+
+
+def _decoded(data: bytes) -> Message | Report:
+    kind = messages.HEAD.unpack_from(data)[2] if len(data) >= messages.HEAD.size else None
+    return board_image.decode(data) if kind == board_image.REPORT else messages.decode(data)

@@ -49,6 +49,7 @@ class Offer(Said):
     manifest: Annotated[str, pydantic.Field(pattern=f"^[0-9a-f]{{{2 * manifests.SIZE}}}$")]
     person: Text
     expires_us: Count  # since 1970
+    not_before_us: Count = 0  # the hub's steps come no earlier
 
 
 class _OfferHead(Said):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sql
 
 from gunshot.device.messages import State
-from gunshot.hub.database import CASE, INCIDENT
+from gunshot.hub.database import CASE, DECISION, INCIDENT
 from gunshot.hub.incidents import time
 
 COLUMNS = (
@@ -41,6 +41,12 @@ def near(rows: list[dict]) -> Counter:
 def utc(at: datetime | None) -> datetime | None:
     """Return a time of the database with its zone, which SQLite does not keep."""
     return at and at.replace(tzinfo=at.tzinfo or UTC)
+
+
+def last_decisions(*chosen: sql.ColumnElement) -> sql.Subquery:
+    """Return a query of the last decision's number, `decision`, by `case`, of the decisions that are chosen."""
+    query = sql.select(DECISION.c.case, sql.func.max(DECISION.c.number).label("decision"))
+    return query.where(*chosen).group_by(DECISION.c.case).subquery()
 
 
 def _row(row: sql.Row, heard_by: list[str]) -> dict:

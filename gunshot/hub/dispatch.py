@@ -5,6 +5,7 @@ is what the database says, in order for each case, and may come twice: by its id
 """
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
@@ -12,9 +13,9 @@ import sqlalchemy as sql
 
 from gunshot.hub import cap, sending
 from gunshot.hub.cap import Kind
-from gunshot.hub.cases import utc
+from gunshot.hub.cases import last_decisions, utc
 from gunshot.hub.console import decisions
-from gunshot.hub.database import CAP, CASE, DECISION
+from gunshot.hub.database import CAP, CASE
 
 LOOK_S = 0.5  # between two looks for what is due
 SLOW_S = 10.0  # the same, after something could not be sent
@@ -29,15 +30,19 @@ def keep(engine: sql.Engine, address: str, sender: str, stop: Event) -> None:
     """Send what is due, until `stop` is set; `sender` is the hub's host."""
     wait_s = LOOK_S
     while not stop.wait(wait_s):
-        wait_s = LOOK_S if work(engine, address, sender, now=datetime.now(UTC)) else SLOW_S
+        wait_s = LOOK_S if work(engine, address, sender, lambda: datetime.now(UTC), stop) else SLOW_S
 
 
-def work(engine: sql.Engine, address: str, sender: str, *, now: datetime) -> bool:
-    """Write the messages that are due now, and send what was not taken yet; return whether all of it was."""
+def work(engine: sql.Engine, address: str, sender: str, clock: Callable[[], datetime], stop: Event) -> bool:
+    """Write the messages that are due, and send what was not taken yet until `stop` is set; return whether all was.
+
+    Where nothing answers, the rest waits for the next time: each would wait as long.
+    """
+    now = clock()
     with engine.begin() as connection:
         for case, dismissed in _changed(connection, now):
             _write(connection, case, dismissed, sender=sender, now=now)
-    return _deliver(engine, address, now=now)
+    return _deliver(engine, address, clock, stop)
 
 
 def _changed(connection: sql.Connection, now: datetime) -> list[tuple[sql.Row, bool]]:
@@ -49,8 +54,7 @@ def _changed(connection: sql.Connection, now: datetime) -> list[tuple[sql.Row, b
     root = sql.func.coalesce(CASE.c.merged_into, CASE.c.number).label("root")
     last = sql.select(root, sql.func.max(CAP.c.number).label("last")).join(CAP, CAP.c.case == CASE.c.number)
     last = last.group_by(root).subquery()
-    decided = sql.select(DECISION.c.case, sql.func.max(DECISION.c.number).label("decision"))
-    decided = decided.group_by(DECISION.c.case).subquery()
+    decided = last_decisions()
     decision = sql.func.coalesce(decided.c.decision, 0)
     seen = CAP.alias()
     query = (
@@ -108,31 +112,35 @@ def _kind(case: sql.Row, valid: list[sql.Row], dismissed: bool, sender: str) -> 
     return None if is_same and all_known else Kind.update
 
 
-def _deliver(engine: sql.Engine, address: str, *, now: datetime) -> bool:
+def _deliver(engine: sql.Engine, address: str, clock: Callable[[], datetime], stop: Event) -> bool:
     """Send what the address has not taken, in order for each case; return whether it took all of it."""
     with engine.connect() as connection:
-        waits = CAP.c.delivered_at.is_(None), CAP.c.made_at > now - LONGEST
+        waits = CAP.c.delivered_at.is_(None), CAP.c.made_at > clock() - LONGEST
         root = sql.func.coalesce(CASE.c.merged_into, CASE.c.number).label("root")
         query = sql.select(CAP, root).join(CASE, CASE.c.number == CAP.c.case)
         rows = connection.execute(query.where(*waits).order_by(CAP.c.number)).all()
     failed: set[int] = set()  # merged cases count as one: what follows refers to the messages of all
     for row in rows:
+        if stop.is_set():
+            return False
         if row.root in failed:
             continue
-        if (error := _post(address, row.payload)) is not None:  # the address may hold a password: it is not named
-            log.warning("cap: %s of case %d was not taken: %s", row.kind, row.case, error)
+        try:
+            fault = _post(address, row.payload)
+        except sending.UnansweredError as e:  # its text does not name the address, which may hold a password
+            log.warning("cap: %s of case %d was not taken: %s", row.kind, row.case, e)
+            return False
+        if fault is not None:
+            log.warning("cap: %s of case %d was not taken: %s", row.kind, row.case, fault)
             failed.add(row.root)
             continue
         log.info("cap: %s of case %d is sent", row.kind, row.case)
         with engine.begin() as connection:
-            connection.execute(sql.update(CAP).where(CAP.c.number == row.number).values(delivered_at=now))
+            connection.execute(sql.update(CAP).where(CAP.c.number == row.number).values(delivered_at=clock()))
     return not failed
 
 
 def _post(address: str, payload: str) -> str | None:
-    """Send a message; return why it was not taken, or None."""
-    try:
-        status = sending.post(address, payload.encode(), {"Content-Type": "application/cap+xml"})
-    except sending.UnansweredError as e:
-        return str(e)
+    """Send a message; return why it was not taken, or None. UnansweredError where nothing answered."""
+    status = sending.post(address, payload.encode(), {"Content-Type": "application/cap+xml"})
     return None if 200 <= status < 300 else f"status {status}"

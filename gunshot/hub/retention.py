@@ -1,4 +1,4 @@
-"""What the hub forgets of what nobody confirmed: messages, with their log-mels, once they are old.
+"""What the hub forgets: messages that nobody confirmed, with their log-mels, and what webhooks took, once it is old.
 
 Rows stay, of messages too: by them a message that comes once more is known, and one that never came is missing. What a
 message said of an incident and its onsets is in the rows of those, and what was decided in the rows of that.
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sql
 
 from gunshot.hub.console import decisions
-from gunshot.hub.database import CASE, INCIDENT, MESSAGE, REFUSED
+from gunshot.hub.database import CASE, DELIVERY, INCIDENT, MESSAGE, REFUSED
 
 MOST = 500  # messages that are emptied at once: the hub, which writes each second, waits for no more
 
@@ -17,11 +17,15 @@ MOST = 500  # messages that are emptied at once: the hub, which writes each seco
 def purge(engine: sql.Engine, *, keep_days: float, now: datetime) -> int:
     """Empty the messages that are older than `keep_days` and of no case that is confirmed; return how many.
 
-    Heartbeats are among them, and what was refused is deleted. Where it is killed, it goes on the next time.
+    Heartbeats are among them. What was refused is deleted, and so is what webhooks took, but for the last of a case: by
+    that it is known what there is to tell. Where it is killed, it goes on the next time.
     """
     before, emptied = now - timedelta(days=keep_days), 0
     with engine.begin() as connection:
         connection.execute(sql.delete(REFUSED).where(REFUSED.c.refused_at < before))
+        last = sql.select(sql.func.max(DELIVERY.c.number)).group_by(DELIVERY.c.hook, DELIVERY.c.case)
+        taken = DELIVERY.c.delivered_at < before, DELIVERY.c.number.not_in(last)
+        connection.execute(sql.delete(DELIVERY).where(*taken))
     while True:
         with engine.begin() as connection:
             emptied += (count := _empty(connection, before))

@@ -94,9 +94,14 @@ def start(
         connection.execute(sql.insert(ROLLOUT).values(row))
     except sql.exc.IntegrityError:  # somebody started it since this looked
         raise ValueError(f"another one {IS_ROLLED_OUT}") from None
-    for place, name in enumerate(names):
-        signed = {str(one): releases.sign(Offer(wanted=one, device=name, **offered), key) for one in Wanted}
-        step = next(i for i, end in enumerate(ends) if place < end)
+    steps = [next(i for i, end in enumerate(ends) if place < end) for place in range(len(names))]
+    now_us, watch_us = (now - EPOCH) // MICROSECOND, round(settings.watch_s * 1e6)
+    for name, step in zip(names, steps, strict=True):
+        watched = {Wanted.install: len({s for s in steps if s < step}), Wanted.keep: len(set(steps)), Wanted.back: 0}
+        signed = {
+            str(one): releases.sign(Offer(wanted=one, device=name, not_before_us=now_us + n * watch_us, **offered), key)
+            for one, n in watched.items()
+        }
         connection.execute(sql.insert(ROLLOUT_DEVICE).values(rollout=id, device=name, step=step, **signed))
     audit.enter(connection, "rollout", id, now=now, event="started", by=person)
     return id

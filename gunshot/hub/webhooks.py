@@ -19,7 +19,7 @@ from typing import NamedTuple
 import sqlalchemy as sql
 
 from gunshot.hub import audit, sending
-from gunshot.hub.cases import utc
+from gunshot.hub.cases import last_decisions, utc
 from gunshot.hub.console import listing
 from gunshot.hub.database import CASE, DECISION, DELIVERY
 from gunshot.hub.folder import Webhook
@@ -114,8 +114,7 @@ def _changed(connection: sql.Connection, hook: Webhook, after: Look | None, now:
     recent = _recent(after, now)
     last = sql.select(DELIVERY.c.case, sql.func.max(DELIVERY.c.number).label("last")).group_by(DELIVERY.c.case)
     last = last.where(DELIVERY.c.hook == hook.name, DELIVERY.c.case.in_(recent)).subquery()
-    decided = sql.select(DECISION.c.case, sql.func.max(DECISION.c.number).label("decision"))
-    decided = decided.where(DECISION.c.case.in_(recent)).group_by(DECISION.c.case).subquery()
+    decided = last_decisions(DECISION.c.case.in_(recent))
     decision = sql.func.coalesce(decided.c.decision, 0)
     query = (
         sql.select(CASE.c.number, CASE.c.changed_at, last.c.last, DELIVERY.c.payload, decision.label("decision"))

@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot.device import bridge, messages
+from gunshot.device import board_image, bridge, messages
 from gunshot.device.answers import Answers
+from gunshot.device.board_image import Delivery
 from gunshot.device.bridge import Bridge, Samples
 from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, State
 from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
+from gunshot.device.releases import Wanted
+from tests.device.images import manifest
+from tests.device.test_board_image import FETCHING, FLASHED, IMAGE, KEPT, TRIAL, report
 
 SR, BEAT_S = 16_000, 600.0
 PLACE = Place(host="localhost", port=1, name="roof", number=7)
@@ -50,10 +54,10 @@ def outbox(tmp_path):
         yield one
 
 
-def a_bridge(folder, outbox, links=None, error_us=lambda: None) -> Bridge:
+def a_bridge(folder, outbox, links=None, error_us=lambda: None, delivery=None) -> Bridge:
     return Bridge(
         folder, PLACE, outbox, links or Links(), lambda birth: Answers(folder, birth, ring=None, gate=None), sr=SR,
-        heartbeat_s=BEAT_S, error_us=error_us,
+        heartbeat_s=BEAT_S, delivery=delivery, error_us=error_us,
     )  # fmt: skip
 
 
@@ -112,6 +116,21 @@ def test_a_board_that_is_not_heard_is_offline(tmp_path, outbox):
     ):  # fmt: skip
         one.hear(data, now_s)
         assert links.online is online
+
+
+def test_an_image_goes_to_the_board_and_what_it_says_of_it_stays_here(tmp_path, outbox):
+    delivery = Delivery(IMAGE, manifest(IMAGE, 4))
+    one = a_bridge(tmp_path, outbox, delivery=delivery)
+    one.hear(report(FLASHED), 0.0)
+    assert one.outgoing(0.0) == board_image.order(Wanted.install, manifest(IMAGE, 4)) and one.outgoing(1.0) == b""
+    one.hear(report(FETCHING, next=256) + messages.encode(BEAT), 1.0)
+    assert one.outgoing(1.0) == board_image.part(IMAGE, 256)
+    one.hear(report(TRIAL, running=4) + messages.encode(after(BEAT, session=5)), 2.0)
+    assert one.outgoing(2.0) == board_image.order(Wanted.keep, manifest(IMAGE, 4))
+    one.hear(report(KEPT, running=4), 3.0)
+    assert delivery.ended == "kept" and one.outgoing(9.0) == b""
+    assert [(m.session, m.sequence) for m in waiting(outbox)] == [(1, 0), (2, 0)]  # the board's messages alone
+    assert a_bridge(tmp_path, outbox).outgoing(0.0) == b""
 
 
 def test_a_damaged_memory_of_the_board_is_named(tmp_path, outbox):

@@ -158,6 +158,20 @@ def test_what_is_refused_by_which_rule(device, change, rule):
         assert device.offer(**change)[0] == Stage.fetching
 
 
+def test_what_comes_before_its_time_is_passed_over_by_a_device_that_knows_the_time(device, monkeypatch):
+    soon = {"not_before_us": time.time_ns() // 1000 + 3_600_000_000}
+    assert device.offer(**soon) is None and not list(device.folder.glob("images/*"))
+    device.error_us = None
+    assert device.offer(**soon)[0] == Stage.fetching
+    device.error_us = 1000
+    device.take()
+    device.start()
+    assert device.offer(Wanted.keep, **soon) is None and device.slots.state.trial
+    later = time.time_ns() + 3_600_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert device.offer(Wanted.keep, **soon)[0] == Stage.kept
+
+
 def test_any_byte_of_an_offer_or_a_part_that_is_altered_is_another_one(device):
     said = {"id": ID, "wanted": Wanted.install, "device": "roof", "person": "anna", "expires_us": 2**62}
     payload = releases.sign(Offer(**said, manifest=manifest(image(MODEL)).hex()), HUB)

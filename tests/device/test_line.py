@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import tty
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -54,6 +55,20 @@ def test_what_came_whole_is_taken_once_and_at_once(runs, sizes):
     assert reader.passed <= len(stream) - sum(map(len, taken))
     reader.push(bytes(messages.MOST_BYTES))  # none of what waits is one
     assert reader.passed == len(stream) - sum(map(len, taken)) + messages.MOST_BYTES
+
+
+def test_what_is_sent_is_lost_where_there_is_no_line():
+    board, end = os.openpty()
+    tty.setraw(end)
+    with closing(Line(os.ttyname(end), 9600)) as line:
+        line.write(b"lost")
+        assert line.read() == b""
+        line.write(b"\x00\xffcome")
+        assert os.read(board, 99) == b"\x00\xffcome"
+        os.close(end)
+        os.close(board)
+        line.write(b"lost")
+        assert line.read() is None
 
 
 @pytest.mark.slow

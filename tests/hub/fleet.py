@@ -7,13 +7,16 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from gunshot.base import params
-from gunshot.device import slots
+from gunshot.device import releases, slots
 from gunshot.device.installer import Installer
+from gunshot.device.orders import SIGNATURE
+from gunshot.device.releases import Offer
 from gunshot.device.slots import Slots
 from gunshot.device.topics import Birth
 from gunshot.hub import database, intake, rollouts
 from gunshot.hub.database import DEVICE, INCIDENT, SESSION
 from gunshot.hub.folder import Rollout
+from gunshot.hub.incidents import EPOCH
 from tests.device.images import HUB, OPERATOR, image, manifest, trusting
 from tests.hub.console import Scene
 
@@ -107,6 +110,8 @@ class Fleet:
             with self.scene.writing() as connection:
                 offers = rollouts.work(connection, now=self.now, listening_since=self.listening_since)
             for name, payload in offers:
+                said = Offer.decode(releases.decode(payload)[1][SIGNATURE:])
+                assert timedelta(microseconds=said.not_before_us) <= self.now - EPOCH  # or it would be passed over
                 self.devices[name].installer.take(payload)
             for one in self.devices.values():
                 self._talk(one)

@@ -1,5 +1,6 @@
 """CAP messages that go out by themselves: each change once, in order, over restarts; what refers to what."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -51,7 +52,8 @@ def receiver() -> Iterator[Receiver]:
 def work(scene: Scene, receiver: Receiver, seconds: float) -> bool:
     """Do what is due so many seconds after NOW."""
     with database.opened(scene.url) as engine:
-        return dispatch.work(engine, receiver.address, "hub.example", now=NOW + timedelta(seconds=seconds))
+        at = NOW + timedelta(seconds=seconds)
+        return dispatch.work(engine, receiver.address, "hub.example", lambda: at, threading.Event())
 
 
 def change(scene: Scene, case: int, seconds: float, **values) -> None:
@@ -124,6 +126,25 @@ def test_what_is_not_taken_is_sent_again_in_order(scene, receiver, caplog):
     receiver.address = "http://127.0.0.1:1/cap?token=secret"
     change(scene, 1, 30, shots=10)
     assert not work(scene, receiver, 30) and "ConnectionError" in caplog.text and "secret" not in caplog.text
+
+
+def test_a_pass_ends_where_the_hub_does_and_where_nothing_answers(scene, receiver, caplog):
+    """Each that is not answered takes ten seconds; and what is taken is taken when it is, not when the pass began."""
+    for case in (1, 2, 3):
+        scene.case(case, NOW, DEVICES)
+    address, stop, seconds = receiver.address, threading.Event(), itertools.count(1)
+
+    def clock() -> datetime:
+        return NOW + timedelta(seconds=next(seconds))
+
+    with database.opened(scene.url) as engine:
+        assert not dispatch.work(engine, "http://127.0.0.1:1/cap", "hub.example", clock, stop)
+        assert caplog.text.count("was not taken") == 1
+        assert dispatch.work(engine, address, "hub.example", clock, stop) and len(receiver.got) == 3
+        assert len({row.delivered_at for row in scene.rows(CAP)}) == 3
+        scene.case(4, NOW, DEVICES)
+        stop.set()
+        assert not dispatch.work(engine, address, "hub.example", clock, stop) and len(receiver.got) == 3
 
 
 def test_an_old_case_alerts_nobody_where_the_setting_is_new(scene, receiver):

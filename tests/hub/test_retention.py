@@ -10,7 +10,7 @@ from gunshot.hub.console import details, fleet, listing
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.roles import Role
-from gunshot.hub.database import CASE, INCIDENT, MESSAGE, ONSET, REFUSED
+from gunshot.hub.database import CASE, DELIVERY, INCIDENT, MESSAGE, ONSET, REFUSED
 from tests.hub.console import SR, Scene
 
 NOW = datetime.now(UTC)
@@ -71,6 +71,20 @@ def test_all_that_was_made_of_it_stays(scene):
         assert details.evidence(connection, "gate", 1, 1).log_mel is not None
         (gate,) = (one for one in fleet.devices(connection, Noise(24 * 100), now=NOW) if one["name"] == "gate")
     assert gate["beat"].noise == 410
+
+
+def test_what_webhooks_took_goes_when_it_is_old_but_for_the_last_of_a_case(scene):
+    kept = {"case": 1, "seen_changed_at": OLD, "seen_decision": 0, "tries": 1, "payload": "{}"}
+    times = dict.fromkeys(("made_at", "since", "due_at"), OLD)
+    rows = [
+        {"hook": "a", "delivered_at": OLD}, {"hook": "a", "delivered_at": None, "dead_at": OLD},
+        {"hook": "a", "delivered_at": NOW}, {"hook": "a", "delivered_at": OLD}, {"hook": "b", "delivered_at": OLD},
+    ]  # fmt: skip
+    with scene.writing() as connection:
+        for number, row in enumerate(rows, 1):
+            connection.execute(sql.insert(DELIVERY).values(kept | times | row | {"identifier": str(number)}))
+    purge(scene)
+    assert [row.identifier for row in scene.rows(DELIVERY)] == ["2", "3", "4", "5"]
 
 
 def test_a_message_that_comes_once_more_is_known(scene):

@@ -8,16 +8,17 @@ import pytest
 import sqlalchemy as sql
 
 from gunshot.device import releases
-from gunshot.device.releases import Report, Stage
+from gunshot.device.orders import SIGNATURE
+from gunshot.device.releases import Offer, Report, Stage
 from gunshot.hub import audit, database, rollouts
 from gunshot.hub.console import app
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
-from gunshot.hub.database import REFUSED, SESSION
+from gunshot.hub.database import REFUSED, ROLLOUT_DEVICE, SESSION
 from gunshot.hub.folder import Rollout
 from tests.device.images import HUB, PARAMS, image
 from tests.flows.prefect_server import postgresql
-from tests.hub.fleet import MODEL, NAMES, SETTINGS, Fleet
+from tests.hub.fleet import MINUTE, MODEL, NAMES, NOW, SETTINGS, Fleet
 
 with warnings.catch_warnings(action="ignore"):  # it would rather have another library
     from fastapi.testclient import TestClient
@@ -50,6 +51,20 @@ def test_a_canary_then_shares_then_all_keep_it(fleet):
     fleet.begin(1)  # older than what they keep
     fleet.run(2)
     assert fleet.state()[0] == "stopped" and "gate: older: number 1 must be at least 2" in fleet.state()[1]
+
+
+def test_what_is_signed_is_good_no_earlier_than_its_step(fleet):
+    """Who steals it all at the start cannot have it kept before each step could have been watched."""
+    id = fleet.begin()
+    with fleet.scene.writing() as connection:
+        rows = connection.execute(sql.select(ROLLOUT_DEVICE).where(ROLLOUT_DEVICE.c.rollout == id)).all()
+
+    def hours(signed: bytes) -> float:
+        said = Offer.decode(releases.decode(signed)[1][SIGNATURE:])
+        return (said.not_before_us / 1e6 - NOW.timestamp()) / 3600
+
+    earliest = {row.step: [hours(one) for one in (row.install, row.keep, row.back)] for row in rows}
+    assert earliest == {0: [0, 3, 0], 1: [1, 3, 0], 2: [2, 3, 0]}
 
 
 def test_a_loud_canary_takes_it_back_and_no_other_gets_it(fleet):
@@ -153,6 +168,7 @@ def test_a_device_that_lost_the_image_before_it_kept_it_gets_it_anew(fleet):
     fleet.run(3)
     gate = fleet.devices["gate"]
     fleet.there("gate", False)
+    fleet.now += 120 * MINUTE  # in which both steps were watched
     with fleet.scene.writing() as connection:
         rollouts._set(connection, rollouts.newest(connection), fleet.now, state="complete")
     shutil.rmtree(gate.folder / "images")

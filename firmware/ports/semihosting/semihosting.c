@@ -12,14 +12,17 @@ enum {
   SYS_WRITE0 = 0x04,
   SYS_WRITE = 0x05,
   SYS_READ = 0x06,
+  SYS_SEEK = 0x0A,
   SYS_FLEN = 0x0C,
   SYS_GET_CMDLINE = 0x15,
   SYS_EXIT_EXTENDED = 0x20,
   ADP_STOPPED_APPLICATION_EXIT = 0x20026,
   MODE_RB = 1,
+  MODE_RWB = 3,
   MODE_WB = 5,
   MOST_ARGUMENTS = 8,
   UART = INT16_MAX, /* a handle */
+  UART_PATIENCE = 100, /* looks */
   FAULT = 139 /* exit code, as a shell's for a segmentation fault */
 };
 
@@ -28,7 +31,7 @@ enum {
 #define UART_CTRL (*(volatile uint32_t *)(GUNSHOT_UART + 0x8))
 #define UART_BAUDDIV (*(volatile uint32_t *)(GUNSHOT_UART + 0x10))
 #define UART_NAME "uart" /* no strcmp: newlib's takes 732 bytes */
-enum { UART_FULL = 1, UART_SENDS = 1, UART_LEAST_BAUDDIV = 16 };
+enum { UART_FULL = 1, UART_CAME = 2, UART_SENDS = 1, UART_RECEIVES = 2, UART_LEAST_BAUDDIV = 16 };
 
 int main(int argc, char **argv);
 
@@ -52,13 +55,25 @@ static void uart_write(const uint8_t *bytes, size_t size) {
   }
 }
 
+/* What has come: the UART has one byte, and QEMU brings the next one soon after it was read. */
+static size_t uart_read(uint8_t *bytes, size_t size) {
+  size_t n = 0;
+  for (uint32_t idle = 0; n < size && idle < UART_PATIENCE; idle++) {
+    if (!(UART_STATE & UART_CAME)) continue;
+    bytes[n++] = (uint8_t)UART_DATA;
+    idle = 0;
+  }
+  return n;
+}
+
 int files_open(const char *path, files_mode mode) {
   if (strlen(path) == sizeof UART_NAME - 1 && memcmp(path, UART_NAME, sizeof UART_NAME) == 0) {
     UART_BAUDDIV = UART_LEAST_BAUDDIV; /* as fast as it can be */
-    UART_CTRL = UART_SENDS;
+    UART_CTRL = mode == FILES_WRITE ? UART_SENDS : UART_SENDS | UART_RECEIVES;
     return UART;
   }
-  const uintptr_t block[] = {(uintptr_t)path, mode == FILES_READ ? MODE_RB : MODE_WB, strlen(path)};
+  static const uint8_t MODES[] = {[FILES_READ] = MODE_RB, [FILES_WRITE] = MODE_WB, [FILES_CHANGE] = MODE_RWB};
+  const uintptr_t block[] = {(uintptr_t)path, MODES[mode], strlen(path)};
   return (int)call(SYS_OPEN, block);
 }
 
@@ -69,6 +84,7 @@ size_t files_size(int file) {
 }
 
 size_t files_read(int file, void *bytes, size_t size) {
+  if (file == UART) return uart_read(bytes, size);
   const uintptr_t block[] = {(uintptr_t)file, (uintptr_t)bytes, size};
   const size_t missing = (size_t)call(SYS_READ, block);
   return missing <= size ? size - missing : 0;
@@ -78,6 +94,11 @@ bool files_write(int file, const void *bytes, size_t size) {
   if (file == UART) return uart_write(bytes, size), true;
   const uintptr_t block[] = {(uintptr_t)file, (uintptr_t)bytes, size};
   return call(SYS_WRITE, block) == 0;
+}
+
+bool files_write_at(int file, size_t at, const void *bytes, size_t size) {
+  const uintptr_t block[] = {(uintptr_t)file, at};
+  return call(SYS_SEEK, block) == 0 && files_write(file, bytes, size);
 }
 
 bool files_close(int file) {

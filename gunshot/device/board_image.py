@@ -1,0 +1,129 @@
+"""An image for a microcontroller, by its serial line: firmware/src/update.h is the other end, and has the layouts.
+
+The board asks for each part; it looks at the image as a device on Linux does, and refuses by the same rules' names.
+"""
+
+import logging
+import struct
+import zlib
+from dataclasses import dataclass
+
+from gunshot.device import messages
+from gunshot.device.releases import Stage, Wanted
+from gunshot.signing import manifests
+
+ORDER, PART, REPORT = 3, 4, 5  # kinds, after those of messages
+PART_BYTES = 256  # of an image in a part, but the last
+WANTED = {Wanted.install: 1, Wanted.keep: 2, Wanted.back: 3}
+STAGES = (None, Stage.fetching, Stage.refused, Stage.trial, Stage.kept, Stage.back)  # None: what was flashed runs
+# By firmware/src/ota.h, as a device on Linux names them; `trial`: the one that runs is to be kept or taken back first.
+RULES = (
+    None, "manifest", "operator", "hardware", "older", "image", "length", "disk", "over", "trial", "unknown",
+)  # fmt: skip
+AT = struct.Struct("<I")
+BODY = struct.Struct("<BBII")
+WAIT_S = 2.0  # for a report, before what it answers is sent again
+
+log = logging.getLogger("gunshot")
+
+
+@dataclass(frozen=True)
+class Report:
+    """How far a board is with an image, and what runs on it."""
+
+    device: int
+    session: int
+    stage: Stage | None
+    rule: str | None  # by which it refuses
+    next: int  # the byte of the image that it wants
+    running: int  # the number of the image that runs; 0: what was flashed
+
+
+def _sealed(kind: int, body: bytes) -> bytes:
+    size = messages.HEAD.size + len(body) + messages.CRC.size
+    whole = messages.HEAD.pack(messages.MAGIC, messages.VERSION, kind, size, 0, 0, 0) + body
+    return whole + messages.CRC.pack(zlib.crc32(whole))
+
+
+def order(wanted: Wanted, manifest: bytes) -> bytes:
+    """Return what a board is to do with the image of a manifest, as it is sent."""
+    return _sealed(ORDER, bytes([WANTED[wanted]]) + manifest)
+
+
+def part(image: bytes, at: int) -> bytes:
+    """Return the part of an image that begins at a byte, as it is sent."""
+    return _sealed(PART, AT.pack(at) + image[at : at + PART_BYTES])
+
+
+def decode(data: bytes) -> Report:
+    """Return the report that `data` is; ValueError where it is none, or damaged."""
+    if len(data) != messages.HEAD.size + BODY.size + messages.CRC.size:
+        raise ValueError(f"length={len(data)} is not that of a report")
+    magic, version, kind, length, device, session, _ = messages.HEAD.unpack_from(data)
+    if (magic, version, kind, length) != (messages.MAGIC, messages.VERSION, REPORT, len(data)):
+        raise ValueError(f"kind={kind} of version={version} must be {REPORT} of {messages.VERSION}")
+    if messages.CRC.unpack(data[-messages.CRC.size :]) != (zlib.crc32(data[: -messages.CRC.size]),):
+        raise ValueError("crc32 must be as the report states: it is damaged")
+    stage, rule, next, running = BODY.unpack_from(data, messages.HEAD.size)
+    if stage >= len(STAGES) or rule >= len(RULES):
+        raise ValueError(f"stage={stage}, rule={rule} must be below {len(STAGES)}, {len(RULES)}")
+    return Report(device, session, STAGES[stage], RULES[rule], next, running)
+
+
+class Delivery:
+    """One image on its way to a board, until the board keeps it, refuses it or goes back. It is used in one thread.
+
+    It is kept once the board, started again with it, has sent a message. ValueError where the manifest is of another
+    image.
+    """
+
+    def __init__(self, image: bytes, manifest: bytes):
+        if len(manifest) != manifests.SIZE:
+            raise ValueError(f"manifest={len(manifest)} bytes must be {manifests.SIZE}")
+        _, _, self._number, size, *_ = manifests.LAYOUT.unpack_from(manifest)
+        if len(image) != size:
+            raise ValueError(f"image={len(image)} bytes must be the {size} of its manifest")
+        self._image, self._manifest = image, manifest
+        self._last = order(Wanted.install, manifest)  # what was sent last
+        self._sent_s: float | None = None
+        self._was_whole = False  # the board had all of it
+        self._runs = False
+        self.ended: str | None = None  # kept, back, or by which rule it was refused
+
+    def outgoing(self, now_s: float) -> bytes:
+        """Return what is to be sent now, again where nothing answered it; `now_s` is the monotonic clock's."""
+        if self.ended or (self._sent_s is not None and now_s - self._sent_s < WAIT_S):
+            return b""
+        self._sent_s = now_s
+        return self._last
+
+    def hear(self, report: Report) -> None:
+        """Take a report of the board."""
+        if self.ended:
+            return
+        self._runs = report.running == self._number and report.stage in (Stage.trial, Stage.kept)
+        if report.stage == Stage.fetching:
+            self._send(part(self._image, report.next))
+        elif report.stage == Stage.refused and report.rule == "unknown":  # it started again, and knows nothing of it
+            self._send(order(Wanted.install, self._manifest))
+        elif report.stage == Stage.refused:
+            self._end(f"refused: {report.rule}")
+        elif report.stage == Stage.kept and self._runs:
+            self._end("kept")
+        elif report.stage == Stage.trial:
+            self._was_whole = True
+        elif self._was_whole:
+            self._end("back")
+
+    def heard(self) -> None:
+        """Note that the board sent another message than a report: what runs can hear."""
+        if self._runs and not self.ended:
+            self._send(order(Wanted.keep, self._manifest))
+
+    def _send(self, data: bytes) -> None:
+        if data != self._last:
+            self._last, self._sent_s = data, None
+
+    def _end(self, how: str) -> None:
+        self.ended = how
+        log.info("image number %d for the board: %s", self._number, how)

@@ -1,0 +1,104 @@
+"""An image on its way to a board: each part that is asked for, again where nothing answers, until the board has it."""
+
+import struct
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunshot.device import board_image
+from gunshot.device.board_image import WAIT_S, Delivery, Report, decode, order, part
+from gunshot.device.releases import Wanted
+from tests.device.images import manifest
+
+IMAGE = bytes(range(256)) * 2 + b"end"
+SIGNED = manifest(IMAGE, 4)
+INSTALL, KEEP = order(Wanted.install, SIGNED), order(Wanted.keep, SIGNED)
+FLASHED, FETCHING, REFUSED, TRIAL, KEPT, BACK = range(6)
+
+
+def report(stage: int, *, rule: int = 0, next: int = 0, running: int = 0) -> bytes:
+    """What a board says, as firmware/src/update.h has it."""
+    whole = struct.pack("<2sBBHIIIBBII", b"GS", 2, 5, 32, 7, 9, 0, stage, rule, next, running)
+    return whole + struct.pack("<I", zlib.crc32(whole))
+
+
+def hear(delivery: Delivery, *stages: int, **said) -> bytes:
+    """What is sent after reports."""
+    for stage in stages:
+        delivery.hear(decode(report(stage, **said)))
+    return delivery.outgoing(0.0)
+
+
+@pytest.fixture
+def delivery():
+    one = Delivery(IMAGE, SIGNED)
+    assert one.outgoing(0.0) == INSTALL
+    return one
+
+
+def test_bytes_are_as_the_firmware_has_them():
+    assert order(Wanted.back, SIGNED)[:18] == struct.pack("<2sBBHIII", b"GS", 2, 3, 167, 0, 0, 0)
+    assert order(Wanted.back, SIGNED)[18:-4] == b"\3" + SIGNED
+    assert part(IMAGE, 256)[18:-4] == struct.pack("<I", 256) + IMAGE[256:512] and part(IMAGE, 512)[22:-4] == b"end"
+    for sent in (INSTALL, part(IMAGE, 0)):
+        assert sent[-4:] == struct.pack("<I", zlib.crc32(sent[:-4]))
+    assert decode(report(REFUSED, rule=4, next=1, running=2)) == Report(7, 9, "refused", "older", 1, 2)
+
+
+@given(st.integers(0, 31), st.integers(1, 255))
+def test_a_damaged_report_is_none(at, flip):
+    data = bytearray(report(TRIAL))
+    data[at] ^= flip
+    with pytest.raises(ValueError):
+        decode(bytes(data))
+    with pytest.raises(ValueError, match="length=31"):
+        decode(report(TRIAL)[:-1])
+
+
+def test_what_nothing_answers_is_sent_again(delivery):
+    assert delivery.outgoing(WAIT_S - 0.1) == b"" and delivery.outgoing(WAIT_S) == INSTALL
+    assert hear(delivery, FETCHING, next=256) == part(IMAGE, 256)
+    assert hear(delivery, FETCHING, next=256) == b"" and delivery.outgoing(WAIT_S) == part(IMAGE, 256)
+
+
+def test_a_board_that_started_again_is_told_anew(delivery):
+    hear(delivery, FETCHING, next=256)
+    assert hear(delivery, FLASHED) == b""  # its first word; the part comes again, which it does not know
+    assert hear(delivery, REFUSED, rule=board_image.RULES.index("unknown")) == INSTALL
+    assert delivery.ended is None
+
+
+def test_it_is_kept_once_the_board_that_runs_it_sends_a_message(delivery):
+    delivery.heard()  # it runs another one still
+    assert hear(delivery, TRIAL, running=3) == b""
+    delivery.heard()
+    assert delivery.outgoing(0.0) == b"" and hear(delivery, TRIAL, running=4) == b""
+    delivery.heard()
+    assert delivery.outgoing(0.0) == KEEP
+    hear(delivery, KEPT, running=4)
+    assert delivery.ended == "kept" and delivery.outgoing(99.0) == b""
+
+
+@pytest.mark.parametrize(
+    ("stages", "said", "how"),
+    [
+        ([REFUSED], {"rule": 4}, "refused: older"),
+        ([TRIAL, KEPT], {"running": 3}, "back"),
+        ([TRIAL, FLASHED], {}, "back"),
+        ([KEPT], {"running": 4}, "kept"),
+    ],
+)
+def test_how_it_ends(delivery, stages, said, how):
+    hear(delivery, *stages, **said)
+    assert delivery.ended == how
+    delivery.heard()
+    assert hear(delivery, FETCHING) == b"" and delivery.ended == how
+
+
+def test_a_manifest_of_another_image_is_refused():
+    with pytest.raises(ValueError, match="image=514 bytes must be the 515 of its manifest"):
+        Delivery(IMAGE[:-1], SIGNED)
+    with pytest.raises(ValueError, match="manifest=143 bytes must be 144"):
+        Delivery(IMAGE, SIGNED[:-1])

@@ -1,0 +1,103 @@
+"""An emulated board that takes images: its flash is a file, its serial line a pty, and power can be lost."""
+
+import os
+import resource
+import select
+import signal
+import subprocess
+import time
+import tty
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gunshot.device import emulator
+from gunshot.device.board_image import Delivery, Report
+from gunshot.device.line import Reader
+from gunshot.signing import keys, manifests
+
+NAME = "mps2-an386"
+SLOT, CHOICE = 128 * 1024, 256
+FLASH = 2 * (SLOT + CHOICE)
+OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+FLASHED = 3  # the number of what was flashed
+HEADER = """#include <stdint.h>
+
+#define GUNSHOT_OTA_INSTALLED {number}u
+static const uint8_t gunshot_ota_key[32] = {{{key}}};
+"""
+
+
+def header(folder: Path) -> Path:
+    """Whom the board trusts, as `gunshot export promoted` has it."""
+    path = folder / "ota_key.h"
+    key = ", ".join(map(str, keys.raw(OPERATOR.public_key())))
+    path.write_text(HEADER.format(number=FLASHED, key=key))
+    return path
+
+
+def manifest(image: bytes, number: int, *, device: str = NAME, key: Ed25519PrivateKey = OPERATOR) -> bytes:
+    """The manifest of an image, of the model v1.NUMBER.0."""
+    return manifests.sign(image, device=device, number=number, version=f"v1.{number}.0", key=key)
+
+
+def lose_power_at(byte: int | None) -> None:
+    """Let this process write no byte of a file from that one on: a write that comes to it is cut there."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if byte is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (byte, byte))
+
+
+class Board:
+    """One whose flash is blank, in a folder that is there."""
+
+    def __init__(self, folder: Path, program: Path):
+        self.folder, self._program = folder, program
+        (folder / "flash").write_bytes(b"\xff" * FLASH)
+        sf.write(folder / "in.wav", np.zeros(600 * 16_000), 16_000, "PCM_16")
+        self.starts = 0
+
+    @property
+    def flash(self) -> bytes:
+        return (self.folder / "flash").read_bytes()
+
+    def slot(self, number: int) -> bytes:
+        return self.flash[number * SLOT : (number + 1) * SLOT]
+
+    def start(self, delivery: Delivery | None = None, *, power_until: int | None = None, until=None) -> list[Report]:
+        """Start it, and return what it reports until it ends, or loses power, or `until` is true of a report."""
+        self.starts += 1
+        line, end = os.openpty()
+        tty.setraw(end)
+        command = emulator.qemu(self._program, NAME, ["in.wav", "uart", str(self.starts)], os.ttyname(end))
+        out, reader, reports = (self.folder / "said").open("wb"), Reader(), []
+        board = subprocess.Popen(
+            command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            preexec_fn=lambda: lose_power_at(power_until),
+        )  # fmt: skip
+        try:
+            while board.poll() is None:
+                ready, _, _ = select.select([line], [], [], 0.1)
+                for one in reader.push(os.read(line, 4096)) if ready else []:
+                    if isinstance(one, Report):
+                        reports.append(one)
+                        if delivery:
+                            delivery.hear(one)
+                    elif delivery:
+                        delivery.heard()
+                if until and reports and until(reports[-1]):
+                    break
+                if delivery and (data := delivery.outgoing(time.monotonic())):
+                    os.write(line, data)
+                if delivery and delivery.ended:
+                    break
+        finally:
+            board.kill()
+            board.wait()
+            os.close(line)
+            os.close(end)
+            out.close()
+        return reports
