@@ -5,6 +5,7 @@
 # make lock       renew requirements.lock                      make dag        redraw DOC/dag.md
 # make hub-bench  what a hub bears on this machine, into reports/hub.json; three minutes
 # make bench-site what a place teaches its device, into reports/places.json and DOC/pictures/places.png; hours
+# make bench-scale  how stages grow, into reports/scale.json and DOC/pictures/scale.png; HOURS="1 4 16 64", a day or more
 # make hub        after `make`: a hub, its console and three simulated devices on this machine; Ctrl-C ends them
 # make firmware   build it for each port                       make parity     the firmware against Python, and its cost
 # make firmware-test  its tests, with the cross compiler and QEMU
@@ -27,7 +28,7 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity hub hub-bench bench-site
+.PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity hub hub-bench bench-site bench-scale
 # Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble web runtime runtime-v3 runtime-aarch64
@@ -111,6 +112,10 @@ hub-bench: $(READY)
 bench-site: $(READY)
 	python -m tests.site.bench
 	python DOC/pictures/made.py places.png
+
+bench-scale: $(READY)
+	python -m tests.stages.scale $(HOURS)
+	python DOC/pictures/made.py scale.png
 
 hub: $(READY)
 	@gunshot hub demo hub-demo

@@ -42,11 +42,13 @@ SHOWS = {  # picture: patterns of sources; none where no command takes it
     "simulator_real.png": SIMULATED,
     "simulator_scene.png": SIMULATED,
     "places.png": ["tests/site/bench.py", "tests/site/places.py"],
+    "scale.png": ["tests/stages/scale.py"],
     "site.png": ["gunshot/site/plot.py", f"{FOLDER}/sites.py"],
 }
 COMMAND = {  # of others `make pictures`
     "simulator_real.png": "make pictures RECORDING=a real shot's wav",
     "places.png": "make bench-site",
+    "scale.png": "make bench-scale",
     "site.png": "make pictures SITES=a folder of real recordings with a manifest.csv",
 }
 

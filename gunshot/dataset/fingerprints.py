@@ -22,6 +22,7 @@ FAN, REACH = 6, 63  # partners of a landmark, and frames to the furthest
 COMMON = 40  # a hash in more recordings than this says nothing
 BLOCK = 512  # recordings whose candidates are counted at once, so that memory does not grow with their pairs
 HASHES = 4  # equal ones at one offset make a candidate
+SURE, FEW = 8, 3  # with fewer than SURE only each recording's FEW best candidates are compared
 SLACK_S = 0.05  # around a candidate's offset, in which the waveforms are compared
 OVERLAP_S = 0.25  # that two recordings must share
 SIMILARITY = 0.7  # from which on two recordings are near-duplicates; unrelated ones reach 0.65
@@ -54,7 +55,11 @@ def landmarks(pcm: np.ndarray, *, sr: int) -> np.ndarray:
 
 
 def candidates(prints: list[np.ndarray]) -> np.ndarray:
-    """Return pairs of recordings that share hashes at one offset, int64 [shape=(pairs, 3)]: a < b, frames."""
+    """Return pairs of recordings that share hashes at one offset, int64 [shape=(pairs, 3)]: a < b, frames.
+
+    Pairs that share HASHES by chance grow with the square of the recordings, so that those of a few hashes must be
+    among the best of one of their recordings: then all grow with the recordings.
+    """
     owner = np.repeat(np.arange(len(prints)), [len(p) for p in prints])
     every = np.concatenate([*prints, np.zeros((0, 2), np.int64)])
     order = np.lexsort((owner, every[:, 0]))
@@ -65,11 +70,23 @@ def candidates(prints: list[np.ndarray]) -> np.ndarray:
     place = np.argsort(owner, kind="stable")
     edges = np.searchsorted(owner[place], np.arange(0, len(prints) + BLOCK, BLOCK))
     parts = [_offsets(hashes, frames, owner, place[i:j]) for i, j in pairwise(edges)]
-    return np.concatenate([*parts, np.zeros((0, 3), np.int64)])
+    return _best(np.concatenate([*parts, np.zeros((0, 4), np.int64)]))[:, :3]
+
+
+def _best(rows: np.ndarray) -> np.ndarray:
+    """Return of rows a, b, frames and equal hashes those of SURE, and the FEW best others of each a and of each b."""
+    kept = rows[:, 3] >= SURE
+    others = np.flatnonzero(~kept)
+    for end in (0, 1):
+        order = others[np.lexsort((-rows[others, 3], rows[others, end]))]
+        name = rows[order, end]
+        kept[order[:FEW]] = True
+        kept[order[FEW:][name[FEW:] != name[:-FEW]]] = True
+    return rows[kept]
 
 
 def _offsets(hashes: np.ndarray, frames: np.ndarray, owner: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return the `candidates` whose first recordings have the hashes at `place`, and no others.
+    """Return a, b, frames and equal hashes of all pairs whose first recordings have the hashes at `place`.
 
     Equal hashes lie side by side, by their owners. A pair of recordings and an offset are one number, since those are
     sorted ten times as fast as rows are.
@@ -89,7 +106,7 @@ def _offsets(hashes: np.ndarray, frames: np.ndarray, owner: np.ndarray, place: n
     best = np.lexsort((-counts, pair))
     kept = best[np.diff(pair[best], prepend=-1) > 0]
     a, b = np.divmod(pair[kept], count)
-    return np.stack([a + first, b, offset[kept] - reach], axis=1)
+    return np.stack([a + first, b, offset[kept] - reach, counts[kept]], axis=1)
 
 
 def similarity(a: np.ndarray, b: np.ndarray, offset: int, *, sr: int) -> tuple[float, int]:

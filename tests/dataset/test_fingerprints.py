@@ -83,7 +83,7 @@ def test_silence_and_the_shortest_recordings_link_nothing(tmp_path, n):
 
 
 def counted(prints: list[np.ndarray]) -> list[list[int]]:
-    """The candidates, pair by pair: of each the offset of most equal hashes, the smallest where some have as many."""
+    """Pair by pair, with their equal hashes: of each the offset of most, the smallest where some have as many."""
     holders = Counter(hash_ for own in prints for hash_ in own[:, 0].tolist())
     rows = []
     for a, b in itertools.combinations(range(len(prints)), 2):
@@ -93,21 +93,49 @@ def counted(prints: list[np.ndarray]) -> list[list[int]]:
             if one == other and holders[one] <= fingerprints.COMMON
         )
         offset, count = min(votes.items(), key=lambda vote: (-vote[1], vote[0]), default=(0, 0))
-        rows += [[a, b, offset]] if count >= fingerprints.HASHES else []
+        rows += [[a, b, offset, count]] if count >= fingerprints.HASHES else []
     return rows
+
+
+def drawn(seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [
+        np.stack([rng.zipf(1.4, n) % 50, rng.integers(0, 6, n)], axis=1).astype(np.int64)
+        for n in rng.integers(0, 25, 12).tolist()
+    ]
 
 
 @pytest.mark.parametrize("block", [1, 3, 512])
 @pytest.mark.parametrize("seed", range(4))
 def test_candidates_are_those_counted_pair_by_pair_whatever_the_block(monkeypatch, seed, block):
     monkeypatch.setattr(fingerprints, "BLOCK", block)
-    rng = np.random.default_rng(seed)
-    prints = [
-        np.stack([rng.zipf(1.4, n) % 50, rng.integers(0, 6, n)], axis=1).astype(np.int64)
-        for n in rng.integers(0, 25, 12).tolist()
-    ]
+    monkeypatch.setattr(fingerprints, "FEW", 12)  # all
+    prints = drawn(seed)
     rows = fingerprints.candidates(prints)
-    assert rows.tolist() == counted(prints) and rows.dtype == np.int64 and len(rows) > 3
+    assert rows.tolist() == [row[:3] for row in counted(prints)] and rows.dtype == np.int64 and len(rows) > 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_candidates_of_a_few_hashes_are_the_best_of_one_of_their_recordings(monkeypatch, seed):
+    """With SURE hashes a pair stays, whatever else its recordings share."""
+    for name, value in {"COMMON": 1000, "SURE": 9, "FEW": 1}.items():
+        monkeypatch.setattr(fingerprints, name, value)
+    prints = drawn(seed)
+    every = counted(prints)
+    others = sorted((row for row in every if row[3] < 9), key=lambda row: -row[3])
+    kept = {tuple(row[:3]) for row in every if row[3] >= 9}
+    for end, recording in itertools.product((0, 1), range(len(prints))):
+        kept |= {tuple(row[:3]) for row in [row for row in others if row[end] == recording][:1]}
+    assert 3 < len(kept) < len(every)
+    assert fingerprints.candidates(prints).tolist() == sorted(map(list, kept))
+
+
+def test_candidates_of_recordings_that_share_hashes_by_chance_grow_with_the_recordings():
+    rng = np.random.default_rng(0)
+    one, four = (
+        [np.stack([rng.integers(0, 8 * n, 400), rng.integers(0, 2, 400)], axis=1) for _ in range(n)] for n in (60, 240)
+    )
+    assert 4 * len(fingerprints.candidates(one)) * 1.05 > len(fingerprints.candidates(four)) > 240
 
 
 def test_linked_groups_get_the_smallest_name():
