@@ -104,8 +104,7 @@ def _listen(
     place: "Place", folder: Path, source: "live.Blocks", model: "Model", p: "Sections",
     *, threshold: float | None, site: Path | None, more: dict,
 ) -> int:  # fmt: skip
-    """Be the device with a model, as `gunshot.device.run.listen` is, which takes `more`; return how many messages wait.
-    """
+    """Be the device with a model, and return how many messages wait; `more` is for `gunshot.device.run.listen`."""
     from gunshot.device import run as running
 
     if threshold is not None:

@@ -207,7 +207,8 @@ def listen(
 
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
     `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile, and `own` the model with
-    that site's verifier, which decides at all rungs; `verifier` gives second opinions; the others as for `run` and `Device`, and `heard` is its `at`.
+    that site's verifier, which decides at all rungs; `verifier` gives second opinions. The others are as for `run` and
+    `Device`, and `heard` is its `at`.
     `slots` are its images, of which the model is the one that runs: that another is to run they say themselves.
     ValueError where the folder is no device's, or another uses it.
     """

@@ -1,7 +1,6 @@
 """A device's second opinion against that of `gunshot detect --verify` on the same sound, and when it comes."""
 
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,16 @@ from gunshot.device.messages import Incident, Opinion, State
 from gunshot.device.ring import Ring
 from gunshot.models.model import Model
 from tests.firmware.driven import MODEL, ROOT, shots
+from tests.verifier import POINT, a_verifier
 
 p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "verifier", path=ROOT / "params.yaml")
-SR, SIZE, POINT = p.audio.sr, 896, -40.0
-REPORT = {"chunk_threshold": 0.5, "calibration": {"slope": 0.05, "intercept": 2.0}}
+SR, SIZE = p.audio.sr, 896
 GAPS = shots([0.4, 0.9, 3.0, 4.2, 4.4], 5.2)  # the first and the last have less around them than the verifier hears
 
 
 @pytest.fixture
 def verifier(tmp_path) -> Model:
-    """One whose logit is another for each other frame or band that it hears."""
-    path, rng = tmp_path / "verifier.tflite", np.random.default_rng(3)
-    weight = rng.uniform(0, 1, (p.features.n_mels, p.verifier.frames))
-    path.write_bytes(b"a verifier")
-    path.with_name("operating.json").write_text(json.dumps({"logit": POINT, "score": 0.5}))
-    logit = lambda x: ((x * weight).sum(axis=(1, 2)) / weight.sum()).astype(np.float32)  # noqa: E731
-    return Model(path, REPORT, logit, window=weight.shape)
+    return a_verifier(tmp_path, p)
 
 
 def sent(pcm: np.ndarray, verifier: Model | None, *, gap_at: int | None = None) -> list[tuple[int, Incident]]:
