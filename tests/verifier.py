@@ -15,6 +15,7 @@ POINT = -40.0  # its threshold, as a logit
 def a_verifier(folder: Path, p: opinion.Sections) -> Model:
     """A verifier whose logit is the mean of its log-mel, each frame and band weighed by another number."""
     path, weight = folder / "verifier.tflite", np.random.default_rng(3).uniform(0, 1, (32, p.verifier.frames))
+    folder.mkdir(exist_ok=True)
     path.write_bytes(b"a verifier")
     path.with_name("operating.json").write_text(json.dumps({"logit": POINT, "score": 0.5}))
 

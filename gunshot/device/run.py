@@ -145,7 +145,11 @@ class Device:
                 message = dataclasses.replace(message, clock=Clock(heard_us - age_us, error_us + way_us))
             self._outbox.put(message)
             self._alerts += 1
-            log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
+            if said := message.opinion:
+                word = "upheld" if said.upheld else "doubted"
+                log.info("incident %d %s: opinion %.3f", message.incident, word, said.score / MOST_SCORE)
+            else:
+                log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
 
     def _last(self) -> tuple[int, int]:
         """Return when the last sample was at the microphone, microseconds since 1970, and how far that may be off."""
