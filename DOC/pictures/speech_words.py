@@ -50,7 +50,8 @@ def main(folder: Path, labels: Path) -> None:
         pcm = audio.to_int16(np.concatenate(list(audio.blocks(file, sr=p.audio.sr, repair=True))))
         counts += len(words), missed(pcm, words), missed(anew(pcm, model, p), words)
     words, *both = counts.tolist()
-    print(f"{words} words; missed in the originals {both[0] / words:.1%}, in sound of the log-mel {both[1] / words:.1%}")
+    original, resynthesised = (count / words for count in both)
+    print(f"{words} words; missed in the originals {original:.1%}, in sound of the log-mel {resynthesised:.1%}")
 
 
 if __name__ == "__main__":

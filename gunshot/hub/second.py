@@ -53,8 +53,8 @@ def _opinion(connection: sql.Connection, clip: sql.Row, file: Path, verifier: Mo
     It is of the message that has the incident's highest score. Where that tells several shots, nobody knows which one
     scored: the highest opinion counts.
     """
-    told = clip.asked == clip.session and details.evidence(connection, clip.device, clip.asked, clip.incident)
-    onsets = [onset - clip.start for onset in told.onsets] if told else []
+    message = clip.asked == clip.session and details.evidence(connection, clip.device, clip.asked, clip.incident)
+    onsets = [onset - clip.start for onset in message.onsets] if message else []
     onsets = [onset for onset in onsets if 0 <= onset < clip.samples]
     if not onsets or clip.sr != p.audio.sr:
         return {}

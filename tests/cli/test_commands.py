@@ -25,6 +25,7 @@ COMMANDS = [
     "locate", "models", "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag",
     "tag-report", "train-verifier",
 ]  # fmt: skip
+HEARING = "--file", "--microphone", "--model", "--threshold", "--site", "--verify"  # of a device
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
 
@@ -86,17 +87,7 @@ WORDS = {
     "hub purge": ["field.keep_days", "message_days", "no confirmed case", "stay listed"],
     "hub console": ["--host", "--port", "authority/cert.pem", "beside"],
     "hub person": ["--role", "--disable", "prints the password", "once"],
-    "device run": [
-        "--file",
-        "--microphone",
-        "--model",
-        "--threshold",
-        "--site",
-        "--verify",
-        "acknowledged",
-        "No audio",
-        "30 s",
-    ],
+    "device run": [*HEARING, "acknowledged", "No audio", "30 s"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],

@@ -29,8 +29,8 @@ def sent(pcm: np.ndarray, verifier: Model | None, *, gap_at: int | None = None) 
     """The messages of samples, each with how many had been heard; those before a gap, where there is one."""
     ring, ear = Ring(SR), listener.Listener(MODEL, [0.0], p)
     judge = second.Second(verifier, ring, p) if verifier else None
-    of = {"device": 1, "session": 2, "sequence": itertools.count(), "model": 3, "p": p.firmware, "second": judge}
-    teller, out = incidents.Incidents(ear, **of), []
+    options = {"device": 1, "session": 2, "sequence": itertools.count(), "model": 3, "p": p.firmware, "second": judge}
+    teller, out = incidents.Incidents(ear, **options), []
     for i in range(0, len(pcm), SIZE):
         if i == gap_at:
             out += [(i, message) for message in teller.gap(0)]
@@ -62,10 +62,10 @@ def test_it_is_the_opinion_of_detect_and_comes_once_enough_was_heard(verifier, t
     assert [(at, m.incident, m.state, m.onsets) for at, m in messages if not m.opinion] == [
         (at, m.incident, m.state, m.onsets) for at, m in alone
     ]  # the alert waits for nothing
-    told = [(at, m) for at, m in messages if m.opinion]
-    assert [m.incident for _, m in told] == sorted(opinions)
-    assert {m.state for _, m in told} <= {State.UPDATED, State.CLOSED} and not any(m.onsets for _, m in told)
-    at, first = told[0]
+    judged = [(at, m) for at, m in messages if m.opinion]
+    assert [m.incident for _, m in judged] == sorted(opinions)
+    assert {m.state for _, m in judged} <= {State.UPDATED, State.CLOSED} and not any(m.onsets for _, m in judged)
+    at, first = judged[0]
     onset = max(o for _, m in messages for o in m.onsets if m.incident == first.incident)
     after = (p.verifier.frames - p.verifier.before) * p.features.hop_length + p.features.n_fft
     assert at <= onset + after + SIZE

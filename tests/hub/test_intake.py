@@ -122,11 +122,11 @@ def check(engine: sql.Engine, sent: list[messages.Message]) -> None:
         assert row["profile"] == (f"{254:016x}" if by else None)
         assert row["opinion_sequence"] == (said[-1].sequence if said else None)
         if said:
-            told = said[-1].opinion
+            opinion = said[-1].opinion
             assert (row["verifier"], row["opinion"], row["upheld"]) == (
                 "00000000000000ff",
-                told.score,
-                told.upheld == 1,
+                opinion.score,
+                opinion.upheld == 1,
             )
         if clocks:
             early = clocks[0].clock.unix_us - (clocks[0].decided - last.onset) / SR * 1e6
