@@ -10,6 +10,10 @@
  *   1  log-mel: frames u16, bands u16, int8 codes, frame by frame
  *   2  onsets: u64 each
  *   3  clock: u64 microseconds since 1970 (Unix) of the sample `decided`, u32 their error in microseconds
+ *   8  opinion of a verifier on the device: u64 its model, u16 its score, u8 whether it upholds the incident (1) or
+ *      doubts it (0). A microcontroller has none
+ *   9  the site's profile by which it was decided: u64, the first 8 bytes of its file's SHA-256. A microcontroller has
+ *      no file of it, but the bytes of a site verifier, and sends none
  * Of a heartbeat:
  *   4  detector: model u64, operating point u16
  *   5  near misses: count u32 since start, the highest score u16 since the heartbeat before, or 0

@@ -11,9 +11,9 @@ from gunshot.cli.options import SiteOption, ThresholdOption, known_as, show_log
 
 if TYPE_CHECKING:
     from gunshot.detect import live
-    from gunshot.detect.listener import Sections
     from gunshot.device.ladder import Rungs
     from gunshot.device.place import Place
+    from gunshot.device.run import Sections
     from gunshot.device.slots import Slots
     from gunshot.device.topics import SiteProfile
     from gunshot.models.model import Model
@@ -32,6 +32,9 @@ def run(
     ] = None,
     threshold: ThresholdOption = None,
     site: SiteOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Tell the hub a second opinion of each incident, some 2 s after its shot.")
+    ] = False,
 ) -> None:
     """Listen, and send what is heard to the hub as messages; Ctrl-C ends it.
 
@@ -43,6 +46,10 @@ def run(
     without a profile that limit is detector.max_false_incidents_per_hour. The highest rung keeps half of the operating
     point's recall on the validation streams. Heartbeats tell the rung, and the folder's ladder.json keeps it: delete
     that to begin anew. With --threshold it stays.
+
+    With --verify the verifier, of `gunshot train-verifier`, hears 2.4 s around each incident's highest shot on this
+    machine, and a message tells what it thinks. The alert goes out before, whatever it thinks. Where a hub rolled out
+    another model than the verifier was made behind, there is no opinion, and the log says so.
 
     No audio is stored; the last 30 s are in RAM, and sent where the hub orders it. A `camera: rtsp://...` in its
     device.yaml is opened where the hub orders its video, and never otherwise. Messages wait in the folder until the hub
@@ -58,7 +65,7 @@ def run(
     from gunshot.models.model import load_model, named
 
     show_log()
-    p, notes = params.load("audio", "chunks", "context", "features", "detector", "firmware"), audio.Notes()
+    p, notes = params.load("audio", "chunks", "context", "features", "detector", "firmware", "verifier"), audio.Notes()
     place = Place.load(folder)  # before what takes long
     if site and threshold is not None:
         raise ValueError(f"--threshold {threshold:g} and --site {site}: only one can decide; leave one out")
@@ -69,7 +76,8 @@ def run(
     source = live.recording(file, *form, notes, heard) if file else live.microphone(microphone, *form, heard)
     while True:
         loaded = _booted(slots, own) if slots else load_model(own)
-        left = _listen(place, folder, source, loaded, p, threshold=threshold, site=site, heard=heard, slots=slots)
+        more = {"heard": heard, "slots": slots, "verifier": _verifier(loaded.path, own, p) if verify else None}
+        left = _listen(place, folder, source, loaded, p, threshold=threshold, site=site, more=more)
         if not (slots and slots.is_stale):
             break
     for warning in notes.warnings:
@@ -94,16 +102,34 @@ def _booted(slots: "Slots", own: Path) -> "Model":
 
 def _listen(
     place: "Place", folder: Path, source: "live.Blocks", model: "Model", p: "Sections",
-    *, threshold: float | None, site: Path | None, heard: "live.Heard", slots: "Slots | None",
+    *, threshold: float | None, site: Path | None, more: dict,
 ) -> int:  # fmt: skip
-    """Be the device with a model, as `gunshot.device.run.listen` is; return how many messages wait."""
+    """Be the device with a model, and return how many messages wait; `more` is for `gunshot.device.run.listen`."""
     from gunshot.device import run as running
 
     if threshold is not None:
-        return running.listen(folder, source, model, model.threshold(threshold), p, heard=heard, slots=slots)
+        return running.listen(folder, source, model, model.threshold(threshold), p, **more)
     rungs, said, taught = _rungs(site, model, p, place)
-    more = {"rungs": rungs, "site": said, "own": taught, "heard": heard, "slots": slots}
-    return running.listen(folder, source, model, rungs.logits[0], p, **more)
+    return running.listen(folder, source, model, rungs.logits[0], p, rungs=rungs, site=said, own=taught, **more)
+
+
+def _verifier(detector: Path, own: Path, p: "Sections") -> "Model | None":
+    """Return the verifier behind a detector; None, with a warning, behind an image's, which must not end a device.
+
+    ValueError and FileNotFoundError as for `opinion.load`, behind the machine's own.
+    """
+    import logging
+
+    from gunshot.base import pipeline
+    from gunshot.detect import opinion
+
+    try:
+        return opinion.load(pipeline.verifier(), detector, p)
+    except (ValueError, OSError) as e:
+        if detector == own:
+            raise
+        logging.getLogger("gunshot").warning("it gives no second opinion: %s", e)
+        return None
 
 
 def _rungs(
@@ -127,7 +153,8 @@ def _rungs(
             lowest = read.threshold.logit
             logits = lowest, *(logit for logit in above if logit > lowest)
             own = profile.decides(read, model, p) if read.site_verifier else None
-            return Rungs(logits, read.limit, read.signature, place.site), SiteProfile(site=read.site), own
+            said = SiteProfile(site=read.site, number=int(profile.sha256_of(file)[:16], 16))
+            return Rungs(logits, read.limit, read.signature, place.site), said, own
     return Rungs(above, p.detector.max_false_incidents_per_hour, site=place.site), said, None
 
 

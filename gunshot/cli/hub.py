@@ -111,7 +111,13 @@ def revoke(
 
 
 @hub.command()
-def run(folder: FolderArgument) -> None:
+def run(
+    folder: FolderArgument,
+    verifier: Annotated[
+        Path | None,
+        typer.Option(help="Of `gunshot train-verifier`: gives a second opinion of sound that orders brought."),
+    ] = None,
+) -> None:
     """Store what devices send, and acknowledge it once it is stored; Ctrl-C ends it.
 
     The broker must run. Run one hub at a time. It ends with an error where the database fails: start it again then.
@@ -121,10 +127,16 @@ def run(folder: FolderArgument) -> None:
     from gunshot.hub import service
 
     show_log()
-    p = params.load("audio", "firmware")
+    p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "verifier")
     folders.load(folder).rollout.check(heartbeat_s=p.firmware.heartbeat_s)
+    judge = None
+    if verifier:
+        from gunshot.hub import second
+
+        loaded = second.load(verifier, p)
+        judge = lambda engine, sound, stop: second.keep(engine, sound, loaded, p, stop)  # noqa: E731
     with suppress(KeyboardInterrupt):
-        service.serve(folder, sr=p.audio.sr)
+        service.serve(folder, sr=p.audio.sr, second=judge)
 
 
 @hub.command()

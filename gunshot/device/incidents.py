@@ -8,8 +8,9 @@ import numpy as np
 
 from gunshot.base import params
 from gunshot.detect import detector, listener, measures
-from gunshot.device.messages import Incident, Near, State
+from gunshot.device.messages import Incident, Near, Opinion, State
 from gunshot.device.near import NearMisses
+from gunshot.device.second import Second
 
 MOST_SHOTS = 65535  # that a message can state
 
@@ -31,6 +32,7 @@ class _Incident:
     decided: int = 0
     score: int = -1
     spl_db: int = -(2**15)
+    highest: int = 0  # onset of the highest score
     log_mel: np.ndarray | None = None  # of the highest score, where no message holds it
     onsets: list[int] = field(default_factory=list)  # that no message holds, as far as a device has room
 
@@ -42,7 +44,8 @@ class Incidents:
 
     The first shot is told at once, further ones when a second has passed since the message before, and the last
     message comes when the incident closes. A message holds the onsets that none before it held, `detector.MOST_ONSETS`
-    at most, and the log-mel where the highest score is a new one.
+    at most, and the log-mel where the highest score is a new one. Where there is a second opinion, one more message
+    tells it, as soon as the verifier has heard enough after the highest shot; one that is higher still has its own.
 
     Parameters
     ----------
@@ -51,13 +54,14 @@ class Incidents:
     sequence : gives the number of each message, heartbeats among them: ``itertools.count()``
     model : its `model_number`
     p : the section firmware of params.yaml
+    second : gives opinions; its ring has the same samples
     """
 
     def __init__(
         self, ear: listener.Listener, *, device: int, session: int, sequence: Iterator[int], model: int,
-        p: params.Firmware,
+        p: params.Firmware, second: Second | None = None,
     ):  # fmt: skip
-        self.ear, self._sequence = ear, sequence
+        self.ear, self._sequence, self._second = ear, sequence, second
         self._same = {"device": device, "session": session, "model": model}
         windows = ear.p.detector.windows
         self._by = measures.score_factors(ear.model.report["calibration"], ear.model.step, windows=windows)
@@ -65,6 +69,7 @@ class Incidents:
         self._again = ear.p.audio.sr  # samples from one message of an incident to the next, at least, but for its last
         self._passed = self._begun = self._count = 0  # samples; sample at which the ear began; incidents
         self._open: _Incident | None = None
+        self._unjudged: dict[int, _Incident] = {}  # by number: those whose highest shot has no second opinion yet
         self._near = NearMisses(ear) if len(ear.closed()) > 1 else None
 
     def push(self, samples: np.ndarray) -> list[Incident]:
@@ -80,7 +85,7 @@ class Incidents:
             for i in range(*np.searchsorted(decided, [window, window + 1])):
                 self._take(window, int(shots[i, detector.LOGIT_SUM]), int(onsets[i]), int(peaks[i]))
             out += self._due(self._begun + self.ear.ends(window), closed=window in closed)
-        return out
+        return out + self._opinions()
 
     def gap(self, lost: int) -> list[Incident]:
         """Return the messages of so many samples that are missing: none, or that the incident closed."""
@@ -91,16 +96,19 @@ class Incidents:
         return out
 
     def end(self) -> list[Incident]:
-        """Return the messages of a stream that has ended: none, or that the incident closed."""
-        if self._near:
-            self._near.end()
-        return [self._close()] if self._open else []
+        """Return the messages of a stream that has ended: none, or that the incident closed, and opinions."""
+        return self._stop() + self._opinions(ended=True)
 
     def climb(self, rung: int) -> list[Incident]:
         """Return the messages of going to another rung of a `ladder.Ear`: none, or that the incident closed."""
-        out = self.end()
+        out = self._stop()
         self.ear.rung = rung
         return out
+
+    def _stop(self) -> list[Incident]:
+        if self._near:
+            self._near.end()
+        return [self._close()] if self._open else []
 
     @property
     def count(self) -> int:
@@ -124,7 +132,8 @@ class Incidents:
             self._open = _Incident(self._count, onset, sent_at=decided - self._again)
         incident, score = self._open, measures.score(logit_sum, *self._by)
         if score > incident.score:
-            incident.score, incident.log_mel = score, self.ear.codes(window)
+            incident.score, incident.log_mel, incident.highest = score, self.ear.codes(window), onset
+            self._unjudged |= {incident.number: incident} if self._second else {}
         incident.spl_db = max(incident.spl_db, measures.spl_tenths(peak * peak, 1, self._offset))
         incident.decided = decided
         incident.shots = min(incident.shots + 1, MOST_SHOTS)
@@ -140,19 +149,28 @@ class Incidents:
         if not incident.onsets or now - incident.sent_at < self._again:
             return []
         incident.sent_at = now
-        return [self._message(incident.state)]
+        return [self._message(incident, incident.state)]
 
     def _close(self) -> Incident:
-        message, self._open = self._message(State.CLOSED), None
+        message, self._open = self._message(self._open, State.CLOSED), None
         return message
 
-    def _message(self, state: State) -> Incident:
-        """Return what is not yet told of the open incident, which is told then."""
-        each = self._open
+    def _opinions(self, *, ended: bool = False) -> list[Incident]:
+        """Return a message of each incident whose highest shot the verifier has heard, or all that it will hear."""
+        out = []
+        for number, each in list(self._unjudged.items()):
+            if ended or self._passed >= each.highest + self._second.after:
+                del self._unjudged[number]
+                state = each.state if each is self._open else State.CLOSED
+                out.append(self._message(each, state, self._second.opinion(each.highest, self._begun)))
+        return out
+
+    def _message(self, each: _Incident, state: State, opinion: Opinion | None = None) -> Incident:
+        """Return what is not yet told of an incident, which is told then."""
         message = Incident(
             **self._same, sequence=next(self._sequence), incident=each.number, state=state, shots=each.shots,
             onset=each.onset, decided=each.decided, score=each.score, spl_db=each.spl_db, log_mel=each.log_mel,
-            onsets=tuple(each.onsets),
+            onsets=tuple(each.onsets), opinion=opinion,
         )  # fmt: skip
         each.state, each.log_mel, each.onsets = State.UPDATED, None, []
         return message

@@ -37,6 +37,26 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """What a verifier on the device says of an incident: the second opinion."""
+
+    verifier: int  # the first 8 bytes of its SHA-256, as of a model
+    score: int  # that it is a shot: calibrated, in 1/65535
+    upheld: int  # 1: the score reaches the verifier's threshold; 0: it does not
+
+    def __post_init__(self):
+        if self.upheld not in (0, 1):
+            raise ValueError(f"opinion: upheld={self.upheld} must be 0 or 1")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """By which site's profile an incident was decided."""
+
+    number: int  # the first 8 bytes of its file's SHA-256, as of a model
+
+
+@dataclass(frozen=True)
 class Incident:
     """An incident message. Samples are counted from the microphone's start, lost ones too."""
 
@@ -54,6 +74,8 @@ class Incident:
     log_mel: np.ndarray | None = None  # int8 codes of the window that decided that score [shape=(frames, n_mels)]
     onsets: tuple[int, ...] = ()  # samples, of shots that are in no earlier message, as far as the device had room
     clock: Clock | None = None  # absent: the device does not know the time
+    opinion: Opinion | None = None  # absent: no verifier has heard the highest shot so far
+    profile: Profile | None = None  # absent: no site's profile decided
 
     def __post_init__(self):
         for name in ("incident", "shots"):
@@ -127,6 +149,8 @@ TIME = struct.Struct("<QI")
 DECIDES = struct.Struct("<QH")
 NEARLY = struct.Struct("<IH")
 STANDS = struct.Struct("<BBH")
+JUDGED = struct.Struct("<QHB")
+NUMBER = struct.Struct("<Q")
 
 
 def _pack(form: struct.Struct, values, message: Message) -> bytes:
@@ -185,6 +209,8 @@ FIELDS = {
         1: ("log_mel", _log_mel_bytes, _log_mel),
         2: ("onsets", _onsets_bytes, _onsets),
         3: _field("clock", Clock, TIME),
+        8: _field("opinion", Opinion, JUDGED),
+        9: _field("profile", Profile, NUMBER),
     },
     Heartbeat: {
         4: _field("detector", Detector, DECIDES),

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from gunshot.base import audio, params
-from gunshot.detect import listener, measures
+from gunshot.detect import measures, opinion
 from gunshot.detect.listener import Listener
 from gunshot.detect.live import Heard
 from gunshot.device import clock, ladder, speech
@@ -21,13 +21,14 @@ from gunshot.device.incidents import Incidents, model_number
 from gunshot.device.installer import Installer
 from gunshot.device.ladder import Ladder, Rungs
 from gunshot.device.link import Link
-from gunshot.device.messages import VERSION, Clock, Heartbeat, Incident, Rung
+from gunshot.device.messages import VERSION, Clock, Heartbeat, Incident, Profile, Rung
 from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
 from gunshot.device.policy import Policy
 from gunshot.device.ring import Ring
+from gunshot.device.second import Second
 from gunshot.device.slots import Slots
-from gunshot.device.topics import IMAGE, NO_PROFILE, SPEECH, VIDEO, Birth, SiteProfile
+from gunshot.device.topics import IMAGE, NO_PROFILE, OPINION, SPEECH, VIDEO, Birth, SiteProfile
 from gunshot.models.model import Model
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
@@ -41,7 +42,7 @@ PATIENCE_S = 0.5  # between two looks at what still waits, where nothing comes
 log = logging.getLogger("gunshot")
 
 
-class Sections(listener.Sections, Protocol):
+class Sections(opinion.Sections, Protocol):
     """The sections of params.yaml that a device reads."""
 
     firmware: params.Firmware
@@ -62,22 +63,26 @@ class Device:
     error_us : how far the clock of this machine may be off, or None
     at : when the blocks were at the microphone, as their source says
     climbs : the ladder of its thresholds, where it adapts; the ear is then of its rungs
+    profile : of its site, by which it decides, or None
     verified : whether the ear's model has its site's verifier. It decides at all rungs: a rung is a threshold alone
+    verifier : gives a second opinion of each incident, or None
     """
 
     def __init__(
         self, ear: Listener, birth: Birth, outbox: Outbox, p: params.Firmware,
         *, error_us: Callable[[], int | None] = clock.error_us, at: Heard | None = None, climbs: Ladder | None = None,
-        verified: bool = False,
+        profile: Profile | None = None, verified: bool = False, verifier: Model | None = None,
     ):  # fmt: skip
-        self._climbs, self._verified = climbs, verified
+        self._climbs, self._profile, self._verified = climbs, profile, verified
         self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
         self._at, self._heard_s = at or Heard(), None  # when the last sample was at the microphone
         self.ring = Ring(ear.p.audio.sr)
         self.incidents: dict[int, tuple[int, int]] = {}
         self._who = {"device": birth.number, "session": birth.session}
         self._sequence = itertools.count()
-        self._teller = Incidents(ear, **self._who, sequence=self._sequence, model=int(birth.model, 16), p=p)
+        second = Second(verifier, self.ring, ear.p) if verifier else None
+        model = int(birth.model, 16)
+        self._teller = Incidents(ear, **self._who, sequence=self._sequence, model=model, p=p, second=second)
         self._offset = measures.spl_offset(p.full_scale_pa)
         self._begun = self._beaten = time.monotonic()
         self._heard = self._alerts = 0
@@ -125,17 +130,26 @@ class Device:
             self.beat()
 
     def _tell(self, messages: list[Incident]) -> None:
-        """Put incident messages into the outbox, with the time where the operating system is sure of it."""
+        """Put incident messages into the outbox, with the time where the operating system is sure of it.
+
+        And with the profile, as long as anything of it decides.
+        """
+        left = self._climbs and self._climbs.has_left_profile and not self._verified
         for message in messages:
             self.incidents[message.incident] = message.onset, message.decided
             self.incidents.pop(message.incident - MOST_INCIDENTS, None)
+            message = dataclasses.replace(message, profile=None if left else self._profile)
             if (error_us := self._error_us()) is not None:
                 age_us = (self._heard - message.decided) * 1_000_000 // self._ear.p.audio.sr
                 heard_us, way_us = self._last()
                 message = dataclasses.replace(message, clock=Clock(heard_us - age_us, error_us + way_us))
             self._outbox.put(message)
             self._alerts += 1
-            log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
+            if said := message.opinion:
+                word = "upheld" if said.upheld else "doubted"
+                log.info("incident %d %s: opinion %.3f", message.incident, word, said.score / MOST_SCORE)
+            else:
+                log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
 
     def _last(self) -> tuple[int, int]:
         """Return when the last sample was at the microphone, microseconds since 1970, and how far that may be off."""
@@ -181,21 +195,24 @@ class Device:
         return Rung(self._climbs.rung, self._climbs.top, score)
 
 
-def capabilities(place: Place) -> list[str]:
+def capabilities(place: Place, *, verifier: bool) -> list[str]:
     """Return what a device has, as its birth says it."""
-    return CAPABILITIES + [SPEECH] * (place.speech == Policy.allowed) + [VIDEO] * bool(place.camera)
+    more = {SPEECH: place.speech == Policy.allowed, VIDEO: bool(place.camera), OPINION: verifier}
+    return CAPABILITIES + [name for name, has in more.items() if has]
 
 
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
     *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, own: Model | None = None,
+    verifier: Model | None = None,
     error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None, slots: Slots | None = None,
 ) -> int:  # fmt: skip
     """Be the device of a folder until the sound ends and the hub has all, an interrupt, or another image is to run.
 
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
     `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile, and `own` the model with
-    that site's verifier, which decides at all rungs; the others as for `run` and `Device`, and `heard` is its `at`.
+    that site's verifier, which decides at all rungs; `verifier` gives second opinions. The others are as for `run` and
+    `Device`, and `heard` is its `at`.
     `slots` are its images, of which the model is the one that runs: that another is to run they say themselves.
     ValueError where the folder is no device's, or another uses it.
     """
@@ -206,9 +223,10 @@ def listen(
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session), model=number,
             version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),
-            capabilities=capabilities(place) + [IMAGE] * bool(slots), **_image(slots),
+            capabilities=capabilities(place, verifier=bool(verifier)) + [IMAGE] * bool(slots), **_image(slots),
         )  # fmt: skip
-        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, climbs=climbs, verified=bool(own))
+        by = {"climbs": climbs, "profile": site.number and Profile(site.number), "verified": bool(own)}
+        device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, verifier=verifier, **by)
         log.info("sound in which people speak: %s", place.speech)
         _log_threshold(birth, device.said(site), climbs, verified=bool(own))
         gate = None if place.speech == Policy.allowed else speech.gate

@@ -29,6 +29,7 @@ RESERVED = ("broker", "hub", *CLIENTS)  # names that are no device's
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 SPEECH = "speech"  # what a device says that it has where sound in which people speak may leave it
 VIDEO = "video"  # and where it has a camera
+OPINION = "opinion"  # and where a verifier gives a second opinion of its incidents
 IMAGE = "image"  # and where it takes images of a roll-out
 MOST_NUMBER = 2**32 - 1
 U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]
@@ -96,7 +97,7 @@ class Birth(Said):
     version: U32  # of its messages
     capabilities: list[
         str
-    ]  # the optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO, IMAGE
+    ]  # the optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO, OPINION, IMAGE
     image: U32 | None = None  # the number of the image that it runs; None: the model of its own pipeline
     release: Annotated[str, pydantic.Field(pattern="^[ -~]{1,16}$")] | None = None  # and the version of its model
 
@@ -113,10 +114,14 @@ class Status(Said):
 
 @dataclass(frozen=True)
 class SiteProfile:
-    """What a device has of a site's profile: the site whose threshold it uses, or why it uses none, or no more."""
+    """What a device has of a site's profile: the site whose threshold it uses, or why it uses none, or no more.
+
+    `number` is that of the file, by which messages name it.
+    """
 
     site: str | None = None
     fault: str | None = None
+    number: int | None = None
 
 
 NO_PROFILE = SiteProfile()  # nobody gave it one

@@ -81,6 +81,10 @@ INCIDENT = Table(
     Column("score", BigInteger, nullable=False), Column("spl_db", BigInteger, nullable=False),  # as messages have them
     Column("onset", BigInteger, nullable=False), Column("decided", BigInteger, nullable=False),
     Column("model", String, nullable=False),
+    Column("profile", String),  # of a site, by which the device decided; null: by none
+    # The device's second opinion, of the last message that has one; null: it has given none.
+    Column("opinion_sequence", BigInteger), Column("verifier", String),
+    Column("opinion", BigInteger), Column("upheld", Boolean),  # the score as messages have it
     # The time of the onset, by the first message that has a clock.
     Column("clock_sequence", BigInteger), Column("unix_us", BigInteger), Column("error_us", BigInteger),
     # Between these times its onsets were heard, for sure: by its clock and that one's error, else by when it came.
@@ -121,6 +125,9 @@ CLIP = Table(
     Column("sha256", String, nullable=False),  # of its samples
     Column("kept", Boolean, nullable=False),  # its case is confirmed: it stays
     Column("written_at", DateTime(timezone=True), nullable=False), Column("deleted_at", DateTime(timezone=True)),
+    # When the hub's verifier looked at it, and its second opinion; null: not yet, and of what it can say nothing.
+    Column("judged_at", DateTime(timezone=True)), Column("verifier", String),
+    Column("opinion", BigInteger), Column("upheld", Boolean),  # as an incident's
 )  # fmt: skip
 
 # The video that an order brought: a clip too, an MP4 file beside those.

@@ -210,6 +210,19 @@ def _incident(row: dict | None, message: Incident, sr: int) -> dict:
         rank = message.score, -message.sequence
         if not row or row["evidence_sequence"] is None or rank > (row["evidence_score"], -row["evidence_sequence"]):
             values |= {"evidence_sequence": message.sequence, "evidence_score": message.score}
+    return values | _said(row, message)
+
+
+def _said(row: dict | None, message: Incident) -> dict:
+    """Return which profile decided, and the device's second opinion, after one more message of an incident."""
+    values = {}
+    if message.profile:
+        number = f"{message.profile.number:016x}"
+        values["profile"] = min(number, row["profile"] or number) if row else number  # all say the same
+    if message.opinion and (not row or row["verifier"] is None or row["opinion_sequence"] < message.sequence):
+        said = message.opinion
+        values |= {"opinion_sequence": message.sequence, "verifier": f"{said.verifier:016x}"}
+        values |= {"opinion": said.score, "upheld": bool(said.upheld)}
     return values
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +24,11 @@ TICK_S = 1.0  # from one look at the orders to the next; and between attempts to
 log = logging.getLogger("gunshot")
 
 
-def serve(place: Path, *, sr: int) -> None:
+def serve(place: Path, *, sr: int, second: Callable[[sql.Engine, Path, Event], None] | None = None) -> None:
     """Take in what devices send, and locate it, until interrupted. `sr` is of the samples that messages count, Hz.
 
-    `place` is the hub's folder. An error of the database ends it before anything is acknowledged: the broker and the
-    devices keep what was not.
+    `place` is the hub's folder. `second` gives opinions of the clips in a folder, until the event is set. An error of
+    the database ends it before anything is acknowledged: the broker and the devices keep what was not.
 
     Raises
     ------
@@ -51,6 +52,8 @@ def serve(place: Path, *, sr: int) -> None:
         client.on_subscribe, client.on_disconnect = hub.subscribed, hub.disconnected
         client.connect_async(settings.host, settings.port)
         beside = [pool.submit(places.keep, engine, stop)]
+        if second:
+            beside.append(pool.submit(second, engine, sound, stop))
         if settings.cap:
             from gunshot.hub import dispatch  # who sends nothing needs no HTTP
 

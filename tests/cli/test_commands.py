@@ -25,6 +25,7 @@ COMMANDS = [
     "locate", "models", "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag",
     "tag-report", "train-verifier",
 ]  # fmt: skip
+HEARING = "--file", "--microphone", "--model", "--threshold", "--site", "--verify"  # of a device
 P = params.load("audio", "features", path=REPO / "params.yaml")
 
 
@@ -77,7 +78,7 @@ WORDS = {
     "hub cases": ["--format", "geojson", "newest last", "near by device"],
     "hub collect": ["data/field", "gunshot import field", "drills", "changed"],
     "hub site": ["--devices-needed", "--no-exercise", "from now on"],
-    "hub run": ["once it is stored", "one hub"],
+    "hub run": ["--verifier", "once it is stored", "one hub"],
     "hub demo": ["login", "Mosquitto", "Ctrl-C"],
     "hub watch": ["HUB/watch", "each once", "systemd timer"],
     "hub incidents": ["--format", "csv", "newest last", "missing"],
@@ -87,7 +88,7 @@ WORDS = {
     "hub purge": ["field.keep_days", "message_days", "no confirmed case", "stay listed"],
     "hub console": ["--host", "--port", "authority/cert.pem", "beside"],
     "hub person": ["--role", "--disable", "prints the password", "once"],
-    "device run": ["--file", "--microphone", "--model", "--threshold", "--site", "acknowledged", "No audio", "30 s"],
+    "device run": [*HEARING, "acknowledged", "No audio", "30 s"],
     "explore": ["leakage gap", "--out"],
     "purge": ["--dry-run", "field.keep_days"],
     "annotate": ["--blind", "data/tags/CORPUS.csv", "--out"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gunshot.base import audio
 from gunshot.detect import measures
 from gunshot.device import messages as wire
-from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, Near, Rung, State
+from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, Near, Opinion, Profile, Rung, State
 from tests.firmware import driven
 
 OK, CRC, TRUNCATED, VERSION, SHAPE, VALUE = 0, 1, 2, 3, 4, 11
@@ -23,7 +23,7 @@ RUNGS = st.builds(lambda few, more, score: Rung(few, few + more, score), st.inte
 MANY = settings(max_examples=1000)  # the driver answers within a millisecond, under sanitizers
 FEWER = settings(max_examples=300)  # where an example takes long to draw
 SHORT = 60_000  # bytes of a message to which fields can be added
-OPTIONAL = ("log_mel", "onsets", "clock", "detector", "near", "rung")
+OPTIONAL = ("log_mel", "onsets", "clock", "opinion", "profile", "detector", "near", "rung")
 NUMBERS = {"onset": U64, "decided": U64, "model": U64, "uptime_ms": U64, "heard": U64, "dropped": U64, "score": U16,
            "spl_db": I16, "noise": I16, "incident": st.integers(1, 2**32 - 1), "shots": st.integers(8, 2**16 - 1),
            "state": st.sampled_from(State)}  # fmt: skip
@@ -86,6 +86,10 @@ def test_bytes_by_hand():
     optional = "01 0700 0100 0300 01fe03  02 1000 0c00000000000000 0d00000000000000  03 0c00 0807060504030201 0e000000"
     whole = bytes.fromhex("4753 02 01 6500" + head + fixed + optional)
     assert wire.encode(incident) == whole + zlib.crc32(whole).to_bytes(4, "little")
+    judged = replace(incident, opinion=Opinion(0x0A0B0C0D0E0F1011, 0x1213, 1), profile=Profile(0x14), log_mel=None)
+    optional = optional.split("  ", 1)[1] + "  08 0b00 11100f0e0d0c0b0a 1312 01  09 0800 1400000000000000"
+    whole = bytes.fromhex("4753 02 01 7400" + head + fixed + optional)
+    assert wire.encode(judged) == whole + zlib.crc32(whole).to_bytes(4, "little")
     beat = Heartbeat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, -2)
     numbers = b"".join(
         n.to_bytes(size, "little") for n, size in zip(range(1, 13), [4, 4, 4, 8, 8, 8, *[4] * 6], strict=True)
@@ -100,7 +104,7 @@ def test_bytes_by_hand():
 def check(driver, data: bytes) -> int:
     """That C and Python agree whether bytes are a message, and on all that is known of it; returns C's status.
 
-    But for near misses, their log-mel and a rung, of which C knows nothing.
+    But for what `without` leaves out, of which C knows nothing.
     """
     status, again = in_c(driver, data)
     assert status in (OK, CRC, TRUNCATED, VERSION, SHAPE, VALUE)
@@ -108,18 +112,21 @@ def check(driver, data: bytes) -> int:
         try:
             message = wire.decode(data)
         except ValueError as e:
-            assert data[3] == HEARTBEATS and re.match(r"(near|log_mel|rung)=", str(e))
+            unknown = r"(near|log_mel|rung)=" if data[3] == HEARTBEATS else r"(opinion|profile)[:=]"
+            assert re.match(unknown, str(e))
             return status
-        assert again == wire.encode(without(message) if data[3] == HEARTBEATS else message)
+        assert again == wire.encode(without(message))
     else:
         with pytest.raises(ValueError, match=r"must"):
             wire.decode(data)
     return status
 
 
-def without(beat: Heartbeat) -> Heartbeat:
-    """A heartbeat without what C passes over."""
-    return replace(beat, near=None, log_mel=None, rung=None)
+def without(message: wire.Message) -> wire.Message:
+    """A message without what C passes over."""
+    if isinstance(message, Incident):
+        return replace(message, opinion=None, profile=None)
+    return replace(message, near=None, log_mel=None, rung=None)
 
 
 def sealed(data: bytes) -> bytes:
@@ -177,7 +184,7 @@ def test_fixed_fields_are_whole(driver, kind, size):
 def test_optional_fields_of_unknown_types_and_in_any_order(driver, message, data):
     """They are passed over wherever they stand, and those that are known are read."""
     known = wire._contents(wire.encode(message)[HEAD + wire.BODY[type(message)].size : -4])
-    unknown = data.draw(st.dictionaries(st.integers(8, 255) | st.just(0), st.binary(max_size=9)))
+    unknown = data.draw(st.dictionaries(st.integers(10, 255) | st.just(0), st.binary(max_size=9)))
     order = data.draw(st.permutations([*known.items(), *unknown.items()]))
     absent = {"log_mel": None, "onsets": (), "clock": None} if isinstance(message, Incident) else {"detector": None}
     plain = replace(message, **absent)
@@ -221,6 +228,30 @@ def test_near_misses_and_a_rung_are_as_long_as_they_must_be(size, type_):
     else:
         with pytest.raises(ValueError, match=r"(near|log_mel|rung)=\d+ must be"):
             wire.decode(data)
+
+
+@settings(max_examples=50)
+@given(opinion=st.none() | st.builds(Opinion, U64, U16, st.integers(0, 1)), profile=st.none() | st.builds(Profile, U64))
+def test_an_opinion_and_a_profile_come_back_and_c_passes_over_them(driver, opinion, profile):
+    whole = an_incident(onsets=(7,), opinion=opinion, profile=profile)
+    data = wire.encode(whole)
+    assert in_c(driver, data) == (OK, wire.encode(without(whole))) and same(wire.decode(data), whole)
+
+
+@given(size=st.integers(0, 13), type_=st.sampled_from([8, 9]))
+def test_an_opinion_and_a_profile_are_as_long_as_they_must_be(driver, size, type_):
+    data = with_fields(an_incident(), (type_, bytes(size)))
+    assert check(driver, data) == OK
+    if size == {8: 11, 9: 8}[type_]:
+        assert wire.decode(data).device == 1
+    else:
+        with pytest.raises(ValueError, match=r"(opinion|profile)=\d+ must be"):
+            wire.decode(data)
+
+
+def test_an_opinion_upholds_or_doubts():
+    with pytest.raises(ValueError, match="opinion: upheld=2 must be 0 or 1"):
+        wire.decode(with_fields(an_incident(), (8, bytes(10) + b"\2")))
 
 
 def test_a_rung_is_at_most_the_top():

@@ -32,7 +32,7 @@ from tests.hub.waiting import until
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
-MODEL = 0xC0FFEE
+MODEL, VERIFIER = 0xC0FFEE, "0000000000facade"
 SR = 16000
 SITES = {"school": ("roof-north", "gate", "yard"), "park": ("fountain",)}
 AT = {"roof-north": (50.1010, 8.6500), "gate": (50.1000, 8.6520), "yard": (50.1022, 8.6531), "fountain": (50.12, 8.70)}
@@ -78,6 +78,13 @@ class Scene:
         with self.writing() as connection:
             values = {**row, "device": device, "online": online, "heard_at": heard_at}
             connection.execute(sql.insert(SESSION).values(**values))
+
+    def judge(self, case: int, device: str, *, score: float, upheld: bool, profile: str | None = None) -> None:
+        """A device's second opinion of a case, and the profile by which it decided."""
+        said = {"opinion_sequence": 1, "verifier": VERIFIER, "opinion": round(65535 * score), "upheld": upheld}
+        with self.writing() as connection:
+            own = INCIDENT.c.case == case, INCIDENT.c.device == device
+            connection.execute(sql.update(INCIDENT).where(*own).values(**said, profile=profile))
 
     def order(
         self, case: int, device: str, at: datetime, *, state: str = orders.OPEN, note: str | None = None,

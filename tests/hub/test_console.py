@@ -19,7 +19,7 @@ from gunshot.device.messages import Heartbeat, Near, Rung
 from gunshot.hub import audit, folder, orders
 from gunshot.hub.console import evidence, people
 from gunshot.hub.console.roles import Role
-from gunshot.hub.database import CASE, DECISION, LOGIN, ORDER, PART
+from gunshot.hub.database import CASE, CLIP, DECISION, LOGIN, ORDER, PART
 from tests.hub.console import SR, Browser, Scene, running
 from tests.hub.test_video import PIECES, answered
 
@@ -211,6 +211,21 @@ def test_without_the_key_the_console_asks_for_nothing(scene, reviewer):
     elsewhere.rename(key)
     assert "This console cannot ask for it" in page.text and "Ask for its sound" not in page.text
     assert answer.status_code == 403 and len(scene.rows(ORDER)) == before
+
+
+def test_a_second_opinion_stands_beside_what_a_device_heard(scene, reviewer):
+    assert "Second opinion" not in reviewer.get("/cases/6").text
+    scene.judge(6, "gate", score=0.91, upheld=True, profile="00000000000fab1e")
+    scene.judge(6, "yard", score=0.08, upheld=False)
+    id = scene.order(6, "gate", NOW, state="complete", pcm=np.zeros(SR, np.int16))
+    judged = {"judged_at": NOW, "verifier": "00000000000decaf", "opinion": 655, "upheld": False}
+    with scene.writing() as connection:
+        connection.execute(sql.update(CLIP).where(CLIP.c.order == id).values(**judged))
+    page = re.sub(r"<[^>]+>", "", reviewer.get("/cases/6").text)
+    assert "Second opinion: like a shot (0.91 of 1), on the device, by 0000000000facade." in page
+    assert "Second opinion: doubtful, perhaps something else (0.08 of 1), on the device" in page
+    assert "perhaps something else (0.01 of 1), on the ordered sound, by 00000000000decaf." in page
+    assert page.count("by the site's profile 00000000000fab1e") == page.count("by the site's profile") == 1
 
 
 def listeners(scene, order: str) -> list[tuple[str, str]]:

@@ -143,6 +143,8 @@ def full(scene, anna) -> Scene:
     scene.case(15, now - 6 * HOUR, ("gate", "roof-north"), exercise=True)
     pcm = np.random.default_rng(2).integers(-300, 300, 4 * SR).astype(np.int16)
     scene.order(11, "gate", now - HOUR, state="complete", pcm=pcm)
+    scene.judge(11, "gate", score=0.93, upheld=True, profile="5d0cf2b1a7e94c36")
+    scene.judge(11, "yard", score=0.11, upheld=False)
     scene.order(11, "yard", now - HOUR, state="refused", note="span: it is gone")
     scene.decide(14, "anna", Kind.dismiss, now - 5 * HOUR + timedelta(seconds=41), label="fireworks")
     scene.decide(15, "anna", Kind.confirm, now - 6 * HOUR + timedelta(seconds=95))

@@ -15,7 +15,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.device import messages, topics
-from gunshot.device.messages import Clock, Heartbeat, Incident, State
+from gunshot.device.messages import Clock, Heartbeat, Incident, Opinion, Profile, State
 from gunshot.device.topics import Acknowledgement, Birth, Status
 from gunshot.hub import database, incidents, intake, service
 from tests.flows.prefect_server import postgresql
@@ -100,6 +100,8 @@ def sessions(draw) -> list[messages.Message]:
                     onsets=onsets,
                     clock=clock,
                     log_mel=codes,
+                    opinion=draw(st.none() | st.builds(Opinion, st.just(255), st.integers(0, 9), st.integers(0, 1))),
+                    profile=draw(st.sampled_from([None, Profile(254)])),
                 )
             )
     return out
@@ -116,6 +118,16 @@ def check(engine: sql.Engine, sent: list[messages.Message]) -> None:
         assert State(row["state"]) == last.state and row["model"] == "f" * 16
         assert all(row[name] == getattr(last, name) for name in ("shots", "score", "spl_db", "onset", "decided"))
         assert row["evidence_sequence"] == evidence[-1].sequence
+        said, by = [m for m in own if m.opinion], [m for m in own if m.profile]
+        assert row["profile"] == (f"{254:016x}" if by else None)
+        assert row["opinion_sequence"] == (said[-1].sequence if said else None)
+        if said:
+            opinion = said[-1].opinion
+            assert (row["verifier"], row["opinion"], row["upheld"]) == (
+                "00000000000000ff",
+                opinion.score,
+                opinion.upheld == 1,
+            )
         if clocks:
             early = clocks[0].clock.unix_us - (clocks[0].decided - last.onset) / SR * 1e6
             assert row["error_us"] == clocks[0].clock.error_us and abs(row["unix_us"] - early) <= 1

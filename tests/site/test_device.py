@@ -1,6 +1,7 @@
 """gunshot device run --site, with a real broker and hub: its threshold, and what it says where it cannot use one."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import shutil
@@ -9,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from gunshot.base import params
+from gunshot.base import params, pipeline
+from gunshot.detect import opinion
 from gunshot.device import ladder, topics
 from gunshot.device import run as running
 from gunshot.device.ladder import Rungs
@@ -23,10 +25,11 @@ from gunshot.site.heard import hear
 from tests.cli.test_commands import main, run
 from tests.hub.network import NAME, NUMBER, Network
 from tests.site.conftest import sound, write
+from tests.verifier import POINT, a_verifier
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 SECTIONS = "audio", "chunks", "context", "features", "detector", "firmware"
-SITE = SiteProfile(site="yard")
+SITE, SITED = SiteProfile(site="yard"), ["--site", "yard.json"]
 LOGIT = 0.25  # above the operating point; the shot passes it
 
 
@@ -77,6 +80,39 @@ def test_a_device_runs_by_its_site_s_profile_and_without_one_that_it_cannot_use(
         assert "it goes no higher than the operating point: reports/operating.csv: no such file" in caplog.text
     args = ("device", "run", str(network.device), "--model", "forest.joblib", "--site", "yard.json", "--threshold")
     assert "only one can decide" in main(monkeypatch, capsys, *args, "0.5")
+
+
+def test_the_hub_learns_which_profile_decided_and_a_second_opinion(network, site, monkeypatch, capsys):
+    args = ("device", "run", str(network.device), "--file", "shot.wav", "--model", "forest.joblib", "--verify")
+    assert "verifier.tflite: no such model; make it with" in main(monkeypatch, capsys, *args)
+    verifier = a_verifier(site / "verifier", params.load("verifier"))
+    monkeypatch.setattr(opinion, "load", lambda path, detector, p: verifier)
+    with network.broker():
+        said(network, "--site", "yard.json", "--verify")
+        said(network)
+    judged, plain = network.rows(database.INCIDENT)
+    assert judged["profile"] == hashlib.sha256((site / "yard.json").read_bytes()).hexdigest()[:16]
+    assert judged["verifier"] == hashlib.sha256(verifier.path.read_bytes()).hexdigest()[:16]
+    assert 0 < judged["opinion"] < 65535 and judged["upheld"] == (
+        verifier.calibrated(POINT) <= judged["opinion"] / 65535
+    )
+    assert [plain[name] for name in ("profile", "verifier", "opinion", "upheld")] == [None] * 4
+    assert ["opinion" in row["capabilities"] for row in network.rows(database.SESSION)] == [True, False]
+
+
+def test_detect_verifies_what_the_site_s_threshold_lets_through(network, site, monkeypatch):
+    verifier = a_verifier(site / "verifier", params.load("verifier"))
+    monkeypatch.setattr(opinion, "load", lambda path, detector, p: verifier)
+    monkeypatch.setattr(pipeline, "models", lambda root=None: {"int8": site / "forest.joblib"})
+    args = ("detect", "shot.wav", "--verify", "--format", "json")
+    alone, both = ([json.loads(line) for line in run(*args, *more).stdout.splitlines()] for more in ([], SITED))
+    assert both and all(row["score"] >= 0.562 for row in both[:1]) and {"opinion", "upheld"} <= both[0].keys()
+    plain = run(*args[:2], *args[3:], *SITED).stdout.splitlines()
+    assert [{k: v for k, v in row.items() if k not in ("opinion", "upheld")} for row in both] == [
+        json.loads(line) for line in plain
+    ]
+    of_onset = {row["onset_s"]: row["opinion"] for row in alone}
+    assert of_onset[both[0]["onset_s"]] == both[0]["opinion"]  # the same sound, heard by the same verifier
 
 
 def test_in_its_first_days_and_by_a_profile_it_goes_up_where_its_limit_is_broken(network, site, caplog):

@@ -71,9 +71,10 @@ def _incident(connection: sql.Connection, row: sql.Row, sr: int) -> dict:
     same = [ONSET.c[name] == getattr(row, name) for name in _KEY]
     onsets = connection.execute(sql.select(ONSET).where(*same).order_by(ONSET.c.onset)).all()
     return {
-        **{name: getattr(row, name) for name in (*_KEY, "shots", "model")},
+        **{name: getattr(row, name) for name in (*_KEY, "shots", "model", "profile", "verifier", "upheld")},
         "state": State(row.state).name.lower(),
         "score": row.score / 65535,
+        "opinion": None if row.opinion is None else row.opinion / 65535,
         "level_db": row.spl_db / 10,
         "time": from_unix(row.unix_us),
         "error_s": None if row.error_us is None else row.error_us / 1e6,

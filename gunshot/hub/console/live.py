@@ -7,14 +7,14 @@ import sqlalchemy as sql
 from gunshot.hub import orders
 from gunshot.hub.console import decisions
 from gunshot.hub.console.times import utc
-from gunshot.hub.database import CASE, DECISION, DEVICE, MESSAGE, ORDER, ROLLOUT, SESSION
+from gunshot.hub.database import CASE, CLIP, DECISION, DEVICE, MESSAGE, ORDER, ROLLOUT, SESSION
 
 RINGS = timedelta(minutes=10)  # how long a case that nobody acknowledged is heard
 MOST = 20  # cases that wait and are named; the newest
 
 
 def token(connection: sql.Connection) -> str:
-    """Return a text that changes when a case, a decision, an order, a roll-out, or whether a device is there does."""
+    """Return a text that changes when a case, a decision, an order, an opinion, a roll-out, or who is there does."""
     changed = sql.select(sql.func.max(CASE.c.changed_at)).scalar_subquery()
     newest = sql.select(sql.func.max(CASE.c.number)).scalar_subquery()  # also where the clock was set back
     raised = sql.select(sql.func.count(CASE.c.raised_at)).scalar_subquery()  # and there too
@@ -26,8 +26,9 @@ def token(connection: sql.Connection) -> str:
     counts = [sql.func.count(), *map(sql.func.count, (ORDER.c.sent_at, ORDER.c.answered_at, is_open))]
     ordered = (sql.select(count).select_from(ORDER).scalar_subquery() for count in counts)
     deleted = (sql.select(sql.func.count(kind.c.deleted_at)).scalar_subquery() for kind in orders.BROUGHT)
+    judged = sql.select(sql.func.count(CLIP.c.judged_at)).scalar_subquery()
     rolled = sql.select(sql.func.max(ROLLOUT.c.changed_at)).scalar_subquery()
-    every = sql.select(changed, newest, raised, decided, online, revoked, rolled, *ordered, *deleted)
+    every = sql.select(changed, newest, raised, decided, online, revoked, rolled, judged, *ordered, *deleted)
     return " ".join(map(str, connection.execute(every).one()))
 
 

@@ -50,8 +50,8 @@ def ordered(connection: sql.Connection, device: str, session: int, incident: int
     """Return the orders of an incident's sound, or because of it, oldest first.
 
     Each has `id`, `issued_at`, `person`, `reason`, its `kind`, who `overruled` the gate, `seconds`, `live`, its `state`
-    and the same in `words`; and `clip`, what it brought: `length_s` of sound or `bytes` of video, whether it is `kept`,
-    and when it was `deleted_at`; None where it brought none.
+    and the same in `words`; and `clip`, what it brought: `length_s` of sound and the hub's second
+    opinion of it, or `bytes` of video, whether it is `kept`, and when it was `deleted_at`; None where it brought none.
     """
     o = ORDER.c
     query = sql.select(ORDER).where(o.device == device, o.session == session, o.incident == incident)
@@ -76,7 +76,11 @@ def _clip(connection: sql.Connection, order: str, kind: Kind) -> dict | None:
     row = connection.execute(sql.select(table).where(table.c.order == order)).first()
     if row is None:
         return None
-    size = {"bytes": row.bytes} if kind == Kind.video else {"length_s": row.samples / row.sr}
+    if kind == Kind.video:
+        size = {"bytes": row.bytes}
+    else:
+        size = {"length_s": row.samples / row.sr, "verifier": row.verifier, "upheld": row.upheld}
+        size["opinion"] = None if row.opinion is None else row.opinion / 65535
     return size | {"kept": row.kept, "deleted_at": utc(row.deleted_at)}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
-VERSION = "4"  # of the last file of versions/
+VERSION = "5"  # of the last file of versions/
 FIRST = "1"
 MARK = sql.Table("schema_version", sql.MetaData(), sql.Column("version_num", sql.String(32), primary_key=True))
 ONE_AT_A_TIME = 7_453_118  # of this lock in a PostgreSQL: any number that nobody else has
