@@ -16,33 +16,40 @@ from gunshot.hub.cap import Kind
 from gunshot.hub.cases import last_decisions, utc
 from gunshot.hub.console import decisions
 from gunshot.hub.database import CAP, CASE
+from gunshot.hub.incidents import EPOCH
 
 LOOK_S = 0.5  # between two looks for what is due
 SLOW_S = 10.0  # the same, after something could not be sent
 FRESH = timedelta(hours=1)  # a case that was raised before that alerts nobody: the setting may be new
 APART = timedelta(seconds=5)  # from a message of a case to its next update, at least
 LONGEST = timedelta(days=1)  # for which a message is tried
+UNANSWERED = 2  # cases without an answer, after which nobody is there; one alone may be what it cannot read
 
 log = logging.getLogger("gunshot")
 
 
 def keep(engine: sql.Engine, address: str, sender: str, stop: Event) -> None:
     """Send what is due, until `stop` is set; `sender` is the hub's host."""
-    wait_s = LOOK_S
+    wait_s, unanswered = LOOK_S, {}
     while not stop.wait(wait_s):
-        wait_s = LOOK_S if work(engine, address, sender, lambda: datetime.now(UTC), stop) else SLOW_S
+        wait_s = LOOK_S if work(engine, address, sender, lambda: datetime.now(UTC), stop, unanswered) else SLOW_S
 
 
-def work(engine: sql.Engine, address: str, sender: str, clock: Callable[[], datetime], stop: Event) -> bool:
+def work(
+    engine: sql.Engine, address: str, sender: str, clock: Callable[[], datetime], stop: Event,
+    unanswered: dict[int, datetime],
+) -> bool:  # fmt: skip
     """Write the messages that are due, and send what was not taken yet until `stop` is set; return whether all was.
 
-    Where nothing answers, the rest waits for the next time: each would wait as long.
+    Where the messages of UNANSWERED cases get no answer, the rest waits for the next time: each would wait as long.
+    `unanswered` keeps when a case last got none. Such cases come last the next time, that of the longest ago first: so
+    none holds up another for good.
     """
     now = clock()
     with engine.begin() as connection:
         for case, dismissed in _changed(connection, now):
             _write(connection, case, dismissed, sender=sender, now=now)
-    return _deliver(engine, address, clock, stop)
+    return _deliver(engine, address, clock, stop, unanswered)
 
 
 def _changed(connection: sql.Connection, now: datetime) -> list[tuple[sql.Row, bool]]:
@@ -112,13 +119,17 @@ def _kind(case: sql.Row, valid: list[sql.Row], dismissed: bool, sender: str) -> 
     return None if is_same and all_known else Kind.update
 
 
-def _deliver(engine: sql.Engine, address: str, clock: Callable[[], datetime], stop: Event) -> bool:
+def _deliver(
+    engine: sql.Engine, address: str, clock: Callable[[], datetime], stop: Event, unanswered: dict[int, datetime]
+) -> bool:
     """Send what the address has not taken, in order for each case; return whether it took all of it."""
     with engine.connect() as connection:
         waits = CAP.c.delivered_at.is_(None), CAP.c.made_at > clock() - LONGEST
         root = sql.func.coalesce(CASE.c.merged_into, CASE.c.number).label("root")
         query = sql.select(CAP, root).join(CASE, CASE.c.number == CAP.c.case)
         rows = connection.execute(query.where(*waits).order_by(CAP.c.number)).all()
+    rows.sort(key=lambda row: unanswered.get(row.root, EPOCH))  # within a case they stay in order
+    silent = 0  # cases
     failed: set[int] = set()  # merged cases count as one: what follows refers to the messages of all
     for row in rows:
         if stop.is_set():
@@ -128,12 +139,14 @@ def _deliver(engine: sql.Engine, address: str, clock: Callable[[], datetime], st
         try:
             fault = _post(address, row.payload)
         except sending.UnansweredError as e:  # its text does not name the address, which may hold a password
-            log.warning("cap: %s of case %d was not taken: %s", row.kind, row.case, e)
-            return False
+            fault, silent, unanswered[row.root] = str(e), silent + 1, clock()
         if fault is not None:
             log.warning("cap: %s of case %d was not taken: %s", row.kind, row.case, fault)
             failed.add(row.root)
+            if silent == UNANSWERED:
+                return False
             continue
+        unanswered.pop(row.root, None)
         log.info("cap: %s of case %d is sent", row.kind, row.case)
         with engine.begin() as connection:
             connection.execute(sql.update(CAP).where(CAP.c.number == row.number).values(delivered_at=clock()))
