@@ -83,8 +83,6 @@ def start(
     id = uuid.uuid4().hex
     names = _in_order(connection, id, canary)
     ends = [1, *(max(1, math.ceil(share * len(names))) for share in settings.shares)]
-    offered = {"id": id, "manifest": image.manifest.hex(), "person": person}
-    offered["expires_us"] = (now + GOOD_FOR - EPOCH) // MICROSECOND
     row = {
         "id": id, "version": manifest.version, "number": manifest.number, "manifest": image.manifest,
         "image": image.content, "person": person, "reason": reason, "started_at": now, "steps": len(ends),
@@ -94,17 +92,30 @@ def start(
         connection.execute(sql.insert(ROLLOUT).values(row))
     except sql.exc.IntegrityError:  # somebody started it since this looked
         raise ValueError(f"another one {IS_ROLLED_OUT}") from None
-    steps = [next(i for i, end in enumerate(ends) if place < end) for place in range(len(names))]
-    now_us, watch_us = (now - EPOCH) // MICROSECOND, round(settings.watch_s * 1e6)
-    for name, step in zip(names, steps, strict=True):
-        watched = {Wanted.install: len({s for s in steps if s < step}), Wanted.keep: len(set(steps)), Wanted.back: 0}
-        signed = {
-            str(one): releases.sign(Offer(wanted=one, device=name, not_before_us=now_us + n * watch_us, **offered), key)
-            for one, n in watched.items()
-        }
-        connection.execute(sql.insert(ROLLOUT_DEVICE).values(rollout=id, device=name, step=step, **signed))
+    steps = {name: next(i for i, end in enumerate(ends) if place < end) for place, name in enumerate(names)}
+    connection.execute(sql.insert(ROLLOUT_DEVICE), _sign(key, row, steps))
     audit.enter(connection, "rollout", id, now=now, event="started", by=person)
     return id
+
+
+def _sign(key: Ed25519PrivateKey, row: dict, steps: dict[str, int]) -> list[dict]:
+    """Return the rows of a roll-out's devices, each with its step, and signed what it will be told."""
+    offered = {"id": row["id"], "manifest": row["manifest"].hex(), "person": row["person"]}
+    offered["expires_us"] = (row["started_at"] + GOOD_FOR - EPOCH) // MICROSECOND
+    out = []
+    for device, step in steps.items():
+        signed = {}
+        for wanted, before in ((Wanted.install, step), (Wanted.keep, row["steps"]), (Wanted.back, 0)):
+            at = _earliest(row["started_at"], row["settings"]["watch_s"], steps.values(), before)
+            offer = Offer(wanted=wanted, device=device, not_before_us=(at - EPOCH) // MICROSECOND, **offered)
+            signed[str(wanted)] = releases.sign(offer, key)
+        out.append({"rollout": row["id"], "device": device, "step": step} | signed)
+    return out
+
+
+def _earliest(started: datetime, watch_s: float, steps: Iterable[int], before: int) -> datetime:
+    """Return when all `steps` before one can have been watched; `steps` are those that had devices at the start."""
+    return started + len({step for step in steps if step < before}) * timedelta(seconds=watch_s)
 
 
 def _check_length(settings: Rollout) -> None:
@@ -285,9 +296,13 @@ def _advance(connection: sql.Connection, row: sql.Row, now: datetime, listening_
         return None
     if not wellness.are_heard(connection, row.id, since=listening_since):
         return None  # it was watched without the hub, and they may be silent
-    steps = {one.step for one in rows if one.step > row.step}  # of few devices some steps have none
-    if steps:
-        _set(connection, row, now, step=min(steps), step_at=now, watched_at=None)
+    later = [one.step for one in rows if one.step > row.step]  # of few devices some steps have none
+    step = min(later, default=row.steps)
+    signed = connection.scalars(sql.select(ROLLOUT_DEVICE.c.step).where(ROLLOUT_DEVICE.c.rollout == row.id))
+    if now < _earliest(utc(row.started_at), settings.watch_s, signed, step):
+        return None  # all devices of a step were revoked; the others would pass over what came now
+    if later:
+        _set(connection, row, now, step=step, step_at=now, watched_at=None)
     elif _set(connection, row, now, state=COMPLETE):
         audit.enter(connection, "rollout", row.id, now=now, event=COMPLETE)
     return None

@@ -14,7 +14,7 @@ from gunshot.hub import audit, database, rollouts
 from gunshot.hub.console import app
 from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
-from gunshot.hub.database import REFUSED, ROLLOUT_DEVICE, SESSION
+from gunshot.hub.database import DEVICE, REFUSED, ROLLOUT_DEVICE, SESSION
 from gunshot.hub.folder import Rollout
 from tests.device.images import HUB, PARAMS, image
 from tests.flows.prefect_server import postgresql
@@ -65,6 +65,22 @@ def test_what_is_signed_is_good_no_earlier_than_its_step(fleet):
 
     earliest = {row.step: [hours(one) for one in (row.install, row.keep, row.back)] for row in rows}
     assert earliest == {0: [0, 3, 0], 1: [1, 3, 0], 2: [2, 3, 0]}
+
+
+@pytest.mark.parametrize("steps", [{1}, {1, 2}])
+def test_where_all_of_a_step_are_revoked_nothing_comes_before_it_is_good(fleet, steps):
+    """What is signed counts the hour of each step that had devices at the start; the fleet looks at each offer."""
+    id = fleet.begin()
+    fleet.run(10)
+    with fleet.scene.writing() as connection:
+        gone = {one.device for one in rollouts.devices(connection, id) if one.step in steps}
+        connection.execute(sql.update(DEVICE).where(DEVICE.c.name.in_(gone)).values(revoked_at=fleet.now))
+    fleet.run(100)
+    assert fleet.with_it() == {"gate"} and fleet.state() == ("running", None)
+    fleet.run(60)
+    assert fleet.with_it() == set(NAMES) - gone and fleet.state() == ("running", None)
+    fleet.run(30)
+    assert fleet.state() == ("complete", None) and fleet.devices["gate"].slots.state.least == 2
 
 
 def test_a_loud_canary_takes_it_back_and_no_other_gets_it(fleet):
