@@ -63,7 +63,7 @@ def _in_quiet(pcm: np.ndarray, hop_length: int) -> np.ndarray:
 
 
 def of_stream(row: dict, folder: Path, path: Path, logit: float, db: int, p: listener.Sections) -> dict:
-    """Return a simulated stream's counts, `place` and `kind`, and its `shots`, those found `awake` and `asleep`.
+    """Return a simulated stream's counts, `place` and `kind`, and its `shots`, those found `awake`, of these `asleep`.
 
     Parameters
     ----------
@@ -76,11 +76,11 @@ def of_stream(row: dict, folder: Path, path: Path, logit: float, db: int, p: lis
     shots = tables.read(folder / "shots.csv", tables.STREAM_SHOT)
     shots = shots[shots["path"] == row["path"]]
     first_s, blast_s = (shots[name].to_numpy() / p.audio.sr for name in ("onset", "blast"))
-    matches = [
-        len(score.matched(ear.times(each)[0], first_s, blast_s, collar_s=p.detector.collar_s)[0]) for each in heard
-    ]
+    awake, slept = (
+        score.matched(ear.times(each)[0], first_s, blast_s, collar_s=p.detector.collar_s)[0][:, 0] for each in heard
+    )
     about = {"place": row["place"], "kind": row["kind"], "duration_s": len(pcm) / p.audio.sr, "shots": len(shots)}
-    return about | counts | dict(zip(("awake", "asleep"), matches, strict=True))
+    return about | counts | {"awake": len(awake), "asleep": len(np.intersect1d(awake, slept))}
 
 
 def of_file(source: dict, path: Path, logit: float, db: int, p: listener.Sections) -> tuple[dict | None, list[dict]]:

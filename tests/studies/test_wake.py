@@ -80,6 +80,25 @@ def test_places_sounds_cut_close_and_shots_are_never_mixed():
     assert wake.summed(streams, pd.DataFrame(), SPENT)["places"] == []
 
 
+def test_shots_that_sleep_finds_make_none_good_that_it_loses(tmp_path, monkeypatch, model):
+    """Awake the first two of three shots, asleep the last two; and three asleep where awake there are two."""
+    pcm, s = driven.shots([0.5, 1.5, 2.5], 4.0), listener.settings(model, P, logit=-1e9)
+    sf.write(tmp_path / "a.wav", pcm, P.audio.sr)
+    counts, shots, _ = wake.asleep(pcm, model, s, P, db=10, cut=False)
+    chosen = shots[:3]
+    onset = listener.Listener(model, [-1e9], P).samples(chosen)
+    assert len(onset) == 3
+    blank = {name: "" if kind is str else kind(0) for name, kind in tables.STREAM_SHOT.items()}
+    tables.write(
+        tmp_path / "shots.csv", pd.DataFrame([blank | {"path": "a.wav", "onset": t, "blast": t} for t in onset])
+    )
+    row = {"path": "a.wav", "place": "hall", "kind": "shots"}
+    for slept, both in ((chosen[1:], 1), (chosen, 2)):
+        monkeypatch.setattr(wake, "asleep", lambda *_, slept=slept, **__: (counts, chosen[:2], slept))
+        out = wake.of_stream(row, tmp_path, ROOT / "models/quantized/model.tflite", 0.0, 10, P)
+        assert (out["shots"], out["awake"], out["asleep"]) == (3, 2, both)
+
+
 def test_a_recording_that_is_none_is_refused(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     row, rejected = wake.of_file({"file": str(tmp_path / "a.wav")}, ROOT / "models/quantized/model.tflite", 0.0, 10, P)
