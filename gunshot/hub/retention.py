@@ -4,6 +4,7 @@ Rows stay, of messages too: by them a message that comes once more is known, and
 message said of an incident and its onsets is in the rows of those, and what was decided in the rows of that.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sql
@@ -11,7 +12,7 @@ import sqlalchemy as sql
 from gunshot.hub.console import decisions
 from gunshot.hub.database import CASE, DELIVERY, INCIDENT, MESSAGE, REFUSED
 
-MOST = 500  # messages that are emptied at once: the hub, which writes each second, waits for no more
+MOST = 500  # rows that are emptied, or deleted, at once: the hub, which writes each second, waits for no more
 
 
 def purge(engine: sql.Engine, *, keep_days: float, now: datetime) -> int:
@@ -20,17 +21,29 @@ def purge(engine: sql.Engine, *, keep_days: float, now: datetime) -> int:
     Heartbeats are among them. What was refused is deleted, and so is what webhooks took, but for the last of a case: by
     that it is known what there is to tell. Where it is killed, it goes on the next time.
     """
-    before, emptied = now - timedelta(days=keep_days), 0
-    with engine.begin() as connection:
-        connection.execute(sql.delete(REFUSED).where(REFUSED.c.refused_at < before))
-        last = sql.select(sql.func.max(DELIVERY.c.number)).group_by(DELIVERY.c.hook, DELIVERY.c.case)
-        taken = DELIVERY.c.delivered_at < before, DELIVERY.c.number.not_in(last)
-        connection.execute(sql.delete(DELIVERY).where(*taken))
+    before, later = now - timedelta(days=keep_days), DELIVERY.alias()
+    d = DELIVERY.c
+    is_followed = sql.exists().where(later.c.hook == d.hook, later.c.case == d.case, later.c.number > d.number)
+    _in_batches(engine, lambda connection: _delete(connection, REFUSED, REFUSED.c.refused_at < before))
+    _in_batches(engine, lambda connection: _delete(connection, DELIVERY, d.delivered_at < before, is_followed))
+    return _in_batches(engine, lambda connection: _empty(connection, before))
+
+
+def _in_batches(engine: sql.Engine, batch: Callable[[sql.Connection], int]) -> int:
+    """Do batches, each in a transaction of its own, until one has less than MOST rows; return how many all had."""
+    total = 0
     while True:
         with engine.begin() as connection:
-            emptied += (count := _empty(connection, before))
+            total += (count := batch(connection))
         if count < MOST:
-            return emptied
+            return total
+
+
+def _delete(connection: sql.Connection, table: sql.Table, *where: sql.ColumnElement) -> int:
+    """Delete MOST rows at most, and return how many."""
+    key = table.primary_key.columns
+    some = sql.select(*key).where(*where).limit(MOST)
+    return connection.execute(sql.delete(table).where(sql.tuple_(*key).in_(some.correlate(None)))).rowcount
 
 
 def _empty(connection: sql.Connection, before: datetime) -> int:

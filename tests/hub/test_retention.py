@@ -73,18 +73,30 @@ def test_all_that_was_made_of_it_stays(scene):
     assert gate["beat"].noise == 410
 
 
-def test_what_webhooks_took_goes_when_it_is_old_but_for_the_last_of_a_case(scene):
+@pytest.mark.parametrize("most", [retention.MOST, 2, 1])
+def test_what_webhooks_took_goes_when_it_is_old_but_for_the_last_of_a_case(scene, monkeypatch, most):
+    """A few at once."""
+    monkeypatch.setattr(retention, "MOST", most)
     kept = {"case": 1, "seen_changed_at": OLD, "seen_decision": 0, "tries": 1, "payload": "{}"}
     times = dict.fromkeys(("made_at", "since", "due_at"), OLD)
     rows = [
-        {"hook": "a", "delivered_at": OLD}, {"hook": "a", "delivered_at": None, "dead_at": OLD},
+        *[{"hook": "a", "delivered_at": OLD}] * 3, {"hook": "a", "delivered_at": None, "dead_at": OLD},
         {"hook": "a", "delivered_at": NOW}, {"hook": "a", "delivered_at": OLD}, {"hook": "b", "delivered_at": OLD},
     ]  # fmt: skip
     with scene.writing() as connection:
         for number, row in enumerate(rows, 1):
             connection.execute(sql.insert(DELIVERY).values(kept | times | row | {"identifier": str(number)}))
-    purge(scene)
-    assert [row.identifier for row in scene.rows(DELIVERY)] == ["2", "3", "4", "5"]
+    counts = []
+
+    def count(_connection, cursor, statement: str, *_) -> None:
+        if statement.startswith("DELETE"):
+            counts.append(cursor.rowcount)
+
+    with database.opened(scene.url) as engine:
+        sql.event.listen(engine, "after_cursor_execute", count)
+        retention.purge(engine, keep_days=90, now=NOW)
+    assert sum(counts) == 1 + 3 and max(counts) <= most  # with what was refused
+    assert [row.identifier for row in scene.rows(DELIVERY)] == ["4", "5", "6", "7"]
 
 
 def test_a_message_that_comes_once_more_is_known(scene):
