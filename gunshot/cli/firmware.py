@@ -80,10 +80,9 @@ def parity(
         print(backend, pd.json_normalize(list(measured[key].values())).set_axis(list(built)).T.to_string(), sep="\n")
     artifact = known["int8"].read_bytes()
     content = {"note": NOTE, "model_sha256": hashlib.sha256(artifact).hexdigest(), **measured}
-    content["ethos_u55"] = ethos.estimate(artifact)
     total = measured["ports"][energy.BOARD]["instructions"]["total"]
     window_s = p.detector.hop * p.features.hop_length / p.audio.sr
-    content["energy"] = energy.reckon(total, window_s=window_s)
+    content |= {"ethos_u55": ethos.estimate(artifact), "energy": energy.reckon(total, window_s=window_s)}
     tables.write_json(out or report("firmware.json"), content)
     different = ("mismatched_bytes", "differing_onsets")
     if bad := [
