@@ -17,7 +17,8 @@ alignas(16) static uint8_t arena[GUNSHOT_ARENA_BYTES];
 
 static void begin(void) {
 #if GUNSHOT_TAKES_IMAGES
-  gunshot_update_start(&update, &device);
+  gunshot_slots_boot(&update.slots, &device); /* as no bootloader has */
+  gunshot_update_start(&update);
 #endif
 }
 

@@ -51,4 +51,5 @@ gunshot_ota_verdict gunshot_ota_verify(const uint8_t *manifest, size_t manifest_
 }
 
 uint32_t gunshot_ota_version(const uint8_t manifest[GUNSHOT_OTA_BYTES]) { return word(manifest + VERSION); }
+uint32_t gunshot_ota_hash(const uint8_t manifest[GUNSHOT_OTA_BYTES]) { return word(manifest + SHA256); }
 uint32_t gunshot_ota_size(const uint8_t manifest[GUNSHOT_OTA_BYTES]) { return word(manifest + SIZE); }

@@ -38,9 +38,9 @@ static bool save(gunshot_slots *slots, gunshot_choice next) {
   return true;
 }
 
-static bool end_trial(gunshot_slots *slots) {
+static bool end_trial(gunshot_slots *slots, bool is_over) {
   gunshot_choice next = slots->choice;
-  next.over = gunshot_ota_version(manifest_in(next.trial));
+  if (is_over) next.over = gunshot_ota_hash(manifest_in(next.trial));
   next.trial = GUNSHOT_NO_SLOT;
   return save(slots, next);
 }
@@ -57,8 +57,9 @@ static gunshot_ota_verdict verify(const gunshot_slots *slots, uint8_t slot) {
 static bool tries(gunshot_slots *slots) {
   gunshot_choice next = slots->choice;
   if (next.trial == GUNSHOT_NO_SLOT) return false;
-  if (next.starts >= MOST_STARTS || verify(slots, next.trial) != GUNSHOT_OTA_TAKE) {
-    (void)end_trial(slots); /* if that cannot be written, the next start ends it */
+  const bool is_over = next.starts >= MOST_STARTS; /* a damaged one may come again */
+  if (is_over || verify(slots, next.trial) != GUNSHOT_OTA_TAKE) {
+    (void)end_trial(slots, is_over); /* if that cannot be written, the next start ends it */
     return false;
   }
   next.starts++;
@@ -81,12 +82,13 @@ bool gunshot_slots_has(uint8_t slot, const uint8_t manifest[GUNSHOT_OTA_BYTES]) 
 }
 
 gunshot_ota_verdict gunshot_slots_begin(gunshot_slots *slots, const uint8_t manifest[GUNSHOT_OTA_BYTES]) {
+  if (gunshot_slots_has(slots->writing, manifest)) return GUNSHOT_OTA_TAKE;
   slots->writing = GUNSHOT_NO_SLOT;
   const gunshot_ota_verdict verdict = gunshot_ota_check(manifest, GUNSHOT_OTA_BYTES, &slots->device);
   if (verdict != GUNSHOT_OTA_TAKE) return verdict;
   if (gunshot_ota_size(manifest) > GUNSHOT_SLOT_BYTES - GUNSHOT_OTA_BYTES) return GUNSHOT_OTA_LENGTH;
   gunshot_choice next = slots->choice;
-  if (gunshot_ota_version(manifest) == next.over) return GUNSHOT_OTA_OVER;
+  if (gunshot_ota_hash(manifest) == next.over) return GUNSHOT_OTA_OVER;
   const uint8_t idle = next.kept == GUNSHOT_SLOT_A ? GUNSHOT_SLOT_B : GUNSHOT_SLOT_A;
   if (slots->running == idle) return GUNSHOT_OTA_TRIAL;
   next.trial = GUNSHOT_NO_SLOT;
@@ -140,7 +142,7 @@ gunshot_ota_verdict gunshot_slots_keep(gunshot_slots *slots, const uint8_t manif
 
 gunshot_ota_verdict gunshot_slots_back(gunshot_slots *slots, const uint8_t manifest[GUNSHOT_OTA_BYTES]) {
   if (!gunshot_slots_has(slots->choice.trial, manifest)) return GUNSHOT_OTA_UNKNOWN;
-  if (!end_trial(slots)) return GUNSHOT_OTA_DISK;
+  if (!end_trial(slots, true)) return GUNSHOT_OTA_DISK;
   slots->due = true;
   return GUNSHOT_OTA_TAKE;
 }

@@ -25,7 +25,7 @@ typedef struct {
   uint32_t crc32;      /* of all that follows */
   uint32_t number;     /* of the choice: the larger one of two holds */
   uint32_t least;      /* an image with a smaller version is refused for good */
-  uint32_t over;       /* the version that was taken back last: it does not begin again */
+  uint32_t over;       /* gunshot_ota_hash of the image that was taken back last: it does not begin again */
   uint8_t kept, trial; /* slots, or NO_SLOT: what was flashed; none */
   uint8_t starts;      /* of the trial */
   uint8_t zero;
@@ -43,7 +43,8 @@ typedef struct {
 /* Choose what this start runs, `running`, by its bytes: a trial three times at most, then what was kept, else what was
  * flashed. A bootloader calls it before it jumps. */
 void gunshot_slots_boot(gunshot_slots *slots, const gunshot_ota_device *device);
-/* Begin to take the image of a manifest: the slot that is not kept is erased, where no rule is against it. */
+/* Begin to take the image of a manifest: the slot that is not kept is erased, where no rule is against it. One that is
+ * being taken goes on where it is. */
 GUNSHOT_CHECKED gunshot_ota_verdict gunshot_slots_begin(gunshot_slots *slots,
                                                         const uint8_t manifest[GUNSHOT_OTA_BYTES]);
 /* Write the bytes of an image that come after those `written`. With the last ones it is on trial from the next start
@@ -52,7 +53,8 @@ GUNSHOT_CHECKED gunshot_ota_verdict gunshot_slots_add(gunshot_slots *slots, cons
 /* Keep the image of a manifest, which runs on trial: from now on none that is older is taken. */
 GUNSHOT_CHECKED gunshot_ota_verdict gunshot_slots_keep(gunshot_slots *slots,
                                                        const uint8_t manifest[GUNSHOT_OTA_BYTES]);
-/* End the trial of the image of a manifest; it is never on trial again. */
+/* End the trial of the image of a manifest. The last one that was taken back does not begin again; of those before it
+ * nothing is known. */
 GUNSHOT_CHECKED gunshot_ota_verdict gunshot_slots_back(gunshot_slots *slots,
                                                        const uint8_t manifest[GUNSHOT_OTA_BYTES]);
 /* Whether a slot, or none, has this manifest. */

@@ -33,8 +33,10 @@ static void report(gunshot_update *update, gunshot_stage stage, gunshot_ota_verd
   bytes[BODY_AT + 1] = (uint8_t)verdict;
   put32(bytes + BODY_AT + 2, slots->writing == GUNSHOT_NO_SLOT ? 0 : slots->written);
   put32(bytes + BODY_AT + 6, running ? gunshot_ota_version(running) : 0);
+  put32(bytes + BODY_AT + 10, running ? gunshot_ota_hash(running) : 0);
   put32(bytes + sizeof bytes - CRC_BYTES, gunshot_crc32(bytes, sizeof bytes - CRC_BYTES));
-  update->unsent += port_send(bytes, sizeof bytes) != GUNSHOT_OK;
+  const bool is_sent = port_send(bytes, sizeof bytes) == GUNSHOT_OK;
+  (void)is_sent; /* where it was not, the other end asks again */
 }
 
 static void answer(gunshot_update *update, gunshot_stage stage, gunshot_ota_verdict verdict) {
@@ -45,11 +47,14 @@ static void follow(gunshot_update *update, uint8_t wanted, const uint8_t *manife
   gunshot_slots *slots = &update->slots;
   if (wanted == GUNSHOT_BACK) {
     answer(update, GUNSHOT_STAGE_BACK, gunshot_slots_back(slots, manifest));
-  } else if (gunshot_slots_has(slots->choice.kept, manifest)) {
+  } else if (wanted != GUNSHOT_INSTALL && wanted != GUNSHOT_KEEP) {
+    answer(update, GUNSHOT_STAGE_REFUSED, GUNSHOT_OTA_UNKNOWN);
+  } else if (slots->running == slots->choice.kept && gunshot_slots_has(slots->running, manifest)) {
     report(update, GUNSHOT_STAGE_KEPT, GUNSHOT_OTA_TAKE);
   } else if (wanted == GUNSHOT_KEEP) {
     answer(update, GUNSHOT_STAGE_KEPT, gunshot_slots_keep(slots, manifest));
   } else if (gunshot_slots_has(slots->choice.trial, manifest)) {
+    slots->due = slots->running != slots->choice.trial; /* this start could not count it */
     report(update, GUNSHOT_STAGE_TRIAL, GUNSHOT_OTA_TAKE);
   } else {
     answer(update, GUNSHOT_STAGE_FETCHING, gunshot_slots_begin(slots, manifest));
@@ -96,9 +101,8 @@ static bool take_first(gunshot_update *update) {
   return true;
 }
 
-void gunshot_update_start(gunshot_update *update, const gunshot_ota_device *device) {
-  update->held = update->unsent = 0;
-  gunshot_slots_boot(&update->slots, device);
+void gunshot_update_start(gunshot_update *update) {
+  update->held = 0;
   const gunshot_slots *slots = &update->slots;
   const bool is_kept = slots->running == slots->choice.kept;
   report(update,

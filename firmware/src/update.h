@@ -3,8 +3,8 @@
  *   3  order: u8 what is wanted, a manifest
  *   4  part: u32 byte of the image at which it begins, bytes, PART at most
  * From the board, at its start and after each of these, with sequence 0:
- *   5  report: u8 stage, u8 verdict of ota.h, u32 byte of the image that it wants next, u32 version that runs, 0 for
- *      what was flashed
+ *   5  report: u8 stage, u8 verdict of ota.h, u32 byte of the image that it wants next, u32 version that runs, and
+ *      the first 4 bytes of that image's SHA-256; both 0 for what was flashed
  * The board asks for each part, so that one which was lost or damaged is sent again. gunshot/device/board_image.py is
  * the other end. */
 #ifndef GUNSHOT_UPDATE_H
@@ -18,7 +18,7 @@
 
 #define GUNSHOT_PART_BYTES 256
 #define GUNSHOT_PART_MESSAGE (18 + 4 + GUNSHOT_PART_BYTES + 4)
-#define GUNSHOT_REPORT_BYTES (18 + 10 + 4)
+#define GUNSHOT_REPORT_BYTES (18 + 14 + 4)
 
 typedef enum { GUNSHOT_ORDER = 3, GUNSHOT_PART = 4, GUNSHOT_REPORT = 5 } gunshot_update_kind;
 typedef enum { GUNSHOT_INSTALL = 1, GUNSHOT_KEEP = 2, GUNSHOT_BACK = 3 } gunshot_wanted;
@@ -33,13 +33,12 @@ typedef enum {
 
 typedef struct {
   gunshot_slots slots;
-  size_t unsent; /* reports that the port did not take; the other end asks again */
-  size_t held;   /* bytes of a message that has not come whole */
+  size_t held; /* bytes of a message that has not come whole */
   uint8_t bytes[GUNSHOT_PART_MESSAGE];
 } gunshot_update;
 
-/* Choose what runs, and say which it is. */
-void gunshot_update_start(gunshot_update *update, const gunshot_ota_device *device);
+/* Say what gunshot_slots_boot chose, in `slots`. */
+void gunshot_update_start(gunshot_update *update);
 /* Take what has come on the line. Returns whether the device is to start again, with another image. */
 bool gunshot_update_poll(gunshot_update *update);
 

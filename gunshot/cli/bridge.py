@@ -38,7 +38,7 @@ def bridge(
 
     show_log()
     p, place = params.load("audio", "firmware"), Place.load(folder)
-    delivery = image and Delivery(image.read_bytes(), image.with_name(f"{image.name}.manifest").read_bytes())
+    delivery = image and Delivery.load(image)
     with closing(outbox.Outbox(folder)) as waiting:
         one = bridging.Bridge(
             folder, place, waiting, sr=p.audio.sr, heartbeat_s=p.firmware.heartbeat_s, delivery=delivery,

@@ -7,6 +7,7 @@ import logging
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from gunshot.device import messages
 from gunshot.device.releases import Stage, Wanted
@@ -21,8 +22,9 @@ RULES = (
     None, "manifest", "operator", "hardware", "older", "image", "length", "disk", "over", "trial", "unknown",
 )  # fmt: skip
 AT = struct.Struct("<I")
-BODY = struct.Struct("<BBII")
+BODY = struct.Struct("<BBII4s")
 WAIT_S = 2.0  # for a report, before what it answers is sent again
+SILENT = 10  # sends without a report, after which the log says so
 
 log = logging.getLogger("gunshot")
 
@@ -37,6 +39,7 @@ class Report:
     rule: str | None  # by which it refuses
     next: int  # the byte of the image that it wants
     running: int  # the number of the image that runs; 0: what was flashed
+    hash: bytes  # the first 4 bytes of that image's SHA-256: two builds of one model share a number; zeros: as above
 
 
 def _sealed(kind: int, body: bytes) -> bytes:
@@ -64,10 +67,10 @@ def decode(data: bytes) -> Report:
         raise ValueError(f"kind={kind} of version={version} must be {REPORT} of {messages.VERSION}")
     if messages.CRC.unpack(data[-messages.CRC.size :]) != (zlib.crc32(data[: -messages.CRC.size]),):
         raise ValueError("crc32 must be as the report states: it is damaged")
-    stage, rule, next, running = BODY.unpack_from(data, messages.HEAD.size)
+    stage, rule, next, running, hash = BODY.unpack_from(data, messages.HEAD.size)
     if stage >= len(STAGES) or rule >= len(RULES):
         raise ValueError(f"stage={stage}, rule={rule} must be below {len(STAGES)}, {len(RULES)}")
-    return Report(device, session, STAGES[stage], RULES[rule], next, running)
+    return Report(device, session, STAGES[stage], RULES[rule], next, running, hash)
 
 
 class Delivery:
@@ -80,28 +83,42 @@ class Delivery:
     def __init__(self, image: bytes, manifest: bytes):
         if len(manifest) != manifests.SIZE:
             raise ValueError(f"manifest={len(manifest)} bytes must be {manifests.SIZE}")
-        _, _, self._number, size, *_ = manifests.LAYOUT.unpack_from(manifest)
+        _, _, self._number, size, *_, sha256 = manifests.LAYOUT.unpack_from(manifest)
         if len(image) != size:
             raise ValueError(f"image={len(image)} bytes must be the {size} of its manifest")
-        self._image, self._manifest = image, manifest
+        self._image, self._manifest, self._hash = image, manifest, sha256[:4]
         self._last = order(Wanted.install, manifest)  # what was sent last
         self._sent_s: float | None = None
+        self._unanswered = 0  # sends since the last report
         self._was_whole = False  # the board had all of it
         self._runs = False
         self.ended: str | None = None  # kept, back, or by which rule it was refused
+
+    @classmethod
+    def load(cls, file: Path) -> "Delivery":
+        """Return that of an image's file, with FILE.manifest beside it; ValueError where that is of another image."""
+        try:
+            return cls(file.read_bytes(), file.with_name(f"{file.name}.manifest").read_bytes())
+        except ValueError as e:
+            raise ValueError(f"{file}.manifest: {e}; make it with `gunshot export ota {file}`") from None
 
     def outgoing(self, now_s: float) -> bytes:
         """Return what is to be sent now, again where nothing answered it; `now_s` is the monotonic clock's."""
         if self.ended or (self._sent_s is not None and now_s - self._sent_s < WAIT_S):
             return b""
         self._sent_s = now_s
+        if self._unanswered == SILENT:
+            log.warning("the board says nothing of its image: was it built with a key (GUNSHOT_OTA_KEY)? It is sent on")
+        self._unanswered += 1
         return self._last
 
     def hear(self, report: Report) -> None:
         """Take a report of the board."""
         if self.ended:
             return
-        self._runs = report.running == self._number and report.stage in (Stage.trial, Stage.kept)
+        self._unanswered = 0
+        is_it = (report.running, report.hash) == (self._number, self._hash)
+        self._runs = is_it and report.stage in (Stage.trial, Stage.kept)
         if report.stage == Stage.fetching:
             self._send(part(self._image, report.next))
         elif report.stage == Stage.refused and report.rule == "unknown":  # it started again, and knows nothing of it

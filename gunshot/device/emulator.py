@@ -78,7 +78,7 @@ def build(
     """
     for name in ["cmake", "ninja", *_compilers(preset)]:
         tool(name)
-    wake = [] if wake_db == _wake_db(firmware / "generated/constants.h") else [f"-DGUNSHOT_WAKE_DB={wake_db}"]
+    wake = [] if wake_db == _wake_db(firmware / "generated/constants.h") else [f"-DGUNSHOT_MEASURED_WAKE_DB={wake_db}"]
     other = [*([backend] if backend != "compiled" else []), *([f"wake{wake_db}"] if wake else [])]
     other += ["images"] if ota_key else []
     folder = f"build/{'-'.join([preset, *other])}"

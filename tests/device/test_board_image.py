@@ -1,5 +1,7 @@
 """An image on its way to a board: each part that is asked for, again where nothing answers, until the board has it."""
 
+import hashlib
+import logging
 import struct
 import zlib
 
@@ -18,9 +20,10 @@ INSTALL, KEEP = order(Wanted.install, SIGNED), order(Wanted.keep, SIGNED)
 FLASHED, FETCHING, REFUSED, TRIAL, KEPT, BACK = range(6)
 
 
-def report(stage: int, *, rule: int = 0, next: int = 0, running: int = 0) -> bytes:
-    """What a board says, as firmware/src/update.h has it."""
-    whole = struct.pack("<2sBBHIIIBBII", b"GS", 2, 5, 32, 7, 9, 0, stage, rule, next, running)
+def report(stage: int, *, rule: int = 0, next: int = 0, running: int = 0, image: bytes = IMAGE) -> bytes:
+    """What a board says, as firmware/src/update.h has it; `image` runs, or none where its number is 0."""
+    hash = hashlib.sha256(image).digest()[:4] if running else bytes(4)
+    whole = struct.pack("<2sBBHIIIBBII4s", b"GS", 2, 5, 36, 7, 9, 0, stage, rule, next, running, hash)
     return whole + struct.pack("<I", zlib.crc32(whole))
 
 
@@ -44,16 +47,18 @@ def test_bytes_are_as_the_firmware_has_them():
     assert part(IMAGE, 256)[18:-4] == struct.pack("<I", 256) + IMAGE[256:512] and part(IMAGE, 512)[22:-4] == b"end"
     for sent in (INSTALL, part(IMAGE, 0)):
         assert sent[-4:] == struct.pack("<I", zlib.crc32(sent[:-4]))
-    assert decode(report(REFUSED, rule=4, next=1, running=2)) == Report(7, 9, "refused", "older", 1, 2)
+    assert decode(report(REFUSED, rule=4, next=1, running=2)) == Report(
+        7, 9, "refused", "older", 1, 2, hashlib.sha256(IMAGE).digest()[:4]
+    )
 
 
-@given(st.integers(0, 31), st.integers(1, 255))
+@given(st.integers(0, 35), st.integers(1, 255))
 def test_a_damaged_report_is_none(at, flip):
     data = bytearray(report(TRIAL))
     data[at] ^= flip
     with pytest.raises(ValueError):
         decode(bytes(data))
-    with pytest.raises(ValueError, match="length=31"):
+    with pytest.raises(ValueError, match="length=35"):
         decode(report(TRIAL)[:-1])
 
 
@@ -81,6 +86,27 @@ def test_it_is_kept_once_the_board_that_runs_it_sends_a_message(delivery):
     assert delivery.ended == "kept" and delivery.outgoing(99.0) == b""
 
 
+OLD = {"running": 4, "image": b"an earlier build of the same model"}
+
+
+def test_an_earlier_build_with_its_number_is_not_it(delivery):
+    assert hear(delivery, FETCHING, KEPT, **OLD) == part(IMAGE, 0) and delivery.ended is None  # it started again
+    hear(delivery, TRIAL, **OLD)  # the last part came
+    delivery.heard()
+    assert delivery.outgoing(WAIT_S) == part(IMAGE, 0)
+    hear(delivery, TRIAL, running=4)
+    hear(delivery, KEPT, **OLD)  # after three starts
+    assert delivery.ended == "back"
+
+
+def test_a_board_that_does_not_answer_is_told_of_once(delivery, caplog):
+    caplog.set_level(logging.WARNING)
+    for i in range(1, 30):
+        assert delivery.outgoing(i * WAIT_S) == INSTALL
+        assert len(caplog.records) == (i >= board_image.SILENT)
+    assert "GUNSHOT_OTA_KEY" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("stages", "said", "how"),
     [
@@ -102,3 +128,15 @@ def test_a_manifest_of_another_image_is_refused():
         Delivery(IMAGE[:-1], SIGNED)
     with pytest.raises(ValueError, match="manifest=143 bytes must be 144"):
         Delivery(IMAGE, SIGNED[:-1])
+
+
+def test_an_image_is_loaded_with_its_manifest_beside_it(tmp_path):
+    file = tmp_path / "gunshot.bin"
+    file.write_bytes(IMAGE)
+    with pytest.raises(FileNotFoundError, match=r"gunshot\.bin\.manifest"):
+        Delivery.load(file)
+    file.with_name("gunshot.bin.manifest").write_bytes(SIGNED)
+    assert Delivery.load(file).outgoing(0.0) == INSTALL
+    file.write_bytes(IMAGE[:-1])
+    with pytest.raises(ValueError, match=r"gunshot\.bin\.manifest: image=514 .*make it with `gunshot export ota"):
+        Delivery.load(file)

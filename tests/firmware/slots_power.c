@@ -101,7 +101,8 @@ uint8_t *line_reports(void) { return reports; }
 
 void line_start(const gunshot_ota_device *device) {
   reported = 0;
-  gunshot_update_start(&update, device);
+  gunshot_slots_boot(&update.slots, device);
+  gunshot_update_start(&update);
 }
 
 /* Bytes come in pieces; the reports so far, in bytes. */

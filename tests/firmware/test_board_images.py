@@ -44,7 +44,7 @@ def runs(board: Board) -> Report:
 
 
 def test_an_image_comes_by_the_line_is_tried_and_kept(board):
-    assert runs(board) == Report(0, 1, None, None, 0, 0)  # what was flashed
+    assert runs(board) == Report(0, 1, None, None, 0, 0, bytes(4))  # what was flashed
     delivery = Delivery(OLD, manifest(OLD, 4))
     taken = board.start(delivery)
     assert [r.next for r in taken if r.stage == Stage.fetching] == [*range(0, 3000, board_image.PART_BYTES)]
@@ -105,6 +105,12 @@ def test_a_trial_that_sends_no_message_ends_by_itself(board, kept):
     board.start(Delivery(NEW, manifest(NEW, 5)))
     assert [runs(board).running for _ in range(4)] == [5, 5, 5, 4] and board.slot(0) == kept[:SLOT]
     assert deliver(board, NEW, 5) == "refused: over"
+
+
+def test_a_file_that_is_no_flash_takes_no_image(board):
+    (board.folder / "flash").write_bytes(b"")
+    assert deliver(board, NEW, 5) == "refused: disk" and board.flash == b""
+    assert "warning: flash: no file of its size" in (board.folder / "said").read_text()
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(60, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)])])

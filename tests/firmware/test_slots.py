@@ -1,9 +1,11 @@
 """Two slots of images in the firmware's C, on flash that loses power at any byte, against cryptography's signatures."""
 
 import ctypes
+import hashlib
 import random
 import runpy
 import subprocess
+import zlib
 from ctypes import c_int64, c_size_t
 
 import pytest
@@ -134,6 +136,7 @@ def test_a_trial_that_is_taken_back_never_begins_again(board):
     assert RULES[board.keep(NEXT, 5)] == "unknown" and board.back(NEW, 5) == 0
     assert board.boot() == 0 and board.running() == OLD
     assert RULES[board.install(NEW, 5)] == "over" and RULES[board.keep(NEW, 5)] == "unknown"
+    assert board.take(NEXT, 5) == 0 and board.running() == NEXT  # the same model, built anew
 
 
 REFUSED = {
@@ -172,11 +175,13 @@ def test_a_bit_that_flips_in_a_slot_is_seen_at_the_next_start(slots, at, bit):
     flash[SLOT + at] ^= 1 << bit
     slots.flash = bytes(flash)
     assert slots.boot() == 0 and slots.running() == OLD
+    assert slots.take(NEW, 5) == 0 and slots.running() == NEW  # it may come again, whole
 
 
 INSTALL = board_image.order(Wanted.install, manifest(NEXT, 5))
 PARTS = [board_image.part(NEXT, at) for at in range(0, len(NEXT), board_image.PART_BYTES)]
-FLASHED_RUNS = Report(7, 9, None, None, 0, 0)
+NOTHING = (0, bytes(4))  # runs but what was flashed
+FLASHED_RUNS = Report(7, 9, None, None, 0, *NOTHING)
 JUNK = st.binary(max_size=40) | st.sampled_from([b"G", b"GS\2\3", b"GS\2\4\x1a\1", INSTALL[:-1], PARTS[0][:99]])
 
 
@@ -184,11 +189,11 @@ JUNK = st.binary(max_size=40) | st.sampled_from([b"G", b"GS\2\3", b"GS\2\4\x1a\1
 def test_an_image_is_taken_out_of_whatever_comes_on_the_line(slots, junk, piece):
     slots.blank()
     line = b"".join(before + sent for before, sent in zip(junk, [INSTALL, *PARTS], strict=True))
-    said = [FLASHED_RUNS, *(Report(7, 9, Stage.fetching, None, at, 0) for at in (0, 256))]
+    said = [FLASHED_RUNS, *(Report(7, 9, Stage.fetching, None, at, *NOTHING) for at in (0, 256))]
     line += bytes(
         300
     )  # what looks like a beginning waits for its end; the other end sends the part again, which is one
-    assert slots.hear(line, piece) == [*said, Report(7, 9, Stage.trial, None, 0, 0)]
+    assert slots.hear(line, piece) == [*said, Report(7, 9, Stage.trial, None, 0, *NOTHING)]
     assert slots.boot() == 0 and slots.running() == NEXT
 
 
@@ -202,7 +207,43 @@ def test_a_damaged_order_is_none(slots, at, flip):
 def test_another_part_is_answered_by_the_one_that_is_missing(board):
     wanted = [report.next for report in board.hear(INSTALL + PARTS[1] + PARTS[0] + PARTS[0], 999)[1:]]
     assert wanted == [0, 0, 256, 256]
-    assert board.hear(PARTS[1], 999)[1] == Report(7, 9, Stage.refused, "unknown", 0, 0)  # it has started again
+    assert board.hear(PARTS[1], 999)[1] == Report(7, 9, Stage.refused, "unknown", 0, *NOTHING)  # it has started again
+
+
+def test_an_order_that_comes_again_erases_nothing(board):
+    said = board.hear(INSTALL + PARTS[0] + INSTALL + PARTS[1], 999)
+    assert [(report.stage, report.next) for report in said[2:]] == [
+        (Stage.fetching, 256), (Stage.fetching, 256), (Stage.trial, 0)
+    ]  # fmt: skip
+    assert board.boot() == 0 and board.running() == NEXT
+
+
+def test_an_order_that_nobody_knows_is_refused(board):
+    body = INSTALL[:18] + b"\4" + INSTALL[19:-4]
+    said = board.hear(body + zlib.crc32(body).to_bytes(4, "little"), 999)
+    assert said[1:] == [Report(7, 9, Stage.refused, "unknown", 0, *NOTHING)]
+
+
+def test_a_kept_image_that_is_damaged_comes_again(board):
+    board.take(NEXT, 5)
+    flash = bytearray(board.flash)
+    flash[SLOT - 1] ^= 1
+    board.flash = bytes(flash)
+    assert [report.stage for report in board.hear(INSTALL + b"".join(PARTS), 999)] == [
+        None, *[Stage.fetching] * 2, Stage.trial
+    ]  # fmt: skip
+    assert board.boot() == 1 and board.running() == NEXT and board.keep(NEXT, 5) == 0
+    runs = Report(7, 9, Stage.kept, None, 0, 5, hashlib.sha256(NEXT).digest()[:4])
+    assert board.hear(INSTALL, 999) == [runs, runs]
+
+
+def test_a_trial_whose_start_could_not_be_counted_is_tried_at_the_next_one(board):
+    board.install(NEXT, 5)
+    board.power(0, fails=True)
+    said = board.hear(INSTALL + INSTALL, 999)
+    assert [report.stage for report in said] == [None, Stage.trial]  # and after that it is to start again
+    board.power()
+    assert board.boot() == 0 and board.running() == NEXT
 
 
 @pytest.mark.parametrize(("fails", "step"), [(False, 1), (True, 7)], ids=["power lost", "flash fails"])

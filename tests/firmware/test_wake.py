@@ -155,3 +155,11 @@ def test_a_rise_that_is_none_is_no_build(tmp_path, db):
     done = compiled(tmp_path, db)
     assert (done.returncode == 0) == (1 <= db <= 60)
     assert ("firmware.wake_db: 0, or a whole number from 1 to 60" in done.stderr) == (not 1 <= db <= 60)
+
+
+@pytest.mark.firmware
+def test_a_build_folder_of_before_takes_the_rise_of_the_parameters(tmp_path):
+    """One whose cache says GUNSHOT_WAKE_DB, as such folders did."""
+    said = ["-B", tmp_path, "-DGUNSHOT_WAKE_DB=0"]
+    subprocess.run(["cmake", "--preset", "host", *said], cwd=ROOT / "firmware", check=True, capture_output=True)
+    assert "WAKE_DB" not in (tmp_path / "build.ninja").read_text()

@@ -18,6 +18,8 @@ static void bring(void) {
   flash_file = files_open("flash", FILES_CHANGE);
   if (flash_file < 0 || files_size(flash_file) != sizeof flash ||
       files_read(flash_file, flash, sizeof flash) != sizeof flash) {
+    memset(flash, ERASED, sizeof flash);
+    flash_file = -1;
     files_say("warning: flash: no file of its size; no image is taken\n");
   }
   line = files_open("uart", FILES_CHANGE);
