@@ -74,9 +74,12 @@ def run(
     size = p.detector.hop * p.features.hop_length
     heard, form = live.Heard(), (p.audio.sr, size)
     source = live.recording(file, *form, notes, heard) if file else live.microphone(microphone, *form, heard)
+    is_first = True
     while True:
         loaded = _booted(slots, own) if slots else load_model(own)
-        more = {"heard": heard, "slots": slots, "verifier": _verifier(loaded.path, own, p) if verify else None}
+        verifier = _verifier(loaded.path, p, must=is_first and loaded.path == own) if verify else None
+        is_first = False
+        more = {"heard": heard, "slots": slots, "verifier": verifier}
         left = _listen(place, folder, source, loaded, p, threshold=threshold, site=site, more=more)
         if not (slots and slots.is_stale):
             break
@@ -113,10 +116,10 @@ def _listen(
     return running.listen(folder, source, model, rungs.logits[0], p, rungs=rungs, site=said, own=taught, **more)
 
 
-def _verifier(detector: Path, own: Path, p: "Sections") -> "Model | None":
-    """Return the verifier behind a detector; None, with a warning, behind an image's, which must not end a device.
+def _verifier(detector: Path, p: "Sections", *, must: bool) -> "Model | None":
+    """Return the verifier behind a detector; None, with a warning, where there is none, unless there must be one.
 
-    ValueError and FileNotFoundError as for `opinion.load`, behind the machine's own.
+    ValueError and FileNotFoundError as for `opinion.load`, where there must.
     """
     import logging
 
@@ -126,7 +129,7 @@ def _verifier(detector: Path, own: Path, p: "Sections") -> "Model | None":
     try:
         return opinion.load(pipeline.verifier(), detector, p)
     except (ValueError, OSError) as e:
-        if detector == own:
+        if must:
             raise
         logging.getLogger("gunshot").warning("it gives no second opinion: %s", e)
         return None

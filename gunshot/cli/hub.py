@@ -131,9 +131,10 @@ def run(
     folders.load(folder).rollout.check(heartbeat_s=p.firmware.heartbeat_s)
     judge = None
     if verifier:
+        from gunshot.detect import opinion
         from gunshot.hub import second
 
-        loaded = second.load(verifier, p)
+        loaded = opinion.load(verifier, None, p)
         judge = lambda engine, sound, stop: second.keep(engine, sound, loaded, p, stop)  # noqa: E731
     with suppress(KeyboardInterrupt):
         service.serve(folder, sr=p.audio.sr, second=judge)

@@ -54,8 +54,8 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def load(path: Path, detector: Path, p: Sections) -> Model:
-    """Return the verifier in a .tflite file, which was made behind the detector in another file.
+def load(path: Path, detector: Path | None, p: Sections) -> Model:
+    """Return the verifier in a .tflite file, which was made behind the detector in another file; None: behind any.
 
     Raises
     ------
@@ -70,19 +70,21 @@ def load(path: Path, detector: Path, p: Sections) -> Model:
     except (FileNotFoundError, ValueError) as e:
         what, _, remedy = str(e).rpartition("; ")  # which is of what stages make: no stage makes a verifier
         raise type(e)(f"{what or remedy}; {ANEW}") from e
-    if verifier.report.get("detector_sha256") != sha256(detector):
+    if detector and verifier.report.get("detector_sha256") != sha256(detector):
         raise ValueError(f"{path}: made behind another detector than {detector}; run `gunshot train-verifier`")
     check(verifier, p)
     return verifier
 
 
 def check(verifier: Model, p: Sections) -> None:
-    """Raise ValueError where a verifier does not hear as many frames as the section `verifier` says."""
-    if verifier.window[1] != p.verifier.frames:
-        raise ValueError(
-            f"{verifier.path}: windows of {verifier.window[1]} frames must have verifier.frames={p.verifier.frames} of "
-            "params.yaml; make it anew with `gunshot train-verifier`"
-        )
+    """Raise ValueError where a verifier does not hear as many bands and frames as params.yaml says."""
+    rules = ("bands", "features.n_mels", p.features.n_mels), ("frames", "verifier.frames", p.verifier.frames)
+    for size, (what, name, rule) in zip(verifier.window, rules, strict=True):
+        if size != rule:
+            raise ValueError(
+                f"{verifier.path}: windows of {size} {what} must have {name}={rule} of params.yaml; make it anew with "
+                "`gunshot train-verifier`"
+            )
 
 
 def of_frames(verifier: Model, log_mel: np.ndarray, at: np.ndarray, p: Sections) -> np.ndarray:

@@ -73,7 +73,7 @@ class Incidents:
         self._near = NearMisses(ear) if len(ear.closed()) > 1 else None
 
     def push(self, samples: np.ndarray) -> list[Incident]:
-        """Return the messages of further samples [shape=(n,)], as `Listener.push` takes them."""
+        """Return the messages of further samples [shape=(n,)], as `Listener.push` takes them, but for opinions."""
         self._passed += len(samples)
         (shots, *lower), _ = self.ear.push(samples)
         closed, *lower_closed = self.ear.closed()
@@ -85,30 +85,40 @@ class Incidents:
             for i in range(*np.searchsorted(decided, [window, window + 1])):
                 self._take(window, int(shots[i, detector.LOGIT_SUM]), int(onsets[i]), int(peaks[i]))
             out += self._due(self._begun + self.ear.ends(window), closed=window in closed)
-        return out + self._opinions()
+        return out
+
+    def opinions(self, *, ended: bool = False) -> list[Incident]:
+        """Return a message of each incident whose highest shot the verifier has heard, or all that it will hear.
+
+        That takes it some time: tell first what the others returned.
+        """
+        out = []
+        for number, each in list(self._unjudged.items()):
+            if ended or self._passed >= each.highest + self._second.after:
+                del self._unjudged[number]
+                state = each.state if each is self._open else State.CLOSED
+                out.append(self._message(each, state, self._second.opinion(each.highest, self._begun)))
+        return out
 
     def gap(self, lost: int) -> list[Incident]:
-        """Return the messages of so many samples that are missing: none, or that the incident closed."""
-        out = self.end()
+        """Return the messages of so many samples that are missing: that the incident closed, if any, and opinions."""
+        out = self.end() + self.opinions(ended=True)
         self.ear.gap()
         self._passed += lost
         self._begun = self._passed
         return out
 
     def end(self) -> list[Incident]:
-        """Return the messages of a stream that has ended: none, or that the incident closed, and opinions."""
-        return self._stop() + self._opinions(ended=True)
-
-    def climb(self, rung: int) -> list[Incident]:
-        """Return the messages of going to another rung of a `ladder.Ear`: none, or that the incident closed."""
-        out = self._stop()
-        self.ear.rung = rung
-        return out
-
-    def _stop(self) -> list[Incident]:
+        """Return the messages of a stream that has ended: none, or that the incident closed."""
         if self._near:
             self._near.end()
         return [self._close()] if self._open else []
+
+    def climb(self, rung: int) -> list[Incident]:
+        """Return the messages of going to another rung of a `ladder.Ear`: none, or that the incident closed."""
+        out = self.end()
+        self.ear.rung = rung
+        return out
 
     @property
     def count(self) -> int:
@@ -154,16 +164,6 @@ class Incidents:
     def _close(self) -> Incident:
         message, self._open = self._message(self._open, State.CLOSED), None
         return message
-
-    def _opinions(self, *, ended: bool = False) -> list[Incident]:
-        """Return a message of each incident whose highest shot the verifier has heard, or all that it will hear."""
-        out = []
-        for number, each in list(self._unjudged.items()):
-            if ended or self._passed >= each.highest + self._second.after:
-                del self._unjudged[number]
-                state = each.state if each is self._open else State.CLOSED
-                out.append(self._message(each, state, self._second.opinion(each.highest, self._begun)))
-        return out
 
     def _message(self, each: _Incident, state: State, opinion: Opinion | None = None) -> Incident:
         """Return what is not yet told of an incident, which is told then."""

@@ -94,7 +94,8 @@ class Device:
         self._ear.count(block)
         pcm = audio.to_int16(np.nan_to_num(block, posinf=0, neginf=0))
         if lost:
-            self._tell(self._teller.gap(0))
+            self._tell(self._teller.end())
+            self._tell(self._teller.gap(0))  # opinions are left
             self.ring.gap()
         self._heard_s = self._at.unix_s
         self._heard += len(pcm)
@@ -116,9 +117,14 @@ class Device:
         now += ", its site verifier decides as before" * self._verified
         return SiteProfile(fault=f"{site.site}: incidents there prove more than {limit}; {now}; calibrate again")
 
+    def judge(self) -> None:
+        """Tell the opinions that are due: after the alerts, which wait for no verifier."""
+        self._tell(self._teller.opinions())
+
     def end(self) -> None:
         """Tell that the sound has ended."""
         self._tell(self._teller.end())
+        self._tell(self._teller.opinions(ended=True))
         self.ring.end()
 
     def _adapt(self, samples: int, *, opened: bool) -> None:
@@ -132,14 +138,15 @@ class Device:
     def _tell(self, messages: list[Incident]) -> None:
         """Put incident messages into the outbox, with the time where the operating system is sure of it.
 
-        And with the profile, as long as anything of it decides.
+        And with the profile, as long as anything of it decides. An opinion alone has no time: it tells no new shot.
         """
         left = self._climbs and self._climbs.has_left_profile and not self._verified
         for message in messages:
             self.incidents[message.incident] = message.onset, message.decided
             self.incidents.pop(message.incident - MOST_INCIDENTS, None)
             message = dataclasses.replace(message, profile=None if left else self._profile)
-            if (error_us := self._error_us()) is not None:
+            is_opinion = message.opinion and not message.onsets
+            if not is_opinion and (error_us := self._error_us()) is not None:
                 age_us = (self._heard - message.decided) * 1_000_000 // self._ear.p.audio.sr
                 heard_us, way_us = self._last()
                 message = dataclasses.replace(message, clock=Clock(heard_us - age_us, error_us + way_us))
@@ -203,17 +210,15 @@ def capabilities(place: Place, *, verifier: bool) -> list[str]:
 
 def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
-    *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, own: Model | None = None,
-    verifier: Model | None = None,
-    error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None, slots: Slots | None = None,
+    *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, own: Model | None = None, slots: Slots | None = None,
+    verifier: Model | None = None, error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None,
 ) -> int:  # fmt: skip
     """Be the device of a folder until the sound ends and the hub has all, an interrupt, or another image is to run.
 
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
     `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile, and `own` the model with
-    that site's verifier, which decides at all rungs; `verifier` gives second opinions. The others are as for `run` and
-    `Device`, and `heard` is its `at`.
-    `slots` are its images, of which the model is the one that runs: that another is to run they say themselves.
+    that site's verifier, which decides at all rungs; `verifier` gives second opinions. `slots` are its images, of which
+    the model is the one that runs: that another is to run they say. The others are as for `Device`: `heard` is `at`.
     ValueError where the folder is no device's, or another uses it.
     """
     place, number = Place.load(folder), f"{model_number(model.path.read_bytes()):016x}"
@@ -239,11 +244,7 @@ def listen(
             closing(Answers(folder, birth, device.ring, **keeps, error_us=error_us)) as answers,
             closing(Link(folder, place.host, place.port, outbox, birth, answers, **says)) as link,
         ):
-            try:
-                run(source, device, outbox, answers, link, site=site, slots=slots)
-            except KeyboardInterrupt:
-                if slots:
-                    slots.close()  # no other image is to run, even where one waits
+            run(source, device, outbox, answers, link, site=site, slots=slots)
         if climbs:
             climbs.save()
         return len(outbox)
@@ -273,16 +274,21 @@ def run(
 ) -> None:  # fmt: skip
     """Hear blocks until they end, then wait until the hub has acknowledged all that waits, and has each answer.
 
-    Where another image is to run, end at once: what waits goes out after the next start.
+    Where another image is to run, or at an interrupt, end at once: what waits goes out after the next start.
     """
-    for block, lost in source:
-        device.hear(block, lost=lost)
-        link.say(device.said(site))
-        link.pump()
-        if slots and slots.is_stale:
-            return device.end()
-    device.end()
-    log.info("the sound has ended; messages that wait for the hub: %d", len(outbox))
-    while (len(outbox) or len(answers)) and not (slots and slots.is_stale):
-        link.pump(PATIENCE_S)
+    try:
+        for block, lost in source:
+            device.hear(block, lost=lost)
+            link.say(device.said(site))
+            link.pump()
+            device.judge()
+            if slots and slots.is_stale:
+                return device.end()
+        device.end()
+        log.info("the sound has ended; messages that wait for the hub: %d", len(outbox))
+        while (len(outbox) or len(answers)) and not (slots and slots.is_stale):
+            link.pump(PATIENCE_S)
+    except KeyboardInterrupt:
+        if slots:
+            slots.close()  # no other image is to run, even where one waits
     return None

@@ -50,7 +50,7 @@ RAISE = UPDATE.where(CASE.c.raised_at.is_(None))
 
 
 def join(connection: sql.Connection, incidents: Iterable[tuple[dict, dict | None]], *, now: datetime) -> None:
-    """Put incidents of which messages came into their cases, which may merge cases, or take some apart.
+    """Put incidents of which more was heard into their cases, which may merge cases, or take some apart.
 
     Of each it takes the key, which is its device, session and incident, and the row before those messages: None where
     they are the first. A withdrawn incident stays in the case that it has, and does not count.

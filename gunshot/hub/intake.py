@@ -29,6 +29,7 @@ MOST = 2**63 - 1  # of a count in a database
 MOST_REFUSED = 1000  # messages of a device that are kept with their reason: or it could fill the disk with them
 MOST_REASON = 500  # characters: a message may quote what it refuses
 LATE_US = 10_000_000  # after its sound, at most, the first message of a device comes that does not know the time
+SAID = {"profile", "opinion_sequence", "verifier", "opinion", "upheld"}  # of an incident's row: nothing that was heard
 LATEST_US = 253_402_300_799_999_999  # the end of the year 9999, the last that a datetime has
 
 log = logging.getLogger("gunshot")
@@ -162,7 +163,7 @@ class _Taken:
     def __init__(self, connection: sql.Connection, *, now: datetime, sr: int):
         self._now, self._sr = now, sr
         self._messages, self._incidents, self._onsets = (Rows(connection, t) for t in (MESSAGE, INCIDENT, ONSET))
-        self._changed: dict[tuple, None] = {}  # the keys of incidents of which a message came, in order
+        self._changed: dict[tuple, None] = {}  # the keys of incidents of which more was heard, in order
 
     def store(self, device: sql.Row, message: messages.Message, payload: bytes) -> None:
         """Add a message of a device; ValueError where another one has its numbers."""
@@ -183,10 +184,12 @@ class _Taken:
         for onset in message.onsets:
             before = self._onsets.get((*key, onset))
             self._onsets.put((*key, onset), _onset(before, message, onset, self._sr))
-        self._changed[key] = None
+        news = {name for name, value in values.items() if not row or row[name] != value} - SAID
+        if news or message.onsets:
+            self._changed[key] = None
 
     def write(self) -> list[tuple[dict, dict | None]]:
-        """Write all of it; return the incidents of which a message came: the key of each, and its row before."""
+        """Write all of it; return the incidents of which more was heard: the key of each, and its row before."""
         for rows in (self._messages, self._incidents, self._onsets):
             rows.write()
         names = [column.name for column in INCIDENT.primary_key]

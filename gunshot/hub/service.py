@@ -36,15 +36,8 @@ def serve(place: Path, *, sr: int, second: Callable[[sql.Engine, Path, Event], N
         The database cannot be reached, or takes nothing.
     """
     settings = folder.load(place)
-    client = mqtt.Client(
-        CallbackAPIVersion.VERSION2, client_id=folder.HUB, clean_session=False, protocol=mqtt.MQTTv311, manual_ack=True
-    )
-    client.max_inflight_messages_set(inbox.MOST)  # acknowledgements, of what was committed together
-    own = place / "client"
-    client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
+    client, stop = _client(place / "client"), Event()
     teller = Teller(client, enabled=settings.home_assistant)
-    client.on_connect = _connected
-    stop = Event()
     with database.opened(settings.database) as engine, ThreadPoolExecutor() as pool:
         sound = place / orders.SOUND
         hub = Hub(client, engine, sr=sr, sound=sound)
@@ -68,6 +61,17 @@ def serve(place: Path, *, sr: int, second: Callable[[sql.Engine, Path, Event], N
             stop.set()
         for one in beside:
             one.result()
+
+
+def _client(own: Path) -> mqtt.Client:
+    """Return a client of the broker, yet to connect, with the certificate in a folder."""
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2, client_id=folder.HUB, clean_session=False, protocol=mqtt.MQTTv311, manual_ack=True
+    )
+    client.max_inflight_messages_set(inbox.MOST)  # acknowledgements, of what was committed together
+    client.tls_set(own / "ca.pem", own / "cert.pem", own / "key.pem")
+    client.on_connect = _connected
+    return client
 
 
 def _loop(hub: "Hub", settings: folder.Settings, beside: list[Future], teller: Teller) -> None:

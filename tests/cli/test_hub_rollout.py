@@ -2,9 +2,11 @@
 
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
+from gunshot.base import pipeline
 from gunshot.cli import device
 from gunshot.device.slots import Slots
 from gunshot.device.topics import Birth, Status
@@ -13,6 +15,7 @@ from gunshot.models import model
 from gunshot.signing import keys, record
 from tests.cli.test_commands import main, run
 from tests.device.images import OPERATOR, image, manifest, trusting
+from tests.firmware.driven import ROOT
 
 
 @pytest.fixture
@@ -82,3 +85,18 @@ def test_a_trial_whose_model_cannot_be_loaded_is_over_and_the_machine_s_own_runs
     slots.finish(signed, "a" * 32, lambda _: None)
     assert slots.is_stale and device._booted(slots, own) == own and not slots.is_stale
     assert slots.state.trial is None and "its model cannot be loaded" in slots.state.last[2]
+
+
+def test_a_roll_out_that_is_taken_back_ends_no_device_that_has_no_verifier(place, monkeypatch, caplog):
+    """Nor does one of a model that none was made behind."""
+    own, image_ = place.parent / "own.tflite", place.parent / "image.tflite"
+    said("hub", "enrol", place, "roof", "--number", 7)
+    (place.parent / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.setattr(pipeline, "models", lambda root=None: {"int8": own})
+    monkeypatch.setattr(device, "_booted", lambda *_: SimpleNamespace(path=booted[len(heard)]))
+    monkeypatch.setattr(device, "_listen", lambda *_, more, **__: heard.append(more["verifier"]) or 0)
+    monkeypatch.setattr(Slots, "is_stale", property(lambda _: len(heard) < len(booted)))
+    command = ("device", "run", str(place / "devices" / "roof"), "--file", "x.wav", "--verify")
+    heard, booted = [], [image_, own, image_]
+    assert said(*command) == "" and heard == [None] * 3
+    assert caplog.text.count("it gives no second opinion: ") == 3

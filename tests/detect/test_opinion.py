@@ -60,6 +60,9 @@ def test_a_verifier_of_another_window_is_named():
     other = Model(Path("old.tflite"), REPORT, weigh, window=(32, 200))
     with pytest.raises(ValueError, match=r"old\.tflite: windows of 200 frames must have verifier\.frames=335"):
         opinion.of_frames(other, np.zeros((32, 400)), np.array([0]), P)
+    other = Model(Path("old.tflite"), REPORT, weigh, window=(40, 335))
+    with pytest.raises(ValueError, match=r"old\.tflite: windows of 40 bands must have features\.n_mels=32"):
+        opinion.of_frames(other, np.zeros((40, 400)), np.array([0]), P)
 
 
 def test_a_recording_shorter_than_a_frame_has_an_opinion(tmp_path):
@@ -87,6 +90,8 @@ def pair(tmp_path, monkeypatch) -> tuple[Path, Path]:
 
 def test_a_verifier_is_loaded_with_its_detector(pair):
     assert opinion.load(*pair, P).path == pair[0]
+    pair[1].write_bytes(b"another")
+    assert opinion.load(pair[0], None, P).path == pair[0]  # behind any, as a hub's
 
 
 @pytest.mark.parametrize("missing", ["verifier.tflite", "report.json", "operating.json"])
@@ -95,7 +100,7 @@ def test_a_verifier_of_which_a_file_is_missing_is_made_by_its_command(pair, miss
     with pytest.raises(
         FileNotFoundError, match=rf"{missing}: no such (file|model); make it with `gunshot train-v"
     ) as e:
-        opinion.load(*pair, P)
+        opinion.load(pair[0], None, P)
     assert "dvc" not in str(e.value)
 
 

@@ -1,16 +1,21 @@
 """A device's second opinion against that of `gunshot detect --verify` on the same sound, and when it comes."""
 
+import dataclasses
 import itertools
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gunshot.base import audio, params
 from gunshot.detect import detector, listener, opinion
-from gunshot.device import incidents, second
+from gunshot.device import incidents, messages, run, second
 from gunshot.device.messages import Incident, Opinion, State
+from gunshot.device.outbox import Outbox
 from gunshot.device.ring import Ring
+from gunshot.device.topics import Birth
 from gunshot.models.model import Model
 from tests.firmware.driven import MODEL, ROOT, shots
 from tests.verifier import POINT, a_verifier
@@ -36,8 +41,8 @@ def sent(pcm: np.ndarray, verifier: Model | None, *, gap_at: int | None = None) 
             out += [(i, message) for message in teller.gap(0)]
             ring.gap()
         ring.push(pcm[i : i + SIZE])
-        out += [(i + SIZE, message) for message in teller.push(pcm[i : i + SIZE])]
-    return out + [(len(pcm), message) for message in teller.end()]
+        out += [(i + SIZE, message) for message in teller.push(pcm[i : i + SIZE]) + teller.opinions()]
+    return out + [(len(pcm), message) for message in teller.end() + teller.opinions(ended=True)]
 
 
 def expected(pcm: np.ndarray, verifier: Model, folder: Path) -> dict[int, Opinion]:
@@ -57,7 +62,8 @@ def test_it_is_the_opinion_of_detect_and_comes_once_enough_was_heard(verifier, t
     messages = sent(GAPS, verifier)
     opinions = {m.incident: m.opinion for _, m in messages if m.opinion}
     assert opinions == expected(GAPS, verifier, tmp_path) and len(opinions) >= 2
-    assert len({one.upheld for one in opinions.values()} | {one.score for one in opinions.values()}) > 1
+    assert len({one.score for one in opinions.values()}) == len(opinions)
+    assert {one.upheld for one in opinions.values()} == {0, 1}
     alone = sent(GAPS, None)
     assert [(at, m.incident, m.state, m.onsets) for at, m in messages if not m.opinion] == [
         (at, m.incident, m.state, m.onsets) for at, m in alone
@@ -69,6 +75,40 @@ def test_it_is_the_opinion_of_detect_and_comes_once_enough_was_heard(verifier, t
     onset = max(o for _, m in messages for o in m.onsets if m.incident == first.incident)
     after = (p.verifier.frames - p.verifier.before) * p.features.hop_length + p.features.n_fft
     assert at <= onset + after + SIZE
+
+
+def test_no_alert_waits_for_the_verifier(verifier, tmp_path):
+    """When it is asked, all alerts so far are on their way; at a gap and at the end they are in the outbox."""
+    first, second_ = GAPS, shots([0.5], 1.0)
+    birth = Birth(name="roof", number=1, session=2, model=f"{3:016x}", operating_point=0.5, version=2, capabilities=[])
+    sent_, asked = [], []
+
+    def alerts() -> list[Incident]:
+        return [m for m in map(messages.decode, sent_ + [one.payload for one in outbox.first(99)]) if not m.opinion]
+
+    def pump(*_) -> None:
+        for one in outbox.first(99):
+            sent_.append(one.payload)
+            outbox.remove(one.session, one.sequence)
+
+    def logit(x: np.ndarray) -> np.ndarray:
+        asked.append((len(alerts()), len(outbox)))
+        return verifier.logit(x)
+
+    ear, link = listener.Listener(MODEL, [0.0], p), SimpleNamespace(pump=pump, say=lambda _: None)
+    with closing(Outbox(tmp_path)) as outbox:
+        outbox.start()
+        judge = dataclasses.replace(verifier, logit=logit)
+        device = run.Device(ear, birth, outbox, p.firmware, error_us=lambda: 1000, verifier=judge)
+        run.run([(audio.to_float(first), False), (audio.to_float(second_), True)], device, outbox, [], link)
+    teller = incidents.Incidents(
+        listener.Listener(MODEL, [0.0], p), device=1, session=2, sequence=itertools.count(), model=3, p=p.firmware
+    )
+    at_once, closed = len(teller.push(first)), len(teller.gap(0))
+    rest = len(teller.push(second_) + teller.end())
+    assert closed == 1 and asked[0] == (at_once, 0)
+    assert [count for count, _ in asked[-2:]] == [at_once + closed, at_once + closed + rest]
+    assert all((m.clock is None) == bool(m.opinion) for m in map(messages.decode, sent_))
 
 
 def test_before_missing_samples_it_hears_what_there_is(verifier, tmp_path):

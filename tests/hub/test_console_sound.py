@@ -59,7 +59,8 @@ def test_what_a_confirmed_case_has_stays_whenever_it_came_and_whatever_case_it_i
     assert purged(scene, NOW + 40 * DAY) == {brought[2]}
     with scene.writing() as connection:
         (row,) = sound.ordered(connection, "gate", 1, 2)
-        assert row["clip"] == {"length_s": 1.0, "kept": False, "deleted_at": NOW + 40 * DAY}
+        no_opinion = {"verifier": None, "opinion": None, "upheld": None}
+        assert row["clip"] == {"length_s": 1.0, "kept": False, "deleted_at": NOW + 40 * DAY} | no_opinion
         (row,) = sound.ordered(connection, "gate", 1, 1)
         assert row["clip"]["kept"] and row["clip"]["deleted_at"] is None
 
@@ -70,6 +71,8 @@ def test_a_page_is_renewed_when_an_order_changes(scene):
             return live.token(connection)
 
     seen = [token()]
+    scene.judge(1, "gate", score=0.9, upheld=True)
+    seen.append(token())
     id = scene.order(1, "gate", NOW)
     seen.append(token())
     for values in ({"answered_at": NOW}, {"state": "expired"}, {"state": "open"}, {"state": "complete"}):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gunshot.device import messages
-from gunshot.device.messages import Clock, Incident, State
+from gunshot.device.messages import Clock, Incident, Opinion, Profile, State
 from gunshot.hub import database, intake, places, sites
 from tests.flows.prefect_server import postgresql
 from tests.hub.test_intake import FIRST, NOON_US, NOW, SR, a_database, rows
@@ -217,6 +217,19 @@ def test_an_incident_between_two_cases_merges_them_into_the_older():
     (case,) = cases(engine)
     assert (case["devices"], case["raised_at"], case["opened_at"]) == (4, third["raised_at"], first["opened_at"])
     assert case["changed_at"].second == 20 and {row["case"] for row in rows(engine, database.INCIDENT)} == {1}
+
+
+def test_what_a_verifier_says_is_nothing_that_was_heard():
+    """So no case that was decided has changed since; but what comes with it has."""
+    engine = a_site()
+    take(engine, a_message(0, 0.0))
+    alone = {"opinion": Opinion(255, 9, 1), "profile": Profile(254), "log_mel": None, "clock": None, "onsets": ()}
+    take(engine, a_message(0, 0.0, sequence=1, **alone), late_s=5)
+    (incident,) = rows(engine, database.INCIDENT)
+    assert (incident["opinion"], incident["profile"]) == (9, f"{254:016x}")
+    assert [case["changed_at"].second for case in cases(engine)] == [0]
+    take(engine, a_message(0, 0.0, sequence=2, shots=2, **alone), late_s=6)
+    assert [case["changed_at"].second for case in cases(engine)] == [6]
 
 
 @pytest.mark.slow

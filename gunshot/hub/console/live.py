@@ -7,7 +7,7 @@ import sqlalchemy as sql
 from gunshot.hub import orders
 from gunshot.hub.console import decisions
 from gunshot.hub.console.times import utc
-from gunshot.hub.database import CASE, CLIP, DECISION, DEVICE, MESSAGE, ORDER, ROLLOUT, SESSION
+from gunshot.hub.database import CASE, CLIP, DECISION, DEVICE, INCIDENT, MESSAGE, ORDER, ROLLOUT, SESSION
 
 RINGS = timedelta(minutes=10)  # how long a case that nobody acknowledged is heard
 MOST = 20  # cases that wait and are named; the newest
@@ -27,8 +27,9 @@ def token(connection: sql.Connection) -> str:
     ordered = (sql.select(count).select_from(ORDER).scalar_subquery() for count in counts)
     deleted = (sql.select(sql.func.count(kind.c.deleted_at)).scalar_subquery() for kind in orders.BROUGHT)
     judged = sql.select(sql.func.count(CLIP.c.judged_at)).scalar_subquery()
+    said = sql.select(sql.func.sum(INCIDENT.c.opinion_sequence)).scalar_subquery()  # each new one has a higher number
     rolled = sql.select(sql.func.max(ROLLOUT.c.changed_at)).scalar_subquery()
-    every = sql.select(changed, newest, raised, decided, online, revoked, rolled, judged, *ordered, *deleted)
+    every = sql.select(changed, newest, raised, decided, online, revoked, rolled, judged, said, *ordered, *deleted)
     return " ".join(map(str, connection.execute(every).one()))
 
 
