@@ -39,6 +39,7 @@ A_RECORDING_H = 1.8 / 3600  # of the default corpus, on average
 ALONE = {"split", "train_forest", "train_network", "quantize", "reference", "evaluate", "export"}
 ONE, TWO, DASK = "1 process", "2 processes", "2 Dask workers"
 EVERY_S = 0.05  # between two looks at the memory
+SPAN = 16  # from the fewest hours to the most; fits over fewer say nothing
 LEAST_S = 5.0  # of work, from which on the cluster's overhead counts
 # Runs a stage with so many processes, whatever it asks for.
 RUN = """
@@ -166,14 +167,15 @@ def growth(hours: list[float], seconds: list[float]) -> dict[str, float]:
 
 
 def fitted(hours: list[float], rows: dict[str, dict[str, list[dict]]]) -> dict[str, dict]:
-    """Return of each stage what was measured where, its growth, and by how much the cluster takes more."""
+    """Return of each stage what was measured where, its growth over SPAN, and by how much the cluster takes more."""
     out = {}
     for name, by in rows.items():
         out[name] = {where: {key: [round(each[key], 2) for each in row] for key in row[0]} for where, row in by.items()}
         seconds = {where: columns["processor_s"][-1] for where, columns in out[name].items()}
         if seconds[TWO] >= LEAST_S and DASK in seconds:
             out[name]["cluster_overhead"] = round(seconds[DASK] / seconds[TWO] - 1, 3)
-        out[name] |= growth(hours, out[name][TWO]["processor_s"])
+        if hours[-1] >= SPAN * hours[0]:
+            out[name] |= growth(hours, out[name][TWO]["processor_s"])
     return out
 
 
