@@ -57,12 +57,13 @@ def network(tmp_path) -> Network:
 
 
 def begin(network: Network) -> None:
+    """Start a roll-out that is an hour old: its device may keep the image at once, by what is signed."""
     content = image(BIG, params=PARAMS.replace(b"windows: 1 ", b"windows: 2 "))  # as `p` has it
     with database.opened(network.url) as engine, engine.begin() as connection:
         rollouts.start(
             connection, keys.load(folder.order_key(network.folder)), rollouts.Image(content, manifest(content, 2)),
             [OPERATOR.public_key()], Rollout(shares=(1.0,)), canary=None, person="anna", reason="a test",
-            now=datetime.now(UTC),
+            now=datetime.now(UTC) - timedelta(hours=1),
         )  # fmt: skip
 
 
