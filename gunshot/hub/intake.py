@@ -185,7 +185,7 @@ class _Taken:
             before = self._onsets.get((*key, onset))
             self._onsets.put((*key, onset), _onset(before, message, onset, self._sr))
         news = {name for name, value in values.items() if not row or row[name] != value} - SAID
-        if news or message.onsets or not message.opinion:  # an opinion alone is nothing that was heard
+        if news or message.onsets:
             self._changed[key] = None
 
     def write(self) -> list[tuple[dict, dict | None]]:

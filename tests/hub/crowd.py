@@ -166,7 +166,8 @@ class Load:
             if (site := i % self.sites) in share:
                 for j in range(self.site_size):
                     at, number = i / self.bangs + 0.02 * j, site * self.site_size + j
-                    out += [(at, number, "open"), (at + self.open_s, number, "close")]
+                    # Rounded: where a device opens as it closes the one before, it closes first.
+                    out += [(round(at, 6), number, "open"), (round(at + self.open_s, 6), number, "close")]
         numbers = range(share.start * self.site_size, share.stop * self.site_size)
         for number in numbers:
             first = self.heartbeat_s * number / self.devices
