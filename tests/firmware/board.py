@@ -79,8 +79,11 @@ class Board:
             preexec_fn=lambda: lose_power_at(power_until),
         )  # fmt: skip
         try:
-            while board.poll() is None:
-                ready, _, _ = select.select([line], [], [], 0.1)
+            while True:
+                has_ended = board.poll() is not None  # asked before the line is: it may end after its last report
+                ready, _, _ = select.select([line], [], [], 0 if has_ended else 0.1)
+                if has_ended and not ready:
+                    break
                 for one in reader.push(os.read(line, 4096)) if ready else []:
                     if isinstance(one, Report):
                         reports.append(one)
