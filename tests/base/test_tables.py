@@ -93,8 +93,8 @@ def test_files_come_with_the_places_of_their_chunks(tmp_path, monkeypatch):
         for c, path, start in rows
     ]
     tables.write(tmp_path / "c.csv", tables.frame(written, tables.CHUNK))
-    given = [(str(file), starts.tolist(), of.tolist())
-             for file, starts, of in tables.by_file(tmp_path / "c.csv", Path("raw"), Path("copies"))]  # fmt: skip
+    given = [(str(file), starts.tolist(), places.tolist())
+             for file, starts, places in tables.by_file(tmp_path / "c.csv", Path("raw"), Path("copies"))]  # fmt: skip
     assert given == [("raw/a.wav", [5, 9], [0, 2]), ("raw/b~0.wav", [1], [1]), ("raw/a.wav", [7], [3]),
                      ("copies/0/a.wav", [6], [4])]  # fmt: skip
 
