@@ -1,39 +1,37 @@
 """Chunks, with their recordings' sound around them, to log-mels: one memory-mappable array a side and its table."""
 
 import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from gunshot import features
 from gunshot.base import audio, params, processes, tables
 
 
-def work(part: tuple[Path, np.ndarray], p: features.ContextSections) -> tuple[np.ndarray, np.ndarray]:
-    return features.windows(audio.read_pcm(part[0], sr=p.audio.sr), part[1], p)
+def work(part: tuple[Path, np.ndarray, np.ndarray], p: features.ContextSections) -> tuple[np.ndarray, ...]:
+    return part[2], *features.windows(audio.read_pcm(part[0], sr=p.audio.sr), part[1], p)
 
 
 def main(raw: Path, folder: Path, augmented: Path, sides: Path, out: Path) -> None:
     p = params.load("audio", "features", "context")
     side = tables.read(sides, tables.SPLIT).set_index("recording_group")["side"]
-    own, more = (tables.read(path / "chunks.csv", tables.CHUNK) for path in (folder, augmented))
-    own, more = own.assign(file=str(raw) + "/" + own["recording"]), more.assign(file=f"{augmented}/" + more["path"])
     for name in tables.SIDES:
-        table = pd.concat([own[own["recording_group"].map(side) == name], more if name == "train" else more[:0]])
-        table = table.reset_index(drop=True)
-        shape, padded = (len(table), p.features.n_mels, p.context.frames), 0
-        with tables.array(out / f"{name}.npy", shape) as array:
-            rows_of = table.groupby("file", sort=False).indices
-            parts = [(Path(file), table["start"].to_numpy()[rows]) for file, rows in rows_of.items()]
-            bar = tqdm(processes.in_order(work, parts, p, workers=2), f"featurize {name}", len(parts), unit="recording")
-            for rows, (windows, count) in zip(rows_of.values(), bar, strict=True):
+        every, more = (tables.parts(path / "chunks.csv", tables.CHUNK) for path in (folder, augmented))
+        own = (rows[rows["recording_group"].map(side) == name] for rows in every)
+        table, padded, bar = out / f"{name}.csv", 0, tqdm(desc=f"featurize {name}", unit="chunk")
+        bar.total = tables.write_parts(table, chain(own, more if name == "train" else ()))
+        shape = (bar.total, p.features.n_mels, p.context.frames)
+        with bar, tables.array(table.with_suffix(".npy"), shape) as array:
+            parts = tables.by_file(table, raw, augmented)
+            for rows, windows, count in processes.in_order(work, parts, p, workers=2):
                 array[rows] = windows
                 padded += count.sum()
-        tables.write(out / f"{name}.csv", table[list(tables.CHUNK)])
-        share = padded / max(1, len(table) * p.context.frames)
-        print(f"featurize: {name} {shape} {table['class'].value_counts().to_dict()}, {share:.1%} of the frames padded")
+                bar.update(len(rows))
+        counts = tables.chunks(table, ["class"])["class"].value_counts().to_dict()
+        print(f"featurize: {name} {shape} {counts}, {padded / max(1, shape[0] * shape[2]):.1%} of the frames padded")
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ from gunshot.models.network import network, quantize
 def main(folder: Path, model: Path, out: Path) -> None:
     p = params.load("quantize", "evaluate")
     net = network.load(model)
-    x, _, table = tables.features(folder, "train")
+    x, _, table = tables.features(folder, "train", ["chunk"])
     rng = np.random.default_rng(p.quantize.seed)
     rows = np.sort(rng.permutation(len(x))[: p.quantize.representative])
     artifact = quantize.convert(quantize.fixed(net, n_frames=x.shape[2]), x[rows])
     tables.write(out.with_name("representative.csv"), table.iloc[rows][["chunk"]])
     with atomic(out) as part:
         part.write_bytes(artifact)
-    val, test = (tables.features(folder, side)[:2] for side in ("val", "test"))
+    val, test = (tables.features(folder, side, ())[:2] for side in ("val", "test"))
     min_recall = p.evaluate.min_recall
     report = quantize.report(artifact, lambda x: network.logit(net, x)[:, 0], val, test, min_recall=min_recall)
     tables.write_json(out.with_name("report.json"), report)

@@ -14,7 +14,7 @@ from gunshot.models.model import load_model
 def main(raw: Path, folder: Path, sides: Path, model: Path, out: Path) -> None:
     p = params.load("audio", "features", "context", "monitor")
     side = tables.read(sides, tables.SPLIT).set_index("recording_group")["side"]
-    table = tables.read(folder / "chunks.csv", tables.CHUNK)
+    table = tables.chunks(folder / "chunks.csv", ("recording", "start", "class", "recording_group"))
     # Devices hear no shot nearly always: beside training's half of shots they would always drift.
     table = table[(table["recording_group"].map(side) == "train") & (table["class"] == "env")]
     table = drift.sample(table, rows=p.monitor.rows, rng=np.random.default_rng(p.monitor.seed)).reset_index(drop=True)

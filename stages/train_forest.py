@@ -15,7 +15,7 @@ from gunshot.models.scores import calibration, metrics
 
 def main(folder: Path, out: Path) -> None:
     p = params.load("audio", "features", "context", "forest", "evaluate")
-    (x, y, table), (x_val, y_val, _) = (tables.features(folder, side) for side in ("train", "val"))
+    (x, y, table), (x_val, y_val, _) = (tables.features(folder, side, ["recording_group"]) for side in ("train", "val"))
     x, x_val, groups = features.of_chunks(x, p), features.of_chunks(x_val, p), table["recording_group"].to_numpy()
     model, grid = forest.search(x, y, groups, np.random.default_rng(p.forest.seed), p.forest)
     best = grid[grid["best"]].to_dict("records")[0]

@@ -14,8 +14,8 @@ from gunshot.models.scores import metrics
 
 def main(folder: Path, streams: Path, out: Path) -> None:
     p = params.load("audio", "features", "network", "evaluate")
-    x, y, table = tables.features(folder, "train")
-    x_val, y_val, _ = tables.features(folder, "val")
+    x, y, table = tables.features(folder, "train", ("label", "source", "recording_group"))
+    x_val, y_val, _ = tables.features(folder, "val", ())
     chance = training.chances(table, p.network.real_share)
     label, rng = pd.factorize(table["label"], sort=True)[0], np.random.default_rng(p.network.seed)
     with tempfile.TemporaryDirectory() as name:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,6 +128,7 @@ STREAM_EVENT = {
     "recording_group": str,
 }
 STREAM_TABLES = {"shots.csv": STREAM_SHOT, "events.csv": STREAM_EVENT, "streams.csv": STREAM}
+PART = 100_000  # rows of a table that are read at once where it may be long
 REJECTED = {"file": str, "value": str, "rule": str}
 NO_AUDIO = "no audio"  # a rejected row's value: a file that lies among recordings, and counts for nothing
 
@@ -138,18 +139,64 @@ class RejectedError(ValueError):
 
 def write(path: Path | str, table: pd.DataFrame) -> None:
     """Write a table as CSV, whole or not at all."""
-    with atomic(path) as part:
-        table.to_csv(part, index=False, lineterminator="\n")
+    write_parts(path, [table])
+
+
+def write_parts(path: Path | str, tables: Iterable[pd.DataFrame]) -> int:
+    """Write tables of the same columns as one, as `write` does; return how many rows they have."""
+    rows = 0
+    with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        for i, table in enumerate(tables):
+            table.to_csv(file, index=False, lineterminator="\n", header=not i)
+            rows += len(table)
+    return rows
 
 
 def read(path: Path | str, columns: dict[str, type]) -> pd.DataFrame:
     """Return the CSV at `path`, its columns checked and typed; ValueError names what is missing."""
+    (table,) = _parsed(path, columns)
+    return _typed(path, table, columns)
+
+
+def parts(path: Path | str, columns: dict[str, type]) -> Iterator[pd.DataFrame]:
+    """Yield the CSV at `path` in parts of PART rows, one at least: these columns alone; ValueError as for `read`."""
+    for part in _parsed(path, columns, chunksize=PART):  # not usecols, which would drop what a line has too much
+        yield _typed(path, part, columns)[list(columns)]
+
+
+def chunks(path: Path | str, columns: Collection[str]) -> pd.DataFrame:
+    """Return a table of chunks, which may be long, with these columns of CHUNK alone; ValueError as for `read`."""
+    import pandas as pd
+
+    return pd.concat(parts(path, {name: CHUNK[name] for name in CHUNK if name in columns}), ignore_index=True)
+
+
+def by_file(path: Path | str, raw: Path, augmented: Path) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
+    """Yield the files that chunks of a table are cut from: recordings below `raw`, and copies below `augmented`.
+
+    With each go the starts of its chunks, samples, and their rows in the table, int64 [shape=(n,)] both. PART rows are
+    in memory at a time; a file whose rows are in two parts comes twice.
+    """
+    for part in parts(path, CHUNK):
+        files = f"{raw}/" + part["recording"]
+        files = files.mask(part["chunk"].str.contains(COPY), f"{augmented}/" + part["path"])
+        for file, rows in part.groupby(files, sort=False).groups.items():
+            yield Path(file), part["start"][rows].to_numpy(), rows.to_numpy()
+
+
+def _parsed(path: Path | str, columns: dict[str, type], **how) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        with pd.read_csv(path, dtype=str, keep_default_na=False, iterator=True, **how) as tables:
+            yield from tables
     except ValueError as e:
         raise ValueError(f"{path}: must be a CSV in UTF-8 with columns {list(columns)}: {str(e).strip()}") from None
+
+
+def _typed(path: Path | str, table: pd.DataFrame, columns: dict[str, type]) -> pd.DataFrame:
+    import pandas as pd
+
     if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the cells
         raise ValueError(f"{path}: its lines have more cells than its first names, commas at their ends for one")
     if missing := [c for c in columns if c not in table]:
@@ -198,9 +245,12 @@ def check_rejected(rejected: pd.DataFrame, total: int, *, limit: float, where: P
         )
 
 
-def features(folder: Path, side: str) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """Return a side's features, memory-mapped [shape=(n, n_mels, frames)], y (1 GUN) and its rows of CHUNK."""
-    table = read(folder / f"{side}.csv", CHUNK)
+def features(folder: Path, side: str, columns: Iterable[str] = CHUNK) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """Return a side's features, memory-mapped [shape=(n, n_mels, frames)], y (1 GUN) and its table.
+
+    The table has these `columns` of CHUNK, and the class.
+    """
+    table = chunks(folder / f"{side}.csv", {"class", *columns})
     x = np.load(folder / f"{side}.npy", mmap_mode="r")
     if len(x) != len(table):
         raise ValueError(f"{folder / side}.npy holds {len(x)} features, its table {len(table)} rows; they must agree")

@@ -89,7 +89,8 @@ class Model:
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """Return calibrated scores for GUN of log-mels [shape=(n, n_mels, n_frames)] in dB, float32 [shape=(n,)]."""
-        return self.calibrated(self.logit(x)).astype(np.float32)
+        blocks = (x[i : i + BLOCK] for i in range(0, max(len(x), 1), BLOCK))
+        return np.concatenate([self.calibrated(self.logit(block)).astype(np.float32) for block in blocks])
 
     def score_of(self, logit_sum: np.ndarray, *, windows: int) -> np.ndarray:
         """Return the calibrated scores of sums of the logits, in steps, of `windows` windows, float64."""

@@ -273,7 +273,7 @@ def features(root: Path, *, p: Sections) -> Facts:
     sides, rows, ranges = [], [], {}
     for side in tables.SIDES:
         layout, facts, ranges[side] = _measure_features(root / f"{side}.npy")
-        listed = tables.read(root / f"{side}.csv", tables.CHUNK)
+        listed = tables.chunks(root / f"{side}.csv", ("chunk", "class", "recording_group"))
         sides.append({"file": side, "rows": len(listed), **layout})
         rows.append(listed.join(facts).assign(side=side, file=f"{side}/" + listed["chunk"]))
     chunks = pd.concat(rows, ignore_index=True)

@@ -51,6 +51,16 @@ def test_an_error_reaches_the_caller_as_it_was():
     assert results == [0, 1, 2]
 
 
+def test_items_are_asked_for_as_they_are_needed(monkeypatch):
+    """Neither items nor results of a long map fill the memory."""
+    monkeypatch.setattr(processes, "AHEAD", 3)
+    asked = []
+    items = (asked.append(i) or i for i in range(100))
+    for done, _ in enumerate(processes.in_order(late, items, workers=2, batch=2)):
+        assert len(asked) <= min(100, done + 1 + (3 + 1) * 2)
+    assert done == 99 and asked == list(range(100))
+
+
 def pid_of(_: int) -> int:
     return os.getpid()
 

@@ -1,6 +1,11 @@
 """Tables: columns checked and typed, whole or not at all, rejections past the limit."""
 
+import gc
 import os
+import tracemalloc
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -42,6 +47,82 @@ def test_an_empty_table_keeps_columns_and_types(tmp_path):
 def test_more_columns_are_kept(tmp_path):
     (tmp_path / "t.csv").write_text("note,rule,value,file\nhello,r,v,f\n")
     assert tables.read(tmp_path / "t.csv", tables.REJECTED)["note"].tolist() == ["hello"]
+
+
+def numbered(count: int) -> pd.DataFrame:
+    """Return rows of CHUNK, fifty of a recording, as chunks of many recordings have them."""
+    names = (f"simulated/env/any_short_sound/{i // 50:08d}.wav" for i in range(count))
+    rows = (CHUNK_ROW | {"chunk": f"{name}#{i}", "path": name, "recording": name, "start": i, "class": "env",
+                         "recording_group": f"simulated:env:{i // 50}"} for i, name in enumerate(names))  # fmt: skip
+    return tables.frame(rows, tables.CHUNK)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8])
+def test_parts_are_the_table_s_rows_of_these_columns(tmp_path, monkeypatch, count):
+    monkeypatch.setattr(tables, "PART", 4)
+    table, columns = numbered(count), {"start": int, "chunk": str}
+    tables.write(tmp_path / "c.csv", table)
+    parts = list(tables.parts(tmp_path / "c.csv", columns))
+    assert [len(part) for part in parts] == {0: [0], 1: [1], 7: [4, 3], 8: [4, 4]}[count]
+    pd.testing.assert_frame_equal(pd.concat(parts), table[["start", "chunk"]], check_index_type=False)
+    pd.testing.assert_frame_equal(tables.chunks(tmp_path / "c.csv", {"start", "chunk"}), table[["chunk", "start"]])
+    assert tables.write_parts(tmp_path / "d.csv", tables.parts(tmp_path / "c.csv", tables.CHUNK)) == count
+    assert (tmp_path / "d.csv").read_bytes() == (tmp_path / "c.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("path\na\n", r"columns \['start'\] are missing"), ("a,start\n1,2,3\n", "more cells"), ("a,b\n1,2\n", "missing"),
+     ("start\n1\n2\n3\nsoon\n", "column 'start' must hold int: .*'soon'"), ("", "must be a CSV"),
+     ("start,a\n" + 5 * "1,2\n" + "1,2,3\n", "must be a CSV in UTF-8 with columns .*saw 3")],
+)  # fmt: skip
+def test_faults_are_named_wherever_in_a_long_table_they_are(tmp_path, monkeypatch, text, rule):
+    monkeypatch.setattr(tables, "PART", 3)
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"t\.csv: .*{rule}"):
+        list(tables.parts(tmp_path / "t.csv", {"start": int}))
+
+
+def test_files_come_with_the_places_of_their_chunks(tmp_path, monkeypatch):
+    """A file that spans two parts comes twice; a name may look like a copy's, its id does not."""
+    monkeypatch.setattr(tables, "PART", 3)
+    rows = [("a.wav#5", "a.wav", 5), ("b~0.wav#1", "b~0.wav", 1), ("a.wav#9", "a.wav", 9), ("a.wav#7", "a.wav", 7),
+            ("a.wav#5~0", "0/a.wav", 6)]  # fmt: skip
+    written = [
+        CHUNK_ROW | {"chunk": c, "path": path, "recording": path.removeprefix("0/"), "start": start}
+        for c, path, start in rows
+    ]
+    tables.write(tmp_path / "c.csv", tables.frame(written, tables.CHUNK))
+    given = [(str(file), starts.tolist(), places.tolist())
+             for file, starts, places in tables.by_file(tmp_path / "c.csv", Path("raw"), Path("copies"))]  # fmt: skip
+    assert given == [("raw/a.wav", [5, 9], [0, 2]), ("raw/b~0.wav", [1], [1]), ("raw/a.wav", [7], [3]),
+                     ("copies/0/a.wav", [6], [4])]  # fmt: skip
+
+
+def held(parts: Iterable) -> int:
+    """Return the most memory that Python and NumPy hold, without garbage, while parts are gone through, bytes."""
+    gc.freeze()  # so that only what is new is searched for garbage
+    tracemalloc.start()
+    try:
+        return max(tracemalloc.get_traced_memory()[0] for _ in parts if gc.collect() >= 0)
+    finally:
+        tracemalloc.stop()
+        gc.unfreeze()
+
+
+def test_memory_does_not_grow_with_the_rows_of_a_table_that_is_worked_on_in_parts(tmp_path, monkeypatch):
+    """Both tables are longer than the buffer that a CSV is read through, 256 kB."""
+    monkeypatch.setattr(tables, "PART", 1_000)
+    few, many = tmp_path / "few.csv", tmp_path / "many.csv"
+    block = numbered(4_000)
+    assert tables.write_parts(few, [block]) == 4_000 and tables.write_parts(many, [block] * 4) == 16_000
+    for work in (partial(tables.parts, columns=tables.CHUNK), partial(tables.by_file, raw=few, augmented=few)):
+        held(work(few))  # what is imported and kept once
+        assert held(work(many)) < 1.2 * held(work(few))
+    needed, every = (held(read(path) for path in [many]) for read in (
+        partial(tables.chunks, columns=("class", "label", "source", "recording_group")),
+        partial(tables.read, columns=tables.CHUNK)))  # fmt: skip
+    assert needed < 0.5 * every  # what training needs
 
 
 FAULTS = [

@@ -112,6 +112,9 @@ def test_scores_of_chunks_are_calibrated():
     scores = SINGLE.score(x)
     assert scores.dtype == np.float32 and scores == pytest.approx(1 / (1 + np.exp(2 - 1.5 * logit(x))), abs=1e-6)
     assert SINGLE.chunk_threshold == 0.25
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "BLOCK", 3)  # `logit` refuses more at once
+        assert np.array_equal(SINGLE.score(x), scores)
 
 
 def test_a_model_of_before_chunk_thresholds_runs_and_decides_no_single_chunks(tmp_path):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+BATCH = 512  # log-mels that are scored at once: memory stays bounded
+
 
 class Tflm:
     """A .tflite model in the TensorFlow Lite Micro interpreter, int8 in and out."""
@@ -40,7 +42,8 @@ class Tflm:
     def logit(self, x: np.ndarray) -> np.ndarray:
         """Return logits for GUN of log-mels [shape=(n, n_mels, frames)] in dB, float32 [shape=(n,)]."""
         scale, zero = _affine(self.output)
-        return ((self.outputs(self.codes(x))[:, 0].astype(np.float32) - zero) * scale).astype(np.float32)
+        codes = np.concatenate([self.outputs(self.codes(x[i : i + BATCH])) for i in range(0, max(len(x), 1), BATCH)])
+        return ((codes[:, 0].astype(np.float32) - zero) * scale).astype(np.float32)
 
     def quantization(self) -> dict[str, float | int]:
         """Return scale and zero point of the input, dB, and of the output: value = (code - zero_point) scale."""
