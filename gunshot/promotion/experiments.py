@@ -35,7 +35,7 @@ def save(repository: Repository, name: str, values: dict[str, bool | int | float
         PARAMS: _with(repository.root / PARAMS, values),
         METRICS: json.dumps({"search": figures}, indent=2) + "\n",
         DECLARED: yaml.safe_dump({"metrics": [METRICS.name]}),
-        **dict.fromkeys(_stale(yaml.safe_load((repository.root / DVC_YAML).read_text())), "{}\n"),
+        **dict.fromkeys(_stale(yaml.load((repository.root / DVC_YAML).read_text(), yaml.CSafeLoader)), "{}\n"),
     }
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
@@ -53,14 +53,14 @@ def save(repository: Repository, name: str, values: dict[str, bool | int | float
 def _with(path: Path, values: dict[str, bool | int | float | str]) -> str:
     """Return the text of params.yaml with other values; all else stays, comments too."""
     text = path.read_text(encoding="utf-8")
-    document = yaml.safe_load(text)
+    document = yaml.load(text, yaml.CSafeLoader)
     for key, value in values.items():
         section, _, name = key.partition(".")
         document[section][name] = value
         line = re.compile(rf"(^{section}:.*\n(?:[ #].*\n|\n)*?  {name}: *)([^#\n]*[^#\s])", re.MULTILINE)
         old, new = line.search(text), yaml.safe_dump(value).removesuffix("...\n").strip()
         text = f"{text[: old.start(2)]}{new:{len(old[2])}}{text[old.end(2) :]}" if old else text
-    if yaml.safe_load(text) != document:
+    if yaml.load(text, yaml.CSafeLoader) != document:
         raise ValueError(f"{path}: {', '.join(values)} must each stand on a line of its section, as NAME: VALUE")
     return text
 

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag, ValidationError
 
 from gunshot.base import params
 
@@ -34,6 +34,16 @@ class Interval(_Checked):
     log: bool = False
 
 
+def _plain(value: object) -> object:
+    if not isinstance(value, Value):
+        raise ValueError("a list of lists cannot be searched: a value must be a number, true, false or text")
+    return value
+
+
+Values = Annotated[list[Annotated[Any, AfterValidator(_plain)]], Tag("values")] | Annotated[Interval, Tag("interval")]
+OneOf = Annotated[Values, Discriminator(lambda part: "interval" if isinstance(part, dict | Interval) else "values")]
+
+
 class Search(_Checked):
     """A search: `rows` of values from `space`, of so many networks each; `together` are proposed at a time."""
 
@@ -41,7 +51,7 @@ class Search(_Checked):
     seeds: params.Count
     together: params.Count
     seed: params.Seed
-    space: Annotated[dict[str, list[Value] | Interval], pydantic.Field(min_length=1)]
+    space: Annotated[dict[str, OneOf], pydantic.Field(min_length=1)]
 
 
 def load(path: Path, p: Sections) -> Search:
@@ -67,7 +77,7 @@ def load(path: Path, p: Sections) -> Search:
 
 
 def _where(error: dict) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"] if part not in ("space", "values", "interval"))
     return f"{key}={error['input']!r}" if isinstance(error["input"], Value) else key or "the file"
 
 

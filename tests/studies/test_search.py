@@ -140,7 +140,10 @@ BAD = {
     "network.dropout: low=0 must be above 0 with log": {
         "space": {"network.dropout": {"low": 0, "high": 0.5, "log": True}}
     },
-    "space.network.width": {"space": {"network.width": {"low": 1, "hihg": 2}}},
+    "network.width.high: Field required": {"space": {"network.width": {"low": 1}}},
+    "network.width.hihg=2: Extra inputs are not permitted": {"space": {"network.width": {"low": 1, "hihg": 2}}},
+    "network.width=1: Input should be a valid list": {"space": {"network.width": 1}},
+    "network.mix_snr_db.0: Value error, a list of lists cannot be searched": {"space": {"network.mix_snr_db": [[0]]}},
     "rows: Field required": {"rows": None},
     "seeds=0: Input should be greater than or equal to 1": {"seeds": 0},
     "its name must have letters, digits, - and _ alone": {"name": "a search.yaml"},
