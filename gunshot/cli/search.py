@@ -42,8 +42,14 @@ def search(
     folders = study.Folders(*map(pipeline.output, STAGES))
     folder = report("search") / file.stem
     rows = study.search(asked, folder, partial(study.judged, folders=folders, p=p), p, _data(folders))
-    _print(rows, file.stem, rows[rows["state"] == study.JUDGED].head(best), repository, list(asked.space))
-    print(f"all {len(rows)} rows: {folder / 'rows.csv'}")
+    whole = rows[rows["state"] == study.JUDGED]
+    if not len(whole):
+        raise ValueError(f"{folder / 'rows.csv'}: every row is larger than promotion.max_bytes={p.promotion.max_bytes}")
+    _save_and_print(whole.head(best), file.stem, repository, list(asked.space))
+    first = rows[rows["row"] == 0].iloc[0]
+    print(f"row 0: recall {first['recall']:.1%}. {len(rows) - len(whole)} of {len(rows)} rows ended after one seed; "
+          f"all: {folder / 'rows.csv'}")  # fmt: skip
+    print(f"compare: dvc exp show --only-changed; take: dvc exp apply {file.stem}-{whole['row'].iloc[0]} && dvc repro")
 
 
 def _data(folders) -> dict[str, str]:
@@ -59,8 +65,8 @@ def _data(folders) -> dict[str, str]:
     return {str(path): hashes[str(path)] for path in folders}
 
 
-def _print(rows, name: str, best, repository, keys: list[str]) -> None:
-    """Print the best rows, beside that of params.yaml if it was among them, and save them as experiments."""
+def _save_and_print(best, name: str, repository, keys: list[str]) -> None:
+    """Save the best rows as experiments, and print them."""
     from gunshot.promotion import experiments
 
     figures = ["recall", "recall_lowest", "false_incidents_per_hour", "bytes", "seeds"]
@@ -68,7 +74,3 @@ def _print(rows, name: str, best, repository, keys: list[str]) -> None:
         values, of_row = ({key: row[key] for key in part} for part in (keys, figures))
         experiments.save(repository, f"{name}-{row['row']}", values, of_row)
     print(best[["row", *figures, *keys]].to_string(index=False, float_format="{:.4g}".format), end="\n\n")
-    first = rows[rows["row"] == 0].iloc[0]
-    print(f"row 0: recall {first['recall']:.1%}; {(rows['state'] != 'judged').sum()} rows ended after one seed")
-    for row in best["row"].head(1):
-        print(f"compare: dvc exp show --only-changed; take one: dvc exp apply {name}-{row} && dvc repro")

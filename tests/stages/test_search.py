@@ -41,7 +41,7 @@ def test_a_row_is_the_network_that_dvc_makes_and_dvc_shows_it(project):
     assert (network / "model.tflite").read_bytes() == (project.root / "models/quantized/model.tflite").read_bytes()
     point = json.loads((project.root / "models/quantized/operating.json").read_text())
     assert rows["recall"][0] == point["validation"]["simulated"]["recall"]
-    assert "take one: dvc exp apply try-0" in said and project.run("git", "status", "--porcelain") == ""
+    assert "take: dvc exp apply try-0" in said and project.run("git", "status", "--porcelain") == ""
     data = shown(project)["try-0"]
     assert data["metrics"]["reports/search.json"]["data"]["search"]["recall"] == rows["recall"][0]
     assert data["metrics"]["models/forest/report.json"]["data"] and not data["metrics"]["reports/metrics.json"]["data"]
@@ -70,9 +70,9 @@ def test_a_search_that_is_killed_goes_on_there_and_on_a_cluster_and_dvc_makes_wh
     best = next(row for row in rows.to_dict("records") if row["row"])  # not params.yaml as it is
     other.run("dvc", "exp", "apply", f"try-{best['row']}")
     other.repro("quantize")
-    made = (other.root / "models/quantized/model.tflite").read_bytes()
-    assert made == (networks / best["network"] / "model.tflite").read_bytes()
-    assert made != (pipeline.root / "models/quantized/model.tflite").read_bytes()
+    taken = (other.root / "models/quantized/model.tflite").read_bytes()
+    assert taken == (networks / best["network"] / "model.tflite").read_bytes()
+    assert taken != (pipeline.root / "models/quantized/model.tflite").read_bytes()
 
 
 def test_what_is_missing_is_said_before_any_work(fresh, tmp_path):

@@ -157,6 +157,12 @@ def test_a_space_that_cannot_be_is_named(rule, tmp_path):
         space.load(path, P)
 
 
+def test_the_example_of_the_how_to_is_a_search(tmp_path):
+    (shown,) = re.findall(r"^```yaml\n(.*?)```", (ROOT / "DOC/search.md").read_text(), re.S | re.M)
+    (path := tmp_path / "widths.yaml").write_text(shown)
+    assert space.present(P, space.load(path, P).space)
+
+
 def test_all_that_cannot_be_is_named_at_once(tmp_path):
     path = written(tmp_path, space={"network.depth": [1, 9], "quantize.representative": [0]})
     with pytest.raises(ValueError) as raised:
