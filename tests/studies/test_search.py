@@ -26,7 +26,6 @@ ASKED = space.Search(
         "network.separable": [False, True],
     },
 )  # fmt: skip
-WHOLE = ASKED.rows * ASKED.seeds
 
 
 def judge(networks, killed_at=None):
