@@ -12,7 +12,7 @@ import yaml
 from tests.base.dask_cluster import cluster, wait_for
 
 ALONE = {"rows": 1, "seeds": 1, "together": 1, "seed": 1, "space": {"network.separable": [False, True]}}
-SEVERAL = {"rows": 3, "seeds": 2, "together": 2, "seed": 1, "space": {"network.width": {"low": 0.3, "high": 1.0}}}
+SEVERAL = {"rows": 2, "seeds": 1, "together": 2, "seed": 1, "space": {"network.width": {"low": 0.3, "high": 1.0}}}
 HOME = "reports/search/try"
 
 
@@ -55,13 +55,13 @@ def test_a_search_that_is_killed_goes_on_there_and_on_a_cluster_and_dvc_makes_wh
     whole = project.run(*command)
     networks = other.root / HOME / "networks"
     running = subprocess.Popen(command, cwd=other.root, env=other.env, start_new_session=True)
-    wait_for(lambda: len(list(networks.glob("*/model.tflite"))) > 1)
+    wait_for(lambda: list(networks.glob("*/report.json")))
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     with cluster(tmp_path, other.root, other.env) as on:
         on.ensure(2)
         resumed = other.run(*command, **on.settings, DASK_SCHEDULER_ADDRESS=on.address)
-    assert resumed.splitlines()[-7:] == whole.splitlines()[-7:]
+    assert resumed.splitlines()[-6:] == whole.splitlines()[-6:]
     for path in (project.root / HOME).rglob("*"):
         if path.suffix in (".tflite", ".csv", ".json"):
             assert (other.root / path.relative_to(project.root)).read_bytes() == path.read_bytes()
