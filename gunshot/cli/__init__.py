@@ -44,6 +44,7 @@ from gunshot.cli import (  # noqa: F401 - each hangs its commands in
     review,
     rollback,
     runtime,
+    search,
     sim_and_real,
     sim_to_real,
     simulate,

@@ -239,6 +239,7 @@ CHECKS = (
     Check("audio input", _audio, "listen", "`apt install libportaudio2`, and connect a microphone"),
     Check("pages", _packages("pages"), "annotate, explore", INSTALL),
     Check("hub", _packages("hub"), "hub, device", INSTALL),
+    Check("search", _packages("search"), "search", INSTALL),
     Check("Mosquitto", _mosquitto, "hub's broker, its tests", "`apt install mosquitto`"),
     Check("C compiler", _program("gcc", "cmake", "ninja"), "firmware", "`apt install gcc cmake ninja-build`"),
     Check("cross compiler", _compiler, "firmware on a board",

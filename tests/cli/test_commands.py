@@ -22,8 +22,8 @@ REPO = Path(__file__).parents[2]
 COMMANDS = [
     "annotate", "calibrate", "cascade", "compare", "cross-validate", "demo", "detect", "device", "doctor", "dossier",
     "drift", "evaluate", "explore", "export", "firmware", "hub", "import", "incidents", "leave-one-out", "listen",
-    "locate", "models", "promote", "purge", "review", "rollback", "sim-and-real", "sim-to-real", "simulate", "tag",
-    "tag-report", "train-verifier",
+    "locate", "models", "promote", "purge", "review", "rollback", "search", "sim-and-real", "sim-to-real", "simulate",
+    "tag", "tag-report", "train-verifier",
 ]  # fmt: skip
 HEARING = "--file", "--microphone", "--model", "--threshold", "--site", "--verify"  # of a device
 P = params.load("audio", "features", path=REPO / "params.yaml")
@@ -103,6 +103,7 @@ WORDS = {
     "train-verifier": ["whenever", "dvc repro", "validation streams"],
     "incidents": ["--out", "never have been trained on", "20 s", "cut close"],
     "leave-one-out": ["--out", "--seeds", "data set"],
+    "search": ["--best", "never on test streams", "as it is", "goes on after a kill"],
     "sim-and-real": ["--seeds", "--folds", "held out"],
     "sim-to-real": ["--half", "sealed", "simulate.preset=full"],
     "compare": ["--streams", "--out", "operating.json"],
