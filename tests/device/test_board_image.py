@@ -76,11 +76,11 @@ def test_a_board_that_started_again_is_told_anew(delivery):
 
 
 def test_it_is_kept_once_the_board_that_runs_it_sends_a_message(delivery):
-    delivery.heard()  # it runs another one still
+    delivery.heard(9)  # it runs another one still
     assert hear(delivery, TRIAL, running=3) == b""
-    delivery.heard()
+    delivery.heard(9)
     assert delivery.outgoing(0.0) == b"" and hear(delivery, TRIAL, running=4) == b""
-    delivery.heard()
+    delivery.heard(9)
     assert delivery.outgoing(0.0) == KEEP
     hear(delivery, KEPT, running=4)
     assert delivery.ended == "kept" and delivery.outgoing(99.0) == b""
@@ -92,7 +92,7 @@ OLD = {"running": 4, "image": b"an earlier build of the same model"}
 def test_an_earlier_build_with_its_number_is_not_it(delivery):
     assert hear(delivery, FETCHING, KEPT, **OLD) == part(IMAGE, 0) and delivery.ended is None  # it started again
     hear(delivery, TRIAL, **OLD)  # the last part came
-    delivery.heard()
+    delivery.heard(9)
     assert delivery.outgoing(WAIT_S) == part(IMAGE, 0)
     hear(delivery, TRIAL, running=4)
     hear(delivery, KEPT, **OLD)  # after three starts
@@ -119,7 +119,7 @@ def test_a_board_that_does_not_answer_is_told_of_once(delivery, caplog):
 def test_how_it_ends(delivery, stages, said, how):
     hear(delivery, *stages, **said)
     assert delivery.ended == how
-    delivery.heard()
+    delivery.heard(9)
     assert hear(delivery, FETCHING) == b"" and delivery.ended == how
 
 

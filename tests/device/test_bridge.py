@@ -54,10 +54,10 @@ def outbox(tmp_path):
         yield one
 
 
-def a_bridge(folder, outbox, links=None, error_us=lambda: None, delivery=None) -> Bridge:
+def a_bridge(folder, outbox, links=None, error_us=lambda: None, delivery=None, installer=None) -> Bridge:
     return Bridge(
         folder, PLACE, outbox, links or Links(), lambda birth: Answers(folder, birth, ring=None, gate=None), sr=SR,
-        heartbeat_s=BEAT_S, delivery=delivery, error_us=error_us,
+        heartbeat_s=BEAT_S, images=delivery, installer=installer, error_us=error_us,
     )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ class Board:
                         if delivery:
                             delivery.hear(one)
                     elif delivery:
-                        delivery.heard()
+                        delivery.heard(one.session)
                 if until and reports and until(reports[-1]):
                     break
                 if delivery and (data := delivery.outgoing(time.monotonic())):
