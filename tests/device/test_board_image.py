@@ -20,10 +20,13 @@ INSTALL, KEEP = order(Wanted.install, SIGNED), order(Wanted.keep, SIGNED)
 FLASHED, FETCHING, REFUSED, TRIAL, KEPT, BACK = range(6)
 
 
-def report(stage: int, *, rule: int = 0, next: int = 0, running: int = 0, image: bytes = IMAGE) -> bytes:
+def report(
+    stage: int, *, rule: int = 0, next: int = 0, running: int = 0, image: bytes = IMAGE, device: int = 7,
+    session: int = 9,
+) -> bytes:  # fmt: skip
     """What a board says, as firmware/src/update.h has it; `image` runs, or none where its number is 0."""
     hash = hashlib.sha256(image).digest()[:4] if running else bytes(4)
-    whole = struct.pack("<2sBBHIIIBBII4s", b"GS", 2, 5, 36, 7, 9, 0, stage, rule, next, running, hash)
+    whole = struct.pack("<2sBBHIIIBBII4s", b"GS", 2, 5, 36, device, session, 0, stage, rule, next, running, hash)
     return whole + struct.pack("<I", zlib.crc32(whole))
 
 
