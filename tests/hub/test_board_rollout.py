@@ -28,8 +28,8 @@ from tests.hub.test_bridge import Wire, bridged
 from tests.hub.test_rollout_network import an_hour_later
 
 pytestmark = pytest.mark.firmware
-PATIENCE_S = 120.0  # an image's parts come one by one
-IMAGE, OTHER = (random.Random(seed).randbytes(5000) for seed in (1, 2))  # 20 parts on the line
+PATIENCE_S = 240.0  # byte by byte through two threads of QEMU, which takes seconds a part where all cores are busy
+IMAGE, OTHER = (random.Random(seed).randbytes(700) for seed in (1, 2))  # 3 parts on the line
 HEAD = bytes([ord("G"), ord("S"), 2, PART])
 
 
@@ -46,8 +46,8 @@ class Plugged(threading.Thread):
 
     def run(self) -> None:
         while not self.is_pulled.is_set():
-            with self.board.powered() as (process, line):
-                while process.poll() is None and not self.is_cut.is_set() and not self.is_pulled.is_set():
+            with self.board.powered() as (emulated, line):
+                while emulated.poll() is None and not self.is_cut.is_set() and not self.is_pulled.is_set():
                     self._pass(line)
                 self.is_cut.clear()
 
@@ -61,7 +61,7 @@ class Plugged(threading.Thread):
                 continue
             os.write(self.wire.end if end == line else line, data)
             self.parts += data.count(HEAD) if end != line else 0
-            for count in [count for count in self.after if count <= self.parts]:
+            for count in [count for count in list(self.after) if count <= self.parts]:
                 self.after.pop(count)()
 
     def cut(self) -> None:
@@ -135,19 +135,19 @@ def test_the_board_runs_it_and_keeps_it_although_bridge_and_board_are_killed_on_
         with bridged(network, wire) as bridge:
             wire.open()
             plugged.start()
-            until(lambda: is_there(network), log)
-            plugged.after[5] = lambda: kill(bridge)
+            until(lambda: is_there(network), log, PATIENCE_S)
+            plugged.after[1] = lambda: kill(bridge)
             begin(network, IMAGE, 4)
             bridge.wait(PATIENCE_S)
-        assert 5 <= plugged.parts < 20 and last(network)[1]["stage"] == "fetching"
-        plugged.after[12] = plugged.is_cut.set  # the board begins anew
+        assert plugged.board.starts == 1 and last(network)[1]["stage"] == "fetching"
+        plugged.after[plugged.parts + 1] = plugged.is_cut.set  # the board begins anew
         with bridged(network, wire):
             until(lambda: last(network)[1]["stage"] == "trial", log, PATIENCE_S)
-            until(lambda: network.rows(SESSION)[-1]["image"] == 4, log)
+            until(lambda: network.rows(SESSION)[-1]["image"] == 4, log, PATIENCE_S)
             assert plugged.board.starts == 3  # as power was cut, and for the trial
-            until(lambda: last(network)[0]["watched_at"] is not None, "it is watched")
+            until(lambda: last(network)[0]["watched_at"] is not None, "it is watched", PATIENCE_S)
             an_hour_later(network)
-            until(lambda: last(network)[1]["stage"] == "kept", log)
+            until(lambda: last(network)[1]["stage"] == "kept", log, PATIENCE_S)
     row, one = last(network)
     assert (row["state"], one["note"]) == ("complete", None)
     assert network.rows(SESSION)[-1]["release"] == "v1.4.0" and network.rows(REFUSED) == []
@@ -164,9 +164,9 @@ def test_what_the_board_refuses_is_said_and_a_trial_that_ends_on_it_is_taken_bac
     with network.broker(), network.hub(), bridged(network, wire):
         wire.open()
         plugged.start()
-        until(lambda: is_there(network), log)
+        until(lambda: is_there(network), log, PATIENCE_S)
         begin(network, OTHER, 2)  # below the number of what was flashed
-        until(lambda: last(network)[0]["state"] != "running", log)
+        until(lambda: last(network)[0]["state"] != "running", log, PATIENCE_S)
         assert last(network)[0]["state"] == "stopped"
         assert last(network)[0]["note"].endswith("roof: older: the board refuses it")
         assert plugged.board.slot(0) == b"\xff" * SLOT
@@ -174,8 +174,8 @@ def test_what_the_board_refuses_is_said_and_a_trial_that_ends_on_it_is_taken_bac
         until(lambda: last(network)[1]["stage"] == "trial", log, PATIENCE_S)
         for _ in range(3):
             plugged.cut()
-            until(lambda: log().count(f"start {plugged.board.starts:08x}"), log)
-        until(lambda: last(network)[0]["state"] == "back", log)
+            until(lambda: log().count(f"start {plugged.board.starts:08x}"), log, PATIENCE_S)
+        until(lambda: last(network)[0]["state"] == "back", log, PATIENCE_S)
         assert "roof took it back: the board did, as it does in the fourth start" in last(network)[0]["note"]
-        until(lambda: network.rows(SESSION)[-1]["image"] is None, log)
+        until(lambda: network.rows(SESSION)[-1]["image"] is None, log, PATIENCE_S)
     assert network.rows(REFUSED) == []
