@@ -126,6 +126,62 @@ def test_how_it_ends(delivery, stages, said, how):
     assert hear(delivery, FETCHING) == b"" and delivery.ended == how
 
 
+UNKNOWN, OVER, DISK, OLDER = map(board_image.RULES.index, ("unknown", "over", "disk", "older"))
+
+
+def ordered(wanted: Wanted, *, has_run: bool = True) -> Delivery:
+    """One whose bridge was killed since it told the board so."""
+    one = Delivery(IMAGE, SIGNED, wanted=wanted, has_run=has_run, keeps=False)
+    assert one.outgoing(0.0) == order(wanted, SIGNED)
+    return one
+
+
+def test_what_nobody_wants_yet_goes_on_quietly_on_trial():
+    one = ordered(Wanted.install, has_run=False)
+    assert hear(one, TRIAL, running=4) == b"" and one.is_calm
+    one.heard(9)
+    assert one.outgoing(99.0) == b"" and one.ended is None
+    one.want(Wanted.keep)
+    assert one.outgoing(99.0) == KEEP
+
+
+def test_one_that_is_to_be_kept_is_told_so_again_until_it_is():
+    one = ordered(Wanted.keep)
+    assert hear(one, REFUSED, rule=UNKNOWN) == INSTALL  # its start could not be counted: it is to start again
+    assert hear(one, TRIAL, running=4) == KEEP
+    assert hear(one, REFUSED, rule=DISK, running=4) == b"" and one.outgoing(WAIT_S) == KEEP and one.ended is None
+    hear(one, KEPT, running=4)
+    assert one.ended == "kept"
+
+
+@pytest.mark.parametrize(("rule", "how"), [(OVER, "back"), (OLDER, "refused: older")])
+def test_one_that_is_to_be_kept_and_is_gone_ends(rule, how):
+    one = ordered(Wanted.keep)
+    hear(one, REFUSED, rule=UNKNOWN)
+    hear(one, REFUSED, rule=rule)
+    assert one.ended == how
+
+
+def test_one_that_is_to_go_back_is_told_so_until_the_board_has_it_on_trial_no_more():
+    for last in ({"stage": 5, "running": 4}, {"stage": REFUSED, "rule": UNKNOWN}):
+        one = ordered(Wanted.back)
+        hear(one, FETCHING, TRIAL, running=4)
+        hear(one, REFUSED, rule=UNKNOWN, running=4)  # an answer to what was sent before
+        hear(one, FLASHED, KEPT, running=3)  # it started, and may run it in the next start
+        assert one.ended is None and one.outgoing(WAIT_S) == order(Wanted.back, SIGNED)
+        one.hear(decode(report(**last)))
+        assert one.ended == "back"
+    one = ordered(Wanted.back)
+    hear(one, KEPT, running=4)  # somebody with a cable was faster
+    assert one.ended == "kept"
+
+
+def test_one_that_has_run_and_does_so_no_more_is_back_also_where_the_bridge_was_killed():
+    one = ordered(Wanted.install)
+    hear(one, KEPT, running=3)
+    assert one.ended == "back"
+
+
 def test_a_manifest_of_another_image_is_refused():
     with pytest.raises(ValueError, match="image=514 bytes must be the 515 of its manifest"):
         Delivery(IMAGE[:-1], SIGNED)
