@@ -116,7 +116,7 @@ class BoardSlots(Images):
         return PROBE
 
     def _want(self, wanted: Wanted) -> None:
-        self._save(trial=self.state.trial.model_copy(update={"wanted": wanted}))
+        self._note(f"the board is told to: {wanted}", trial=self.state.trial.model_copy(update={"wanted": wanted}))
         self._delivery.want(wanted)
 
     def _deliver(self, trial: Slot) -> None:
@@ -133,16 +133,15 @@ class BoardSlots(Images):
         """Note what became of the trial."""
         self._delivery = None
         stage, _, rule = how.partition(": ")
+        changed = {"trial": None, "last": (trial.order, stage, f"{rule}: the board refuses it")}
         if stage == Stage.kept:
             kept, number = Slot(manifest=trial.manifest), self.manifest(trial).number
-            self._note("the board keeps the trial", kept=kept, trial=None, least=number, last=(trial.order, stage, ""))
+            changed |= {"kept": kept, "least": number, "last": (trial.order, stage, "")}
         elif stage == Stage.back:
             why = "" if trial.wanted == Wanted.back else BY_ITSELF
-            over = (*self.state.over, trial.order)[-MOST_OVER:]
-            self._note("the board went back", trial=None, over=over, last=(trial.order, stage, why))
-        else:
-            self._note("the board refuses it", trial=None, last=(trial.order, stage, f"{rule}: the board refuses it"))
-        self._only()
+            changed |= {"over": (*self.state.over, trial.order)[-MOST_OVER:], "last": (trial.order, stage, why)}
+        if self._note(f"the board has ended its trial: {how}", **changed):
+            self._only()
 
 
 def _runs(report: Report, slot: Slot) -> bool:

@@ -193,13 +193,15 @@ class Images:
         record.write(self.folder / STATE, state.model_dump_json(exclude_defaults=True).encode())
         self.state = state
 
-    def _note(self, what: str, **changed) -> None:
-        """Save, or on a full disk hold it for this process alone: another one is told anew."""
+    def _note(self, what: str, **changed) -> bool:
+        """Save, or on a full disk hold it for this process alone: another one is told anew. Return whether it did."""
         try:
             self._save(**changed)
         except OSError as e:
             log.warning("%s: that cannot be noted: %s", what, e)
             self.state = self.state.model_copy(update=changed)
+            return False
+        return True
 
 
 def _locked(file: Path) -> int:

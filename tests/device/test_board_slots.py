@@ -14,7 +14,9 @@ from gunshot.device.board_image import PART_BYTES, WAIT_S, decode
 from gunshot.device.board_slots import BoardSlots
 from gunshot.device.installer import Installer
 from gunshot.device.releases import Offer, Report, Stage, Wanted
+from gunshot.signing import record
 from tests.device.images import HUB, OPERATOR, manifest, part, trusting
+from tests.device.test_slots import full
 
 CLASS = "mps2-an386"
 IMAGE, NEWER = bytes(range(256)) * 3, b"newer" * 100
@@ -183,6 +185,20 @@ def test_a_trial_that_the_hub_takes_back_is_over_when_the_board_says_so(bridge):
     assert bridge.tells() == (Stage.refused, "over: the board refuses it")  # which knows no roll-outs, but an image
 
 
+def test_a_full_disk_holds_no_board_on_a_trial(bridge, monkeypatch):
+    bridge.offer()
+    bridge.line(6)
+    assert bridge.tells() == (Stage.trial, "")
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "write", full)
+        assert bridge.offer(Wanted.back)[0] == Stage.trial
+        bridge.line(1)
+        assert bridge.tells() == (Stage.back, "") and bridge.board.trial is None
+    bridge.start()  # what could not be noted is told anew, and the board knows that it is over
+    bridge.line(2)
+    assert bridge.tells()[0] == Stage.back and bridge.slots.state.trial is None
+
+
 def test_one_that_is_taken_back_on_its_way_never_runs(bridge):
     bridge.offer()
     bridge.line(2)
@@ -299,7 +315,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=14), last=st.sampled_from(["keep", "back"]))
 def test_whatever_is_lost_and_killed_hub_and_board_agree_in_the_end(tmp_path_factory, steps, last):
     """The hub offers as gunshot/hub/rollouts.py does: again and again, until it is told how it ended."""
