@@ -73,25 +73,45 @@ def decode(data: bytes) -> Report:
     return Report(device, session, STAGES[stage], RULES[rule], next, running, hash)
 
 
+def mark(manifest: bytes) -> tuple[int, bytes]:
+    """Return by what a report knows a manifest's image: its `running` and its `hash`."""
+    _, _, number, *_, sha256 = manifests.LAYOUT.unpack_from(manifest)
+    return number, sha256[:4]
+
+
 class Delivery:
     """One image on its way to a board, until the board keeps it, refuses it or goes back. It is used in one thread.
 
-    It is kept once the board, started again with it, has sent a message. ValueError where the manifest is of another
-    image.
+    Parameters
+    ----------
+    image, manifest : of one another
+    wanted : what the board is to be told; `want` says another thing later
+    has_run : the board has run it on trial
+    keeps : it is kept once the board, started again with it, has sent a message; else where `want` says so
+
+    Raises
+    ------
+    ValueError
+        The manifest is of another image.
     """
 
-    def __init__(self, image: bytes, manifest: bytes):
+    def __init__(
+        self, image: bytes, manifest: bytes,
+        *, wanted: Wanted = Wanted.install, has_run: bool = False, keeps: bool = True,
+    ):  # fmt: skip
         if len(manifest) != manifests.SIZE:
             raise ValueError(f"manifest={len(manifest)} bytes must be {manifests.SIZE}")
-        _, _, self._number, size, *_, sha256 = manifests.LAYOUT.unpack_from(manifest)
+        size = manifests.LAYOUT.unpack_from(manifest)[3]
         if len(image) != size:
             raise ValueError(f"image={len(image)} bytes must be the {size} of its manifest")
-        self._image, self._manifest, self._hash = image, manifest, sha256[:4]
-        self._last = order(Wanted.install, manifest)  # what was sent last
+        self._image, self._manifest, self._mark = image, manifest, mark(manifest)
+        self._wanted, self._keeps = wanted, keeps
+        self._last = order(wanted, manifest)  # what was sent last
         self._sent_s: float | None = None
         self._unanswered = 0  # sends since the last report
-        self._was_whole = False  # the board had all of it
-        self._runs = False
+        self._was_whole = has_run  # the board had all of it
+        self.next = 0  # the byte of it that the board wants
+        self.runs = False  # by the last report
         self.ended: str | None = None  # kept, back, or by which rule it was refused
 
     @classmethod
@@ -102,9 +122,19 @@ class Delivery:
         except ValueError as e:
             raise ValueError(f"{file}.manifest: {e}; make it with `gunshot export ota {file}`") from None
 
+    @property
+    def is_calm(self) -> bool:
+        """Return whether nothing is to be told: the board runs it, and nobody has said yet what is to become of it."""
+        return self.runs and self._wanted == Wanted.install
+
+    def want(self, wanted: Wanted) -> None:
+        """Tell the board another thing of the image from now on."""
+        self._wanted = wanted
+        self._send(order(wanted, self._manifest))
+
     def outgoing(self, now_s: float) -> bytes:
         """Return what is to be sent now, again where nothing answered it; `now_s` is the monotonic clock's."""
-        if self.ended or (self._sent_s is not None and now_s - self._sent_s < WAIT_S):
+        if self.ended or self.is_calm or (self._sent_s is not None and now_s - self._sent_s < WAIT_S):
             return b""
         self._sent_s = now_s
         if self._unanswered == SILENT:
@@ -117,25 +147,42 @@ class Delivery:
         if self.ended:
             return
         self._unanswered = 0
-        is_it = (report.running, report.hash) == (self._number, self._hash)
-        self._runs = is_it and report.stage in (Stage.trial, Stage.kept)
-        if report.stage == Stage.fetching:
+        is_it = (report.running, report.hash) == self._mark
+        self.runs = is_it and report.stage in (Stage.trial, Stage.kept)
+        if report.stage == Stage.kept and is_it:
+            self._end("kept")
+        elif self._wanted == Wanted.back:
+            self._hear_back(report, is_it=is_it)
+        elif report.stage == Stage.fetching:
+            self.next = report.next
             self._send(part(self._image, report.next))
-        elif report.stage == Stage.refused and report.rule == "unknown":  # it started again, and knows nothing of it
+        elif report.rule == "unknown":  # it started again, and knows nothing of it
             self._send(order(Wanted.install, self._manifest))
         elif report.stage == Stage.refused:
-            self._end(f"refused: {report.rule}")
-        elif report.stage == Stage.kept and self._runs:
-            self._end("kept")
+            self._hear_refused(report.rule)
         elif report.stage == Stage.trial:
             self._was_whole = True
+            if self.runs and self._wanted == Wanted.keep:
+                self._send(order(Wanted.keep, self._manifest))
         elif self._was_whole:
             self._end("back")
 
-    def heard(self) -> None:
-        """Note that the board sent another message than a report: what runs can hear."""
-        if self._runs and not self.ended:
-            self._send(order(Wanted.keep, self._manifest))
+    def heard(self, start: int) -> None:
+        """Note that the board sent another message than a report, in whichever start: what runs can hear."""
+        if self.runs and self._keeps and not self.ended:
+            self.want(Wanted.keep)
+
+    def _hear_back(self, report: Report, *, is_it: bool) -> None:
+        """End where the board has it on trial no longer; else it is told again, as it may be about to start."""
+        if report.stage == Stage.back or (report.rule == "unknown" and not is_it):
+            self._end("back")
+
+    def _hear_refused(self, rule: str) -> None:
+        """End, but where a board that runs it could not note that it is kept: it is told so again."""
+        if rule == "over" and self._was_whole:
+            self._end("back")
+        elif rule != "disk" or self._wanted == Wanted.install:
+            self._end(f"refused: {rule}")
 
     def _send(self, data: bytes) -> None:
         if data != self._last:
@@ -143,4 +190,4 @@ class Delivery:
 
     def _end(self, how: str) -> None:
         self.ended = how
-        log.info("image number %d for the board: %s", self._number, how)
+        log.info("image number %d for the board: %s", self._mark[0], how)

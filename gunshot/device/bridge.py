@@ -17,6 +17,9 @@ from gunshot.base.files import atomic
 from gunshot.device import clock, messages
 from gunshot.device.answers import Answers
 from gunshot.device.board_image import Delivery, Report
+from gunshot.device.board_slots import BoardSlots
+from gunshot.device.images import takes
+from gunshot.device.installer import Installer
 from gunshot.device.line import Line, Reader
 from gunshot.device.link import Link
 from gunshot.device.messages import Clock, Heartbeat, Incident, Message
@@ -46,6 +49,8 @@ class Board(pydantic.BaseModel):
     sequence: U32  # of its last message
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")] | None = None  # None: it has not said so yet
     operating_point: float | None = None
+    image: U32 | None = None  # the number of the one that it runs, 0: what was flashed; None: it has not said so
+    release: str | None = None  # and the version of its model, where the bridge brought it
 
     def save(self, folder: Path) -> None:
         """Write board.json."""
@@ -116,18 +121,22 @@ class Bridge:
     answers : to the hub's orders, of the first session; they go on when the board starts again
     sr : of the board's samples, Hz
     heartbeat_s : between the board's heartbeats; after GONE of them without a message it is not there
-    delivery : of an image to the board, or None
+    images : how they come to the board: one by hand, or those of roll-outs; None: none come
+    installer : of roll-outs, or None
     error_us : how far the clock of this machine may be off, or None
     """
 
     def __init__(
         self, folder: Path, place: Place, outbox: Outbox, link: Callable[[Birth, Answers], Link],
-        answers: Callable[[Birth], Answers], *, sr: int, heartbeat_s: float, delivery: Delivery | None = None,
+        answers: Callable[[Birth], Answers], *, sr: int, heartbeat_s: float,
+        images: Delivery | BoardSlots | None = None, installer: Installer | None = None,
         error_us: Callable[[], int | None] = clock.error_us,
     ):  # fmt: skip
         self._folder, self._place, self._outbox, self._connect = folder, place, outbox, link
         self._sr, self._gone_s, self._error_us = sr, GONE * heartbeat_s, error_us
-        self._reader, self._samples, self._delivery = Reader(), Samples(sr), delivery
+        self._reader, self._samples = Reader(), Samples(sr)
+        self._images, self._installer = images, installer
+        self._report: Report | None = None
         self._board = Board.load(folder)
         self._heard_s = -self._gone_s  # when a message came last
         self._birth: Birth | None = None
@@ -152,7 +161,7 @@ class Bridge:
 
     def outgoing(self, now_s: float) -> bytes:
         """Return what is to be sent to the board now."""
-        return self._delivery.outgoing(now_s) if self._delivery else b""
+        return self._images.outgoing(now_s) if self._images else b""
 
     def pump(self, wait_s: float = 0.0) -> None:
         """Delete what was acknowledged, and send what waits."""
@@ -166,10 +175,23 @@ class Bridge:
             self._answers.close()
 
     def _hear(self, report: Report) -> None:
-        """Take what the board says of an image; the hub is not told."""
+        """Take what the board says of an image; the hub is told what becomes of a roll-out's."""
         log.debug("the board: image number %d runs, %s, %s", report.running, report.stage or "flashed", report.rule)
-        if self._delivery:
-            self._delivery.hear(report)
+        self._report = report
+        if self._images and self._images.hear(report) and self._installer:
+            self._installer.again()
+        self._know()
+
+    def _know(self) -> None:
+        """Note what the board says that it runs, of this start of it."""
+        board, report = self._board, self._report
+        if not (board and report and (board.number, board.start) == (report.device, report.session)):
+            return
+        release = self._images.release(report) if isinstance(self._images, BoardSlots) else None
+        known = board.model_copy(update={"image": report.running, "release": release})
+        if known != board:
+            known.save(self._folder)
+            self._board = known
 
     def _take(self, message: Message, now_s: float) -> None:
         """Put a message into the outbox, with this device's number, the count of its start, and the time."""
@@ -183,6 +205,9 @@ class Bridge:
         # First: killed between the two the bridge loses a message, as one loses it that is killed a moment earlier.
         self._board = self._board.after(message)
         self._board.save(self._folder)
+        self._know()
+        if self._images:
+            self._images.heard(message.session)
         message = dataclasses.replace(message, device=self._place.number, session=self._board.session)
         if isinstance(message, Heartbeat):
             self._samples.beat(message.heard + message.dropped, now_s)
@@ -190,8 +215,6 @@ class Bridge:
             message = dataclasses.replace(message, clock=message.clock or self._clock(message.decided, now_s))
             log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
         self._outbox.put(message)
-        if self._delivery:
-            self._delivery.heard()
 
     def _clock(self, sample: int, now_s: float) -> Clock | None:
         """Return the time of a sample, where this machine is sure of its own."""
@@ -209,7 +232,8 @@ class Bridge:
         birth = Birth(
             name=self._place.name, number=self._place.number, session=board.session, model=board.model,
             operating_point=board.operating_point, version=messages.VERSION,
-            capabilities=CAPABILITIES + [VIDEO] * bool(self._place.camera),
+            capabilities=CAPABILITIES + [VIDEO] * bool(self._place.camera) + self._takes(),
+            image=board.image or None, release=board.release,
         )  # fmt: skip
         if birth != self._birth:
             if self._link:
@@ -218,6 +242,11 @@ class Bridge:
                 self._answers = self._new_answers(birth)
             self._answers.begin(birth.session)
             self._birth, self._link = birth, self._connect(birth, self._answers)
+
+    def _takes(self) -> list[str]:
+        """Return the class of images that the board takes of roll-outs, where it has ever said what it runs."""
+        is_sure = isinstance(self._images, BoardSlots) and self._board.image is not None
+        return [takes(self._images.hardware)] if is_sure else []
 
 
 def run(line: Line, bridge: Bridge) -> None:

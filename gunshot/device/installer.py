@@ -10,9 +10,10 @@ import yaml
 
 from gunshot.base.files import shown
 from gunshot.device import clock, orders, releases
+from gunshot.device.images import Images
 from gunshot.device.orders import RefusedError
-from gunshot.device.releases import MOST_NOTE, PART, Offer, Report, Stage, Wanted
-from gunshot.device.slots import CLASS, MOST_BYTES, Slot, Slots
+from gunshot.device.releases import MOST_BYTES, MOST_NOTE, PART, Offer, Report, Stage, Wanted
+from gunshot.device.slots import unpack
 from gunshot.signing import keys, manifests
 from gunshot.signing.manifests import Manifest
 
@@ -29,12 +30,12 @@ class Installer:
     folder : the device's; the key that offers must be of is in it
     name : the device's
     slots : its images
-    p : the SECTIONS of params.yaml that it runs with
+    p : the SECTIONS of params.yaml that it runs with; None: a board's bridge, which cannot look into an image
     error_us : how far the clock of this machine may be off, or None
     """
 
     def __init__(
-        self, folder: Path, name: str, slots: Slots, p: object,
+        self, folder: Path, name: str, slots: Images, p: object | None,
         *, error_us: Callable[[], int | None] = clock.error_us,
     ):  # fmt: skip
         self._name, self._slots, self._p, self._error_us = name, slots, p, error_us
@@ -114,27 +115,36 @@ class Installer:
         elif offer.wanted == Wanted.back:
             if is_here:
                 self._slots.end_trial(f"{offer.person} wants it")
-            self._slots.put_over(offer.id)
             self._offer = None
+            if is_here and self._slots.state.trial:  # a board is yet to go back
+                return self._say_trial()
+            self._slots.put_over(offer.id)
             self._say(offer.id, Stage.back)
         elif is_here:
             if offer.wanted == Wanted.keep and self._slots.is_on_trial:
                 self._slots.keep()
-            self._say(offer.id, Stage.trial if self._slots.state.trial else Stage.kept)
+            self._say_trial() if self._slots.state.trial else self._say(offer.id, Stage.kept)
         elif offer.id in state.over:
             raise RefusedError("over", "it was taken back before")
         elif offer.wanted == Wanted.install:
             self._install(offer)
         else:
             raise RefusedError("unknown", "it has no such image on trial")
+        return None
+
+    def _say_trial(self) -> None:
+        trial = self._slots.state.trial
+        self._say(trial.order, self._slots.stage(trial), note=self._slots.note)
 
     def _install(self, offer: Offer) -> None:
         """Begin to fetch an image, or go on; RefusedError where this device takes it from nobody."""
         manifest = self._manifest(offer)
         trial = self._slots.state.trial
-        if trial and trial.manifest == offer.manifest:  # of a roll-out that was stopped
-            self._slots.adopt(Slot(manifest=offer.manifest, order=offer.id))
-            return self._say(offer.id, Stage.trial)
+        if trial and trial.manifest == offer.manifest and trial.wanted != Wanted.back:  # of one that was stopped
+            self._slots.adopt(trial.model_copy(update={"order": offer.id, "starts": 0}))
+            return self._say_trial()
+        if not self._slots.has_room():  # and will be offered it again
+            return self._say(offer.id, Stage.fetching, note=self._slots.note)
         self._offer, size = offer, self._slots.begin(bytes.fromhex(offer.manifest))
         self._next = min(size, manifest.size) // PART
         if size >= manifest.size:
@@ -149,8 +159,8 @@ class Installer:
             raise RefusedError("manifest", str(e)) from None
         if manifest is None:
             raise RefusedError("operator", "its manifest must be signed by one whose key this device has")
-        if manifest.device != CLASS:
-            raise RefusedError("hardware", f"it is for {manifest.device}, and this is {CLASS}")
+        if manifest.device != self._slots.hardware:
+            raise RefusedError("hardware", f"it is for {manifest.device}, and this is {self._slots.hardware}")
         if manifest.number < self._slots.state.least:
             why = f"number {manifest.number} must be at least {self._slots.state.least}, which it keeps"
             raise RefusedError("older", why)
@@ -189,10 +199,16 @@ class Installer:
             raise
         except ValueError as e:
             raise RefusedError("image", str(e)) from None
-        log.info("an image for %s is here; it is on trial from the next start on, which is now", shown(offer.person))
+        log.info("an image for %s is here, and on trial from the next start on", shown(offer.person))
 
-    def _check_params(self, contents: dict[str, bytes]) -> None:
-        """RefusedError where an image was measured with other SECTIONS than this device runs with."""
+    def _check_params(self, image: bytes) -> None:
+        """RefusedError where an image was measured with other SECTIONS than this device runs with.
+
+        ValueError where it is none. What is in a board's nobody here can see.
+        """
+        if self._p is None:
+            return
+        contents = unpack(image)
         try:
             stated = yaml.safe_load(contents["params.yaml"])
             others = [name for name in SECTIONS if not _is_same(getattr(self._p, name), stated[name])]

@@ -52,6 +52,7 @@ class Place(pydantic.BaseModel):
     site: str | None = None  # where it hangs, where that was said when it was enrolled
     speech: Policy = Policy.forbidden  # a folder from before this was asked forbids it
     camera: str | None = pydantic.Field(default=None, pattern=r"^rtsps?://\S+$", repr=False)  # by hand; None: none
+    board: str | None = pydantic.Field(default=None, pattern="^[ -~]{1,16}$")  # a bridge's: its class, by hand
 
     def save(self, folder: Path) -> None:
         """Write device.yaml."""

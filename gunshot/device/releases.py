@@ -12,11 +12,11 @@ import pydantic
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gunshot.device.orders import SIGNATURE, Count, Id, RefusedError, Text
-from gunshot.device.slots import MOST_BYTES
 from gunshot.device.topics import U32, Said
 from gunshot.signing import keys, manifests
 
 PART = 16_384  # bytes of an image in a part, but the last
+MOST_BYTES = 16 * 2**20  # of an image, and of what is in it
 MOST_PARTS = MOST_BYTES // PART
 MOST_NOTE = 300  # characters
 Sha256 = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]

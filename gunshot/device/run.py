@@ -17,6 +17,7 @@ from gunshot.detect.listener import Listener
 from gunshot.detect.live import Heard
 from gunshot.device import clock, ladder, speech
 from gunshot.device.answers import Answers
+from gunshot.device.images import takes
 from gunshot.device.incidents import Incidents, model_number
 from gunshot.device.installer import Installer
 from gunshot.device.ladder import Ladder, Rungs
@@ -28,7 +29,7 @@ from gunshot.device.policy import Policy
 from gunshot.device.ring import Ring
 from gunshot.device.second import Second
 from gunshot.device.slots import Slots
-from gunshot.device.topics import IMAGE, NO_PROFILE, OPINION, SPEECH, VIDEO, Birth, SiteProfile
+from gunshot.device.topics import NO_PROFILE, OPINION, SPEECH, VIDEO, Birth, SiteProfile
 from gunshot.models.model import Model
 
 # From the sound at a microphone to a block of samples in Python: a sound card's and its driver's, and a block's length.
@@ -225,10 +226,11 @@ def listen(
     with closing(Outbox(folder)) as outbox:
         climbs = Ladder(folder, rungs, model=number) if rungs else None
         ear = ladder.Ear(own or model, climbs.rungs.logits if climbs else [logit], p, rung=climbs.rung if climbs else 0)
+        has = capabilities(place, verifier=bool(verifier)) + ([takes(slots.hardware)] if slots else [])
         birth = Birth(
             name=place.name, number=place.number, session=outbox.start(after=place.session), model=number,
             version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),
-            capabilities=capabilities(place, verifier=bool(verifier)) + [IMAGE] * bool(slots), **_image(slots),
+            capabilities=has, **_image(slots),
         )  # fmt: skip
         by = {"climbs": climbs, "profile": site.number and Profile(site.number), "verified": bool(own)}
         device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, verifier=verifier, **by)

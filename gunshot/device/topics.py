@@ -30,7 +30,7 @@ NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 SPEECH = "speech"  # what a device says that it has where sound in which people speak may leave it
 VIDEO = "video"  # and where it has a camera
 OPINION = "opinion"  # and where a verifier gives a second opinion of its incidents
-IMAGE = "image"  # and where it takes images of a roll-out
+IMAGE = "image"  # and where it takes images of a roll-out; of a board with its class, as `images.takes` has it
 MOST_NUMBER = 2**32 - 1
 U32 = Annotated[int, pydantic.Field(ge=0, le=MOST_NUMBER)]
 NUMBERS = struct.Struct("<III")

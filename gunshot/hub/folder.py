@@ -20,7 +20,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gunshot.device import orders, slots, topics
+from gunshot.device import images, orders, topics
 from gunshot.device.place import Place, read
 from gunshot.device.policy import Policy
 from gunshot.hub import audit, certificates, database, sites
@@ -330,7 +330,7 @@ def enrol(
     for file in (order_key(folder).parent / orders.OVERRULE).glob("*.pem"):
         certificates.keep(out / orders.OVERRULE / file.name, file.read_bytes())
     for file in operators.glob("*.pem") if operators else ():
-        certificates.keep(out / slots.OPERATORS / file.name, file.read_bytes())
+        certificates.keep(out / images.OPERATORS / file.name, file.read_bytes())
     Place(
         host=settings.host, port=settings.port, name=name, number=number, session=session, site=site, speech=speech
     ).save(out)

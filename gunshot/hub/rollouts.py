@@ -18,9 +18,9 @@ import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gunshot.base.files import shown
-from gunshot.device import releases, slots
+from gunshot.device import images, releases, slots
+from gunshot.device.images import CLASS
 from gunshot.device.releases import PART, Offer, Report, Stage, Wanted
-from gunshot.device.topics import IMAGE
 from gunshot.hub import audit, intake, wellness
 from gunshot.hub.cases import utc
 from gunshot.hub.database import DEVICE, ROLLOUT, ROLLOUT_DEVICE, SESSION
@@ -51,11 +51,10 @@ class Image(NamedTuple):
         said = manifests.read(self.manifest, trusted)
         if said is None:
             raise ValueError("manifest must be signed by an operator whose key is in models/keys")
-        if said.device != slots.CLASS:
-            raise ValueError(f"device={said.device} of the manifest must be {slots.CLASS}")
         if (said.size, said.sha256) != (len(self.content), hashlib.sha256(self.content).hexdigest()):
             raise ValueError(f"image must be the {said.size} bytes that were signed; `gunshot export image` makes both")
-        slots.unpack(self.content)
+        if said.device == CLASS:  # nobody but its board can look into another one
+            slots.unpack(self.content)
         return said
 
 
@@ -81,7 +80,7 @@ def start(
     if running := connection.execute(sql.select(ROLLOUT.c.version).where(ROLLOUT.c.state == RUNNING)).first():
         raise ValueError(f"{running.version} {IS_ROLLED_OUT}")
     id = uuid.uuid4().hex
-    names = _in_order(connection, id, canary)
+    names = _in_order(connection, id, manifest.device, canary)
     ends = [1, *(max(1, math.ceil(share * len(names))) for share in settings.shares)]
     row = {
         "id": id, "version": manifest.version, "number": manifest.number, "manifest": image.manifest,
@@ -126,11 +125,14 @@ def _check_length(settings: Rollout) -> None:
         raise ValueError(f"rollout: watch_s and patience_s of all steps are {longest_s:.0f} s, and {why}")
 
 
-def _in_order(connection: sql.Connection, id: str, canary: str | None) -> list[str]:
-    """Return the devices that take images, the canary first, then in an order that each roll-out draws anew."""
-    takes = {name: there for name, has, there in _sessions(connection) if IMAGE in (has or [])}
+def _in_order(connection: sql.Connection, id: str, hardware: str, canary: str | None) -> list[str]:
+    """Return the devices that take images for a class, the canary first, then in an order that each roll-out draws."""
+    takes = {name: there for name, has, there in _sessions(connection) if images.takes(hardware) in (has or [])}
     if not takes:
-        raise ValueError("no device takes images; `gunshot device run` does, from this version on and without --model")
+        remedy = "`gunshot device run` does, from this version on and without --model"
+        if hardware != CLASS:
+            remedy = f"`gunshot device bridge` does, with board: {hardware} in its device.yaml and a key in the board"
+        raise ValueError(f"no device takes images for {hardware}; {remedy}")
     names = sorted(takes, key=lambda name: hashlib.sha256(f"{id} {name}".encode()).digest())
     there = [name for name in names if takes[name]]
     canary = canary or next(iter(there), None)
@@ -215,15 +217,27 @@ def work(connection: sql.Connection, *, now: datetime, listening_since: datetime
         row = newest(connection)
     if row is None:
         return []
-    either = sql.or_(ROLLOUT.c.id == row.id, ROLLOUT.c.state == BACK)
     offers = [
         (one.device, row.id, wanted)
-        for row in _rows(connection, sql.and_(either, ROLLOUT.c.started_at > now - GOOD_FOR))
+        for row in _told(connection, row, now)
         for one in devices(connection, row.id)
         if (wanted := _wanted(row, one)) and (one.sent_at is None or now - utc(one.sent_at) >= RESEND)
     ]
     there = {name for name, _, online in _sessions(connection) if online} if offers else ()
     return [(name, _signed(connection, id, name, wanted, now)) for name, id, wanted in offers if name in there]
+
+
+def _told(connection: sql.Connection, newest: sql.Row, now: datetime) -> list[sql.Row]:
+    """Return the roll-outs of which devices may still be told: the last of each class, and those taken back."""
+    rows = _rows(connection, ROLLOUT.c.started_at > now - GOOD_FOR)
+    last = {_hardware(one): one.id for one in sorted(rows, key=lambda one: one.started_at)}
+    last[_hardware(newest)] = newest.id
+    return [one for one in rows if one.state == BACK or one.id == last[_hardware(one)]]
+
+
+def _hardware(row: sql.Row) -> bytes:
+    """Return the class of devices that a roll-out is for, as its manifest has it."""
+    return manifests.LAYOUT.unpack_from(row.manifest)[4]
 
 
 def _signed(connection: sql.Connection, id: str, device: str, wanted: Wanted, now: datetime) -> bytes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gunshot.device import orders, releases, slots
+from gunshot.device import images, orders, releases, slots
 from gunshot.signing import keys, manifests, record
 
 OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -26,7 +26,7 @@ def trusting(folder: Path) -> Path:
     """A device's folder that takes images of OPERATOR, and offers of HUB."""
     folder.mkdir(parents=True, exist_ok=True)
     record.write(folder / orders.KEY, keys.public_pem(HUB))
-    record.write(folder / slots.OPERATORS / "ada.pem", keys.public_pem(OPERATOR))
+    record.write(folder / images.OPERATORS / "ada.pem", keys.public_pem(OPERATOR))
     return folder
 
 

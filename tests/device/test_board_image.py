@@ -20,10 +20,13 @@ INSTALL, KEEP = order(Wanted.install, SIGNED), order(Wanted.keep, SIGNED)
 FLASHED, FETCHING, REFUSED, TRIAL, KEPT, BACK = range(6)
 
 
-def report(stage: int, *, rule: int = 0, next: int = 0, running: int = 0, image: bytes = IMAGE) -> bytes:
+def report(
+    stage: int, *, rule: int = 0, next: int = 0, running: int = 0, image: bytes = IMAGE, device: int = 7,
+    session: int = 9,
+) -> bytes:  # fmt: skip
     """What a board says, as firmware/src/update.h has it; `image` runs, or none where its number is 0."""
     hash = hashlib.sha256(image).digest()[:4] if running else bytes(4)
-    whole = struct.pack("<2sBBHIIIBBII4s", b"GS", 2, 5, 36, 7, 9, 0, stage, rule, next, running, hash)
+    whole = struct.pack("<2sBBHIIIBBII4s", b"GS", 2, 5, 36, device, session, 0, stage, rule, next, running, hash)
     return whole + struct.pack("<I", zlib.crc32(whole))
 
 
@@ -76,11 +79,11 @@ def test_a_board_that_started_again_is_told_anew(delivery):
 
 
 def test_it_is_kept_once_the_board_that_runs_it_sends_a_message(delivery):
-    delivery.heard()  # it runs another one still
+    delivery.heard(9)  # it runs another one still
     assert hear(delivery, TRIAL, running=3) == b""
-    delivery.heard()
+    delivery.heard(9)
     assert delivery.outgoing(0.0) == b"" and hear(delivery, TRIAL, running=4) == b""
-    delivery.heard()
+    delivery.heard(9)
     assert delivery.outgoing(0.0) == KEEP
     hear(delivery, KEPT, running=4)
     assert delivery.ended == "kept" and delivery.outgoing(99.0) == b""
@@ -92,7 +95,7 @@ OLD = {"running": 4, "image": b"an earlier build of the same model"}
 def test_an_earlier_build_with_its_number_is_not_it(delivery):
     assert hear(delivery, FETCHING, KEPT, **OLD) == part(IMAGE, 0) and delivery.ended is None  # it started again
     hear(delivery, TRIAL, **OLD)  # the last part came
-    delivery.heard()
+    delivery.heard(9)
     assert delivery.outgoing(WAIT_S) == part(IMAGE, 0)
     hear(delivery, TRIAL, running=4)
     hear(delivery, KEPT, **OLD)  # after three starts
@@ -119,8 +122,64 @@ def test_a_board_that_does_not_answer_is_told_of_once(delivery, caplog):
 def test_how_it_ends(delivery, stages, said, how):
     hear(delivery, *stages, **said)
     assert delivery.ended == how
-    delivery.heard()
+    delivery.heard(9)
     assert hear(delivery, FETCHING) == b"" and delivery.ended == how
+
+
+UNKNOWN, OVER, DISK, OLDER = map(board_image.RULES.index, ("unknown", "over", "disk", "older"))
+
+
+def ordered(wanted: Wanted, *, has_run: bool = True) -> Delivery:
+    """One whose bridge was killed since it told the board so."""
+    one = Delivery(IMAGE, SIGNED, wanted=wanted, has_run=has_run, keeps=False)
+    assert one.outgoing(0.0) == order(wanted, SIGNED)
+    return one
+
+
+def test_what_nobody_wants_yet_goes_on_quietly_on_trial():
+    one = ordered(Wanted.install, has_run=False)
+    assert hear(one, TRIAL, running=4) == b"" and one.is_calm
+    one.heard(9)
+    assert one.outgoing(99.0) == b"" and one.ended is None
+    one.want(Wanted.keep)
+    assert one.outgoing(99.0) == KEEP
+
+
+def test_one_that_is_to_be_kept_is_told_so_again_until_it_is():
+    one = ordered(Wanted.keep)
+    assert hear(one, REFUSED, rule=UNKNOWN) == INSTALL  # its start could not be counted: it is to start again
+    assert hear(one, TRIAL, running=4) == KEEP
+    assert hear(one, REFUSED, rule=DISK, running=4) == b"" and one.outgoing(WAIT_S) == KEEP and one.ended is None
+    hear(one, KEPT, running=4)
+    assert one.ended == "kept"
+
+
+@pytest.mark.parametrize(("rule", "how"), [(OVER, "back"), (OLDER, "refused: older")])
+def test_one_that_is_to_be_kept_and_is_gone_ends(rule, how):
+    one = ordered(Wanted.keep)
+    hear(one, REFUSED, rule=UNKNOWN)
+    hear(one, REFUSED, rule=rule)
+    assert one.ended == how
+
+
+def test_one_that_is_to_go_back_is_told_so_until_the_board_has_it_on_trial_no_more():
+    for last in ({"stage": 5, "running": 4}, {"stage": REFUSED, "rule": UNKNOWN}):
+        one = ordered(Wanted.back)
+        hear(one, FETCHING, TRIAL, running=4)
+        hear(one, REFUSED, rule=UNKNOWN, running=4)  # an answer to what was sent before
+        hear(one, FLASHED, KEPT, running=3)  # it started, and may run it in the next start
+        assert one.ended is None and one.outgoing(WAIT_S) == order(Wanted.back, SIGNED)
+        one.hear(decode(report(**last)))
+        assert one.ended == "back"
+    one = ordered(Wanted.back)
+    hear(one, KEPT, running=4)  # somebody with a cable was faster
+    assert one.ended == "kept"
+
+
+def test_one_that_has_run_and_does_so_no_more_is_back_also_where_the_bridge_was_killed():
+    one = ordered(Wanted.install)
+    hear(one, KEPT, running=3)
+    assert one.ended == "back"
 
 
 def test_a_manifest_of_another_image_is_refused():

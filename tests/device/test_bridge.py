@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from gunshot.device import board_image, bridge, messages
 from gunshot.device.answers import Answers
 from gunshot.device.board_image import Delivery
+from gunshot.device.board_slots import PROBE, BoardSlots
 from gunshot.device.bridge import Bridge, Samples
 from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, State
 from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
 from gunshot.device.releases import Wanted
-from tests.device.images import manifest
-from tests.device.test_board_image import FETCHING, FLASHED, IMAGE, KEPT, TRIAL, report
+from tests.device.images import manifest, trusting
+from tests.device.test_board_image import FETCHING, FLASHED, IMAGE, KEPT, REFUSED, TRIAL, report
 
 SR, BEAT_S = 16_000, 600.0
 PLACE = Place(host="localhost", port=1, name="roof", number=7)
@@ -54,10 +55,10 @@ def outbox(tmp_path):
         yield one
 
 
-def a_bridge(folder, outbox, links=None, error_us=lambda: None, delivery=None) -> Bridge:
+def a_bridge(folder, outbox, links=None, error_us=lambda: None, delivery=None, installer=None) -> Bridge:
     return Bridge(
         folder, PLACE, outbox, links or Links(), lambda birth: Answers(folder, birth, ring=None, gate=None), sr=SR,
-        heartbeat_s=BEAT_S, delivery=delivery, error_us=error_us,
+        heartbeat_s=BEAT_S, images=delivery, installer=installer, error_us=error_us,
     )  # fmt: skip
 
 
@@ -131,6 +132,29 @@ def test_an_image_goes_to_the_board_and_what_it_says_of_it_stays_here(tmp_path, 
     assert delivery.ended == "kept" and one.outgoing(9.0) == b""
     assert [(m.session, m.sequence) for m in waiting(outbox)] == [(1, 0), (2, 0)]  # the board's messages alone
     assert a_bridge(tmp_path, outbox).outgoing(0.0) == b""
+
+
+def test_the_hub_is_told_which_image_runs_as_soon_as_the_board_says_so(tmp_path, outbox):
+    with closing(BoardSlots(trusting(tmp_path), "mps2-an386")) as slots:
+        links = Links()
+        one = a_bridge(tmp_path, outbox, links, delivery=slots)
+        hear(one, BEAT)
+        assert one.outgoing(0.0) == PROBE and one.outgoing(1.0) == b""
+        unknown = board_image.RULES.index("unknown")
+        for more in ({"rule": unknown}, {"rule": unknown, "running": 4}):
+            one.hear(report(REFUSED, device=BEAT.device, session=BEAT.session, **more), 2.0)
+        assert one.outgoing(99.0) == b""
+        one.hear(report(KEPT, running=5, device=BEAT.device, session=6), 99.0)  # it starts again, and is heard
+        hear(one, after(BEAT, session=6))
+        hear(one, after(BEAT, session=7))  # and is not
+        assert one.outgoing(199.0) == PROBE
+        said = [(birth.session, birth.image, "image:mps2-an386" in birth.capabilities) for birth in links.births]
+        assert said == [(1, None, False), (1, None, True), (1, 4, True), (2, 5, True), (3, None, False)]
+        one.hear(report(KEPT, running=5, device=BEAT.device, session=7), 200.0)
+        again = Links()
+        a_bridge(tmp_path, outbox, again, delivery=slots).hear(b"", 0.0)  # before the board says a word
+        assert again.births == links.births[-1:] and again.births[0].image == 5
+        assert again.births[0].release is None  # nobody here brought it
 
 
 def test_a_damaged_memory_of_the_board_is_named(tmp_path, outbox):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gunshot.base.files import FullError
-from gunshot.device import slots
+from gunshot.device import images, slots
 from gunshot.device.slots import MOST_STARTS, Slots
 from gunshot.signing import record
 from tests.device.images import image, manifest, trusting
@@ -118,7 +118,7 @@ def test_an_image_has_the_same_bytes_each_time_and_all_its_files():
 
 
 def test_what_says_which_runs_and_is_damaged_is_told(folder):
-    (folder / "images" / slots.STATE).write_text("{")
+    (folder / "images" / images.STATE).write_text("{")
     with pytest.raises(
         ValueError, match=r"slots\.json: must be what .*; delete .*images: .* and takes older images too"
     ):
@@ -129,10 +129,10 @@ def test_two_processes_do_not_share_them(folder):
     with closing(Slots(folder)) as one:
         put(one, NEW, 2)
         one.boot()
-        before = (folder / "images" / slots.STATE).read_bytes()
-        with pytest.raises(ValueError, match=r"images\.lock: .*; is `gunshot device run` running there already"):
+        before = (folder / "images" / images.STATE).read_bytes()
+        with pytest.raises(ValueError, match=r"images\.lock: .*; is `gunshot device` running there already"):
             Slots(folder)
-        assert (folder / "images" / slots.STATE).read_bytes() == before  # its start does not count
+        assert (folder / "images" / images.STATE).read_bytes() == before  # its start does not count
         put(one, OLD, 3, "c" * 32)
         assert one.is_stale
     assert not one.is_stale  # who was interrupted starts no other image
@@ -166,7 +166,7 @@ def test_a_start_that_cannot_be_counted_runs_the_image_of_before(folder, monkeyp
     one = Slots(folder)
     put(one, NEW, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(record, "write", lambda *to: full() if to[0].name == slots.STATE else write(*to))
+        patch.setattr(record, "write", lambda *to: full() if to[0].name == images.STATE else write(*to))
         for _ in range(MOST_STARTS + 1):
             assert one.boot().read_bytes() == b"old" and not one.is_stale and not one.is_on_trial
     assert one.boot().read_bytes() == b"a newer model" * 9 and one.state.trial.starts == 1

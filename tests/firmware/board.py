@@ -1,16 +1,17 @@
 """An emulated board that takes images: its flash is a file, its serial line a pty, and power can be lost."""
 
+import contextlib
 import os
 import resource
 import select
 import signal
+import struct
 import subprocess
 import time
 import tty
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import soundfile as sf
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gunshot.device import emulator
@@ -52,12 +53,15 @@ def lose_power_at(byte: int | None) -> None:
 
 
 class Board:
-    """One whose flash is blank, in a folder that is there."""
+    """One whose flash is blank, in a folder that is there; it hears silence for so long at each start."""
 
-    def __init__(self, folder: Path, program: Path):
+    def __init__(self, folder: Path, program: Path, *, heard_s: int = 600):
         self.folder, self._program = folder, program
         (folder / "flash").write_bytes(b"\xff" * FLASH)
-        sf.write(folder / "in.wav", np.zeros(600 * 16_000), 16_000, "PCM_16")
+        size = 32_000 * heard_s
+        head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 16_000, 32_000, 2, 16)
+        (folder / "in.wav").write_bytes(head + b"data" + struct.pack("<I", size))
+        os.truncate(folder / "in.wav", 44 + size)  # zeros that take no room
         self.starts = 0
 
     @property
@@ -67,18 +71,31 @@ class Board:
     def slot(self, number: int) -> bytes:
         return self.flash[number * SLOT : (number + 1) * SLOT]
 
-    def start(self, delivery: Delivery | None = None, *, power_until: int | None = None, until=None) -> list[Report]:
-        """Start it, and return what it reports until it ends, or loses power, or `until` is true of a report."""
+    @contextlib.contextmanager
+    def powered(self, until: int | None = None) -> Iterator[tuple[subprocess.Popen, int]]:
+        """Start it, and give its process and its line, until power is lost: here, or at a byte of its flash."""
         self.starts += 1
         line, end = os.openpty()
         tty.setraw(end)
         command = emulator.qemu(self._program, NAME, ["in.wav", "uart", str(self.starts)], os.ttyname(end))
-        out, reader, reports = (self.folder / "said").open("wb"), Reader(), []
+        out = (self.folder / "said").open("wb")
         board = subprocess.Popen(
             command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            preexec_fn=lambda: lose_power_at(power_until),
+            preexec_fn=lambda: lose_power_at(until),
         )  # fmt: skip
         try:
+            yield board, line
+        finally:
+            board.kill()
+            board.wait()
+            os.close(line)
+            os.close(end)
+            out.close()
+
+    def start(self, delivery: Delivery | None = None, *, power_until: int | None = None, until=None) -> list[Report]:
+        """Start it, and return what it reports until it ends, or loses power, or `until` is true of a report."""
+        reader, reports = Reader(), []
+        with self.powered(power_until) as (board, line):
             while True:
                 has_ended = board.poll() is not None  # asked before the line is: it may end after its last report
                 ready, _, _ = select.select([line], [], [], 0 if has_ended else 0.1)
@@ -90,17 +107,11 @@ class Board:
                         if delivery:
                             delivery.hear(one)
                     elif delivery:
-                        delivery.heard()
+                        delivery.heard(one.session)
                 if until and reports and until(reports[-1]):
                     break
                 if delivery and (data := delivery.outgoing(time.monotonic())):
                     os.write(line, data)
                 if delivery and delivery.ended:
                     break
-        finally:
-            board.kill()
-            board.wait()
-            os.close(line)
-            os.close(end)
-            out.close()
         return reports

@@ -64,6 +64,11 @@ class Wire:
         self._opened += 1
         until(lambda: self.log.read_text().count(f"{self.name} is open") >= self._opened, self.log.read_text)
 
+    @property
+    def end(self) -> int:
+        """The handle of the board's end."""
+        return self._ours
+
     def write(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._ours, data) :]

@@ -221,7 +221,7 @@ def test_what_is_no_roll_out_is_refused(fleet):
     fleet.there("yard", False)
     refused = {
         "must be signed by an operator": {"key": HUB},
-        "device=mps2-an386 of the manifest must": {"hardware": "mps2-an386"},
+        "no device takes images for mps2-an386; `gunshot device bridge` does": {"hardware": "mps2-an386"},
         "an image must be a zip": {"content": b"no zip"},
         "canary=cellar must be a device that takes images": {"canary": "cellar"},
         "canary=yard must be .*, and is there: fountain, gate, roof-north$": {"canary": "yard"},
@@ -234,8 +234,25 @@ def test_what_is_no_roll_out_is_refused(fleet):
     assert fleet.scene.rows(database.ROLLOUT) == []
     with fleet.scene.writing() as connection:
         connection.execute(sql.update(SESSION).values(capabilities=["sound"]))
-    with pytest.raises(ValueError, match="no device takes images"):
+    with pytest.raises(ValueError, match="no device takes images for linux"):
         fleet.begin()
+
+
+def test_a_roll_out_is_for_one_class_and_the_last_one_of_another_class_goes_on(fleet):
+    fleet.there("yard", False)
+    fleet.begin(settings=AT_ONCE)
+    fleet.run(280)
+    assert fleet.state() == ("complete", None) and "yard" not in fleet.with_it()
+    with fleet.scene.writing() as connection:  # as a board's bridge has it
+        is_it = SESSION.c.device == "fountain"
+        connection.execute(sql.update(SESSION).where(is_it).values(capabilities=["image:mps2-an386"]))
+    id = fleet.begin(3, content=b"for a board", hardware="mps2-an386", canary="fountain")
+    fleet.there("yard", True)
+    fleet.run(3)
+    with fleet.scene.writing() as connection:
+        (one,) = rollouts.devices(connection, id)
+    assert (one.device, one.note) == ("fountain", "hardware: it is for mps2-an386, and this is linux")
+    assert "yard" in fleet.with_it()
 
 
 def test_what_a_device_says_of_no_roll_out_of_its_own_is_refused(fleet):
