@@ -1,5 +1,7 @@
 """gunshot search: rows of params, a few networks each, judged on validation streams; on a cluster where one is."""
 
+import json
+import subprocess
 from pathlib import Path
 from typing import Annotated
 
@@ -29,32 +31,48 @@ def search(
     """
     from functools import partial
 
-    from gunshot.base import params, pipeline
+    from gunshot.base import pipeline
+    from gunshot.promotion import experiments
     from gunshot.promotion.repository import Repository
     from gunshot.studies import search as study
     from gunshot.studies import space
 
-    p = params.load(
-        "audio", "chunks", "context", "features", "detector", "network", "quantize", "evaluate", "promotion"
-    )
+    p = _sections()
     asked, repository = space.load(file, p), Repository(Path())
-    repository.commit("HEAD")  # experiments are saved on it: better said now than after hours
+    any_row = {key: space.ends(values)[0] for key, values in asked.space.items()}
+    experiments.ready(repository, any_row)  # better said now than after hours
     folders = study.Folders(*map(pipeline.output, STAGES))
-    folder = report("search") / file.stem
-    rows = study.search(asked, folder, partial(study.judged, folders=folders, p=p), p, _data(folders))
+    folder, data = report("search") / file.stem, _data(folders)
+    rows = study.search(asked, folder, partial(study.judged, folders=folders, p=p), p, data)
+    if _data(folders) != data or study.begun(asked, _sections()) != study.begun(asked, p):
+        raise ValueError(f"params.yaml, features or streams have changed since the search began; {folder / 'rows.csv'} "
+                         "may be of both. Undo that and search under another name")  # fmt: skip
     whole = rows[rows["state"] == study.JUDGED]
     if not len(whole):
         raise ValueError(f"{folder / 'rows.csv'}: every row is larger than promotion.max_bytes={p.promotion.max_bytes}")
     _save_and_print(whole.head(best), file.stem, repository, list(asked.space))
-    first = rows[rows["row"] == 0].iloc[0]
-    print(f"row 0: recall {first['recall']:.1%}. {len(rows) - len(whole)} of {len(rows)} rows ended after one seed; "
-          f"all: {folder / 'rows.csv'}")  # fmt: skip
+    if space.present(p, asked.space):
+        print(f"row 0, params.yaml as it is: recall {rows.set_index('row')['recall'][0]:.1%}")
+    print(f"{len(rows) - len(whole)} of {len(rows)} rows ended after one seed; all: {folder / 'rows.csv'}")
     print(f"compare: dvc exp show --only-changed; take: dvc exp apply {file.stem}-{whole['row'].iloc[0]} && dvc repro")
 
 
+def _sections():
+    from gunshot.base import params
+
+    return params.load(
+        "audio", "chunks", "context", "features", "detector", "network", "quantize", "evaluate", "promotion"
+    )
+
+
 def _data(folders) -> dict[str, str]:
-    """Return dvc.lock's hashes of what networks are trained and judged on; ValueError where that is not made yet."""
+    """Return dvc.lock's hashes of what networks are trained and judged on.
+
+    ValueError where that is not made yet, or not by what params.yaml, code and data are now.
+    """
     import yaml
+
+    from gunshot.promotion.repository import DVC
 
     lock = Path("dvc.lock")
     stages = yaml.load(lock.read_text(), yaml.CSafeLoader)["stages"] if lock.exists() else {}
@@ -62,6 +80,11 @@ def _data(folders) -> dict[str, str]:
     missing = [str(path) for path in folders if str(path) not in hashes or not path.exists()]
     if missing:
         raise ValueError(f"{', '.join(missing)}: not made yet; run `dvc repro {' '.join(STAGES)}`")
+    done = subprocess.run([DVC, "status", "--json", "--with-deps", *STAGES], capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"dvc status failed: {done.stderr.strip()}")
+    if stale := json.loads(done.stdout):
+        raise ValueError(f"{', '.join(stale)}: not as dvc.lock has it; run `dvc repro {' '.join(STAGES)}`")
     return {str(path): hashes[str(path)] for path in folders}
 
 

@@ -14,6 +14,13 @@ DVC_YAML, PARAMS = Path("dvc.yaml"), Path("params.yaml")
 METRICS, DECLARED = Path("reports/search.json"), Path("reports/dvc.yaml")
 
 
+def ready(repository: Repository, values: dict[str, bool | int | float | str]) -> None:
+    """Raise ValueError, as `save` would, where an experiment of such values could not be saved."""
+    repository.commit("HEAD")
+    repository.git("var", "GIT_COMMITTER_IDENT")
+    _with(repository.root / PARAMS, values)
+
+
 def save(repository: Repository, name: str, values: dict[str, bool | int | float | str], figures: dict) -> None:
     """Save as an experiment on HEAD what is tracked as it lies there, with other values of params.yaml, and `figures`.
 

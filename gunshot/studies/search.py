@@ -9,7 +9,8 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,7 +22,7 @@ from gunshot.alarms.det import det
 from gunshot.alarms.operate import operate
 from gunshot.alarms.score import gathered, score_streams
 from gunshot.base import params, processes, tables
-from gunshot.base.files import atomic
+from gunshot.base.files import atomic, disk
 from gunshot.detect import listener
 from gunshot.models.network import negatives
 from gunshot.models.scores import metrics
@@ -37,6 +38,7 @@ except ModuleNotFoundError as e:
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 FEW = 5  # rows of earlier rounds that were judged whole, before any row is compared with them
 JUDGED, BELOW, LARGE = "judged", "below the median", "too large"
+JOURNAL = "journal.log"
 
 
 class Sections(listener.Sections, Protocol):
@@ -71,18 +73,28 @@ def train(network: Network, folders: Folders, p: Sections) -> Path:
     """Train and quantize a network as the pipeline does, in a process of its own, unless it is there; return its path.
 
     It lies in model.tflite, and is whole where report.json lies beside it.
+
+    Raises
+    ------
+    RuntimeError
+        Its process ended, most likely for want of memory; its values are named.
     """
     path = network.out / "model.tflite"
     if not path.with_name("report.json").exists():
         seeded = {**network.values, "network.seed": network.seed}
-        processes.apart(_train, folders, changed(p, seeded), path)
+        try:
+            processes.apart(_train, folders, changed(p, seeded), path)
+        except BrokenProcessPool:
+            remedy = "most likely too little memory; narrow the space, and search under another name"
+            raise RuntimeError(f"{seeded}: the process that trained this network ended: {remedy}") from None
     return path
 
 
 def _train(folders: Folders, p: Sections, path: Path) -> None:
     from gunshot.models.network import quantize, training
 
-    (x, y, table), (x_val, y_val, _) = (tables.features(folders.features, side) for side in ("train", "val"))
+    x, y, table = tables.features(folders.features, "train", ("label", "source", "recording_group"))
+    x_val, y_val, _ = tables.features(folders.features, "val", ())
     chance, label = training.chances(table, p.network.real_share), pd.factorize(table["label"], sort=True)[0]
     rng, few = (np.random.default_rng(section.seed) for section in (p.network, p.quantize))
     with tempfile.TemporaryDirectory() as name:
@@ -101,15 +113,15 @@ def judged(networks: Sequence[Network], folders: Folders, p: Sections) -> Iterat
 
     They are trained one after the other, while those before are judged; or each by a worker of a cluster.
     """
-    models = processes.in_order(train, networks, folders, p, workers=1, batch=1)
-    for model in models:
-        path = model.with_name("validation.json")
-        if not path.exists():
-            table = tables.read(folders.streams_val / "streams.csv", tables.STREAM)
-            counts = gathered(score_streams(table, folders.streams_val, {"int8": model}, {}, p))["counts"]
-            point = operate(det(counts, table), limit=p.detector.max_false_incidents_per_hour)
-            tables.write_json(path, point | {"bytes": model.stat().st_size})
-        yield tables.read_json(path)
+    table = tables.read(folders.streams_val / "streams.csv", tables.STREAM)
+    with closing(processes.in_order(train, networks, folders, p, workers=1, batch=1)) as models:
+        for model in models:
+            path = model.with_name("validation.json")
+            if not path.exists():
+                counts = gathered(score_streams(table, folders.streams_val, {"int8": model}, {}, p))["counts"]
+                point = operate(det(counts, table), limit=p.detector.max_false_incidents_per_hour)
+                tables.write_json(path, point | {"bytes": model.stat().st_size})
+            yield tables.read_json(path)
 
 
 def recall(point: dict) -> float:
@@ -147,7 +159,7 @@ def search(asked: Search, folder: Path, judge: Judge, p: Sections, data: dict[st
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder), tqdm(total=asked.rows * asked.seeds, desc="search", unit="network") as bar:
-        study = _opened(folder, _begun(asked, p) | data)
+        study = _opened(folder, begun(asked, p) | data)
 
         def counted(networks: Sequence[Network]) -> Iterator[dict]:
             for point in judge(networks):
@@ -158,14 +170,17 @@ def search(asked: Search, folder: Path, judge: Judge, p: Sections, data: dict[st
             bar.update(number * asked.seeds - bar.n)  # rows that ended early count whole
             start = number // asked.together * asked.together
             rows = _proposed(study.trials[:start], asked, p)[number - start : asked.rows - start]
-            for trial in _judge(rows, study.trials[:start], asked, folder, counted, p):
-                study.add_trial(trial)
+            trials = _judge(rows, study.trials[:start], asked, folder, counted, p)
+            with disk(folder / JOURNAL):
+                study.add_trials(trials)
             tables.write(folder / "rows.csv", table(study.trials))
         bar.update(bar.total - bar.n)
-        return table(study.trials)
+        rows = table(study.trials)
+        tables.write(folder / "rows.csv", rows)  # a kill may have come between the journal and this
+        return rows
 
 
-def _begun(asked: Search, p: Sections) -> dict:
+def begun(asked: Search, p: Sections) -> dict:
     """Return what must not change while a search goes on: all but its rows, and what params.yaml has for its space."""
     keys = {f"{name}.{key}": value for name, section in vars(p).items() for key, value in section.model_dump().items()}
     fixed = {key: value for key, value in keys.items() if key not in asked.space and not key.startswith("promotion.")}
@@ -182,22 +197,23 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _opened(folder: Path, begun: dict) -> optuna.Study:
+def _opened(folder: Path, began: dict) -> optuna.Study:
     """Return the study in a folder's journal, new or as it was left, without what a kill cut off."""
-    path = folder / "journal.log"
+    path = folder / JOURNAL
     if path.exists():
         Path(f"{path}.lock").unlink(missing_ok=True)  # whoever had it has ended
         whole = path.read_bytes()
         with path.open("r+b") as file:
             file.truncate(whole.rfind(b"\n") + 1)
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-    study = optuna.create_study(storage=storage, study_name="search", direction="maximize", load_if_exists=True)
-    begun = json.loads(json.dumps(begun))
-    if "begun" not in study.user_attrs:
-        study.set_user_attr("begun", begun)
+    began = json.loads(json.dumps(began))
+    with disk(path):
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        study = optuna.create_study(storage=storage, study_name="search", direction="maximize", load_if_exists=True)
+        if "begun" not in study.user_attrs:
+            study.set_user_attr("begun", began)
     before = study.user_attrs["begun"]
-    if differs := [key for key in before | begun if before.get(key) != begun.get(key)]:
-        changes = "; ".join(f"{key} was {before.get(key)} and is {begun.get(key)}" for key in differs)
+    if differs := [key for key in before | began if before.get(key) != began.get(key)]:
+        changes = "; ".join(f"{key} was {before.get(key)} and is {began.get(key)}" for key in differs)
         raise ValueError(f"{folder}: this search began otherwise: {changes}. Undo that, or search under another name")
     return study
 
@@ -228,7 +244,7 @@ def _judge(
 ) -> list[optuna.trial.FrozenTrial]:  # fmt: skip
     """Return rows as they were judged: all by a network of the first seed, and by the others those that may be best."""
     networks = [[_network(row.params, seed, folder, p) for seed in range(asked.seeds)] for row in rows]
-    points = [[point] for point in judge([some[0] for some in networks])]
+    points = [[point] for point in _each(judge, [some[0] for some in networks])]
     firsts = [trial.intermediate_values[0] for trial in before if trial.user_attrs["state"] == JUDGED]
     least = float(np.median(firsts)) if len(firsts) >= FEW else 0.0
     states = [
@@ -236,10 +252,17 @@ def _judge(
         for (first,) in points
     ]
     kept = [i for i, state in enumerate(states) if state == JUDGED]
-    rest = list(judge([network for i in kept for network in networks[i][1:]]))
+    rest = _each(judge, [network for i in kept for network in networks[i][1:]])
     for at, i in enumerate(kept):
         points[i] += rest[at * (asked.seeds - 1) : (at + 1) * (asked.seeds - 1)]
     return list(map(_trial, rows, states, points, networks))
+
+
+def _each(judge: Judge, networks: Sequence[Network]) -> list[dict]:
+    """Return the points of networks, of which each is judged once, though two rows may have the same values."""
+    unique = {network.out: network for network in networks}
+    points = dict(zip(unique, judge(list(unique.values())), strict=True))
+    return [points[network.out] for network in networks]
 
 
 def _network(values: dict[str, Value], seed: int, folder: Path, p: Sections) -> Network:
@@ -248,13 +271,16 @@ def _network(values: dict[str, Value], seed: int, folder: Path, p: Sections) -> 
 
 
 def _trial(row: optuna.Trial, state: str, points: list[dict], networks: list[Network]) -> optuna.trial.FrozenTrial:
-    recalls = dict(enumerate(map(recall, points)))
+    recalls = list(map(recall, points))
+    # One that is too large is worth nothing to what proposes the next rows, however much it finds.
+    worth = [0.0] if state == LARGE else recalls
     false = [max(at["false_incidents_per_hour"] for at in point["validation"].values()) for point in points]
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.COMPLETE if state == JUDGED else optuna.trial.TrialState.PRUNED,
-        value=float(np.mean(list(recalls.values()))),
-        params=row.params, distributions=row.distributions, intermediate_values=recalls,
-        user_attrs={"state": state, "false_incidents_per_hour": float(np.mean(false)), "bytes": points[0]["bytes"],
+        value=float(np.mean(worth)),
+        params=row.params, distributions=row.distributions, intermediate_values=dict(enumerate(worth)),
+        user_attrs={"state": state, "recall": float(np.mean(recalls)), "recall_lowest": min(recalls),
+                    "false_incidents_per_hour": float(np.mean(false)), "bytes": points[0]["bytes"],
                     "network": networks[0].out.name},
     )  # fmt: skip
 
@@ -265,8 +291,8 @@ def table(trials: Sequence[optuna.trial.FrozenTrial]) -> pd.DataFrame:
     `network` is the folder of its first network in that of the search.
     """
     rows = [
-        {"row": trial.number, "state": trial.user_attrs["state"], "recall": trial.value,
-         "recall_lowest": min(trial.intermediate_values.values()), "seeds": len(trial.intermediate_values),
+        {"row": trial.number, **{key: trial.user_attrs[key] for key in ("state", "recall", "recall_lowest")},
+         "seeds": len(trial.intermediate_values),
          **{key: trial.user_attrs[key] for key in ("false_incidents_per_hour", "bytes", "network")}, **trial.params}
         for trial in trials
     ]  # fmt: skip

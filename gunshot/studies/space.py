@@ -1,6 +1,7 @@
 """What a search tries: the values that keys of params.yaml may take, and how many rows of them."""
 
 import re
+from math import prod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Protocol
@@ -71,6 +72,9 @@ def load(path: Path, p: Sections) -> Search:
     except ValidationError as e:
         raise ValueError("\n".join(f"{path}: {_where(error)}: {error['msg']}" for error in e.errors())) from None
     problems = [f"{path}: {rule}" for key, values in search.space.items() for rule in _problems(key, values, p)]
+    sizes = [len(values) for values in search.space.values() if not isinstance(values, Interval)]
+    if not problems and len(sizes) == len(search.space) and search.rows > prod(sizes):
+        problems = [f"{path}: rows={search.rows} must be at most {prod(sizes)}: the space has no more sets of values"]
     if problems:
         raise ValueError("\n".join(problems))
     return search

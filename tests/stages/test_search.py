@@ -46,6 +46,8 @@ def test_a_row_is_the_network_that_dvc_makes_and_dvc_shows_it(project):
     assert data["metrics"]["reports/search.json"]["data"]["search"]["recall"] == rows["recall"][0]
     assert data["metrics"]["models/forest/report.json"]["data"] and not data["metrics"]["reports/metrics.json"]["data"]
     assert data["params"]["params.yaml"]["data"] == yaml.safe_load((project.root / "params.yaml").read_text())
+    project.params({"features": {"fmin": 120.0}})  # the features on the disk are of another
+    assert "featurize: not as dvc.lock has it" in project.run("gunshot", "search", "try.yaml", fails=True)
 
 
 @pytest.mark.exhaustive

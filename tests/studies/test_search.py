@@ -93,8 +93,17 @@ def test_a_search_that_is_killed_goes_on_and_gives_the_same_rows(tmp_path_factor
         whole.set_index("row").sort_index().loc[: len(few) - 1]
     )
     assert searched(folder).equals(whole)
+    written = (folder / "rows.csv").read_bytes()
+    (folder / "rows.csv").unlink()  # as a kill between the journal and this leaves it
     assert searched(folder, killed_at=iter([0])).equals(whole)  # nothing is judged again
-    assert pd.read_csv(folder / "rows.csv").shape == whole.shape
+    assert (folder / "rows.csv").read_bytes() == written == whole.to_csv(index=False).encode()
+
+
+def test_rows_of_the_same_values_are_judged_once(tmp_path):
+    one, other = (search.Network(tmp_path / name, 6, {"network.width": 1.0}) for name in ("a", "b"))
+    asked = []
+    points = search._each(lambda networks: [{"out": asked.append(n.out) or n.out} for n in networks], [one, other, one])
+    assert [point["out"] for point in points] == [one.out, other.out, one.out] and asked == [one.out, other.out]
 
 
 def test_one_searches_in_a_folder_at_a_time_and_with_what_it_began_with(tmp_path):
@@ -144,6 +153,7 @@ BAD = {
     "network.width=1: Input should be a valid list": {"space": {"network.width": 1}},
     "network.mix_snr_db.0: Value error, a list of lists cannot be searched": {"space": {"network.mix_snr_db": [[0]]}},
     "rows: Field required": {"rows": None},
+    "rows=3 must be at most 2: the space has no more sets of values": {"rows": 3},
     "seeds=0: Input should be greater than or equal to 1": {"seeds": 0},
     "its name must have letters, digits, - and _ alone": {"name": "a search.yaml"},
 }  # fmt: skip
