@@ -79,6 +79,11 @@ def mark(manifest: bytes) -> tuple[int, bytes]:
     return number, sha256[:4]
 
 
+def version(manifest: bytes) -> str:
+    """Return the version of the model that a manifest states, whoever signed it."""
+    return manifests.LAYOUT.unpack_from(manifest)[5].rstrip(b"\0").decode("ascii", "replace")
+
+
 class Delivery:
     """One image on its way to a board, until the board keeps it, refuses it or goes back. It is used in one thread.
 

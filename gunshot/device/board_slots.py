@@ -83,7 +83,7 @@ class BoardSlots(Images):
     def release(self, report: Report) -> str | None:
         """Return the version of the model in the image that a report says runs; None where that came another way."""
         slots = filter(None, (self.state.trial, self.state.kept))
-        return next((self.manifest(slot).version for slot in slots if _runs(report, slot)), None)
+        return next((board_image.version(slot.content) for slot in slots if _runs(report, slot)), None)
 
     def hear(self, report: Report) -> bool:
         """Take a report of the board; return whether there is news of the last roll-out."""
@@ -135,7 +135,7 @@ class BoardSlots(Images):
         stage, _, rule = how.partition(": ")
         changed = {"trial": None, "last": (trial.order, stage, f"{rule}: the board refuses it")}
         if stage == Stage.kept:
-            kept, number = Slot(manifest=trial.manifest), self.manifest(trial).number
+            kept, (number, _) = Slot(manifest=trial.manifest), board_image.mark(trial.content)
             changed |= {"kept": kept, "least": number, "last": (trial.order, stage, "")}
         elif stage == Stage.back:
             why = "" if trial.wanted == Wanted.back else BY_ITSELF

@@ -292,6 +292,18 @@ def test_another_board_at_the_line_is_brought_what_the_hub_wants(bridge):
     assert bridge.tells() == (Stage.trial, "")
 
 
+def test_what_the_board_runs_is_known_also_where_its_operator_is_trusted_no_longer(bridge):
+    bridge.offer()
+    bridge.line(6)
+    bridge.offer(Wanted.keep)
+    bridge.line(1)
+    for file in bridge.folder.glob("operators/*"):
+        file.unlink()
+    bridge.start()
+    said = decode(bridge.board.begins())
+    assert not bridge.slots.hear(said) and bridge.slots.release(said) == "v1.2.0"
+
+
 def test_an_image_that_was_altered_on_the_disk_is_fetched_again(bridge):
     bridge.offer()
     (file,) = (bridge.folder / "images").glob("*.image")
