@@ -24,6 +24,7 @@ RULES = (
 AT = struct.Struct("<I")
 BODY = struct.Struct("<BBII4s")
 WAIT_S = 2.0  # for a report, before what it answers is sent again
+LOST = "lost"  # how it ends where the board wants a part of an image that is not here
 SILENT = 10  # sends without a report, after which the log says so
 
 log = logging.getLogger("gunshot")
@@ -89,7 +90,7 @@ class Delivery:
 
     Parameters
     ----------
-    image, manifest : of one another
+    image, manifest : of one another; None for an image that is lost: the board may have it, and can be told of it
     wanted : what the board is to be told; `want` says another thing later
     has_run : the board has run it on trial
     keeps : it is kept once the board, started again with it, has sent a message; else where `want` says so
@@ -101,13 +102,13 @@ class Delivery:
     """
 
     def __init__(
-        self, image: bytes, manifest: bytes,
+        self, image: bytes | None, manifest: bytes,
         *, wanted: Wanted = Wanted.install, has_run: bool = False, keeps: bool = True,
     ):  # fmt: skip
         if len(manifest) != manifests.SIZE:
             raise ValueError(f"manifest={len(manifest)} bytes must be {manifests.SIZE}")
         size = manifests.LAYOUT.unpack_from(manifest)[3]
-        if len(image) != size:
+        if image is not None and len(image) != size:
             raise ValueError(f"image={len(image)} bytes must be the {size} of its manifest")
         self._image, self._manifest, self._mark = image, manifest, mark(manifest)
         self._wanted, self._keeps = wanted, keeps
@@ -117,7 +118,7 @@ class Delivery:
         self._was_whole = has_run  # the board had all of it
         self.next = 0  # the byte of it that the board wants
         self.runs = False  # by the last report
-        self.ended: str | None = None  # kept, back, or by which rule it was refused
+        self.ended: str | None = None  # kept, back, lost, or by which rule it was refused
 
     @classmethod
     def load(cls, file: Path) -> "Delivery":
@@ -158,6 +159,8 @@ class Delivery:
             self._end("kept")
         elif self._wanted == Wanted.back:
             self._hear_back(report, is_it=is_it)
+        elif report.stage == Stage.fetching and self._image is None:
+            self._end(LOST)
         elif report.stage == Stage.fetching:
             self.next = report.next
             self._send(part(self._image, report.next))

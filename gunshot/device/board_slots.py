@@ -120,14 +120,20 @@ class BoardSlots(Images):
         self._delivery.want(wanted)
 
     def _deliver(self, trial: Slot) -> None:
-        """Begin to bring the trial to the board, or go on; where it is not whole here it is to be fetched again."""
+        """Begin to bring the trial to the board, or go on; where it is not whole here it is to be fetched again.
+
+        One that the board may have is told by its manifest alone.
+        """
         try:
-            more = {"wanted": trial.wanted, "has_run": trial.has_run}
-            self._delivery = Delivery(self._image(trial), trial.content, keeps=False, **more)
+            image = self._image(trial)
         except (ValueError, OSError) as e:
-            log.warning("an image for the board cannot be used, and is to be fetched anew: %s", e)
-            lost = {"last": (trial.order, Stage.refused, "unknown: the bridge has lost it")} if trial.has_run else {}
-            self._note("an image cannot be used", trial=None, **lost)
+            log.warning("an image for the board cannot be used: %s", e)
+            if not trial.has_run and trial.wanted == Wanted.install:
+                self._note("it is to be fetched anew", trial=None)
+                return
+            image = None
+        more = {"wanted": trial.wanted, "has_run": trial.has_run}
+        self._delivery = Delivery(image, trial.content, keeps=False, **more)
 
     def _end(self, trial: Slot, how: str) -> None:
         """Note what became of the trial."""
@@ -140,6 +146,8 @@ class BoardSlots(Images):
         elif stage == Stage.back:
             why = "" if trial.wanted == Wanted.back else BY_ITSELF
             changed |= {"over": (*self.state.over, trial.order)[-MOST_OVER:], "last": (trial.order, stage, why)}
+        elif how == board_image.LOST:
+            changed |= {"last": (trial.order, Stage.refused, "unknown: board and bridge have lost it")}
         if self._note(f"the board has ended its trial: {how}", **changed):
             self._only()
 

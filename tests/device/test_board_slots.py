@@ -312,10 +312,33 @@ def test_an_image_that_was_altered_on_the_disk_is_fetched_again(bridge):
     assert bridge.slots.state.trial is None and bridge.offer() is None
     bridge.line(6)
     assert bridge.tells() == (Stage.trial, "")
+
+
+@pytest.mark.parametrize("lost", ["images/*.image", "operators/*"])
+@pytest.mark.parametrize(("wanted", "stage"), [(Wanted.keep, Stage.kept), (Wanted.back, Stage.back)])
+def test_a_board_that_runs_what_the_bridge_has_lost_is_told_what_becomes_of_it(bridge, lost, wanted, stage):
+    bridge.offer()
+    bridge.line(6)
+    for file in bridge.folder.glob(lost):
+        file.unlink()
+    bridge.start()
+    assert bridge.slots.is_on_trial
+    assert bridge.offer(wanted)[0] == Stage.trial
+    bridge.start()
+    bridge.line(1)
+    assert bridge.tells()[0] == stage and bridge.board.trial is None
+
+
+def test_what_board_and_bridge_have_lost_is_fetched_anew(bridge):
+    bridge.offer()
+    bridge.line(6)
+    (file,) = (bridge.folder / "images").glob("*.image")
     file.write_bytes(IMAGE[::-1])
     bridge.start()
-    bridge.installer.again()
-    assert bridge.tells() == (Stage.refused, "unknown: the bridge has lost it")
+    bridge.offer(Wanted.keep)
+    bridge.board = Board()
+    bridge.line(2)  # it knows no such image, and wants its first part
+    assert bridge.tells() == (Stage.refused, "unknown: board and bridge have lost it")
     bridge.offer()
     bridge.line(6)
     assert bridge.tells() == (Stage.trial, "")
