@@ -115,6 +115,7 @@ class Delivery:
         self._last = order(wanted, manifest)  # what was sent last
         self._sent_s: float | None = None
         self._unanswered = 0  # sends since the last report
+        self._session: int | None = None  # of the last report
         self._was_whole = has_run  # the board had all of it
         self.next = 0  # the byte of it that the board wants
         self.runs = False  # by the last report
@@ -153,6 +154,7 @@ class Delivery:
         if self.ended:
             return
         self._unanswered = 0
+        is_start, self._session = report.session != self._session, report.session
         is_it = (report.running, report.hash) == self._mark
         self.runs = is_it and report.stage in (Stage.trial, Stage.kept)
         if report.stage == Stage.kept and is_it:
@@ -169,7 +171,9 @@ class Delivery:
         elif report.stage == Stage.refused:
             self._hear_refused(report.rule)
         elif report.stage == Stage.trial:
-            self._was_whole = True
+            # Of another image it is the board's first word of a start, which has that one on trial, or the answer to
+            # the last part or the order of this one, which runs from the next start on.
+            self._was_whole |= is_it or not is_start
             if self.runs and self._wanted == Wanted.keep:
                 self._send(order(Wanted.keep, self._manifest))
         elif self._was_whole:

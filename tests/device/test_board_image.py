@@ -114,8 +114,8 @@ def test_a_board_that_does_not_answer_is_told_of_once(delivery, caplog):
     ("stages", "said", "how"),
     [
         ([REFUSED], {"rule": 4}, "refused: older"),
-        ([TRIAL, KEPT], {"running": 3}, "back"),
-        ([TRIAL, FLASHED], {}, "back"),
+        ([FETCHING, TRIAL, KEPT], {"running": 3}, "back"),
+        ([FETCHING, TRIAL, FLASHED], {}, "back"),
         ([KEPT], {"running": 4}, "kept"),
     ],
 )
@@ -124,6 +124,15 @@ def test_how_it_ends(delivery, stages, said, how):
     assert delivery.ended == how
     delivery.heard(9)
     assert hear(delivery, FETCHING) == b"" and delivery.ended == how
+
+
+def test_a_trial_of_another_image_that_ends_says_nothing_of_this_one(delivery):
+    hear(delivery, TRIAL, running=3)  # the board starts, before it has heard of this one
+    assert hear(delivery, KEPT, running=2, session=10) == b"" and delivery.ended is None
+    assert hear(delivery, FETCHING, running=2, session=10) == part(IMAGE, 0)
+    hear(delivery, TRIAL, running=2, session=10)  # the last part came
+    hear(delivery, KEPT, running=2, session=11)  # and is damaged
+    assert delivery.ended == "back"
 
 
 UNKNOWN, OVER, DISK, OLDER = map(board_image.RULES.index, ("unknown", "over", "disk", "older"))
