@@ -20,6 +20,7 @@ from gunshot.device.place import Place
 from gunshot.device.releases import Wanted
 from tests.device.images import manifest, trusting
 from tests.device.test_board_image import FETCHING, FLASHED, IMAGE, KEPT, REFUSED, TRIAL, report
+from tests.device.test_slots import full
 
 SR, BEAT_S = 16_000, 600.0
 PLACE = Place(host="localhost", port=1, name="roof", number=7)
@@ -155,6 +156,20 @@ def test_the_hub_is_told_which_image_runs_as_soon_as_the_board_says_so(tmp_path,
         a_bridge(tmp_path, outbox, again, delivery=slots).hear(b"", 0.0)  # before the board says a word
         assert again.births == links.births[-1:] and again.births[0].image == 5
         assert again.births[0].release is None  # nobody here brought it
+
+
+def test_what_the_board_said_and_cannot_be_written_ends_no_bridge(tmp_path, outbox, monkeypatch):
+    with closing(BoardSlots(trusting(tmp_path), "mps2-an386")) as slots:
+        links = Links()
+        one = a_bridge(tmp_path, outbox, links, delivery=slots)
+        with monkeypatch.context() as patch:
+            patch.setattr(bridge, "atomic", full)
+            one.hear(report(KEPT, running=5, device=BEAT.device, session=BEAT.session), 0.0)
+            hear(one, BEAT, ALERT)
+        hear(one, after(BEAT, sequence=2))
+        assert [(m.session, m.sequence) for m in waiting(outbox)] == [(1, 0), (1, 1), (1, 2)]
+        assert [birth.image for birth in links.births] == [5]
+        assert bridge.Board.load(tmp_path).sequence == 2
 
 
 def test_a_damaged_memory_of_the_board_is_named(tmp_path, outbox):
