@@ -41,6 +41,11 @@ class BoardSlots(Images):
         return self.state.trial is not None and self.state.trial.has_run
 
     @property
+    def is_asking(self) -> bool:
+        """Return whether what this start of the board runs is not known yet, and the board may still say so."""
+        return self._start != self._said and self._asked < SILENT
+
+    @property
     def note(self) -> str:
         """Return what the board still has to do with the trial."""
         trial = self.state.trial
@@ -102,13 +107,16 @@ class BoardSlots(Images):
 
     def heard(self, start: int) -> None:
         """Note that the board sent another message than a report, of this start; if it is well the hub says."""
-        self._start = start
+        if start != self._start:
+            self._start, self._asked = start, 0
 
     def outgoing(self, now_s: float) -> bytes:
         """Return what is to be sent now; `now_s` is the monotonic clock's."""
         if self._delivery and not self._delivery.is_calm:
-            return self._delivery.outgoing(now_s)
-        if self._start == self._said or self._asked == SILENT or now_s - self._asked_s < WAIT_S:
+            sent = self._delivery.outgoing(now_s)
+            self._asked += bool(sent)  # a report answers it
+            return sent
+        if not self.is_asking or now_s - self._asked_s < WAIT_S:
             return b""
         self._asked, self._asked_s = self._asked + 1, now_s
         if self._asked == SILENT:

@@ -231,8 +231,13 @@ class Bridge:
         return Clock(time.time_ns() // 1000 - round((now_s - then_s) * 1e6), error_us + round(way_s * 1e6))
 
     def _be_born(self) -> None:
-        """Connect to the hub once it is known what the board is, and anew where that is something else."""
+        """Connect to the hub once it is known what the board is, and anew where that is something else.
+
+        A new start is told once the board said which image runs: where that is not its trial's the hub takes it back.
+        """
         if self._board is None or self._board.model is None:
+            return
+        if isinstance(self._images, BoardSlots) and self._images.is_asking:
             return
         board = self._board
         birth = Birth(
