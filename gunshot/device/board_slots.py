@@ -96,12 +96,14 @@ class BoardSlots(Images):
         kept, trial = self.state.kept, self.state.trial
         if kept and not any(_runs(report, slot) for slot in (kept, trial) if slot):  # another board, or flashed anew
             self._note("the board keeps another image", kept=None, least=0)
-        if trial:
+        if trial and trial.wanted != Wanted.back and trial.board not in (None, report.device):
+            self._begin_anew(trial)
+        elif trial:
             self._delivery.hear(report)
             if self._delivery.ended:
                 self._end(trial, self._delivery.ended)
             elif self._delivery.runs and not trial.has_run:
-                has_run = trial.model_copy(update={"has_run": True})
+                has_run = trial.model_copy(update={"has_run": True, "board": report.device})
                 self._note("the board runs the trial", trial=has_run, last=(trial.order, Stage.trial, ""))
         return self.state.last != before
 
@@ -126,6 +128,13 @@ class BoardSlots(Images):
     def _want(self, wanted: Wanted) -> None:
         self._note(f"the board is told to: {wanted}", trial=self.state.trial.model_copy(update={"wanted": wanted}))
         self._delivery.want(wanted)
+
+    def _begin_anew(self, trial: Slot) -> None:
+        """Bring a trial to another board than ran it, which no hub has watched with it."""
+        anew = Slot(manifest=trial.manifest, order=trial.order)
+        self._note("another board is at the line", trial=anew, last=(trial.order, Stage.fetching, ""))
+        self._delivery = None
+        self._deliver(anew)
 
     def _deliver(self, trial: Slot) -> None:
         """Begin to bring the trial to the board, or go on; where it is not whole here it is to be fetched again.

@@ -43,6 +43,7 @@ class Slot(pydantic.BaseModel):
     starts: int = 0  # of a trial: those of which the hub had no message
     wanted: Wanted = Wanted.install  # of a board's trial: what the board is to be told
     has_run: bool = False  # of a board's trial
+    board: U32 | None = None  # the number of the board that ran it
 
     @property
     def content(self) -> bytes:
