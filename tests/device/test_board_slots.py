@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gunshot.device import board_image
 from gunshot.device.board_image import PART_BYTES, WAIT_S, decode
+from gunshot.device.place import Place
 from gunshot.device.releases import Stage, Wanted
 from gunshot.signing import record
 from tests.device.boards import CLASS, IDS, IMAGE, Board, Bridge
@@ -183,6 +184,15 @@ def test_an_image_that_was_altered_on_the_disk_is_fetched_again(bridge):
     assert bridge.slots.state.trial is None and bridge.offer() is None
     bridge.line(6)
     assert bridge.tells() == (Stage.trial, "")
+
+
+def test_no_board_is_of_the_class_of_devices_on_linux(tmp_path):
+    place = Place(host="hub", port=8883, name="roof", number=7, board=CLASS)
+    place.save(tmp_path)
+    assert Place.load(tmp_path) == place
+    place.model_copy(update={"board": "linux"}).save(tmp_path)
+    with pytest.raises(ValueError, match=r"device\.yaml: .*\n.*board.*\n.*must be the class of a board, and linux is"):
+        Place.load(tmp_path)
 
 
 @pytest.mark.parametrize("wanted", [Wanted.install, Wanted.keep])
