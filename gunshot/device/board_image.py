@@ -116,7 +116,7 @@ class Delivery:
         self._sent_s: float | None = None
         self._unanswered = 0  # sends since the last report
         self._session: int | None = None  # of the last report
-        self._was_whole = has_run  # the board had all of it
+        self.was_whole = has_run  # the board had all of it
         self.next = 0  # the byte of it that the board wants
         self.runs = False  # by the last report
         self.ended: str | None = None  # kept, back, lost, or by which rule it was refused
@@ -156,6 +156,7 @@ class Delivery:
         self._unanswered = 0
         is_start, self._session = report.session != self._session, report.session
         is_it = (report.running, report.hash) == self._mark
+        self.was_whole |= is_it
         self.runs = is_it and report.stage in (Stage.trial, Stage.kept)
         if report.stage == Stage.kept and is_it:
             self._end("kept")
@@ -173,10 +174,10 @@ class Delivery:
         elif report.stage == Stage.trial:
             # Of another image it is the board's first word of a start, which has that one on trial, or the answer to
             # the last part or the order of this one, which runs from the next start on.
-            self._was_whole |= is_it or not is_start
+            self.was_whole |= not is_start
             if self.runs and self._wanted == Wanted.keep:
                 self._send(order(Wanted.keep, self._manifest))
-        elif self._was_whole:
+        elif self.was_whole:
             self._end("back")
 
     def heard(self, start: int) -> None:
@@ -191,7 +192,7 @@ class Delivery:
 
     def _hear_refused(self, rule: str) -> None:
         """End, but where a board that runs it could not note that it is kept: it is told so again."""
-        if rule == "over" and self._was_whole:
+        if rule == "over" and self.was_whole:
             self._end("back")
         elif rule != "disk" or self._wanted == Wanted.install:
             self._end(f"refused: {rule}")

@@ -5,7 +5,9 @@ that it ran a trial, is in `images/slots.json`, so that a bridge which was kille
 """
 
 import logging
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -20,18 +22,27 @@ from gunshot.signing import manifests
 PROBE = board_image.order(Wanted.back, bytes(manifests.SIZE))
 BY_ITSELF = "the board did, as it does in the fourth start of a trial, or where the image is damaged"
 
+OFFERED_S = 120.0  # from an offer on a trial is brought to a board: a hub that wants it so offers it each 10 s
+
 log = logging.getLogger("gunshot")
 
 
 class BoardSlots(Images):
-    """The images of a bridge's folder, with parameters and errors as `Images` has them. It is used in one thread."""
+    """The images of a bridge's folder, with parameters and errors as `Images` has them. It is used in one thread.
 
-    def __init__(self, folder: Path, hardware: str, trusted: Mapping[str, Ed25519PublicKey] | None = None):
+    `clock` is the monotonic one, s.
+    """
+
+    def __init__(
+        self, folder: Path, hardware: str, trusted: Mapping[str, Ed25519PublicKey] | None = None,
+        *, clock: Callable[[], float] = time.monotonic,
+    ):  # fmt: skip
         super().__init__(folder, hardware, trusted)
         self._delivery: Delivery | None = None
         self._start: int | None = None  # of the board, by its last message
         self._said: int | None = None  # by its last report
         self._asked, self._asked_s = 0, -WAIT_S  # how often it was asked what runs; when last
+        self._clock, self._offered_s = clock, -math.inf  # when the trial was offered last
         if trial := self.state.trial:
             self._deliver(trial)
 
@@ -59,6 +70,10 @@ class BoardSlots(Images):
         """Return how far a trial is: the board has run it, or is still to get it."""
         return Stage.trial if trial.has_run else Stage.fetching
 
+    def offered(self) -> None:
+        """Note that the hub offers the trial: from now on it is brought to the board, for OFFERED_S."""
+        self._offered_s = self._clock()
+
     def has_room(self) -> bool:
         """Return whether none is on trial: of a board's two slots one is kept. The trial, which is older, ends."""
         if self.state.trial:
@@ -68,6 +83,7 @@ class BoardSlots(Images):
     def adopt(self, slot: Slot) -> None:
         """Put an image on trial that is on the disk; the board is still to get it, but for one that has run."""
         super().adopt(slot)
+        self.offered()
         self._only(slot)
         if self._delivery is None:
             self._deliver(slot)
@@ -114,7 +130,7 @@ class BoardSlots(Images):
 
     def outgoing(self, now_s: float) -> bytes:
         """Return what is to be sent now; `now_s` is the monotonic clock's."""
-        if self._delivery and not self._delivery.is_calm:
+        if self._delivery and not self._delivery.is_calm and self._is_wanted(now_s):
             sent = self._delivery.outgoing(now_s)
             self._asked += bool(sent)  # a report answers it
             return sent
@@ -124,6 +140,11 @@ class BoardSlots(Images):
         if self._asked == SILENT:
             log.warning("the board says of no image: was it built with a key (GUNSHOT_OTA_KEY)? It takes none")
         return PROBE
+
+    def _is_wanted(self, now_s: float) -> bool:
+        """Return whether the hub still offers the trial, or the board may have it: it is told what becomes of that."""
+        is_known = self._delivery.was_whole or self.state.trial.wanted != Wanted.install
+        return is_known or now_s - self._offered_s < OFFERED_S
 
     def _want(self, wanted: Wanted) -> None:
         self._note(f"the board is told to: {wanted}", trial=self.state.trial.model_copy(update={"wanted": wanted}))

@@ -107,6 +107,9 @@ class Images:
         if order not in self.state.over:
             self._save(over=(*self.state.over, order)[-MOST_OVER:], last=(order, "back", ""))
 
+    def offered(self) -> None:
+        """Note that the hub offers the trial, which is here."""
+
     def has_room(self) -> bool:
         """Return whether another image can come beside the one on trial."""
         return True

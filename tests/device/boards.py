@@ -103,7 +103,7 @@ class Bridge:
         """Start; another process had them."""
         if self.slots:
             self.slots.close()
-        self.slots = BoardSlots(self.folder, CLASS)
+        self.slots = BoardSlots(self.folder, CLASS, clock=lambda: self.now_s)
         self.installer = Installer(self.folder, "roof", self.slots, None, error_us=lambda: 1000)
 
     def hear(self, *reports: bytes) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gunshot.device import board_image
 from gunshot.device.board_image import PART_BYTES, WAIT_S, decode
+from gunshot.device.board_slots import OFFERED_S
 from gunshot.device.place import Place
 from gunshot.device.releases import Stage, Wanted
 from gunshot.signing import record
@@ -184,6 +185,28 @@ def test_an_image_that_was_altered_on_the_disk_is_fetched_again(bridge):
     assert bridge.slots.state.trial is None and bridge.offer() is None
     bridge.line(6)
     assert bridge.tells() == (Stage.trial, "")
+
+
+def test_a_roll_out_that_is_offered_no_more_reaches_no_board(bridge):
+    bridge.offer()
+    bridge.line(2)
+    bridge.now_s += OFFERED_S  # the board is away, and somebody stops the roll-out
+    bridge.line(9)
+    bridge.start()
+    bridge.line(9)
+    assert bridge.board.trial is None
+    bridge.offer()
+    while not bridge.board.trial:
+        bridge.now_s += WAIT_S
+        answers = bridge.board.takes(bridge.slots.outgoing(bridge.now_s))
+        bridge.hear(*(answers if not bridge.board.trial else ()))  # the last ones are lost, and that it starts
+    bridge.now_s += OFFERED_S
+    bridge.line(2)  # the board says that it has it
+    assert bridge.slots.is_on_trial and bridge.tells() == (Stage.trial, "")
+    bridge.offer(Wanted.back)
+    bridge.now_s += OFFERED_S
+    bridge.line(1)
+    assert bridge.tells()[0] == Stage.back and bridge.board.trial is None
 
 
 def test_no_board_is_of_the_class_of_devices_on_linux(tmp_path):

@@ -161,7 +161,7 @@ def test_the_hub_is_told_which_image_runs_as_soon_as_the_board_says_so(tmp_path,
 
 @pytest.mark.parametrize("is_on_trial", [True, False])
 def test_a_board_that_says_nothing_of_images_is_told_of_all_the_same(tmp_path, outbox, is_on_trial):
-    with closing(BoardSlots(trusting(tmp_path), "mps2-an386")) as slots:
+    with closing(BoardSlots(trusting(tmp_path), "mps2-an386", clock=lambda: 0.0)) as slots:
         if is_on_trial:
             slots.begin(manifest(IMAGE, 4, device="mps2-an386"))
             slots.add(manifest(IMAGE, 4, device="mps2-an386"), IMAGE, at=0)
@@ -172,7 +172,7 @@ def test_a_board_that_says_nothing_of_images_is_told_of_all_the_same(tmp_path, o
             hear(one, after(BEAT, session=start))
             for i in range(board_image.SILENT):
                 assert len(links.births) == start - 1
-                assert one.outgoing(100.0 * start + WAIT_S * i)
+                assert one.outgoing(50.0 * start + WAIT_S * i)
                 one.hear(b"", 0.0)
             assert len(links.births) == start and links.births[-1].image is None
 
