@@ -177,8 +177,8 @@ class Delivery:
             self.was_whole |= not is_start
             if self.runs and self._wanted == Wanted.keep:
                 self._send(order(Wanted.keep, self._manifest))
-        elif self.was_whole:
-            self._end("back")
+        elif self.was_whole:  # or this start could not be counted: the next one could run it
+            self.want(Wanted.back)
 
     def heard(self, start: int) -> None:
         """Note that the board sent another message than a report, in whichever start: what runs can hear."""

@@ -86,7 +86,20 @@ def test_a_board_that_goes_back_by_itself_says_so(bridge):
     bridge.start()
     for _ in range(3):
         bridge.hear(bridge.board.begins())
+    bridge.line(1)
     assert bridge.tells()[0] == Stage.back and "fourth start" in bridge.slots.state.last[2]
+
+
+def test_a_board_that_could_not_count_a_start_goes_back_for_good(bridge):
+    """It runs what it keeps in that start, and would run the trial in the next one."""
+    bridge.offer()
+    bridge.line(6)
+    assert bridge.tells() == (Stage.trial, "")
+    bridge.board.running = None
+    bridge.hear(bridge.board.says(0))
+    assert bridge.tells() is None and bridge.board.trial
+    bridge.line(1)
+    assert bridge.tells()[0] == Stage.back and bridge.board.trial is None and bridge.board.over
 
 
 @pytest.mark.parametrize("is_heard", [True, False])
