@@ -21,7 +21,6 @@ from gunshot.signing import manifests
 # What no board has: it says that it does not know it, and with that what runs.
 PROBE = board_image.order(Wanted.back, bytes(manifests.SIZE))
 BY_ITSELF = "the board did, as it does in the fourth start of a trial, or where the image is damaged"
-
 OFFERED_S = 120.0  # from an offer on a trial is brought to a board: a hub that wants it so offers it each 10 s
 
 log = logging.getLogger("gunshot")

@@ -233,11 +233,12 @@ class Bridge:
     def _be_born(self) -> None:
         """Connect to the hub once it is known what the board is, and anew where that is something else.
 
-        A new start is told once the board said which image runs: where that is not its trial's the hub takes it back.
+        A new start is told once the board said which image runs, as the hub takes a trial back that does not run. Until
+        then messages go out by the link of the start before; where there is none they do not wait.
         """
         if self._board is None or self._board.model is None:
             return
-        if isinstance(self._images, BoardSlots) and self._images.is_asking:
+        if self._link and isinstance(self._images, BoardSlots) and self._images.is_asking:
             return
         board = self._board
         birth = Birth(
