@@ -24,6 +24,7 @@ RULES = (
 AT = struct.Struct("<I")
 BODY = struct.Struct("<BBII4s")
 WAIT_S = 2.0  # for a report, before what it answers is sent again
+LOST = "lost"  # how it ends where the board wants a part of an image that is not here
 SILENT = 10  # sends without a report, after which the log says so
 
 log = logging.getLogger("gunshot")
@@ -79,12 +80,17 @@ def mark(manifest: bytes) -> tuple[int, bytes]:
     return number, sha256[:4]
 
 
+def version(manifest: bytes) -> str:
+    """Return the version of the model that a manifest states, whoever signed it."""
+    return manifests.LAYOUT.unpack_from(manifest)[5].rstrip(b"\0").decode("ascii", "replace")
+
+
 class Delivery:
     """One image on its way to a board, until the board keeps it, refuses it or goes back. It is used in one thread.
 
     Parameters
     ----------
-    image, manifest : of one another
+    image, manifest : of one another; None for an image that is lost: the board may have it, and can be told of it
     wanted : what the board is to be told; `want` says another thing later
     has_run : the board has run it on trial
     keeps : it is kept once the board, started again with it, has sent a message; else where `want` says so
@@ -96,23 +102,24 @@ class Delivery:
     """
 
     def __init__(
-        self, image: bytes, manifest: bytes,
+        self, image: bytes | None, manifest: bytes,
         *, wanted: Wanted = Wanted.install, has_run: bool = False, keeps: bool = True,
     ):  # fmt: skip
         if len(manifest) != manifests.SIZE:
             raise ValueError(f"manifest={len(manifest)} bytes must be {manifests.SIZE}")
         size = manifests.LAYOUT.unpack_from(manifest)[3]
-        if len(image) != size:
+        if image is not None and len(image) != size:
             raise ValueError(f"image={len(image)} bytes must be the {size} of its manifest")
         self._image, self._manifest, self._mark = image, manifest, mark(manifest)
         self._wanted, self._keeps = wanted, keeps
         self._last = order(wanted, manifest)  # what was sent last
         self._sent_s: float | None = None
         self._unanswered = 0  # sends since the last report
-        self._was_whole = has_run  # the board had all of it
+        self._session: int | None = None  # of the last report
+        self.was_whole = has_run  # the board had all of it
         self.next = 0  # the byte of it that the board wants
         self.runs = False  # by the last report
-        self.ended: str | None = None  # kept, back, or by which rule it was refused
+        self.ended: str | None = None  # kept, back, lost, or by which rule it was refused
 
     @classmethod
     def load(cls, file: Path) -> "Delivery":
@@ -147,12 +154,16 @@ class Delivery:
         if self.ended:
             return
         self._unanswered = 0
+        is_start, self._session = report.session != self._session, report.session
         is_it = (report.running, report.hash) == self._mark
+        self.was_whole |= is_it
         self.runs = is_it and report.stage in (Stage.trial, Stage.kept)
         if report.stage == Stage.kept and is_it:
             self._end("kept")
         elif self._wanted == Wanted.back:
             self._hear_back(report, is_it=is_it)
+        elif report.stage == Stage.fetching and self._image is None:
+            self._end(LOST)
         elif report.stage == Stage.fetching:
             self.next = report.next
             self._send(part(self._image, report.next))
@@ -161,11 +172,13 @@ class Delivery:
         elif report.stage == Stage.refused:
             self._hear_refused(report.rule)
         elif report.stage == Stage.trial:
-            self._was_whole = True
+            # Of another image it is the board's first word of a start, which has that one on trial, or the answer to
+            # the last part or the order of this one, which runs from the next start on.
+            self.was_whole |= not is_start
             if self.runs and self._wanted == Wanted.keep:
                 self._send(order(Wanted.keep, self._manifest))
-        elif self._was_whole:
-            self._end("back")
+        elif self.was_whole:  # or this start could not be counted: the next one could run it
+            self.want(Wanted.back)
 
     def heard(self, start: int) -> None:
         """Note that the board sent another message than a report, in whichever start: what runs can hear."""
@@ -179,7 +192,7 @@ class Delivery:
 
     def _hear_refused(self, rule: str) -> None:
         """End, but where a board that runs it could not note that it is kept: it is told so again."""
-        if rule == "over" and self._was_whole:
+        if rule == "over" and self.was_whole:
             self._end("back")
         elif rule != "disk" or self._wanted == Wanted.install:
             self._end(f"refused: {rule}")

@@ -190,8 +190,15 @@ class Bridge:
         release = self._images.release(report) if isinstance(self._images, BoardSlots) else None
         known = board.model_copy(update={"image": report.running, "release": release})
         if known != board:
-            known.save(self._folder)
-            self._board = known
+            self._remember(known)
+
+    def _remember(self, board: Board) -> None:
+        """Hold what is known of the board; on a full disk for this process alone, and another begins a session."""
+        self._board = board
+        try:
+            board.save(self._folder)
+        except OSError as e:
+            log.warning("what the board said cannot be noted: %s", e)
 
     def _take(self, message: Message, now_s: float) -> None:
         """Put a message into the outbox, with this device's number, the count of its start, and the time."""
@@ -203,8 +210,7 @@ class Bridge:
             self._samples = Samples(self._sr)
             log.info("session %d: board %08x, start %08x", self._board.session, message.device, message.session)
         # First: killed between the two the bridge loses a message, as one loses it that is killed a moment earlier.
-        self._board = self._board.after(message)
-        self._board.save(self._folder)
+        self._remember(self._board.after(message))
         self._know()
         if self._images:
             self._images.heard(message.session)
@@ -225,8 +231,14 @@ class Bridge:
         return Clock(time.time_ns() // 1000 - round((now_s - then_s) * 1e6), error_us + round(way_s * 1e6))
 
     def _be_born(self) -> None:
-        """Connect to the hub once it is known what the board is, and anew where that is something else."""
+        """Connect to the hub once it is known what the board is, and anew where that is something else.
+
+        A new start is told once the board said which image runs, as the hub takes a trial back that does not run. Until
+        then messages go out by the link of the start before; where there is none they do not wait.
+        """
         if self._board is None or self._board.model is None:
+            return
+        if self._link and isinstance(self._images, BoardSlots) and self._images.is_asking:
             return
         board = self._board
         birth = Birth(

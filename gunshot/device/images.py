@@ -43,6 +43,7 @@ class Slot(pydantic.BaseModel):
     starts: int = 0  # of a trial: those of which the hub had no message
     wanted: Wanted = Wanted.install  # of a board's trial: what the board is to be told
     has_run: bool = False  # of a board's trial
+    board: U32 | None = None  # the number of the board that ran it
 
     @property
     def content(self) -> bytes:
@@ -105,6 +106,9 @@ class Images:
         """Note that a roll-out is over which never came here."""
         if order not in self.state.over:
             self._save(over=(*self.state.over, order)[-MOST_OVER:], last=(order, "back", ""))
+
+    def offered(self) -> None:
+        """Note that the hub offers the trial, which is here."""
 
     def has_room(self) -> bool:
         """Return whether another image can come beside the one on trial."""

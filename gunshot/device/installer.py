@@ -121,6 +121,7 @@ class Installer:
             self._slots.put_over(offer.id)
             self._say(offer.id, Stage.back)
         elif is_here:
+            self._slots.offered()
             if offer.wanted == Wanted.keep and self._slots.is_on_trial:
                 self._slots.keep()
             self._say_trial() if self._slots.state.trial else self._say(offer.id, Stage.kept)

@@ -14,6 +14,7 @@ import yaml
 
 from gunshot.base.files import atomic
 from gunshot.device import topics
+from gunshot.device.images import CLASS
 from gunshot.device.policy import Policy
 
 FILE = "device.yaml"
@@ -53,6 +54,13 @@ class Place(pydantic.BaseModel):
     speech: Policy = Policy.forbidden  # a folder from before this was asked forbids it
     camera: str | None = pydantic.Field(default=None, pattern=r"^rtsps?://\S+$", repr=False)  # by hand; None: none
     board: str | None = pydantic.Field(default=None, pattern="^[ -~]{1,16}$")  # a bridge's: its class, by hand
+
+    @pydantic.field_validator("board")
+    @classmethod
+    def _is_a_board_s(cls, board: str | None) -> str | None:
+        if board == CLASS:
+            raise ValueError(f"must be the class of a board, and {CLASS} is that of `gunshot device run`")
+        return board
 
     def save(self, folder: Path) -> None:
         """Write device.yaml."""

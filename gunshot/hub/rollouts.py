@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gunshot.base.files import shown
 from gunshot.device import images, releases, slots
 from gunshot.device.images import CLASS
-from gunshot.device.releases import PART, Offer, Report, Stage, Wanted
+from gunshot.device.releases import MOST_BYTES, PART, Offer, Report, Stage, Wanted
 from gunshot.hub import audit, intake, wellness
 from gunshot.hub.cases import utc
 from gunshot.hub.database import DEVICE, ROLLOUT, ROLLOUT_DEVICE, SESSION
@@ -53,6 +53,8 @@ class Image(NamedTuple):
             raise ValueError("manifest must be signed by an operator whose key is in models/keys")
         if (said.size, said.sha256) != (len(self.content), hashlib.sha256(self.content).hexdigest()):
             raise ValueError(f"image must be the {said.size} bytes that were signed; `gunshot export image` makes both")
+        if said.size > MOST_BYTES:
+            raise ValueError(f"image={said.size} bytes must be {MOST_BYTES} at most")
         if said.device == CLASS:  # nobody but its board can look into another one
             slots.unpack(self.content)
         return said

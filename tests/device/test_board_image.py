@@ -98,7 +98,8 @@ def test_an_earlier_build_with_its_number_is_not_it(delivery):
     delivery.heard(9)
     assert delivery.outgoing(WAIT_S) == part(IMAGE, 0)
     hear(delivery, TRIAL, running=4)
-    hear(delivery, KEPT, **OLD)  # after three starts
+    assert hear(delivery, KEPT, **OLD) == order(Wanted.back, SIGNED)  # after three starts
+    hear(delivery, REFUSED, rule=UNKNOWN, **OLD)
     assert delivery.ended == "back"
 
 
@@ -114,8 +115,8 @@ def test_a_board_that_does_not_answer_is_told_of_once(delivery, caplog):
     ("stages", "said", "how"),
     [
         ([REFUSED], {"rule": 4}, "refused: older"),
-        ([TRIAL, KEPT], {"running": 3}, "back"),
-        ([TRIAL, FLASHED], {}, "back"),
+        ([FETCHING, TRIAL, KEPT, BACK], {"running": 3}, "back"),
+        ([FETCHING, TRIAL, FLASHED, BACK], {}, "back"),
         ([KEPT], {"running": 4}, "kept"),
     ],
 )
@@ -124,6 +125,16 @@ def test_how_it_ends(delivery, stages, said, how):
     assert delivery.ended == how
     delivery.heard(9)
     assert hear(delivery, FETCHING) == b"" and delivery.ended == how
+
+
+def test_a_trial_of_another_image_that_ends_says_nothing_of_this_one(delivery):
+    hear(delivery, TRIAL, running=3)  # the board starts, before it has heard of this one
+    assert hear(delivery, KEPT, running=2, session=10) == b"" and delivery.ended is None
+    assert hear(delivery, FETCHING, running=2, session=10) == part(IMAGE, 0)
+    hear(delivery, TRIAL, running=2, session=10)  # the last part came
+    hear(delivery, KEPT, running=2, session=11)  # and is damaged
+    hear(delivery, REFUSED, rule=UNKNOWN, running=2, session=11)
+    assert delivery.ended == "back"
 
 
 UNKNOWN, OVER, DISK, OLDER = map(board_image.RULES.index, ("unknown", "over", "disk", "older"))
@@ -178,7 +189,9 @@ def test_one_that_is_to_go_back_is_told_so_until_the_board_has_it_on_trial_no_mo
 
 def test_one_that_has_run_and_does_so_no_more_is_back_also_where_the_bridge_was_killed():
     one = ordered(Wanted.install)
-    hear(one, KEPT, running=3)
+    assert hear(one, KEPT, running=3) == order(Wanted.back, SIGNED)
+    assert one.ended is None
+    hear(one, REFUSED, rule=UNKNOWN, running=3)
     assert one.ended == "back"
 
 

@@ -1,149 +1,22 @@
 """A roll-out's image on its way to a board: offers of the hub, a bridge that is killed, a board that starts again."""
 
-import hashlib
-import struct
 import time
-import zlib
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gunshot.device import board_image, releases
+from gunshot.device import board_image
 from gunshot.device.board_image import PART_BYTES, WAIT_S, decode
-from gunshot.device.board_slots import BoardSlots
-from gunshot.device.installer import Installer
-from gunshot.device.releases import Offer, Report, Stage, Wanted
+from gunshot.device.board_slots import OFFERED_S
+from gunshot.device.place import Place
+from gunshot.device.releases import Stage, Wanted
 from gunshot.signing import record
-from tests.device.images import HUB, OPERATOR, manifest, part, trusting
+from tests.device.boards import CLASS, IDS, IMAGE, Board, Bridge
+from tests.device.images import OPERATOR, manifest
 from tests.device.test_slots import full
 
-CLASS = "mps2-an386"
-IMAGE, NEWER = bytes(range(256)) * 3, b"newer" * 100
-IDS = [f"{i:032x}" for i in range(9)]
-RULES = board_image.RULES.index
-
-
-class Board:
-    """A board as firmware/src/slots.c and update.c have it, in a few lines, but for signatures."""
-
-    def __init__(self, number: int = 1):
-        self.slots: dict[str, bytes] = {}  # a manifest's hash: its image
-        self.kept = self.trial = self.running = self.writing = None
-        self.over, self.least, self.starts, self.start_number = None, number, 0, 0
-        self.begins()
-
-    def begins(self) -> bytes:
-        """Start again, and say what runs."""
-        self.start_number += 1
-        self.writing, self.running = None, self.kept
-        if self.trial:
-            if self.starts == 3:
-                self.over, self.trial = self.trial, None
-            else:
-                self.starts, self.running = self.starts + 1, self.trial
-        stage = 4 if self.running == self.kept else 3
-        return self.says(stage if self.running else 0)
-
-    def says(self, stage: int, rule: str | None = None) -> bytes:
-        running = board_image.mark(self.running) if self.running else (0, bytes(4))
-        wants = len(self.slots.get(self.writing, b"")) if self.writing else 0
-        whole = struct.pack("<2sBBHIII", b"GS", 2, 5, 36, 7, self.start_number, 0)
-        whole += struct.pack("<BBII4s", stage, RULES(rule), wants, *running)
-        return whole + struct.pack("<I", zlib.crc32(whole))
-
-    def takes(self, sent: bytes) -> list[bytes]:
-        """Follow what came by the line, and start again where another image is to run."""
-        if sent[3] == board_image.PART:
-            return self.add(*struct.unpack_from("<I", sent, 18), sent[22:-4])
-        wanted, signed = sent[18], sent[19:-4]
-        if wanted == board_image.WANTED[Wanted.back]:
-            if signed != self.trial:
-                return [self.says(2, "unknown")]
-            self.over, self.trial = self.trial, None
-            return [self.says(5), self.begins()]
-        if self.running and self.running == self.kept == signed:
-            return [self.says(4)]
-        if wanted == board_image.WANTED[Wanted.keep]:
-            if self.running is None or not self.running == self.trial == signed:
-                return [self.says(2, "unknown")]
-            self.kept, self.trial, self.least = self.trial, None, board_image.mark(signed)[0]
-            return [self.says(4)]
-        if signed == self.trial:
-            return [self.says(3)]
-        return [self.install(signed)]
-
-    def install(self, signed: bytes) -> bytes:
-        if signed == self.writing:
-            return self.says(1)
-        if board_image.mark(signed)[0] < self.least:
-            return self.says(2, "older")
-        if self.over == signed:
-            return self.says(2, "over")
-        if self.trial:
-            return self.says(2, "trial")
-        self.writing, self.slots[signed] = signed, b""
-        return self.says(1)
-
-    def add(self, at: int, content: bytes) -> list[bytes]:
-        if self.writing is None:
-            return [self.says(2, "unknown")]
-        if at == len(self.slots[self.writing]):
-            self.slots[self.writing] += content
-        if len(self.slots[self.writing]) < int.from_bytes(self.writing[12:16], "little"):
-            return [self.says(1)]
-        assert hashlib.sha256(self.slots[self.writing]).digest() == self.writing[48:80]
-        self.trial, self.starts, self.writing = self.writing, 0, None
-        return [self.says(3), self.begins()]
-
-
-class Bridge:
-    """A bridge's images and installer, killed whenever a test likes; `board` is at its line."""
-
-    def __init__(self, folder, board: Board):
-        self.folder, self.board, self.now_s, self.slots, self.said = trusting(folder), board, 0.0, None, []
-        self.start()
-
-    def start(self) -> None:
-        """Start; another process had them."""
-        if self.slots:
-            self.slots.close()
-        self.slots = BoardSlots(self.folder, CLASS)
-        self.installer = Installer(self.folder, "roof", self.slots, None, error_us=lambda: 1000)
-
-    def hear(self, *reports: bytes) -> None:
-        for one in map(decode, reports):
-            if self.slots.hear(one):
-                self.installer.again()
-
-    def line(self, rounds: int, lost: frozenset = frozenset()) -> None:
-        """Let so many words pass on the line, where none of them is among the lost ones."""
-        for i in range(rounds):
-            self.now_s += WAIT_S
-            self.slots.heard(self.board.start_number)
-            if sent := self.slots.outgoing(self.now_s):
-                answers = self.board.takes(sent) if 2 * i not in lost else []
-                self.hear(*(answers if 2 * i + 1 not in lost else answers[1:]))
-
-    def offer(self, wanted=Wanted.install, content=IMAGE, number=2, *, id=IDS[0], device=CLASS, **more):
-        """What it says to an offer; the parts that it wants come at once."""
-        signed = manifest(content, number, device=device).hex()
-        said = {"id": id, "wanted": wanted, "device": "roof", "person": "anna", "manifest": signed}
-        said["expires_us"] = time.time_ns() // 1000 + 10**9
-        self.installer.take(releases.sign(Offer(**said | more), HUB))
-        while (last := self.says()) and last.part is not None:
-            self.installer.take(part(id, content, last.part))
-        return last and (last.stage, last.note)
-
-    def says(self) -> Report | None:
-        """The last that it said since it was asked last."""
-        said = [Report.decode(one) for one in self.installer.outgoing()]
-        return said[-1] if said else None
-
-    def tells(self) -> tuple[Stage, str] | None:
-        """Likewise, without more."""
-        last = self.says()
-        return last and (last.stage, last.note)
+NEWER = b"newer" * 100
 
 
 @pytest.fixture
@@ -213,7 +86,20 @@ def test_a_board_that_goes_back_by_itself_says_so(bridge):
     bridge.start()
     for _ in range(3):
         bridge.hear(bridge.board.begins())
+    bridge.line(1)
     assert bridge.tells()[0] == Stage.back and "fourth start" in bridge.slots.state.last[2]
+
+
+def test_a_board_that_could_not_count_a_start_goes_back_for_good(bridge):
+    """It runs what it keeps in that start, and would run the trial in the next one."""
+    bridge.offer()
+    bridge.line(6)
+    assert bridge.tells() == (Stage.trial, "")
+    bridge.board.running = None
+    bridge.hear(bridge.board.says(0))
+    assert bridge.tells() is None and bridge.board.trial
+    bridge.line(1)
+    assert bridge.tells()[0] == Stage.back and bridge.board.trial is None and bridge.board.over
 
 
 @pytest.mark.parametrize("is_heard", [True, False])
@@ -292,6 +178,18 @@ def test_another_board_at_the_line_is_brought_what_the_hub_wants(bridge):
     assert bridge.tells() == (Stage.trial, "")
 
 
+def test_what_the_board_runs_is_known_also_where_its_operator_is_trusted_no_longer(bridge):
+    bridge.offer()
+    bridge.line(6)
+    bridge.offer(Wanted.keep)
+    bridge.line(1)
+    for file in bridge.folder.glob("operators/*"):
+        file.unlink()
+    bridge.start()
+    said = decode(bridge.board.begins())
+    assert not bridge.slots.hear(said) and bridge.slots.release(said) == "v1.2.0"
+
+
 def test_an_image_that_was_altered_on_the_disk_is_fetched_again(bridge):
     bridge.offer()
     (file,) = (bridge.folder / "images").glob("*.image")
@@ -300,10 +198,91 @@ def test_an_image_that_was_altered_on_the_disk_is_fetched_again(bridge):
     assert bridge.slots.state.trial is None and bridge.offer() is None
     bridge.line(6)
     assert bridge.tells() == (Stage.trial, "")
+
+
+def test_a_roll_out_that_is_offered_no_more_reaches_no_board(bridge):
+    bridge.offer()
+    bridge.line(2)
+    bridge.now_s += OFFERED_S  # the board is away, and somebody stops the roll-out
+    bridge.line(9)
+    bridge.start()
+    bridge.line(9)
+    assert bridge.board.trial is None
+    bridge.offer()
+    while not bridge.board.trial:
+        bridge.now_s += WAIT_S
+        answers = bridge.board.takes(bridge.slots.outgoing(bridge.now_s))
+        bridge.hear(*(answers if not bridge.board.trial else ()))  # the last ones are lost, and that it starts
+    bridge.now_s += OFFERED_S
+    bridge.line(2)  # the board says that it has it
+    assert bridge.slots.is_on_trial and bridge.tells() == (Stage.trial, "")
+    bridge.offer(Wanted.back)
+    bridge.now_s += OFFERED_S
+    bridge.line(1)
+    assert bridge.tells()[0] == Stage.back and bridge.board.trial is None
+
+
+def test_no_board_is_of_the_class_of_devices_on_linux(tmp_path):
+    place = Place(host="hub", port=8883, name="roof", number=7, board=CLASS)
+    place.save(tmp_path)
+    assert Place.load(tmp_path) == place
+    place.model_copy(update={"board": "linux"}).save(tmp_path)
+    with pytest.raises(ValueError, match=r"device\.yaml: .*\n.*board.*\n.*must be the class of a board, and linux is"):
+        Place.load(tmp_path)
+
+
+@pytest.mark.parametrize("wanted", [Wanted.install, Wanted.keep])
+def test_another_board_at_the_line_has_a_trial_of_its_own(bridge, wanted):
+    bridge.offer()
+    bridge.line(6)
+    bridge.offer(wanted)
+    bridge.board = Board(device=8)
+    bridge.start()
+    bridge.hear(bridge.board.begins())
+    assert bridge.tells() == (Stage.fetching, "")
+    bridge.offer()
+    bridge.line(7)
+    assert bridge.tells() == (Stage.trial, "") and bridge.board.running and not bridge.board.kept
+    bridge.offer(Wanted.keep)
+    bridge.line(1)
+    assert bridge.tells() == (Stage.kept, "")
+
+
+def test_another_board_at_the_line_gets_none_that_was_taken_back(bridge):
+    bridge.offer()
+    bridge.line(6)
+    bridge.offer(Wanted.back)
+    bridge.board = Board(device=8)
+    bridge.hear(bridge.board.begins())
+    bridge.line(7)
+    assert bridge.tells()[0] == Stage.back and bridge.board.running is None and not bridge.board.slots
+
+
+@pytest.mark.parametrize("lost", ["images/*.image", "operators/*"])
+@pytest.mark.parametrize(("wanted", "stage"), [(Wanted.keep, Stage.kept), (Wanted.back, Stage.back)])
+def test_a_board_that_runs_what_the_bridge_has_lost_is_told_what_becomes_of_it(bridge, lost, wanted, stage):
+    bridge.offer()
+    bridge.line(6)
+    for file in bridge.folder.glob(lost):
+        file.unlink()
+    bridge.start()
+    assert bridge.slots.is_on_trial
+    assert bridge.offer(wanted)[0] == Stage.trial
+    bridge.start()
+    bridge.line(1)
+    assert bridge.tells()[0] == stage and bridge.board.trial is None
+
+
+def test_what_board_and_bridge_have_lost_is_fetched_anew(bridge):
+    bridge.offer()
+    bridge.line(6)
+    (file,) = (bridge.folder / "images").glob("*.image")
     file.write_bytes(IMAGE[::-1])
     bridge.start()
-    bridge.installer.again()
-    assert bridge.tells() == (Stage.refused, "unknown: the bridge has lost it")
+    bridge.offer(Wanted.keep)
+    bridge.board = Board()
+    bridge.line(2)  # it knows no such image, and wants its first part
+    assert bridge.tells() == (Stage.refused, "unknown: board and bridge have lost it")
     bridge.offer()
     bridge.line(6)
     assert bridge.tells() == (Stage.trial, "")

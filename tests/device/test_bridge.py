@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gunshot.device import board_image, bridge, messages
 from gunshot.device.answers import Answers
-from gunshot.device.board_image import Delivery
+from gunshot.device.board_image import WAIT_S, Delivery
 from gunshot.device.board_slots import PROBE, BoardSlots
 from gunshot.device.bridge import Bridge, Samples
 from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, State
@@ -20,6 +20,7 @@ from gunshot.device.place import Place
 from gunshot.device.releases import Wanted
 from tests.device.images import manifest, trusting
 from tests.device.test_board_image import FETCHING, FLASHED, IMAGE, KEPT, REFUSED, TRIAL, report
+from tests.device.test_slots import full
 
 SR, BEAT_S = 16_000, 600.0
 PLACE = Place(host="localhost", port=1, name="roof", number=7)
@@ -149,12 +150,46 @@ def test_the_hub_is_told_which_image_runs_as_soon_as_the_board_says_so(tmp_path,
         hear(one, after(BEAT, session=7))  # and is not
         assert one.outgoing(199.0) == PROBE
         said = [(birth.session, birth.image, "image:mps2-an386" in birth.capabilities) for birth in links.births]
-        assert said == [(1, None, False), (1, None, True), (1, 4, True), (2, 5, True), (3, None, False)]
+        assert said == [(1, None, False), (1, None, True), (1, 4, True), (2, 5, True)]  # that of 7 waits
+        assert [message.session for message in waiting(outbox)] == [1, 2, 3]
         one.hear(report(KEPT, running=5, device=BEAT.device, session=7), 200.0)
+        assert [birth.image for birth in links.births if birth.session == 3] == [5]
         again = Links()
         a_bridge(tmp_path, outbox, again, delivery=slots).hear(b"", 0.0)  # before the board says a word
         assert again.births == links.births[-1:] and again.births[0].image == 5
         assert again.births[0].release is None  # nobody here brought it
+
+
+@pytest.mark.parametrize("is_on_trial", [True, False])
+def test_a_board_that_says_nothing_of_images_is_told_of_all_the_same(tmp_path, outbox, is_on_trial):
+    with closing(BoardSlots(trusting(tmp_path), "mps2-an386", clock=lambda: 0.0)) as slots:
+        if is_on_trial:
+            slots.begin(manifest(IMAGE, 4, device="mps2-an386"))
+            slots.add(manifest(IMAGE, 4, device="mps2-an386"), IMAGE, at=0)
+            slots.finish(manifest(IMAGE, 4, device="mps2-an386"), "0" * 32, lambda _: None)
+        links = Links()
+        one = a_bridge(tmp_path, outbox, links, delivery=slots)
+        for start in (1, 2):  # each is asked anew
+            hear(one, after(BEAT, session=start))
+            for i in range(board_image.SILENT):
+                assert len(links.births) == 1  # with a link its messages go out without
+                assert one.outgoing(50.0 * start + WAIT_S * i)
+                one.hear(b"", 0.0)
+            assert len(links.births) == start and links.births[-1].image is None
+
+
+def test_what_the_board_said_and_cannot_be_written_ends_no_bridge(tmp_path, outbox, monkeypatch):
+    with closing(BoardSlots(trusting(tmp_path), "mps2-an386")) as slots:
+        links = Links()
+        one = a_bridge(tmp_path, outbox, links, delivery=slots)
+        with monkeypatch.context() as patch:
+            patch.setattr(bridge, "atomic", full)
+            one.hear(report(KEPT, running=5, device=BEAT.device, session=BEAT.session), 0.0)
+            hear(one, BEAT, ALERT)
+        hear(one, after(BEAT, sequence=2))
+        assert [(m.session, m.sequence) for m in waiting(outbox)] == [(1, 0), (1, 1), (1, 2)]
+        assert [birth.image for birth in links.births] == [5]
+        assert bridge.Board.load(tmp_path).sequence == 2
 
 
 def test_a_damaged_memory_of_the_board_is_named(tmp_path, outbox):

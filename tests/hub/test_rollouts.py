@@ -16,7 +16,7 @@ from gunshot.hub.console.decisions import Kind
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import DEVICE, REFUSED, ROLLOUT_DEVICE, SESSION
 from gunshot.hub.folder import Rollout
-from tests.device.images import HUB, PARAMS, image
+from tests.device.images import HUB, OPERATOR, PARAMS, image, manifest
 from tests.flows.prefect_server import postgresql
 from tests.hub.fleet import MINUTE, MODEL, NAMES, NOW, SETTINGS, Fleet
 
@@ -236,6 +236,13 @@ def test_what_is_no_roll_out_is_refused(fleet):
         connection.execute(sql.update(SESSION).values(capabilities=["sound"]))
     with pytest.raises(ValueError, match="no device takes images for linux"):
         fleet.begin()
+
+
+@pytest.mark.parametrize("hardware", ["linux", "mps2-an386"])
+def test_an_image_that_no_device_would_take_is_too_large_for_a_roll_out(hardware):
+    content = bytes(releases.MOST_BYTES + 1)
+    with pytest.raises(ValueError, match=f"image={len(content)} bytes must be {releases.MOST_BYTES} at most"):
+        rollouts.Image(content, manifest(content, device=hardware)).checked([OPERATOR.public_key()])
 
 
 def test_a_roll_out_is_for_one_class_and_the_last_one_of_another_class_goes_on(fleet):
