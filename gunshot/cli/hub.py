@@ -145,7 +145,7 @@ def incidents(
     folder: FolderArgument,
     format: Annotated[Listing, typer.Option(help="json: an object a line. csv: with a header.")] = Listing.text,
 ) -> None:
-    """List the incidents, newest last: time, device, state, shots, score, level, clock error.
+    """List the incidents, newest last: time, device, state, shots, score, level, clock error, second opinions.
 
     The time is the first shot's, in UTC; where the device did not know it, text shows "by" and when its message came.
     Says which messages are missing.
@@ -174,7 +174,14 @@ def incidents(
 
 
 def _print(row: dict) -> None:
+    from gunshot.hub.incidents import in_words
+
     time = f"   {row['time']}" if row["time"] else f"by {row['received']}"
     error = "clock unknown" if row["time"] is None else f"+-{row['clock_error_s']:.3f} s"
     level, shots = f"{row['level_db']:.1f} dB", counted(row["shots"], "shot")
-    print(f"{time}  {row['device']:<12}  {row['state']:<9}  {shots:<9}  {row['score']:.3f}  {level:<8}  {error}")
+    said = "".join(
+        f"  second opinion: {in_words(row[prefix + 'upheld'])} ({row[prefix + 'opinion']:.2f} of 1), {where}"
+        for prefix, where in (("", "on the device"), ("sound_", "on the ordered sound"))
+        if row[prefix + "verifier"]
+    )
+    print(f"{time}  {row['device']:<12}  {row['state']:<9}  {shots:<9}  {row['score']:.3f}  {level:<8}  {error}{said}")
