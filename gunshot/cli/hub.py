@@ -111,13 +111,7 @@ def revoke(
 
 
 @hub.command()
-def run(
-    folder: FolderArgument,
-    verifier: Annotated[
-        Path | None,
-        typer.Option(help="Of `gunshot train-verifier`: gives a second opinion of sound that orders brought."),
-    ] = None,
-) -> None:
+def run(folder: FolderArgument) -> None:
     """Store what devices send, and acknowledge it once it is stored; Ctrl-C ends it.
 
     The broker must run. Run one hub at a time. It ends with an error where the database fails: start it again then.
@@ -128,13 +122,13 @@ def run(
 
     show_log()
     p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "verifier")
-    folders.load(folder).rollout.check(heartbeat_s=p.firmware.heartbeat_s)
-    judge = None
-    if verifier:
+    settings, judge = folders.load(folder), None
+    settings.rollout.check(heartbeat_s=p.firmware.heartbeat_s)
+    if settings.verifier:
         from gunshot.detect import opinion
         from gunshot.hub import second
 
-        loaded = opinion.load(verifier, None, p)
+        loaded = opinion.load(settings.verifier, None, p)
         judge = lambda engine, sound, stop: second.keep(engine, sound, loaded, p, stop)  # noqa: E731
     with suppress(KeyboardInterrupt):
         service.serve(folder, sr=p.audio.sr, second=judge)

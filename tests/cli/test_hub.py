@@ -105,6 +105,14 @@ def test_the_list_of_incidents_has_second_opinions_in_the_words_of_the_page(tmp_
     assert said == {("yard", 1): [None] * 6, ("gate", 2): [None] * 6}
 
 
+def test_a_hub_whose_verifier_is_not_there_does_not_start(project, monkeypatch, capsys):  # noqa: F811
+    run("hub", "init", "hub")
+    with (project / "hub/hub.yaml").open("a") as file:
+        file.write("verifier: models/none.tflite\n")
+    words = main(monkeypatch, capsys, "hub", "run", "hub")
+    assert "models/none.tflite: no such model; make it with `gunshot train-verifier`" in words
+
+
 @pytest.mark.slow
 def test_a_wav_with_a_shot_is_an_incident_of_the_hub(forest, project, monkeypatch):  # noqa: F811
     sleep = time.sleep
