@@ -37,7 +37,7 @@ def listing(connection: sql.Connection) -> list[dict]:
 
 
 def in_words(upheld: bool) -> str:
-    """Return what a second opinion says to persons."""
+    """Return what a second opinion says to persons, as the case's page has it."""
     return "like a shot" if upheld else "doubtful, perhaps something else"
 
 

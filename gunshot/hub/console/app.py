@@ -22,7 +22,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gunshot.hub import certificates, database, folder, incidents
+from gunshot.hub import certificates, database, folder
 from gunshot.hub.console import escalation, fleet, hearing, outgoing, people, times
 from gunshot.hub.console.noise import Noise
 from gunshot.hub.console.routes import LoggedOutError, Setting, router
@@ -97,7 +97,7 @@ def _templates(settings: folder.Settings) -> Jinja2Templates:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"span": times.span, "in_words": incidents.in_words}
+    environment.filters["span"] = times.span
     environment.globals["tiles"] = settings.tiles and settings.tiles.model_dump()
     return Jinja2Templates(env=environment)
 
