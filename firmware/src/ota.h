@@ -44,8 +44,8 @@ GUNSHOT_CHECKED gunshot_ota_verdict gunshot_ota_verify(const uint8_t *manifest, 
                                                        const uint8_t *image, size_t image_bytes,
                                                        const gunshot_ota_device *device);
 
-/* The version of a manifest, the first 4 bytes of its image's SHA-256, by which two builds of one version differ, and the
- * bytes of its image; of one that was not checked, whatever it claims. */
+/* The version of a manifest, the first 4 bytes of its image's SHA-256, by which two builds of one version differ, and
+ * the bytes of its image; of one that was not checked, whatever it claims. */
 uint32_t gunshot_ota_version(const uint8_t manifest[GUNSHOT_OTA_BYTES]);
 uint32_t gunshot_ota_hash(const uint8_t manifest[GUNSHOT_OTA_BYTES]);
 uint32_t gunshot_ota_size(const uint8_t manifest[GUNSHOT_OTA_BYTES]);

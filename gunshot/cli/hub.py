@@ -111,13 +111,7 @@ def revoke(
 
 
 @hub.command()
-def run(
-    folder: FolderArgument,
-    verifier: Annotated[
-        Path | None,
-        typer.Option(help="Of `gunshot train-verifier`: gives a second opinion of sound that orders brought."),
-    ] = None,
-) -> None:
+def run(folder: FolderArgument) -> None:
     """Store what devices send, and acknowledge it once it is stored; Ctrl-C ends it.
 
     The broker must run. Run one hub at a time. It ends with an error where the database fails: start it again then.
@@ -128,13 +122,13 @@ def run(
 
     show_log()
     p = params.load("audio", "chunks", "context", "features", "detector", "firmware", "verifier")
-    folders.load(folder).rollout.check(heartbeat_s=p.firmware.heartbeat_s)
-    judge = None
-    if verifier:
+    settings, judge = folders.load(folder), None
+    settings.rollout.check(heartbeat_s=p.firmware.heartbeat_s)
+    if settings.verifier:
         from gunshot.detect import opinion
         from gunshot.hub import second
 
-        loaded = opinion.load(verifier, None, p)
+        loaded = opinion.load(settings.verifier, None, p)
         judge = lambda engine, sound, stop: second.keep(engine, sound, loaded, p, stop)  # noqa: E731
     with suppress(KeyboardInterrupt):
         service.serve(folder, sr=p.audio.sr, second=judge)
@@ -145,7 +139,7 @@ def incidents(
     folder: FolderArgument,
     format: Annotated[Listing, typer.Option(help="json: an object a line. csv: with a header.")] = Listing.text,
 ) -> None:
-    """List the incidents, newest last: time, device, state, shots, score, level, clock error.
+    """List the incidents, newest last: time, device, state, shots, score, level, clock error, second opinions.
 
     The time is the first shot's, in UTC; where the device did not know it, text shows "by" and when its message came.
     Says which messages are missing.
@@ -174,7 +168,14 @@ def incidents(
 
 
 def _print(row: dict) -> None:
+    from gunshot.hub.incidents import in_words
+
     time = f"   {row['time']}" if row["time"] else f"by {row['received']}"
     error = "clock unknown" if row["time"] is None else f"+-{row['clock_error_s']:.3f} s"
     level, shots = f"{row['level_db']:.1f} dB", counted(row["shots"], "shot")
-    print(f"{time}  {row['device']:<12}  {row['state']:<9}  {shots:<9}  {row['score']:.3f}  {level:<8}  {error}")
+    said = "".join(
+        f"  second opinion: {in_words(row[prefix + 'upheld'])} ({row[prefix + 'opinion']:.2f} of 1), {where}"
+        for prefix, where in (("", "on the device"), ("sound_", "on the ordered sound"))
+        if row[prefix + "verifier"]
+    )
+    print(f"{time}  {row['device']:<12}  {row['state']:<9}  {shots:<9}  {row['score']:.3f}  {level:<8}  {error}{said}")

@@ -239,8 +239,6 @@ def listen(
         gate = None if place.speech == Policy.allowed else speech.gate
         keeps = {"gate": gate, "incidents": device.incidents, "camera": place.camera}
         installer = Installer(folder, place.name, slots, p, error_us=error_us) if slots else None
-        if slots and slots.is_on_trial:
-            device.beat()  # once the hub has it, this start is none that failed: the next one may be minutes away
         says = {"site": device.said(site), "installer": installer}
         with (
             closing(Answers(folder, birth, device.ring, **keeps, error_us=error_us)) as answers,
@@ -278,6 +276,8 @@ def run(
 
     Where another image is to run, or at an interrupt, end at once: what waits goes out after the next start.
     """
+    if slots and slots.is_on_trial:
+        device.beat()  # once the hub has it, this start is none that failed: the next one may be minutes away
     try:
         for block, lost in source:
             device.hear(block, lost=lost)

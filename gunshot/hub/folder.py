@@ -194,6 +194,7 @@ class Settings(pydantic.BaseModel):
     webhooks: tuple[Webhook, ...] = ()  # by hand
     rollout: Rollout = Rollout()  # by hand
     feed: str | None = pydantic.Field(default=None, min_length=24, repr=False)  # by hand: the token of the GeoJSON feed
+    verifier: Path | None = None  # by hand: of `gunshot train-verifier`, seen from where the hub is started
     escalation: list[str] = []  # by hand: addresses, as Apprise has them, that are called where nobody looks
 
     @pydantic.model_validator(mode="after")

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sql
 
 from gunshot.device.messages import State
-from gunshot.hub.database import INCIDENT, MESSAGE
+from gunshot.hub.database import CLIP, INCIDENT, MESSAGE, ORDER
 
 COLUMNS = (
-    "time", "device", "state", "shots", "score", "level_db", "clock_error_s", "received", "session", "incident", "model"
+    "time", "device", "state", "shots", "score", "level_db", "clock_error_s", "received", "session", "incident",
+    "model", "opinion", "upheld", "verifier", "sound_opinion", "sound_upheld", "sound_verifier",
 )  # fmt: skip
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,7 +19,9 @@ def listing(connection: sql.Connection) -> list[dict]:
     """Return a dict with the COLUMNS for each incident, newest last; one whose time is not known stands where it came.
 
     `time` is that of the first onset and `clock_error_s` how far it may be off, or both are None; `received` is when
-    its first message came. Both times are ISO 8601, in UTC. `level_db` is dB SPL.
+    its first message came. Both times are ISO 8601, in UTC. `level_db` is dB SPL. `opinion`, from 0 to 1, whether that
+    upheld it, and the `verifier` are the device's second opinion; those with `sound_` are the hub's, of the sound that
+    was ordered, the newest that has one. They are None where there is none.
     """
     same = (MESSAGE.c[name] == INCIDENT.c[name] for name in ("device", "session", "incident"))
     received = sql.select(sql.func.min(MESSAGE.c.received_at)).where(*same).scalar_subquery()
@@ -28,8 +31,33 @@ def listing(connection: sql.Connection) -> list[dict]:
     ]
     named = [(dict(zip(INCIDENT.c.keys(), row, strict=True)), received_at) for row, received_at in rows]
     timed = [(time(row["unix_us"]), received_at, row) for row, received_at in named]
-    timed.sort(key=lambda each: (each[0] or each[1], each[2]["device"], each[2]["session"], each[2]["incident"]))
-    return [_row(*each) for each in timed]
+    timed.sort(key=lambda each: (each[0] or each[1], *_key(each[2])))
+    judged = _judged(connection)
+    return [_row(*each) | _said("sound_", judged.get(_key(each[2]), {})) for each in timed]
+
+
+def in_words(upheld: bool) -> str:
+    """Return what a second opinion says to persons, as the case's page has it."""
+    return "like a shot" if upheld else "doubtful, perhaps something else"
+
+
+def _key(row: dict) -> tuple[str, int, int]:
+    return row["device"], row["session"], row["incident"]
+
+
+def _judged(connection: sql.Connection) -> dict[tuple[str, int, int], dict]:
+    """Return by incident what the hub's verifier says of its newest clip that it could judge."""
+    o, c = ORDER.c, CLIP.c
+    query = sql.select(o.device, o.session, o.incident, c.opinion, c.upheld, c.verifier).join(CLIP, c.order == o.id)
+    rows = connection.execute(query.where(c.verifier.is_not(None)).order_by(c.written_at, o.id)).mappings()
+    return {_key(row): row for row in rows}
+
+
+def _said(prefix: str, row: dict) -> dict:
+    score = row.get("opinion")
+    about = {"opinion": None if score is None else round(score / 65535, 4)}
+    about |= {name: row.get(name) for name in ("upheld", "verifier")}
+    return {prefix + name: value for name, value in about.items()}
 
 
 def time(unix_us: int | None) -> datetime | None:
@@ -50,6 +78,7 @@ def _row(at: datetime | None, received: datetime, row: dict) -> dict:
         "session": row["session"],
         "incident": row["incident"],
         "model": row["model"],
+        **_said("", row),
     }
 
 

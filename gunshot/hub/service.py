@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -38,29 +39,37 @@ def serve(place: Path, *, sr: int, second: Callable[[sql.Engine, Path, Event], N
     settings = folder.load(place)
     client, stop = _client(place / "client"), Event()
     teller = Teller(client, enabled=settings.home_assistant)
-    with database.opened(settings.database) as engine, ThreadPoolExecutor() as pool:
+    with database.opened(settings.database) as engine:
         sound = place / orders.SOUND
         hub = Hub(client, engine, sr=sr, sound=sound)
         client.on_message = lambda _, __, message: hub.inbox.put(message)
         client.on_subscribe, client.on_disconnect = hub.subscribed, hub.disconnected
         client.connect_async(settings.host, settings.port)
-        beside = [pool.submit(places.keep, engine, stop)]
+        keeping = [partial(places.keep, engine), *_sending(engine, settings)]
         if second:
-            beside.append(pool.submit(second, engine, sound, stop))
-        if settings.cap:
-            from gunshot.hub import dispatch  # who sends nothing needs no HTTP
-
-            beside.append(pool.submit(dispatch.keep, engine, settings.cap, settings.host, stop))
-        if settings.webhooks:
-            from gunshot.hub import webhooks
-
-            beside += [pool.submit(webhooks.keep, engine, one, stop) for one in settings.webhooks]
-        try:
-            _loop(hub, settings, beside, teller)
-        finally:
-            stop.set()
+            keeping.append(partial(second, engine, sound))
+        with ThreadPoolExecutor(len(keeping)) as pool:  # a thread for each: none of them ends before the hub does
+            beside = [pool.submit(one, stop) for one in keeping]
+            try:
+                _loop(hub, settings, beside, teller)
+            finally:
+                stop.set()
         for one in beside:
             one.result()
+
+
+def _sending(engine: sql.Engine, settings: folder.Settings) -> list[Callable[[Event], None]]:
+    """Return what sends alerts, each to one address until an event is set."""
+    out = []
+    if settings.cap:
+        from gunshot.hub import dispatch  # who sends nothing needs no HTTP
+
+        out.append(partial(dispatch.keep, engine, settings.cap, settings.host))
+    if settings.webhooks:
+        from gunshot.hub import webhooks
+
+        out += [partial(webhooks.keep, engine, one) for one in settings.webhooks]
+    return out
 
 
 def _client(own: Path) -> mqtt.Client:

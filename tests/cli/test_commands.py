@@ -78,7 +78,7 @@ WORDS = {
     "hub cases": ["--format", "geojson", "newest last", "near by device"],
     "hub collect": ["data/field", "gunshot import field", "drills", "changed"],
     "hub site": ["--devices-needed", "--no-exercise", "from now on"],
-    "hub run": ["--verifier", "once it is stored", "one hub"],
+    "hub run": ["once it is stored", "one hub"],
     "hub demo": ["login", "Mosquitto", "Ctrl-C"],
     "hub watch": ["HUB/watch", "each once", "systemd timer"],
     "hub incidents": ["--format", "csv", "newest last", "missing"],

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ import soundfile as sf
 import sqlalchemy as sql
 
 from gunshot.hub import database
+from gunshot.hub.database import CLIP
 from tests.cli.test_commands import REPO, forest, main, project, run  # noqa: F401 - fixtures
 from tests.firmware.driven import shots
 from tests.flows.prefect_server import free_port, started
+from tests.hub.console import SR, Scene
 from tests.hub.network import FORKS, Network, be_a_device, forked, until
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ORDER = ("hub", "order", "none", "roof", "--reason", "a shot", "--person", "ada")
 COMMAND = "import sys; sys.argv[0] = 'gunshot'; from gunshot.cli import main; main()"
 
@@ -73,6 +77,40 @@ def test_what_is_wrong_is_one_line(project, monkeypatch, capsys):  # noqa: F811
         (("device", "run", "none"), "none/device.yaml: no such file; `gunshot hub enrol` makes a device's folder"),
     ):
         assert words in main(monkeypatch, capsys, *args)
+
+
+def test_the_list_of_incidents_has_second_opinions_in_the_words_of_the_page(tmp_path):
+    scene = Scene(tmp_path / "hub")
+    for number, names in ((1, ("gate", "yard")), (2, ("gate",))):
+        scene.case(number, NOW, names)
+    scene.judge(1, "gate", score=0.91, upheld=True)
+    # The newest ordered clip that could be judged counts: here neither the first one nor the last.
+    for minutes, said in enumerate(((0.5, True), (0.01, False), None)):
+        at = NOW + timedelta(minutes=minutes)
+        id = scene.order(1, "gate", at, state="complete", pcm=np.zeros(SR, np.int16))
+        opinion = {"verifier": "00000000000decaf", "opinion": round(65535 * said[0]), "upheld": said[1]} if said else {}
+        with scene.writing() as connection:
+            connection.execute(sql.update(CLIP).where(CLIP.c.order == id).values(judged_at=at, **opinion))
+    command = "hub", "incidents", str(scene.folder)
+    listed = run(*command).stdout.splitlines()
+    (own,) = (line for line in listed if "second opinion" in line)
+    assert " gate " in own and own.endswith(
+        "  second opinion: like a shot (0.91 of 1), on the device"
+        "  second opinion: doubtful, perhaps something else (0.01 of 1), on the ordered sound"
+    )
+    rows = [json.loads(line) for line in run(*command, "--format", "json").stdout.splitlines()]
+    names = "opinion", "upheld", "verifier", "sound_opinion", "sound_upheld", "sound_verifier"
+    said = {(row["device"], row["incident"]): [row[name] for name in names] for row in rows}
+    assert said.pop(("gate", 1)) == [0.91, True, "0000000000facade", 0.01, False, "00000000000decaf"]
+    assert said == {("yard", 1): [None] * 6, ("gate", 2): [None] * 6}
+
+
+def test_a_hub_whose_verifier_is_not_there_does_not_start(project, monkeypatch, capsys):  # noqa: F811
+    run("hub", "init", "hub")
+    with (project / "hub/hub.yaml").open("a") as file:
+        file.write("verifier: models/none.tflite\n")
+    words = main(monkeypatch, capsys, "hub", "run", "hub")
+    assert "models/none.tflite: no such model; make it with `gunshot train-verifier`" in words
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from gunshot.hub import audit, folder, orders
 from gunshot.hub.console import evidence, people
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, CLIP, DECISION, LOGIN, ORDER, PART
+from gunshot.hub.incidents import in_words
 from tests.hub.console import SR, Browser, Scene, running
 from tests.hub.test_video import PIECES, answered
 
@@ -222,8 +223,8 @@ def test_a_second_opinion_stands_beside_what_a_device_heard(scene, reviewer):
     with scene.writing() as connection:
         connection.execute(sql.update(CLIP).where(CLIP.c.order == id).values(**judged))
     page = re.sub(r"<[^>]+>", "", reviewer.get("/cases/6").text)
-    assert "Second opinion: like a shot (0.91 of 1), on the device, by 0000000000facade." in page
-    assert "Second opinion: doubtful, perhaps something else (0.08 of 1), on the device" in page
+    assert f"Second opinion: {in_words(True)} (0.91 of 1), on the device, by 0000000000facade." in page
+    assert f"Second opinion: {in_words(False)} (0.08 of 1), on the device" in page
     assert "perhaps something else (0.01 of 1), on the ordered sound, by 00000000000decaf." in page
     assert page.count("by the site's profile 00000000000fab1e") == page.count("by the site's profile") == 1
 

@@ -3,6 +3,8 @@
 import base64
 import hmac
 import json
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,8 +21,9 @@ from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, DELIVERY
 from gunshot.hub.folder import Webhook
 from tests.hub.console import PLACE, Browser, Scene, running
+from tests.hub.network import forked, serve_hub
 from tests.hub.receiving import Handler, receiving
-from tests.hub.waiting import until
+from tests.hub.waiting import PATIENCE_S, until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DEVICES = ("gate", "yard")
@@ -244,6 +247,29 @@ def test_a_host_that_cannot_be_and_what_the_environment_says_end_nothing(scene, 
             sending.post(url, b"", {})
         with pytest.raises(ValueError, match="must be https"):
             Webhook(name="centre", url=url, secret=SECRET)
+
+
+@pytest.mark.slow
+def test_one_that_hangs_holds_up_no_other_however_many_there_are(scene):
+    """Each has its own thread, also where there are more than a pool of threads has by itself."""
+    seen, others = set(), [f"centre-{i}" for i in range(min(32, os.cpu_count() + 4))]
+
+    class In(Handler):
+        def take(self, body):
+            seen.add(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+    scene.case(1, datetime.now(UTC), DEVICES)
+    with socket.create_server(("127.0.0.1", 0)) as hanging, receiving(In) as at:  # which connects, and answers nothing
+        urls = {"dead": f"http://127.0.0.1:{hanging.getsockname()[1]}/"}
+        urls |= {name: f"http://{at}/{name}" for name in others}
+        settings = yaml.safe_load((scene.folder / "hub.yaml").read_text())
+        settings["webhooks"] = [{"name": name, "url": url, "secret": SECRET} for name, url in urls.items()]
+        (scene.folder / "hub.yaml").write_text(yaml.safe_dump(settings))
+        hanging.settimeout(PATIENCE_S)
+        with forked(serve_hub, scene.folder), hanging.accept()[0]:
+            until(lambda: seen == {f"/{name}" for name in others}, "all others are told")
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("gunshot", "stages", "flows", "tests", "firmware", "DOC")
 SUFFIXES = (".py", ".j2", ".c", ".h", ".cc", ".cpp", ".sh")
-MAX_LINES = 400
+MAX_LINES, MAX_COLUMNS = 400, 120
+HELD = {("firmware", folder) for folder in ("src", "ports", "packages")}
 # As DOC/glossary.md says: these words do not say what they stand for.
 VAGUE = {"data2", "found", "helpers", "holding", "made", "of", "process", "tally", "told", "utils"}
 
@@ -45,6 +46,19 @@ def test_no_file_is_too_long():
         path.relative_to(ROOT).as_posix(): n for path in files if (n := len(path.read_text().splitlines())) > MAX_LINES
     }
     assert long == {}
+
+
+def test_no_line_of_firmware_is_too_long():
+    """Python's are held by ruff."""
+    files = [path for path in sources(".c", ".h", ".cc") if path.relative_to(ROOT).parts[:2] in HELD]
+    assert {path.relative_to(ROOT).parts[:2] for path in files} == HELD
+    long = [
+        f"{path.relative_to(ROOT).as_posix()}:{i}"
+        for path in files
+        for i, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > MAX_COLUMNS
+    ]
+    assert long == []
 
 
 def test_a_stage_is_read_at_a_glance():

@@ -1,4 +1,4 @@
-/* The port of a program that hands samples in by calls: the application of firmware/src, whose messages become calls. */
+/* The port of a program that hands samples in by calls: the application of firmware/src; its messages become calls. */
 #include "gunshot_listener.h"
 
 #include <stdalign.h>

@@ -52,7 +52,7 @@ typedef void gunshot_heard_callback(const gunshot_heard *heard, void *context);
 
 /* Begin, or begin anew, while nothing writes. False where the model in flash is damaged: nothing is heard then. */
 bool gunshot_listener_begin(gunshot_heard_callback *callback, void *context);
-/* Hear the next `n` samples. A frame is 112 of them; with every eighth frame the network decides, which takes longest. */
+/* Hear the next `n` samples. A frame is 112 of them; with every eighth one the network decides, which takes longest. */
 void gunshot_listener_hear(const int16_t *samples, size_t n);
 /* Hand `n` samples over, for the next poll. All of them are lost where 2,048 cannot hold them with what waits; which
  * are missing is known, and no shot is sought across the gap. It may interrupt poll. */
@@ -61,7 +61,7 @@ void gunshot_listener_write(const int16_t *samples, size_t n);
 void gunshot_listener_poll(void);
 /* No sample will come: hear what was written, and close the incident that is open. */
 void gunshot_listener_end(void);
-/* Samples lost since begin, as they came faster than they were heard; counted when the next ones behind them are heard. */
+/* Samples lost since begin, as they came faster than they were heard; counted when those after them are heard. */
 uint64_t gunshot_listener_lost(void);
 
 #ifdef __cplusplus

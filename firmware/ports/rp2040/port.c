@@ -1,4 +1,4 @@
-/* RP2040 and RP2350 with an I2S microphone: messages leave by UART0. Not built with the Pico SDK, not run on hardware. */
+/* RP2040 and RP2350 with an I2S microphone: messages go by UART0. Not built with the Pico SDK, not run on hardware. */
 #include "port.h"
 
 #include <string.h>

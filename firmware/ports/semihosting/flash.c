@@ -1,4 +1,4 @@
-/* Flash of an emulated board: slot A, slot B and both choices, one after the other, in RAM and in the file `flash`. Each
+/* Flash of an emulated board: slot A, slot B and both choices, one after another, in RAM and in the file `flash`. Each
  * erase and write is in the file before it returns, so that the next start finds what flash would have. The line is the
  * board's UART. */
 #include <string.h>

@@ -1,6 +1,6 @@
-/* The port of a web page, and of whatever else runs WebAssembly. A page waits for nothing, so there is no main: it calls
- * `begin`, hands in samples by `input` and `hear`, and calls `end`. What the application computes goes to the page as it
- * comes, by the functions that the module imports. Its clock is the samples', as where a wav is read; its device is 0. */
+/* The port of a web page, and of whatever else runs WebAssembly. A page waits for nothing: there is no main. It calls
+ * `begin`, hands in samples by `input` and `hear`, and calls `end`. What the application computes goes to the page at
+ * once, by functions that the module imports. Its clock is the samples', as where a wav is read; its device is 0. */
 #include <stdalign.h>
 
 #include "gunshot.h"
@@ -16,7 +16,7 @@ enum {
   ROOM = 4096  /* of `input` */
 };
 
-/* A frame's codes, N_MELS; the logit of a window, in steps, and the score, in 1/65535, of the sum that decides; bytes. */
+/* A frame's codes, N_MELS; a window's logit, in steps, and the score, in 1/65535, of the sum that decides; bytes. */
 FROM_PAGE(frame) void page_frame(const int8_t *codes);
 FROM_PAGE(window) void page_window(int32_t logit, int32_t score);
 FROM_PAGE(message) void page_message(const uint8_t *bytes, size_t size);
