@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import apprise
@@ -75,9 +76,16 @@ def look(folder: Path, settings: Settings) -> None:
     ConnectionError: they did not for PATIENCE_S.
     """
     end = time.monotonic() + PATIENCE_S
+    _try(lambda: _hear(folder, settings, end), end)
+    if settings.console:  # once the hub was heard: what is left of the time is no reason to doubt that
+        _try(lambda: _ask(folder, settings.console, end), end)
+
+
+def _try(attempt: Callable[[], None], end: float) -> None:
+    """Return once an attempt succeeds; ConnectionError where none did until `end`, of which one is made at least."""
     while True:
         try:
-            return _hear(folder, settings, end)
+            return attempt()
         except OSError as e:
             if time.monotonic() + PAUSE_S > end:
                 raise ConnectionError(str(e)) from None
@@ -103,12 +111,14 @@ def _hear(folder: Path, settings: Settings, end: float) -> None:
         client.disconnect()
     if not came:
         raise ConnectionError(f"the hub gives no sign of life; the broker at {at} answers")
-    if settings.console:
-        context, left_s = ssl.create_default_context(cafile=folder / "ca.pem"), max(1.0, end - time.monotonic())
-        try:
-            urllib.request.urlopen(f"{settings.console}/login", timeout=left_s, context=context).close()
-        except OSError as e:
-            raise ConnectionError(f"the console at {settings.console} does not answer: {e}") from None
+
+
+def _ask(folder: Path, console: str, end: float) -> None:
+    context, left_s = ssl.create_default_context(cafile=folder / "ca.pem"), max(1.0, end - time.monotonic())
+    try:
+        urllib.request.urlopen(f"{console}/login", timeout=left_s, context=context).close()
+    except OSError as e:
+        raise ConnectionError(f"the console at {console} does not answer: {e}") from None
 
 
 def _call(folder: Path, settings: Settings, title: str, body: str, *, since: bool) -> None:
