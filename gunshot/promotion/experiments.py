@@ -1,11 +1,12 @@
 """Experiments that `dvc exp show` lists, of params that were tried without DVC; the working tree stays as it is."""
 
 import json
-import re
 import tempfile
+from io import StringIO
 from pathlib import Path
 
 import yaml
+from ruamel.yaml import YAML
 
 from gunshot.promotion.repository import Repository
 
@@ -59,17 +60,14 @@ def save(repository: Repository, name: str, values: dict[str, bool | int | float
 
 def _with(path: Path, values: dict[str, bool | int | float | str]) -> str:
     """Return the text of params.yaml with other values; all else stays, comments too."""
-    text = path.read_text(encoding="utf-8")
-    document = yaml.load(text, yaml.CSafeLoader)
+    text, out = YAML(), StringIO()
+    text.preserve_quotes, text.width = True, 4096
+    document = text.load(path)
     for key, value in values.items():
         section, _, name = key.partition(".")
-        document[section][name] = value
-        line = re.compile(rf"(^{section}:.*\n(?:[ #].*\n|\n)*?  {name}: *)([^#\n]*[^#\s])", re.MULTILINE)
-        old, new = line.search(text), yaml.safe_dump(value).removesuffix("...\n").strip()
-        text = f"{text[: old.start(2)]}{new:{len(old[2])}}{text[old.end(2) :]}" if old else text
-    if yaml.load(text, yaml.CSafeLoader) != document:
-        raise ValueError(f"{path}: {', '.join(values)} must each stand on a line of its section, as NAME: VALUE")
-    return text
+        document[section][name] = text.load(yaml.safe_dump(value))  # as PyYAML writes it, for which 1e-05 is no number
+    text.dump(document, out)
+    return out.getvalue()
 
 
 def _stale(pipeline: dict) -> list[Path]:

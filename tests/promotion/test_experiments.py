@@ -73,11 +73,10 @@ def test_any_value_is_written_as_yaml_reads_it_and_nothing_else_changes(value):
     assert re.findall("#.*", text) == re.findall("#.*", path.read_text()) or "#" in str(value)
 
 
-def test_params_of_another_form_are_refused_and_not_spoiled(tmp_path):
+def test_params_of_another_form_keep_it(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text("network: {width: 1.0}\n")
-    with pytest.raises(ValueError, match=re.escape("network.width must each stand on a line of its section")):
-        experiments._with(path, {"network.width": 0.5})
+    path.write_text("network: {width: 1.0} # wide\n")
+    assert experiments._with(path, {"network.width": 1e-05}) == "network: {width: 1.0e-05} # wide\n"
 
 
 def test_each_key_of_params_yaml_can_be_written():
