@@ -7,11 +7,11 @@ import json
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import apprise
 import pydantic
+import tenacity
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
@@ -76,20 +76,15 @@ def look(folder: Path, settings: Settings) -> None:
     ConnectionError: they did not for PATIENCE_S.
     """
     end = time.monotonic() + PATIENCE_S
-    _try(lambda: _hear(folder, settings, end), end)
+    until = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(ConnectionError),
+        stop=lambda _: time.monotonic() + PAUSE_S > end,
+        wait=tenacity.wait_fixed(PAUSE_S),
+        reraise=True,
+    )
+    until(_hear, folder, settings, end)
     if settings.console:  # once the hub was heard: what is left of the time is no reason to doubt that
-        _try(lambda: _ask(folder, settings.console, end), end)
-
-
-def _try(attempt: Callable[[], None], end: float) -> None:
-    """Return once an attempt succeeds; ConnectionError where none did until `end`, of which one is made at least."""
-    while True:
-        try:
-            return attempt()
-        except OSError as e:
-            if time.monotonic() + PAUSE_S > end:
-                raise ConnectionError(str(e)) from None
-        time.sleep(PAUSE_S)
+        until(_ask, folder, settings.console, end)
 
 
 def _hear(folder: Path, settings: Settings, end: float) -> None:
