@@ -22,6 +22,7 @@ CHUNK_ROW = {
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(st.fixed_dictionaries({"file": TEXT, "value": TEXT, "rule": TEXT}), max_size=5))
 def test_any_text_survives_the_round_trip(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("t") / "rejected.csv"

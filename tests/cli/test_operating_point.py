@@ -152,6 +152,7 @@ def test_the_plot_shows_how_low_an_incident_goes_on_and_is_named(forest, project
     assert done.stderr == "see p.png\n" and Path("p.png").stat().st_size > 10_000 and "see" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:constrained_layout")
 @pytest.mark.parametrize("name", ["m$x^$.wav", "\\frac$.wav", "\N{PISTOL}.wav", f"{'n' * 240}.wav"])
 def test_a_plot_s_title_is_the_file_s_name_as_it_is(forest, project, name):  # noqa: F811

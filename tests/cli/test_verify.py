@@ -59,6 +59,7 @@ def test_as_text_and_as_json(verifier):
     )
 
 
+@pytest.mark.slow
 def test_the_plot_has_each_incident_s_opinion(verifier, monkeypatch):
     titles, detection = [], plots.detection
     monkeypatch.setattr(plots, "detection", lambda *args, **kw: titles.append(args[1]) or detection(*args, **kw))

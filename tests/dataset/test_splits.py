@@ -63,6 +63,7 @@ def test_each_group_has_one_side_and_each_class_every_side(table, seed):
     assert kept["source"].to_dict() == given_["source"].to_dict()
 
 
+@pytest.mark.slow
 @given(corpora(), corpora(prefix="new"), st.integers(0, 99), st.integers(0, 99), st.data())
 def test_sides_never_change_when_recordings_come_and_go(table, more, seed, other_seed, data):
     first = splits.assign(table, NONE, shares=SHARES, seed=seed)
@@ -75,6 +76,7 @@ def test_sides_never_change_when_recordings_come_and_go(table, more, seed, other
     assert side_of(second) == side_of(third)
 
 
+@pytest.mark.slow
 @given(corpora(), st.integers(0, 99), st.randoms(use_true_random=False))
 def test_the_order_of_the_table_does_not_matter(table, seed, random):
     order = list(range(len(table)))

@@ -49,6 +49,7 @@ def test_an_onset_is_within_5_ms_at_every_rate(sr, tmp_path):
     assert np.abs(errors).max() < NEAR_S
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sr", [8000, 44100, 384000])
 def test_the_first_sound_of_a_simulated_shot_is_within_5_ms(sr, tmp_path):
     """Shots near by, with shock waves, reflections, and what a microphone makes of them."""

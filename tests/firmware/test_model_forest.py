@@ -111,6 +111,7 @@ def test_a_forest_of_other_windows_does_not_compile(folder):
         linked(folder / "other", [SRC / "model_forest.c"], *include)
 
 
+@pytest.mark.slow
 def test_it_has_no_vectors_and_so_refuses_a_site_s_verifier(folder):
     sources = [SRC / f"{name}.c" for name in ("model_forest", "site", "crc32")]
     refuses(Backend(linked(folder / "with_site", sources, "-I", str(folder / "forest"))))

@@ -16,6 +16,7 @@ def city(seed: int = 0, **change) -> cities.City:
     return replace(cities.draw(np.random.default_rng(seed), devices=6, blocked=1), **change)
 
 
+@pytest.mark.slow
 def test_a_city_is_as_wide_as_it_says():
     for seed in range(20):
         drawn = city(seed)

@@ -147,6 +147,7 @@ def test_c_goes_the_same_way_at_a_threshold(seed):
     assert np.abs(votes / 765 - expected).max() < (1e-6 if pure else 0.006)
 
 
+@pytest.mark.slow
 def test_emlearn_as_it_comes_goes_another_way(case):
     """Thresholds cut toward zero: why `to_c` moves them."""
     with np.errstate():
@@ -162,6 +163,7 @@ def test_emlearn_as_it_comes_goes_another_way(case):
         check(case.model, source, codes)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 300))
 def test_least_votes_are_those_of_python(n):
     first, least = forest_c.least_votes(n)
@@ -224,6 +226,7 @@ def test_what_cannot_be_run_is_named(case, monkeypatch):
         check(case.model, case.source, forest.codes(case.x))
 
 
+@pytest.mark.slow
 def test_stage_writes_the_forest_its_c_and_how_they_compare(tmp_path, monkeypatch):
     text = (Path(__file__).parents[2] / "params.yaml").read_text()
     small = {"n_estimators": "[5]", "max_depth": "[4]", "folds": "2", "search_rows": "200"}

@@ -44,6 +44,7 @@ def test_stride_is_that_of_the_convolutions(section, depth, separable):
     assert network.stride_of(network.build(p, n_mels=N_MELS, n_frames=N_FRAMES)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize(("depth", "n_frames"), [(1, 53), (2, 71), (3, 47), (4, 71), (4, 143)])
 def test_the_frames_that_a_network_hears_are_those_that_its_output_depends_on(section, depth, n_frames, separable):
@@ -74,6 +75,7 @@ def test_separable_layers_have_fewer_weights(section):
     assert whole.count_params() - parted.count_params() == saved
 
 
+@pytest.mark.slow
 def test_the_outputs_are_logits(section):
     """Nothing bounds them: int8 could not tell high scores apart behind a sigmoid."""
     model = unsettled(section())

@@ -121,6 +121,7 @@ def test_real_sources_have_their_share_and_count_by_the_root_of_their_size(sizes
 rows = st.tuples(st.sampled_from(["gun", "env"]), st.sampled_from(["simulated", "a", "b"]), st.sampled_from("xyz"))
 
 
+@pytest.mark.slow
 @given(st.lists(rows, min_size=1, max_size=60))
 def test_a_class_is_drawn_by_source_and_a_source_by_recording_group(rows):
     table = pd.DataFrame(rows, columns=["class", "source", "recording_group"])
@@ -193,6 +194,7 @@ def pool() -> dict[str, list[np.ndarray]]:
     return {"a": [rng.normal(-60, 15, (N_MELS, frames)).astype(np.float32) for frames in (438, 128, 1038, N_FRAMES)]}
 
 
+@pytest.mark.slow
 def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
     model = unsettled(section())
     windows = training.hardest(model, pool, n_frames=N_FRAMES, most=30, real_share=0.5)
@@ -220,11 +222,13 @@ def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
             assert near or every[k + 1] <= max(every[k], every[k + 2]) + 1e-4
 
 
+@pytest.mark.slow
 def test_fewer_hard_windows_than_asked_are_all(section, pool):
     windows = training.hardest(unsettled(section()), pool, n_frames=N_FRAMES, most=10_000, real_share=0.5)
     assert 30 < len(windows) <= sum(-(-(mel.shape[1] - N_FRAMES + 4) // training.APART) for mel in pool["a"])
 
 
+@pytest.mark.slow
 def test_each_source_gives_its_share_of_the_hardest(section, pool):
     """One whose windows all score higher leaves the others theirs."""
     model = unsettled(section())

@@ -90,6 +90,7 @@ def test_a_lower_threshold_is_measured_at_lower_thresholds():
     assert held_out(counts, 10.0, LOGITS, point=POINT, limit=0.5, lower=True) == Measured(0, 10.0)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 3), st.sampled_from([0.3, 0.5, 1.0, 5.0, 30.0]))
 def test_the_hours_that_lower_do(n, limit):
     count = np.where(LOGITS <= 0.5, n, 0)

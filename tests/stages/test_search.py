@@ -33,7 +33,7 @@ def shown(project) -> dict[str, dict]:
     return {rev["name"]: rev["data"] for one in head["experiments"] or [] for rev in one["revs"]}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_row_is_the_network_that_dvc_makes_and_dvc_shows_it(project):
     said = project.run("gunshot", "search", written(project, ALONE))
     rows = pd.read_csv(project.root / HOME / "rows.csv")
