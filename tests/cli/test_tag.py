@@ -290,7 +290,7 @@ def test_each_command_explains_itself(command):
 def test_the_report_measures_simulated_and_blind_tags(project, monkeypatch):
     from gunshot.studies import onsets as onset_study
 
-    monkeypatch.setattr(onset_study, "PER_BAND", 15)
+    monkeypatch.setattr(onset_study, "PER_BAND", 8)
     Path("data/tags/blind").mkdir(parents=True)
     assert "real: no recording" in run("tag-report")
     tags.write("data/tags/blind/m.csv", {"m/gun/a, b.wav": [Tag(8000), Tag(20000)], "m/gun/silent.wav": [],
@@ -299,7 +299,7 @@ def test_the_report_measures_simulated_and_blind_tags(project, monkeypatch):
     first = Path("reports/tagging.json").read_bytes()
     report = json.loads(first)
     assert report["simulated"]["f1"] > 2 * report["simulated"]["control"]["f1"]
-    assert report["simulated"]["all"]["recordings"] == 60
+    assert report["simulated"]["all"]["recordings"] == 32
     assert (report["real"]["f1"], report["real"]["shots"], report["real"]["recordings"]) == (1.0, 2, 2)
     run("tag-report")
     assert Path("reports/tagging.json").read_bytes() == first

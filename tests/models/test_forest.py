@@ -130,11 +130,15 @@ def test_c_votes_as_python_and_decides_as_scikit_learn(case, kind):
     assert len(set(votes.tolist())) > 200 and 0.1 < (shares > 0.5).mean() < 0.9
 
 
-@given(st.integers(0, 2**31 - 1))
 @pytest.mark.slow
-def test_c_goes_the_same_way_at_a_threshold(seed):
+@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.exhaustive)])
+def test_c_goes_the_same_way_at_a_threshold(drawn, count):
+    for _ in range(count):
+        goes_the_same_way(np.random.default_rng(drawn.randrange(2**31)))
+
+
+def goes_the_same_way(rng: np.random.Generator) -> None:
     """Few values, so that rows lie on thresholds, whole and half; pure leaves, so that nothing is rounded."""
-    rng = np.random.default_rng(seed)
     x = rng.choice(np.array([-128, -3, -2, 0, 1, 127], np.int8), (60, 3))
     y = (x.astype(int) @ rng.integers(1, 4, 3) + x[:, 0].astype(int) * x[:, 1] > 0).astype(int)
     y[:2] = 0, 1
