@@ -83,6 +83,7 @@ def test_apart_starts_without_what_this_process_has_imported(monkeypatch):
     assert imported("no_such_module") and not processes.apart(imported, "no_such_module")
 
 
+@pytest.mark.slow
 def test_apart_raises_what_the_function_raises():
     assert processes.apart(fail, 2) == 2
     with pytest.raises(ValueError, match="item=3 is bad"):

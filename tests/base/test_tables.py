@@ -111,6 +111,7 @@ def held(parts: Iterable) -> int:
         gc.unfreeze()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows_of_a_table_that_is_worked_on_in_parts(tmp_path, monkeypatch):
     """Both tables are longer than the buffer that a CSV is read through, 256 kB."""
     monkeypatch.setattr(tables, "PART", 1_000)

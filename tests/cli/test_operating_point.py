@@ -141,6 +141,7 @@ def test_where_detect_tells_no_shot_it_says_what_came_closest(forest, project): 
     assert abs(float(below.split()[1]) - 1.0) < 0.010 and abs(middle_s - 1.0) < 0.2
 
 
+@pytest.mark.slow
 def test_the_plot_shows_how_low_an_incident_goes_on_and_is_named(forest, project, monkeypatch):  # noqa: F811
     drawn = {}
     detection = plots.detection

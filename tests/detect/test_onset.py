@@ -34,6 +34,7 @@ def sounds(rng: np.random.Generator, sr: int) -> list[np.ndarray]:
     return [y / np.abs(y).max() for y in (tail, blast, shock)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sr", RATES)
 def test_an_onset_is_within_5_ms_at_every_rate(sr, tmp_path):
     rng, errors = np.random.default_rng(sr), []

@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.slow
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from gunshot.base import params
@@ -98,7 +100,6 @@ def codes(n: int, seed: int) -> np.ndarray:
     return np.clip(np.rint(drawn), -128, 127).astype(np.int8)
 
 
-@pytest.mark.slow
 def test_logits_are_those_of_the_interpreter(backend, quantized):
     assert backend.init() == "OK"
     windows = codes(1000, 2)
@@ -145,7 +146,6 @@ def test_the_interpreter_itself_refuses_an_arena_that_a_build_states_too_small(b
     assert less.init(arena=enough) == "OK"
 
 
-@pytest.mark.slow
 def test_another_schema_version_is_refused(build, quantized):
     import flatbuffers
     from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
@@ -158,14 +158,12 @@ def test_another_schema_version_is_refused(build, quantized):
         assert build(model=bytes(builder.Output())).init() == {3: "OK", 4: "VERSION"}[version]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LEAKY_RELU", "MAX_POOL_2D"])
 def test_an_operator_that_is_not_registered_is_refused(build, quantized, name):
     others = [known for known in quantized.report["operators"] if known != name]
     assert build(operators=others).init() == "OPERATOR"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "status"),
     [("N_FRAMES", "SHAPE"), ("N_MELS", "SHAPE"), ("INPUT_SCALE", "TYPE"), ("INPUT_ZERO_POINT", "TYPE"),

@@ -37,6 +37,7 @@ def test_one_pass_is_chunk_after_chunk(section, depth, width, separable, frames)
     assert len(chunks) == 1 or np.abs(np.diff(chunks[:, 0])).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_stride_is_that_of_the_convolutions(section, depth, separable):
@@ -59,6 +60,7 @@ def test_the_frames_that_a_network_hears_are_those_that_its_output_depends_on(se
     assert logits.shape == (5, 1) and min(np.ptp(logits[:3]), np.ptp(logits[[0, 3, 4]])) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_window_whose_last_frames_no_position_hears_is_refused(section):
     for n_frames, depth, kept in ((70, 3, "67, or 4"), (72, 3, "71, or 4"), (74, 4, "71, or 4"), (72, 1, "71, or 2")):
         with pytest.raises(ValueError, match=rf"frames={n_frames}: the last are not heard; take {kept} more each time"):

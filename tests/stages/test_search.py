@@ -78,6 +78,7 @@ def test_a_search_that_is_killed_goes_on_there_and_on_a_cluster_and_dvc_makes_wh
     assert taken != (pipeline.root / "models/quantized/model.tflite").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said_before_any_work(fresh, tmp_path):
     project = fresh(tmp_path / "project")
     said = project.run("gunshot", "search", written(project, ALONE), fails=True)

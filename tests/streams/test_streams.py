@@ -268,6 +268,7 @@ def test_a_cross_fade_keeps_the_power():
     assert np.mean(power, axis=0)[200:300].mean() == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.slow
 @given(
     hours=st.floats(0.001, 50), shot_hours=st.floats(0.001, 9), share=st.floats(0, 1), train_hours=st.floats(0, 9),
     stream_s=st.floats(30, 900),

@@ -26,6 +26,7 @@ P = SimpleNamespace(
 SIZES = st.lists(st.integers(1, 9), min_size=4, max_size=30)  # recordings of each group
 
 
+@pytest.mark.slow
 @given(gun=SIZES, env=SIZES, count=st.integers(2, 4), seed=st.integers(0, 9))
 @settings(max_examples=20)
 def test_folds_split_no_group(gun, env, count, seed):
