@@ -257,6 +257,7 @@ def test_a_wrong_password_at_a_slow_camera_is_told_as_that(monkeypatch):
     assert one.note == "Unauthorized"
 
 
+@pytest.mark.slow
 def test_an_answer_that_fails_leaves_no_camera_open(watcher, monkeypatch):
     def fails(*_) -> None:
         raise RuntimeError

@@ -1,8 +1,5 @@
 """The network: one pass over long audio is chunk after chunk, files are the same twice."""
 
-import hashlib
-
-import keras
 import numpy as np
 import pytest
 
@@ -11,10 +8,6 @@ from tests.networks import CONTEXT as N_FRAMES
 from tests.networks import N_MELS, unsettled
 
 SIZES = [(2, 0.5, False), (2, 1.0, True), (3, 0.25, True), (3, 1.0, False), (4, 2.0, False), (4, 1.0, True)]
-
-
-def digest(model: keras.Model) -> str:
-    return hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
 
 
 @pytest.mark.slow
