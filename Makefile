@@ -29,8 +29,9 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: all test test-all test-long test-exhaustive bench lock dag check pictures figures firmware firmware-test parity hub hub-bench bench-site bench-scale
-# Two processes, a file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make.
-PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+# A file each at a time, in the order of tests/conftest.py: tests of a file share what is slow to make. Three processes on
+# two cores: one works while others wait for servers, browsers and disks.
+PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 PRESETS := host host-sanitize mps2-an386 mps2-an500 mps3-an547 nano33ble web runtime runtime-v3 runtime-aarch64
 all: $(READY)
 	@echo "Running the pipeline (dvc repro); what has not changed is skipped."
@@ -48,9 +49,9 @@ test: $(READY)
 	@echo "Running the tests; the long proofs are in 'make test-long'."
 	$(PYTEST) -m "not long and not firmware and not exhaustive"
 
-# After `make firmware`. A third process works while others wait for servers, browsers and disks.
+# After `make firmware`.
 test-all: $(READY)
-	$(PYTEST) -n 3 -m "not exhaustive"
+	$(PYTEST) -m "not exhaustive"
 
 test-long: $(READY)
 	$(PYTEST) -m "long and not exhaustive"

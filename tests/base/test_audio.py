@@ -151,6 +151,7 @@ def coded(kind: str, subtype: str, *, sr: int, n: int, seed: int = 0) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "subtype"), CODED)
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 30_000), st.integers(1, 30_000), st.sampled_from([24000, 48000]), st.integers(0, 9))

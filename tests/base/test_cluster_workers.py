@@ -123,6 +123,7 @@ def test_a_client_that_is_killed_leaves_nothing_that_still_writes(on_cluster, tm
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), seconds=60)
 
 
+@pytest.mark.slow
 def test_who_has_no_certificate_is_not_let_in(on_cluster):
     with (
         dask.config.set({"distributed.comm.tls.client.cert": None, "distributed.comm.tls.client.key": None}),

@@ -29,6 +29,7 @@ def ogg(folder: Path, subtype: str) -> bytes:
     return (folder / "whole.ogg").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 @quick
 @given(st.floats(0.45, 0.7), st.integers(20, 40))

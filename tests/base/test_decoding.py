@@ -54,6 +54,7 @@ def mp3(y: np.ndarray, mode: str, level: float) -> bytes:
     return content[144_000 * rate // SR + (content[2] >> 1 & 1) :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 @settings(max_examples=6, deadline=None)
 @given(st.integers(60_000, 200_000), st.sampled_from([1, 2]), st.sampled_from([0.1, 0.4, 0.8]), st.booleans())
@@ -210,6 +211,7 @@ def encoded(path: Path, y: np.ndarray, kind: str, codec: str, sr: int, video: bo
             out.mux(picture.encode(None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODED)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_ffmpeg_reads_what_libsndfile_does_not(tmp_path, name, channels):

@@ -33,6 +33,7 @@ def stating(content: bytearray, kind: str, frames: int) -> bytearray:
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(CHUNK))
 @quick
 @given(st.integers(60_000, 100_000), st.integers(1000, 30_000))
@@ -50,6 +51,7 @@ def test_a_header_that_states_less_is_told_and_nothing_is_lost_in_silence(file, 
             heard(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(CHUNK))
 @quick
 @given(st.integers(10_000, 20_000), st.binary(max_size=7).map(lambda b: b or bytes(3000)))

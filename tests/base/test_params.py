@@ -121,6 +121,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("section", "key", "value", "rule"), BAD)
 def test_a_bad_value_is_named_with_its_rule(tmp_path, section, key, value, rule):
     document = copy.deepcopy(DOCUMENT)

@@ -27,6 +27,7 @@ def identity(item: int, shared: object) -> tuple[int, int]:
     return os.getpid(), id(shared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "batch"), [(1, 1), (2, 1), (3, 4)])
 def test_results_come_in_order_whatever_the_workers(workers, batch):
     results = list(processes.in_order(late, range(13), "a", {"b": 1}, workers=workers, batch=batch))
@@ -69,6 +70,7 @@ def imported(name: str) -> bool:
     return name in sys.modules
 
 
+@pytest.mark.slow
 def test_apart_is_one_fresh_process_and_gives_what_the_function_gives():
     assert processes.apart(late, 3, "a", {"b": 1}) == (3, "a", {"b": 1})
     pids = {processes.apart(pid_of, 0) for _ in range(2)}
@@ -81,6 +83,7 @@ def test_apart_starts_without_what_this_process_has_imported(monkeypatch):
     assert imported("no_such_module") and not processes.apart(imported, "no_such_module")
 
 
+@pytest.mark.slow
 def test_apart_raises_what_the_function_raises():
     assert processes.apart(fail, 2) == 2
     with pytest.raises(ValueError, match="item=3 is bad"):

@@ -1,6 +1,7 @@
 """Generators: a recording's draws depend on the seed and its name alone."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ def draw(seed: int, name: str) -> list[int]:
     return seeds.generator(seed, name).integers(2**62, size=4).tolist()
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**40), st.text())
 def test_same_seed_and_name_same_draws(seed, name):
     assert draw(seed, name) == draw(seed, name)

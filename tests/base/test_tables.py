@@ -22,6 +22,7 @@ CHUNK_ROW = {
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(st.fixed_dictionaries({"file": TEXT, "value": TEXT, "rule": TEXT}), max_size=5))
 def test_any_text_survives_the_round_trip(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("t") / "rejected.csv"
@@ -110,6 +111,7 @@ def held(parts: Iterable) -> int:
         gc.unfreeze()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows_of_a_table_that_is_worked_on_in_parts(tmp_path, monkeypatch):
     """Both tables are longer than the buffer that a CSV is read through, 256 kB."""
     monkeypatch.setattr(tables, "PART", 1_000)

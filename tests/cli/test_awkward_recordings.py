@@ -63,6 +63,7 @@ def test_a_folder_is_heard_and_what_lies_beside_is_listed(detect, tmp_path):
     assert detect("empty") == (0, [], ["warning: empty: no recording in it"])
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")]), st.integers(4000, 40_000))
 def test_standard_input_is_heard_as_a_file_is(detect, tmp_path, kind, n):
@@ -84,6 +85,7 @@ def test_a_phone_s_recording_is_heard(detect, tmp_path):
     assert (code, lines) == (0, []) and any(abs(row["onset_s"] - 1) < 0.05 for row in rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=20).filter(lambda b: not set(b) & set(b"\0/") and not b.startswith((b"-", b"."))))
 def test_names_of_any_bytes_are_heard_and_printed(detect, tmp_path, name):
@@ -99,6 +101,7 @@ def test_names_of_any_bytes_are_heard_and_printed(detect, tmp_path, name):
         assert (code, lines) == (0, []) and {row["file"] for row in rows} == {name, "names/zz.wav"}
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 12_000))
 def test_a_wav_that_states_less_is_heard_whole_with_a_warning(detect, tmp_path, stated):

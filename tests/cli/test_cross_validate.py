@@ -137,6 +137,7 @@ def test_each_recording_is_heard_by_networks_that_never_heard_its_data_set_or_gr
     assert all(row["left_out"] == row["source"] and row["counts"] for row in content["sources"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "missing"), [("simulated", "real"), ("mine", "simulated")])
 def test_without_real_or_simulated_chunks_nothing_is_held_out(project, source, missing):
     for path in (project.folder / "data/features").glob("*.csv"):

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from gunshot.cli import doctor
 from tests.cli.test_commands import REPO, project, run  # noqa: F401 - a fixture
 
@@ -23,6 +25,7 @@ def outcome(**environment: str) -> tuple[int, dict[str, str]]:
     return done.returncode, {check.name: row for check, row in zip(doctor.CHECKS, rows, strict=True)} | {"": last}
 
 
+@pytest.mark.slow
 def test_a_machine_that_lacks_nearly_everything_still_has_the_core(project, tmp_path):  # noqa: F811
     (empty := tmp_path / "empty").mkdir()
     code, rows = outcome(
@@ -37,12 +40,14 @@ def test_a_machine_that_lacks_nearly_everything_still_has_the_core(project, tmp_
     assert "no gcc, cmake, ninja on the PATH" in rows["C compiler"]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_named(project):  # noqa: F811
     code, rows = outcome(LC_ALL="C.UTF-8")
     assert code == 0 and all(rows[name].startswith("OK ") for name in ("git", "text", "compiled loops", "home", "disk"))
     assert "git" in rows["git"].split()[-1] and f"{sys.executable}" in rows["Python"]
 
 
+@pytest.mark.slow
 def test_without_the_core_it_ends_with_1_and_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, rows = outcome(TMPDIR=str(tmp_path))

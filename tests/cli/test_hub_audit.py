@@ -24,6 +24,7 @@ def alter(file, statement: str) -> None:
         connection.commit()
 
 
+@pytest.mark.slow
 def test_it_lists_what_was_done_and_checks_it(hub, monkeypatch, capsys):
     lines = [json.loads(line) for line in run("hub", "audit", "hub").output.splitlines()]
     assert [(line["number"], line["kind"], line["row"]["name"]) for line in lines] == [

@@ -79,6 +79,7 @@ def detect(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "subtype"), EVERY)
 def test_each_kind_of_file_is_heard(detect, kind, subtype):
     sr = 48000 if subtype == "OPUS" else 44100
@@ -134,6 +135,7 @@ def test_wav_headers_that_promise_anything(detect, tag, channels, sr, align, bit
     detect(bytes(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("offset", "form", "value", "words"),
     [
@@ -151,6 +153,7 @@ def test_a_lying_header_is_named(detect, offset, form, value, words):
     assert (code, lines) == (1, []) and words in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45])
 @pytest.mark.filterwarnings("error")

@@ -141,6 +141,7 @@ def test_where_detect_tells_no_shot_it_says_what_came_closest(forest, project): 
     assert abs(float(below.split()[1]) - 1.0) < 0.010 and abs(middle_s - 1.0) < 0.2
 
 
+@pytest.mark.slow
 def test_the_plot_shows_how_low_an_incident_goes_on_and_is_named(forest, project, monkeypatch):  # noqa: F811
     drawn = {}
     detection = plots.detection
@@ -152,6 +153,7 @@ def test_the_plot_shows_how_low_an_incident_goes_on_and_is_named(forest, project
     assert done.stderr == "see p.png\n" and Path("p.png").stat().st_size > 10_000 and "see" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:constrained_layout")
 @pytest.mark.parametrize("name", ["m$x^$.wav", "\\frac$.wav", "\N{PISTOL}.wav", f"{'n' * 240}.wav"])
 def test_a_plot_s_title_is_the_file_s_name_as_it_is(forest, project, name):  # noqa: F811

@@ -86,6 +86,7 @@ def test_semicolons_in_data_tags_stop_tag_and_the_stage(project, monkeypatch):
     assert (project / "data/tags/m.csv").read_text() == "m/gun/deep/c.wav;12000\n"
 
 
+@pytest.mark.slow
 def test_tag_finds_shots_of_a_corpus_and_keeps_what_a_person_said(project):
     Path("data/tags").mkdir()
     tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(5)], "later/gun/x.wav": [Tag(7)]})
@@ -102,6 +103,7 @@ def test_tag_finds_shots_of_a_corpus_and_keeps_what_a_person_said(project):
     assert Path("data/tags/m.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_tags_placed_blind_and_a_corpus_s_own_are_kept_too(project):
     Path("data/tags/blind").mkdir(parents=True)
     tags.write("data/tags/blind/m.csv", {"m/gun/a, b.wav": [Tag(1)]})
@@ -110,6 +112,7 @@ def test_tags_placed_blind_and_a_corpus_s_own_are_kept_too(project):
     assert not Path("data/tags/m.csv").exists()
 
 
+@pytest.mark.slow
 def test_an_older_automatic_tag_is_replaced_also_by_none(project):
     Path("data/tags").mkdir()
     tags.write("data/tags/m.csv", {"m/gun/deep/c.wav": [Tag(5, 0.9)], "m/gun/silent.wav": [Tag(6, 0.9)]})
@@ -129,6 +132,7 @@ def test_an_automatic_tag_that_the_pipeline_would_refuse_is_not_written(project,
     assert "`gunshot annotate` shows them: m/gun/a, b.wav (1)" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confirmed", [False, True])
 def test_the_stage_takes_automatic_tags_that_rise_and_all_that_a_person_confirmed(project, confirmed, capsys):
     Path("data/tags").mkdir()
@@ -286,7 +290,7 @@ def test_each_command_explains_itself(command):
 def test_the_report_measures_simulated_and_blind_tags(project, monkeypatch):
     from gunshot.studies import onsets as onset_study
 
-    monkeypatch.setattr(onset_study, "PER_BAND", 15)
+    monkeypatch.setattr(onset_study, "PER_BAND", 8)
     Path("data/tags/blind").mkdir(parents=True)
     assert "real: no recording" in run("tag-report")
     tags.write("data/tags/blind/m.csv", {"m/gun/a, b.wav": [Tag(8000), Tag(20000)], "m/gun/silent.wav": [],
@@ -295,12 +299,13 @@ def test_the_report_measures_simulated_and_blind_tags(project, monkeypatch):
     first = Path("reports/tagging.json").read_bytes()
     report = json.loads(first)
     assert report["simulated"]["f1"] > 2 * report["simulated"]["control"]["f1"]
-    assert report["simulated"]["all"]["recordings"] == 60
+    assert report["simulated"]["all"]["recordings"] == 32
     assert (report["real"]["f1"], report["real"]["shots"], report["real"]["recordings"]) == (1.0, 2, 2)
     run("tag-report")
     assert Path("reports/tagging.json").read_bytes() == first
 
 
+@pytest.mark.slow
 def test_recordings_that_no_tag_file_can_name_are_told_and_the_others_tagged(project, tmp_path):
     folder = tmp_path / "field"
     folder.mkdir()
@@ -354,6 +359,7 @@ def test_a_label_track_as_windows_saves_it(project, encoding):
     assert read("data/tags/m.csv") == {"m/gun/deep/c.wav": [Tag(8000), Tag(20000)]}
 
 
+@pytest.mark.slow
 def test_a_recording_is_known_by_its_sound_whatever_its_suffix(project, tmp_path):
     (tmp_path / "mine").mkdir()
     for name in ("rec", "a.dat", "b.wav"):

@@ -59,6 +59,7 @@ def test_as_text_and_as_json(verifier):
     )
 
 
+@pytest.mark.slow
 def test_the_plot_has_each_incident_s_opinion(verifier, monkeypatch):
     titles, detection = [], plots.detection
     monkeypatch.setattr(plots, "detection", lambda *args, **kw: titles.append(args[1]) or detection(*args, **kw))
@@ -80,6 +81,7 @@ def test_without_a_verifier_it_says_how_to_get_one(project, monkeypatch, capsys)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [2.0, float(np.nextafter(2.0, 3.0)), -2.0])
 def test_an_incident_at_the_threshold_itself_is_upheld_as_the_cascade_does(verifier, point):
     """The score of a logit of 2 is lower in float32 than in float64, which is why logits are compared."""

@@ -218,6 +218,7 @@ def test_links_and_devices_are_refused(tmp_path):
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [".zip", ".tar.gz", ".tar.xz", ".7z"])
 def test_a_bomb_is_refused_by_what_it_unpacks_to(tmp_path, end, monkeypatch):
     monkeypatch.setattr(archives, "SLACK", 1000)
@@ -244,6 +245,7 @@ def test_encrypted_damaged_and_double(tmp_path):
         pass
 
 
+@pytest.mark.slow
 @given(st.sampled_from([".zip", ".tar.gz", ".tar", ".7z"]), st.integers(0, 5000), st.binary(min_size=1, max_size=4))
 def test_whatever_is_damaged_is_an_error_with_the_archive_s_name_or_unpacks(end, at, noise):
     with tempfile.TemporaryDirectory() as folder:

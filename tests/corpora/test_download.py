@@ -55,6 +55,7 @@ def test_a_cut_transfer_goes_on_where_it_was_cut_or_from_the_start(server, tmp_p
         assert download.matches(one, download.fetch(one, tmp_path))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, len(BODY) - 1), max_size=6), st.integers(0, len(BODY) + 9))
 def test_whatever_is_there_and_wherever_it_is_cut_the_file_is_whole(shared_server, tmp_path_factory, cuts, have):
     folder = tmp_path_factory.mktemp("set")

@@ -90,6 +90,7 @@ def test_all_sets_come_once_with_licences_and_credits_and_no_archive_stays(serve
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_licences_leave_out_sets_and_recordings_and_say_so(server):
     said = run("public", "--download", "--licence", "commercial")
     allowed = params.load("promotion").promotion.licences
@@ -221,6 +222,8 @@ STEPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", STEPS, ids=[f"{name} {nth}" for _, name, nth in STEPS])
 def test_stopped_at_any_step_the_same_command_goes_on(server, monkeypatch, step, after):

@@ -58,6 +58,7 @@ def test_a_copy_is_found_among_others(tmp_path, change):
     assert links["similarity"].between(fingerprints.SIMILARITY, 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [4000, 9111])
 def test_a_part_of_a_recording_is_found_with_its_place(tmp_path, cut):
     pcm = recording(4)  # whose shot is in both parts
@@ -71,12 +72,14 @@ def test_different_recordings_of_a_corpus_are_not_linked(tmp_path):
     assert pairs(tmp_path, recordings).empty
 
 
+@pytest.mark.slow
 def test_a_hum_that_two_recordings_share_does_not_link_them(tmp_path):
     hum = 0.3 * np.sin(2 * np.pi * 1000 * np.arange(3 * SR) / SR)
     noisy = [audio.to_int16(hum + 0.01 * np.random.default_rng(i).standard_normal(3 * SR)) for i in (0, 1)]
     assert pairs(tmp_path, {"a.wav": noisy[0], "b.wav": noisy[1]}).empty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 500, 2047, 2048, 4000])
 def test_silence_and_the_shortest_recordings_link_nothing(tmp_path, n):
     assert pairs(tmp_path, {"a.wav": np.zeros(n, np.int16), "b.wav": np.zeros(n, np.int16)}).empty

@@ -37,6 +37,7 @@ def with_shots(starts: list[int], rng: np.random.Generator, level_db: float, dec
     return y
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(3, 12), st.floats(50, 130), st.floats(-20, -3), st.floats(3.0, 6.0))
 def test_bursts_from_50_ms_apart_are_found_within_15_ms(seed, shots, period_ms, level_db, decay_ms):
     rng = np.random.default_rng(seed)
@@ -47,6 +48,7 @@ def test_bursts_from_50_ms_apart_are_found_within_15_ms(seed, shots, period_ms, 
     assert close(actual, starts), (actual, starts)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(1, 5), st.floats(-20, -3), st.floats(3.0, 12.0))
 def test_single_shots_are_found_within_15_ms(seed, shots, level_db, decay_ms):
     rng = np.random.default_rng(seed)
@@ -55,6 +57,7 @@ def test_single_shots_are_found_within_15_ms(seed, shots, level_db, decay_ms):
     assert close(actual, starts), (actual, starts)
 
 
+@pytest.mark.slow
 def test_a_long_recording_takes_time_in_proportion():
     rng = np.random.default_rng(0)
     starts = list(range(8000, 60 * SR, 12000))
@@ -72,6 +75,7 @@ def test_confidences_grow_with_the_rise_and_other_rates_are_refused():
         onsets.find(audio.to_int16(y), **FOUND | {"sr": 8000})
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(30, 20000))
 def test_a_click_of_one_sample_is_found_at_its_place(seed, start):
     y = noise(24000, np.random.default_rng(seed), -60)
@@ -89,6 +93,7 @@ def test_a_shot_at_the_recording_s_ends_is_found(start):
     assert close(actual, [start], within_ms=5), actual
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(0, 2**32), st.floats(-80, -10), st.sampled_from(["white", "brown", "hum"]))
 def test_stationary_sound_holds_no_onset(seed, level_db, kind):

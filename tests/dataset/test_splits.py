@@ -48,6 +48,7 @@ def test_groups_are_whole_whatever_chunks_they_hold():
     ]
 
 
+@pytest.mark.slow
 @given(corpora(), st.integers(0, 2**31))
 def test_each_group_has_one_side_and_each_class_every_side(table, seed):
     assigned = splits.assign(table, NONE, shares=SHARES, seed=seed)
@@ -63,6 +64,7 @@ def test_each_group_has_one_side_and_each_class_every_side(table, seed):
     assert kept["source"].to_dict() == given_["source"].to_dict()
 
 
+@pytest.mark.slow
 @given(corpora(), corpora(prefix="new"), st.integers(0, 99), st.integers(0, 99), st.data())
 def test_sides_never_change_when_recordings_come_and_go(table, more, seed, other_seed, data):
     first = splits.assign(table, NONE, shares=SHARES, seed=seed)
@@ -75,6 +77,7 @@ def test_sides_never_change_when_recordings_come_and_go(table, more, seed, other
     assert side_of(second) == side_of(third)
 
 
+@pytest.mark.slow
 @given(corpora(), st.integers(0, 99), st.randoms(use_true_random=False))
 def test_the_order_of_the_table_does_not_matter(table, seed, random):
     order = list(range(len(table)))
@@ -111,6 +114,7 @@ def test_a_corpus_added_later_is_split_itself():
     assert np.abs(shares_of(new, second) - list(SHARES.values())).max() < 0.051
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["gun", "env"]), st.integers(1, 500), st.integers(0, 99))
 def test_the_first_group_of_a_source_is_learned_from(kind, chunks, seed):
     old = corpus([4] * 100, ["gun", "env"] * 50, ["old"] * 100)
@@ -119,6 +123,7 @@ def test_the_first_group_of_a_source_is_learned_from(kind, chunks, seed):
     assert side_of(splits.assign(pd.concat([old, first]), kept, shares=SHARES, seed=seed))["device0000"] == "train"
 
 
+@pytest.mark.slow
 @given(st.integers(20, 80), st.integers(0, 99))
 def test_many_sources_of_a_group_each_keep_the_shares(count, seed):
     table = corpus([4] * count, ["gun", "env"] * (count // 2) + ["gun"] * (count % 2), [f"s{i}" for i in range(count)])

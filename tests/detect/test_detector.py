@@ -289,6 +289,7 @@ def test_the_sum_of_windows_decides():
     assert incidents([5], windows=2, off=0, even=0).tolist() == [1]  # the first stands for the one before it
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.sampled_from([-32767, 0, 32767]))
 def test_extremes_are_decided(seed, logit):
     rng, s = np.random.default_rng(seed), replace(SETTINGS, windows=4, on=4 * 32767, off=4 * 32767, even=4 * 32767)
@@ -339,6 +340,7 @@ def test_an_onset_is_within_5_ms(seed, start_s, decay_ms, snr_db):
     assert abs(onset_s - start_s) < 0.005
 
 
+@pytest.mark.slow
 def test_the_shots_of_a_burst_are_told_apart():
     """All, in time; noise right where the next would be passes for one more, and rarely."""
     rng, more = np.random.default_rng(0), []
@@ -375,6 +377,7 @@ def test_a_frame_ends_with_its_last_sample(frame):
     assert detector.end_s(np.array([frame]), **PLACE)[0] == (frame * 112 + 512) / 16000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("interval_s", "decay_ms"), [(0.05, 20), (0.067, 40), (0.1, 80), (0.12, 80)])
 def test_automatic_fire_is_counted_by_its_rate(interval_s, decay_ms):
     """Shots in each other's tails: fewer than two of three rise enough by themselves."""

@@ -34,6 +34,7 @@ def sounds(rng: np.random.Generator, sr: int) -> list[np.ndarray]:
     return [y / np.abs(y).max() for y in (tail, blast, shock)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sr", RATES)
 def test_an_onset_is_within_5_ms_at_every_rate(sr, tmp_path):
     rng, errors = np.random.default_rng(sr), []
@@ -49,6 +50,7 @@ def test_an_onset_is_within_5_ms_at_every_rate(sr, tmp_path):
     assert np.abs(errors).max() < NEAR_S
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sr", [8000, 44100, 384000])
 def test_the_first_sound_of_a_simulated_shot_is_within_5_ms(sr, tmp_path):
     """Shots near by, with shock waves, reflections, and what a microphone makes of them."""

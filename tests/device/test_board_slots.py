@@ -294,6 +294,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=14), last=st.sampled_from(["keep", "back"]))
 def test_whatever_is_lost_and_killed_hub_and_board_agree_in_the_end(tmp_path_factory, steps, last):

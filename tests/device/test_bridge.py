@@ -199,6 +199,7 @@ def test_a_damaged_memory_of_the_board_is_named(tmp_path, outbox):
         a_bridge(tmp_path, outbox)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(data=st.data(), drift=st.floats(-bridge.DRIFT, bridge.DRIFT), begun_s=st.floats(0, 1e6))
 def test_a_sample_s_time_is_within_its_error(data, drift, begun_s):

@@ -141,6 +141,7 @@ def test_video_comes_while_it_is_shown_and_only_once_the_span_has_begun(watcher,
     watcher.ends()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "values"),
     [
@@ -176,6 +177,7 @@ def test_one_order_at_a_time_and_each_once(watcher, filming):
     assert filming.visits() == 1
 
 
+@pytest.mark.slow
 def test_a_device_without_a_camera_or_the_time_says_so(tmp_path, filming):
     for name, values, words in (
         ("bare", {"address": None}, "camera: this device has none"),
@@ -255,6 +257,7 @@ def test_a_wrong_password_at_a_slow_camera_is_told_as_that(monkeypatch):
     assert one.note == "Unauthorized"
 
 
+@pytest.mark.slow
 def test_an_answer_that_fails_leaves_no_camera_open(watcher, monkeypatch):
     def fails(*_) -> None:
         raise RuntimeError

@@ -22,6 +22,7 @@ def rises(pcm: np.ndarray, db: int = 12) -> list[int]:
     return np.flatnonzero(wake.rises(pcm, hop_length=HOP, db=db)).tolist()
 
 
+@pytest.mark.slow
 def test_what_sounds_alike_does_not_rise_however_loud():
     t = np.arange(200 * HOP)
     for pcm in (

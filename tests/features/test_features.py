@@ -145,6 +145,7 @@ def test_threads_change_no_bit():
         assert np.array_equal(features.log_mel(pcm, **MEL), one)
 
 
+@pytest.mark.slow
 def test_shapes_and_memory_layouts():
     pcm = np.stack([noise(i) for i in range(6)])
     flat = features.log_mel(pcm, **MEL)
@@ -180,6 +181,7 @@ def test_bad_input_is_named(changed, n, rule):
     assert rule in str(e.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sr", "channels", "n"), [
     (16000, 1, 100_000), (16000, 1, 1_100_000), (44100, 2, 150_000), (8000, 1, 2_048), (48000, 3, 1_500_000),
     (16000, 1, 100), (44100, 2, 11_000), (16000, 1, 4095), (16000, 1, 4096), (16000, 1, 4208), (16000, 1, 4207),

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +87,7 @@ def test_a_recording_in_quiet_has_its_own_on_either_side(before, after, frames):
     assert (extended[:, :before] == still).all() and (extended[:, before + frames :] == still).all()
 
 
+@pytest.mark.slow
 def test_the_stage_cuts_windows_from_recordings_and_from_whole_copies(tmp_path, monkeypatch, capsys):
     """Each row's window is that of its own recording or copy at its start; the share of padding is said."""
     (tmp_path / "params.yaml").write_bytes((REPO / "params.yaml").read_bytes())

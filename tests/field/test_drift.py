@@ -172,6 +172,7 @@ def small(rng: np.random.Generator, names: int = 30, shift: float = 0.0) -> pd.D
     return drift.frame(np.repeat([f"r{i}" for i in range(names)], 5), values)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_distance_is_scipys(seed, n):
     rng = np.random.default_rng(seed)
@@ -181,6 +182,7 @@ def test_distance_is_scipys(seed, n):
     assert drift._distance(drawn, np.diff(values)) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_thresholds_shrink_with_recordings_not_with_chunks_and_stop_at_the_least():
     reference = small(np.random.default_rng(0), 200)
 
@@ -367,6 +369,7 @@ def test_silent_and_clipped_recordings_are_measured_and_warned_of(project):
     assert failed == {"peak_db": "mast1/silent.wav", "clipped": "mast1/loud.wav"}
 
 
+@pytest.mark.slow
 def test_nothing_arrived_is_no_drift_and_nothing_readable_is_an_error(project, monkeypatch, capsys, tmp_path):
     shutil.rmtree("data/field")
     result = spoken()

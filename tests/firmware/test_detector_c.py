@@ -24,6 +24,8 @@ from gunshot.detect.detector import (
     Settings,
 )
 
+pytestmark = pytest.mark.slow
+
 N_MELS = 32
 MOST_RISE = PAST * 255 * N_MELS // GROUPS  # of a group
 YEARS = 30 * 365 * 86400 * 16000 // 112 // 8  # windows of thirty years
@@ -69,7 +71,6 @@ def in_c(driver, rises, logits, s: Settings, far: int = 0) -> list:
     return np.frombuffer(answer, "<i8").reshape(-1, 6).tolist()
 
 
-@pytest.mark.slow
 @settings(max_examples=300)
 @given(case=cases)
 def test_it_decides_as_python(driver, case):

@@ -5,6 +5,8 @@ import os
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from gunshot.base import params
@@ -21,7 +23,6 @@ def model() -> bytes:
     return quantize.convert(quantize.fixed(net, n_frames=N_FRAMES), x)
 
 
-@pytest.mark.slow
 def test_estimate_is_consistent_and_all_runs_on_the_npu(model):
     figures = ethos.estimate(model)
     assert figures["accelerator"] == "ethos-u55-128" and figures["clock_hz"] == 500e6

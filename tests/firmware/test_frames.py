@@ -14,6 +14,8 @@ from gunshot.detect import detector
 from gunshot.models.model import Model
 from tests.firmware import host_c
 
+pytestmark = pytest.mark.slow
+
 N_FFT, HOP, N_MELS, PAST = 512, 112, 32, detector.PAST
 MODEL = Model(None, {}, None, (N_MELS, 71), code_db=host_c.SCALE, code_zero=host_c.ZERO)
 MANY = settings(deadline=None, max_examples=60, derandomize=True)
@@ -94,7 +96,6 @@ def sound(n: int, seed: int) -> np.ndarray:
 LENGTHS = st.one_of(st.just(-1), st.integers(0, 10), st.integers(0, 1000), st.integers(5000, 9000))
 
 
-@pytest.mark.slow
 @MANY
 @given(st.lists(LENGTHS, max_size=20), st.integers(0, 2**32))
 @example([511, 1, 112, 111, 1, 8000, -1, 511, -1, 4096, -1, 4095], 3)

@@ -169,6 +169,7 @@ def test_powers_around_each_step_and_beyond_the_ends_have_python_s_codes(front):
     assert set(expected.tolist()) == set(range(MODEL.codes(front.db(np.float32([0])))[0], 128))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [

@@ -141,6 +141,7 @@ def with_fields(message, *contents: tuple[int, bytes]) -> bytes:
     return sealed(wire.encode(message)[:-4] + more)
 
 
+@pytest.mark.slow
 @MANY
 @given(data=st.binary(max_size=200))
 @example(data=b"")
@@ -148,6 +149,7 @@ def test_random_bytes_are_no_message(driver, data):
     assert check(driver, data) in (TRUNCATED, VERSION)
 
 
+@pytest.mark.slow
 @MANY
 @given(kind=st.integers(0, 255), body=st.binary(min_size=12, max_size=120), version=st.sampled_from([2, 2, 2, 0, 1, 3]))
 def test_random_fields_with_a_right_crc(driver, kind, body, version):
@@ -155,6 +157,7 @@ def test_random_fields_with_a_right_crc(driver, kind, body, version):
     assert status == VERSION if version != 2 or kind not in (1, 2) else status in (OK, SHAPE, VALUE)
 
 
+@pytest.mark.slow
 @FEWER
 @given(
     message=messages([Incident]).filter(lambda m: len(wire.encode(m)) < SHORT),
@@ -371,6 +374,7 @@ def test_spl_is_python_s(driver):
     assert levels[-1] == 1200 and levels[0] == levels[1] == 297
 
 
+@pytest.mark.slow
 @MANY
 @given(count=st.integers(0, 2**40), mean=st.floats(0, 2**30))
 def test_the_level_of_many_squares_is_python_s(driver, count, mean):

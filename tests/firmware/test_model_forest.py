@@ -17,6 +17,8 @@ from gunshot.models import forest
 from gunshot.models.model import Model, load_model
 from tests.firmware.backends import CALIBRATION, N_MELS, SETTINGS, SRC, Backend, P, linked, refuses
 
+pytestmark = pytest.mark.slow
+
 N_FRAMES = 33
 OPERATING = {"proof": "unproven", "settings": SETTINGS | {"n_frames": N_FRAMES, "first": 2, "stop": 26}}
 REPORT = {"calibration": CALIBRATION}
@@ -60,7 +62,6 @@ def logits(model: Model, x: np.ndarray) -> list[int]:
     return [int(model.window_logits(window, hop=8)[0]) for window in x]
 
 
-@pytest.mark.slow
 def test_logits_are_those_of_python(backend, model):
     x, y = log_mels(1000, 1)
     assert backend.init(arena=0) == "OK"

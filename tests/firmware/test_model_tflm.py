@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.slow
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from gunshot.base import params
@@ -98,7 +100,6 @@ def codes(n: int, seed: int) -> np.ndarray:
     return np.clip(np.rint(drawn), -128, 127).astype(np.int8)
 
 
-@pytest.mark.slow
 def test_logits_are_those_of_the_interpreter(backend, quantized):
     assert backend.init() == "OK"
     windows = codes(1000, 2)

@@ -54,6 +54,7 @@ def ring(tmp_path_factory):
 CALLS = st.lists(st.tuples(st.sampled_from("wr"), st.one_of(st.integers(0, 300), st.integers(0, 2500))), max_size=60)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300, derandomize=True)
 @given(CALLS, st.one_of(st.just(0), st.integers(2**32 - 5000, 2**32 - 1)), st.integers(0, 2**32 - 1))
 @example([("w", 2048), ("w", 1), ("r", 2047), ("w", 1), ("r", 1), ("w", 5), ("r", 9)], 2**32 - 1, 2**32 - 1)
@@ -83,6 +84,7 @@ def test_init_makes_it_empty_whatever_was_there(ring):
     assert bytes(c) == bytes(ctypes.sizeof(Ring))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
 def test_two_threads_lose_nothing_that_is_not_counted(tmp_path, sanitizer):
     flags = ["-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-pthread", "-I", host_c.SRC]

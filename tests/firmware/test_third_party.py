@@ -26,6 +26,7 @@ def test_what_is_there_is_whole_licensed_and_not_fetched_again(fetch, tmp_path):
     host_c.run(sys.executable, SCRIPT, env=env)
 
 
+@pytest.mark.slow
 def test_without_a_network_it_says_so_and_leaves_nothing(tmp_path):
     for name in ("fetch.py", "requirements.txt"):
         (tmp_path / name).write_bytes((SCRIPT.parent / name).read_bytes())

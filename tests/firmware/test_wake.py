@@ -54,6 +54,7 @@ def wanted_in_c(library: ctypes.CDLL, pcm: np.ndarray, piece: int) -> list[int]:
     return sorted(wants)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(
     st.integers(0, 2**32 - 1),

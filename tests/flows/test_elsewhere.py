@@ -32,6 +32,7 @@ def clone(project: Project, to: Path, monkeypatch) -> Project:
     return Project(to)
 
 
+@pytest.mark.long
 def test_a_candidate_that_was_sent_is_received_in_another_clone(flows, shared, tmp_path, monkeypatch):
     elsewhere, receive = (importlib.import_module(f"flows.{name}") for name in ("elsewhere", "receive"))
     started = []

@@ -81,6 +81,7 @@ def test_where_the_remote_is_unreachable_nothing_is_decided(shared, tmp_path):
     assert shared.state() == before
 
 
+@pytest.mark.slow
 def test_the_only_version_cannot_be_rolled_back(shared):
     before = shared.state()
     with pytest.raises(ValueError, match=r"to=None: nothing was in production before v1\.0\.0"):

@@ -167,6 +167,7 @@ TAMPERING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(6)
 @pytest.mark.parametrize("tamper", TAMPERING, ids=lambda f: f.__name__)
 def test_tampering_is_found(story, tamper):

@@ -24,7 +24,7 @@ from tests.hub.console import Scene
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
+@pytest.fixture(scope="module", params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.slow)])
 def scene(request, tmp_path_factory) -> Iterator[Scene]:
     """A hub with an order, a person, logins, decisions, a device that was enrolled and one that was revoked."""
     with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
@@ -85,6 +85,7 @@ def test_what_was_done_is_in_it_and_nothing_is_wrong(altered):
     assert altered.faults(known=(number, altered.rows[number].sha256)) == []
 
 
+@pytest.mark.slow
 def test_a_row_whose_entry_is_edited_is_named(altered):
     number = first(altered, "login")
     text = altered.rows[number].entry.replace("192.0.2.1", "192.0.2.9")

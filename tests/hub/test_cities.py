@@ -16,6 +16,7 @@ def city(seed: int = 0, **change) -> cities.City:
     return replace(cities.draw(np.random.default_rng(seed), devices=6, blocked=1), **change)
 
 
+@pytest.mark.slow
 def test_a_city_is_as_wide_as_it_says():
     for seed in range(20):
         drawn = city(seed)
@@ -90,6 +91,7 @@ def test_a_summary_counts_what_has_no_place():
     assert content["median_m"] == pytest.approx(outcome.error_m, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_cities_of_one_seed_are_different():
     shots = [cities.draw(seeds.generator(1, f"{i}"), devices=3, blocked=0).shot for i in range(5)]
     assert len({tuple(shot) for shot in shots}) == 5

@@ -56,6 +56,7 @@ def a_case(connection: sql.Connection, raised_at: datetime | None) -> None:
     connection.execute(sql.insert(CASE).values(**row, devices=1, shots=1))
 
 
+@pytest.mark.slow
 @given(st.booleans(), st.lists(WORDS, max_size=6).map(lambda words: sorted(words, key=lambda word: word[0])))
 def test_the_last_that_decided_holds_and_what_was_said_before_it_was_raised_does_not(raised, words):
     """`words` are said so many seconds after the case is raised, or before."""

@@ -149,6 +149,7 @@ def test_a_pass_ends_where_the_hub_does_and_where_nothing_answers(scene, receive
         assert not dispatch.work(engine, address, "hub.example", clock, stop, {}) and len(receiver.got) == 3
 
 
+@pytest.mark.slow
 def test_cases_that_get_no_answer_hold_up_no_other(scene, receiver):
     """The receiver drops what it has of three of them, without a word; each comes last the next time, in its turn."""
     for case in range(1, 7):

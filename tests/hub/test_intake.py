@@ -159,6 +159,7 @@ def test_any_order_repetition_and_grouping_gives_the_same_rows(sent, data):
     check(engine, sent)
 
 
+@pytest.mark.slow
 @given(sent=sessions(), data=st.data())
 def test_messages_that_never_came_are_seen(sent, data):
     came = data.draw(st.lists(st.sampled_from(sent), min_size=1, unique_by=lambda m: m.sequence))
@@ -205,6 +206,7 @@ def test_what_no_repetition_makes_right_is_kept_and_acknowledged(payload, reason
     assert rows(engine, database.MESSAGE) == rows(engine, database.INCIDENT) == []
 
 
+@pytest.mark.slow
 @given(place=st.integers(0, len(ENCODED) - 1), bit=st.integers(0, 7), length=st.integers(0, len(ENCODED)))
 def test_a_damaged_message_deletes_none_at_the_device(place, bit, length):
     """Its numbers may be another message's: it is kept, and not acknowledged."""

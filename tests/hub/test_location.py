@@ -50,6 +50,7 @@ def test_exact_onsets_give_the_place_and_the_time(shot, devices, time_s):
     assert list(at.residuals_s) == list("abcdef"[:devices])
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(turn=st.floats(0, 2 * np.pi), east_m=st.floats(-1e4, 1e4), seed=st.integers(0, 9))
 def test_a_moved_and_turned_city_has_a_moved_and_turned_place(turn, east_m, seed):
@@ -117,6 +118,7 @@ def test_a_device_without_a_disciplined_clock_is_not_used():
     assert alone.reason.startswith("2 devices with a disciplined clock") and set(alone.left_out) == {"a", "b"}
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @example(late_s=0.5, device=2, shot=(100.0, 100.0))  # no place within reach fits all six
 @given(late_s=st.floats(0.06, 0.5), device=st.integers(0, 5), shot=st.tuples(st.floats(100, 300), st.floats(100, 350)))

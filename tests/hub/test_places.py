@@ -116,6 +116,7 @@ LATITUDE = st.sampled_from([-89.0, 0.0, 47.0, 47.0001, 89.0]) | st.floats(-89, 8
 LONGITUDE = st.sampled_from([-180.0, 8.0, 8.0001, 179.9999, 180.0]) | st.floats(-180, 180)
 
 
+@pytest.mark.slow
 @given(
     devices=st.lists(
         st.tuples(st.integers(0, 10**6), st.integers(0, 2**32 - 1), LATITUDE, LONGITUDE), min_size=3, max_size=4

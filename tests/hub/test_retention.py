@@ -44,6 +44,7 @@ def purge(scene: Scene) -> int:
         return retention.purge(engine, keep_days=90, now=NOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [retention.MOST, 1, 2])
 def test_what_nobody_confirmed_goes_when_it_is_old(scene, monkeypatch, most):
     monkeypatch.setattr(retention, "MOST", most)
@@ -73,6 +74,7 @@ def test_all_that_was_made_of_it_stays(scene):
     assert gate["beat"].noise == 410
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [retention.MOST, 2, 1])
 def test_what_webhooks_took_goes_when_it_is_old_but_for_the_last_of_a_case(scene, monkeypatch, most):
     """A few at once."""

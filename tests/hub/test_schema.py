@@ -32,7 +32,7 @@ ROWS = (
 )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def url(request, tmp_path) -> Iterator[str]:
     """The database of a hub of version 1, with rows."""
     with contextlib.ExitStack() as stack:
@@ -70,6 +70,7 @@ def test_a_database_of_before_is_as_a_new_one_and_keeps_its_rows(url):
             assert all(entry["adopted"] for entry in entries) and list(audit.faults(connection)) == []
 
 
+@pytest.mark.slow
 def test_a_step_of_before_asks_for_no_column_of_later(url, monkeypatch):
     """The chain's first entries are of a table as it was then."""
     later = DEVICE.to_metadata(sql.MetaData())

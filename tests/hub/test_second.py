@@ -61,6 +61,7 @@ BEFORE, AFTER = (p.verifier.before * HOP, (p.verifier.frames - p.verifier.before
 FIRST = round(ONSET / HOP) * HOP  # sample of the frame at which the onset lies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "stop", "shots_", "note", "has_one"),
     [

@@ -41,6 +41,7 @@ def test_a_gradient_does_not_depend_on_the_sizes_of_caches(others, kilobytes):
     assert caches.pin() and gradient() == pinned
 
 
+@pytest.mark.slow
 def test_a_logit_does_not_depend_on_the_sizes_of_caches(others):
     x, p = log_mels(network.BATCH, 1, CONTEXT)[0], params.load("network").network
     one, same = (network.build(p, n_mels=N_MELS, n_frames=CONTEXT, seed=1) for _ in range(2))

@@ -25,6 +25,7 @@ def drawn(slope: float, intercept: float, n: int = 40_000) -> tuple[np.ndarray, 
     return (rng.random(n) < 1 / (1 + np.exp(-slope * logit - intercept))).astype(int), logit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.4, -1.0), (2.5, 1.5)])
 def test_known_slopes_are_found_again(slope, intercept):
     y, logit = drawn(slope, intercept)

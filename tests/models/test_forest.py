@@ -130,11 +130,15 @@ def test_c_votes_as_python_and_decides_as_scikit_learn(case, kind):
     assert len(set(votes.tolist())) > 200 and 0.1 < (shares > 0.5).mean() < 0.9
 
 
-@given(st.integers(0, 2**31 - 1))
 @pytest.mark.slow
-def test_c_goes_the_same_way_at_a_threshold(seed):
+@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.exhaustive)])
+def test_c_goes_the_same_way_at_a_threshold(drawn, count):
+    for _ in range(count):
+        goes_the_same_way(np.random.default_rng(drawn.randrange(2**31)))
+
+
+def goes_the_same_way(rng: np.random.Generator) -> None:
     """Few values, so that rows lie on thresholds, whole and half; pure leaves, so that nothing is rounded."""
-    rng = np.random.default_rng(seed)
     x = rng.choice(np.array([-128, -3, -2, 0, 1, 127], np.int8), (60, 3))
     y = (x.astype(int) @ rng.integers(1, 4, 3) + x[:, 0].astype(int) * x[:, 1] > 0).astype(int)
     y[:2] = 0, 1
@@ -147,6 +151,7 @@ def test_c_goes_the_same_way_at_a_threshold(seed):
     assert np.abs(votes / 765 - expected).max() < (1e-6 if pure else 0.006)
 
 
+@pytest.mark.slow
 def test_emlearn_as_it_comes_goes_another_way(case):
     """Thresholds cut toward zero: why `to_c` moves them."""
     with np.errstate():
@@ -162,6 +167,7 @@ def test_emlearn_as_it_comes_goes_another_way(case):
         check(case.model, source, codes)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 300))
 def test_least_votes_are_those_of_python(n):
     first, least = forest_c.least_votes(n)
@@ -224,6 +230,7 @@ def test_what_cannot_be_run_is_named(case, monkeypatch):
         check(case.model, case.source, forest.codes(case.x))
 
 
+@pytest.mark.slow
 def test_stage_writes_the_forest_its_c_and_how_they_compare(tmp_path, monkeypatch):
     text = (Path(__file__).parents[2] / "params.yaml").read_text()
     small = {"n_estimators": "[5]", "max_depth": "[4]", "folds": "2", "search_rows": "200"}

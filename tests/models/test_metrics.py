@@ -55,6 +55,7 @@ def test_a_chunk_threshold_needs_a_shot():
         metrics.chunk_threshold(np.zeros(3, int), np.ones(3), min_recall=0.9)
 
 
+@pytest.mark.slow
 @given(scored(), st.integers(-1, 13))
 def test_rates_are_those_of_scikit_learn(case, level):
     y, score = case
@@ -161,6 +162,7 @@ def test_the_bootstrap_holds_the_auc_and_narrows_with_more_groups():
     assert metrics.bootstrap_auc(few, np.random.default_rng(2), draws=100) != intervals[0]
 
 
+@pytest.mark.slow
 def test_copies_of_a_recording_are_no_further_evidence():
     table = groups(np.random.default_rng(3), 10, 1, 1.0)
     alone, copied = (

@@ -1,8 +1,5 @@
 """The network: one pass over long audio is chunk after chunk, files are the same twice."""
 
-import hashlib
-
-import keras
 import numpy as np
 import pytest
 
@@ -11,10 +8,6 @@ from tests.networks import CONTEXT as N_FRAMES
 from tests.networks import N_MELS, unsettled
 
 SIZES = [(2, 0.5, False), (2, 1.0, True), (3, 0.25, True), (3, 1.0, False), (4, 2.0, False), (4, 1.0, True)]
-
-
-def digest(model: keras.Model) -> str:
-    return hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
 
 
 @pytest.mark.slow
@@ -37,6 +30,7 @@ def test_one_pass_is_chunk_after_chunk(section, depth, width, separable, frames)
     assert len(chunks) == 1 or np.abs(np.diff(chunks[:, 0])).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_stride_is_that_of_the_convolutions(section, depth, separable):
@@ -44,6 +38,7 @@ def test_stride_is_that_of_the_convolutions(section, depth, separable):
     assert network.stride_of(network.build(p, n_mels=N_MELS, n_frames=N_FRAMES)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize(("depth", "n_frames"), [(1, 53), (2, 71), (3, 47), (4, 71), (4, 143)])
 def test_the_frames_that_a_network_hears_are_those_that_its_output_depends_on(section, depth, n_frames, separable):
@@ -58,6 +53,7 @@ def test_the_frames_that_a_network_hears_are_those_that_its_output_depends_on(se
     assert logits.shape == (5, 1) and min(np.ptp(logits[:3]), np.ptp(logits[[0, 3, 4]])) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_window_whose_last_frames_no_position_hears_is_refused(section):
     for n_frames, depth, kept in ((70, 3, "67, or 4"), (72, 3, "71, or 4"), (74, 4, "71, or 4"), (72, 1, "71, or 2")):
         with pytest.raises(ValueError, match=rf"frames={n_frames}: the last are not heard; take {kept} more each time"):
@@ -74,6 +70,7 @@ def test_separable_layers_have_fewer_weights(section):
     assert whole.count_params() - parted.count_params() == saved
 
 
+@pytest.mark.slow
 def test_the_outputs_are_logits(section):
     """Nothing bounds them: int8 could not tell high scores apart behind a sigmoid."""
     model = unsettled(section())

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from gunshot import features
+from gunshot.base import params
 from gunshot.models.network import network, training
-from tests.models.test_network import digest, unsettled
+from tests.models.test_network import unsettled
+from tests.networks import log_mels
 
 ROOT = Path(__file__).parents[2]
 N_MELS, N_FRAMES = 32, 71
@@ -121,6 +123,7 @@ def test_real_sources_have_their_share_and_count_by_the_root_of_their_size(sizes
 rows = st.tuples(st.sampled_from(["gun", "env"]), st.sampled_from(["simulated", "a", "b"]), st.sampled_from("xyz"))
 
 
+@pytest.mark.slow
 @given(st.lists(rows, min_size=1, max_size=60))
 def test_a_class_is_drawn_by_source_and_a_source_by_recording_group(rows):
     table = pd.DataFrame(rows, columns=["class", "source", "recording_group"])
@@ -186,13 +189,18 @@ def test_batches_are_augmented(section, data):
     assert not {chunk.tobytes() for chunk in chunks} & {x.tobytes() for x in data.x}
 
 
-@pytest.fixture(scope="module")
-def pool() -> dict[str, list[np.ndarray]]:
+def streams() -> dict[str, list[np.ndarray]]:
     """Log-mels of streams of other lengths; the last is one window."""
     rng = np.random.default_rng(6)
     return {"a": [rng.normal(-60, 15, (N_MELS, frames)).astype(np.float32) for frames in (438, 128, 1038, N_FRAMES)]}
 
 
+@pytest.fixture(scope="module")
+def pool() -> dict[str, list[np.ndarray]]:
+    return streams()
+
+
+@pytest.mark.slow
 def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
     model = unsettled(section())
     windows = training.hardest(model, pool, n_frames=N_FRAMES, most=30, real_share=0.5)
@@ -220,11 +228,13 @@ def test_the_hardest_windows_score_highest_and_lie_apart(section, pool):
             assert near or every[k + 1] <= max(every[k], every[k + 2]) + 1e-4
 
 
+@pytest.mark.slow
 def test_fewer_hard_windows_than_asked_are_all(section, pool):
     windows = training.hardest(unsettled(section()), pool, n_frames=N_FRAMES, most=10_000, real_share=0.5)
     assert 30 < len(windows) <= sum(-(-(mel.shape[1] - N_FRAMES + 4) // training.APART) for mel in pool["a"])
 
 
+@pytest.mark.slow
 def test_each_source_gives_its_share_of_the_hardest(section, pool):
     """One whose windows all score higher leaves the others theirs."""
     model = unsettled(section())
@@ -283,20 +293,32 @@ def test_gun_and_env_are_opposite_outputs(data, trained):
     assert np.corrcoef(gun, env)[0, 1] < -0.9
 
 
+def train_shortly(seed: int, p: params.Network, path: Path) -> None:
+    """Train on batches whose halves are trained on at once, with hard windows, noise and dropout; write the network."""
+    (x, y), (x_val, y_val) = log_mels(129, 0, N_FRAMES), log_mels(32, 1, N_FRAMES)
+    network.save(training.train(x, y, x_val, y_val, np.random.default_rng(seed), p, pool=streams())[0], path)
+
+
+ANEW = """
+import sys
+from pathlib import Path
+sys.path.insert(0, ".")
+from tests.models import test_training
+p = test_training.params.Network.model_validate_json(sys.argv[1])
+test_training.train_shortly(5, p, Path(sys.argv[2]))
+"""
+
+
 @pytest.mark.slow
-def test_training_gives_the_same_bytes_twice(data, section, pool, tmp_path):
-    """Of batches whose halves are trained on at once, with hard windows, noise and dropout."""
-    p, rows = section(epochs=2, width=0.5, hard_share=0.25, noise=0.3, dropout=0.2, chunks=129), slice(0, 129)
-
-    part = data.x[rows], data.y[rows], data.x_val[:32], data.y_val[:32]
-
-    def contents(seed: int) -> bytes:
-        network.save(training.train(*part, np.random.default_rng(seed), p, pool=pool)[0], tmp_path / "network.keras")
-        return (tmp_path / "network.keras").read_bytes()
-
-    first = contents(5)
-    keras.utils.set_random_seed(99)
-    assert contents(5) == first != contents(6)
+def test_training_gives_the_same_bytes_in_another_process_on_fewer_cores(section, tmp_path):
+    p = section(epochs=2, width=0.5, hard_share=0.25, noise=0.3, dropout=0.2, chunks=129)
+    here, there, other = (tmp_path / f"{name}.keras" for name in ("here", "there", "other"))
+    train_shortly(5, p, here)
+    core = str(min(os.sched_getaffinity(0)))
+    command = ["taskset", "--cpu-list", core, sys.executable, "-c", ANEW, p.model_dump_json(), there]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True)
+    train_shortly(6, p, other)
+    assert here.read_bytes() == there.read_bytes() != other.read_bytes()
 
 
 @pytest.mark.slow
@@ -327,28 +349,6 @@ def test_a_step_is_that_of_its_halves(section):
     assert float(training._step(model, naming, 0.3)(x, y, label)) == pytest.approx(float(expected), rel=1e-5)
     for variable, value in zip(weights, wanted, strict=True):
         np.testing.assert_allclose(variable.numpy(), value.numpy(), rtol=1e-4, atol=1e-5)
-
-
-TRAIN_ANEW = """
-import sys, numpy as np
-sys.path.insert(0, ".")
-from tests.models import test_network
-from tests.networks import log_mels
-from gunshot.base import params
-from gunshot.models.network import training
-x, y = log_mels(384, 0, 71); x_val, y_val = log_mels(160, 1, 71)
-p = params.Network.model_validate_json(sys.argv[1])
-print("weights", test_network.digest(training.train(x, y, x_val, y_val, np.random.default_rng(3), p)[0]))
-"""
-
-
-@pytest.mark.slow
-def test_training_has_the_same_weights_in_another_process_on_fewer_cores(trained, section):
-    core = str(min(os.sched_getaffinity(0)))
-    command = ["taskset", "--cpu-list", core, sys.executable, "-c", TRAIN_ANEW, section().model_dump_json()]
-    env = {**os.environ, "PYTHONHASHSEED": "7"}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert f"weights {digest(trained.model)}" in done.stdout.splitlines()
 
 
 def test_band_gains_are_one_smooth_curve_a_chunk():

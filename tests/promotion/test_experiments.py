@@ -63,6 +63,7 @@ def test_an_experiment_holds_the_values_and_what_is_tracked_as_it_lies_there(rep
                      "reports/metrics.json", "reports/streams.json"}  # fmt: skip
 
 
+@pytest.mark.slow
 @given(value=VALUES)
 def test_any_value_is_written_as_yaml_reads_it_and_nothing_else_changes(value):
     path = ROOT / "params.yaml"

@@ -214,6 +214,7 @@ def test_a_model_has_one_colour_whatever_the_order_of_the_tables():
     assert colours[0] == colours[1] and len(set(colours[0].values())) == 3
 
 
+@pytest.mark.slow
 def test_causes_are_the_most_frequent_of_each_model_and_none_is_an_empty_table():
     shown = chapters_of()[-1].table
     assert list(shown.groupby("model").size()) == [stream_report.CAUSES] * 3

@@ -112,6 +112,7 @@ def draws(monkeypatch, recorded: np.ndarray, count: int = 300, **kwargs) -> int:
     return sum(np.array_equal(pcm, recorded) for pcm in recordings)
 
 
+@pytest.mark.slow
 def test_two_recordings_of_five_are_a_device_s_own_where_they_are_usable(monkeypatch):
     rng = np.random.default_rng(2)
     usable = rng.integers(-3000, 3000, 2000).astype(np.int16)

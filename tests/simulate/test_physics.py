@@ -155,6 +155,7 @@ def test_hard_ground_doubles_and_soft_ground_at_grazing_takes_the_direct_sound_a
     assert (np.abs(1 + soft[1:]) < 0.3).all()  # the ground effect of Attenborough 1988: 10 dB and more above 400 Hz
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(20)
 @pytest.mark.parametrize("name", WEAPONS)
 @pytest.mark.parametrize(("scene", "distance_m"), [("field", 2.0), ("garage", 10.0), ("street", 1500.0)])

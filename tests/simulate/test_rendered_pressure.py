@@ -80,6 +80,7 @@ def test_outside_the_cone_and_of_a_subsonic_round_only_the_blast_arrives(name, a
     assert np.abs(y[: row["blast"]]).max() < 1e-3 * np.abs(y).max() and not shot.shock.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_cyclic_rates_in_pressure_are_the_published_ones(name):
     """Each shot is where the recording correlates with a single one."""

@@ -80,6 +80,7 @@ def likeness(y: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.r_[np.maximum(octaves, 1e-12), lasting])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", events.EVENTS)
 def test_an_event_never_sounds_the_same(kind):
     sounds = [events.EVENTS[kind].make(np.random.default_rng([5, i]), SR)[: 1 << 16] for i in range(16)]

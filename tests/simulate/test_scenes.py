@@ -40,6 +40,7 @@ def test_a_rooms_echoes_come_from_its_walls(kind):
         assert loud[loud > 12][0] / SR * SPEED == pytest.approx(first_m, abs=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rooms_sound_decays_by_eyring(kind):
     """Eyring's time of each octave, from the walls' areas and materials, bounds that of a band of octaves."""
@@ -66,6 +67,7 @@ def test_a_rooms_sound_dies_away(kind):
         assert np.isfinite(y).all() and np.sum(y[-len(y) // 8 :] ** 2) < 0.1 * np.sum(y**2)
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(6)
 @pytest.mark.parametrize("scene", scenes.SCENES.values(), ids=lambda scene: scene.kind)
 def test_no_two_responses_of_a_scene_are_alike(scene):

@@ -69,11 +69,13 @@ def test_tables_hold_what_was_written(tmp_path):
     assert all(s[0] >= 0 and s == sorted(s) and s[-1] < lengths[p] for p, s in tags.items())
 
 
+@pytest.mark.slow
 def test_a_corpus_shows_its_progress(tmp_path, capfd):
     write(tmp_path / "simulated", gun=1, env=1)
     assert "simulate: 100%" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_no_recordings_give_empty_tables(tmp_path):
     assert write(tmp_path / "simulated", gun=0, env=0) == (0, 0, 0.0)
     assert len(tables.recordings(tmp_path)) == 0
@@ -100,6 +102,7 @@ def test_a_killed_run_leaves_no_table_and_the_next_one_the_same_bytes(tmp_path):
     assert contents(out) == contents(tmp_path / "clean" / "simulated")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", [None, *scenes.SCENES.values()], ids=lambda s: s.kind if s else "free")
 @pytest.mark.parametrize("label", ["Beretta 92", "Remington 700"])
 def test_nothing_sounds_before_a_tag_and_the_shot_right_after(label, scene):
@@ -156,6 +159,7 @@ def test_automatic_fire_keeps_the_cyclic_rate():
     assert seen == {name for name, weapon in WEAPONS.items() if weapon.automatic}
 
 
+@pytest.mark.slow
 def test_every_bed_and_event_sounds_and_varies():
     n = SR
     for kind, bed in beds.BEDS.items():
@@ -236,6 +240,7 @@ def test_an_overloaded_input_stops_at_its_point_and_leaves_the_rest():
     assert np.array_equal(microphone._overload(np.random.default_rng(0), below, SR), below)
 
 
+@pytest.mark.slow
 def test_places_hold_their_level_and_their_scenes_reach():
     for name, place in soundscape.PLACES.items():
         assert place.reaches(2.0) == list(place.scenes) and set(place.beds) <= set(beds.BEDS), name

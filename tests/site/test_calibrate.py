@@ -138,6 +138,7 @@ def test_what_seems_to_hold_shots_is_asked_about(yard, monkeypatch, capsys):
     assert not Path("x.json").exists()
 
 
+@pytest.mark.slow
 def test_hours_that_are_none_are_refused(yard, monkeypatch, capsys):
     Path("empty").mkdir()
     assert words(monkeypatch, capsys, hours="empty").endswith("empty: no recording; hours must hold at least one")
@@ -219,6 +220,7 @@ def test_a_rehearsal_says_what_the_threshold_costs_and_refuses_a_deaf_one(stream
     )
 
 
+@pytest.mark.slow
 def test_a_raised_threshold_says_what_it_costs_on_validation_streams(yard):
     limit = ("--max-false-incidents-per-hour", "5")
     unknown = calibrate(*limit)
@@ -248,6 +250,7 @@ def test_a_raised_threshold_says_what_it_costs_on_validation_streams(yard):
     assert stays.exit_code == 0 and "recall of" not in stays.output
 
 
+@pytest.mark.slow
 def test_a_silence_within_a_recording_and_one_time_twice_are_told(yard, monkeypatch, capsys):
     y = sound([], 120.0)
     y[60 * SR :] = 0

@@ -22,6 +22,7 @@ def write(file, recalls: list[float]) -> None:
     file.write_text("\n".join(["origin,model,logit,shots,recall,recall_lower", *rows]))
 
 
+@pytest.mark.slow
 @given(RECALLS)
 def test_what_is_kept_is_where_a_walk_upward_comes(file, recalls):
     write(file, recalls)

@@ -13,6 +13,8 @@ from gunshot.site import calibration, profile
 from gunshot.site.heard import hear
 from tests.site.conftest import write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def p(site):

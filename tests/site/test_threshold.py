@@ -33,6 +33,7 @@ def test_it_never_gives_more_incidents_in_these_hours_than_the_limit_allows(coun
     assert logit >= POINT or lower
 
 
+@pytest.mark.slow
 @given(COUNTS, HOURS, st.floats(0.0, 100.0), LIMIT, st.booleans())
 def test_quiet_hours_never_raise_it(counts, hours, more, limit, lower):
     before = chosen(counts, hours, limit=limit, lower=lower)
@@ -40,6 +41,7 @@ def test_quiet_hours_never_raise_it(counts, hours, more, limit, lower):
     assert before is None or (after is not None and after <= before)
 
 
+@pytest.mark.slow
 @given(COUNTS, HOURS, LIMIT)
 def test_below_the_operating_point_the_bound_keeps_the_limit(counts, hours, limit):
     logit, raised = (chosen(counts, hours, limit=limit, lower=lower) for lower in (True, False))
@@ -90,6 +92,7 @@ def test_a_lower_threshold_is_measured_at_lower_thresholds():
     assert held_out(counts, 10.0, LOGITS, point=POINT, limit=0.5, lower=True) == Measured(0, 10.0)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 3), st.sampled_from([0.3, 0.5, 1.0, 5.0, 30.0]))
 def test_the_hours_that_lower_do(n, limit):
     count = np.where(LOGITS <= 0.5, n, 0)

@@ -20,6 +20,7 @@ from gunshot.site.heard import Ear, Heard, Windows
 from gunshot.site.lessons import Lesson, School
 from tests.site.conftest import SR, recording
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 POSITIONS, WIDTH, LOUD, QUIET = 13, 8, 100, -40  # logits in steps of 0.05: 5 and -2
 REPORT = {

@@ -11,7 +11,12 @@ from tests.stages import project as copies
 @pytest.fixture(scope="session")
 def fresh(once) -> Callable[[Path], copies.Project]:
     """fresh(folder): a new project there, of the same sources for the whole run."""
-    sources = once("sources", copies.snapshot)
+
+    def make(folder: Path) -> None:
+        copies.snapshot(folder)
+        copies.compare_less(folder)
+
+    sources = once("sources", make)
     shared = once("shared", lambda folder: (folder / "sitecustomize.py").write_text(copies.TRACE))
     return lambda root: copies.fresh(root, sources, shared)
 

@@ -35,6 +35,7 @@ def chosen(**variables: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_libraries_compute_as_on_the_oldest_processor():
     """A processor without AVX2 cannot run the pipeline's tests: this one has it."""
     choice = chosen()
@@ -44,6 +45,7 @@ def test_libraries_compute_as_on_the_oldest_processor():
     assert choice["variables"] == processor.PINS
 
 
+@pytest.mark.slow
 def test_what_a_person_sets_stays():
     choice = chosen(OPENBLAS_CORETYPE="Nehalem")
     assert choice["variables"] == processor.PINS | {"OPENBLAS_CORETYPE": "Nehalem"}

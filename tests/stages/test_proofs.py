@@ -17,7 +17,7 @@ import pytest
 from tests.stages.project import Project, ran
 from tests.stages.test_wiring import STAGES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 GONE_S = 10.0  # after a kill, until nothing of the run may be left; a busy machine takes long to give its memory back
 
 

@@ -186,6 +186,7 @@ def test_a_bucket_is_as_good_as_a_folder_by_ssh(alone, s3, tmp_path):
     assert ran(second.run("make")) == [] and contents(second) == contents(alone)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_new_machine_is_ready_without_running_a_stage(pipeline, ssh, tmp_path):
     """The whole pipeline on a small corpus: pushed by one, and the same in another's clone, the page too."""

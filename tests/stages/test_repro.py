@@ -104,6 +104,7 @@ def test_streams_of_each_side_are_apart_and_their_onsets_and_places_are_known(pi
         groups |= set(streams["recording_group"])
 
 
+@pytest.mark.long
 def test_each_look_at_test_streams_is_noted_once(pipeline, narrow):
     for project, looks in ((pipeline, 1), (narrow, 2)):
         reads = table(project, "reports/test_reads.csv")
@@ -143,6 +144,7 @@ def narrow(pipeline, tmp_path_factory) -> Project:
     return project
 
 
+@pytest.mark.long
 def test_experiment_reruns_what_a_param_changes(pipeline, narrow):
     again = ["train_network", "quantize", "reference", "operate", "score_streams", "evaluate", "export"]
     assert sorted(ran(narrow.log)) == sorted(again) and ran(narrow.log)[:2] == again[:2]
@@ -153,6 +155,7 @@ def test_experiment_reruns_what_a_param_changes(pipeline, narrow):
     assert read(narrow, "reports/metrics.json")["forest"] == read(pipeline, "reports/metrics.json")["forest"]
 
 
+@pytest.mark.long
 def test_experiment_shows_in_diffs(narrow):
     params = json.loads(narrow.run("dvc", "params", "diff", "--json"))
     assert params["params.yaml"] == {"network.width": {"old": 1.0, "new": 0.5, "diff": -0.5}}
@@ -214,6 +217,7 @@ def imported(pipeline, tmp_path_factory) -> Project:
     return project
 
 
+@pytest.mark.long
 def test_imported_corpus_is_picked_up(pipeline, imported):
     assert (imported.root / "dvc.yaml").read_bytes() == (pipeline.root / "dvc.yaml").read_bytes()
     assert "simulate" not in ran(imported.log)
@@ -235,12 +239,14 @@ def test_imported_corpus_is_picked_up(pipeline, imported):
     assert ran(imported.repro("featurize")) == []
 
 
+@pytest.mark.long
 def test_groups_keep_their_side(pipeline, imported):
     before, after = (table(p, "data/splits.csv").set_index("recording_group") for p in (pipeline, imported))
     assert len(after) > len(before)
     pd.testing.assert_frame_equal(after.loc[before.index], before)
 
 
+@pytest.mark.long
 def test_recording_damaged_after_import_is_named(imported, tmp_path):
     project = imported.copy(tmp_path / "project")
     path = project.root / "data/raw/range/gun/rifle/3.wav"
@@ -322,6 +328,7 @@ def test_too_many_bad_tags_stop_the_pipeline(pipeline, tmp_path):
     assert len(table(project, "data/tagged/rejected.csv")) == 40
 
 
+@pytest.mark.long
 def test_kept_group_that_is_gone_keeps_its_row(imported, tmp_path):
     """A corpus taken away leaves its sides, so that it comes back to the same ones."""
     project = imported.copy(tmp_path / "project")

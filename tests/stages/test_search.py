@@ -33,7 +33,7 @@ def shown(project) -> dict[str, dict]:
     return {rev["name"]: rev["data"] for one in head["experiments"] or [] for rev in one["revs"]}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_row_is_the_network_that_dvc_makes_and_dvc_shows_it(project):
     said = project.run("gunshot", "search", written(project, ALONE))
     rows = pd.read_csv(project.root / HOME / "rows.csv")
@@ -78,6 +78,7 @@ def test_a_search_that_is_killed_goes_on_there_and_on_a_cluster_and_dvc_makes_wh
     assert taken != (pipeline.root / "models/quantized/model.tflite").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said_before_any_work(fresh, tmp_path):
     project = fresh(tmp_path / "project")
     said = project.run("gunshot", "search", written(project, ALONE), fails=True)

@@ -17,7 +17,7 @@ from gunshot import tags
 from gunshot.signing import record
 from gunshot.simulate import streams
 from tests.flows.prefect_server import Server
-from tests.stages.project import ROOT, SMALL, Project
+from tests.stages.project import ROOT, SMALL, Project, compare_less
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 EASY = {
@@ -56,6 +56,7 @@ class Story(Project):
         (self.shared / "home").mkdir(parents=True)
         # As where `make` ran: what the first training has in common with it comes from DVC's run cache.
         shutil.copytree(pipeline.root / ".dvc/cache", self.root / ".dvc/cache")
+        compare_less(self.root)
         self.params(SMALL)
         self.params(EASY)
         self.run("git", "init", "-q", "-b", "main")

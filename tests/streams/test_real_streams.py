@@ -28,6 +28,7 @@ def test_a_side_without_a_shot_has_a_table_of_none(tmp_path, corpus):
     assert set(tables.read(tmp_path / "events.csv", tables.STREAM_EVENT)["path"]) == set(written["path"])
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_leaves_no_table(tmp_path, corpus):
     planned = [task for task in plan(corpus) if task.side == "train"]
     streams.write(tmp_path, corpus[0], planned, sr=SR, workers=1)

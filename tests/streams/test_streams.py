@@ -126,10 +126,9 @@ def test_quiet_streams_hold_no_shot_and_the_others_known_ones(rendered):
 
 
 @pytest.mark.slow
-def test_energy_rises_at_the_onsets_and_not_before():
+def test_energy_rises_at_the_onsets_and_not_before(rendered):
     rises, before = [], []
-    for i in range(8):
-        stream = simulated.render(3, "train", i, "shots", sr=SR, **SHAPE)
+    for stream in [*rendered, *(simulated.render(3, "train", i, "shots", sr=SR, **SHAPE) for i in range(2))]:
         y = stream.pcm.astype(float)
         level = lambda a, b, y=y: 10 * np.log10(np.mean(y[a:b] ** 2) + 0.1)  # noqa: E731
         for _, shots in itertools.groupby(stream.shots, key=lambda shot: shot["firing"]):
@@ -170,7 +169,7 @@ def test_places_and_kinds_of_event_take_turns():
 def busy():
     """Streams with many events: all that were turned to, and what was laid."""
     shape = SHAPE | {"events_per_min": 40.0}
-    renders = [simulated.render(5, "train", i, "quiet", sr=SR, **shape) for i in range(20)]
+    renders = [simulated.render(5, "train", i, "quiet", sr=SR, **shape) for i in range(14)]
     return [(simulated.turns(5, "train", "quiet", i, 40 * S / 60), stream) for i, stream in enumerate(renders)]
 
 
@@ -269,6 +268,7 @@ def test_a_cross_fade_keeps_the_power():
     assert np.mean(power, axis=0)[200:300].mean() == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.slow
 @given(
     hours=st.floats(0.001, 50), shot_hours=st.floats(0.001, 9), share=st.floats(0, 1), train_hours=st.floats(0, 9),
     stream_s=st.floats(30, 900),

@@ -63,6 +63,7 @@ def test_a_recording_is_heard_as_detect_hears_it_and_each_incident_has_an_opinio
     assert (row, incidents, refusal["file"]) == (None, [], "bad.wav")
 
 
+@pytest.mark.slow
 def test_recordings_without_a_shot_are_refused(forest, project, monkeypatch):  # noqa: F811
     Path("in/env").mkdir(parents=True)
     Path("quiet.wav").rename("in/env/quiet.wav")

@@ -26,6 +26,7 @@ P = SimpleNamespace(
 SIZES = st.lists(st.integers(1, 9), min_size=4, max_size=30)  # recordings of each group
 
 
+@pytest.mark.slow
 @given(gun=SIZES, env=SIZES, count=st.integers(2, 4), seed=st.integers(0, 9))
 @settings(max_examples=20)
 def test_folds_split_no_group(gun, env, count, seed):
@@ -37,6 +38,7 @@ def test_folds_split_no_group(gun, env, count, seed):
     assert fold.equals(again)
 
 
+@pytest.mark.slow
 @given(gun=st.integers(20, 60), env=st.integers(20, 60), seed=st.integers(0, 9))
 @settings(max_examples=20)
 def test_folds_hold_both_classes_in_like_shares(gun, env, seed):
@@ -58,6 +60,7 @@ def corpus(tmp_path_factory):
     return imported.build(tmp_path_factory.mktemp("raw"))
 
 
+@pytest.mark.slow
 def test_streams_of_a_turn_hold_its_fold_and_the_next_one(corpus, tmp_path):
     raw, recordings, onsets, sides = corpus
     fold = pd.Series({group: {"train": 0, "val": 1, "test": 2}[side] for group, side in sides.items()})
@@ -160,6 +163,7 @@ def test_training_is_apart_and_gives_the_path_of_the_model(monkeypatch, tmp_path
     assert function is cross_validation._train_of and args == (network, "folders", "heard", P, path)
 
 
+@pytest.mark.slow
 def test_hard_negatives_are_sought_by_source_and_not_in_what_is_left_out(tmp_path):
     whole = params.load("audio", "context", "features", "network", "simulate", path=ROOT / "params.yaml")
     rng, rows = np.random.default_rng(5), []

@@ -22,6 +22,7 @@ def table(rows: list[tuple]) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 @given(ROWS)
 @settings(max_examples=60)
 def test_an_upstream_source_is_whole_in_one_turn(rows):

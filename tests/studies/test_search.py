@@ -75,6 +75,7 @@ def test_the_first_row_is_params_yaml_and_each_ends_for_a_reason(whole):
     assert best["recall"].is_monotonic_decreasing and rows["state"].iloc[len(best) :].ne(JUDGED).all()
 
 
+@pytest.mark.slow
 @given(
     kills=st.lists(st.integers(0, 9), min_size=1, max_size=3),
     cut=st.integers(0, 300),

@@ -37,6 +37,7 @@ def test_slices_are_scikit_learns_and_the_mean_of_the_means(seed):
     assert result["auc"] == pytest.approx(np.mean(means))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000))
 def test_at_most_one_in_twenty_environment_files_alarms(seed):
     files = drawn(seed)

@@ -42,6 +42,7 @@ def test_without_sleep_the_shots_are_those_of_detect(model):
     assert {*asleep[:, 0]} <= {*awake[:, 0]} and 0 < counts["scored"] < counts["windows"]
 
 
+@pytest.mark.slow
 def test_a_file_that_begins_at_its_shot_is_heard_after_its_own_quiet(model):
     """As `gunshot incidents` hears it; the bang rises above a quiet that the file has only behind it."""
     pcm = driven.shots([0.0], 2.0)

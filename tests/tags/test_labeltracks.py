@@ -25,6 +25,7 @@ def test_a_label_track_s_tags_come_back(tags):
     assert labeltracks.from_audacity(labeltracks.audacity(tags, sr=SR), sr=SR) == (tags, [])
 
 
+@pytest.mark.slow
 @given(st.dictionaries(NAMES, TAGS, max_size=5))
 def test_label_studio_s_tags_come_back(tags):
     tasks = labeltracks.label_studio(tags, sr=SR)

@@ -45,6 +45,7 @@ def page(failed: dict) -> str:
     return validation.page(failed)
 
 
+@pytest.mark.slow
 def test_page_names_rule_severity_count_and_rows(page):
     text = re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
     assert "critical · dc_offset: should have no DC offset" in text
