@@ -1,14 +1,22 @@
-"""What a device has to send and the hub has not acknowledged, on its disk: bounded, in order, over restarts."""
+"""What a device has to send and the hub has not acknowledged, on its disk: bounded, in order, over restarts.
 
+Where the disk takes nothing, all of it is in memory until it does again. What comes meanwhile is sent all the same, and
+lost where the device ends before; what the hub has by then may be sent to it once more.
+"""
+
+import logging
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gunshot.device import messages
 from gunshot.device.messages import Heartbeat, Message
 
 FILE = "outbox.sqlite"
 MOST_COUNT, MOST_BYTES = 20_000, 32 * 2**20
+RETRY_S = 10.0  # from one look at whether a disk that took nothing does again to the next
 TABLES = """
 CREATE TABLE IF NOT EXISTS message (
   place INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER, sequence INTEGER, heartbeat INTEGER, payload BLOB,
@@ -17,6 +25,9 @@ CREATE INDEX IF NOT EXISTS turn ON message (heartbeat, place);
 CREATE TABLE IF NOT EXISTS total (session INTEGER, dropped INTEGER);
 INSERT INTO total SELECT 0, 0 WHERE NOT EXISTS (SELECT * FROM total);
 """
+T = TypeVar("T")
+
+log = logging.getLogger("gunshot")
 
 
 class Waiting(NamedTuple):
@@ -36,16 +47,26 @@ class Outbox:
     ----------
     folder : the device's
     most_count, most_bytes : of messages that wait
+    retry_s : from one look at whether a disk that took nothing does again to the next
+
+    Attributes
+    ----------
+    fault : str | None
+        Why the disk takes nothing; None: it does.
 
     Raises
     ------
     ValueError
-        Another process has it.
+        Another process has it, or the disk takes nothing: a session must have a number that no other had.
     """
 
-    def __init__(self, folder: Path, *, most_count: int = MOST_COUNT, most_bytes: int = MOST_BYTES):
-        self._most = most_count, most_bytes
-        self._db = sqlite3.connect(folder / FILE, timeout=0)
+    def __init__(
+        self, folder: Path, *, most_count: int = MOST_COUNT, most_bytes: int = MOST_BYTES, retry_s: float = RETRY_S
+    ):
+        self._most, self._retry_s = (most_count, most_bytes), retry_s
+        self.fault: str | None = None
+        self._due = 0.0  # when it is tried again whether the disk takes what is in memory
+        self._disk = self._db = sqlite3.connect(folder / FILE, timeout=0)
         try:
             # Exclusive: a second process would send the same again, and take the first one's place at the broker.
             self._db.executescript(f"PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; {TABLES}; COMMIT")
@@ -55,9 +76,15 @@ class Outbox:
             ) from None
 
     def start(self, *, after: int = 0) -> int:
-        """Return the number of a new session, larger than all before and than `after`; it is on the disk."""
-        with self._db:
-            self._db.execute("UPDATE total SET session = max(session, ?) + 1", (after,))
+        """Return the number of a new session, larger than all before and than `after`; it is on the disk.
+
+        ValueError where the disk takes nothing: after a restart another session would have the same number.
+        """
+        try:
+            with self._disk:
+                self._disk.execute("UPDATE total SET session = max(session, ?) + 1", (after,))
+        except sqlite3.OperationalError as e:
+            raise ValueError(f"{FILE}: {e}; a session begins once there is room for its number on the disk") from None
         return self._one("SELECT session FROM total")
 
     @property

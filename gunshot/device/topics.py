@@ -95,9 +95,8 @@ class Birth(Said):
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
     operating_point: Annotated[float, pydantic.Field(ge=0, le=1)] | None  # None: a board that has not said so yet
     version: U32  # of its messages
-    capabilities: list[
-        str
-    ]  # the optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO, OPINION, IMAGE
+    # The optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO, OPINION, IMAGE.
+    capabilities: Annotated[list[Annotated[str, pydantic.Field(max_length=64)]], pydantic.Field(max_length=64)]
     image: U32 | None = None  # the number of the image that it runs; None: the model of its own pipeline
     release: Annotated[str, pydantic.Field(pattern="^[ -~]{1,16}$")] | None = None  # and the version of its model
 

@@ -191,9 +191,7 @@ class Hub:
             elif report := intake.status(connection, device, message.payload, now=now):
                 self._warn(device, report)
         for (device, _), done in zip(alerts, intake.alerts(connection, alerts, now=now, sr=self.sr), strict=True):
-            if done is None:
-                log.warning("%s: a message is not acknowledged; the table refused has its reason", device)
-            else:
+            if done is not None:  # else the table refused has the reason
                 out.append((topics.topic(device, "ack"), done.encode()))
         return out
 

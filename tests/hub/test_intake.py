@@ -231,6 +231,18 @@ def test_another_message_of_the_same_numbers_is_refused():
     assert rows(engine, database.INCIDENT)[0]["shots"] == 1
 
 
+def test_a_device_cannot_fill_the_disk_with_births(monkeypatch):
+    monkeypatch.setattr(intake, "MOST_SESSIONS", 3)
+    engine = a_database()
+    for session in (5, 1, 4, 3, 2, 6, 5):
+        say(engine, intake.birth, BIRTH.model_copy(update={"session": session}))
+    say(engine, intake.status, Status(session=7, online=True))
+    assert [row["session"] for row in rows(engine, database.SESSION)] == [5, 6, 7]
+    for many in (["x" * 65], ["x"] * 65):
+        say(engine, intake.birth, BIRTH.model_copy(update={"session": 8, "capabilities": many}))
+    assert len(refusals(engine)) == 2 and len(rows(engine, database.SESSION)) == 3
+
+
 def say(engine: sql.Engine, function, report) -> None:
     with engine.begin() as connection:
         function(connection, "roof", report if isinstance(report, bytes) else report.encode(), now=NOW)

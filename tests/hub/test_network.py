@@ -169,8 +169,8 @@ class Intruder:
         assert self._answered.acquire(timeout=10)
         return self.answers.pop(0)
 
-    def publish(self, topic: str) -> str:
-        self.client.publish(topic, b"{}", qos=1)
+    def publish(self, topic: str, payload: bytes = b"{}") -> str:
+        self.client.publish(topic, payload, qos=1)
         return self.answer()
 
     def _take(self, answer) -> None:
@@ -230,6 +230,26 @@ def test_without_a_certificate_of_this_hub_nobody_connects(network, tmp_path):
             with contextlib.suppress(OSError):
                 assert plain.recv(1) != CONNACK[:1]
     assert answers == [b"", b"", b"", CONNACK]
+
+
+def test_the_broker_waits_for_no_packet_of_a_size_that_no_device_sends(network):
+    """The largest message passes, with the longest topic; a list of subscriptions of 256 MiB would be kept whole."""
+    with network.broker():
+        intruder = Intruder(network.device, network.port, client_id=NAME)
+        assert intruder.publish(topics.topic(NAME, "alert"), bytes(folder.MOST_BYTES)) == "No matching subscribers"
+        intruder.client.disconnect()
+        intruder.client.loop_stop()
+        context = ssl.create_default_context(cafile=network.device / "ca.pem")
+        context.load_cert_chain(network.device / "cert.pem", network.device / "key.pem")
+        with (
+            socket.create_connection(("localhost", network.port), PATIENCE_S) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as one,
+        ):
+            one.sendall(CONNECT)
+            assert one.recv(4) == CONNACK
+            one.sendall(b"\x82\xff\xff\xff\x7f")  # SUBSCRIBE, and so many bytes to follow
+            with contextlib.suppress(ConnectionError):
+                assert one.recv(1) == b""
 
 
 def test_the_broker_keeps_so_many_bytes_of_a_client_and_no_more(tmp_path, monkeypatch):
