@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from gunshot.device import messages
 from gunshot.device.messages import Heartbeat, Message
@@ -25,7 +25,6 @@ CREATE INDEX IF NOT EXISTS turn ON message (heartbeat, place);
 CREATE TABLE IF NOT EXISTS total (session INTEGER, dropped INTEGER);
 INSERT INTO total SELECT 0, 0 WHERE NOT EXISTS (SELECT * FROM total);
 """
-T = TypeVar("T")
 
 log = logging.getLogger("gunshot")
 
@@ -57,7 +56,7 @@ class Outbox:
     Raises
     ------
     ValueError
-        Another process has it, or the disk takes nothing: a session must have a number that no other had.
+        Another process has it.
     """
 
     def __init__(
@@ -69,7 +68,9 @@ class Outbox:
         self._disk = self._db = sqlite3.connect(folder / FILE, timeout=0)
         try:
             # Exclusive: a second process would send the same again, and take the first one's place at the broker.
-            self._db.executescript(f"PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; {TABLES}; COMMIT")
+            self._db.executescript(
+                f"PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=PERSIST; BEGIN EXCLUSIVE; {TABLES}; COMMIT"
+            )
         except sqlite3.OperationalError as e:
             raise ValueError(
                 f"{folder / FILE}: {e}; is `gunshot device run` or `bridge` running there already?"
@@ -84,8 +85,12 @@ class Outbox:
             with self._disk:
                 self._disk.execute("UPDATE total SET session = max(session, ?) + 1", (after,))
         except sqlite3.OperationalError as e:
-            raise ValueError(f"{FILE}: {e}; a session begins once there is room for its number on the disk") from None
-        return self._one("SELECT session FROM total")
+            raise ValueError(f"{FILE}: {e}; make room: a session begins once its number is on the disk") from None
+        (session,) = self._disk.execute("SELECT session FROM total").fetchone()
+        if self.fault:
+            with self._db:
+                self._db.execute("UPDATE total SET session = ?", (session,))
+        return session
 
     @property
     def dropped(self) -> int:
@@ -96,17 +101,20 @@ class Outbox:
         return self._one("SELECT count(*) FROM message")
 
     def put(self, message: Message) -> None:
-        """Add a message; it is on the disk, and what it has no room for is not."""
+        """Add a message; it is on the disk where that takes it, and what there are too many of is not."""
         beat, payload = isinstance(message, Heartbeat), messages.encode(message)
-        with self._db:
-            self._db.execute(
+
+        def add(db: sqlite3.Connection) -> None:
+            db.execute(
                 "INSERT INTO message (session, sequence, heartbeat, payload) VALUES (?, ?, ?, ?)",
                 (message.session, message.sequence, beat, payload),
             )
-            while self._is_over():
+            while self._is_over(db):
                 worst = "SELECT place FROM message ORDER BY heartbeat DESC, place LIMIT 1"
-                self._db.execute(f"DELETE FROM message WHERE place = ({worst})")
-                self._db.execute("UPDATE total SET dropped = dropped + 1")
+                db.execute(f"DELETE FROM message WHERE place = ({worst})")
+                db.execute("UPDATE total SET dropped = dropped + 1")
+
+        self._write(add)
 
     def first(self, count: int) -> list[Waiting]:
         """Return the messages that wait longest, oldest first. A damaged one is dropped: the hub could not read it."""
@@ -118,15 +126,56 @@ class Outbox:
 
     def remove(self, session: int, sequence: int) -> None:
         """Delete a message that the hub has."""
-        with self._db:
-            self._db.execute("DELETE FROM message WHERE session = ? AND sequence = ?", (session, sequence))
+        one = session, sequence
+        self._write(lambda db: db.execute("DELETE FROM message WHERE session = ? AND sequence = ?", one))
 
     def close(self) -> None:
         """Let another process have it."""
-        self._db.close()
+        if self.fault:
+            self._go_back()
+        self._disk.close()
 
-    def _is_over(self) -> bool:
-        count, size = self._db.execute("SELECT count(*), total(length(payload)) FROM message").fetchone()
+    def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Do work in a transaction: on the disk, or in memory while that takes nothing."""
+        if self.fault and time.monotonic() >= self._due:
+            self._go_back()
+        try:
+            with self._db:
+                work(self._db)
+        except sqlite3.OperationalError as e:
+            if self._db is not self._disk:
+                raise
+            self._leave(str(e))
+            with self._db:
+                work(self._db)
+
+    def _leave(self, fault: str) -> None:
+        """Go on in memory."""
+        self.fault, self._due = fault, time.monotonic() + self._retry_s
+        self._db = sqlite3.connect(":memory:")
+        self._disk.backup(self._db)
+        log.warning("%s: %s; what waits is in memory, and lost if the device ends before there is room", FILE, fault)
+
+    def _go_back(self) -> None:
+        """Write what is in memory to the disk, and go on there, where that takes all of it."""
+        here, there = ({place for (place,) in db.execute("SELECT place FROM message")} for db in (self._db, self._disk))
+        gone, new = ([(place,) for place in sorted(places)] for places in (there - here, here - there))
+        try:
+            with self._disk:  # what goes first: a disk may be as full as that
+                self._disk.executemany("DELETE FROM message WHERE place = ?", gone)
+                for key in new:
+                    row = self._db.execute("SELECT * FROM message WHERE place = ?", key).fetchone()
+                    self._disk.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?)", row)
+                self._disk.execute("UPDATE total SET dropped = ?", (self.dropped,))
+        except sqlite3.OperationalError:
+            self._due = time.monotonic() + self._retry_s
+            return
+        self._db.close()
+        self._db, self.fault = self._disk, None
+        log.info("%s: what waits is on the disk again", FILE)
+
+    def _is_over(self, db: sqlite3.Connection) -> bool:
+        count, size = db.execute("SELECT count(*), total(length(payload)) FROM message").fetchone()
         return count > self._most[0] or size > self._most[1]
 
     def _whole(self, order: str, count: int) -> list[Waiting]:
@@ -138,8 +187,7 @@ class Outbox:
             messages.decode(one.payload)
         except ValueError:
             self.remove(one.session, one.sequence)
-            with self._db:
-                self._db.execute("UPDATE total SET dropped = dropped + 1")
+            self._write(lambda db: db.execute("UPDATE total SET dropped = dropped + 1"))
             return False
         return True
 

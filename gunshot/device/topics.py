@@ -108,6 +108,7 @@ class Status(Said):
     online: bool
     dropped: Annotated[int, pydantic.Field(ge=0, lt=2**63)] | None = None  # messages, since the device was enrolled
     site: str | None = None  # whose profile sets its threshold; None: the operating point, or what a person gave
+    disk_fault: str | None = None  # why its disk takes nothing: what it has to send is in memory alone
     site_fault: str | None = None  # why it runs without the profile that it was given, or has left it, upward
 
 

@@ -5,6 +5,7 @@ import functools
 import struct
 import zlib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,6 +242,22 @@ def test_a_device_cannot_fill_the_disk_with_births(monkeypatch):
     for many in (["x" * 65], ["x"] * 65):
         say(engine, intake.birth, BIRTH.model_copy(update={"session": 8, "capabilities": many}))
     assert len(refusals(engine)) == 2 and len(rows(engine, database.SESSION)) == 3
+
+
+def test_the_log_says_once_what_is_wrong_with_a_device(caplog):
+    engine = a_database()
+    hub = service.Hub(mqtt.Client(CallbackAPIVersion.VERSION2), engine, sr=SR, sound=Path())
+    for online, fault in (
+        (True, "disk I/O error"),
+        (True, "disk I/O error"),
+        (False, None),
+        (True, "full\n"),
+        (True, None),
+    ):
+        hub._warn("roof", Status(session=3, online=online, site_fault="stale", disk_fault=fault))
+    lines = [record.getMessage() for record in caplog.records]
+    no_disk = f"roof: {service.NO_DISK}: "
+    assert lines == [f"roof: {service.NO_PROFILE}: stale", f"{no_disk}disk I/O error", f"{no_disk}full\\n"]
 
 
 def say(engine: sql.Engine, function, report) -> None:

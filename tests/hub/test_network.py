@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.device import topics
 from gunshot.hub import certificates, database, folder, sites
+from tests.device.test_outbox import a_full_disk
 from tests.firmware.driven import shots
 from tests.hub.network import (
     FORKS,
@@ -196,6 +197,24 @@ def test_a_device_writes_and_reads_its_own_topics_alone(network):
         intruder.client.loop_stop()
         assert intruder.answers == []
     assert {row["device"] for row in network.rows(database.MESSAGE)} == {NAME}
+
+
+def test_a_device_with_a_full_disk_is_heard_and_says_so(network):
+    with network.broker(), network.hub(), contextlib.closing(Sender(network.device)) as sender:
+        sender.outbox._retry_s = 0.0
+
+        def fault() -> str | None:
+            kept = network.retained("homeassistant").get(topics.topic(NAME, "status"))
+            return topics.Status.decode(kept).disk_fault if kept else None
+
+        sender.pump_until(lambda: len(network.rows(database.SESSION)) == 1, "the birth is stored")
+        with a_full_disk():
+            sender.hear(ONE)
+            sender.pump_until(lambda: not len(sender.outbox), "the hub has all of it")
+            sender.pump_until(fault, "the device says what is wrong")
+        assert [row["incident"] for row in network.rows(database.INCIDENT)] == [1]
+        sender.device.beat()
+        sender.pump_until(lambda: not fault(), "the device says that it is well")
 
 
 # Of MQTT 3.1.1: with the client id x; and that the broker takes it.
