@@ -125,6 +125,7 @@ def orders(
     format: Annotated[Format, typer.Option(help="json: an object a line.")] = Format.text,
 ) -> None:
     """List the orders, newest last: time, device, length, state, who, why, and the file of their clip."""
+    from gunshot.base.files import shown
     from gunshot.device.orders import Kind
     from gunshot.hub import database
     from gunshot.hub import folder as folders
@@ -140,7 +141,7 @@ def orders(
         state = row["state"] + (f" ({row['note']})" if row["note"] else "")
         long = f"{row['seconds']:.1f} s" + (" of video" if row["kind"] == Kind.video else whose)
         print(f"{row['issued_at']}  {row['device']:<12}  {long}  {state}", end="  ")
-        print(f"{row['person']}: {row['reason']}", end="  ")
+        print(f"{row['person']}: {shown(row['reason'])}", end="  ")
         print(*[f"speech too: {', '.join(row['overruled'])}"] * bool(row["overruled"]), row["file"] or "", sep="  ")
     if not rows and format == Format.text:
         print("no order yet")

@@ -203,7 +203,10 @@ class Bridge:
     def _take(self, message: Message, now_s: float) -> None:
         """Put a message into the outbox, with this device's number, the count of its start, and the time."""
         if self._board is None or not self._board.is_of(message):
-            session = self._outbox.start(after=self._place.session)
+            try:
+                session = self._outbox.start(after=self._place.session)
+            except ValueError as e:  # the next message begins it, where there is room by then
+                return log.warning("a message of the board is lost: %s", e)
             self._board = Board(
                 number=message.device, start=message.session, session=session, sequence=message.sequence
             )
@@ -220,7 +223,7 @@ class Bridge:
         else:
             message = dataclasses.replace(message, clock=message.clock or self._clock(message.decided, now_s))
             log.info("incident %d %s: shots=%d", message.incident, message.state.name.lower(), message.shots)
-        self._outbox.put(message)
+        return self._outbox.put(message)
 
     def _clock(self, sample: int, now_s: float) -> Clock | None:
         """Return the time of a sample, where this machine is sure of its own."""

@@ -48,7 +48,7 @@ class Link:
         *, site: SiteProfile = NO_PROFILE, resend_s: float = RESEND_S, installer: Installer | None = None,
     ):  # fmt: skip
         self._outbox, self._birth, self._answers, self._resend_s = outbox, birth, answers, resend_s
-        self._site, self._installer = site, installer
+        self._site, self._installer, self._disk_fault = site, installer, outbox.fault
         self._online = True
         self._due: dict[tuple[int, int], tuple[float, float]] = {}  # when it goes out again, and how long after that
         self._news: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()  # None: connected anew
@@ -75,6 +75,9 @@ class Link:
         except queue.Empty:
             pass
         self._answers.pump()
+        if self._outbox.fault != self._disk_fault:
+            self._disk_fault = self._outbox.fault
+            self._say_status()
         if not self._client.is_connected():
             return
         waiting, now = self._outbox.next(WINDOW), time.monotonic()
@@ -92,15 +95,13 @@ class Link:
         """Say whether the device is there, where that is news; a link begins as one of a device that is."""
         if online != self._online:
             self._online = online
-            if self._client.is_connected():
-                self._client.publish(self._topic("status"), self._status(online=online), qos=1, retain=True)
+            self._say_status()
 
     def say(self, site: SiteProfile) -> None:
         """Say what the device has of a site's profile, where that is news."""
         if site != self._site:
             self._site = site
-            if self._client.is_connected():
-                self._client.publish(self._topic("status"), self._status(online=self._online), qos=1, retain=True)
+            self._say_status()
 
     def close(self) -> None:
         """Say that the device ends, and disconnect; what waits stays in the outbox."""
@@ -140,10 +141,14 @@ class Link:
                 self._installer.calm()
         return None
 
+    def _say_status(self) -> None:
+        if self._client.is_connected():
+            self._client.publish(self._topic("status"), self._status(online=self._online), qos=1, retain=True)
+
     def _topic(self, leaf: str) -> str:
         return topics.topic(self._birth.name, leaf)
 
     def _status(self, *, online: bool) -> bytes:
         dropped = self._outbox.dropped if online else None  # a will is written before anything is dropped
-        site = {"site": self._site.site, "site_fault": self._site.fault}
-        return Status(session=self._birth.session, online=online, dropped=dropped, **site).encode()
+        said = {"site": self._site.site, "site_fault": self._site.fault, "disk_fault": self._outbox.fault}
+        return Status(session=self._birth.session, online=online, dropped=dropped, **said).encode()

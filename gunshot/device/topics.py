@@ -95,9 +95,8 @@ class Birth(Said):
     model: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]  # the first 8 bytes of its SHA-256
     operating_point: Annotated[float, pydantic.Field(ge=0, le=1)] | None  # None: a board that has not said so yet
     version: U32  # of its messages
-    capabilities: list[
-        str
-    ]  # the optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO, OPINION, IMAGE
+    # The optional fields that its messages may have; `sound`: it has a ring; SPEECH, VIDEO, OPINION, IMAGE.
+    capabilities: Annotated[list[Annotated[str, pydantic.Field(max_length=64)]], pydantic.Field(max_length=64)]
     image: U32 | None = None  # the number of the image that it runs; None: the model of its own pipeline
     release: Annotated[str, pydantic.Field(pattern="^[ -~]{1,16}$")] | None = None  # and the version of its model
 
@@ -109,6 +108,7 @@ class Status(Said):
     online: bool
     dropped: Annotated[int, pydantic.Field(ge=0, lt=2**63)] | None = None  # messages, since the device was enrolled
     site: str | None = None  # whose profile sets its threshold; None: the operating point, or what a person gave
+    disk_fault: str | None = None  # why its disk takes nothing: what it has to send is in memory alone
     site_fault: str | None = None  # why it runs without the profile that it was given, or has left it, upward
 
 

@@ -80,11 +80,14 @@ max_queued_bytes {queued_bytes}
 # So many the hub commits at once; it confirms none before that.
 max_inflight_messages 200
 message_size_limit {most_bytes}
+# Of any packet: a list of subscriptions may otherwise have 256 MiB.
+max_packet_size {most_packet}
 """
 REVOKED, PID = "revoked.pem", "mosquitto.pid"  # in broker/: the list of revoked certificates, the broker's process
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SECRET = "whsec_"  # so begins a webhook's secret
 MOST_BYTES = 65535  # of a message
+MOST_PACKET = 66_000  # bytes: a message, and its topic
 QUEUED_BYTES = 64 * 2**20  # that the broker keeps for a client
 
 
@@ -211,7 +214,8 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
     ValueError where the folder is another hub's: its settings differ.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # also where somebody made it: database and sound in it are nobody else's
     settings = Settings(host=host, port=port, database=url or f"sqlite:///{folder}/hub.sqlite")
     if (folder / SETTINGS).exists():
         for name, before in load(folder).model_dump(include={"host", "port", "database"}).items():
@@ -245,6 +249,7 @@ def init(folder: Path, *, host: str, port: int, url: str | None) -> Settings:
         port=port,
         interface=local,
         most_bytes=MOST_BYTES,
+        most_packet=MOST_PACKET,
         queued_bytes=QUEUED_BYTES,
         revoked=REVOKED,
         pid=PID,

@@ -27,6 +27,7 @@ from gunshot.hub.rows import Rows
 RANK = {State.OPENED: 0, State.UPDATED: 1, State.CLOSED: 2, State.WITHDRAWN: 3}  # of two states the later is true
 MOST = 2**63 - 1  # of a count in a database
 MOST_REFUSED = 1000  # messages of a device that are kept with their reason: or it could fill the disk with them
+MOST_SESSIONS = 1000  # of a device, likewise: each birth may name another one
 MOST_REASON = 500  # characters: a message may quote what it refuses
 LATE_US = 10_000_000  # after its sound, at most, the first message of a device comes that does not know the time
 SAID = {"profile", "opinion_sequence", "verifier", "opinion", "upheld"}  # of an incident's row: nothing that was heard
@@ -80,7 +81,7 @@ def birth(connection: sql.Connection, device: str, payload: bytes, *, now: datet
         refuse(connection, device, "birth", payload, str(e), now)
         return
     values = report.model_dump(exclude={"name", "number", "session"})
-    _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values | {"heard_at": now})
+    _note(connection, device, report.session, values | {"heard_at": now})
 
 
 def status(connection: sql.Connection, device: str, payload: bytes, *, now: datetime) -> Status | None:
@@ -98,9 +99,17 @@ def status(connection: sql.Connection, device: str, payload: bytes, *, now: date
     if newest is not None and report.session < newest:
         return None
     said = report.model_dump(include={"online", "dropped"}, exclude_none=True)  # a will counts nothing
-    values = said | {"heard_at": now}
-    _merge(connection, SESSION, {"device": device, "session": report.session}, lambda _: values)
+    _note(connection, device, report.session, said | {"heard_at": now})
     return report
+
+
+def _note(connection: sql.Connection, device: str, session: int, values: dict) -> None:
+    """Write what a device says of a session; of a device the last MOST_SESSIONS are kept, which is years of starts."""
+    if _merge(connection, SESSION, {"device": device, "session": session}, lambda _: values) is None:
+        s = SESSION.c
+        last = sql.select(s.session).where(s.device == device).order_by(s.session.desc())
+        least = last.offset(MOST_SESSIONS - 1).limit(1).scalar_subquery()
+        connection.execute(sql.delete(SESSION).where(s.device == device, s.session < least))
 
 
 def _head(payload: bytes) -> Acknowledgement | None:

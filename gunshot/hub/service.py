@@ -21,6 +21,8 @@ from gunshot.hub.home_assistant import Teller
 READ_S = 0.1  # at most, until what was read is committed
 OFFER_S = 2.0  # from one look at a roll-out to the next
 TICK_S = 1.0  # from one look at the orders to the next; and between attempts to connect
+NO_PROFILE = "it runs without its site's profile"  # what may be wrong with a device, in the log
+NO_DISK = "its disk takes nothing, and what it has to send is in its memory alone"
 
 log = logging.getLogger("gunshot")
 
@@ -132,7 +134,7 @@ class Hub:
     def __init__(self, client: mqtt.Client, engine: sql.Engine, *, sr: int, sound: Path):
         self.client, self.engine, self.sr, self.sound = client, engine, sr, sound
         self.inbox = inbox.Inbox(self._confirm)
-        self.faults: dict[str, str | None] = {}  # of sites' profiles, by device, so far
+        self.faults: dict[tuple[str, str], str | None] = {}  # by device and what is wrong, so far
         self.is_flooded = False
         self.listening_since: datetime | None = None  # when it began to hear devices; None: it does not
 
@@ -191,9 +193,7 @@ class Hub:
             elif report := intake.status(connection, device, message.payload, now=now):
                 self._warn(device, report)
         for (device, _), done in zip(alerts, intake.alerts(connection, alerts, now=now, sr=self.sr), strict=True):
-            if done is None:
-                log.warning("%s: a message is not acknowledged; the table refused has its reason", device)
-            else:
+            if done is not None:  # else the table refused has the reason
                 out.append((topics.topic(device, "ack"), done.encode()))
         return out
 
@@ -212,15 +212,16 @@ class Hub:
         self.client.ack(message.mid, message.qos)
 
     def _warn(self, device: str, report: topics.Status) -> None:
-        """Log why a device runs without its site's profile, once; its last will says nothing of that.
+        """Log once why a device runs without its site's profile, or its disk takes nothing; a last will says neither.
 
-        Such a device is at its operating point, or above it: the reason says which, where it left the profile.
+        One without the profile is at its operating point, or above it: the reason says which, where it left that.
         """
         if not report.online:
             return
-        if report.site_fault and report.site_fault != self.faults.get(device):
-            log.warning("%s: it runs without its site's profile: %s", device, shown(report.site_fault))
-        self.faults[device] = report.site_fault
+        for what, fault in ((NO_PROFILE, report.site_fault), (NO_DISK, report.disk_fault)):
+            if fault and fault != self.faults.get((device, what)):
+                log.warning("%s: %s: %s", device, what, shown(fault))
+            self.faults[device, what] = fault
 
 
 def send_orders(client: mqtt.Client, engine: sql.Engine, *, sound: Path) -> None:

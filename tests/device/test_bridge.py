@@ -20,6 +20,7 @@ from gunshot.device.place import Place
 from gunshot.device.releases import Wanted
 from tests.device.images import manifest, trusting
 from tests.device.test_board_image import FETCHING, FLASHED, IMAGE, KEPT, REFUSED, TRIAL, report
+from tests.device.test_outbox import a_full_disk
 from tests.device.test_slots import full
 
 SR, BEAT_S = 16_000, 600.0
@@ -90,6 +91,21 @@ def test_starts_of_the_board_are_counted_and_those_of_the_bridge_are_not(tmp_pat
         hear(a_bridge(tmp_path, outbox), *said)
     numbers = [(one.session, one.sequence) for one in waiting(outbox)]
     assert numbers == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (3, 0), (3, 1), (4, 8)]
+
+
+def test_a_full_disk_ends_no_bridge(tmp_path):
+    """What the board says in its session waits in memory; a new start of it has no number before there is room."""
+    with closing(Outbox(tmp_path, retry_s=0.0)) as outbox:
+        one = a_bridge(tmp_path, outbox)
+        hear(one, BEAT)
+        with a_full_disk():
+            hear(one, ALERT)
+            again = after(BEAT, session=5), after(ALERT, session=5)
+            hear(one, again[0])
+            assert [(said.session, said.sequence) for said in waiting(outbox)] == [(1, 0), (1, 1)]
+        hear(one, again[1])
+        numbers = [(said.session, said.sequence) for said in waiting(outbox)]
+        assert numbers == [(1, 0), (1, 1), (2, 1)] and outbox.fault is None
 
 
 def test_the_hub_is_told_what_the_board_is_once_it_has_said_so(tmp_path, outbox):

@@ -1,9 +1,12 @@
 """The outbox against a plain list: order, bounds, restarts, damage."""
 
 import dataclasses
+import resource
+import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,43 @@ def test_a_damaged_message_is_dropped_and_counted(tmp_path):
         db.execute("UPDATE message SET payload = ? WHERE sequence = 1", (payload[:40] + b"x" + payload[41:],))
     with closing(Outbox(tmp_path)) as outbox:
         assert [one.sequence for one in outbox.first(9)] == [0, 2] and (len(outbox), outbox.dropped) == (2, 1)
+
+
+@contextmanager
+def a_full_disk() -> Iterator[None]:
+    """Let the system refuse each byte that this process writes to a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_ends_nothing_and_loses_nothing_that_waited(tmp_path):
+    """What comes meanwhile waits in memory; killed then, it has what was on the disk, and what the hub has by now."""
+    one, two, three, four = (dataclasses.replace(ALERT, sequence=number) for number in range(4))
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with closing(Outbox(tmp_path, retry_s=0)) as outbox:
+        assert outbox.start() == 1
+        outbox.put(one)
+        outbox.put(two)
+        with a_full_disk():
+            outbox.put(three)
+            outbox.remove(1, 0)
+            assert outbox.fault and [waiting.sequence for waiting in outbox.next(9)] == [1, 2]
+            with pytest.raises(ValueError, match=r"make room: a session begins once its number is on the disk"):
+                outbox.start()
+            outbox.put(four)
+        for file in tmp_path.glob(f"{FILE}*"):
+            shutil.copy(file, killed)
+        with closing(Outbox(killed)) as other:
+            assert [waiting.sequence for waiting in other.first(9)] == [0, 1]
+        outbox.remove(1, 1)
+        assert outbox.fault is None and outbox.start() == 2
+    with closing(Outbox(tmp_path)) as outbox:
+        assert [waiting.sequence for waiting in outbox.first(9)] == [2, 3]
 
 
 def test_two_processes_do_not_share_it(tmp_path):

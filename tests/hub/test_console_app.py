@@ -1,5 +1,6 @@
 """What the console is given before it serves: its certificate, its port, its map's background."""
 
+import contextlib
 import re
 import socket
 import threading
@@ -52,6 +53,24 @@ def test_a_port_in_use_is_told():
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=re.escape(f"port={port} is in use; choose another with --port")):
             app.listening("localhost", port)
+
+
+def test_one_address_has_so_many_connections_and_the_next_is_closed(monkeypatch):
+    monkeypatch.setattr(app, "MOST_CONNECTIONS", 2)
+    with app.listening("localhost", 0) as listener, contextlib.ExitStack() as stack:
+
+        def connect() -> tuple[socket.socket, socket.socket]:
+            browser = stack.enter_context(socket.create_connection(listener.getsockname(), PATIENCE_S))
+            return browser, stack.enter_context(listener.accept()[0])
+
+        _, served = connect()
+        connect()
+        with socket.create_connection(listener.getsockname(), PATIENCE_S) as third:
+            with pytest.raises(ConnectionAbortedError):  # which asyncio passes over
+                listener.accept()
+            assert third.recv(1) == b""
+        served.close()
+        connect()
 
 
 def test_tiles_are_asked_of_the_address_in_the_settings_alone(place):

@@ -138,6 +138,19 @@ def test_failed_logins_are_limited_by_name_and_address_for_a_while():
         assert log_in("carla", password, "a", NOW + people.WINDOW)
 
 
+def test_failed_logins_do_not_tell_who_has_a_login():
+    """A name that nobody has is limited as one that somebody has, and forgotten as soon."""
+    with an_empty_database().connect() as connection:
+        people.admit(connection, "carla", Role.viewer, now=NOW)
+        for name in ("carla", "nobody", "No name"):
+            for now in (NOW, NOW + people.WINDOW):
+                for _ in range(people.MOST_FAILED):
+                    assert people.log_in(connection, name, "x", address=name, now=now) is None
+                with pytest.raises(people.LockedError, match="wait 15 minutes"):
+                    people.log_in(connection, name, "x", address=name, now=now)
+            assert people.log_in(connection, name, "x", address="elsewhere", now=now) is None
+
+
 @pytest.mark.parametrize("name", ["", "Anna", "a b", "-a", "a" * 64, "a\n"])
 def test_what_is_no_name_is_refused(name):
     with an_empty_database().begin() as connection, pytest.raises(ValueError, match="must be lower case letters"):

@@ -126,6 +126,24 @@ def test_it_is_kept_up_while_the_console_runs(scene, monkeypatch):
     assert len(posts) == 1
 
 
+def test_pages_that_have_all_connections_of_the_database_end_no_escalation(scene, monkeypatch, caplog):
+    monkeypatch.setattr(escalation, "LOOK_S", 0.05)
+    scene.case(1, datetime.now(UTC) - timedelta(seconds=70), ("gate", "yard"))
+    engine, stop = sql.create_engine(scene.url, pool_size=1, max_overflow=0, pool_timeout=0.05), threading.Event()
+    with webhook() as (hook, posts):
+        thread = threading.Thread(target=escalation.keep, args=(engine, [hook], PAGE, stop))
+        with engine.connect():
+            thread.start()
+            until(
+                lambda: "escalation: the database failed" in caplog.text or not thread.is_alive(), "it was kept from it"
+            )
+        until(lambda: posts or not thread.is_alive(), "the webhook is called")
+        stop.set()
+        thread.join()
+    engine.dispose()
+    assert len(posts) == 1
+
+
 def test_what_is_no_address_is_told_without_its_password():
     with pytest.raises(ValueError, match="escalation: number 2 must be an address that Apprise knows") as e:
         escalation.check(["json://localhost/alarm", "nothing://anna:secret@x"])

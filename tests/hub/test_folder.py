@@ -52,6 +52,13 @@ def test_only_the_owner_reads_keys_and_passwords(hub):
     assert hub.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_folder_that_somebody_made_is_closed_to_others(tmp_path):
+    """The database in it has what was heard, and where."""
+    tmp_path.chmod(0o755)
+    init(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_device_gets_all_that_it_needs(hub):
     place = Place.load(hub / "devices/roof")
     assert place == Place(host="hub.example", port=8883, name="roof", number=7)

@@ -5,6 +5,7 @@ import functools
 import struct
 import zlib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,6 +232,34 @@ def test_another_message_of_the_same_numbers_is_refused():
     assert take(engine, ENCODED) == take(engine, changed) is not None
     assert "session=3 sequence=0 must be new" in refusals(engine)[0]
     assert rows(engine, database.INCIDENT)[0]["shots"] == 1
+
+
+def test_a_device_cannot_fill_the_disk_with_births(monkeypatch):
+    monkeypatch.setattr(intake, "MOST_SESSIONS", 3)
+    engine = a_database()
+    for session in (5, 1, 4, 3, 2, 6, 5):
+        say(engine, intake.birth, BIRTH.model_copy(update={"session": session}))
+    say(engine, intake.status, Status(session=7, online=True))
+    assert [row["session"] for row in rows(engine, database.SESSION)] == [5, 6, 7]
+    for many in (["x" * 65], ["x"] * 65):
+        say(engine, intake.birth, BIRTH.model_copy(update={"session": 8, "capabilities": many}))
+    assert len(refusals(engine)) == 2 and len(rows(engine, database.SESSION)) == 3
+
+
+def test_the_log_says_once_what_is_wrong_with_a_device(caplog):
+    engine = a_database()
+    hub = service.Hub(mqtt.Client(CallbackAPIVersion.VERSION2), engine, sr=SR, sound=Path())
+    for online, fault in (
+        (True, "disk I/O error"),
+        (True, "disk I/O error"),
+        (False, None),
+        (True, "full\n"),
+        (True, None),
+    ):
+        hub._warn("roof", Status(session=3, online=online, site_fault="stale", disk_fault=fault))
+    lines = [record.getMessage() for record in caplog.records]
+    no_disk = f"roof: {service.NO_DISK}: "
+    assert lines == [f"roof: {service.NO_PROFILE}: stale", f"{no_disk}disk I/O error", f"{no_disk}full\\n"]
 
 
 def say(engine: sql.Engine, function, report) -> None:

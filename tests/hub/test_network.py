@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gunshot.device import topics
 from gunshot.hub import certificates, database, folder, sites
+from tests.device.test_outbox import a_full_disk
 from tests.firmware.driven import shots
 from tests.hub.network import (
     FORKS,
@@ -169,8 +170,8 @@ class Intruder:
         assert self._answered.acquire(timeout=10)
         return self.answers.pop(0)
 
-    def publish(self, topic: str) -> str:
-        self.client.publish(topic, b"{}", qos=1)
+    def publish(self, topic: str, payload: bytes = b"{}") -> str:
+        self.client.publish(topic, payload, qos=1)
         return self.answer()
 
     def _take(self, answer) -> None:
@@ -196,6 +197,24 @@ def test_a_device_writes_and_reads_its_own_topics_alone(network):
         intruder.client.loop_stop()
         assert intruder.answers == []
     assert {row["device"] for row in network.rows(database.MESSAGE)} == {NAME}
+
+
+def test_a_device_with_a_full_disk_is_heard_and_says_so(network):
+    with network.broker(), network.hub(), contextlib.closing(Sender(network.device)) as sender:
+        sender.outbox._retry_s = 0.0
+
+        def fault() -> str | None:
+            kept = network.retained("homeassistant").get(topics.topic(NAME, "status"))
+            return topics.Status.decode(kept).disk_fault if kept else None
+
+        sender.pump_until(lambda: len(network.rows(database.SESSION)) == 1, "the birth is stored")
+        with a_full_disk():
+            sender.hear(ONE)
+            sender.pump_until(lambda: not len(sender.outbox), "the hub has all of it")
+            sender.pump_until(fault, "the device says what is wrong")
+        assert [row["incident"] for row in network.rows(database.INCIDENT)] == [1]
+        sender.device.beat()
+        sender.pump_until(lambda: not fault(), "the device says that it is well")
 
 
 # Of MQTT 3.1.1: with the client id x; and that the broker takes it.
@@ -230,6 +249,26 @@ def test_without_a_certificate_of_this_hub_nobody_connects(network, tmp_path):
             with contextlib.suppress(OSError):
                 assert plain.recv(1) != CONNACK[:1]
     assert answers == [b"", b"", b"", CONNACK]
+
+
+def test_the_broker_waits_for_no_packet_of_a_size_that_no_device_sends(network):
+    """The largest message passes, with the longest topic; a list of subscriptions of 256 MiB would be kept whole."""
+    with network.broker():
+        intruder = Intruder(network.device, network.port, client_id=NAME)
+        assert intruder.publish(topics.topic(NAME, "alert"), bytes(folder.MOST_BYTES)) == "No matching subscribers"
+        intruder.client.disconnect()
+        intruder.client.loop_stop()
+        context = ssl.create_default_context(cafile=network.device / "ca.pem")
+        context.load_cert_chain(network.device / "cert.pem", network.device / "key.pem")
+        with (
+            socket.create_connection(("localhost", network.port), PATIENCE_S) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as one,
+        ):
+            one.sendall(CONNECT)
+            assert one.recv(4) == CONNACK
+            one.sendall(b"\x82\xff\xff\xff\x7f")  # SUBSCRIBE, and so many bytes to follow
+            with contextlib.suppress(ConnectionError):
+                assert one.recv(1) == b""
 
 
 def test_the_broker_keeps_so_many_bytes_of_a_client_and_no_more(tmp_path, monkeypatch):

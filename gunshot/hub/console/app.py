@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 MOST_BYTES = 65536  # of what a browser sends
 RENEW = timedelta(days=60)  # before a certificate ends
 HEARTBEATS = 2.5  # without any, a device is not there
+MOST_CONNECTIONS = 100  # of one address at once: a browser has six, and one more for each page that is open
 LAST_S = 5  # that requests get when the console ends; streams of events end by themselves
 
 
@@ -135,6 +136,7 @@ def serve(place: Path, *, host: str, port: int, sr: int, heartbeat_s: float) -> 
             uvicorn.Config(
                 shown, ssl_certfile=own / "cert.pem", ssl_keyfile=own / "key.pem", server_header=False,
                 proxy_headers=False, access_log=False, log_level="warning", timeout_graceful_shutdown=LAST_S,
+                http="h11", ws="none", loop="asyncio",  # httptools reads headers without end, uvloop asks no Listener
             )
         )  # fmt: skip
         shown.state.ends = lambda: server.should_exit
@@ -162,14 +164,38 @@ def certify(place: Path, own: Path, host: str) -> None:
         certificates.issue(place / "authority", own, "console", host=host, days=certificates.BROWSER_DAYS)
 
 
-def listening(host: str, port: int) -> socket.socket:
+class Listener(socket.socket):
+    """A socket that takes MOST_CONNECTIONS of one address at once, and closes what comes beyond.
+
+    Or whoever opens some, and says nothing, leaves no file for the pages of others, and for who is to be called.
+    """
+
+    def __init__(self, bound: socket.socket):
+        super().__init__(fileno=bound.detach())
+        self._open: dict[str, list[socket.socket]] = {}
+
+    def accept(self) -> tuple[socket.socket, tuple]:
+        """Return a connection and its address; ConnectionAbortedError where that one has too many."""
+        connection, address = super().accept()
+        self._open = {
+            name: still for name, ones in self._open.items() if (still := [s for s in ones if s.fileno() >= 0])
+        }
+        ones = self._open.setdefault(address[0], [])
+        if len(ones) >= MOST_CONNECTIONS:
+            connection.close()
+            raise ConnectionAbortedError
+        ones.append(connection)
+        return connection, address
+
+
+def listening(host: str, port: int) -> Listener:
     """Return a socket that waits for browsers; for localhost of this machine alone. ValueError: the port is in use."""
     try:
         if host == "localhost":
-            return socket.create_server((host, port))
+            return Listener(socket.create_server((host, port)))
         if socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        return socket.create_server(("", port))
+            return Listener(socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True))
+        return Listener(socket.create_server(("", port)))
     except OSError as e:
         if e.errno != errno.EADDRINUSE:
             raise

@@ -10,7 +10,7 @@ from threading import Event
 
 import apprise
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from gunshot.hub.console import decisions
 from gunshot.hub.console.times import utc
@@ -37,8 +37,8 @@ def keep(engine: sql.Engine, addresses: list[str], page: str, stop: Event) -> No
     while not stop.wait(wait_s):
         try:
             wait_s = LOOK_S if work(engine, addresses, page, now=datetime.now(UTC)) else SLOW_S
-        except DBAPIError as e:  # nobody would be called any more; the hub ends where the database fails
-            log.warning("escalation: the database failed: %s", e.orig)
+        except SQLAlchemyError as e:  # or nobody would be called any more, also where pages have all its connections
+            log.warning("escalation: the database failed: %s", getattr(e, "orig", e))
 
 
 def work(engine: sql.Engine, addresses: list[str], page: str, *, now: datetime) -> bool:

@@ -49,7 +49,7 @@ class Filter(pydantic.BaseModel):
             query = query.where(CASE.c.site.is_(None) if self.site == NO_SITE else CASE.c.site == self.site)
         if self.first:
             query = query.where(CASE.c.opened_at >= datetime.combine(self.first, time(), UTC))
-        if self.last:
+        if self.last and self.last < date.max:  # after which there is no day
             query = query.where(CASE.c.opened_at < datetime.combine(self.last, time(), UTC) + timedelta(days=1))
         return query
 

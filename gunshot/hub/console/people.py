@@ -4,6 +4,7 @@ Functions work in the transaction of the connection that they are given, which t
 by itself. Passwords are drawn here, never chosen, and kept as argon2 hashes.
 """
 
+import hashlib
 import re
 import secrets
 import threading
@@ -26,6 +27,9 @@ MOST_FAILED_ADDRESS = 20  # in a window, from one address
 
 HASHER = argon2.PasswordHasher()
 NOBODY = HASHER.hash(secrets.token_bytes(PASSWORD_BYTES))  # so that an unknown name takes as long as a known one
+_PEPPER = secrets.token_bytes(16)
+# When names that nobody has were tried, by address and a hash, as each may be a password. In memory alone.
+_STRANGERS: dict[tuple[str, bytes], list[datetime]] = {}
 _ONE_AT_A_TIME = threading.Lock()  # a hash takes 64 MiB, and no two attempts may pass the limit together
 
 
@@ -82,12 +86,14 @@ def log_in(connection: sql.Connection, name: str, password: str, *, address: str
     Raises
     ------
     LockedError
-        From this address there were too many failed logins. The password is not looked at, and no row written.
+        From this address there were too many failed logins, of this name or of all: also where nobody has that name,
+        or this would tell who has one. The password is not looked at, and no row written.
     """
     with _ONE_AT_A_TIME:
         known = sql.select(PERSON).where(PERSON.c.name == name)
         person = connection.execute(known).first() if re.fullmatch(NAME, name) else None
-        _check_limit(connection, person and name, address, now)
+        stranger = None if person else _stranger(address, name, now)
+        _check_limit(connection, person and name, address, now, strange=stranger or [])
         try:
             right = HASHER.verify(person.password if person else NOBODY, password)
         except argon2.exceptions.VerifyMismatchError:
@@ -97,6 +103,8 @@ def log_in(connection: sql.Connection, name: str, password: str, *, address: str
         number = connection.execute(sql.insert(LOGIN).values(**row)).inserted_primary_key[0]
         audit.enter(connection, "login", number, now=now)
         connection.commit()  # before the next attempt counts them
+        if stranger is not None:
+            stranger.append(now)
     return number if admitted else None
 
 
@@ -118,8 +126,20 @@ def _end_all(connection: sql.Connection, name: str, now: datetime) -> None:
     connection.execute(sql.update(LOGIN).where(*running).values(ended_at=now))
 
 
-def _check_limit(connection: sql.Connection, person: str | None, address: str, now: datetime) -> None:
+def _stranger(address: str, name: str, now: datetime) -> list[datetime]:
+    """Return when a name that nobody has was tried from an address; forget what is older than the window."""
+    for key, times in list(_STRANGERS.items()):
+        times[:] = [time for time in times if now - WINDOW < time]
+        if not times:
+            del _STRANGERS[key]
+    return _STRANGERS.setdefault((address, hashlib.blake2b(name.encode(), key=_PEPPER).digest()), [])
+
+
+def _check_limit(
+    connection: sql.Connection, person: str | None, address: str, now: datetime, *, strange: list[datetime]
+) -> None:
     failed = sql.select(LOGIN.c.person).where(LOGIN.c.address == address, LOGIN.c.at > now - WINDOW, LOGIN.c.failed)
     names = connection.scalars(failed).all()
-    if len(names) >= MOST_FAILED_ADDRESS or (person and names.count(person) >= MOST_FAILED):
+    tries = names.count(person) if person else len(strange)
+    if len(names) >= MOST_FAILED_ADDRESS or tries >= MOST_FAILED:
         raise LockedError(f"too many failed logins: wait {WINDOW.seconds // 60} minutes")
