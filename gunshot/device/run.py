@@ -15,7 +15,7 @@ from gunshot.base import audio, params
 from gunshot.detect import measures, opinion
 from gunshot.detect.listener import Listener
 from gunshot.detect.live import Heard
-from gunshot.device import clock, ladder, speech
+from gunshot.device import battery, clock, ladder, speech
 from gunshot.device.answers import Answers
 from gunshot.device.images import takes
 from gunshot.device.incidents import Incidents, model_number
@@ -196,6 +196,7 @@ class Device:
                 near=nearly,
                 log_mel=log_mel,
                 rung=self._rung(),
+                battery=battery.read(),
             )
         )
 
