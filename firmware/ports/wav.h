@@ -6,6 +6,8 @@
 
 #include "status.h"
 
+#define GUNSHOT_WAV_BLOCK 256 /* samples that come at once, as from DMA */
+
 typedef struct {
   int file;
   uint32_t left; /* samples */

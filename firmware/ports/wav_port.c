@@ -8,8 +8,6 @@
 #include "site.h"
 #include "wav.h"
 
-enum { BLOCK = 256 }; /* samples that come at once, as from DMA */
-
 static gunshot_wav wav;
 static gunshot_ring *ring;
 static int messages;
@@ -54,8 +52,8 @@ gunshot_status port_start(int argc, char **argv, gunshot_ring *to) {
 }
 
 bool port_wait(void) {
-  int16_t samples[BLOCK];
-  const uint32_t n = gunshot_wav_read(&wav, samples, BLOCK);
+  int16_t samples[GUNSHOT_WAV_BLOCK];
+  const uint32_t n = gunshot_wav_read(&wav, samples, GUNSHOT_WAV_BLOCK);
   gunshot_ring_write(ring, samples, n);
   played += n;
   return n > 0;

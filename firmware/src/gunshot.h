@@ -52,6 +52,11 @@ void gunshot_follow_site(gunshot_app *app);
 void gunshot_poll(gunshot_app *app);
 /* Send a heartbeat, due or not. */
 void gunshot_beat(gunshot_app *app);
+/* How many samples the port has given since start, lost ones too; those that the ring still holds among them. */
+static inline uint64_t gunshot_given(const gunshot_app *app) {
+  const uint64_t known = app->counts.heard + app->counts.dropped;
+  return known + (uint32_t)(gunshot_ring_given(app->ring) - (uint32_t)known);
+}
 /* No sample will come: close the incident that is open, and send a heartbeat. */
 void gunshot_end(gunshot_app *app);
 

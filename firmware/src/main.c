@@ -15,6 +15,10 @@ static gunshot_ring ring;
 static gunshot_app app;
 alignas(16) static uint8_t arena[GUNSHOT_ARENA_BYTES];
 
+#if GUNSHOT_TAKES_IMAGES
+uint64_t update_given(void) { return gunshot_given(&app); }
+#endif
+
 static void begin(void) {
 #if GUNSHOT_TAKES_IMAGES
   gunshot_slots_boot(&update.slots, &device); /* as no bootloader has */

@@ -28,5 +28,10 @@ void gunshot_ring_init(gunshot_ring *ring);
 void gunshot_ring_write(gunshot_ring *ring, const int16_t *samples, size_t n);
 /* Reader: copy up to `n` samples out; `gap` tells that samples were dropped before them. Returns how many. */
 size_t gunshot_ring_read(gunshot_ring *ring, int16_t *samples, size_t n, bool *gap);
+/* Either: how many samples the writer has brought, lost ones too, modulo 2^32. */
+static inline uint32_t gunshot_ring_given(gunshot_ring *ring) {
+  const uint32_t dropped = atomic_load_explicit(&ring->dropped, memory_order_acquire);
+  return dropped + atomic_load_explicit(&ring->written, memory_order_acquire);
+}
 
 #endif

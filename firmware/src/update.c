@@ -7,7 +7,7 @@
 #include "port.h"
 
 enum { KIND_AT = 3, LENGTH_AT = 4, DEVICE_AT = 6, SESSION_AT = 10, BODY_AT = 18, CRC_BYTES = 4, PART_AT = BODY_AT + 4 };
-enum { ORDER_MESSAGE = BODY_AT + 1 + GUNSHOT_OTA_BYTES + CRC_BYTES };
+enum { ORDER_MESSAGE = BODY_AT + 1 + GUNSHOT_OTA_BYTES + CRC_BYTES, ASK_MESSAGE = BODY_AT + 4 + CRC_BYTES };
 
 static const uint8_t MAGIC[] = {'G', 'S', GUNSHOT_MESSAGE_VERSION};
 
@@ -22,21 +22,40 @@ static uint32_t get32(const uint8_t *at) {
   return value;
 }
 
+/* Send `bytes`, whose body is written. Where that fails, the other end asks again. */
+static void say(gunshot_update_kind kind, uint8_t *bytes, size_t size) {
+  memcpy(bytes, MAGIC, sizeof MAGIC);
+  bytes[KIND_AT] = (uint8_t)kind;
+  bytes[LENGTH_AT] = (uint8_t)size;
+  put32(bytes + DEVICE_AT, port_device());
+  put32(bytes + SESSION_AT, port_session());
+  put32(bytes + size - CRC_BYTES, gunshot_crc32(bytes, size - CRC_BYTES));
+  const bool is_sent = port_send(bytes, size) == GUNSHOT_OK;
+  (void)is_sent;
+}
+
+/* The count is taken after the question has come, and before the answer goes. */
+static void tell_time(uint32_t number) {
+  const uint64_t given = update_given();
+  uint8_t bytes[GUNSHOT_TIME_BYTES] = {0};
+  put32(bytes + BODY_AT, number);
+  put32(bytes + BODY_AT + 4, (uint32_t)given);
+  put32(bytes + BODY_AT + 8, (uint32_t)(given >> 32));
+  const uint16_t block = port_block();
+  memcpy(bytes + BODY_AT + 12, &block, sizeof block);
+  say(GUNSHOT_TIME, bytes, sizeof bytes);
+}
+
 static void report(gunshot_update *update, gunshot_stage stage, gunshot_ota_verdict verdict) {
   const gunshot_slots *slots = &update->slots;
   const uint8_t *running = slots->running == GUNSHOT_NO_SLOT ? NULL : port_flash((gunshot_area)slots->running);
-  uint8_t bytes[GUNSHOT_REPORT_BYTES] = {[KIND_AT] = GUNSHOT_REPORT, [LENGTH_AT] = GUNSHOT_REPORT_BYTES};
-  memcpy(bytes, MAGIC, sizeof MAGIC);
-  put32(bytes + DEVICE_AT, port_device());
-  put32(bytes + SESSION_AT, port_session());
+  uint8_t bytes[GUNSHOT_REPORT_BYTES] = {0};
   bytes[BODY_AT] = (uint8_t)stage;
   bytes[BODY_AT + 1] = (uint8_t)verdict;
   put32(bytes + BODY_AT + 2, slots->writing == GUNSHOT_NO_SLOT ? 0 : slots->written);
   put32(bytes + BODY_AT + 6, running ? gunshot_ota_version(running) : 0);
   put32(bytes + BODY_AT + 10, running ? gunshot_ota_hash(running) : 0);
-  put32(bytes + sizeof bytes - CRC_BYTES, gunshot_crc32(bytes, sizeof bytes - CRC_BYTES));
-  const bool is_sent = port_send(bytes, sizeof bytes) == GUNSHOT_OK;
-  (void)is_sent; /* where it was not, the other end asks again */
+  say(GUNSHOT_REPORT, bytes, sizeof bytes);
 }
 
 static void answer(gunshot_update *update, gunshot_stage stage, gunshot_ota_verdict verdict) {
@@ -74,7 +93,8 @@ static size_t stated(const uint8_t *bytes) {
   const size_t size = bytes[LENGTH_AT] | (size_t)bytes[LENGTH_AT + 1] << 8;
   const bool is_order = bytes[KIND_AT] == GUNSHOT_ORDER && size == ORDER_MESSAGE;
   const bool is_part = bytes[KIND_AT] == GUNSHOT_PART && size > PART_AT + CRC_BYTES && size <= GUNSHOT_PART_MESSAGE;
-  return memcmp(bytes, MAGIC, sizeof MAGIC) == 0 && (is_order || is_part) ? size : 0;
+  const bool is_ask = bytes[KIND_AT] == GUNSHOT_ASK && size == ASK_MESSAGE;
+  return memcmp(bytes, MAGIC, sizeof MAGIC) == 0 && (is_order || is_part || is_ask) ? size : 0;
 }
 
 static void drop(gunshot_update *update, size_t bytes) {
@@ -94,6 +114,8 @@ static bool take_first(gunshot_update *update) {
   }
   if (bytes[KIND_AT] == GUNSHOT_ORDER) {
     follow(update, bytes[BODY_AT], bytes + BODY_AT + 1);
+  } else if (bytes[KIND_AT] == GUNSHOT_ASK) {
+    tell_time(get32(bytes + BODY_AT));
   } else {
     take_part(update, get32(bytes + BODY_AT), bytes + PART_AT, size - PART_AT - CRC_BYTES);
   }

@@ -5,11 +5,10 @@ The board asks for each part; it looks at the image as a device on Linux does, a
 
 import logging
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from gunshot.device import messages
+from gunshot.device import sealed
 from gunshot.device.releases import Stage, Wanted
 from gunshot.signing import manifests
 
@@ -43,32 +42,19 @@ class Report:
     hash: bytes  # the first 4 bytes of that image's SHA-256: two builds of one model share a number; zeros: as above
 
 
-def _sealed(kind: int, body: bytes) -> bytes:
-    size = messages.HEAD.size + len(body) + messages.CRC.size
-    whole = messages.HEAD.pack(messages.MAGIC, messages.VERSION, kind, size, 0, 0, 0) + body
-    return whole + messages.CRC.pack(zlib.crc32(whole))
-
-
 def order(wanted: Wanted, manifest: bytes) -> bytes:
     """Return what a board is to do with the image of a manifest, as it is sent."""
-    return _sealed(ORDER, bytes([WANTED[wanted]]) + manifest)
+    return sealed.write(ORDER, bytes([WANTED[wanted]]) + manifest)
 
 
 def part(image: bytes, at: int) -> bytes:
     """Return the part of an image that begins at a byte, as it is sent."""
-    return _sealed(PART, AT.pack(at) + image[at : at + PART_BYTES])
+    return sealed.write(PART, AT.pack(at) + image[at : at + PART_BYTES])
 
 
 def decode(data: bytes) -> Report:
     """Return the report that `data` is; ValueError where it is none, or damaged."""
-    if len(data) != messages.HEAD.size + BODY.size + messages.CRC.size:
-        raise ValueError(f"length={len(data)} is not that of a report")
-    magic, version, kind, length, device, session, _ = messages.HEAD.unpack_from(data)
-    if (magic, version, kind, length) != (messages.MAGIC, messages.VERSION, REPORT, len(data)):
-        raise ValueError(f"kind={kind} of version={version} must be {REPORT} of {messages.VERSION}")
-    if messages.CRC.unpack(data[-messages.CRC.size :]) != (zlib.crc32(data[: -messages.CRC.size]),):
-        raise ValueError("crc32 must be as the report states: it is damaged")
-    stage, rule, next, running, hash = BODY.unpack_from(data, messages.HEAD.size)
+    device, session, stage, rule, next, running, hash = sealed.read(data, REPORT, BODY)
     if stage >= len(STAGES) or rule >= len(RULES):
         raise ValueError(f"stage={stage}, rule={rule} must be below {len(STAGES)}, {len(RULES)}")
     return Report(device, session, STAGES[stage], RULES[rule], next, running, hash)

@@ -6,6 +6,7 @@ knows when its bytes came. It stores no sound: a board sends none.
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pydantic
 from gunshot.base.files import atomic
 from gunshot.device import clock, messages
 from gunshot.device.answers import Answers
+from gunshot.device.board_clock import Given, Samples
 from gunshot.device.board_image import Delivery, Report
 from gunshot.device.board_slots import BoardSlots
 from gunshot.device.images import takes
@@ -29,10 +31,6 @@ from gunshot.device.topics import U32, VIDEO, Birth
 
 FILE = "board.json"
 CAPABILITIES = ["log_mel", "onsets", "clock"]  # optional fields that its messages may have
-# From a sound at the board's microphone to its heartbeat here, in microseconds, at most: the board's ring, 128 ms; a
-# block of DMA and a window, 30 ms; 85 bytes at 115,200 baud, 8 ms; an adapter's and this machine's waits. Assumed.
-DELAY_US = 200_000
-DRIFT = 1e-4  # of a board's crystal, and this machine's: seconds a second, at most
 GONE = 3  # heartbeats that do not come: the board is not there
 
 log = logging.getLogger("gunshot")
@@ -83,32 +81,6 @@ class Board(pydantic.BaseModel):
         return self.model_copy(update=known)
 
 
-class Samples:
-    """When the samples of a board were heard, by this machine's monotonic clock, s.
-
-    A heartbeat says how many samples the board has heard, and comes a little later: by its way, which varies. The one
-    with the shortest way is believed, for as long as the crystals may not have drifted past it.
-    """
-
-    def __init__(self, sr: int):
-        self._sr = sr
-        self._first_s = self._at_s = 0.0  # when sample 0 was heard; when the last heartbeat came
-        self._heard = False
-
-    def beat(self, sample: int, now_s: float) -> None:
-        """Take a heartbeat that came now: `sample` samples were heard, lost ones too."""
-        first_s = now_s - sample / self._sr
-        if self._heard:
-            first_s = min(first_s, self._first_s + DRIFT * (now_s - self._at_s))
-        self._first_s, self._at_s, self._heard = first_s, now_s, True
-
-    def time(self, sample: int, now_s: float) -> tuple[float, float] | None:
-        """Return when a sample was heard, and the error of that; None before the first heartbeat."""
-        if not self._heard:
-            return None
-        return self._first_s + sample / self._sr, DELAY_US / 1e6 + DRIFT * (now_s - self._at_s)
-
-
 class Bridge:
     """One board's messages on their way to the hub. It is used in one thread.
 
@@ -151,6 +123,8 @@ class Bridge:
             self._heard_s = now_s
             if isinstance(message, Report):
                 self._hear(message)
+            elif isinstance(message, Given):
+                self._hear_count(message, now_s)
             else:
                 self._take(message, now_s)
         if more := self._reader.passed - passed:
@@ -160,8 +134,9 @@ class Bridge:
             self._link.tell(online=data is not None and now_s - self._heard_s < self._gone_s)
 
     def outgoing(self, now_s: float) -> bytes:
-        """Return what is to be sent to the board now."""
-        return self._images.outgoing(now_s) if self._images else b""
+        """Return what is to be sent to the board at once: of an image, or else how many samples it has heard."""
+        of_image = self._images.outgoing(now_s) if self._images else b""
+        return of_image or (self._samples.outgoing(now_s) if self._board else b"")
 
     def pump(self, wait_s: float = 0.0) -> None:
         """Delete what was acknowledged, and send what waits."""
@@ -181,6 +156,12 @@ class Bridge:
         if self._images and self._images.hear(report) and self._installer:
             self._installer.again()
         self._know()
+
+    def _hear_count(self, given: Given, now_s: float) -> None:
+        """Take how many samples the board has heard, where that is of the start that its messages are of."""
+        board = self._board
+        if board and (board.number, board.start) == (given.device, given.session):
+            self._samples.hear(given, now_s)
 
     def _know(self) -> None:
         """Note what the board says that it runs, of this start of it."""
@@ -231,7 +212,8 @@ class Bridge:
         if error_us is None or heard is None:
             return None
         then_s, way_s = heard
-        return Clock(time.time_ns() // 1000 - round((now_s - then_s) * 1e6), error_us + round(way_s * 1e6))
+        unix_us, read_us = clock.unix_us(then_s)
+        return Clock(unix_us, error_us + read_us + math.ceil(way_s * 1e6))
 
     def _be_born(self) -> None:
         """Connect to the hub once it is known what the board is, and anew where that is something else.
@@ -268,8 +250,7 @@ def run(line: Line, bridge: Bridge) -> None:
     """Pass on what comes on a line, and what goes to the board, for ever."""
     while True:
         data = line.read()
-        now_s = time.monotonic()
-        bridge.hear(data, now_s)
-        if data is not None and (orders := bridge.outgoing(now_s)):
-            line.write(orders)
+        bridge.hear(data, time.monotonic())
         bridge.pump()
+        if data is not None and (orders := bridge.outgoing(time.monotonic())):
+            line.write(orders)

@@ -1,6 +1,7 @@
 """Whether this machine's clock is right, as its operating system says."""
 
 import ctypes
+import math
 import sys
 import time
 from pathlib import Path
@@ -31,6 +32,15 @@ def error_us() -> int | None:
     if read(values) in (UNSYNCHRONISED, -1):
         return None
     return values[MAXERROR] + (SNTP_US if _is_timesyncd() else 0)
+
+
+def unix_us(monotonic_s: float) -> tuple[int, int]:
+    """Return what the clock was at a time of the monotonic one, a moment ago, microseconds since 1970, and its error.
+
+    The error is that of reading two clocks alone: another process may run between them.
+    """
+    before_s, now_us, after_s = time.monotonic(), time.time_ns() // 1000, time.monotonic()
+    return now_us - round((before_s - monotonic_s) * 1e6), math.ceil((after_s - before_s) * 1e6) + 1
 
 
 def _is_timesyncd() -> bool:

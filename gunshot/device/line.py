@@ -6,13 +6,17 @@ from contextlib import suppress
 
 import serial
 
-from gunshot.device import board_image, messages
+from gunshot.device import board_clock, board_image, messages
+from gunshot.device.board_clock import Given
 from gunshot.device.board_image import Report
 from gunshot.device.messages import Message
 
 PATIENCE_S = 0.5  # between two looks at a line that is quiet, or away
 
 log = logging.getLogger("gunshot")
+
+Said = Message | Report | Given  # by a board
+OF_BOARDS = {board_image.REPORT: board_image.decode, board_clock.TIME: board_clock.decode}  # for the bridge alone
 
 
 class Line:
@@ -62,7 +66,7 @@ class Line:
 
 
 class Reader:
-    """Messages and reports out of a line's bytes, in whatever pieces they come.
+    """Messages, reports and answers out of a line's bytes, in whatever pieces they come.
 
     A message is taken when its last byte came, if none of its bytes was lost or damaged. Bytes that are of none are
     passed over, and `passed` counts them. None of them delays a message behind them: of a beginning that states a
@@ -73,8 +77,8 @@ class Reader:
         self._bytes = bytearray()  # from the first beginning of what may become a message
         self.passed = 0
 
-    def push(self, data: bytes) -> list[Message | Report]:
-        """Return the messages and reports that are whole with further bytes."""
+    def push(self, data: bytes) -> list[Said]:
+        """Return the messages, reports and answers that are whole with further bytes."""
         self._bytes += data
         out, end, waits, at = [], 0, None, -1  # `end` of the last message; where the first that may come begins
         while (at := self._bytes.find(messages.MAGIC, at + 1)) >= 0:
@@ -100,9 +104,9 @@ class Reader:
         if len(self._bytes) - at < messages.HEAD.size:
             return None
         _, version, kind, size, *_ = messages.HEAD.unpack_from(self._bytes, at)
-        return size if version == messages.VERSION and kind in (*messages.KINDS, board_image.REPORT) else 0
+        return size if version == messages.VERSION and kind in (*messages.KINDS, *OF_BOARDS) else 0
 
 
-def _decoded(data: bytes) -> Message | Report:
+def _decoded(data: bytes) -> Said:
     kind = messages.HEAD.unpack_from(data)[2] if len(data) >= messages.HEAD.size else None
-    return board_image.decode(data) if kind == board_image.REPORT else messages.decode(data)
+    return OF_BOARDS.get(kind, messages.decode)(data)

@@ -119,6 +119,17 @@ class Rung:
 
 
 @dataclass(frozen=True)
+class Battery:
+    """How full a device's battery is."""
+
+    percent: int
+
+    def __post_init__(self):
+        if self.percent > 100:
+            raise ValueError(f"battery={self.percent} must be at most 100 percent")
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """A heartbeat: a device lives; with what it counted since its start."""
 
@@ -139,6 +150,7 @@ class Heartbeat:
     near: Near | None = None  # absent: the device does not count them
     log_mel: np.ndarray | None = None  # as of an incident message, of the highest near miss since the heartbeat before
     rung: Rung | None = None  # absent: its threshold does not adapt
+    battery: Battery | None = None  # absent: it has none, or does not know
 
 
 Message = Incident | Heartbeat
@@ -151,6 +163,7 @@ NEARLY = struct.Struct("<IH")
 STANDS = struct.Struct("<BBH")
 JUDGED = struct.Struct("<QHB")
 NUMBER = struct.Struct("<Q")
+LEVEL = struct.Struct("<B")
 
 
 def _pack(form: struct.Struct, values, message: Message) -> bytes:
@@ -217,6 +230,7 @@ FIELDS = {
         5: _field("near", Near, NEARLY),
         6: ("log_mel", _log_mel_bytes, _log_mel),
         7: _field("rung", Rung, STANDS),
+        10: _field("battery", Battery, LEVEL),
     },
 }
 

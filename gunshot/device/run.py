@@ -15,7 +15,7 @@ from gunshot.base import audio, params
 from gunshot.detect import measures, opinion
 from gunshot.detect.listener import Listener
 from gunshot.detect.live import Heard
-from gunshot.device import clock, ladder, speech
+from gunshot.device import battery, clock, ladder, speech
 from gunshot.device.answers import Answers
 from gunshot.device.images import takes
 from gunshot.device.incidents import Incidents, model_number
@@ -29,6 +29,7 @@ from gunshot.device.policy import Policy
 from gunshot.device.ring import Ring
 from gunshot.device.second import Second
 from gunshot.device.slots import Slots
+from gunshot.device.stuck import Stuck
 from gunshot.device.topics import NO_PROFILE, OPINION, SPEECH, VIDEO, Birth, SiteProfile
 from gunshot.models.model import Model
 
@@ -87,6 +88,7 @@ class Device:
         self._offset = measures.spl_offset(p.full_scale_pa)
         self._begun = self._beaten = time.monotonic()
         self._heard = self._alerts = 0
+        self._stuck = Stuck(ear.p.audio.sr)
         self._loudness = self._samples = 0  # of what was heard since the heartbeat before: sum of squares, count
         self._dropped = outbox.dropped
 
@@ -101,6 +103,7 @@ class Device:
         self._heard_s = self._at.unix_s
         self._heard += len(pcm)
         self.ring.push(pcm)
+        self._stuck.hear(pcm)
         self._loudness += int(np.square(pcm.astype(np.int64)).sum())
         self._samples += len(pcm)
         before = self._teller.count
@@ -168,7 +171,7 @@ class Device:
     def beat(self) -> None:
         """Put a heartbeat into the outbox.
 
-        This device counts neither lost samples, only the gaps that they leave, nor a stuck microphone.
+        This device counts no lost samples, only the gaps that they leave.
         """
         self._beaten = now = time.monotonic()
         noise = measures.spl_tenths(self._loudness, max(self._samples, 1), self._offset)
@@ -184,7 +187,7 @@ class Device:
                 heard=self._heard,
                 dropped=0,
                 gaps=self._ear.gaps,
-                stuck=0,
+                stuck=self._stuck.count,
                 backward=0,
                 failures=0,
                 alerts=self._alerts,
@@ -193,6 +196,7 @@ class Device:
                 near=nearly,
                 log_mel=log_mel,
                 rung=self._rung(),
+                battery=battery.read(),
             )
         )
 

@@ -14,7 +14,7 @@ import sqlalchemy as sql
 from gunshot.base import audio
 from gunshot.device import parts
 from gunshot.device.parts import End, Part, VideoPart
-from gunshot.hub.database import CLIP, VIDEO
+from gunshot.hub.database import CASE, CLIP, INCIDENT, ORDER, VIDEO
 from gunshot.signing import record
 
 Replies = list[tuple[Part | VideoPart | End, bytes]]  # by number
@@ -40,7 +40,16 @@ def sound(connection: sql.Connection, order: str, replies: Replies, *, folder: P
             "sr": run[0].sr, "sha256": sha256, "kept": False, "written_at": now,
         }  # fmt: skip
         connection.execute(sql.insert(CLIP).values(values))
+        _make_due(connection, order, values)
     return Joined(end, sha256, sum(said.samples / said.sr for said in run if said.withheld))
+
+
+def _make_due(connection: sql.Connection, order: str, clip: dict) -> None:
+    """Have the places of cases worked out anew whose onsets a clip holds."""
+    device = sql.select(ORDER.c.device).where(ORDER.c.id == order).scalar_subquery()
+    held = INCIDENT.c.onset.between(clip["start"], clip["start"] + clip["samples"])
+    cases = sql.select(INCIDENT.c.case).where(INCIDENT.c.device == device, INCIDENT.c.session == clip["session"], held)
+    connection.execute(sql.update(CASE).where(CASE.c.number.in_(cases)).values(place_due=True))
 
 
 def _samples(replies: Replies) -> tuple[list[Part], np.ndarray, End | None]:

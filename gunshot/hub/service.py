@@ -47,7 +47,7 @@ def serve(place: Path, *, sr: int, second: Callable[[sql.Engine, Path, Event], N
         client.on_message = lambda _, __, message: hub.inbox.put(message)
         client.on_subscribe, client.on_disconnect = hub.subscribed, hub.disconnected
         client.connect_async(settings.host, settings.port)
-        keeping = [partial(places.keep, engine), *_sending(engine, settings)]
+        keeping = [partial(places.keep, engine, sound), *_sending(engine, settings)]
         if second:
             keeping.append(partial(second, engine, sound))
         with ThreadPoolExecutor(len(keeping)) as pool:  # a thread for each: none of them ends before the hub does

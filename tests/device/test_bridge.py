@@ -1,19 +1,19 @@
 """A board's messages as those of a device of the hub: whose they are, of which session, and when they were heard."""
 
 import dataclasses
+import struct
 import time
+import zlib
 from contextlib import closing
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from gunshot.device import board_image, bridge, messages
+from gunshot.device import board_clock, board_image, bridge, messages
 from gunshot.device.answers import Answers
 from gunshot.device.board_image import WAIT_S, Delivery
 from gunshot.device.board_slots import PROBE, BoardSlots
-from gunshot.device.bridge import Bridge, Samples
+from gunshot.device.bridge import Bridge
 from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, State
 from gunshot.device.outbox import Outbox
 from gunshot.device.place import Place
@@ -66,6 +66,12 @@ def a_bridge(folder, outbox, links=None, error_us=lambda: None, delivery=None, i
 
 def hear(one: Bridge, *said, now_s: float = 0.0) -> None:
     one.hear(b"".join(map(messages.encode, said)), now_s)
+
+
+def of_image(one: Bridge, now_s: float) -> bytes:
+    """What is sent to the board of images; it is asked how many samples it heard where that is nothing."""
+    sent = one.outgoing(now_s)
+    return b"" if sent[3:4] == bytes([board_clock.ASK]) else sent
 
 
 def waiting(outbox: Outbox) -> list[messages.Message]:
@@ -140,15 +146,15 @@ def test_an_image_goes_to_the_board_and_what_it_says_of_it_stays_here(tmp_path, 
     delivery = Delivery(IMAGE, manifest(IMAGE, 4))
     one = a_bridge(tmp_path, outbox, delivery=delivery)
     one.hear(report(FLASHED), 0.0)
-    assert one.outgoing(0.0) == board_image.order(Wanted.install, manifest(IMAGE, 4)) and one.outgoing(1.0) == b""
+    assert of_image(one, 0.0) == board_image.order(Wanted.install, manifest(IMAGE, 4)) and of_image(one, 1.0) == b""
     one.hear(report(FETCHING, next=256) + messages.encode(BEAT), 1.0)
-    assert one.outgoing(1.0) == board_image.part(IMAGE, 256)
+    assert of_image(one, 1.0) == board_image.part(IMAGE, 256)
     one.hear(report(TRIAL, running=4) + messages.encode(after(BEAT, session=5)), 2.0)
-    assert one.outgoing(2.0) == board_image.order(Wanted.keep, manifest(IMAGE, 4))
+    assert of_image(one, 2.0) == board_image.order(Wanted.keep, manifest(IMAGE, 4))
     one.hear(report(KEPT, running=4), 3.0)
-    assert delivery.ended == "kept" and one.outgoing(9.0) == b""
+    assert delivery.ended == "kept" and of_image(one, 9.0) == b""
     assert [(m.session, m.sequence) for m in waiting(outbox)] == [(1, 0), (2, 0)]  # the board's messages alone
-    assert a_bridge(tmp_path, outbox).outgoing(0.0) == b""
+    assert of_image(a_bridge(tmp_path, outbox), 0.0) == b""
 
 
 def test_the_hub_is_told_which_image_runs_as_soon_as_the_board_says_so(tmp_path, outbox):
@@ -156,15 +162,15 @@ def test_the_hub_is_told_which_image_runs_as_soon_as_the_board_says_so(tmp_path,
         links = Links()
         one = a_bridge(tmp_path, outbox, links, delivery=slots)
         hear(one, BEAT)
-        assert one.outgoing(0.0) == PROBE and one.outgoing(1.0) == b""
+        assert of_image(one, 0.0) == PROBE and of_image(one, 1.0) == b""
         unknown = board_image.RULES.index("unknown")
         for more in ({"rule": unknown}, {"rule": unknown, "running": 4}):
             one.hear(report(REFUSED, device=BEAT.device, session=BEAT.session, **more), 2.0)
-        assert one.outgoing(99.0) == b""
+        assert of_image(one, 99.0) == b""
         one.hear(report(KEPT, running=5, device=BEAT.device, session=6), 99.0)  # it starts again, and is heard
         hear(one, after(BEAT, session=6))
         hear(one, after(BEAT, session=7))  # and is not
-        assert one.outgoing(199.0) == PROBE
+        assert of_image(one, 199.0) == PROBE
         said = [(birth.session, birth.image, "image:mps2-an386" in birth.capabilities) for birth in links.births]
         assert said == [(1, None, False), (1, None, True), (1, 4, True), (2, 5, True)]  # that of 7 waits
         assert [message.session for message in waiting(outbox)] == [1, 2, 3]
@@ -189,7 +195,7 @@ def test_a_board_that_says_nothing_of_images_is_told_of_all_the_same(tmp_path, o
             hear(one, after(BEAT, session=start))
             for i in range(board_image.SILENT):
                 assert len(links.births) == 1  # with a link its messages go out without
-                assert one.outgoing(50.0 * start + WAIT_S * i)
+                assert of_image(one, 50.0 * start + WAIT_S * i)
                 one.hear(b"", 0.0)
             assert len(links.births) == start and links.births[-1].image is None
 
@@ -215,35 +221,45 @@ def test_a_damaged_memory_of_the_board_is_named(tmp_path, outbox):
         a_bridge(tmp_path, outbox)
 
 
-@pytest.mark.slow
-@settings(max_examples=200)
-@given(data=st.data(), drift=st.floats(-bridge.DRIFT, bridge.DRIFT), begun_s=st.floats(0, 1e6))
-def test_a_sample_s_time_is_within_its_error(data, drift, begun_s):
-    """The board's crystal is off, and heartbeats come late by anything up to the delay, less what 2 s may drift."""
-    samples, t = Samples(SR), 0.0
+def a_count(number: int, samples: int, *, block: int = 112, **of) -> bytes:
+    """A board's answer, as firmware/src/update.h has it."""
+    of = {"device": BEAT.device, "session": BEAT.session} | of
+    whole = struct.pack("<2sBBHIIIIQH", b"GS", 2, 7, 36, of["device"], of["session"], 0, number, samples, block)
+    return whole + struct.pack("<I", zlib.crc32(whole))
 
-    def heard(at_s: float) -> int:
-        return int(at_s * SR * (1 + drift))
 
-    assert samples.time(0, begun_s) is None
-    for pause_s in data.draw(st.lists(st.floats(0.1, 4000), min_size=1, max_size=12)):
-        t += pause_s
-        late_s = data.draw(st.floats(0, bridge.DELAY_US / 1e6 - 1e-3))
-        samples.beat(heard(t), begun_s + t + late_s)
-        sound_s = t + data.draw(st.floats(-min(2.0, t), 1000))
-        time_s, error_s = samples.time(heard(sound_s), begun_s + max(sound_s, t) + 2)
-        assert abs(time_s - begun_s - sound_s) <= error_s
-        assert error_s <= bridge.DELAY_US / 1e6 + bridge.DRIFT * 1002
+def at(monkeypatch, now_s: float, now_us: int = 1_700_000_010_000_000) -> None:
+    """Set both clocks of this machine."""
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "time_ns", lambda: 1000 * now_us)
 
 
 def test_a_message_has_the_time_where_this_machine_is_sure_of_it(tmp_path, outbox, monkeypatch):
-    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_010_000_000_000)
     one = a_bridge(tmp_path, outbox, error_us=lambda: 1500)
+    at(monkeypatch, 110.0)
     hear(one, after(ALERT, sequence=0))  # it is not known when samples were heard
     hear(one, after(BEAT, sequence=1, heard=3 * SR - 100, dropped=100), now_s=103.0)
     hear(one, after(ALERT, sequence=2, decided=5 * SR), now_s=110.0)  # it was heard at 105
     own = Clock(5, 6)
     hear(one, after(ALERT, sequence=3, clock=own), now_s=111.0)
-    drift_us = round(7 * bridge.DRIFT * 1e6)
-    wanted = Clock(1_700_000_005_000_000, 1500 + bridge.DELAY_US + drift_us)
+    drift_us = round(7 * board_clock.DRIFT * 1e6)
+    wanted = Clock(1_700_000_005_000_000, 1500 + board_clock.DELAY_US + drift_us + 2)
     assert [message.clock for message in waiting(outbox) if isinstance(message, Incident)] == [None, wanted, own]
+
+
+def test_a_board_that_answers_is_timed_by_its_round_trip(tmp_path, outbox, monkeypatch):
+    one = a_bridge(tmp_path, outbox, error_us=lambda: 1500)
+    at(monkeypatch, 110.0)
+    hear(one, BEAT, now_s=100.0)
+    sent = one.outgoing(103.0)
+    (number,) = struct.unpack("<I", sent[18:-4])
+    assert sent == board_clock.ask(number) and one.outgoing(104.0) == b""
+    for other in ({"device": 1}, {"session": 1}, {"number": number + 1}):  # nothing is learned of them
+        one.hear(a_count(**{"number": number, "samples": 9} | other), 103.01)
+    one.hear(a_count(number, 3 * SR), 103.021)  # so sample 3 SR was heard from 102.993 to 103.021
+    one.hear(a_count(number, 9 * SR), 103.03)  # an answer counts once
+    hear(one, after(ALERT, decided=5 * SR), now_s=110.0)
+    (clock,) = [message.clock for message in waiting(outbox) if isinstance(message, Incident)]
+    assert clock.unix_us == 1_700_000_010_000_000 - 4_993_000
+    assert clock.error_us == pytest.approx(1500 + 14_000 + 201, abs=8)
+    assert [(m.session, m.sequence) for m in waiting(outbox)] == [(1, 0), (1, 1)]  # the hub gets no answer

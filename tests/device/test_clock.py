@@ -60,6 +60,12 @@ def test_systemd_timesyncd_tells_the_kernel_no_bound(monkeypatch, tmp_path, age_
     assert clock.error_us() == more_us
 
 
+def test_a_time_of_the_monotonic_clock_is_one_of_the_other():
+    before_us, then_s = time.time_ns() // 1000, time.monotonic()
+    unix_us, error_us = clock.unix_us(then_s)
+    assert before_us - error_us <= unix_us <= time.time_ns() // 1000 + error_us
+
+
 def test_without_the_call_the_clock_is_not_known(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     assert clock.error_us() is None

@@ -108,7 +108,10 @@ def test_a_heartbeat_tells_what_was_heard(outbox, monkeypatch):
     now += SECTION.heartbeat_s
     device.hear(noise, lost=False)
     level_db = 20 * np.log10(p.firmware.full_scale_pa * 2**-4 / 20e-6)
-    assert abs(waiting(outbox)[-1].noise - 10 * level_db) <= 1
+    assert abs(waiting(outbox)[-1].noise - 10 * level_db) <= 1 and waiting(outbox)[-1].stuck == 0
+    now += SECTION.heartbeat_s
+    device.hear(np.full(p.audio.sr, 2**-4, np.float32), lost=False)  # one value for a second
+    assert waiting(outbox)[-1].stuck == 1
 
 
 def test_what_found_no_room_is_in_the_next_heartbeat(tmp_path, monkeypatch):

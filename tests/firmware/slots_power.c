@@ -81,6 +81,8 @@ static gunshot_update update;
 
 uint32_t port_device(void) { return 7; }
 uint32_t port_session(void) { return 9; }
+uint16_t port_block(void) { return 112; }
+uint64_t update_given(void) { return 0x123456789A; }
 
 gunshot_status port_send(const uint8_t *message, size_t size) {
   if (reported + size > sizeof reports) return GUNSHOT_IO;

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gunshot.base import audio
 from gunshot.detect import measures
 from gunshot.device import messages as wire
-from gunshot.device.messages import Clock, Detector, Heartbeat, Incident, Near, Opinion, Profile, Rung, State
+from gunshot.device.messages import Battery, Clock, Detector, Heartbeat, Incident, Near, Opinion, Profile, Rung, State
 from tests.firmware import driven
 
 OK, CRC, TRUNCATED, VERSION, SHAPE, VALUE = 0, 1, 2, 3, 4, 11
@@ -23,7 +23,7 @@ RUNGS = st.builds(lambda few, more, score: Rung(few, few + more, score), st.inte
 MANY = settings(max_examples=1000)  # the driver answers within a millisecond, under sanitizers
 FEWER = settings(max_examples=300)  # where an example takes long to draw
 SHORT = 60_000  # bytes of a message to which fields can be added
-OPTIONAL = ("log_mel", "onsets", "clock", "opinion", "profile", "detector", "near", "rung")
+OPTIONAL = ("log_mel", "onsets", "clock", "opinion", "profile", "detector", "near", "rung", "battery")
 NUMBERS = {"onset": U64, "decided": U64, "model": U64, "uptime_ms": U64, "heard": U64, "dropped": U64, "score": U16,
            "spl_db": I16, "noise": I16, "incident": st.integers(1, 2**32 - 1), "shots": st.integers(8, 2**16 - 1),
            "state": st.sampled_from(State)}  # fmt: skip
@@ -112,7 +112,7 @@ def check(driver, data: bytes) -> int:
         try:
             message = wire.decode(data)
         except ValueError as e:
-            unknown = r"(near|log_mel|rung)=" if data[3] == HEARTBEATS else r"(opinion|profile)[:=]"
+            unknown = r"(near|log_mel|rung|battery)=" if data[3] == HEARTBEATS else r"(opinion|profile)[:=]"
             assert re.match(unknown, str(e))
             return status
         assert again == wire.encode(without(message))
@@ -126,7 +126,7 @@ def without(message: wire.Message) -> wire.Message:
     """A message without what C passes over."""
     if isinstance(message, Incident):
         return replace(message, opinion=None, profile=None)
-    return replace(message, near=None, log_mel=None, rung=None)
+    return replace(message, near=None, log_mel=None, rung=None, battery=None)
 
 
 def sealed(data: bytes) -> bytes:
@@ -187,7 +187,7 @@ def test_fixed_fields_are_whole(driver, kind, size):
 def test_optional_fields_of_unknown_types_and_in_any_order(driver, message, data):
     """They are passed over wherever they stand, and those that are known are read."""
     known = wire._contents(wire.encode(message)[HEAD + wire.BODY[type(message)].size : -4])
-    unknown = data.draw(st.dictionaries(st.integers(10, 255) | st.just(0), st.binary(max_size=9)))
+    unknown = data.draw(st.dictionaries(st.integers(11, 255) | st.just(0), st.binary(max_size=9)))
     order = data.draw(st.permutations([*known.items(), *unknown.items()]))
     absent = {"log_mel": None, "onsets": (), "clock": None} if isinstance(message, Incident) else {"detector": None}
     plain = replace(message, **absent)
@@ -213,10 +213,11 @@ def test_optional_fields_are_as_long_as_they_must_be(driver, shape, size, type_)
 
 
 @settings(max_examples=50)
-@given(near=st.none() | st.builds(Near, U32, U16), log_mel=st.none() | log_mels(), rung=st.none() | RUNGS)
-def test_near_misses_and_a_rung_come_back_and_c_passes_over_them(driver, near, log_mel, rung):
+@given(near=st.none() | st.builds(Near, U32, U16), log_mel=st.none() | log_mels(), rung=st.none() | RUNGS,
+       battery=st.none() | st.builds(Battery, st.integers(0, 100)))  # fmt: skip
+def test_near_misses_a_rung_and_a_battery_come_back_and_c_passes_over_them(driver, near, log_mel, rung, battery):
     beat = Heartbeat(*range(13), detector=Detector(3, 4))
-    whole = replace(beat, near=near, log_mel=log_mel, rung=rung)
+    whole = replace(beat, near=near, log_mel=log_mel, rung=rung, battery=battery)
     data = wire.encode(whole)
     assert in_c(driver, data) == (OK, wire.encode(beat)) and same(wire.decode(data), whole)
 

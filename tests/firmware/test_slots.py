@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gunshot.device import board_image
+from gunshot.device import board_clock, board_image
+from gunshot.device.board_clock import Given
 from gunshot.device.board_image import RULES, Report
 from gunshot.device.line import Reader
 from gunshot.device.releases import Stage, Wanted
@@ -216,6 +217,11 @@ def test_an_order_that_comes_again_erases_nothing(board):
         (Stage.fetching, 256), (Stage.fetching, 256), (Stage.trial, 0)
     ]  # fmt: skip
     assert board.boot() == 0 and board.running() == NEXT
+
+
+def test_a_question_is_answered_by_how_many_samples_were_given(board):
+    said = board.hear(INSTALL + board_clock.ask(5) + PARTS[0], 999)
+    assert said[2] == Given(7, 9, 5, 0x123456789A, 112) and said[3].next == 256
 
 
 def test_an_order_that_nobody_knows_is_refused(board):

@@ -17,7 +17,7 @@ import soundfile as sf
 import sqlalchemy as sql
 
 from gunshot.device import messages, parts
-from gunshot.device.messages import Heartbeat, Near, Rung
+from gunshot.device.messages import Battery, Heartbeat, Near, Rung
 from gunshot.hub import audit, folder, orders
 from gunshot.hub.console import app, evidence, people
 from gunshot.hub.console.roles import Role
@@ -403,6 +403,14 @@ def test_devices_tell_how_far_they_raised_their_threshold(scene, reviewer):
     scene.heartbeats("gate", {NOW + timedelta(minutes=1): 50.0}, rung=Rung(0, 3, 63000))
     shown = re.sub(r"<.*?>", "", reviewer.get("/devices").text)
     assert "rung 0 of 3" in shown and "by itself" not in shown and "hears less: many" not in shown
+
+
+def test_devices_tell_how_full_their_battery_is(scene, reviewer):
+    assert "Battery" not in reviewer.get("/devices").text
+    for minute, (percent, is_told) in enumerate([(57, False), (0, True)]):
+        scene.heartbeats("gate", {NOW + timedelta(minutes=2 + minute): 50.0}, battery=Battery(percent))
+        shown = re.sub(r"<.*?>", "", reviewer.get("/devices").text)
+        assert f"Battery{percent} %" in shown and ("nearly empty: 0 %" in shown) == is_told
 
 
 def test_an_odd_heartbeat_shows_no_near_miss_and_harms_no_page(scene, reviewer, monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -244,7 +245,7 @@ def test_postgresql_fuses_as_sqlite_does():
         for engine in engines:
             for i, message in enumerate(scenario):
                 take(engine, message, late_s=i)
-            places.work(engine, Event())
+            places.work(engine, Path("nowhere"), Event())
         for table in (database.CASE, database.INCIDENT):
             a, b = (
                 [{k: v for k, v in row.items() if not k.endswith("_at")} for row in rows(e, table)] for e in engines

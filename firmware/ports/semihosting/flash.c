@@ -5,6 +5,7 @@
 
 #include "files.h"
 #include "update.h"
+#include "wav.h"
 
 enum { ERASED = 0xFF, SLOTS = 2 };
 
@@ -65,3 +66,5 @@ gunshot_status port_flash_write(gunshot_area area, size_t at, const uint8_t *byt
 }
 
 size_t port_receive(uint8_t *bytes, size_t room) { return files_read(line, bytes, room); }
+
+uint16_t port_block(void) { return GUNSHOT_WAV_BLOCK; }

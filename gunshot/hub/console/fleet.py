@@ -17,6 +17,7 @@ DAY, DAYS_BEFORE = 24, 14  # hours; what the noise of the last day is compared w
 HOURS = DAY * (1 + DAYS_BEFORE)  # of noise
 BAND_DB = 10.0  # by which the median of the day may differ from that of the days before
 LEAST_HOURS = 6  # with noise, of the day and of the days before, for the comparison
+LOW = 20  # percent of a battery, from which on it is told
 LEAST_LOG_MEL = 500  # bytes of a heartbeat that has one
 TALL = 48  # of the drawing, px, in which an hour is one wide
 
@@ -61,7 +62,7 @@ def _device(connection: sql.Connection, noise: Noise, row: sql.Row, flood: sql.R
         "seen_at": max(filter(None, (utc(came), session and utc(session.heard_at))), default=None),
         "clock_error_s": incident.error_us / 1e6 if incident and incident.error_us is not None else None,
         "heard": incident is not None, "drawing": drawing(levels),
-        "warnings": [] if row.revoked_at else _flooded(flood) + warnings(levels, beat),
+        "warnings": [] if row.revoked_at else _flooded(flood) + _empty(beat) + warnings(levels, beat),
         "near": near_miss(connection, row.name, now=now) if has_near else None,
     }  # fmt: skip
 
@@ -74,6 +75,13 @@ def _flooded(flood: sql.Row | None) -> list[str]:
     return [
         f"floods the hub: {flood.messages} messages were passed over, the last ones on {last}; revoke it to end that"
     ]
+
+
+def _empty(beat: Heartbeat | None) -> list[str]:
+    """Return what is wrong where a device's battery is nearly empty, by its last heartbeat."""
+    if not (beat and beat.battery and beat.battery.percent <= LOW):
+        return []
+    return [f"its battery is nearly empty: {beat.battery.percent} %"]
 
 
 def _last_heartbeat(connection: sql.Connection, device: str) -> Heartbeat | None:
