@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gunshot.base import audio
 from gunshot.device import change
 from gunshot.device.change import PART_S, PARTS, WEEK, Watch
 from gunshot.device.ladder import Ear

@@ -1,4 +1,4 @@
-"""A changed place is told within an hour: a fan, rain, a concert in simulated places, as the real detector hears them."""
+"""A changed place is told within an hour: a fan, rain, a concert in simulated places, as the detector hears them."""
 
 import numpy as np
 import pytest
