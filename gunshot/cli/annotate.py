@@ -25,7 +25,8 @@ def annotate(
 
     The tags of recordings below data/raw are written to data/tags/CORPUS.csv, those of any other folder to its
     tags.csv. Automatic tags are suggestions: accept, move or reject them; what is saved is confirmed. Recordings of
-    devices, in data/field, come in the order of doubt: the int8 model's score, nearest to its operating point first.
+    devices, in data/field, come in the order of doubt: the int8 model's score, nearest to its operating point first. Of
+    the forty most doubtful the ten that differ most are before all others.
 
     Ctrl-C ends it.
     """
@@ -34,6 +35,7 @@ def annotate(
     from gunshot.models.model import load_model
     from gunshot.pages import server
     from gunshot.pages.editing import Desk
+    from gunshot.site import teaching
     from gunshot.tags import catalogue
 
     p = params.load("audio", "tags", "context", "features", "detector")
@@ -44,7 +46,10 @@ def annotate(
         int8 = pipeline.models()["int8"]
         if not int8.exists():
             print(f"{int8}: no model to score them with; they are in the order of their names")
-        listed, scores = queue.by_doubt(listed, load_model(int8) if int8.exists() else None, p)
+        model = load_model(int8) if int8.exists() else None
+        listed, scores = queue.by_doubt(listed, model, p)
+        if model:
+            listed = teaching.first(listed, scores, model, p, count=teaching.ASKED_FOR)
     onset = None if blind else p.tags.model_dump()
     desk = Desk(listed, sr=p.audio.sr, chunk_length=p.audio.chunk_length, onset=onset, scores=scores or None)
     server.serve(desk, out, port=port, show=browser)

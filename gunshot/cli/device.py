@@ -1,6 +1,7 @@
 """gunshot device run: this machine and its microphone as a device of a hub."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +48,10 @@ def run(
     point's recall on the validation streams. Heartbeats tell the rung, and the folder's ladder.json keeps it: delete
     that to begin anew. With --threshold it stays.
 
+    Where half an hour stands out from all days that it has heard, by its noise or by what sounds like a shot, the place
+    has changed: heartbeats tell it, and the profile is left until the place is as before, or another one is given. The
+    folder's change.json keeps what is usual, after two weeks.
+
     With --verify the verifier, of `gunshot train-verifier`, hears 2.4 s around each incident's highest shot on this
     machine, and a message tells what it thinks. The alert goes out before, whatever it thinks. Where a hub rolled out
     another model than the verifier was made behind, there is no opinion, and the log says so.
@@ -80,8 +85,8 @@ def run(
         verifier = _verifier(loaded.path, p, must=is_first and loaded.path == own) if verify else None
         is_first = False
         more = {"heard": heard, "slots": slots, "verifier": verifier}
-        left = _listen(place, folder, source, loaded, p, threshold=threshold, site=site, more=more)
-        if not (slots and slots.is_stale):
+        left, turned = _listen(place, folder, source, loaded, p, threshold=threshold, site=site, more=more)
+        if not (turned or (slots and slots.is_stale)):
             break
     for warning in notes.warnings:
         print(f"warning: {file}: {warning}", file=sys.stderr)
@@ -106,14 +111,28 @@ def _booted(slots: "Slots", own: Path) -> "Model":
 def _listen(
     place: "Place", folder: Path, source: "live.Blocks", model: "Model", p: "Sections",
     *, threshold: float | None, site: Path | None, more: dict,
-) -> int:  # fmt: skip
-    """Be the device with a model, and return how many messages wait; `more` is for `gunshot.device.run.listen`."""
-    from gunshot.device import run as running
+) -> tuple[int, bool]:  # fmt: skip
+    """Be the device with a model, and return how many messages wait, and whether its place changed, or changed back.
 
+    `more` is for `gunshot.device.run.listen`.
+    """
+    from gunshot.device import run as running
+    from gunshot.device.change import Watch
+    from gunshot.device.topics import SiteProfile
+
+    same = {"model": running.model_number_of(model), "site": place.site}
     if threshold is not None:
-        return running.listen(folder, source, model, model.threshold(threshold), p, **more)
+        more |= {"watch": Watch(folder, **same)}
+        return running.listen(folder, source, model, model.threshold(threshold), p, **more), False
     rungs, said, taught = _rungs(site, model, p, place)
-    return running.listen(folder, source, model, rungs.logits[0], p, rungs=rungs, site=said, own=taught, **more)
+    watch = Watch(folder, **same, profile=rungs.profile)
+    if watch.changed and rungs.profile:
+        since = datetime.fromtimestamp(watch.changed.since, UTC)
+        fault = f"{said.site}: the place has changed since {since:%Y-%m-%d %H:%M} UTC, {watch.changed.in_words}"
+        said = SiteProfile(fault=f"{fault}; where it stays so, calibrate again")
+        (rungs, _, taught) = _rungs(None, model, p, place)
+    more |= {"rungs": rungs, "site": said, "own": taught, "watch": watch}
+    return running.listen(folder, source, model, rungs.logits[0], p, **more), watch.turned
 
 
 def _verifier(detector: Path, p: "Sections", *, must: bool) -> "Model | None":

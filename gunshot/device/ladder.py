@@ -41,16 +41,17 @@ class Ear(Listener):
     Attributes
     ----------
     rung : its number, from 0 on
+    logits : np.ndarray [shape=(windows,)], int16, those of the last push's windows, in steps
     """
 
     def __init__(self, model: Model, logits: Sequence[float], p: listener.Sections, *, rung: int = 0):
-        self.rung, self._count = rung, len(logits)
+        self.rung, self._count, self.logits = rung, len(logits), np.zeros(0, np.int16)
         super().__init__(model, [*logits, *(logit - near.BELOW for logit in logits)], p)
 
     def push(self, samples: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Return what `Listener.push` does, of this rung and of its near misses."""
-        every, logits = super().push(samples)
-        return self._of_rung(every), logits
+        every, self.logits = super().push(samples)
+        return self._of_rung(every), self.logits
 
     def closed(self) -> list[np.ndarray]:
         """Return what `Listener.closed` does, of this rung and of its near misses."""

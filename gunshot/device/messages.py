@@ -17,6 +17,7 @@ HEAD = struct.Struct("<2sBBHIII")
 CRC = struct.Struct("<I")
 FIELD = struct.Struct("<BH")  # type and length of an optional field
 MOST_BYTES = 65535  # of a message
+CHANGES = "its noise is louder", "more sounds like a shot there"  # of a place
 
 
 class State(IntEnum):
@@ -130,6 +131,23 @@ class Battery:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """That the place has changed, as `gunshot.device.change` has it."""
+
+    what: int  # of CHANGES, from 1 on: by what a half hour stands out
+    since: int  # s since 1970: when that half hour began
+
+    def __post_init__(self):
+        if not 1 <= self.what <= len(CHANGES):
+            raise ValueError(f"changed: what={self.what} must be 1 to {len(CHANGES)}")
+
+    @property
+    def in_words(self) -> str:
+        """Return by what the half hour stands out."""
+        return CHANGES[self.what - 1]
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """A heartbeat: a device lives; with what it counted since its start."""
 
@@ -151,6 +169,7 @@ class Heartbeat:
     log_mel: np.ndarray | None = None  # as of an incident message, of the highest near miss since the heartbeat before
     rung: Rung | None = None  # absent: its threshold does not adapt
     battery: Battery | None = None  # absent: it has none, or does not know
+    changed: Changed | None = None  # absent: the place is as it was, or the device does not know
 
 
 Message = Incident | Heartbeat
@@ -164,6 +183,7 @@ STANDS = struct.Struct("<BBH")
 JUDGED = struct.Struct("<QHB")
 NUMBER = struct.Struct("<Q")
 LEVEL = struct.Struct("<B")
+SINCE = struct.Struct("<BI")
 
 
 def _pack(form: struct.Struct, values, message: Message) -> bytes:
@@ -231,6 +251,7 @@ FIELDS = {
         6: ("log_mel", _log_mel_bytes, _log_mel),
         7: _field("rung", Rung, STANDS),
         10: _field("battery", Battery, LEVEL),
+        11: _field("changed", Changed, SINCE),
     },
 }
 

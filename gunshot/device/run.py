@@ -17,6 +17,7 @@ from gunshot.detect.listener import Listener
 from gunshot.detect.live import Heard
 from gunshot.device import battery, clock, ladder, speech
 from gunshot.device.answers import Answers
+from gunshot.device.change import Watch
 from gunshot.device.images import takes
 from gunshot.device.incidents import Incidents, model_number
 from gunshot.device.installer import Installer
@@ -68,13 +69,16 @@ class Device:
     profile : of its site, by which it decides, or None
     verified : whether the ear's model has its site's verifier. It decides at all rungs: a rung is a threshold alone
     verifier : gives a second opinion of each incident, or None
+    watch : over its place, or None; the ear is then a ladder's
     """
 
     def __init__(
         self, ear: Listener, birth: Birth, outbox: Outbox, p: params.Firmware,
         *, error_us: Callable[[], int | None] = clock.error_us, at: Heard | None = None, climbs: Ladder | None = None,
         profile: Profile | None = None, verified: bool = False, verifier: Model | None = None,
+        watch: Watch | None = None,
     ):  # fmt: skip
+        self._watch = watch
         self._climbs, self._profile, self._verified = climbs, profile, verified
         self._outbox, self._ear, self._p, self._error_us = outbox, ear, p, error_us
         self._at, self._heard_s = at or Heard(), None  # when the last sample was at the microphone
@@ -109,8 +113,15 @@ class Device:
         before = self._teller.count
         self._tell(self._teller.push(pcm))
         self._adapt(len(pcm), opened=self._teller.count > before)
+        if self._watch and self._watch.push(pcm, self._ear.logits, self._last()[0] / 1e6, sr=self._ear.p.audio.sr):
+            self.beat()
         if time.monotonic() - self._beaten >= self._p.heartbeat_s:
             self.beat()
+
+    @property
+    def is_to_begin_again(self) -> bool:
+        """Return whether its place has changed, or is as before, so that another session is to decide otherwise."""
+        return bool(self._watch and self._watch.turned and not self._teller.is_open)
 
     def said(self, site: SiteProfile) -> SiteProfile:
         """Return what it says of a site's profile that it was given: where it has left that one, why."""
@@ -197,6 +208,7 @@ class Device:
                 log_mel=log_mel,
                 rung=self._rung(),
                 battery=battery.read(),
+                changed=self._watch and self._watch.changed,
             )
         )
 
@@ -205,6 +217,11 @@ class Device:
             return None
         score = round(MOST_SCORE * float(self._ear.model.calibrated(self._climbs.logit)))
         return Rung(self._climbs.rung, self._climbs.top, score)
+
+
+def model_number_of(model: Model) -> str:
+    """Return the number of a model, as a birth has it."""
+    return f"{model_number(model.path.read_bytes()):016x}"
 
 
 def capabilities(place: Place, *, verifier: bool) -> list[str]:
@@ -217,8 +234,11 @@ def listen(
     folder: Path, source: Iterable[tuple[np.ndarray, bool]], model: Model, logit: float, p: Sections,
     *, rungs: Rungs | None = None, site: SiteProfile = NO_PROFILE, own: Model | None = None, slots: Slots | None = None,
     verifier: Model | None = None, error_us: Callable[[], int | None] = clock.error_us, heard: Heard | None = None,
+    watch: Watch | None = None,
 ) -> int:  # fmt: skip
-    """Be the device of a folder until the sound ends and the hub has all, an interrupt, or another image is to run.
+    """Be the device of a folder until the sound ends and the hub has all, an interrupt, or it is to begin again.
+
+    That is where another image is to run, or where its place has changed.
 
     Returns how many messages wait in the folder, for the next session. `logit` opens an incident, or where there are
     `rungs` one of those, by the device's ladder. `site` is what it says of a site's profile, and `own` the model with
@@ -226,7 +246,7 @@ def listen(
     the model is the one that runs: that another is to run they say. The others are as for `Device`: `heard` is `at`.
     ValueError where the folder is no device's, or another uses it.
     """
-    place, number = Place.load(folder), f"{model_number(model.path.read_bytes()):016x}"
+    place, number = Place.load(folder), model_number_of(model)
     with closing(Outbox(folder)) as outbox:
         climbs = Ladder(folder, rungs, model=number) if rungs else None
         ear = ladder.Ear(own or model, climbs.rungs.logits if climbs else [logit], p, rung=climbs.rung if climbs else 0)
@@ -236,7 +256,7 @@ def listen(
             version=VERSION, operating_point=float(model.calibrated(climbs.logit if climbs else logit)),
             capabilities=has, **_image(slots),
         )  # fmt: skip
-        by = {"climbs": climbs, "profile": site.number and Profile(site.number), "verified": bool(own)}
+        by = {"climbs": climbs, "profile": site.number and Profile(site.number), "verified": bool(own), "watch": watch}
         device = Device(ear, birth, outbox, p.firmware, error_us=error_us, at=heard, verifier=verifier, **by)
         log.info("sound in which people speak: %s", place.speech)
         _log_threshold(birth, device.said(site), climbs, verified=bool(own))
@@ -278,7 +298,8 @@ def run(
 ) -> None:  # fmt: skip
     """Hear blocks until they end, then wait until the hub has acknowledged all that waits, and has each answer.
 
-    Where another image is to run, or at an interrupt, end at once: what waits goes out after the next start.
+    Where another image is to run or the place has changed, or at an interrupt, end at once: what waits goes out after
+    the next start.
     """
     if slots and slots.is_on_trial:
         device.beat()  # once the hub has it, this start is none that failed: the next one may be minutes away
@@ -288,7 +309,7 @@ def run(
             link.say(device.said(site))
             link.pump()
             device.judge()
-            if slots and slots.is_stale:
+            if (slots and slots.is_stale) or device.is_to_begin_again:
                 return device.end()
         device.end()
         log.info("the sound has ended; messages that wait for the hub: %d", len(outbox))

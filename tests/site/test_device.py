@@ -6,14 +6,17 @@ import json
 import logging
 import shutil
 import time
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from gunshot.base import params, pipeline
 from gunshot.detect import opinion
-from gunshot.device import ladder, topics
+from gunshot.detect.live import Heard
+from gunshot.device import change, ladder, messages, topics
 from gunshot.device import run as running
+from gunshot.device.change import PART_S, PARTS, WEEK, Watch
 from gunshot.device.ladder import Rungs
 from gunshot.device.place import Place
 from gunshot.device.topics import SiteProfile, Status
@@ -150,3 +153,42 @@ def test_in_its_first_days_and_by_a_profile_it_goes_up_where_its_limit_is_broken
             running.listen(network.device, [(pcm, False)], model, 0.25, p, rungs=rungs, site=SITE, own=own)
         assert "and its site verifier" in caplog.text and "rung 1 of 1" in caplog.text  # after a restart too
         assert "incident 1 opened" not in caplog.text
+
+
+def test_where_its_place_has_changed_it_leaves_the_profile_and_takes_it_up_again(network, site, monkeypatch, caplog):
+    """A half hour is loud after two quiet weeks: the session ends, the next one has no profile, until it is quiet."""
+    caplog.set_level(logging.INFO, "gunshot")
+    monkeypatch.setattr(change, "LEAST_S", 2)
+    model, p = load_model(site / "forest.joblib"), params.load(*SECTIONS)
+    signature = profile.read(site / "yard.json", model, p, site="yard").signature
+    same = {"model": running.model_number_of(model), "site": "yard", "profile": signature}
+    watch, first, heard = Watch(network.device, **same), 1000 * PARTS, Heard()
+    for part in range(first, first + 2 * WEEK * PARTS):
+        watch.hear(part, 20.0, 0.5)
+    level = np.random.default_rng(0).standard_normal(16000)
+
+    def source(part: int, loud: float):
+        for second in (0, 1, 2, 3, *range(PART_S, PART_S + 9)):
+            heard.unix_s = float(part * PART_S + second)
+            yield ((loud if second < PART_S else 0.0001) * level).astype(np.float32), False
+
+    def one(part: int, loud: float) -> int:
+        """How many blocks a session leaves unheard."""
+        watch.turned, blocks = False, source(part, loud)
+        with network.hub():
+            running.listen(network.device, blocks, model, 0.25, p, rungs=Rungs((0.25,), 0.5, signature, "yard"),
+                           site=SITE, heard=heard, watch=watch)  # fmt: skip
+        return len(list(blocks))
+
+    with network.broker():
+        part = first + 2 * WEEK * PARTS
+        assert one(part, 0.03) and watch.turned and "the place has changed: its noise is louder" in caplog.text
+        status, point = said(network, "--site", "yard.json")  # what waits goes out with the next start
+        assert (status.site, point) == (None, 0.5)
+        every = [messages.decode(row["payload"]) for row in network.rows(database.MESSAGE)]
+        assert messages.Changed(1, part * PART_S) in [getattr(one, "changed", None) for one in every]
+        since = f"{datetime.fromtimestamp(part * PART_S, UTC):%Y-%m-%d %H:%M} UTC"
+        assert f"yard: the place has changed since {since}, its noise is louder" in status.site_fault
+        assert one(part + 1, 0.0001) and watch.changed is None and "as it was before its change" in caplog.text
+        status, point = said(network, "--site", "yard.json")
+        assert (status.site, point) == ("yard", pytest.approx(0.562, abs=1e-3))

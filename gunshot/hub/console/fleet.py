@@ -1,6 +1,6 @@
 """The devices: whether each lives and hears, by its last session and its heartbeats."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import median
 
 import sqlalchemy as sql
@@ -112,6 +112,10 @@ def warnings(noise: dict[int, float], beat: Heartbeat | None) -> list[str]:
         out.append(f"perhaps deaf: the microphone stuck {beat.stuck} times since the device's start")
     if beat and beat.rung and beat.rung.number:
         out.append("hears less: many incidents raised its threshold; look at them, calibrate, or delete ladder.json")
+    if beat and beat.changed:
+        since = datetime.fromtimestamp(beat.changed.since, UTC)
+        how = f"{beat.changed.in_words} than on any day before"
+        out.append(f"its place has changed since {since:%Y-%m-%d %H:%M} UTC: {how}; where it stays so, calibrate again")
     day = [level for hour, level in noise.items() if hour < DAY]
     before = [level for hour, level in noise.items() if hour >= DAY]
     if min(len(day), len(before)) < LEAST_HOURS:
