@@ -21,6 +21,8 @@
  *   7  rung of a ladder of thresholds: u8 how often it went up, u8 how often it may, u16 the score that opens an
  *      incident now. A microcontroller sends none of 5 to 7
  *  10  battery: u8 percent. No port here knows its battery; of another firmware's board the bridge passes it on
+ *  11  change of place: u8 by what (1 on: levels, then scores), u32 seconds since 1970 when it began. A microcontroller
+ *      sends none
  * Audio is in no message. */
 #ifndef GUNSHOT_MESSAGE_H
 #define GUNSHOT_MESSAGE_H
