@@ -56,6 +56,12 @@ def _is_served(one: Browser) -> bool:
     return False
 
 
+def test_another_host_and_a_large_form_are_refused(viewer):
+    assert viewer.get("/login", headers={"Host": "evil.example"}).status_code == 400
+    form = {"csrf": viewer.csrf(), "name": "x" * 100_000}
+    assert viewer.post("/login", data=form).status_code == 413
+
+
 def test_half_a_character_in_a_form_is_refused_and_is_no_failure(viewer):
     """Some charsets have what UTF-8 has not."""
     lines = [
