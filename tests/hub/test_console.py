@@ -1,12 +1,10 @@
 """The console over TLS, as persons use it: what they see, who may decide, and what is refused."""
 
 import base64
-import contextlib
 import csv
 import hashlib
 import io
 import re
-import socket
 import stat
 from datetime import UTC, datetime, timedelta
 
@@ -19,13 +17,12 @@ import sqlalchemy as sql
 from gunshot.device import messages, parts
 from gunshot.device.messages import Battery, Heartbeat, Near, Rung
 from gunshot.hub import audit, folder, orders
-from gunshot.hub.console import app, evidence, people
+from gunshot.hub.console import evidence, people
 from gunshot.hub.console.roles import Role
 from gunshot.hub.database import CASE, CLIP, DECISION, LOGIN, ORDER, PART
 from gunshot.hub.incidents import in_words
 from tests.hub.console import SR, Browser, Scene, running
 from tests.hub.test_video import PIECES, answered
-from tests.hub.waiting import until
 
 pytestmark = pytest.mark.slow
 NOW = datetime.now(UTC)
@@ -103,57 +100,6 @@ def test_every_answer_has_the_headers_and_the_cookie_its_flags(stranger):
 def test_nobody_else_reads_the_key_of_cookies_and_of_tls(scene, url):
     for name in ("session.key", "key.pem"):
         assert stat.S_IMODE((scene.folder / "console" / name).stat().st_mode) == 0o600
-
-
-def test_another_host_and_a_large_form_are_refused(stranger):
-    assert stranger.get("/login", headers={"Host": "evil.example"}).status_code == 400
-    form = {"csrf": stranger.csrf(), "name": "x" * 100_000}
-    assert stranger.post("/login", data=form).status_code == 413
-
-
-def test_a_header_without_end_is_not_read_to_it(stranger):
-    """Or one connection fills the console's memory."""
-    with (
-        socket.create_connection((stranger.base_url.host, stranger.base_url.port), 30) as plain,
-        stranger.authority.wrap_socket(plain, server_hostname="localhost") as one,
-    ):
-        one.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nX: ")
-        with contextlib.suppress(ConnectionError):  # closed while it is written
-            for _ in range(16):
-                one.sendall(b"a" * 65536)
-        with contextlib.suppress(ConnectionError):
-            one.settimeout(0.5)  # a server that reads on answers nothing
-            assert one.recv(12) in (b"", b"HTTP/1.1 400")
-
-
-def test_one_address_cannot_have_all_connections(stranger):
-    """Who connects and says nothing, as often as may be, is kept from the rest; who comes when that ends is served."""
-    here = stranger.base_url.host, stranger.base_url.port
-    with contextlib.ExitStack() as stack:
-        for _ in range(app.MOST_CONNECTIONS):
-            stack.enter_context(socket.create_connection(here, 30))
-        one = stack.enter_context(socket.create_connection(here, 30))
-        with contextlib.suppress(ConnectionError):
-            assert one.recv(1) == b""
-    until(lambda: _is_served(stranger), "they are gone")
-
-
-def _is_served(one: Browser) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return one.get("/login").status_code == 200
-    return False
-
-
-def test_half_a_character_in_a_form_is_refused_and_is_no_failure(stranger):
-    """Some charsets have what UTF-8 has not."""
-    lines = [
-        line
-        for name, value in {"csrf": stranger.csrf(), "name": "anna", "password": "\\ud800"}.items()
-        for line in ("--X", f'Content-Disposition: form-data; name="{name}"', "", value)
-    ]
-    kind = {"Content-Type": "multipart/form-data; boundary=X; charset=unicode_escape"}
-    answer = stranger.post("/login", content="\r\n".join([*lines, "--X--", ""]).encode(), headers=kind)
-    assert answer.status_code == 422 and "password" in answer.text
 
 
 def test_a_form_without_its_token_changes_nothing(scene, reviewer, stranger):
@@ -357,12 +303,6 @@ def test_filters_choose_and_export_says_the_same(reviewer):
     wanted = {"exercise": "True", "devices": "1", "devices_there": "1", "shots": "3", "level_db": "110.4"}
     assert wanted.items() <= park.items() and park["decided_by"] == "reviewer" and park["score"] == "0.97"
     assert park["time"] == (NOW - 2 * DAY).isoformat()
-
-
-def test_the_last_day_that_there_is_can_be_asked_for(reviewer):
-    assert reviewer.get("/?last=9999-12-31").text.count('href="/cases/') == reviewer.get("/").text.count(
-        'href="/cases/'
-    )
 
 
 def test_a_case_that_was_merged_leads_to_the_other_and_its_decisions_stay_to_be_read(scene, reviewer):
