@@ -26,7 +26,7 @@ def annotate(
     The tags of recordings below data/raw are written to data/tags/CORPUS.csv, those of any other folder to its
     tags.csv. Automatic tags are suggestions: accept, move or reject them; what is saved is confirmed. Recordings of
     devices, in data/field, come in the order of doubt: the int8 model's score, nearest to its operating point first. Of
-    the forty most doubtful the ten that differ most are before all others.
+    the forty most doubtful the ten that stand for all of them are before all others.
 
     Ctrl-C ends it.
     """

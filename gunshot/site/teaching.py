@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
 from gunshot import features
@@ -17,19 +18,20 @@ from gunshot.site.verifier import pooled
 from gunshot.tags.catalogue import Catalogue
 
 ASKED_FOR = 10  # recordings that a person is asked about before all others
-WIDE = 4  # times as many as are asked for: the most doubtful, of which the most different are taken
+WIDE = 4  # times as many as are asked for: the most doubtful, which those that are asked about stand for
 
 
 def most_teaching(doubt: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:
     """Return the numbers of the windows that would teach most, the first one first, int64 [shape=(at most count,)].
 
-    The most doubtful is the first. Of the WIDE times `count` most doubtful the one that is furthest from all that are
-    taken follows, again and again: k-center greedy, so that one sound that comes each minute is asked about once.
+    Of the WIDE times `count` most doubtful they are those that stand for all: again and again the one is taken that
+    brings these nearest to one that is taken, on average. So a sound that comes each minute is asked about first, and
+    once; one that is like no other waits. What is furthest from all (k-center) taught less.
 
     Parameters
     ----------
     doubt : np.ndarray [shape=(n,)], the less, the more doubtful; of equal ones the first comes first
-    vectors : np.ndarray [shape=(n, d)], what a model has of each; each number counts by its spread
+    vectors : np.ndarray [shape=(n, ...)], what a model has of each; each number counts by its spread
 
     Raises
     ------
@@ -38,8 +40,9 @@ def most_teaching(doubt: np.ndarray, vectors: np.ndarray, count: int) -> np.ndar
 
     Notes
     -----
-    T. F. Gonzalez, Clustering to minimize the maximum intercluster distance, 1985; O. Sener and S. Savarese, Active
-    learning for convolutional neural networks: a core-set approach, 2018.
+    Greedy facility location: G. Nemhauser, L. Wolsey and M. Fisher, An analysis of approximations for maximizing
+    submodular set functions, 1978; K. Wei, R. Iyer and J. Bilmes, Submodularity in data subset selection and active
+    learning, 2015.
     """
     if len(doubt) != len(vectors) or count < 0:
         raise ValueError(f"doubt={len(doubt)}, vectors={len(vectors)} must be as many, count={count} at least 0")
@@ -48,12 +51,13 @@ def most_teaching(doubt: np.ndarray, vectors: np.ndarray, count: int) -> np.ndar
         return wide
     x = vectors[wide].reshape(len(wide), -1).astype(np.float64)
     spread = x.std(axis=0)
-    x = x / np.where(spread > 0, spread, 1.0)
-    taken, far = [], np.full(len(wide), np.inf)
+    apart = cdist(*[x / np.where(spread > 0, spread, 1.0)] * 2)
+    taken, nearest = [], np.full(len(wide), apart.max())
     for _ in range(min(count, len(wide))):
-        taken.append(int(far.argmax()))
-        far = np.minimum(far, np.linalg.norm(x - x[taken[-1]], axis=1))
-        far[taken] = -1.0
+        left = np.minimum(nearest, apart).sum(axis=1)
+        left[taken] = np.inf
+        taken.append(int(left.argmin()))
+        nearest = np.minimum(nearest, apart[taken[-1]])
     return wide[taken]
 
 

@@ -200,9 +200,9 @@ def test_a_damaged_file_begins_anew_and_a_full_disk_silences_nothing(tmp_path, c
 def test_a_heartbeat_tells_it_and_the_page_of_devices_warns():
     base = Heartbeat(*[1] * 13)
     assert messages.decode(messages.encode(base)).changed is None
-    told = Heartbeat(*[1] * 13, changed=Changed(2, 1_798_761_600))
-    assert messages.decode(messages.encode(told)) == told
-    (words,) = [text for text in fleet.warnings({}, told) if "changed" in text]
+    changed = Heartbeat(*[1] * 13, changed=Changed(2, 1_798_761_600))
+    assert messages.decode(messages.encode(changed)) == changed
+    (words,) = [text for text in fleet.warnings({}, changed) if "changed" in text]
     assert words.startswith("its place has changed since 2027-01-01 00:00 UTC: more sounds like a shot there")
     with pytest.raises(ValueError, match="changed: what=3 must be 1 to 2"):
         Changed(3, 0)

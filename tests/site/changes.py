@@ -45,11 +45,11 @@ def seconds(pcm: np.ndarray, model: Model, p) -> np.ndarray:
 def heard(place: places.Place, changes: dict[str, str], blocks: int, model: Model, p, *, block_s: int) -> Sound:
     """Return a place as the detector hears it, `block_s` seconds of each block."""
 
-    def of(extra: str | None) -> np.ndarray:
+    def blocks_with(extra: str | None) -> np.ndarray:
         every = [place.block(i, extra=extra)[: block_s * p.audio.sr] for i in range(blocks)]
         return np.stack([seconds(pcm, model, p) for pcm in every])
 
-    return Sound(of(None), {name: of(bed) for name, bed in changes.items()})
+    return Sound(blocks_with(None), {name: blocks_with(bed) for name, bed in changes.items()})
 
 
 def _half_hour(sound: Sound, name: str, louder_db: float, since_s: float, rng) -> list[np.ndarray]:

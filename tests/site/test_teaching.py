@@ -20,13 +20,11 @@ P = params.load("audio", "chunks", "context", "features", "detector", path=ROOT 
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.integers(-5, 5)), max_size=60), st.integers(0, 12))
-def test_each_is_taken_once_the_most_doubtful_first_and_none_that_few_doubt(windows, count):
+def test_each_is_taken_once_and_none_that_few_doubt(windows, count):
     doubt, vectors = np.array([a for a, _ in windows]), np.array([[b] for _, b in windows]).reshape(-1, 1)
     taken = most_teaching(doubt, vectors, count)
     assert len(taken) == len(set(taken.tolist())) == min(count, len(windows))
     assert set(taken) <= set(np.argsort(doubt, kind="stable")[: WIDE * count])
-    if len(taken):
-        assert taken[0] == doubt.argmin()
     assert np.array_equal(taken, most_teaching(doubt, vectors, count))
 
 
@@ -36,6 +34,12 @@ def test_a_sound_that_comes_again_and_again_is_asked_about_once(order):
     kinds = np.repeat(np.eye(5), 4, axis=0)
     taken = most_teaching(np.array(order, float), kinds, 5)
     assert sorted(kinds[taken].argmax(axis=1)) == list(range(5))
+
+
+def test_what_comes_most_often_is_asked_about_first():
+    kinds = np.array([0, 1, 1, 2, 2, 2, 0, 2])
+    taken = most_teaching(np.zeros(len(kinds)), np.eye(3)[kinds], 3)
+    assert kinds[taken].tolist() == [2, 0, 1] or kinds[taken].tolist() == [2, 1, 0]
 
 
 def test_what_is_not_as_many_is_refused():
@@ -61,5 +65,5 @@ def test_recordings_of_one_sound_do_not_fill_the_front_of_the_queue(tmp_path):
     assert len(scores) == 8
     first = teaching.first(ordered, scores, model, P, count=2)
     keys, before = list(first.recordings), list(ordered.recordings)
-    assert keys[0] == before[0] and "dev/other.wav" in keys[:2] and sorted(keys) == sorted(before)
+    assert keys[0] != "dev/other.wav" and keys[1] == "dev/other.wav" and sorted(keys) == sorted(before)
     assert [key for key in before if key not in keys[:2]] == keys[2:]
