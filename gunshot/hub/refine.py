@@ -43,5 +43,5 @@ def _later(
 ) -> float | None:
     """Return how much later a shot came to the second device, s; None where sounds and onsets do not agree."""
     apart_s = onset_s[second] - onset_s[first]
-    found = delay(clips[first], clips[second], first_start_s=0.0, second_start_s=apart_s, sr=sr)
-    return found[0] if found and abs(found[0] - apart_s) <= AGREES_S else None
+    heard = delay(clips[first], clips[second], first_start_s=0.0, second_start_s=apart_s, sr=sr)
+    return heard[0] if heard and abs(heard[0] - apart_s) <= AGREES_S else None

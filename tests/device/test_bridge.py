@@ -221,10 +221,10 @@ def test_a_damaged_memory_of_the_board_is_named(tmp_path, outbox):
         a_bridge(tmp_path, outbox)
 
 
-def a_count(number: int, samples: int, *, block: int = 112, **of) -> bytes:
+def a_count(number: int, samples: int, *, block: int = 112, **board) -> bytes:
     """A board's answer, as firmware/src/update.h has it."""
-    of = {"device": BEAT.device, "session": BEAT.session} | of
-    whole = struct.pack("<2sBBHIIIIQH", b"GS", 2, 7, 36, of["device"], of["session"], 0, number, samples, block)
+    board = {"device": BEAT.device, "session": BEAT.session} | board
+    whole = struct.pack("<2sBBHIIIIQH", b"GS", 2, 7, 36, board["device"], board["session"], 0, number, samples, block)
     return whole + struct.pack("<I", zlib.crc32(whole))
 
 

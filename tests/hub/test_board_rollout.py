@@ -56,10 +56,10 @@ class Plugged(threading.Thread):
         for end in select.select([line, self.wire.end], [], [], 0.1)[0]:
             try:
                 data = os.read(end, 4096)
+                os.write(self.wire.end if end == line else line, data)
             except OSError:  # nobody is there: a bridge that was killed, a board that has ended
                 time.sleep(0.01)
                 continue
-            os.write(self.wire.end if end == line else line, data)
             self.parts += data.count(HEAD) if end != line else 0
             for count in [count for count in list(self.after) if count <= self.parts]:
                 self.after.pop(count)()

@@ -28,9 +28,9 @@ def test_onsets_differ_as_the_sounds_do(late, true_s):
     """By less than a quarter of a sample, where they were wrong by up to 60 samples each."""
     onset_s = {f"d{i}": true_s[i] - samples / SR for i, samples in enumerate(late)}
     clips = {f"d{i}": clip(samples, i) for i, samples in enumerate(late)}
-    found = finer(onset_s, clips, sr=SR)
-    assert set(found) == set(onset_s)
-    off_s = np.array([found[f"d{i}"] - true_s[i] for i in range(len(late))])
+    heard = finer(onset_s, clips, sr=SR)
+    assert set(heard) == set(onset_s)
+    off_s = np.array([heard[f"d{i}"] - true_s[i] for i in range(len(late))])
     assert np.ptp(off_s) < 0.25 / SR
     assert off_s.mean() == pytest.approx(-np.mean(late) / SR, abs=1e-6)  # together they are as late as they were told
 
