@@ -17,7 +17,7 @@ def main(folder: Path, streams: Path, out: Path) -> None:
     x, y, table = tables.features(folder, "train", ("label", "source", "recording_group"))
     x_val, y_val, _ = tables.features(folder, "val", ())
     chance = training.chances(table, p.network.real_share)
-    label, rng = pd.factorize(table["label"], sort=True)[0], np.random.default_rng(p.network.seed)
+    label, rng = training.labels(table), np.random.default_rng(p.network.seed)
     with tempfile.TemporaryDirectory() as name:
         pool = negatives.of_streams(streams, Path(name, "pool"), p) if p.network.hard_share else {}
         model, history = training.train(x, y, x_val, y_val, rng, p.network, label=label, chance=chance, pool=pool)

@@ -241,7 +241,7 @@ def _train(
     table = pd.concat([corpus.table[~held], corpus.simulated], ignore_index=True)
     chance = training.chances(table, p.network.real_share)
     y, rng = table["y"].to_numpy(), np.random.default_rng(seed)
-    label, val = pd.factorize(table["label"], sort=True)[0], (corpus.val_x, corpus.val_y)
+    label, val = training.labels(table), (corpus.val_x, corpus.val_y)
     model, _ = training.train(x, y, *val, rng, p.network, label=label, chance=chance, pool=pool)
     few = np.sort(rng.permutation(len(x))[: p.quantize.representative])
     artifact = quantize.convert(quantize.fixed(model, n_frames=x.shape[2]), x[few])

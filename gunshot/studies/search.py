@@ -95,7 +95,7 @@ def _train(folders: Folders, p: Sections, path: Path) -> None:
 
     x, y, table = tables.features(folders.features, "train", ("label", "source", "recording_group"))
     x_val, y_val, _ = tables.features(folders.features, "val", ())
-    chance, label = training.chances(table, p.network.real_share), pd.factorize(table["label"], sort=True)[0]
+    chance, label = training.chances(table, p.network.real_share), training.labels(table)
     rng, few = (np.random.default_rng(section.seed) for section in (p.network, p.quantize))
     with tempfile.TemporaryDirectory() as name:
         pool = negatives.of_streams(folders.streams_train, Path(name, "pool"), p) if p.network.hard_share else {}

@@ -131,7 +131,7 @@ def _train(x: Sequence[np.ndarray], tables: Sequence[pd.DataFrame], x_val, y_val
 
     table = pd.concat(tables, ignore_index=True)
     rng, chance = np.random.default_rng(seed), training.chances(table, p.real_share)
-    label = pd.factorize(table["label"], sort=True)[0]
+    label = training.labels(table)
     model, _ = training.train(
         np.concatenate(x), table["y"].to_numpy(), x_val, y_val, rng, p, label=label, chance=chance
     )

@@ -137,7 +137,7 @@ def _trained(data: Data, sets: dict[str, tuple], out: Path, p: Sections) -> dict
 
     (x, y, rows), (*val, _) = sets["train"], sets["val"]
     own, rng = training.as_network(p.network, p.verifier), np.random.default_rng(p.verifier.seed)
-    options = {"label": pd.factorize(rows["label"], sort=True)[0], "chance": shared.chances(rows, own.real_share)}
+    options = {"label": shared.labels(rows), "chance": shared.chances(rows, own.real_share)}
     net = network.load(data.network)
     verifier, history = training.train(net, (x, y), val, rng, own, variants=p.verifier.variants, **options)
     artifact = training.converted(verifier, x[np.sort(rng.permutation(len(x))[: p.quantize.representative])])

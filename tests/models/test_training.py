@@ -144,6 +144,16 @@ def test_a_class_is_drawn_by_source_and_a_source_by_recording_group(rows):
             assert np.ptp(group["sum"] / group["size"] ** 0.5) < 1e-9 and (group["std"].fillna(0) < 1e-12).all()
 
 
+def test_labels_of_simulated_chunks_are_numbered_and_those_of_real_ones_unknown():
+    table = pd.DataFrame(
+        {"label": ["pistol", "drum", "gun_shot", "drum", "bark"],
+         "source": ["simulated", "simulated", "esc50", "field", "simulated"]},
+        index=[7, 3, 9, 1, 2],
+    )  # fmt: skip
+    np.testing.assert_array_equal(training.labels(table), [2, 1, training.UNKNOWN, training.UNKNOWN, 0])
+    np.testing.assert_array_equal(training.labels(table[2:4]), [training.UNKNOWN] * 2)
+
+
 @pytest.mark.parametrize("most", [0, 40])
 def test_half_of_an_epoch_are_shots_and_hard_windows_come_once(section, most):
     rng = np.random.default_rng(4)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 APART = 16  # frames between two hard windows of one stream
 AHEAD = 2  # batches that are made while others are trained on
-UNKNOWN = -1  # the label of a window that is no chunk
+UNKNOWN = -1  # the label of what has none: a real chunk, a window that is no chunk
 
 
 def patches(x: np.ndarray, rng: np.random.Generator, p: params.Network) -> np.ndarray:
@@ -95,6 +95,20 @@ def chances(table: pd.DataFrame, real_share: float) -> np.ndarray:
             each = 1 / group / group.sum()  # a group's chunks, the square of `group`, share what it has
             chance[own.index] = source[name] * own["recording_group"].map(each)
     return chance.to_numpy()
+
+
+def labels(table: pd.DataFrame) -> np.ndarray:
+    """Return the number of each simulated chunk's label, from 0 on, int [shape=(n,)]; UNKNOWN of a real one.
+
+    Each data set names sounds in words of its own: to learn those is to learn which data set a chunk is of.
+
+    Parameters
+    ----------
+    table : with the columns label and source
+    """
+    known, number = (table["source"] == "simulated").to_numpy(), np.full(len(table), UNKNOWN)
+    number[known] = pd.factorize(table["label"][known], sort=True)[0]
+    return number
 
 
 def batches(
@@ -195,15 +209,15 @@ def train(
     the chunks without a shot are the hardest windows of `pool`, as the network scores them then.
     The epoch of the lowest validation loss is kept. TensorFlow runs deterministically.
 
-    In training the network also names each chunk's label (a kind of weapon, a dog's bark), by a layer that is thrown
-    away: so that it hears what sounds are, and not only what tells these shots from these other sounds. This has a
-    share `label_weight` beside the loss.
+    In training the network also names each chunk's label (a kind of weapon, a dog's bark), where it is known, by a
+    layer that is thrown away: so that it hears what sounds are, and not only what tells these shots from these other
+    sounds. This has a share `label_weight` beside the loss.
 
     Parameters
     ----------
     x, x_val : np.ndarray [shape=(n, n_mels, frames)], float32 dB, may be memory-mapped
     y, y_val : np.ndarray [shape=(n,)], 1 for GUN
-    label : of each of `x`, from 0 on, or UNKNOWN; they are all one where it is None
+    label : of each of `x`, as `labels` gives them; they are all one where it is None
     chance : of each of `x` to be drawn, as `chances` gives them; all of a class have the same where it is None
     pool : as for `hardest`
     build : what makes the network, as `network.build` does
