@@ -188,6 +188,8 @@ def _check(order: Order, said: Part | VideoPart | End | Refusal, content: bytes)
     if isinstance(said, Part | VideoPart) and isinstance(said, VideoPart) != (order.kind == Kind.video):
         raise ValueError(f"part {said.number} must be of {order.kind}, as order={order.id} asks")
     if isinstance(said, Part):
+        if said.start + said.samples > orders.MOST:
+            raise ValueError(f"part {said.number}: start={said.start} must leave {said.samples} samples to {orders.MOST}")
         parts.samples(said, content)
 
 

@@ -136,6 +136,24 @@ def test_live_sound_begins_with_the_newest_part_and_leaves_none_out_after_it(sce
     assert heard(4) is None
 
 
+def test_live_sound_is_what_a_part_says_whatever_else_is_in_its_file(scene):
+    """A browser would decode all that is there, minutes in each half second."""
+    content = bytearray(parts.to_flac(np.zeros(600 * SR, np.int16), SR))
+    lengths = slice(18, 26)  # of which the last 36 bits are the number of samples
+    number = int.from_bytes(content[lengths], "big") >> 36 << 36 | parts.PART
+    content[lengths] = number.to_bytes(8, "big")
+    content[26:42] = bytes(16)  # no hash of them
+    id = scene.order(1, "gate", NOW)
+    said, _ = part(id, 0)
+    said = said.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+    assert len(parts.samples(said, bytes(content))) == parts.PART
+    row = {"order": id, "number": 0, "payload": parts.encode(said, bytes(content)), "received_at": NOW}
+    with scene.writing() as connection:
+        connection.execute(sql.insert(PART).values(**row))
+        ((_, sent),) = sound.since(connection, id, -1)
+    assert sent == parts.to_flac(np.zeros(parts.PART, np.int16), SR)
+
+
 def part(order: str, number: int) -> tuple[Part, bytes]:
     content = parts.to_flac(PCM[: parts.PART], SR)
     said = {"order": order, "number": number, "session": 1, "start": number * parts.PART, "samples": parts.PART}

@@ -97,16 +97,17 @@ def _words(row: sql.Row, kind: Kind) -> str:
 
 
 def since(connection: sql.Connection, order: str, last: int) -> list[tuple[int, bytes]] | None:
-    """Return the parts of an order after number `last` that have come, as number and FLAC file.
+    """Return the parts of an order after number `last` that have come, as number and FLAC file, which the hub makes.
 
-    With `last` -1 it is the newest alone. None where the order has ended, or there is none.
+    A device's own file may hold more than it says, which a browser would decode: hours in 64 KiB. With `last` -1 it is
+    the newest alone. None where the order has ended, or there is none.
     """
     if connection.scalar(sql.select(ORDER.c.state).where(ORDER.c.id == order)) != orders.OPEN:
         return None
     query = sql.select(PART.c.payload).where(PART.c.order == order, PART.c.number > last).order_by(PART.c.number)
     replies = [parts.decode(payload) for payload in connection.scalars(query)]
-    new = [(said.number, content) for said, content in replies if isinstance(said, Part)]
-    return new[-1:] if last < 0 else new
+    new = [(said, content) for said, content in replies if isinstance(said, Part)][-1 if last < 0 else 0 :]
+    return [(said.number, parts.to_flac(parts.samples(said, content), said.sr)) for said, content in new]
 
 
 def shown(connection: sql.Connection, order: str, count: int) -> list[bytes] | None:
