@@ -16,7 +16,7 @@ from gunshot.device.orders import MOST_S, Count, Id
 from gunshot.device.topics import U32, Said
 
 PART = 8000  # samples, half a second: 16 kB where nothing can be saved, of the 65,535 bytes that a message has
-MOST_SR = 48_000
+LEAST_SR, MOST_SR = 8_000, 48_000  # of fewer a part would be long: a browser makes hours of it
 MOST_REASON = 2000  # characters
 MOST_PARTS = MOST_S * MOST_SR // PART
 MOST_BYTES = 60_000  # of video in a part: a message has 65,535
@@ -34,7 +34,7 @@ class Part(Said):
     session: U32
     start: Count  # the first of them, in the session
     samples: Annotated[int, pydantic.Field(ge=1, le=PART)]
-    sr: Annotated[int, pydantic.Field(ge=1, le=MOST_SR)]
+    sr: Annotated[int, pydantic.Field(ge=LEAST_SR, le=MOST_SR)]
     sha256: Sha256  # of the FLAC file
     withheld: bool = False  # people spoke: the samples are silence
 

@@ -218,7 +218,7 @@ def _incident(row: dict | None, message: Incident, sr: int) -> dict:
     if message.clock and (not row or row["clock_sequence"] is None or message.sequence < row["clock_sequence"]):
         values |= {"clock_sequence": message.sequence, "error_us": message.clock.error_us}
         values["unix_us"] = _unix_us(message, message.onset, sr)
-    if message.log_mel is not None:
+    if message.log_mel is not None and message.log_mel.size:  # of none there is no picture
         rank = message.score, -message.sequence
         if not row or row["evidence_sequence"] is None or rank > (row["evidence_score"], -row["evidence_sequence"]):
             values |= {"evidence_sequence": message.sequence, "evidence_score": message.score}

@@ -189,7 +189,9 @@ def _check(order: Order, said: Part | VideoPart | End | Refusal, content: bytes)
         raise ValueError(f"part {said.number} must be of {order.kind}, as order={order.id} asks")
     if isinstance(said, Part):
         if said.start + said.samples > orders.MOST:
-            raise ValueError(f"part {said.number}: start={said.start} must leave {said.samples} samples to {orders.MOST}")
+            raise ValueError(
+                f"part {said.number}: start={said.start} must leave {said.samples} samples to {orders.MOST}"
+            )
         parts.samples(said, content)
 
 

@@ -180,6 +180,15 @@ def resealed(payload: bytes) -> bytes:
     return payload[:-4] + struct.pack("<I", zlib.crc32(payload[:-4]))
 
 
+@pytest.mark.parametrize("shape", [(0, 0), (0, 64), (64, 0)])
+def test_a_log_mel_of_nothing_is_no_evidence(shape):
+    """Or the console would make a picture of it, which there is none of."""
+    engine = a_database()
+    assert take(engine, messages.encode(dataclasses.replace(FIRST, log_mel=np.zeros(shape, np.int8)))) is not None
+    (row,) = rows(engine, database.INCIDENT)
+    assert row["evidence_sequence"] is None and refusals(engine) == []
+
+
 ENCODED = messages.encode(FIRST)
 EARLY = {"onset": 2**62 - 8000, "decided": 2**62, "onsets": (0,), "clock": Clock(2**50, 0)}
 OTHER_VERSION = resealed(ENCODED[:2] + bytes([3]) + ENCODED[3:])

@@ -170,8 +170,10 @@ def test_what_nobody_asked_for_is_refused_without_its_sound(engine, tmp_path):
     other = said.model_copy(update={"order": "b" * 32})
     short = said.model_copy(update={"samples": 1})
     last = said.model_copy(update={"start": orders.MOST})  # after which no database counts: it would end the hub
+    slow = said.model_copy(update={"sr": 1})
     for payload, words in (
         (b"", "reply "),
+        (parts.encode(slow, content), "reply ('part', 'sr'): Input should be greater than or equal to 8000"),
         (b"\xff" * 100_000, "reply "),
         (head + b"\n" + content[:-1] + b"x", "part 0: its sha256 must be"),
         (parts.encode(other, content), f"order={'b' * 32} must be one of this hub's to roof"),
@@ -181,7 +183,7 @@ def test_what_nobody_asked_for_is_refused_without_its_sound(engine, tmp_path):
         assert reply(engine, tmp_path, payload) is None
         assert any(reason.startswith(words) for reason in refusals(engine)), refusals(engine)
     kept = [row["payload"] for row in rows(engine, database.REFUSED)]
-    assert len(kept) == 6 and all(b"fLaC" not in payload and len(payload) <= 1000 for payload in kept)
+    assert len(kept) == 7 and all(b"fLaC" not in payload and len(payload) <= 1000 for payload in kept)
     assert rows(engine, database.PART) == [] and states(engine) == ["open"]
 
 
