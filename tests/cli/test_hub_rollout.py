@@ -94,7 +94,7 @@ def test_a_roll_out_that_is_taken_back_ends_no_device_that_has_no_verifier(place
     (place.parent / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     monkeypatch.setattr(pipeline, "models", lambda root=None: {"int8": own})
     monkeypatch.setattr(device, "_booted", lambda *_: SimpleNamespace(path=booted[len(heard)]))
-    monkeypatch.setattr(device, "_listen", lambda *_, more, **__: heard.append(more["verifier"]) or 0)
+    monkeypatch.setattr(device, "_listen", lambda *_, more, **__: heard.append(more["verifier"]) or (0, False))
     monkeypatch.setattr(Slots, "is_stale", property(lambda _: len(heard) < len(booted)))
     command = ("device", "run", str(place / "devices" / "roof"), "--file", "x.wav", "--verify")
     heard, booted = [], [image_, own, image_]

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from gunshot.base import audio
 from gunshot.detect import measures
 from gunshot.device import messages as wire
-from gunshot.device.messages import Battery, Clock, Detector, Heartbeat, Incident, Near, Opinion, Profile, Rung, State
+from gunshot.device.messages import (
+    Battery,
+    Changed,
+    Clock,
+    Detector,
+    Heartbeat,
+    Incident,
+    Near,
+    Opinion,
+    Profile,
+    Rung,
+    State,
+)
 from tests.firmware import driven
 
 OK, CRC, TRUNCATED, VERSION, SHAPE, VALUE = 0, 1, 2, 3, 4, 11
@@ -23,7 +35,7 @@ RUNGS = st.builds(lambda few, more, score: Rung(few, few + more, score), st.inte
 MANY = settings(max_examples=1000)  # the driver answers within a millisecond, under sanitizers
 FEWER = settings(max_examples=300)  # where an example takes long to draw
 SHORT = 60_000  # bytes of a message to which fields can be added
-OPTIONAL = ("log_mel", "onsets", "clock", "opinion", "profile", "detector", "near", "rung", "battery")
+OPTIONAL = ("log_mel", "onsets", "clock", "opinion", "profile", "detector", "near", "rung", "battery", "changed")
 NUMBERS = {"onset": U64, "decided": U64, "model": U64, "uptime_ms": U64, "heard": U64, "dropped": U64, "score": U16,
            "spl_db": I16, "noise": I16, "incident": st.integers(1, 2**32 - 1), "shots": st.integers(8, 2**16 - 1),
            "state": st.sampled_from(State)}  # fmt: skip
@@ -214,10 +226,11 @@ def test_optional_fields_are_as_long_as_they_must_be(driver, shape, size, type_)
 
 @settings(max_examples=50)
 @given(near=st.none() | st.builds(Near, U32, U16), log_mel=st.none() | log_mels(), rung=st.none() | RUNGS,
-       battery=st.none() | st.builds(Battery, st.integers(0, 100)))  # fmt: skip
-def test_near_misses_a_rung_and_a_battery_come_back_and_c_passes_over_them(driver, near, log_mel, rung, battery):
+       battery=st.none() | st.builds(Battery, st.integers(0, 100)),
+       changed=st.none() | st.builds(Changed, st.integers(1, 2), U32))  # fmt: skip
+def test_what_no_board_says_of_itself_comes_back_and_c_passes_over_it(driver, near, log_mel, rung, battery, changed):
     beat = Heartbeat(*range(13), detector=Detector(3, 4))
-    whole = replace(beat, near=near, log_mel=log_mel, rung=rung, battery=battery)
+    whole = replace(beat, near=near, log_mel=log_mel, rung=rung, battery=battery, changed=changed)
     data = wire.encode(whole)
     assert in_c(driver, data) == (OK, wire.encode(beat)) and same(wire.decode(data), whole)
 

@@ -235,7 +235,7 @@ def test_training_sees_nothing_that_is_held(monkeypatch, tmp_path):
     cross_validation._train(corpus, np.array([False, True, True, False]), {}, 3, p, tmp_path / "model.tflite")
     assert seen["x"] == [0, 3, 4, 5] and seen["y"] == [1, 0, 1, 0] and seen["val"] == [9, 10]
     assert seen["chance"] == [0.75, 0.75, 0.25, 0.25] and seen["pool"] == {}
-    assert seen["label"] == [0, 2, 0, 1]  # w and z of the real ones, w and x of the simulated
+    assert seen["label"] == [-1, -1, 0, 1]  # none of the real ones, w and x of the simulated
     assert len(seen["rows"]) == 3 and set(seen["rows"]) <= {0, 3, 4, 5}
     assert (tmp_path / "model.tflite").read_bytes() == b"artifact"
     assert {"chunk_threshold", "calibration"} <= set(tables.read_json(tmp_path / "report.json"))
