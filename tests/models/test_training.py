@@ -18,9 +18,11 @@ from sklearn.metrics import roc_auc_score
 
 from gunshot import features
 from gunshot.base import params
-from gunshot.models.network import network, training
+from gunshot.models.network import caches, network, training
 from tests.models.test_network import unsettled
 from tests.networks import log_mels
+
+caches.kept()  # looked for once in a process: before other tests fill the memory behind the library
 
 ROOT = Path(__file__).parents[2]
 N_MELS, N_FRAMES = 32, 71
